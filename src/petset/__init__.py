@@ -1,0 +1,3 @@
+"""petset: stateful services from Kubernetes manifests, on one machine."""
+
+__version__ = "0.1.0"

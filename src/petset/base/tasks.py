@@ -1,0 +1,180 @@
+"""The one clock, the one randomness, the one way to spawn and to leave the loop for a thread.
+
+Everything that must behave the same in production and in simulation comes from here: the wall clock, random
+numbers, identifiers, worker threads, and tasks. The simulation sets an `Environment` of its own whose clock is the
+virtual loop's, whose random source is seeded and whose threads run inline; nobody else can tell.
+
+`asyncio.sleep`, `asyncio.timeout` and `asyncio.TaskGroup` follow the loop and may be used directly.
+Invariant: no other module calls `time.*`, `random.*`, `uuid.*`, `asyncio.create_task` or `asyncio.to_thread` (a test
+reads the sources).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import random as _random
+import time as _time
+import uuid as _uuid
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+log = logging.getLogger("petset")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where time and chance come from; `threads=False` runs blocking functions inline (simulation)."""
+
+    wall_clock: Callable[[], float] = _time.time
+    rng: _random.Random = field(default_factory=_random.SystemRandom)
+    threads: bool = True
+
+
+_environment: contextvars.ContextVar[Environment] = contextvars.ContextVar("environment", default=Environment())
+
+
+@contextlib.contextmanager
+def environment(env: Environment) -> Iterator[None]:
+    """Run what is inside, and the tasks it starts, with another clock and randomness."""
+    token = _environment.set(env)
+    try:
+        yield
+    finally:
+        _environment.reset(token)
+
+
+def now() -> float:
+    """Seconds since 1970, UTC."""
+    return _environment.get().wall_clock()
+
+
+def monotonic() -> float:
+    """The running loop's clock, seconds; only differences mean anything."""
+    return asyncio.get_running_loop().time()
+
+
+def rfc3339(seconds: float) -> str:
+    """2016-08-03T00:00:00Z, the form of metav1.Time."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rfc3339_micro(seconds: float) -> str:
+    """2016-08-03T00:00:00.000000Z, the form of metav1.MicroTime."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_rfc3339(text: str) -> float:
+    """Seconds since 1970 of an RFC 3339 time; raises ValueError."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def rng() -> _random.Random:
+    return _environment.get().rng
+
+
+def new_uid() -> str:
+    """A version 4 UUID from the environment's randomness."""
+    return str(_uuid.UUID(int=rng().getrandbits(128), version=4))
+
+
+_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+def name_suffix(length: int = 5) -> str:
+    """The random end of a generated name: no vowels, no look-alikes."""
+    return "".join(rng().choice(_NAME_ALPHABET) for _ in range(length))
+
+
+_threads: ThreadPoolExecutor | None = None
+
+
+async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """The result of a blocking function, run in a worker thread (inline in simulation)."""
+    if not _environment.get().threads:
+        return function(*args, **kwargs)
+    global _threads
+    if _threads is None:
+        _threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="petset")
+    return await asyncio.get_running_loop().run_in_executor(_threads, lambda: function(*args, **kwargs))
+
+
+THREADS_MAX = 8
+
+
+class Thread:
+    """One dedicated worker thread: calls run in it one after another (SQLite's writer, netlink)."""
+
+    def __init__(self, name: str):
+        self._executor: ThreadPoolExecutor | None = None
+        self._name = name
+
+    async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        if not _environment.get().threads:
+            return function(*args, **kwargs)
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix=self._name)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: function(*args, **kwargs))
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+            self._executor = None
+
+
+def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """A task owned by a group; the only way to start one."""
+    return group.create_task(work, name=name)
+
+
+_failures: dict[str, int] = {}
+
+
+def best_effort_failures() -> dict[str, int]:
+    """How often each best-effort step failed since the start, by what it was doing."""
+    return dict(_failures)
+
+
+@contextlib.contextmanager
+def best_effort(doing: str) -> Iterator[None]:
+    """Count and log an Exception instead of raising it: for cleanups whose failure must not stop the rest."""
+    try:
+        yield
+    except Exception as error:
+        _failures[doing] = _failures.get(doing, 0) + 1
+        log.warning("cannot %s: %s", doing, error)
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Growing delays in seconds: first, then doubled up to `most`, with up to `jitter` of itself added."""
+
+    first: float = 0.05
+    most: float = 15.0
+    jitter: float = 0.1
+    failures: int = 0
+
+    def next(self) -> float:
+        delay = min(self.most, self.first * 2 ** min(self.failures, 30))
+        self.failures += 1
+        return delay * (1 + rng().random() * self.jitter)
+
+    def reset(self) -> None:
+        self.failures = 0
+
+
+async def retrying(doing: str, attempt: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
+    """Try until it works, with growing delays; only the named errors are retried."""
+    backoff = Backoff()
+    while True:
+        try:
+            return await attempt()
+        except errors as error:
+            log.info("cannot %s yet: %s", doing, error)
+            await asyncio.sleep(backoff.next())

@@ -1,0 +1,171 @@
+"""What a container runtime can do for the node agent, and what it can see of it.
+
+The agent decides purely (`pod.steps(spec, observed)`) and acts through this interface; `oci.py` implements it with
+crun under conmon, `simulated.py` with a script. Everything is addressed by pod uid and container name. What a runtime
+reports survives a restart of petset: `observe` after a restart finds the same sandboxes and containers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from petset.objects.meta import Object
+from petset.wire.streaming import NodeStreams
+
+ContainerState = Literal["created", "running", "exited"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image that is ready to run; `note` says where it came from, for the Pulled event."""
+
+    reference: str
+    digest: str
+    rootfs: str
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    stop_signal: str = ""
+    source: str = "present"  # pulled, present, stand-in, built
+    size_bytes: int = 0
+
+
+class ImageError(Exception):
+    """`reason` is what the container waits with: ErrImagePull, ErrImageNeverPull, InvalidImageName."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+class RuntimeError_(Exception):
+    """A sandbox or container that cannot be made; `reason` as the kubelet names it (CreateContainerError,
+    CreateContainerConfigError, RunContainerError, FailedCreatePodSandBox, FailedMount)."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A pod's network, UTS and IPC namespaces and /etc files; exists before any container."""
+
+    pod_uid: str
+    pod_name: str
+    namespace: str
+    ip: str
+    created_at: float
+    alive: bool = True  # False after a reboot or `petset down`: it must be made anew.
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One attempt of one container as last seen; times in seconds since 1970."""
+
+    pod_uid: str
+    name: str
+    attempt: int  # 0, 1, 2, ... = restartCount
+    id: str
+    state: ContainerState
+    image: str
+    image_digest: str
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int | None = None
+    signal: int | None = None
+    oom_killed: bool = False
+    message: str = ""  # The termination message (terminationMessagePath or the log's tail).
+    spec_hash: str = ""  # Of the container spec it was made from.
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    source: str  # Absolute on the host; "" for tmpfs.
+    target: str
+    read_only: bool = False
+    kind: Literal["bind", "tmpfs"] = "bind"
+    propagation: str = "private"
+    size_bytes: int | None = None  # tmpfs
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
+    """All a runtime needs to start one container; computed purely from pod, image and node facts."""
+
+    pod_uid: str
+    name: str
+    attempt: int
+    image: ImageInfo
+    command: tuple[str, ...]  # The whole argv, $(VAR) already expanded.
+    env: tuple[tuple[str, str], ...]
+    working_dir: str
+    mounts: tuple[Mount, ...]
+    pod: Object = field(hash=False, default_factory=dict)  # For the security context and resources of pod and container.
+    container: Object = field(hash=False, default_factory=dict)
+    log_path: str = ""
+    termination_message_path: str = "/dev/termination-log"
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeEvent:
+    """Something changed in a pod: look again (no content to rely on)."""
+
+    pod_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warning_:
+    """What could not be granted exactly as asked (a capability, an rlimit); becomes a Warning event on the pod."""
+
+    reason: str
+    message: str
+
+
+class Runtime(Protocol):
+    """Every method may be called again after a crash: they are idempotent by pod uid, container name and attempt."""
+
+    @property
+    def streams(self) -> NodeStreams: ...
+
+    async def start(self) -> None:
+        """Adopt what runs; afterwards `observe` is complete."""
+        ...
+
+    def observe(self) -> Mapping[str, tuple[Sandbox | None, Sequence[Container]]]:
+        """By pod uid; containers oldest attempt first. Immediate, from what is known."""
+        ...
+
+    def events(self) -> AsyncIterator[RuntimeEvent]: ...
+
+    async def ensure_image(self, reference: str, policy: str, secrets: Sequence[Object]) -> ImageInfo:
+        """Raises ImageError."""
+        ...
+
+    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
+        """Namespaces, address and /etc files; raises RuntimeError_("FailedCreatePodSandBox", ...)."""
+        ...
+
+    async def start_container(self, config: ContainerConfig) -> tuple[Container, Sequence[Warning_]]:
+        """Create and start; raises RuntimeError_."""
+        ...
+
+    async def stop_container(self, pod_uid: str, name: str, grace_seconds: float) -> None:
+        """SIGTERM (or the image's stop signal), then SIGKILL after the grace; returns when it has exited."""
+        ...
+
+    async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None: ...
+
+    async def remove_sandbox(self, pod_uid: str) -> None:
+        """Kills what is left in it, gives the address back, removes namespaces and the pod's directory."""
+        ...
+
+    async def close(self) -> None:
+        """Let go without stopping anything."""
+        ...

@@ -1,0 +1,217 @@
+"""Every expected failure of the API as one shape: a Kubernetes `Status` with code, reason, message and details.
+
+`ApiError` is raised anywhere above the store and turned into the answer in one place (server/api.py); the client
+raises it again on the other side. Its message is "cannot <what>: <why>; <what to do>" where the text is ours.
+The reasons and codes are those of apimachinery's metav1.StatusReason; the causes' reasons those of field errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+class ApiError(Exception):
+    """An answer other than success. `code` is the HTTP status, `reason` a metav1.StatusReason."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: Mapping[str, Any] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ):
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+        self.details, self.headers = details, tuple(headers)
+
+    def status(self) -> dict[str, Any]:
+        """The metav1.Status object."""
+        return {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            **({"details": dict(self.details)} if self.details else {}),
+            "code": self.code,
+        }
+
+
+def from_status(status: Mapping[str, Any], code: int) -> ApiError:
+    """The error a client raises for an answer that is not a success."""
+    return ApiError(
+        int(status.get("code", code)),
+        status.get("reason", "Unknown"),
+        status.get("message", f"the server answered {code}"),
+        status.get("details"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field: reason is a metav1.CauseType (FieldValueInvalid, FieldValueRequired, ...)."""
+
+    field: str
+    reason: str
+    message: str
+
+    @staticmethod
+    def invalid(field: str, value: Any, why: str) -> FieldError:
+        return FieldError(field, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {why}")
+
+    @staticmethod
+    def required(field: str, why: str = "") -> FieldError:
+        return FieldError(field, "FieldValueRequired", f"Required value{': ' + why if why else ''}")
+
+    @staticmethod
+    def forbidden(field: str, why: str) -> FieldError:
+        return FieldError(field, "FieldValueForbidden", f"Forbidden: {why}")
+
+    @staticmethod
+    def unsupported(field: str, value: Any, supported: Sequence[str]) -> FieldError:
+        options = ", ".join(f'"{option}"' for option in supported)
+        return FieldError(
+            field, "FieldValueNotSupported", f"Unsupported value: {_shown(value)}: supported values: {options}"
+        )
+
+    @staticmethod
+    def duplicate(field: str, value: Any) -> FieldError:
+        return FieldError(field, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+
+    @staticmethod
+    def not_found(field: str, value: Any) -> FieldError:
+        return FieldError(field, "FieldValueNotFound", f"Not found: {_shown(value)}")
+
+    @staticmethod
+    def too_long(field: str, most: int) -> FieldError:
+        return FieldError(field, "FieldValueTooLong", f"Too long: may not be more than {most} bytes")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if value is None:
+        return "null"
+    if isinstance(value, (int, float)):
+        return str(value)
+    import json
+
+    return json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
+
+
+def _named(plural: str, group: str) -> str:
+    return f"{plural}.{group}" if group else plural
+
+
+def not_found(plural: str, name: str, group: str = "") -> ApiError:
+    return ApiError(
+        404,
+        "NotFound",
+        f'{_named(plural, group)} "{name}" not found',
+        {"name": name, "group": group, "kind": plural} if group else {"name": name, "kind": plural},
+    )
+
+
+def already_exists(plural: str, name: str, group: str = "") -> ApiError:
+    return ApiError(
+        409,
+        "AlreadyExists",
+        f'{_named(plural, group)} "{name}" already exists',
+        {"name": name, "group": group, "kind": plural} if group else {"name": name, "kind": plural},
+    )
+
+
+def conflict(plural: str, name: str, why: str, group: str = "") -> ApiError:
+    return ApiError(
+        409,
+        "Conflict",
+        f'cannot change {_named(plural, group)} "{name}": {why}',
+        {"name": name, "group": group, "kind": plural} if group else {"name": name, "kind": plural},
+    )
+
+
+def stale_write(plural: str, name: str, expected: int | str, current: int | str, group: str = "") -> ApiError:
+    return conflict(
+        plural,
+        name,
+        f"it is at resourceVersion {current} and the request was made for {expected}; read it again and retry",
+        group,
+    )
+
+
+def invalid(kind: str, name: str, errors: Sequence[FieldError], group: str = "") -> ApiError:
+    """422 with one cause a field."""
+    shown = [f"{error.field}: {error.message}" for error in errors]
+    text = shown[0] if len(shown) == 1 else "[" + ", ".join(shown) + "]"
+    qualified = f"{kind}.{group}" if group else kind
+    return ApiError(
+        422,
+        "Invalid",
+        f'{qualified} "{name}" is invalid: {text}',
+        {
+            "name": name,
+            "group": group,
+            "kind": kind,
+            "causes": [{"reason": e.reason, "message": e.message, "field": e.field} for e in errors],
+        },
+    )
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, "BadRequest", message)
+
+
+def unauthorized() -> ApiError:
+    return ApiError(
+        401, "Unauthorized", "cannot tell who is asking: no valid client certificate or bearer token; use the kubeconfig"
+    )
+
+
+def forbidden(plural: str, name: str, why: str, group: str = "") -> ApiError:
+    subject = f'{_named(plural, group)} "{name}"' if name else _named(plural, group)
+    return ApiError(403, "Forbidden", f"{subject} is forbidden: {why}", {"name": name, "group": group, "kind": plural})
+
+
+def expired(message: str) -> ApiError:
+    return ApiError(410, "Expired", message)
+
+
+def too_large(message: str) -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", message)
+
+
+def unsupported_media_type(given: str, accepted: Sequence[str]) -> ApiError:
+    return ApiError(
+        415,
+        "UnsupportedMediaType",
+        f"cannot read a body of content type {given!r}; send one of: {', '.join(accepted)}",
+    )
+
+
+def too_many_requests(message: str, retry_after_seconds: int = 1) -> ApiError:
+    return ApiError(
+        429,
+        "TooManyRequests",
+        message,
+        {"retryAfterSeconds": retry_after_seconds},
+        (("Retry-After", str(retry_after_seconds)),),
+    )
+
+
+def not_implemented(what: str, instead: str) -> ApiError:
+    """For what this release cannot do: says so, and what to do instead."""
+    return ApiError(501, "NotImplemented", f"cannot {what}: this release of petset does not offer it; {instead}")
+
+
+def method_not_allowed(verb: str, what: str) -> ApiError:
+    return ApiError(405, "MethodNotAllowed", f"cannot {verb} {what}: it does not offer that verb")
+
+
+def unavailable(message: str) -> ApiError:
+    return ApiError(503, "ServiceUnavailable", message)

@@ -1,0 +1,149 @@
+"""Reading and changing frozen JSON trees, and what every object has in common: names, owners, conditions, quantities of time.
+
+An object is a plain dict that nobody mutates after it was decoded. A change makes a new tree that shares
+everything else: `changed(pod, ("status", "phase"), "Running")`. Paths are tuples of keys; lists are replaced whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Object = Mapping[str, Any]
+
+
+def changed(tree: Object, path: Sequence[str], value: Any) -> dict[str, Any]:
+    """The same tree with one leaf replaced; nothing is mutated, the rest is shared."""
+    head, *rest = path
+    return {**tree, head: changed(tree.get(head) or {}, rest, value) if rest else value}
+
+
+def without(tree: Object, path: Sequence[str]) -> dict[str, Any]:
+    """The same tree with one leaf removed; the tree itself when it was not there."""
+    head, *rest = path
+    if head not in tree:
+        return dict(tree)
+    if not rest:
+        return {key: value for key, value in tree.items() if key != head}
+    inner = tree[head]
+    return {**tree, head: without(inner, rest)} if isinstance(inner, Mapping) else dict(tree)
+
+
+def get(tree: Object | None, *path: str, default: Any = None) -> Any:
+    """The value at a path, or the default where any step is missing or null."""
+    value: Any = tree
+    for step in path:
+        if not isinstance(value, Mapping):
+            return default
+        value = value.get(step)
+    return default if value is None else value
+
+
+def name(obj: Object) -> str:
+    return obj["metadata"]["name"]
+
+
+def namespace(obj: Object) -> str:
+    """The namespace, "" for cluster-scoped objects."""
+    return obj["metadata"].get("namespace") or ""
+
+
+def uid(obj: Object) -> str:
+    return obj["metadata"].get("uid", "")
+
+
+def labels(obj: Object) -> Mapping[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def annotations(obj: Object) -> Mapping[str, str]:
+    return obj["metadata"].get("annotations") or {}
+
+
+def revision(obj: Object) -> int:
+    """metadata.resourceVersion as the store's revision; 0 when absent."""
+    return int(obj["metadata"].get("resourceVersion") or 0)
+
+
+def is_deleting(obj: Object) -> bool:
+    return bool(obj["metadata"].get("deletionTimestamp"))
+
+
+def key(obj: Object) -> str:
+    """namespace/name, or the name alone for cluster-scoped objects: the key of a controller's queue."""
+    space = namespace(obj)
+    return f"{space}/{name(obj)}" if space else name(obj)
+
+
+def split_key(text: str) -> tuple[str, str]:
+    """(namespace, name) of a queue key."""
+    space, _, rest = text.rpartition("/")
+    return space, rest
+
+
+def controller_of(obj: Object) -> Object | None:
+    """The owner reference that is the controller, if any."""
+    for owner in obj["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            return owner
+    return None
+
+
+def is_controlled_by(obj: Object, owner: Object) -> bool:
+    reference = controller_of(obj)
+    return reference is not None and reference.get("uid") == uid(owner)
+
+
+def owner_reference(owner: Object, controller: bool = True, block: bool = True) -> dict[str, Any]:
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": name(owner),
+        "uid": uid(owner),
+        **({"controller": True} if controller else {}),
+        **({"blockOwnerDeletion": True} if block else {}),
+    }
+
+
+def object_reference(obj: Object) -> dict[str, Any]:
+    """A core/v1 ObjectReference to it, as events carry."""
+    space = namespace(obj)
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "name": name(obj),
+        **({"namespace": space} if space else {}),
+        "uid": uid(obj),
+        **({"resourceVersion": obj["metadata"]["resourceVersion"]} if "resourceVersion" in obj["metadata"] else {}),
+    }
+
+
+def condition(obj: Object, type_: str) -> Object | None:
+    for item in get(obj, "status", "conditions", default=()):
+        if item.get("type") == type_:
+            return item
+    return None
+
+
+def is_condition_true(obj: Object, type_: str) -> bool:
+    found = condition(obj, type_)
+    return found is not None and found.get("status") == "True"
+
+
+def with_condition(conditions: Iterable[Object], new: Object) -> list[Object]:
+    """The list with this condition set; lastTransitionTime is kept when the status did not change."""
+    result: list[Object] = []
+    seen = False
+    for old in conditions:
+        if old["type"] != new["type"]:
+            result.append(old)
+            continue
+        seen = True
+        if old.get("status") == new.get("status") and "lastTransitionTime" in old:
+            new = {**new, "lastTransitionTime": old["lastTransitionTime"]}
+        result.append(new)
+    return result if seen else [*result, new]
+
+
+def is_pod_ready(pod: Object) -> bool:
+    return is_condition_true(pod, "Ready")

@@ -1,0 +1,102 @@
+"""What a store is: six methods over (key, object) with one gap-free revision for all.
+
+Keys are `resources.Resource.key(namespace, name)`: "/<group or core>/<plural>/<namespace>/<name>" (cluster-scoped:
+no namespace segment), so a prefix names a kind or a kind in a namespace. The store sets metadata.resourceVersion to
+the write's revision and encodes the object once (orjson); lists, gets and watches hand out those bytes.
+
+Invariants: a write is acknowledged (its future returns) and becomes visible to reads and watches only after its
+commit; revisions are consecutive; conflicts are judged against the newest accepted write, committed or not; a watch
+from revision r yields every change with a greater revision, in order, none twice, or raises Expired; a watcher whose
+buffer is full is ended with Expired, never waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from petset.objects.meta import Object
+
+WATCH_BUFFER_EVENTS_MAX = 4096
+HISTORY_CHANGES_MAX = 20_000  # Older changes are compacted away; a watch from before answers Expired.
+
+
+class Conflict(Exception):
+    """The key is not at the revision the write expected; `current` is where it is (0: absent)."""
+
+    def __init__(self, key: str, expected: int, current: int):
+        super().__init__(f"{key}: expected revision {expected}, is at {current}")
+        self.key, self.expected, self.current = key, expected, current
+
+
+class Expired(Exception):
+    """The revision asked for is no longer (or not yet) in the history, or the watcher fell behind: list again."""
+
+
+class Unavailable(Exception):
+    """The write could not be made durable (disk full, I/O error); nothing of it is visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object at one revision; `encoded` is its JSON with metadata.resourceVersion set; `object` the decoded tree."""
+
+    key: str
+    revision: int  # Of this version.
+    created_revision: int  # Of the key's first version since it was last absent.
+    encoded: bytes
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    entry: Entry  # For DELETED: the last version, with resourceVersion = the deletion's revision.
+    previous: Entry | None  # The version before, so that selectors can turn a change into ADDED or DELETED.
+
+    @property
+    def revision(self) -> int:
+        return self.entry.revision
+
+
+class Watch(Protocol):
+    """An open watch; iterate it for changes. It must be closed (the context manager does)."""
+
+    def __aiter__(self) -> AsyncIterator[Change]: ...
+
+    async def __anext__(self) -> Change: ...
+
+    def pending(self) -> Sequence[Change]:
+        """Take at once all changes that wait, without awaiting; [] when none."""
+        ...
+
+
+class Store(Protocol):
+    @property
+    def revision(self) -> int:
+        """The newest committed revision."""
+        ...
+
+    def get(self, key: str) -> Entry | None: ...
+
+    def list(self, prefix: str) -> tuple[int, Sequence[Entry]]:
+        """(revision, entries sorted by key)."""
+        ...
+
+    def count(self, prefix: str) -> int: ...
+
+    async def put(self, key: str, obj: Object, expected: int | None) -> Entry:
+        """Write. expected 0: must be absent; n: must be at n; None: whatever is there. Raises Conflict, Unavailable."""
+        ...
+
+    async def delete(self, key: str, expected: int | None) -> Entry | None:
+        """Remove; the last version with the deletion's revision, or None when it was absent. Raises Conflict."""
+        ...
+
+    def watch(self, prefix: str, since: int) -> AbstractContextManager[Watch]:
+        """Every change under the prefix after `since`. Raises Expired when that is compacted or in the future."""
+        ...
+
+    async def close(self) -> None: ...

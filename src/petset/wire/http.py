@@ -1,0 +1,104 @@
+"""What a request and an answer are, for the listener, the server, the client and the node alike.
+
+In process the client hands a `Request` to the server's `handle` and gets the `Response`; over the network the dialer
+and the listener put bytes between the two. Neither side can tell which. A body is bytes; a streaming answer's body is
+an async iterator of bytes (closed with `aclose()` by whoever reads it, also when the peer goes away); an upgraded
+connection's is a coroutine that is given the raw byte stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote
+
+Headers = tuple[tuple[str, str], ...]  # Lower-case names; repeated values stay repeated (SPDY's protocol list).
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks: name, groups, and the uid and extra of user info where a token carries them."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end: address, and the verified client certificate's user where one was presented."""
+
+    address: str = ""
+    certificate_user: User | None = None
+
+
+class ByteStream(Protocol):
+    """A connection after its upgrade: raw bytes both ways, with flow control in `drain`."""
+
+    async def read(self) -> bytes:
+        """The next bytes; b"" at the end."""
+        ...
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    target: str  # Path and query as sent, still percent-encoded.
+    headers: Headers = ()
+    body: bytes = b""
+    peer: Peer = field(default_factory=Peer)
+    user: User | None = None  # Set by an in-process transport that vouches for the caller; never from the network.
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded."""
+        return unquote(self.target.partition("?")[0])
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The query's pairs in order, repeated names kept."""
+        return parse_qsl(self.target.partition("?")[2], keep_blank_values=True)
+
+    def header(self, name: str, default: str = "") -> str:
+        """The first value of a header, by its lower-case name."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return default
+
+    def header_values(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key == name]
+
+
+Upgraded = Callable[[ByteStream], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    code: int
+    headers: Headers = ()
+    body: bytes | AsyncIterator[bytes] = b""
+    upgraded: Upgraded | None = None  # With code 101: takes the connection over, returns when it is done with it.
+
+    def header(self, name: str, default: str = "") -> str:
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return default
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Transport(Protocol):
+    """Sends one request; in process it is the server's handler with a vouched-for user, else the dialer."""
+
+    async def send(self, request: Request) -> Response: ...
