@@ -1,0 +1,48 @@
+# petset's own tasks. `make demo` and `make test` set up everything they need on a fresh Debian 12 as root.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+SYSTEM_PACKAGES := crun conmon skopeo umoci mmdebstrap nftables iproute2 golang-github-containers-common
+TEST_PACKAGES := docker-registry busybox-static
+
+.PHONY: demo test test-services check bench clean setup setup-dev system system-test
+
+demo: system setup
+	@$(VENV)/bin/petset demo redis
+
+test: system-test setup-dev check
+	@$(PYTHON) -m pytest tests
+
+test-services: system-test setup-dev
+	@$(PYTHON) -m pytest -m services tests/e2e
+
+check: setup-dev
+	@$(VENV)/bin/ruff check src tests scripts
+	@$(VENV)/bin/ruff format --check src tests scripts
+	@$(VENV)/bin/pyright --pythonpath $(PYTHON)
+	@$(VENV)/bin/lint-imports
+
+bench: system setup-dev
+	@$(PYTHON) -m bench
+
+setup: $(VENV)/installed
+setup-dev: $(VENV)/installed-dev
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	@scripts/setup-python $(VENV) requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	@scripts/setup-python $(VENV) requirements-dev.txt
+	@touch $@
+
+system:
+	@scripts/setup-system $(SYSTEM_PACKAGES)
+
+system-test:
+	@scripts/setup-system $(SYSTEM_PACKAGES) $(TEST_PACKAGES)
+
+clean:
+	@if [ -x $(VENV)/bin/petset ] && [ -d .petset ]; then $(VENV)/bin/petset down >/dev/null 2>&1 || true; fi
+	rm -rf $(VENV) .petset .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/petset.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
