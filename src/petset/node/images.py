@@ -1,0 +1,680 @@
+"""The images of a node: fetched, loaded or built once, unpacked once, shared read-only by all containers.
+
+The flow of `ensure`: the reference is parsed; a name that a recipe stands in for becomes that recipe's image, built
+when it is not there yet; any other name is looked up, or fetched by skopeo, as the pull policy says. What was fetched
+is unpacked by umoci and only then gets its name. A directory holds it all and may be shared by several instances:
+`layout/` an OCI image layout whose tags are the references, `rootfs/<digest>/` one unpacked tree an image,
+`packages/` what builds download, `locks/` and `work/`.
+
+Invariants: a name in the layout's index always has all its blobs; a folder below rootfs/ is complete; both appear by
+rename. Changes of one image happen under its own file lock, changes of the index under the index's. Whoever adds
+blobs holds the `blobs` lock shared, garbage collection holds it alone.
+Follows: OCI image-spec 1.0 (layout, manifest, config), the reference grammar of the distribution project.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import fcntl
+import glob
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from petset.base import tasks
+from petset.node import programs, recipes
+
+log = logging.getLogger("petset.images")
+
+PULL_SECONDS_MAX = 1800.0
+UNPACK_SECONDS_MAX = 600.0
+PULLS_AT_ONCE_MAX = 3
+LOCK_RETRY_SECONDS = 0.05
+DOCUMENT_BYTES_MAX = 4 << 20
+OWN_REGISTRY = "petset.local"  # petset.local/<recipe> is the recipe's image, always; nobody can register that name.
+
+REF_NAME = "org.opencontainers.image.ref.name"
+RECIPE_KEY = "petset.recipe-key"
+ADDED = "petset.added"
+
+
+class ImageError(Exception):
+    """An image that cannot be had; reason and message are those of the container's waiting state."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason  # ErrImagePull | ErrImageNeverPull | InvalidImageName
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image, unpacked; rootfs is shared and must not be written to."""
+
+    reference: str  # what the pod asked for
+    digest: str  # sha256:... of the manifest in our layout
+    rootfs: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str
+    user: str
+    stop_signal: str
+    exposed_ports: tuple[str, ...]  # "80/tcp"
+    source: str  # pulled | present | stand-in | built
+    size_bytes: int  # of the compressed layers and the config
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """One image of the store, for lists and for a node's status.images."""
+
+    digest: str
+    references: tuple[str, ...]  # normalized: docker.io/library/debian:jessie
+    size_bytes: int
+    added: str  # RFC 3339
+    recipe: str  # the recipe it was built from, or ""
+
+
+# ---- references
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """registry/repository[:tag][@digest], with nothing left out."""
+
+    registry: str
+    repository: str
+    tag: str  # "" when only a digest was given
+    digest: str
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.registry}/{self.repository}{tag}{digest}"
+
+    @property
+    def to_fetch(self) -> str:
+        """A digest says more than a tag, and skopeo takes only one of them."""
+        return str(replace(self, tag="") if self.digest else self)
+
+
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?"
+)
+REFERENCE_NAME_CHARS_MAX = 255
+DEFAULT_REGISTRY = "docker.io"
+
+
+def parse_reference(text: str) -> Reference:
+    """The reference that a pod's `image` means: docker.io, library/ and latest are filled in."""
+    found = _REFERENCE.fullmatch(text)
+    if found is None or len(found["name"]) > REFERENCE_NAME_CHARS_MAX:
+        raise ImageError("InvalidImageName", f'cannot use image "{text}": {_what_is_wrong(text)}; correct the name')
+    first, slash, rest = found["name"].partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost" or first != first.lower()):
+        first, rest = DEFAULT_REGISTRY, found["name"]
+    if first in ("index.docker.io", "registry-1.docker.io"):
+        first = DEFAULT_REGISTRY
+    if first == DEFAULT_REGISTRY and "/" not in rest:
+        rest = f"library/{rest}"
+    tag = found["tag"] or ("" if found["digest"] else "latest")
+    return Reference(first, rest, tag, found["digest"] or "")
+
+
+def _what_is_wrong(text: str) -> str:
+    if not text.strip():
+        return "the name is empty"
+    if re.search(r"\s", text):
+        return "a name has no spaces"
+    if "://" in text:
+        return "a name has no scheme such as http://"
+    if "@" in text:
+        return "after @ there must be sha256: and 64 hexadecimal digits"
+    if re.search(r"[A-Z]", text.partition(":")[0].rpartition("/")[2]):
+        return "repository names are in lower case"
+    return "it is not of the form registry/name:tag"
+
+
+def default_policy(reference: str) -> str:
+    """What imagePullPolicy is when a pod does not say: Always for latest, else IfNotPresent."""
+    parsed = parse_reference(reference)
+    return "Always" if parsed.tag == "latest" and not parsed.digest else "IfNotPresent"
+
+
+def is_loopback(registry: str) -> bool:
+    host = registry.rpartition(":")[0] if re.search(r":\d+$", registry) else registry
+    return host in ("localhost", "[::1]") or host.startswith("127.")
+
+
+# ---- the store
+
+
+class Images:
+    """One directory of images. Several of these, in several processes, may use the same directory."""
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        recipes: str | None = None,
+        stand_ins: bool = True,
+        insecure_registries: Collection[str] = (),
+        mirrors: Mapping[str, Sequence[str]] | None = None,
+    ):
+        self.directory = os.path.abspath(directory)
+        self.stand_ins = stand_ins
+        self.insecure_registries = frozenset(insecure_registries)
+        self.mirrors = dict(mirrors or {})  # {"docker.io": ["127.0.0.1:5000"]}: asked first
+        self.recipes = _recipes_in(recipes)
+        self._layout = os.path.join(self.directory, "layout")
+        self._pulls = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
+        self._pulled: dict[str, float] = {}  # reference -> when its last pull ended, by the loop's clock
+        self._built: dict[str, str] = {}  # recipe -> digest found fresh by this process
+        for folder in ("layout/blobs/sha256", "rootfs", "work", "locks", "packages"):
+            os.makedirs(os.path.join(self.directory, folder), mode=0o755, exist_ok=True)
+        marker = os.path.join(self._layout, "oci-layout")
+        if not os.path.exists(marker):
+            _write_atomically(marker, b'{"imageLayoutVersion":"1.0.0"}')
+        self._sweep_work()
+
+    # -- what others call
+
+    async def ensure(self, reference: str, policy: str, secrets: Iterable[Any] = ()) -> Image:
+        """The image of a pod's container, ready to be a lower layer. Raises ImageError.
+
+        `secrets`: contents of the pod's pull secrets (.dockerconfigjson or .dockercfg: JSON text, bytes or a dict).
+        """
+        wanted = parse_reference(reference)
+        recipe = self._recipe_for(wanted)
+        if recipe is not None:
+            source = "built" if wanted.registry == OWN_REGISTRY else "stand-in"
+            return replace(await self._built_image(recipe), reference=reference, source=source)
+        if wanted.registry == OWN_REGISTRY:
+            names = ", ".join(self.recipes.names())
+            raise ImageError(
+                "ErrImagePull", f'cannot use image "{reference}": petset has no such recipe; the recipes are {names}'
+            )
+        asked = tasks.monotonic()
+        if policy != "Always":
+            present = await self._present(wanted)
+            if present is not None:
+                return replace(present, reference=reference)
+        if policy == "Never":
+            raise ImageError(
+                "ErrImageNeverPull",
+                f'cannot use image "{reference}": it is not present and its pull policy is Never; '
+                "load it with petset image load, or change imagePullPolicy",
+            )
+        async with self._lock(f"name-{wanted}"):
+            if policy != "Always" or self._pulled.get(str(wanted), -1.0) >= asked:
+                present = await self._present(wanted)
+                if present is not None:
+                    return replace(present, reference=reference)
+            async with self._pulls:
+                return replace(await self._pull(wanted, secrets), reference=reference)
+
+    async def pull(self, reference: str, secrets: Iterable[Any] = ()) -> Image:
+        """Fetch an image whether it is there or not (`petset image pull`)."""
+        return await self.ensure(reference, "Always", secrets)
+
+    async def load(self, archive_path: str, reference: str | None = None) -> list[Image]:
+        """Take the images of an archive: docker-archive, oci-archive, or an OCI layout directory."""
+        found = await tasks.in_thread(_images_in, archive_path)
+        if reference is not None and len(found) > 1:
+            raise ImageError(
+                "ErrImagePull",
+                f"cannot load {archive_path} as {reference}: it holds {len(found)} images; leave the name out",
+            )
+        loaded = []
+        for source, name in found:
+            wanted = reference or name
+            if not wanted:
+                raise ImageError(
+                    "ErrImagePull", f"cannot load {archive_path}: its image has no name; say which name it shall have"
+                )
+            parsed = parse_reference(wanted)
+            async with self._lock(f"name-{parsed}"):
+                loaded.append(replace(await self._copy(source, parsed, ()), reference=wanted))
+        return loaded
+
+    async def build(self, name: str, progress: Callable[[str], None] = log.info) -> Image:
+        """A recipe's image, built when the recipe, its files or its parent changed."""
+        self._built.pop(name, None)
+        return await self._built_image(name, progress)
+
+    def list(self) -> list[ImageSummary]:
+        """All images that have a name, by name."""
+        by_digest: dict[str, list[dict[str, Any]]] = {}
+        for entry in self._index():
+            by_digest.setdefault(entry["digest"], []).append(entry["annotations"])
+        found = []
+        for digest, notes in by_digest.items():
+            names = tuple(sorted(note[REF_NAME] for note in notes))
+            own = [name for name in names if name.startswith(OWN_REGISTRY + "/")]
+            recipe = parse_reference(own[0]).repository if own else ""
+            added = max(note.get(ADDED, "") for note in notes)
+            found.append(ImageSummary(digest, names, self._read_image(digest).size_bytes, added, recipe))
+        return sorted(found, key=lambda image: image.references)
+
+    async def remove(self, reference: str) -> bool:
+        """Take a name away; its blobs go with the next remove_unused. False when there was none."""
+        name = str(parse_reference(reference))
+        return await self._name(name, None)
+
+    async def remove_unused(self, in_use: Collection[str], *, named: bool = False) -> int:
+        """Remove what no name leads to (with named=True: names too); the bytes freed. Nothing while a pull is under way.
+
+        `in_use`: digests of the caller's containers. What another instance has mounted is found in /proc and kept.
+        """
+        async with self._lock("blobs", wait=False) as alone:
+            if not alone:
+                return 0
+            if named:
+                for image in self.list():
+                    if image.digest not in in_use and not image.recipe:
+                        for name in image.references:
+                            await self._name(name, None)
+            return await tasks.in_thread(self._collect, frozenset(in_use))
+
+    # -- names and blobs
+
+    def _recipe_for(self, wanted: Reference) -> str | None:
+        if wanted.registry == OWN_REGISTRY:
+            return wanted.repository if wanted.repository in self.recipes.names() else None
+        return self.recipes.stand_in(str(wanted)) if self.stand_ins else None
+
+    def _index(self) -> list[dict[str, Any]]:
+        """The named manifests: [{digest, size, mediaType, annotations}]."""
+        try:
+            with open(os.path.join(self._layout, "index.json"), "rb") as file:
+                return json.load(file)["manifests"]
+        except FileNotFoundError:
+            return []
+
+    def _entry(self, name: str) -> dict[str, Any] | None:
+        return next((entry for entry in self._index() if entry["annotations"].get(REF_NAME) == name), None)
+
+    async def _name(self, name: str, entry: dict[str, Any] | None) -> bool:
+        """Let a name lead to a manifest, or to nothing; True when it led somewhere before."""
+        async with self._lock("index"):
+            before = self._index()
+            after = [other for other in before if other["annotations"].get(REF_NAME) != name]
+            index = {"schemaVersion": 2, "manifests": after + ([entry] if entry else [])}
+            _write_atomically(os.path.join(self._layout, "index.json"), json.dumps(index, indent=1).encode())
+            return len(after) < len(before)
+
+    def _blob(self, digest: str) -> str:
+        return os.path.join(self._layout, "blobs", *digest.split(":", 1))
+
+    def _document(self, digest: str) -> dict[str, Any]:
+        with open(self._blob(digest), "rb") as file:
+            return json.loads(file.read(DOCUMENT_BYTES_MAX))
+
+    def _rootfs(self, digest: str) -> str:
+        return os.path.join(self.directory, "rootfs", digest.partition(":")[2])
+
+    def _read_image(self, digest: str) -> Image:
+        """The image of a manifest, from its configuration."""
+        manifest = self._document(digest)
+        config = self._document(manifest["config"]["digest"]).get("config") or {}
+        return Image(
+            reference="",
+            digest=digest,
+            rootfs=self._rootfs(digest),
+            entrypoint=tuple(config.get("Entrypoint") or ()),
+            command=tuple(config.get("Cmd") or ()),
+            env=tuple(config.get("Env") or ()),
+            working_dir=config.get("WorkingDir") or "/",
+            user=config.get("User") or "",
+            stop_signal=config.get("StopSignal") or "SIGTERM",
+            exposed_ports=tuple(sorted(config.get("ExposedPorts") or {})),
+            source="present",
+            size_bytes=manifest["config"]["size"] + sum(layer["size"] for layer in manifest["layers"]),
+        )
+
+    async def _present(self, wanted: Reference) -> Image | None:
+        entry = self._entry(str(wanted))
+        return None if entry is None else await self._unpacked(entry)
+
+    # -- fetching and unpacking
+
+    async def _pull(self, wanted: Reference, secrets: Iterable[Any]) -> Image:
+        """Fetch from the first of mirrors and registry that has it."""
+        hosts = (*self.mirrors.get(wanted.registry, ()), wanted.registry)
+        with self._authfile(secrets) as auth:
+            for host in hosts:
+                options = [*auth]
+                if is_loopback(host) or host in self.insecure_registries:
+                    options.append("--src-tls-verify=false")
+                try:
+                    source = "docker://" + replace(wanted, registry=host).to_fetch
+                    image = await self._copy(source, wanted, options)
+                    break
+                except ImageError as error:
+                    if host == hosts[-1]:
+                        raise
+                    log.info("mirror %s: %s", host, error.message)
+        self._pulled[str(wanted)] = tasks.monotonic()
+        return image
+
+    async def _copy(self, source: str, wanted: Reference, options: Sequence[str]) -> Image:
+        """Copy an image from anywhere skopeo reads into the layout, unpack it, name it."""
+        async with self._lock("blobs", shared=True), self._work() as work:
+            layout = self._side_layout(work, None)
+            blobs = os.path.join(self._layout, "blobs")
+            try:
+                await programs.run(
+                    ["skopeo", "copy", "--insecure-policy", "--quiet", "--retry-times=1", *options,
+                     f"--dest-shared-blob-dir={blobs}", source, f"oci:{layout}:{recipes.TAG}"],
+                    timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work},
+                )  # fmt: skip
+            except programs.ProgramFailed as error:
+                raise ImageError("ErrImagePull", pull_failure(str(wanted), source, error.why)) from None
+            entry = _only_entry(layout)
+            return await self._publish(entry, str(wanted), {}, "pulled")
+
+    async def _publish(self, entry: dict[str, Any], name: str, notes: dict[str, str], source: str) -> Image:
+        image = await self._unpacked(entry)
+        notes = {REF_NAME: name, ADDED: tasks.rfc3339(tasks.now()), **notes}
+        known = {key: entry[key] for key in ("mediaType", "digest", "size") if key in entry}
+        await self._name(name, {**known, "annotations": notes})
+        return replace(image, source=source)
+
+    async def _unpacked(self, entry: dict[str, Any]) -> Image:
+        """The image of an index entry, after making sure that its file system is there."""
+        digest = entry["digest"]
+        image = self._read_image(digest)
+        if os.path.isdir(image.rootfs):
+            return image
+        async with self._lock(f"rootfs-{digest}"), self._work() as work:
+            if not os.path.isdir(image.rootfs):
+                layout = self._side_layout(work, entry)
+                into = os.path.join(work, "rootfs")
+                try:
+                    await programs.run(
+                        ("umoci", "raw", "unpack", "--keep-dirlinks", "--image", f"{layout}:{recipes.TAG}", into),
+                        timeout_seconds=UNPACK_SECONDS_MAX,
+                    )
+                except programs.ProgramFailed as error:
+                    raise ImageError(
+                        "ErrImagePull", f"cannot unpack image {digest}: {error}; remove it and pull again"
+                    ) from None
+                os.rename(into, image.rootfs)
+        return image
+
+    # -- recipes
+
+    async def _built_image(self, name: str, progress: Callable[[str], None] = log.info) -> Image:
+        """The image of a recipe, built on demand, its parents first. Once fresh, fresh for this process."""
+        own = f"{OWN_REGISTRY}/{name}:latest"
+        entry = self._entry(own)
+        if entry is not None and self._built.get(name) == entry["digest"]:
+            return await self._unpacked(entry)
+        try:
+            recipe = self.recipes.recipe(name)
+            parent = None if recipe.parent == recipes.BASE else await self._built_image(recipe.parent, progress)
+            key = await tasks.in_thread(self.recipes.key, recipe, parent.digest if parent else "")
+            async with self._lock(f"recipe-{name}"):
+                entry = self._entry(own)
+                if entry is None or entry["annotations"].get(RECIPE_KEY) != key:
+                    image = await self._build(recipe, parent, own, key, progress)
+                else:
+                    image = await self._unpacked(entry)
+        except recipes.RecipeError as error:
+            raise ImageError("ErrImagePull", str(error)) from None
+        self._built[name] = image.digest
+        return replace(image, source="built")
+
+    async def _build(
+        self, recipe: recipes.Recipe, parent: Image | None, own: str, key: str, progress: Callable[[str], None]
+    ) -> Image:
+        started = tasks.monotonic()
+        async with self._lock("build"), self._lock("blobs", shared=True), self._work() as work:
+            entry = None if parent is None else self._entry(f"{OWN_REGISTRY}/{recipe.parent}:latest")
+            layout = self._side_layout(work, entry)
+            space = recipes.Workspace(work, layout, os.path.join(self.directory, "packages"))
+            rootfs = await recipes.build(recipe, space, progress)
+            entry = _only_entry(layout)
+            if not os.path.isdir(self._rootfs(entry["digest"])):
+                os.rename(rootfs, self._rootfs(entry["digest"]))  # The tree that was packed is the image, unpacked.
+            image = await self._publish(entry, own, {RECIPE_KEY: key}, "built")
+        seconds = tasks.monotonic() - started
+        progress(f"{recipe.name}: built in {seconds:.0f} s, {image.size_bytes / 1e6:.0f} MB")
+        return image
+
+    # -- folders, locks, garbage
+
+    def _side_layout(self, work: str, entry: dict[str, Any] | None) -> str:
+        """A small layout of one's own that shares the blobs, with one manifest (or none) under recipes.TAG."""
+        layout = tempfile.mkdtemp(prefix="layout-", dir=work)
+        os.symlink(os.path.join(self._layout, "blobs"), os.path.join(layout, "blobs"))
+        manifests = [] if entry is None else [{**entry, "annotations": {REF_NAME: recipes.TAG}}]
+        for name, content in (
+            ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
+            ("index.json", {"schemaVersion": 2, "manifests": manifests}),
+        ):
+            with open(os.path.join(layout, name), "w", encoding="utf-8") as file:
+                json.dump(content, file)
+        return layout
+
+    @contextlib.asynccontextmanager
+    async def _work(self) -> AsyncIterator[str]:
+        """A folder on the store's file system that is gone afterwards; locked, so that others see it is in use."""
+        work = tempfile.mkdtemp(dir=os.path.join(self.directory, "work"))
+        descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield work
+        finally:
+            os.close(descriptor)
+            await asyncio.shield(tasks.in_thread(shutil.rmtree, work, ignore_errors=True))
+
+    def _sweep_work(self) -> None:
+        """Remove what killed processes left: work folders that nobody has locked."""
+        for work in glob.glob(os.path.join(self.directory, "work", "*")):
+            with contextlib.suppress(OSError):
+                descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(work, ignore_errors=True)
+                finally:
+                    os.close(descriptor)
+
+    @contextlib.asynccontextmanager
+    async def _lock(self, name: str, *, shared: bool = False, wait: bool = True) -> AsyncIterator[bool]:
+        """A lock between tasks and between processes; it ends with its holder, even one that is killed."""
+        safe = name if re.fullmatch(r"[a-z0-9-]{1,80}", name) else hashlib.sha256(name.encode()).hexdigest()
+        descriptor = os.open(os.path.join(self.directory, "locks", safe), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            held = False
+            while not held:
+                try:
+                    fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                    held = True
+                except BlockingIOError:
+                    if not wait:
+                        break
+                    await asyncio.sleep(LOCK_RETRY_SECONDS)
+            yield held
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _authfile(self, secrets: Iterable[Any]) -> Any:
+        """skopeo's option for the pull secrets, in a file of mode 0600 that is gone afterwards; [] without secrets."""
+        merged = merge_secrets(secrets)
+        if not merged:
+            yield []
+            return
+        descriptor, path = tempfile.mkstemp(prefix="auth-", dir=os.path.join(self.directory, "locks"))
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump({"auths": merged}, file)
+            yield [f"--src-authfile={path}"]
+        finally:
+            os.unlink(path)
+
+    def _collect(self, in_use: frozenset[str]) -> int:
+        """Remove trees and blobs that neither a name nor a container leads to."""
+        digests = {entry["digest"] for entry in self._index()} | in_use | self._mounted()
+        freed = 0
+        for tree in os.listdir(os.path.join(self.directory, "rootfs")):
+            if f"sha256:{tree}" not in digests:
+                path = os.path.join(self.directory, "rootfs", tree)
+                freed += _tree_bytes(path)
+                doomed = os.path.join(tempfile.mkdtemp(dir=os.path.join(self.directory, "work")), tree)
+                os.rename(path, doomed)
+                shutil.rmtree(os.path.dirname(doomed), ignore_errors=True)
+        kept = set()
+        for digest in digests:
+            with contextlib.suppress(FileNotFoundError):
+                manifest = self._document(digest)
+                kept |= {digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+        blobs = os.path.join(self._layout, "blobs", "sha256")
+        for blob in os.listdir(blobs):
+            if f"sha256:{blob}" not in kept:
+                freed += os.stat(os.path.join(blobs, blob)).st_size
+                os.unlink(os.path.join(blobs, blob))
+        return freed
+
+    def _mounted(self) -> set[str]:
+        """Digests whose tree is mounted in any process's mount namespace."""
+        pattern = re.compile(re.escape(os.path.join(self.directory, "rootfs")) + r"/([0-9a-f]{64})")
+        found: set[str] = set()
+        seen: set[str] = set()
+        for process in glob.glob("/proc/[0-9]*"):
+            with contextlib.suppress(OSError):
+                namespace = os.readlink(f"{process}/ns/mnt")
+                if namespace not in seen:
+                    seen.add(namespace)
+                    with open(f"{process}/mountinfo", encoding="utf-8") as file:
+                        found |= {f"sha256:{digest}" for digest in pattern.findall(file.read())}
+        return found
+
+
+def _recipes_in(folder: str | None) -> recipes.Recipes:
+    return recipes.Recipes(folder or recipes.default_folder())
+
+
+# ---- archives, secrets, errors
+
+
+def _images_in(path: str) -> list[tuple[str, str]]:
+    """[(skopeo's name of the source, the image's own name or "")] of an archive or a layout directory."""
+    what = f"cannot load {path}"
+    try:
+        if os.path.isdir(path):
+            with open(os.path.join(path, "index.json"), "rb") as file:
+                return _of_index("oci", path, json.load(file))
+        with tarfile.open(path, "r:*") as archive:
+            documents: dict[str, Any] = {}
+            for member in archive:
+                name = member.name.removeprefix("./")
+                if name in ("manifest.json", "index.json") and member.size <= DOCUMENT_BYTES_MAX:
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    documents[name] = json.load(content)
+    except FileNotFoundError as error:
+        raise ImageError("ErrImagePull", f"{what}: there is no {error.filename}; check the path") from None
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise ImageError("ErrImagePull", f"{what}: it is no image archive ({error}); make one with docker save") from None
+    if "manifest.json" in documents:
+        return [
+            (f"docker-archive:{path}:@{number}" if not tags else f"docker-archive:{path}:{tag}", tag)
+            for number, image in enumerate(documents["manifest.json"])
+            for tags in [image.get("RepoTags") or []]
+            for tag in tags or [""]
+        ]
+    if "index.json" in documents:
+        return _of_index("oci-archive", path, documents["index.json"])
+    raise ImageError("ErrImagePull", f"{what}: it has neither manifest.json nor index.json; make one with docker save")
+
+
+def _of_index(transport: str, path: str, index: dict[str, Any]) -> list[tuple[str, str]]:
+    entries = index.get("manifests", [])
+    names = [(entry.get("annotations") or {}).get(REF_NAME, "") for entry in entries]
+    if len(entries) == 1:
+        full = (entries[0].get("annotations") or {}).get("io.containerd.image.name", names[0])
+        return [(f"{transport}:{path}" + (f":{names[0]}" if names[0] else ""), full)]
+    return [(f"{transport}:{path}:{name}", name) for name in names if name]
+
+
+def _only_entry(layout: str) -> dict[str, Any]:
+    with open(os.path.join(layout, "index.json"), "rb") as file:
+        entries = json.load(file)["manifests"]
+    assert len(entries) == 1, entries
+    return entries[0]
+
+
+def merge_secrets(secrets: Iterable[Any]) -> dict[str, dict[str, str]]:
+    """{registry: {"auth": ...}} of pull secrets in either form; the first that names a registry wins."""
+    merged: dict[str, dict[str, str]] = {}
+    for secret in secrets:
+        try:
+            tree = json.loads(secret) if isinstance(secret, str | bytes) else secret
+            auths = tree.get("auths", tree)
+            for address, login in auths.items():
+                registry = re.sub(r"^https?://|/(v[12]/?)?$", "", address)
+                registry = DEFAULT_REGISTRY if registry == "index.docker.io" else registry
+                auth = login.get("auth") or base64.b64encode(
+                    f"{login['username']}:{login['password']}".encode()
+                ).decode("ascii")
+                merged.setdefault(registry, {"auth": auth})
+        except (ValueError, AttributeError, KeyError, TypeError):
+            log.warning("an image pull secret is not a dockerconfigjson; it is not used")
+    return merged
+
+
+_REASONS = (
+    (r"manifest unknown|name unknown|name invalid|not found: |was not found|does not exist", "the registry has no such image or tag", "check the name and the tag"),
+    (r"unauthorized|authentication required|denied|invalid username|401|403", "the registry refuses it without other credentials", "check the name, and give a pull secret in imagePullSecrets"),
+    (r"connection refused", "nothing answers there (connection refused)", "start the registry or check its address"),
+    (r"no such host|server misbehaving|Temporary failure in name resolution", "the registry's name is not known to DNS", "check the network, or load the image with petset image load"),
+    (r"i/o timeout|did not end within|deadline exceeded|Timeout|network is unreachable|no route to host", "the registry does not answer in time", "check the network, or load the image with petset image load"),
+    (r"server gave HTTP response to HTTPS client", "the registry speaks plain HTTP", "name it as an insecure registry"),
+    (r"certificate", "its certificate is not trusted", "install its CA on this machine"),
+    (r"no image found in (manifest list|image index)|no matching", "it has no image for this machine's architecture", "choose another image"),
+    (r"is not installed", "skopeo is not installed", "install the package skopeo"),
+    (r"[Nn]o space left on device", "the disk is full", "make room, or remove unused images"),
+)  # fmt: skip
+
+
+def pull_failure(name: str, source: str, said: str) -> str:
+    """skopeo's last line as a sentence that says what to do."""
+    found = re.search(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"', said)
+    text = found[1].replace('\\"', '"') if found else said
+    doing = f'cannot pull image "{name}"' if source.startswith("docker://") else f"cannot load image {name}"
+    host = source.removeprefix("docker://").partition("/")[0] if source.startswith("docker://") else ""
+    for pattern, why, remedy in _REASONS:
+        if re.search(pattern, text):
+            return f"{doing}: {host + ': ' if host else ''}{why}; {remedy}"
+    return f"{doing}: {text.rpartition(': ')[2] if len(text) > 200 else text}; see the registry's answer"
+
+
+def _write_atomically(path: str, content: bytes) -> None:
+    descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=os.path.dirname(path))
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(draft, path)
+
+
+def _tree_bytes(path: str) -> int:
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names
+    )
