@@ -1,0 +1,150 @@
+"""The state directory: where everything of one instance lives, how it is found, and that only one process runs it.
+
+One directory holds the database, keys, images, volumes, pods, the network plan and the log; deleting it deletes the
+instance. It is found by `--state`, else PETSET_STATE, else `.petset/` in the checkout petset runs from, else
+/var/lib/petset (root) or ~/.local/share/petset. A running instance holds a lock on `lock` and has written
+its process id there; the lock goes with the process, however it ends, so nothing is ever stale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class StateError(Exception):
+    """The state directory cannot be used: the message says why and what to do."""
+
+
+def checkout() -> Path | None:
+    """The root of the checkout this package runs from, or None when it is installed elsewhere."""
+    root = Path(__file__).resolve().parents[3]
+    return root if (root / "pyproject.toml").is_file() and (root / "src" / "petset").is_dir() else None
+
+
+def locate(given: str | None) -> State:
+    """The state directory that a command is about; it need not exist yet."""
+    if given or os.environ.get("PETSET_STATE"):
+        return State(Path(given or os.environ["PETSET_STATE"]).absolute())
+    if root := checkout():
+        return State(root / ".petset")
+    if os.geteuid() == 0:
+        return State(Path("/var/lib/petset"))
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return State(Path(data) / "petset")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    directory: Path
+
+    def path(self, *parts: str) -> Path:
+        return self.directory.joinpath(*parts)
+
+    @property
+    def database(self) -> Path:
+        return self.path("store.db")
+
+    @property
+    def keys(self) -> Path:
+        return self.path("pki")
+
+    @property
+    def images(self) -> Path:
+        """PETSET_IMAGES lets several instances share one image store."""
+        shared = os.environ.get("PETSET_IMAGES")
+        return Path(shared) if shared else self.path("images")
+
+    @property
+    def volumes(self) -> Path:
+        return self.path("volumes")
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.path("kubeconfig")
+
+    @property
+    def log(self) -> Path:
+        return self.path("petset.log")
+
+    def create(self) -> None:
+        """Make the directory, readable by its owner alone. Raises StateError."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            os.chmod(self.directory, 0o700)
+        except OSError as error:
+            raise StateError(
+                f"cannot use the state directory {self.directory}: {error.strerror}; name another with --state"
+            ) from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the instance for as long as the context lasts. Raises StateError when another process does."""
+        self.create()
+        descriptor = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+                raise StateError(
+                    f"cannot use the state directory {self.directory}: petset is running in it already (process {owner}); "
+                    "run `petset down` first, or name another with --state"
+                ) from None
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def running_process(self) -> int | None:
+        """The process id of the running instance, or None."""
+        try:
+            descriptor = os.open(self.path("lock"), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(descriptor, 32, 0).decode().strip()
+            return int(text) if text.isdigit() else None
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A small JSON record of the instance, or None when it was never written."""
+        try:
+            return json.loads(self.path(name).read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise StateError(
+                f"cannot read {self.path(name)}: it is not JSON; move it away and run `petset up` again"
+            ) from None
+
+    def write(self, name: str, record: dict[str, Any]) -> None:
+        write_private(self.path(name), json.dumps(record, indent=1).encode())
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file whole or not at all; only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

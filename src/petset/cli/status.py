@@ -1,0 +1,77 @@
+"""`petset status`: what runs, where, and how to reach it; exit code 0 when the API answers, 3 when nothing runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+
+from petset.cli import connection
+from petset.objects import errors, meta, resources
+
+NOT_RUNNING = 3
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def run(args: argparse.Namespace) -> int:
+    instance = args.instance
+    process = instance.running_process()
+    if process is None:
+        if args.output == "json":
+            print(json.dumps({"running": False, "state": str(instance.directory)}))
+        else:
+            print(f"not running (state directory {instance.directory}); start it with `petset up -d`")
+        return NOT_RUNNING
+    found = asyncio.run(_ask(instance))
+    found = {"running": True, "process": process, "state": str(instance.directory), **found}
+    if args.output == "json":
+        print(json.dumps(found))
+        return 0
+    print(f"running (process {process}, state directory {instance.directory})")
+    print(f"api     {found['server']}: {found['api']}")
+    for node in found["nodes"]:
+        print(f"node    {node['name']}: {'ready' if node['ready'] else 'not ready'}, {node['pods']} pods")
+    for pet in found["sets"]:
+        print(f"{pet['kind'].lower():8}{pet['namespace']}/{pet['name']}: {pet['ready']} of {pet['replicas']} ready")
+    print(f"use it  export KUBECONFIG={instance.kubeconfig}")
+    return 0
+
+
+async def _ask(instance) -> dict:
+    async with connection.client(instance) as client:
+        server = connection.server(instance)
+        try:
+            nodes, _ = await client.list(resources.NODES)
+            pods, _ = await client.list(resources.PODS)
+            sets = [
+                item
+                for resource in (resources.PETSETS, resources.STATEFULSETS)
+                for item in (await client.list(resource))[0]
+            ]
+        except (errors.ApiError, OSError) as error:
+            return {"server": server, "api": f"does not answer ({error})", "nodes": [], "sets": []}
+        return {
+            "server": server,
+            "api": "answers",
+            "nodes": [
+                {
+                    "name": meta.name(node),
+                    "ready": meta.is_condition_true(node, "Ready"),
+                    "pods": sum(meta.get(pod, "spec", "nodeName") == meta.name(node) for pod in pods),
+                }
+                for node in nodes
+            ],
+            "sets": [
+                {
+                    "kind": item["kind"],
+                    "namespace": meta.namespace(item),
+                    "name": meta.name(item),
+                    "replicas": item["spec"].get("replicas", 1),
+                    "ready": sum(meta.is_controlled_by(pod, item) and meta.is_pod_ready(pod) for pod in pods),
+                }
+                for item in sets
+            ],
+        }

@@ -1,0 +1,134 @@
+"""`petset up`: the cluster in the foreground, or with -d in the background.
+
+In the background the same command runs again in a session of its own, logs into the state directory, and hands its
+announcements back through a pipe: the caller prints them, returns once the node is ready, and shows the reason
+when it never was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from petset.cli.main import CommandError
+
+NODE_READY = "node"
+
+
+def switch(text: str) -> bool:
+    """true/false as Kubernetes flags spell it, and on/off."""
+    if text.lower() in ("true", "1", "t", "on", "yes"):
+        return True
+    if text.lower() in ("false", "0", "f", "off", "no"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-d", "--detach", action="store_true", help="run in the background; returns when the node is ready")
+    parser.add_argument(
+        "--enable-hostpath-provisioner",
+        type=switch,
+        default=True,
+        metavar="BOOL",
+        help="provision volumes for claims from the state directory (default true)",
+    )
+    parser.add_argument(
+        "--stand-ins",
+        type=switch,
+        default=True,
+        metavar="on|off",
+        help="use the locally built images that stand in for those of 2016 (default on)",
+    )
+    parser.add_argument("--api-port", type=int, default=0, metavar="PORT", help="the API's port (default: chosen once)")
+    parser.add_argument(
+        "--write-kubeconfig",
+        action="store_true",
+        help="add the context `petset` to your kubeconfig, as `petset kubeconfig --write` does",
+    )
+    parser.add_argument("--announce-fd", type=int, default=None, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.detach:
+        return _detached(args)
+    from petset import up
+
+    if args.announce_fd is not None:
+        pipe = os.fdopen(args.announce_fd, "w")
+
+        def announce(line: str) -> None:
+            try:
+                print(line, file=pipe, flush=True)
+            except BrokenPipeError:
+                pass  # Whoever started us has its answer already.
+    else:
+
+        def announce(line: str) -> None:
+            print(line, flush=True)
+
+    options = up.Options(
+        state=args.instance,
+        hostpath_provisioner=args.enable_hostpath_provisioner,
+        stand_ins=args.stand_ins,
+        api_port=args.api_port,
+    )
+    try:
+        up.run(options, announce)
+    except up.UpError as error:
+        raise CommandError(str(error)) from None
+    return 0
+
+
+def start(args: argparse.Namespace) -> list[str]:
+    """Start the cluster in the background; the announced lines. Raises CommandError with its reason when it fails."""
+    instance = args.instance
+    if (process := instance.running_process()) is not None:
+        raise CommandError(
+            f"cannot start: petset is running already in {instance.directory} (process {process}); "
+            "use it, or run `petset down` first"
+        )
+    instance.create()
+    reading, writing = os.pipe()
+    command = [
+        sys.executable,
+        "-m",
+        "petset.cli.main",
+        "--state",
+        str(instance.directory),
+        "up",
+        f"--enable-hostpath-provisioner={'true' if args.enable_hostpath_provisioner else 'false'}",
+        f"--stand-ins={'on' if args.stand_ins else 'off'}",
+        f"--api-port={args.api_port}",
+        f"--announce-fd={writing}",
+    ]
+    with open(instance.log, "ab") as log:
+        log_start = log.tell()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writing,), start_new_session=True, cwd="/"
+        )
+    os.close(writing)
+    lines = []
+    with os.fdopen(reading) as announcements:
+        for line in announcements:
+            lines.append(line.rstrip("\n"))
+            if line.startswith(NODE_READY):
+                return lines
+    process.wait()
+    with open(instance.log, "rb") as log:
+        log.seek(log_start)
+        said = log.read().decode(errors="replace").strip().splitlines()
+    reason = next((line for line in reversed(said) if line.startswith("petset: ")), said[-1] if said else "it said nothing")
+    raise CommandError(f"{reason.removeprefix('petset: ')} (the whole log: {instance.log})")
+
+
+def _detached(args: argparse.Namespace) -> int:
+    for line in start(args):
+        print(line)
+    if args.write_kubeconfig:
+        from petset.cli import kubeconfig
+
+        print(kubeconfig.write(args.instance, None))
+    return 0
