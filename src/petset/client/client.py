@@ -1,1 +1,262 @@
-"""The one way to the API for everybody but the server: verbs over a transport, in process or over HTTPS."""
+"""The one way to the API for everybody but the server: verbs over a transport, in process or over HTTPS.
+
+A call makes one `http.Request`, sends it, and gives back the decoded object or raises `errors.ApiError` made from the
+answer's Status. `watch` decodes frames as they come, however the bytes were cut. What could not be sent or was cut off
+is an OSError (ConnectionError), never an ApiError: the caller knows nothing about whether it was done.
+
+Invariants: nothing is retried here (whoever calls knows whether that is safe); answers are decoded once and never
+mutated; a streaming body is closed when its reader stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from petset.objects import encoding, errors, meta, resources
+from petset.objects.meta import Object
+from petset.wire import http
+
+PATCH_TYPES = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+ANSWER_BYTES_MAX = 512 * 1024 * 1024
+FRAME_BYTES_MAX = 16 * 1024 * 1024
+
+WatchEvent = tuple[str, Object]
+
+
+class InProcess:
+    """A transport that is the server's handler, called directly for a user it vouches for."""
+
+    def __init__(self, handle: http.Handler, user: http.User):
+        self._handle, self._user = handle, user
+
+    async def send(self, request: http.Request) -> http.Response:
+        return await self._handle(dataclasses.replace(request, user=self._user))
+
+
+class Client:
+    def __init__(self, transport: http.Transport, user_agent: str = "petset"):
+        self._transport = transport
+        self._headers = (("accept", "application/json"), ("user-agent", user_agent))
+
+    async def get(self, resource: resources.Resource, name: str, namespace: str = "", subresource: str = "") -> Object:
+        return _typed(resource, await self._call("GET", resource.path(namespace, name, subresource)), subresource)
+
+    async def list(
+        self,
+        resource: resources.Resource,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> tuple[list[Object], str]:
+        """(items, resourceVersion of the list)."""
+        query = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        answer = await self._call("GET", resource.path(namespace), query)
+        items = [_typed(resource, item) for item in answer.get("items") or ()]
+        return items, meta.get(answer, "metadata", "resourceVersion", default="")
+
+    async def create(
+        self, obj: Object, resource: resources.Resource | None = None, subresource: str = "", name: str = ""
+    ) -> Object:
+        """POST; `resource`, `subresource` and `name` are for subresources (pods/binding, serviceaccounts/token)."""
+        resource = resource or resource_of(obj)
+        namespace = meta.get(obj, "metadata", "namespace", default="")
+        answer = await self._call("POST", resource.path(namespace, name, subresource), body=obj)
+        return _typed(resource, answer, subresource)
+
+    async def update(self, obj: Object, subresource: str = "") -> Object:
+        """PUT, for the resourceVersion the object carries (409 Conflict when it has moved on)."""
+        resource = resource_of(obj)
+        path = resource.path(meta.namespace(obj), meta.name(obj), subresource)
+        return _typed(resource, await self._call("PUT", path, body=obj), subresource)
+
+    async def patch(
+        self,
+        resource: resources.Resource,
+        name: str,
+        namespace: str,
+        patch: Object | Sequence[Any],
+        kind: str = "merge",
+        subresource: str = "",
+    ) -> Object:
+        """PATCH; kind is merge, json or strategic."""
+        path = resource.path(namespace, name, subresource)
+        answer = await self._call("PATCH", path, body=patch, content_type=PATCH_TYPES[kind])
+        return _typed(resource, answer, subresource)
+
+    async def delete(
+        self,
+        resource: resources.Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        grace_seconds: int | None = None,
+        propagation: str = "",
+        resource_version: str = "",
+    ) -> Object:
+        """DELETE, of exactly this uid and resourceVersion when they are given. The object, or a Status."""
+        preconditions = {**({"uid": uid} if uid else {})}
+        if resource_version:
+            preconditions["resourceVersion"] = resource_version
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            **({"gracePeriodSeconds": grace_seconds} if grace_seconds is not None else {}),
+            **({"propagationPolicy": propagation} if propagation else {}),
+            **({"preconditions": preconditions} if preconditions else {}),
+        }
+        return await self._call("DELETE", resource.path(namespace, name), body=options)
+
+    async def watch(
+        self,
+        resource: resources.Resource,
+        namespace: str = "",
+        since: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """(ADDED | MODIFIED | DELETED | BOOKMARK, object) until the server ends it; raises ApiError (410: list again).
+
+        Close it (`contextlib.aclosing`) when leaving early, so that the server can forget it.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": since,
+            "labelSelector": label_selector,
+            "fieldSelector": field_selector,
+        }
+        response = await self._send("GET", resource.path(namespace), query)
+        if response.code != 200:
+            raise _failure(response.code, await _whole(response.body))
+        async with contextlib.aclosing(_lines(response.body)) as frames:
+            async for frame in frames:
+                event = _decoded(frame)
+                if event["type"] == "ERROR":
+                    raise errors.from_status(event["object"], 500)
+                yield event["type"], _typed(resource, event["object"])
+
+    async def raw(self, target: str) -> bytes:
+        """The body of a GET that is no object (health, metrics, logs)."""
+        response = await self._transport.send(http.Request("GET", target, self._headers))
+        body = await _whole(response.body)
+        if response.code >= 300:
+            raise _failure(response.code, body)
+        return body
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | Sequence[Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        response = await self._send(method, path, query, body, content_type)
+        answer = await _whole(response.body)
+        if response.code >= 300 or response.code < 200:
+            raise _failure(response.code, answer)
+        return _decoded(answer)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | Sequence[Any] | None = None,
+        content_type: str = "application/json",
+    ) -> http.Response:
+        given = {key: value for key, value in (query or {}).items() if value}
+        target = quote(path) + ("?" + urlencode(given) if given else "")
+        if body is None:
+            return await self._transport.send(http.Request(method, target, self._headers))
+        headers = (*self._headers, ("content-type", content_type))
+        return await self._transport.send(http.Request(method, target, headers, encoding.dumps(body)))
+
+
+def resource_of(obj: Object) -> resources.Resource:
+    """The table's row of an object's apiVersion and kind."""
+    found = resources.by_kind(obj["apiVersion"], obj["kind"])
+    if found is None:
+        raise errors.not_found(obj["kind"], meta.get(obj, "metadata", "name", default=""))
+    return found
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return encoding.loads(text)
+    except ValueError as error:
+        raise ConnectionError(f"cannot read the answer: {error}; was the connection cut?") from error
+
+
+def _typed(resource: resources.Resource, obj: Object, subresource: str = "") -> Object:
+    # Servers may leave apiVersion and kind out of a list's items; everybody here relies on them.
+    if "kind" in obj or subresource:
+        return obj
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+
+
+async def _whole(body: bytes | AsyncIterator[bytes]) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in body:
+            parts.append(part)
+            size += len(part)
+            if size > ANSWER_BYTES_MAX:
+                raise ConnectionError(f"cannot read the answer: it is longer than {ANSWER_BYTES_MAX} bytes")
+    finally:
+        await _close(body)
+    return b"".join(parts)
+
+
+async def _lines(body: bytes | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The lines of a body as they get complete; an unfinished last line is dropped, as it was cut off."""
+    if isinstance(body, bytes):
+        for line in body.split(b"\n")[:-1]:
+            yield line
+        return
+    waiting: list[bytes] = []
+    size = 0
+    try:
+        async for part in body:
+            first, newline, rest = part.partition(b"\n")
+            waiting.append(first)
+            size += len(first)
+            if size > FRAME_BYTES_MAX:
+                raise ConnectionError(f"cannot read the watch: a frame is longer than {FRAME_BYTES_MAX} bytes")
+            while newline:
+                line = b"".join(waiting)
+                if line.strip():
+                    yield line
+                first, newline, rest = rest.partition(b"\n")
+                waiting, size = [first], len(first)
+    finally:
+        await _close(body)
+
+
+async def _close(body: AsyncIterator[bytes]) -> None:
+    close = getattr(body, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _failure(code: int, body: bytes) -> errors.ApiError:
+    try:
+        status = encoding.loads(body)
+    except ValueError:
+        status = None
+    if not isinstance(status, Mapping) or status.get("kind") != "Status":
+        text = body[:200].decode(errors="replace")
+        return errors.ApiError(code, "Unknown", f"cannot use the server's answer {code}: it is no Status: {text}")
+    return errors.from_status(status, code)

@@ -1,0 +1,161 @@
+"""Events as people read them: one Event object for each thing that keeps happening, with a count that grows.
+
+The object's name is made from what happened (object, reason, message, source), so the same happening finds its Event
+again, also after a restart: create, and where it exists already, patch count and lastTimestamp.
+
+Invariants: recording never fails its caller; an object can make EVENTS_BURST_MAX new events at once and then one every
+EVENTS_REFILL_SECONDS; repeats beyond their own, faster, allowance are counted and written with the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from petset.base import tasks
+from petset.client.client import Client
+from petset.objects import errors, meta, resources
+from petset.objects.meta import Object
+
+EVENTS_BURST_MAX = 25
+EVENTS_REFILL_SECONDS = 300.0
+REPEATS_REFILL_SECONDS = 5.0
+REMEMBERED_MAX = 4096
+MESSAGE_CHARACTERS_MAX = 1024
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """A bucket of tokens that fills up again by and by."""
+
+    refill_seconds: float
+    tokens: float = EVENTS_BURST_MAX
+    at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        self.tokens = min(EVENTS_BURST_MAX, self.tokens + max(0.0, now - self.at) / self.refill_seconds)
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+@dataclass(slots=True)
+class _Known:
+    count: int
+    unwritten: int
+    allowance: _Allowance
+
+
+class Recorder:
+    """Writes events for one component (`host`: the node, for the node's own)."""
+
+    def __init__(self, client: Client, component: str, host: str = ""):
+        self._client, self._component, self._host = client, component, host
+        self._known: dict[str, _Known] = {}
+        self._objects: dict[str, _Allowance] = {}
+
+    async def record(self, about: Object, type_: str, reason: str, message: str, field_path: str = "") -> None:
+        """Write that something happened to an object: type is Normal or Warning."""
+        with tasks.best_effort("record an event"):
+            try:
+                await self._record(about, type_, reason, message[:MESSAGE_CHARACTERS_MAX], field_path)
+            except errors.ApiError as error:
+                # Nothing can be recorded in a namespace that is going away, and nobody misses it.
+                if error.code not in (403, 404, 409):
+                    raise
+
+    async def _record(self, about: Object, type_: str, reason: str, message: str, field_path: str) -> None:
+        name = event_name(about, type_, reason, message, f"{self._component}/{self._host}{field_path}")
+        namespace = meta.namespace(about) or "default"
+        key, now = f"{namespace}/{name}", tasks.now()
+        known = self._known.pop(key, None)
+        if known is None:
+            if not _bucket(self._objects, meta.uid(about) or meta.key(about), EVENTS_REFILL_SECONDS).take(now):
+                return
+            known = _Known(0, 0, _Allowance(REPEATS_REFILL_SECONDS, at=now))
+        self._known[key] = known
+        _forget_oldest(self._known)
+        known.unwritten += 1
+        if not known.allowance.take(now):
+            return
+        await self._write(about, type_, reason, message, field_path, name, namespace, known, now)
+
+    async def _write(
+        self,
+        about: Object,
+        type_: str,
+        reason: str,
+        message: str,
+        field_path: str,
+        name: str,
+        namespace: str,
+        known: _Known,
+        now: float,
+    ) -> None:
+        if not known.count:
+            reference = {**meta.object_reference(about), **({"fieldPath": field_path} if field_path else {})}
+            event = self._new(reference, type_, reason, message, name, namespace, known.unwritten, now)
+            try:
+                await self._client.create(event)
+                known.count, known.unwritten = known.unwritten, 0
+                return
+            except errors.ApiError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+            known.count = (await self._client.get(resources.EVENTS, name, namespace)).get("count") or 1
+        count = known.count + known.unwritten
+        again = {"count": count, "lastTimestamp": tasks.rfc3339(now)}
+        try:
+            await self._client.patch(resources.EVENTS, name, namespace, again)
+            known.count, known.unwritten = count, 0
+        except errors.ApiError as error:
+            if error.code != 404:
+                raise
+            known.count = 0  # It has expired meanwhile: the next one makes it anew.
+
+    def _new(
+        self,
+        reference: Object,
+        type_: str,
+        reason: str,
+        message: str,
+        name: str,
+        namespace: str,
+        count: int,
+        now: float,
+    ) -> Object:
+        return {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": reference,
+            "type": type_,
+            "reason": reason,
+            "message": message,
+            "source": {"component": self._component, **({"host": self._host} if self._host else {})},
+            "firstTimestamp": tasks.rfc3339(now),
+            "lastTimestamp": tasks.rfc3339(now),
+            "count": count,
+            "reportingComponent": self._component,
+            "reportingInstance": self._host,
+        }
+
+
+def event_name(about: Object, type_: str, reason: str, message: str, source: str) -> str:
+    """`<object>.<hex>`, the same for the same happening."""
+    said = "\0".join((meta.uid(about), meta.key(about), about["kind"], type_, reason, message, source))
+    return f"{meta.name(about)[:230]}.{hashlib.blake2b(said.encode(), digest_size=8).hexdigest()}"
+
+
+def _bucket(buckets: dict[str, _Allowance], key: str, refill_seconds: float) -> _Allowance:
+    bucket = buckets.pop(key, None) or _Allowance(refill_seconds, at=tasks.now())
+    buckets[key] = bucket
+    _forget_oldest(buckets)
+    return bucket
+
+
+def _forget_oldest(remembered: dict) -> None:
+    while len(remembered) > REMEMBERED_MAX:
+        del remembered[next(iter(remembered))]

@@ -1,0 +1,208 @@
+"""A live copy of one resource: list once, then watch from the list's revision for ever.
+
+`run` lists, fills the cache, sets `synced`, and follows the watch. A watch that ends or breaks is resumed from the last
+revision seen (bookmarks move it too); one that answers 410 leads to a new list, whose differences to the cache are told
+like changes. Readers get decoded, frozen objects; callbacks are told (old, new) after the cache has changed, and must
+be quick: they queue a key and return.
+
+Invariants: the cache is always one state the server had, or on the way from one to the next; `revision` never says
+more than the cache holds; nothing polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from petset.base import tasks
+from petset.client.client import Client
+from petset.objects import errors, meta, resources
+from petset.objects.meta import Object
+
+log = logging.getLogger("petset.informer")
+
+Change = Callable[[Object | None, Object | None], None]  # (old, new): None before it existed or after it is gone.
+Index = Callable[[Object], Iterable[str]]
+RECONNECT_SECONDS_MAX = 5.0
+Cached = dict[str, Object]  # By key: "namespace/name", or "name".
+
+
+class Cache:
+    """Objects of one resource by key, with indices; what reconcilers and policies read."""
+
+    def __init__(self, resource: resources.Resource, indices: Mapping[str, Index] | None = None):
+        self.resource = resource
+        self._objects: Cached = {}
+        self._by_namespace: dict[str, Cached] = {}
+        self._indices: dict[str, Index] = dict(indices or {})
+        self._indexed: dict[str, dict[str, Cached]] = {name: {} for name in self._indices}
+        self._sorted: list[Object] | None = None
+
+    def get(self, namespace: str, name: str) -> Object | None:
+        return self._objects.get(f"{namespace}/{name}" if namespace else name)
+
+    def list(self, namespace: str = "") -> list[Object]:
+        """In key order; the same list may be handed out again, so it is not for changing."""
+        if namespace:
+            return _in_order(self._by_namespace.get(namespace, {}))
+        if self._sorted is None:
+            self._sorted = _in_order(self._objects)
+        return self._sorted
+
+    def by_index(self, index: str, value: str) -> list[Object]:
+        """Those the index's function gave this value for, in key order."""
+        return _in_order(self._indexed[index].get(value, {}))
+
+    def add_index(self, index: str, function: Index) -> None:
+        """One more index; naming one that is there does nothing."""
+        if index in self._indices:
+            return
+        self._indices[index], self._indexed[index] = function, {}
+        for key, obj in self._objects.items():
+            for value in function(obj):
+                self._indexed[index].setdefault(value, {})[key] = obj
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def put(self, obj: Object) -> Object | None:
+        """Set it; the version that was there."""
+        key, old = meta.key(obj), self._take(meta.key(obj))
+        self._objects[key] = obj
+        self._by_namespace.setdefault(meta.namespace(obj), {})[key] = obj
+        for index, function in self._indices.items():
+            for value in function(obj):
+                self._indexed[index].setdefault(value, {})[key] = obj
+        self._sorted = None
+        return old
+
+    def remove(self, key: str) -> Object | None:
+        self._sorted = None
+        return self._take(key)
+
+    def _take(self, key: str) -> Object | None:
+        old = self._objects.pop(key, None)
+        if old is None:
+            return None
+        _drop(self._by_namespace, meta.namespace(old), key)
+        for index, function in self._indices.items():
+            for value in function(old):
+                _drop(self._indexed[index], value, key)
+        return old
+
+
+def _in_order(objects: Cached) -> list[Object]:
+    return [objects[key] for key in sorted(objects)]
+
+
+def _drop(groups: dict[str, Cached], group: str, key: str) -> None:
+    members = groups.get(group)
+    if members is not None:
+        members.pop(key, None)
+        if not members:
+            del groups[group]
+
+
+class Informer(Cache):
+    def __init__(
+        self,
+        client: Client,
+        resource: resources.Resource,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        indices: Mapping[str, Index] | None = None,
+    ):
+        super().__init__(resource, indices)
+        self._client, self._namespace = client, namespace
+        self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
+        self._callbacks: list[Change] = []
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self.synced = asyncio.Event()
+        self.revision = ""  # The resourceVersion up to which the cache is complete.
+
+    def on_change(self, callback: Change) -> None:
+        """Call it for every change from now on; for what is cached already it is called at once as (None, object)."""
+        self._callbacks.append(callback)
+        for obj in self.list():
+            callback(None, obj)
+
+    def has_seen(self, revision: str | int) -> bool:
+        """Whether the cache includes the write with this resourceVersion."""
+        return self.revision.isdigit() and int(self.revision) >= int(revision)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Return when the condition over this cache holds; it is looked at after every change and bookmark."""
+        if true():
+            return
+        entry = (true, asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        try:
+            await entry[1]
+        finally:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+
+    async def run(self) -> None:
+        """Keep the cache until cancelled."""
+        backoff = tasks.Backoff(first=0.05, most=RECONNECT_SECONDS_MAX)
+        while True:
+            try:
+                if not self.revision:
+                    await self._list()
+                await self._follow(backoff)
+            except errors.ApiError as error:
+                if error.code == 410:
+                    self.revision = ""
+                log.info("cannot watch %s: %s", self.resource.plural, error.message)
+            except OSError as error:
+                log.info("cannot watch %s: %s", self.resource.plural, error)
+            # A watch's end is normal and resumed almost at once; one that ends again and again without a word is not.
+            await asyncio.sleep(backoff.next())
+
+    async def _list(self) -> None:
+        items, revision = await self._client.list(self.resource, self._namespace, **self._selectors)
+        listed = {meta.key(item): item for item in items}
+        gone = [key for key in self._objects if key not in listed]
+        for key in sorted(gone):
+            self._changed(self.remove(key), None)
+        for item in items:
+            old = self._objects.get(meta.key(item))
+            if old is None or old["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion"):
+                self._changed(self.put(item), item)
+        self.revision = revision
+        self.synced.set()
+        self._look_again()
+
+    async def _follow(self, backoff: tasks.Backoff) -> None:
+        watch = self._client.watch(self.resource, self._namespace, self.revision, **self._selectors)
+        async with contextlib.aclosing(watch) as events:
+            async for type_, obj in events:
+                backoff.reset()
+                old = None
+                if type_ == "DELETED":
+                    old = self.remove(meta.key(obj))
+                elif type_ != "BOOKMARK":
+                    old = self.put(obj)
+                self.revision = obj["metadata"]["resourceVersion"]
+                if type_ == "DELETED":
+                    # It may come twice after a resumed watch; a callback hears of it once.
+                    if old is not None:
+                        self._changed(old, None)
+                elif type_ != "BOOKMARK":
+                    self._changed(old, obj)
+                self._look_again()
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        for callback in self._callbacks:
+            callback(old, new)
+
+    def _look_again(self) -> None:
+        for entry in list(self._waiting):
+            true, future = entry
+            if not future.done() and true():
+                future.set_result(None)
+                self._waiting.remove(entry)
