@@ -169,7 +169,9 @@ def bad_request(message: str) -> ApiError:
 
 def unauthorized() -> ApiError:
     return ApiError(
-        401, "Unauthorized", "cannot tell who is asking: no valid client certificate or bearer token; use the kubeconfig"
+        401,
+        "Unauthorized",
+        "cannot tell who is asking: no valid client certificate or bearer token; use the kubeconfig",
     )
 
 

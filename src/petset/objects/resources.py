@@ -77,3 +77,124 @@ class Resource:
         """The store's key, or the prefix of all its objects (of one namespace) without a name."""
         space = f"{namespace}/" if self.namespaced and namespace else ""
         return f"/{self.group or 'core'}/{self.plural}/{space}{name}"
+
+
+STATUS = ("status",)
+
+PODS = Resource(
+    "",
+    "v1",
+    "pods",
+    "Pod",
+    short_names=("po",),
+    categories=("all",),
+    subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
+)
+SERVICES = Resource("", "v1", "services", "Service", short_names=("svc",), categories=("all",), subresources=STATUS)
+ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints", short_names=("ep",))
+PERSISTENTVOLUMECLAIMS = Resource(
+    "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short_names=("pvc",), subresources=STATUS
+)
+PERSISTENTVOLUMES = Resource(
+    "", "v1", "persistentvolumes", "PersistentVolume", False, short_names=("pv",), subresources=STATUS
+)
+CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap", short_names=("cm",))
+SECRETS = Resource("", "v1", "secrets", "Secret")
+SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", short_names=("sa",), subresources=("token",))
+NAMESPACES = Resource(
+    "",
+    "v1",
+    "namespaces",
+    "Namespace",
+    False,
+    short_names=("ns",),
+    subresources=("finalize", "status"),
+    verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
+)
+NODES = Resource("", "v1", "nodes", "Node", False, short_names=("no",), subresources=STATUS)
+EVENTS = Resource("", "v1", "events", "Event", short_names=("ev",))
+STATEFULSETS = Resource(
+    "apps",
+    "v1",
+    "statefulsets",
+    "StatefulSet",
+    short_names=("sts",),
+    categories=("all",),
+    subresources=("scale", "status"),
+    has_generation=True,
+)
+CONTROLLERREVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
+PETSETS = Resource(
+    "apps",
+    "v1alpha1",
+    "petsets",
+    "PetSet",
+    categories=("all",),
+    subresources=("scale", "status"),
+    has_generation=True,
+)
+ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+STORAGECLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, short_names=("sc",))
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+ROLEBINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+CLUSTERROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False)
+CLUSTERROLEBINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", False)
+
+# Questions with an answer in their status; never stored.
+SELFSUBJECTACCESSREVIEWS = Resource(
+    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=("create",)
+)
+SUBJECTACCESSREVIEWS = Resource(
+    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=("create",)
+)
+SELFSUBJECTREVIEWS = Resource(
+    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=("create",)
+)
+TOKENREVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", False, verbs=("create",))
+
+TABLE: tuple[Resource, ...] = (
+    CONFIGMAPS,
+    ENDPOINTS,
+    EVENTS,
+    NAMESPACES,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    SERVICES,
+    CONTROLLERREVISIONS,
+    STATEFULSETS,
+    PETSETS,
+    ENDPOINTSLICES,
+    STORAGECLASSES,
+    LEASES,
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    ROLEBINDINGS,
+    ROLES,
+    SELFSUBJECTACCESSREVIEWS,
+    SUBJECTACCESSREVIEWS,
+    SELFSUBJECTREVIEWS,
+    TOKENREVIEWS,
+)
+
+_BY_KIND = {(row.api_version, row.kind): row for row in TABLE}
+_BY_PLURAL = {(row.group, row.version, row.plural): row for row in TABLE}
+
+
+def by_kind(api_version: str, kind: str) -> Resource | None:
+    """The row of an object's apiVersion and kind, or None."""
+    return _BY_KIND.get((api_version, kind))
+
+
+def by_plural(group: str, version: str, plural: str) -> Resource | None:
+    """The row of a URL's group ("" is core), version and plural, or None."""
+    return _BY_PLURAL.get((group, version, plural))
+
+
+def of(obj: Object) -> Resource | None:
+    """The row of an object, or None."""
+    return _BY_KIND.get((obj.get("apiVersion", ""), obj.get("kind", "")))

@@ -1,0 +1,93 @@
+"""JSON to and from bytes; the one place that imports orjson.
+
+`loads` is for bytes of strangers: whatever is wrong with them is a plain ValueError that says what and where, also a
+tree nested deeper than a later encoding, or a walk of ours, could follow. `dumps` is for trees that came from
+`loads`. `duplicate_fields` is the slow second look that strict field validation asks for, since orjson (like every
+quick parser) lets the last of two equal keys win.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+NESTING_LEVELS_MAX = 200  # orjson encodes at most 254 levels; managed fields and patches need room around an object.
+
+
+def dumps(obj: Any) -> bytes:
+    """Compact JSON, keys in the tree's order."""
+    return orjson.dumps(obj)
+
+
+def dumps_sorted(obj: Any) -> bytes:
+    """Compact JSON with sorted keys: equal trees give equal bytes (revision hashes, comparisons)."""
+    return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS)
+
+
+def loads(data: bytes | bytearray | memoryview | str) -> Any:
+    """The tree; raises ValueError for anything that is not JSON in UTF-8, or is nested too deeply."""
+    try:
+        tree = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(str(error)) from None
+    if isinstance(data, memoryview):
+        data = bytes(data)
+    brackets = (
+        data.count("{") + data.count("[") if isinstance(data, str) else data.count(b"{") + data.count(b"[")
+    )  # Most objects have fewer brackets than levels allowed, and need no walk.
+    if brackets > NESTING_LEVELS_MAX:
+        _refuse_deep(tree)
+    return tree
+
+
+def _refuse_deep(tree: Any) -> None:
+    level, current = 0, [tree]
+    while current:
+        level += 1
+        if level > NESTING_LEVELS_MAX + 1:
+            raise ValueError(f"nested deeper than {NESTING_LEVELS_MAX} levels")
+        following = []
+        for node in current:
+            if type(node) is dict:
+                following.extend(value for value in node.values() if type(value) in (dict, list))
+            elif type(node) is list:
+                following.extend(value for value in node if type(value) in (dict, list))
+        current = following
+
+
+class _Object(dict):
+    """A decoded object that remembers which of its keys came twice."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> _Object:
+    result = _Object(pairs)
+    if len(result) != len(pairs):
+        seen: dict[str, int] = {}
+        for key, _ in pairs:
+            seen[key] = seen.get(key, 0) + 1
+        result.repeated = tuple(key for key, times in seen.items() if times > 1)
+    return result
+
+
+def duplicate_fields(data: bytes | str) -> list[str]:
+    """The paths (spec.containers[0].image) of keys that occur twice in one object, for bytes that `loads` took."""
+    found: list[str] = []
+
+    def look(node: Any, path: str) -> None:
+        if isinstance(node, _Object):
+            found.extend(f"{path}.{key}" if path else key for key in node.repeated)
+            for key, value in node.items():
+                look(value, f"{path}.{key}" if path else key)
+        elif isinstance(node, list):
+            for index, value in enumerate(node):
+                look(value, f"{path}[{index}]")
+
+    try:
+        look(json.loads(data, object_pairs_hook=_pairs), "")
+    except (ValueError, RecursionError):
+        return []
+    return found

@@ -1,0 +1,352 @@
+"""Label and field selectors: parsed once, matched often.
+
+A label selector comes as text (`app=web,tier in (a,b),!canary`), as a LabelSelector object (matchLabels and
+matchExpressions) or as a plain map (a Service's); all become a `Selector` of requirements that must all hold. As
+upstream, `!=` and `notin` also match objects without the key. A field selector names fields by path; which ones
+exist is the table below, metadata.name and metadata.namespace for every kind; an unknown field is a 400 worded as
+kubectl's users know it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from petset.objects import errors
+from petset.objects.meta import Object
+
+if TYPE_CHECKING:
+    from petset.objects.resources import Resource
+
+SELECTOR_CHARACTERS_MAX = 16 * 1024
+_KEY = re.compile(
+    r"^(?:(?=.{1,253}/)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z"
+)
+_VALUE = re.compile(r"^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    key: str
+    operator: str  # In, NotIn, Exists, DoesNotExist, Gt, Lt
+    values: tuple[str, ...] = ()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value is not None and value in self.values
+            case "NotIn":
+                return value is None or value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+        try:
+            number, limit = int(value or ""), int(self.values[0])
+        except ValueError:
+            return False
+        return number > limit if self.operator == "Gt" else number < limit
+
+    def __str__(self) -> str:
+        match self.operator:
+            case "Exists":
+                return self.key
+            case "DoesNotExist":
+                return f"!{self.key}"
+            case "Gt" | "Lt":
+                return f"{self.key}{'>' if self.operator == 'Gt' else '<'}{self.values[0]}"
+        if len(self.values) == 1:
+            return f"{self.key}{'=' if self.operator == 'In' else '!='}{self.values[0]}"
+        return f"{self.key} {'in' if self.operator == 'In' else 'notin'} ({','.join(self.values)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """All requirements must hold; none at all matches everything."""
+
+    requirements: tuple[Requirement, ...] = ()
+    nothing: bool = False  # A missing LabelSelector selects nothing.
+
+    def matches(self, labels: Mapping[str, str] | None) -> bool:
+        if self.nothing:
+            return False
+        given = labels or {}
+        return all(requirement.holds(given) for requirement in self.requirements)
+
+    @property
+    def empty(self) -> bool:
+        """It matches every object."""
+        return not self.requirements and not self.nothing
+
+    def __str__(self) -> str:
+        return ",".join(str(requirement) for requirement in self.requirements)
+
+
+EVERYTHING = Selector()
+NOTHING = Selector((), nothing=True)
+
+_TOKEN = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+)")
+
+
+def parse_labels(text: str) -> Selector:
+    """The selector of a labelSelector query parameter; raises ApiError 400."""
+    if not text or text.isspace():
+        return EVERYTHING
+    if len(text) > SELECTOR_CHARACTERS_MAX:
+        raise errors.bad_request(f"unable to parse requirement: longer than {SELECTOR_CHARACTERS_MAX} characters")
+    return _Parser(text).selector()
+
+
+class _Parser:
+    def __init__(self, text: str):
+        self.tokens = _TOKEN.findall(text.rstrip())
+        self.at = 0
+
+    def peek(self) -> str:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+
+    def take(self) -> str:
+        token = self.peek()
+        self.at += 1
+        return token
+
+    def fail(self, found: str, expected: str) -> errors.ApiError:
+        return errors.bad_request(f"unable to parse requirement: found '{found}', expected: {expected}")
+
+    def selector(self) -> Selector:
+        requirements = [self.requirement()]
+        while self.peek() == ",":
+            self.take()
+            requirements.append(self.requirement())
+        if self.peek():
+            raise self.fail(self.peek(), "',' or 'end of string'")
+        return Selector(tuple(requirements))
+
+    def key(self) -> str:
+        token = self.take()
+        if not token or token in ("=", "==", "!=", "(", ")", ",", "<", ">", "!"):
+            raise self.fail(token, "!, identifier, or 'end of string'")
+        if not _KEY.match(token):
+            raise errors.bad_request(
+                f'unable to parse requirement: key: Invalid value: "{token}": a label key is an optional DNS prefix '
+                "and '/', then at most 63 letters, digits, '-', '_' or '.', with a letter or digit at both ends"
+            )
+        return token
+
+    def value(self) -> str:
+        if self.peek() in ("", ","):
+            return ""
+        token = self.take()
+        if token in ("=", "==", "!=", "(", ")", "<", ">", "!"):
+            raise self.fail(token, "identifier")
+        if not _VALUE.match(token):
+            raise errors.bad_request(
+                f'unable to parse requirement: values: Invalid value: "{token}": a label value is at most 63 letters, '
+                "digits, '-', '_' or '.', with a letter or digit at both ends, or empty"
+            )
+        return token
+
+    def values(self) -> tuple[str, ...]:
+        if self.take() != "(":
+            self.at -= 1
+            raise self.fail(self.peek(), "'('")
+        found: list[str] = []
+        while True:
+            if self.peek() in (",", ")"):
+                value = ""
+            else:
+                value = self.value()
+            if value not in found:
+                found.append(value)
+            token = self.take()
+            if token == ")":
+                return tuple(found)
+            if token != ",":
+                raise self.fail(token, "',' or ')'")
+
+    def requirement(self) -> Requirement:
+        if self.peek() == "!":
+            self.take()
+            return Requirement(self.key(), "DoesNotExist")
+        key = self.key()
+        operator = self.peek()
+        if operator in ("", ","):
+            return Requirement(key, "Exists")
+        self.take()
+        match operator:
+            case "=" | "==":
+                return Requirement(key, "In", (self.value(),))
+            case "!=":
+                return Requirement(key, "NotIn", (self.value(),))
+            case "in" | "notin":
+                return Requirement(key, "In" if operator == "in" else "NotIn", self.values())
+            case ">" | "<":
+                value = self.value()
+                if not re.fullmatch(r"-?\d+", value):
+                    raise errors.bad_request(
+                        f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": '
+                        "for 'Gt', 'Lt' operators, the value must be an integer"
+                    )
+                return Requirement(key, "Gt" if operator == ">" else "Lt", (value,))
+        raise self.fail(operator, "in, notin, =, ==, !=, gt, lt")
+
+
+def from_map(labels: Mapping[str, str] | None) -> Selector:
+    """Every label as given (a Service's selector); an empty or missing map matches everything."""
+    return Selector(tuple(Requirement(key, "In", (value,)) for key, value in (labels or {}).items()))
+
+
+def from_object(selector: Object | None) -> Selector:
+    """A LabelSelector's meaning: missing selects nothing, empty everything. It must be valid."""
+    if selector is None:
+        return NOTHING
+    required = [Requirement(key, "In", (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
+    required += [
+        Requirement(term["key"], term["operator"], tuple(term.get("values") or ()))
+        for term in selector.get("matchExpressions") or ()
+    ]
+    return Selector(tuple(required))
+
+
+Field = Callable[[Object], str]
+
+
+def _at(path: str) -> Field:
+    """Reads a dotted path as text; missing is "", a bool is true or false."""
+    steps = tuple(path.split("."))
+
+    def read(obj: Object) -> str:
+        value: Any = obj
+        for step in steps:
+            if not isinstance(value, Mapping):
+                return ""
+            value = value.get(step)
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return value if isinstance(value, str) else str(value)
+
+    return read
+
+
+def _flag(path: str) -> Field:
+    read = _at(path)
+    return lambda obj: read(obj) or "false"
+
+
+def _event_source(obj: Object) -> str:
+    return (obj.get("source") or {}).get("component") or obj.get("reportingComponent") or ""
+
+
+_EVERY_KIND: Mapping[str, Field] = {
+    "metadata.name": _at("metadata.name"),
+    "metadata.namespace": _at("metadata.namespace"),
+}
+
+# The fields a kind can be selected by, next to those of every kind; keyed by group and plural.
+_FIELDS: Mapping[tuple[str, str], Mapping[str, Field]] = {
+    ("", "pods"): {
+        **{
+            path: _at(path)
+            for path in (
+                "spec.nodeName",
+                "spec.restartPolicy",
+                "spec.schedulerName",
+                "spec.serviceAccountName",
+                "status.phase",
+                "status.podIP",
+                "status.nominatedNodeName",
+            )
+        },
+        "spec.hostNetwork": _flag("spec.hostNetwork"),
+    },
+    ("", "events"): {
+        **{
+            path: _at(path)
+            for path in (
+                "involvedObject.kind",
+                "involvedObject.namespace",
+                "involvedObject.name",
+                "involvedObject.uid",
+                "involvedObject.apiVersion",
+                "involvedObject.resourceVersion",
+                "involvedObject.fieldPath",
+                "reason",
+                "reportingComponent",
+                "type",
+            )
+        },
+        "source": _event_source,
+    },
+    ("", "secrets"): {"type": _at("type")},
+    ("", "namespaces"): {"status.phase": _at("status.phase")},
+    ("", "nodes"): {"spec.unschedulable": _flag("spec.unschedulable")},
+    ("", "services"): {"spec.clusterIP": _at("spec.clusterIP"), "spec.type": _at("spec.type")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSelector:
+    """Terms (read, equal?, value) that must all hold; `name` and `namespace` are set where a term fixes them."""
+
+    terms: tuple[tuple[Field, bool, str], ...] = ()
+    name: str = ""
+    namespace: str = ""
+
+    def matches(self, obj: Object) -> bool:
+        return all((read(obj) == value) is equal for read, equal, value in self.terms)
+
+    @property
+    def empty(self) -> bool:
+        return not self.terms
+
+
+ANY_FIELDS = FieldSelector()
+
+
+def parse_fields(resource: Resource, text: str, labels: str = "") -> FieldSelector:
+    """The selector of a fieldSelector query parameter; raises ApiError 400. `labels` only serves its message."""
+    if not text:
+        return ANY_FIELDS
+    if len(text) > SELECTOR_CHARACTERS_MAX:
+        raise errors.bad_request(f"invalid selector: longer than {SELECTOR_CHARACTERS_MAX} characters")
+    own = _FIELDS.get((resource.group, resource.plural), {})
+    terms: list[tuple[Field, bool, str]] = []
+    fixed = {"metadata.name": "", "metadata.namespace": ""}
+    for path, equal, value in _split_fields(text):
+        read = own.get(path) or _EVERY_KIND.get(path)
+        if read is None:
+            raise _unknown_field(resource, text, labels, path, bool(own))
+        terms.append((read, equal, value))
+        if equal and path in fixed:
+            fixed[path] = value
+    return FieldSelector(tuple(terms), fixed["metadata.name"], fixed["metadata.namespace"])
+
+
+def _unknown_field(resource: Resource, text: str, labels: str, path: str, has_own: bool) -> errors.ApiError:
+    why = (
+        f"field label not supported: {path}"
+        if has_own or not resource.group
+        else f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+    )
+    gvr = f"{resource.group}/{resource.version}, Resource={resource.plural}"
+    return errors.bad_request(
+        f'Unable to find "{gvr}" that match label selector "{labels}", field selector "{text}": {why}'
+    )
+
+
+def _split_fields(text: str) -> Sequence[tuple[str, bool, str]]:
+    """(path, equal?, value) of each term; commas, equals signs and backslashes in values are escaped by a backslash."""
+    found: list[tuple[str, bool, str]] = []
+    for term in re.findall(r"(?:[^,\\]|\\.|\\$)+", text):
+        match = re.match(r"^([^=!\\]+?)\s*(!=|==|=)((?:[^\\=]|\\[\\,=])*)\Z", term)
+        if match is None:
+            raise errors.bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
+        path, operator, value = match.groups()
+        found.append((path.strip(), operator != "!=", re.sub(r"\\(.)", r"\1", value)))
+    return found
