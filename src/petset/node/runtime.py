@@ -149,7 +149,11 @@ class Runtime(Protocol):
         ...
 
     async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
-        """Namespaces, address and /etc files; raises RuntimeError_("FailedCreatePodSandBox", ...)."""
+        """Namespaces, address and /etc files; raises RuntimeError_("FailedCreatePodSandBox", ...).
+
+        `$(POD_IP)` in `hosts` stands for the address, which is chosen here. An existing sandbox that is alive is
+        returned as it is; one that is not is made anew with the next attempt number, and its containers' records stay.
+        """
         ...
 
     async def start_container(self, config: ContainerConfig) -> tuple[Container, Sequence[Warning_]]:
@@ -163,7 +167,10 @@ class Runtime(Protocol):
     async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None: ...
 
     async def remove_sandbox(self, pod_uid: str) -> None:
-        """Kills what is left in it, gives the address back, removes namespaces and the pod's directory."""
+        """Kills what is left in it, gives the address back, removes namespaces, containers and logs of the pod.
+
+        What others keep in the pod's directory (volumes) is theirs to remove.
+        """
         ...
 
     async def close(self) -> None:
