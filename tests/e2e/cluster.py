@@ -1,0 +1,114 @@
+"""A petset of its own for the end-to-end tests: the real command, a state directory of its own, real kubectl.
+
+`wait` polls a condition with a deadline; it is the only waiting there is. Whatever a test does, `destroy` stops the
+instance by its own commands and asserts that nothing of it is left on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from tests.kubectl import Kubectl
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = Path(os.environ.get("PETSET_TEST_IMAGES", ROOT / ".petset" / "test-images"))
+
+
+class Cluster:
+    def __init__(self, state: Path):
+        self.state = state
+        self.environment = {**os.environ, "PETSET_STATE": str(state), "PETSET_IMAGES": str(IMAGES)}
+        self.environment.pop("KUBECONFIG", None)
+        self.kubectl: Kubectl
+
+    def petset(self, *args: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "petset.cli.main", *args],
+            env={**self.environment, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert not check or done.returncode == 0, f"petset {' '.join(args)}:\n{done.stdout}{done.stderr}\n{self.log_tail()}"
+        return done
+
+    def log_tail(self) -> str:
+        try:
+            return (self.state / "petset.log").read_text()[-4000:]
+        except FileNotFoundError:
+            return ""
+
+    def up(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        done = self.petset("up", "-d", *flags)
+        self.kubectl = Kubectl(self.state / "kubeconfig", self.state / "kubectl-cache")
+        return done
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        return self.petset("down")
+
+    @property
+    def process(self) -> int:
+        return json.loads(self.petset("status", "-o", "json").stdout)["process"]
+
+    def kill(self) -> None:
+        """kill -9 of petset itself; returns when it is gone."""
+        process = self.process
+        descriptor = os.pidfd_open(process)
+        os.kill(process, signal.SIGKILL)
+        self.wait(lambda: not Path(f"/proc/{process}").exists() or _is_zombie(process), "petset to be gone", 10)
+        os.close(descriptor)
+
+    def wait(self, condition: Callable[[], T], what: str, seconds: float = 60) -> T:
+        """The first true value of the condition; an exception of it counts as not yet."""
+        deadline = time.monotonic() + seconds
+        last: object = None
+        while time.monotonic() < deadline:
+            try:
+                last = condition()
+            except (AssertionError, KeyError, IndexError, subprocess.TimeoutExpired) as error:
+                last = error
+            else:
+                if last:
+                    return last
+            time.sleep(0.1)
+        raise AssertionError(f"waited {seconds} s for {what}; last: {last}\n{self.situation()}")
+
+    def situation(self) -> str:
+        shown = self.kubectl.run("get", "pods,pvc,events", "-A", "-o", "wide")
+        return shown.stdout + shown.stderr + self.log_tail()
+
+    def pod(self, name: str, namespace: str = "default") -> dict:
+        return self.kubectl.json("get", "pod", name, "-n", namespace)
+
+    def is_ready(self, name: str, namespace: str = "default") -> bool:
+        pod = self.pod(name, namespace)
+        conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
+        return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+    def wait_ready(self, *names: str, seconds: float = 90, namespace: str = "default") -> None:
+        for name in names:
+            self.wait(lambda name=name: self.is_ready(name, namespace), f"{name} to be ready", seconds)
+
+    def exec(self, pod: str, *command: str, container: str | None = None, stdin: str | None = None) -> str:
+        where = ("-c", container) if container else ()
+        interactive = ("-i",) if stdin is not None else ()
+        return self.kubectl("exec", *interactive, pod, *where, "--", *command, stdin=stdin)
+
+    def destroy(self) -> None:
+        self.petset("down", check=False)
+
+
+def _is_zombie(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,88 @@
+"""Who may do what, from outside and from inside a pod; what listens, and who may read the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+IN_A_POD = r"""
+set -e
+dir=/var/run/secrets/kubernetes.io/serviceaccount
+test -s $dir/token && test -s $dir/ca.crt && cat $dir/namespace && echo
+echo $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT
+"""
+
+
+def test_files_are_private(cluster):
+    for path in cluster.state.rglob("*"):
+        if path.is_file() and ("pki" in path.parts or path.name in ("kubeconfig", "store.db")):
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_nothing_listens_beyond_loopback_and_the_bridge(cluster):
+    plan = json.loads((cluster.state / "network.json").read_text())
+    allowed = {"127.0.0.1", plan["gateway"], *plan["service_addresses"]}
+    for address in _listening(cluster.process):
+        assert address in allowed, address
+
+
+def _listening(process: int) -> set[str]:
+    sockets = set()
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            target = os.readlink(descriptor)
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            sockets.add(target[8:-1])
+    found = set()
+    for table, listening in (("tcp", "0A"), ("udp", "07"), ("tcp6", "0A"), ("udp6", "07")):
+        for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[9] in sockets and fields[3] == listening:
+                raw = fields[1].split(":")[0]
+                assert len(raw) == 8, f"an IPv6 socket listens: {line}"
+                found.add(".".join(str(byte) for byte in reversed(bytes.fromhex(raw))))
+    return found
+
+
+def test_a_pod_gets_its_account_and_reads_the_api_as_far_as_its_rights_go(cluster, namespace):
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "main"},
+        "spec": {"containers": [{"name": "main", "image": "redis", "command": ["sleep", "infinity"]}]},
+    }
+    pod["spec"]["containers"][0]["image"] = "debian:jessie"
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
+    cluster.wait_ready("main", namespace=namespace)
+    said = cluster.kubectl("exec", "-n", namespace, "main", "--", "sh", "-c", IN_A_POD).splitlines()
+    assert said[0] == namespace
+    host, port = said[1].split()
+    service = cluster.kubectl.json("get", "service", "kubernetes")
+    assert (host, int(port)) == (service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"])
+
+
+def test_rbac_is_enforced(cluster, namespace):
+    account = f"system:serviceaccount:{namespace}:default"
+    assert cluster.kubectl.run("auth", "can-i", "list", "pods", "-n", namespace, "--as", account).stdout.strip() == "no"
+    cluster.kubectl(
+        "create", "rolebinding", "viewers", "-n", namespace, "--clusterrole=view", f"--serviceaccount={namespace}:default"
+    )
+    cluster.wait(
+        lambda: cluster.kubectl.run("auth", "can-i", "list", "pods", "-n", namespace, "--as", account).stdout.strip() == "yes",
+        "the binding to count",
+        5,
+    )
+    assert cluster.kubectl.run("get", "pods", "-n", namespace, "--as", account).returncode == 0
+    refused = cluster.kubectl.run("delete", "pods", "--all", "-n", namespace, "--as", account)
+    assert refused.returncode == 1 and "forbidden" in refused.stderr.lower()
+
+
+def test_without_credentials(cluster):
+    server = cluster.kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
+    anonymous = ("--kubeconfig", os.devnull, "--server", server, "--insecure-skip-tls-verify", "--username=x", "--password=y")
+    refused = cluster.kubectl.run(*anonymous, "get", "pods")
+    assert refused.returncode == 1 and "logged in" in refused.stderr or "Unauthorized" in refused.stderr
