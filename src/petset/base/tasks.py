@@ -118,9 +118,21 @@ class Thread:
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         if not _environment.get().threads:
             return function(*args, **kwargs)
+        return await self.submit(function, *args, **kwargs)
+
+    def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
+        """Like `call` for who has no task to wait in; inline, the future is done when it is returned."""
+        loop = asyncio.get_running_loop()
+        if not _environment.get().threads:
+            done: asyncio.Future[T] = loop.create_future()
+            try:
+                done.set_result(function(*args, **kwargs))
+            except Exception as error:
+                done.set_exception(error)
+            return done
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix=self._name)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: function(*args, **kwargs))
+        return loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     def close(self) -> None:
         if self._executor is not None:

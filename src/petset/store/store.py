@@ -17,10 +17,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from petset.objects import encoding
 from petset.objects.meta import Object
 
-WATCH_BUFFER_EVENTS_MAX = 4096
+WATCH_BUFFER_EVENTS_MAX = 4096  # A watcher that has this many changes waiting is ended with Expired.
 HISTORY_CHANGES_MAX = 20_000  # Older changes are compacted away; a watch from before answers Expired.
+HISTORY_BYTES_MAX = 16 << 20  # Of encoded objects that only the history keeps; older changes go first.
 
 
 class Conflict(Exception):
@@ -39,15 +41,39 @@ class Unavailable(Exception):
     """The write could not be made durable (disk full, I/O error); nothing of it is visible."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One object at one revision; `encoded` is its JSON with metadata.resourceVersion set; `object` the decoded tree."""
+class CannotOpen(Exception):
+    """The state file is in use, of a newer format, or damaged; the message says which and what to do."""
 
-    key: str
-    revision: int  # Of this version.
-    created_revision: int  # Of the key's first version since it was last absent.
-    encoded: bytes
-    object: Object
+
+class Entry:
+    """One object at one revision; `encoded` is its JSON with metadata.resourceVersion set; `object` the decoded tree.
+
+    The tree is decoded when it is first asked for and kept until `forget`, so that what nobody looks into (most of
+    what a start reads, most of the history) stays bytes.
+    """
+
+    __slots__ = ("_object", "created_revision", "encoded", "key", "revision")
+
+    def __init__(self, key: str, revision: int, created_revision: int, encoded: bytes, object: Object | None = None):
+        self.key = key
+        self.revision = revision  # Of this version.
+        self.created_revision = created_revision  # Of the key's first version since it was last absent.
+        self.encoded = encoded
+        self._object = object
+
+    @property
+    def object(self) -> Object:
+        tree = self._object
+        if tree is None:
+            tree = self._object = encoding.loads(self.encoded)
+        return tree
+
+    def forget(self) -> None:
+        """Drop the decoded tree; it is decoded again when asked for."""
+        self._object = None
+
+    def __repr__(self) -> str:
+        return f"Entry({self.key!r}, revision={self.revision}, created_revision={self.created_revision})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +125,6 @@ class Store(Protocol):
         """Every change under the prefix after `since`. Raises Expired when that is compacted or in the future."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Wait for the writes under way, refuse further ones (Unavailable) and end the watches."""
+        ...

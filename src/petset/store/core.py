@@ -1,0 +1,397 @@
+"""What every store does, whatever keeps its changes: index, judging of writes, group commit, history, watches.
+
+A write's way: `put` judges it at once against the newest accepted version, gives it the next revision, encodes it and
+waits. The writes of one loop turn, and all that come while a commit is under way, are one batch: `_commit(batch)`
+(a subclass's only duty) makes them durable together. Then, back in the loop, the batch becomes visible in order:
+index, history, watchers, and only then the writers' answers.
+
+Invariants: nothing of a batch is seen before its commit; a failed commit fails every write accepted since, since they
+were judged against it, and gives their revisions back; a writer that is cancelled leaves its write to be committed.
+No task and no timer belongs to a store: an idle one costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from petset.objects import encoding
+from petset.objects.meta import Object
+from petset.store import store
+from petset.store.store import Change, Conflict, Entry, Expired, Unavailable
+
+BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
+DECODED_PAST_MAX = 512  # How many superseded versions keep their decoded tree: selectors ask for the latest of them.
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What an operator wants to see of a store; counts are since its opening."""
+
+    revision: int
+    objects: int
+    watchers: int
+    history_changes: int
+    commits: int
+    writes: int
+    failed_writes: int
+
+
+class Write:
+    """An accepted write on its way to its commit; `previous` is the newest accepted version before it."""
+
+    __slots__ = ("deleted", "done", "entry", "previous")
+
+    def __init__(self, entry: Entry, previous: Entry | None, deleted: bool, done: asyncio.Future[Entry]):
+        self.entry, self.previous, self.deleted, self.done = entry, previous, deleted, done
+
+    def change(self) -> Change:
+        if self.deleted:
+            return Change("DELETED", self.entry, self.previous)
+        return Change("MODIFIED" if self.previous else "ADDED", self.entry, self.previous)
+
+
+class Core:
+    """A store but for its `_commit`."""
+
+    def __init__(
+        self,
+        history_changes_max: int = store.HISTORY_CHANGES_MAX,
+        history_bytes_max: int = store.HISTORY_BYTES_MAX,
+        watch_buffer_events_max: int = store.WATCH_BUFFER_EVENTS_MAX,
+    ):
+        self._index = Index()
+        self._history = History(history_changes_max, history_bytes_max)
+        self._feed = Feed(watch_buffer_events_max)
+        self._revision = 0  # Committed.
+        self._accepted_revision = 0
+        self._pending: dict[str, Write] = {}  # The newest uncommitted write of each key.
+        self._waiting: list[Write] = []  # Accepted, not yet in a commit.
+        self._committing: list[Write] = []
+        self._flush_is_due = False
+        self._closed = False
+        self._commits = self._committed_writes = self._failed_writes = 0
+        self._quiet: asyncio.Future[None] | None = None  # What close() waits for.
+
+    # Reading
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    def get(self, key: str) -> Entry | None:
+        return self._index.entries.get(key)
+
+    def list(self, prefix: str) -> tuple[int, Sequence[Entry]]:
+        return self._revision, self._index.under(prefix)
+
+    def count(self, prefix: str) -> int:
+        return self._index.count(prefix)
+
+    def stats(self) -> Stats:
+        return Stats(
+            revision=self._revision,
+            objects=len(self._index.entries),
+            watchers=len(self._feed),
+            history_changes=len(self._history),
+            commits=self._commits,
+            writes=self._committed_writes,
+            failed_writes=self._failed_writes,
+        )
+
+    @contextmanager
+    def watch(self, prefix: str, since: int) -> Iterator[Watch]:
+        past = self._history.after(since, self._revision)
+        watch = self._feed.subscribe(prefix, [change for change in past if change.entry.key.startswith(prefix)])
+        try:
+            yield watch
+        finally:
+            self._feed.unsubscribe(watch)
+
+    # Writing
+
+    async def put(self, key: str, obj: Object, expected: int | None) -> Entry:
+        previous = self._judged(key, expected)
+        revision = self._accepted_revision + 1
+        tree = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(revision)}}
+        created = previous.created_revision if previous else revision
+        return await self._accept(Entry(key, revision, created, encoding.dumps(tree), tree), previous, deleted=False)
+
+    async def delete(self, key: str, expected: int | None) -> Entry | None:
+        previous = self._judged(key, expected)
+        if previous is None:
+            if key in self._pending:  # "It is gone" is true only once the deletion before is durable.
+                await asyncio.shield(self._pending[key].done)
+            return None
+        revision = self._accepted_revision + 1
+        last = previous.object
+        tree = {**last, "metadata": {**last["metadata"], "resourceVersion": str(revision)}}
+        entry = Entry(key, revision, previous.created_revision, encoding.dumps(tree), tree)
+        return await self._accept(entry, previous, deleted=True)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._waiting or self._committing:
+            self._quiet = self._quiet or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._quiet)
+        self._feed.end()
+
+    def _judged(self, key: str, expected: int | None) -> Entry | None:
+        """The newest accepted version of the key, which is what the write expected it to be."""
+        if self._closed:
+            raise Unavailable(f"cannot write {key}: the store is closed")
+        pending = self._pending.get(key)
+        if pending is not None:
+            newest = None if pending.deleted else pending.entry
+        else:
+            newest = self._index.entries.get(key)
+        current = newest.revision if newest else 0
+        if expected is not None and expected != current:
+            raise Conflict(key, expected, current)
+        return newest
+
+    async def _accept(self, entry: Entry, previous: Entry | None, deleted: bool) -> Entry:
+        loop = asyncio.get_running_loop()
+        write = Write(entry, previous, deleted, loop.create_future())
+        self._accepted_revision = entry.revision
+        self._pending[entry.key] = write
+        self._waiting.append(write)
+        self._flush_soon(loop)
+        return await write.done
+
+    # Committing
+
+    def _commit(self, batch: Sequence[Write]) -> asyncio.Future[None]:
+        """Make a batch durable, all of it or nothing; fails with Unavailable."""
+        raise NotImplementedError
+
+    def _flush_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._flush_is_due and not self._committing:
+            self._flush_is_due = True
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        self._committing, self._waiting = self._waiting[:BATCH_WRITES_MAX], self._waiting[BATCH_WRITES_MAX:]
+        commit = self._commit(self._committing)
+        if commit.done():
+            self._committed(commit)
+        else:
+            commit.add_done_callback(self._committed)
+
+    def _committed(self, commit: asyncio.Future[None]) -> None:
+        error = Unavailable("the commit was cancelled") if commit.cancelled() else commit.exception()
+        batch, self._committing = self._committing, []
+        if error is None:
+            for write in batch:
+                self._publish(write)
+            for write in batch:
+                _answer(write)
+            self._commits += 1
+            self._committed_writes += len(batch)
+        else:
+            batch, self._waiting = batch + self._waiting, []
+            self._accepted_revision = self._revision
+            self._pending.clear()
+            self._failed_writes += len(batch)
+            for write in batch:
+                _fail(write, error)
+        if self._waiting:
+            self._flush_soon(asyncio.get_running_loop())
+        elif self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
+
+    def _publish(self, write: Write) -> None:
+        entry, change = write.entry, write.change()
+        if self._pending.get(entry.key) is write:
+            del self._pending[entry.key]
+        self._revision = entry.revision
+        if write.deleted:
+            self._index.remove(entry.key)
+        else:
+            self._index.set(entry)
+        self._history.append(change)
+        self._feed.offer(change)
+
+    def _restore(self, entries: Sequence[Entry], revision: int) -> None:
+        """Begin with what was durable at the last stop; the history begins anew."""
+        self._index.fill(entries)
+        self._revision = self._accepted_revision = revision
+
+
+def _answer(write: Write) -> None:
+    if not write.done.done():  # Its writer may have been cancelled.
+        write.done.set_result(write.entry)
+
+
+def _fail(write: Write, error: BaseException) -> None:
+    if not write.done.done():
+        write.done.set_exception(Unavailable(str(error)))
+        write.done.exception()  # A writer that was cancelled meanwhile never reads it: that is no error to report.
+
+
+class Index:
+    """The latest entries by key, and the keys in order, so that a prefix is a slice."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._keys: list[str] = []
+
+    def fill(self, entries: Sequence[Entry]) -> None:
+        self.entries = {entry.key: entry for entry in entries}
+        self._keys = sorted(self.entries)
+
+    def set(self, entry: Entry) -> None:
+        if entry.key not in self.entries:
+            insort(self._keys, entry.key)
+        self.entries[entry.key] = entry
+
+    def remove(self, key: str) -> None:
+        del self.entries[key]
+        del self._keys[bisect_left(self._keys, key)]
+
+    def under(self, prefix: str) -> Sequence[Entry]:
+        first, end = self._range(prefix)
+        return list(map(self.entries.__getitem__, self._keys[first:end]))
+
+    def count(self, prefix: str) -> int:
+        first, end = self._range(prefix)
+        return end - first
+
+    def _range(self, prefix: str) -> tuple[int, int]:
+        if not prefix:
+            return 0, len(self._keys)
+        following = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # Keys are names: none holds the last code point.
+        first = bisect_left(self._keys, prefix)
+        return first, bisect_left(self._keys, following, first)
+
+
+class History:
+    """The latest changes, for watches that begin in the past. Bounded by number and by bytes."""
+
+    def __init__(self, changes_max: int, bytes_max: int):
+        self._changes: deque[Change] = deque()
+        self._decoded: deque[Entry] = deque()
+        self._changes_max, self._bytes_max, self._bytes = changes_max, bytes_max, 0
+
+    def append(self, change: Change) -> None:
+        self._changes.append(change)
+        self._bytes += len(change.entry.encoded)
+        while self._changes and (len(self._changes) > self._changes_max or self._bytes > self._bytes_max):
+            self._bytes -= len(self._changes.popleft().entry.encoded)
+        if change.previous is not None:
+            self._decoded.append(change.previous)
+        if change.type == "DELETED":
+            self._decoded.append(change.entry)
+        while len(self._decoded) > DECODED_PAST_MAX:
+            self._decoded.popleft().forget()
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    def after(self, since: int, newest: int) -> Sequence[Change]:
+        """The changes with a greater revision. Raises Expired."""
+        oldest = newest - len(self._changes)  # Revisions are gap-free.
+        if since < oldest:
+            raise Expired(f"revision {since} was compacted: the history begins after {oldest}; list again")
+        if since > newest:
+            raise Expired(f"revision {since} is in the future: the newest is {newest}; list again")
+        return list(itertools.islice(self._changes, since - oldest, None)) if since < newest else ()
+
+
+class Feed:
+    """Who watches what. Watchers are found by prefix, so a change costs only those that want it."""
+
+    def __init__(self, buffer_events_max: int):
+        self._buffer_events_max = buffer_events_max
+        self._watches: dict[str, dict[Watch, None]] = {}
+        self._lengths: list[int] = []  # The distinct lengths of the watched prefixes.
+
+    def __len__(self) -> int:
+        return sum(map(len, self._watches.values()))
+
+    def subscribe(self, prefix: str, past: Sequence[Change]) -> Watch:
+        watch = Watch(prefix, past, len(past) + self._buffer_events_max)
+        if prefix not in self._watches:
+            self._watches[prefix] = {}
+            self._lengths = sorted(set(map(len, self._watches)))
+        self._watches[prefix][watch] = None
+        return watch
+
+    def unsubscribe(self, watch: Watch) -> None:
+        watch.close()
+        watches = self._watches.get(watch.prefix, {})
+        watches.pop(watch, None)
+        if not watches and watch.prefix in self._watches:
+            del self._watches[watch.prefix]
+            self._lengths = sorted(set(map(len, self._watches)))
+
+    def offer(self, change: Change) -> None:
+        key = change.entry.key
+        fallen_behind = [
+            watch
+            for length in self._lengths
+            for watch in self._watches.get(key[:length], ())
+            if not watch.offer(change)
+        ]
+        for watch in fallen_behind:
+            self._watches[watch.prefix].pop(watch, None)
+
+    def end(self) -> None:
+        for watches in list(self._watches.values()):
+            for watch in list(watches):
+                self.unsubscribe(watch)
+
+
+class Watch:
+    """One watcher's buffer: changes go in at a commit and come out in order; full, it is emptied and ends with Expired."""
+
+    __slots__ = ("_changes", "_changes_max", "_closed", "_expired", "_waiter", "prefix")
+
+    def __init__(self, prefix: str, past: Sequence[Change], changes_max: int):
+        self.prefix = prefix
+        self._changes: deque[Change] = deque(past)
+        self._changes_max = changes_max
+        self._waiter: asyncio.Future[None] | None = None
+        self._expired = self._closed = False
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Change:
+        while not self._changes:
+            if self._expired:
+                raise Expired("the watcher fell behind and was dropped; list again")
+            if self._closed:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._changes.popleft()
+
+    def pending(self) -> Sequence[Change]:
+        if not self._changes:
+            return ()
+        changes, self._changes = list(self._changes), deque()
+        return changes
+
+    def offer(self, change: Change) -> bool:
+        """Take a change; False when the watcher has fallen behind and is to be dropped."""
+        if len(self._changes) >= self._changes_max:
+            self._changes, self._expired = deque(), True
+        else:
+            self._changes.append(change)
+        self._wake()
+        return not self._expired
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

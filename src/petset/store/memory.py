@@ -1,0 +1,17 @@
+"""The store's model: the same behaviour with nothing kept. For simulation and tests, and to test the real one against."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from petset.store import core
+
+
+class MemoryStore(core.Core):
+    """A store in memory alone; every batch is committed at once."""
+
+    def _commit(self, batch: Sequence[core.Write]) -> asyncio.Future[None]:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
