@@ -1,4 +1,4 @@
-"""Reading and changing frozen JSON trees, and what every object has in common: names, owners, conditions, quantities of time.
+"""Reading and changing frozen JSON trees, and what every object has in common: names, owners, conditions.
 
 An object is a plain dict that nobody mutates after it was decoded. A change makes a new tree that shares
 everything else: `changed(pod, ("status", "phase"), "Running")`. Paths are tuples of keys; lists are replaced whole.

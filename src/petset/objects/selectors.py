@@ -156,10 +156,7 @@ class _Parser:
             raise self.fail(self.peek(), "'('")
         found: list[str] = []
         while True:
-            if self.peek() in (",", ")"):
-                value = ""
-            else:
-                value = self.value()
+            value = "" if self.peek() in (",", ")") else self.value()
             if value not in found:
                 found.append(value)
             token = self.take()
