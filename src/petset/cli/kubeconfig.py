@@ -14,7 +14,7 @@ from typing import Any
 from petset.base import state
 from petset.cli.main import CommandError
 from petset.client.kubeconfig import CONTEXT
-from petset.objects import encoding
+from petset.objects import documents
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
 def write(instance: state.State, file: str | None) -> str:
     """Merge our entry into a kubeconfig file; one line that says what was done. Raises CommandError."""
     target = Path(file) if file else default_file()
-    ours = encoding.load_yaml(instance.kubeconfig.read_bytes())
+    ours = documents.load(instance.kubeconfig.read_bytes())
     try:
-        theirs = encoding.load_yaml(target.read_bytes()) or {}
+        theirs = documents.load(target.read_bytes()) or {}
     except FileNotFoundError:
         theirs = {}
     except (OSError, ValueError) as error:
@@ -59,7 +59,7 @@ def write(instance: state.State, file: str | None) -> str:
     merged = merge(theirs, ours)
     if merged is None:
         raise CommandError(f"cannot add to {target}: it is not a kubeconfig; mend it, or name another file")
-    state.write_private(target.resolve(), encoding.dump_yaml(merged))
+    state.write_private(target.resolve(), documents.dump(merged))
     return f"context {CONTEXT} is in {target} and current"
 
 

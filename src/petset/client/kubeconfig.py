@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 
-from petset.objects import encoding
+from petset.objects import documents
 
 CONTEXT = "petset"
 
@@ -27,7 +27,7 @@ def render(access: Access) -> bytes:
         "client-certificate-data": b64encode(access.certificate_pem).decode(),
         "client-key-data": b64encode(access.key_pem).decode(),
     }
-    return encoding.dump_yaml(
+    return documents.dump(
         {
             "apiVersion": "v1",
             "kind": "Config",
@@ -41,7 +41,7 @@ def render(access: Access) -> bytes:
 
 def parse(text: bytes) -> Access:
     """The access in a kubeconfig that `render` wrote. Raises ValueError."""
-    config = encoding.load_yaml(text)
+    config = documents.load(text)
     try:
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         return Access(
