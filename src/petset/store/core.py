@@ -146,10 +146,9 @@ class Core:
         if self._closed:
             raise Unavailable(f"cannot write {key}: the store is closed")
         pending = self._pending.get(key)
+        newest = self._index.entries.get(key)
         if pending is not None:
             newest = None if pending.deleted else pending.entry
-        else:
-            newest = self._index.entries.get(key)
         current = newest.revision if newest else 0
         if expected is not None and expected != current:
             raise Conflict(key, expected, current)
@@ -349,7 +348,7 @@ class Feed:
 
 
 class Watch:
-    """One watcher's buffer: changes go in at a commit and come out in order; full, it is emptied and ends with Expired."""
+    """One watcher's buffer: changes go in at a commit and come out in order. Full, it is emptied and Expired."""
 
     __slots__ = ("_changes", "_changes_max", "_closed", "_expired", "_waiter", "prefix")
 
@@ -375,6 +374,8 @@ class Watch:
 
     def pending(self) -> Sequence[Change]:
         if not self._changes:
+            if self._expired:  # Who never awaits must learn of it here.
+                raise Expired("the watcher fell behind and was dropped; list again")
             return ()
         changes, self._changes = list(self._changes), deque()
         return changes

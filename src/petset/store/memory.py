@@ -1,4 +1,7 @@
-"""The store's model: the same behaviour with nothing kept. For simulation and tests, and to test the real one against."""
+"""The store's model: the same behaviour with nothing kept.
+
+The simulation runs on it, tests use it, and the one on disk is tested against it.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,8 @@ class SqliteStore(core.Core):
             rows: list[Row] = connection.execute("SELECT * FROM changes ORDER BY revision").fetchall()
         except (sqlite3.Error, OSError) as error:
             raise CannotOpen(
-                f"cannot open the state file {self._path}: {error}; restore it from a backup, or move it away to begin anew"
+                f"cannot open the state file {self._path}: {error}; "
+                "restore it from a backup, or move it away to begin anew"
             ) from None
         latest: dict[str, Row] = {}
         for row in rows:
@@ -159,7 +160,8 @@ def _locked(path: Path) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise CannotOpen(
-            f"cannot open the state file {path}: another petset has it open; stop that one, or use another state directory"
+            f"cannot open the state file {path}: another petset has it open; "
+            "stop that one, or use another state directory"
         ) from None
     return descriptor
 

@@ -1,0 +1,498 @@
+"""The server's sockets: connections in, whole requests to a handler, answers, streams and upgrades out.
+
+A connection is a protocol object and no task; each request it brings is one task of the listener's group, one at a
+time, so pipelined requests wait their turn. A streaming answer is written part by part, waits for slow readers, and its
+iterator is closed the moment the client is gone; a plain handler runs to its end, so that no write stops halfway. After
+a 101 the connection is a byte stream that the answer's `upgraded` holds until it returns.
+
+Invariants: no input and no handler's failure ends the listener or shows a traceback to a client; every state but a
+stream's has a deadline (`Limits`), watched by one timer for all connections; what is opened here is closed here.
+wire/http1.py knows HTTP; TLS is the loop's (uvloop: 24 KiB a connection; asyncio's is held to 16 KiB buffers below).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.sslproto
+import logging
+import math
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+from petset.base import tasks
+from petset.objects import errors
+from petset.wire import http, http1
+
+log = logging.getLogger("petset.listener")
+
+READ_AHEAD_BYTES_MAX = 64 << 10  # Held for a busy connection; then its socket is not read.
+DISCARD_BYTES_MAX = 64 << 20  # Read and thrown away after a refusal, so that the client can read why.
+SWEEP_SECONDS_MIN = 0.2  # Deadlines are looked at no more often.
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a connection may take; each has its answer. The defaults are the product's, others are for tests."""
+
+    connections_max: int = 10_000  # 503, closed
+    request_seconds_max: float = 30.0  # From its first byte to its last: 408, closed
+    idle_seconds_max: float = 180.0  # Between requests: closed
+    stall_seconds_max: float = 600.0  # A reader that takes nothing: closed
+    linger_seconds_max: float = 2.0  # After a refusal, for the client to read it: closed
+    stop_seconds_max: float = 2.0  # For requests under way when the listener ends: closed
+    body_bytes_max: int = http1.BODY_BYTES_MAX  # 413, closed
+
+
+@asynccontextmanager
+async def serve(
+    handler: http.Handler,
+    host: str | Sequence[str] = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
+    *,
+    socket: Any = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[Listener]:
+    """Listen on host:port (or on a socket that is bound already) for as long as the context lasts."""
+    asyncio.sslproto.SSLProtocol.max_size = 16 << 10  # type: ignore[attr-defined]  # 39 KiB a connection, not 279.
+    loop = asyncio.get_running_loop()
+    where: dict[str, Any] = {"sock": socket} if socket is not None else {"host": host, "port": port}
+    if tls is not None:
+        where |= {"ssl": tls, "ssl_handshake_timeout": 10, "ssl_shutdown_timeout": 2}
+    async with asyncio.TaskGroup() as group:
+        listener = Listener(handler, group, limits or Limits())
+        server = await loop.create_server(lambda: _Connection(listener), backlog=1024, **where)
+        listener.sockets = tuple(server.sockets)
+        try:
+            yield listener
+        finally:
+            server.close()
+            await listener.stop()
+
+
+class Listener:
+    """A running listener: where it listens, and how many connections it has."""
+
+    def __init__(self, handler: http.Handler, group: asyncio.TaskGroup, limits: Limits):
+        self.handler, self.group, self.limits = handler, group, limits
+        self.sockets: tuple[Any, ...] = ()
+        self.connections: dict[_Connection, None] = {}
+        self.stopping = False
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._emptied: asyncio.Future[None] | None = None
+        self._date = (0, "")
+
+    @property
+    def port(self) -> int:
+        return self.sockets[0].getsockname()[1]
+
+    def date(self) -> str:
+        now = int(tasks.now())
+        if self._date[0] != now:
+            self._date = (now, formatdate(now, usegmt=True))
+        return self._date[1]
+
+    def add(self, connection: _Connection) -> None:
+        self.connections[connection] = None
+
+    def remove(self, connection: _Connection) -> None:
+        self.connections.pop(connection, None)
+        if not self.connections and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    async def stop(self) -> None:
+        """End streams, let plain requests finish for a moment, close everything."""
+        self.stopping = True
+        for connection in list(self.connections):
+            connection.end()
+        if self.connections:
+            self._emptied = self._loop.create_future()
+            await asyncio.wait([self._emptied], timeout=self.limits.stop_seconds_max)
+        for connection in list(self.connections):
+            connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def deadline_set(self, when: float) -> None:
+        """Have a look at `when`, unless an earlier look is due anyway."""
+        if self._timer is not None and self._timer.when() <= when + SWEEP_SECONDS_MIN:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now, earliest = self._loop.time(), math.inf
+        for connection in list(self.connections):
+            if connection.deadline <= now:
+                connection.overdue()
+            earliest = min(earliest, connection.deadline)
+        if earliest < math.inf:
+            self.deadline_set(max(earliest, now + SWEEP_SECONDS_MIN))
+
+
+class _Connection(asyncio.Protocol):
+    __slots__ = (
+        "_discarded_bytes",
+        "_drained",
+        "_eof",
+        "_events",
+        "_held",
+        "_listener",
+        "_lost",
+        "_parser",
+        "_paused_reading",
+        "_paused_writing",
+        "_state",
+        "_stream",
+        "_task",
+        "_tls",
+        "_transport",
+        "deadline",
+    )
+
+    def __init__(self, listener: Listener):
+        self._listener = listener
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # Until connection_made.
+        self._parser: http1.RequestParser = None  # type: ignore[assignment]
+        self._state = "waiting"  # waiting | busy | streaming | upgraded | refused | closing
+        self._task: asyncio.Task[None] | None = None  # Of the request under way.
+        self._stream: _UpgradedStream | None = None
+        self._events: deque[http1.Event] = deque()
+        self._held = b""  # Came while a request is under way.
+        self._discarded_bytes = 0
+        self._paused_reading = self._paused_writing = self._eof = self._lost = self._tls = False
+        self._drained: asyncio.Future[None] | None = None
+        self.deadline = math.inf
+
+    # Called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._tls = transport.get_extra_info("sslcontext") is not None
+        self._parser = http1.RequestParser(_peer(transport), self._listener.limits.body_bytes_max)
+        self._listener.add(self)
+        self._set_deadline(self._listener.limits.request_seconds_max)
+        if len(self._listener.connections) > self._listener.limits.connections_max:
+            self._refuse(http1.failure(_too_many(self._listener.limits.connections_max)))
+        elif self._listener.stopping:
+            self._close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._stream is not None:
+            self._stream.feed(data)
+        elif self._state == "waiting":
+            if not self._parser.is_partial:
+                self._set_deadline(self._listener.limits.request_seconds_max)
+            self._events.extend(self._parser.feed(data))
+            self._next()
+        elif self._state == "refused":
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > DISCARD_BYTES_MAX:
+                self.abort()
+        elif self._state != "closing":
+            self._held += data
+            if len(self._held) > READ_AHEAD_BYTES_MAX:
+                self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """Whether to keep the writing side open, for an answer that is under way; TLS has no such half-closed state."""
+        self._eof = True
+        if self._stream is not None:
+            self._stream.feed(b"")
+            return not self._tls
+        return self._state == "busy" and not self._tls
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self.deadline = math.inf
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        if self._stream is not None:
+            self._stream.feed(b"")
+        elif self._task is not None and self._state == "streaming":
+            self._task.cancel()
+        self._state = "closing"
+        self._parser.close()
+        self._held = b""
+        self._listener.remove(self)
+
+    def pause_writing(self) -> None:
+        self._paused_writing = True
+        self._set_deadline(self._listener.limits.stall_seconds_max)
+
+    def resume_writing(self) -> None:
+        self._paused_writing = False
+        if self._state != "refused":
+            self.deadline = math.inf
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # Called by the listener
+
+    def overdue(self) -> None:
+        """The deadline has passed; what that means depends on what was awaited."""
+        self.deadline = math.inf
+        if self._state == "waiting" and self._parser.is_partial:
+            self._refuse(http1.failure(_too_slow(self._listener.limits.request_seconds_max)))
+        elif self._state == "waiting":
+            self._close()
+        else:
+            self.abort()
+
+    def end(self) -> None:
+        """The listener stops: close what waits, end what streams; a plain request may finish."""
+        if self._state == "waiting":
+            self._close()
+        elif self._state in ("streaming", "upgraded") and self._task is not None:
+            self._task.cancel()
+
+    def abort(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._transport.abort()
+
+    # A request's way
+
+    def _next(self) -> None:
+        """Go on with what has come, until a request is under way or nothing is left."""
+        while self._state == "waiting":
+            if not self._events and self._held:
+                held, self._held = self._held, b""
+                self._events.extend(self._parser.feed(held))
+                self._resume_reading()
+            if not self._events:
+                self._wait()
+                return
+            event = self._events.popleft()
+            if isinstance(event, http1.Received):
+                self._state = "busy"
+                self.deadline = math.inf
+                self._task = tasks.spawn(self._listener.group, self._answer(event), "request")
+            elif isinstance(event, http1.Continue):
+                if self._parser.is_partial:
+                    self._transport.write(http1.CONTINUE)
+            else:
+                self._refuse(event.response)
+
+    def _wait(self) -> None:
+        if self._listener.stopping or self._eof:
+            self._close()
+        elif not self._parser.is_partial and self.deadline == math.inf:
+            self._set_deadline(self._listener.limits.idle_seconds_max)
+        elif self._parser.is_partial and self.deadline == math.inf:
+            self._set_deadline(self._listener.limits.request_seconds_max)
+
+    async def _answer(self, received: http1.Received) -> None:
+        try:
+            response = await self._handled(received.request)
+            if response.code == 101 and response.upgraded is not None and received.upgrade:
+                await self._upgrade(response, received)
+                return
+            if isinstance(response.body, bytes):
+                keep_alive = received.keep_alive and not self._listener.stopping
+                self._write(http1.whole(response, response.body, received, keep_alive, self._listener.date()))
+                if self._paused_writing:
+                    await self._drain()
+            else:
+                keep_alive = await self._write_stream(response, response.body, received)
+        except asyncio.CancelledError:
+            self._transport.close()
+            raise
+        self._task = None
+        if self._lost:
+            return
+        if not keep_alive or self._listener.stopping:
+            self._close()
+            return
+        self._state = "waiting"
+        if received.upgrade:  # Not granted: what follows is HTTP.
+            self._events.extend(self._parser.resume())
+        self._next()
+
+    async def _handled(self, request: http.Request) -> http.Response:
+        try:
+            return await self._listener.handler(request)
+        except errors.ApiError as error:
+            return http1.failure(error)
+        except Exception:
+            log.exception("cannot answer %s %s", request.method, request.path)
+            why = "cannot answer: an unexpected error, which petset has logged; see its log"
+            return http1.failure(errors.ApiError(500, "InternalError", why))
+
+    async def _write_stream(
+        self, response: http.Response, body: AsyncIterator[bytes], received: http1.Received
+    ) -> bool:
+        """Write the parts as they come; whether the connection can be used again."""
+        keep_alive = received.keep_alive and received.chunks
+        self._state = "streaming"
+        try:
+            if self._lost or self._eof:  # Who has closed its side would never be seen to leave.
+                return False
+            self._write(http1.begin(response, received, keep_alive, self._listener.date()))
+            if received.request.method == "HEAD":
+                return False  # Its head says chunked; closing leaves no doubt that none come.
+            async for part in body:
+                if part:
+                    self._write(http1.chunk(part) if received.chunks else part)
+                if self._paused_writing:
+                    await self._drain()
+            self._write(http1.LAST_CHUNK if received.chunks else b"")
+        except asyncio.CancelledError:
+            if not self._listener.stopping or self._lost:
+                raise
+            # The listener ends: the client sees a whole answer and asks again elsewhere.
+            self._write(http1.LAST_CHUNK if received.chunks else b"")
+            return False
+        except Exception:
+            log.exception("cannot go on answering %s %s", received.request.method, received.request.path)
+            self._transport.abort()  # A clean end would pass for a whole answer.
+            return False
+        finally:
+            close = getattr(body, "aclose", None)
+            if close is not None:
+                with tasks.best_effort("close a stream"):
+                    await close()
+        return keep_alive
+
+    async def _upgrade(self, response: http.Response, received: http1.Received) -> None:
+        assert response.upgraded is not None
+        self._state = "upgraded"
+        self._write(http1.switch(response, received))
+        self._stream = _UpgradedStream(self, self._parser.take_over() + self._held)
+        self._held = b""
+        self._resume_reading()
+        if self._lost or self._eof:
+            self._stream.feed(b"")
+        try:
+            await response.upgraded(self._stream)
+        except Exception:
+            log.exception("cannot go on with the upgraded connection %s", received.request.path)
+        finally:
+            self._task = None
+            self._transport.close()
+
+    # Small steps
+
+    def _write(self, data: bytes) -> None:
+        if data and not self._lost:
+            self._transport.write(data)
+
+    async def _drain(self) -> None:
+        """Wait until the client has taken most of what was written, or is gone."""
+        while self._paused_writing and not self._lost:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def _refuse(self, response: http.Response) -> None:
+        """Answer and close, but slowly: closing with unread bytes would reset the answer away."""
+        assert isinstance(response.body, bytes)
+        self._state = "refused"
+        self._events.clear()
+        self._write(http1.whole(response, response.body, None, False, self._listener.date()))
+        self._resume_reading()
+        if self._eof:
+            self._close()
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._set_deadline(self._listener.limits.linger_seconds_max)
+
+    def _close(self) -> None:
+        self._state = "closing"
+        self.deadline = math.inf
+        self._transport.close()
+
+    def _set_deadline(self, seconds: float) -> None:
+        self.deadline = asyncio.get_running_loop().time() + seconds
+        self._listener.deadline_set(self.deadline)
+
+    def _pause_reading(self) -> None:
+        if not self._paused_reading and not self._lost:
+            self._paused_reading = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._paused_reading:
+            self._paused_reading = False
+            if not self._lost:
+                self._transport.resume_reading()
+
+
+class _UpgradedStream:
+    """A connection after its upgrade, as http.ByteStream."""
+
+    def __init__(self, connection: _Connection, first: bytes):
+        self._connection = connection
+        self._received: deque[bytes] = deque([first] if first else [])
+        self._bytes = len(first)
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def feed(self, data: bytes) -> None:
+        """From the connection; b"" is the end."""
+        if data:
+            self._received.append(data)
+            self._bytes += len(data)
+            if self._bytes > READ_AHEAD_BYTES_MAX:
+                self._connection._pause_reading()
+        else:
+            self._ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def read(self) -> bytes:
+        while not self._received:
+            if self._ended:
+                return b""
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        data = self._received.popleft()
+        self._bytes -= len(data)
+        if self._bytes <= READ_AHEAD_BYTES_MAX:
+            self._connection._resume_reading()
+        return data
+
+    def write(self, data: bytes) -> None:
+        self._connection._write(data)
+
+    async def drain(self) -> None:
+        await self._connection._drain()
+        if self._connection._lost:
+            raise ConnectionResetError("the client has closed the connection")
+
+    def close(self) -> None:
+        self._connection._transport.close()
+
+
+def _peer(transport: asyncio.BaseTransport) -> http.Peer:
+    address = transport.get_extra_info("peername")
+    certificate = transport.get_extra_info("peercert")
+    return http.Peer(
+        str(address[0]) if isinstance(address, (tuple, list)) and address else "",
+        certificate_user(certificate) if certificate else None,
+    )
+
+
+def certificate_user(certificate: dict[str, Any]) -> http.User | None:
+    """Who a verified client certificate names: the common name, in the groups of its organisations."""
+    pairs = [pair for names in certificate.get("subject", ()) for pair in names]
+    name = next((value for kind, value in pairs if kind == "commonName"), "")
+    return http.User(name, tuple(value for kind, value in pairs if kind == "organizationName")) if name else None
+
+
+def _too_many(most: int) -> errors.ApiError:
+    why = f"cannot serve this connection: {most} are open, which is the most; close some, or try again"
+    return errors.ApiError(503, "ServiceUnavailable", why, {"retryAfterSeconds": 1}, (("Retry-After", "1"),))
+
+
+def _too_slow(seconds: float) -> errors.ApiError:
+    why = f"cannot read the request: it was not complete after {seconds:g} seconds; send it faster"
+    return errors.ApiError(408, "Timeout", why)
