@@ -38,11 +38,12 @@ def loads(data: bytes | bytearray | memoryview | str) -> Any:
         data.count("{") + data.count("[") if isinstance(data, str) else data.count(b"{") + data.count(b"[")
     )  # Most objects have fewer brackets than levels allowed, and need no walk.
     if brackets > NESTING_LEVELS_MAX:
-        _refuse_deep(tree)
+        refuse_deep(tree)
     return tree
 
 
-def _refuse_deep(tree: Any) -> None:
+def refuse_deep(tree: Any) -> None:
+    """Raise ValueError for a tree nested deeper than NESTING_LEVELS_MAX."""
     level, current = 0, [tree]
     while current:
         level += 1

@@ -1,23 +1,393 @@
-"""JSON patch, merge patch and strategic merge patch. (Being built: the signatures are final.)"""
+"""Three ways to say a change: JSON patch (RFC 6902), merge patch (RFC 7386), strategic merge patch (built-in kinds).
+
+All are pure: the object is not touched, the result shares what the patch did not name. A patch that is malformed is
+a 400, a JSON patch that does not fit the object a 422, as upstream answers. A strategic patch merges a list's
+elements by the merge key that the schema names (containers by name, ports by port) and understands the directives
+$patch, $retainKeys, $setElementOrder/<list> and $deleteFromPrimitiveList/<list>, which kubectl apply and edit send.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from petset.objects import encoding, errors, schema
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
 
+OPERATIONS_MAX = 10_000
+COPIED_BYTES_MAX = 3 * 1024 * 1024  # Copies may double an object with each operation; this ends it.
+
+
+# -- JSON patch ---------------------------------------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    """Why one operation does not apply to this object."""
+
 
 def json_patch(obj: Object, operations: Any) -> Object:
-    """RFC 6902; raises ApiError 400 for a malformed patch, 422 for one that does not apply."""
-    raise NotImplementedError
+    """RFC 6902; raises ApiError 400 for a malformed patch, 413 for one too long, 422 for one that does not apply."""
+    if not isinstance(operations, list):
+        raise errors.bad_request("cannot apply the JSON patch: it must be a list of operations")
+    if len(operations) > OPERATIONS_MAX:
+        raise errors.too_large(
+            f"cannot apply the JSON patch: at most {OPERATIONS_MAX} operations are allowed, it has {len(operations)}"
+        )
+    tree: Any = obj
+    copied = 0
+    for index, operation in enumerate(operations):
+        name, path, argument = _operation(index, operation)
+        try:
+            if name in ("copy", "move"):
+                value = _at(tree, argument)
+                if name == "move":
+                    if path[: len(argument)] == argument and path != argument:
+                        raise _Refused("a value cannot be moved into itself")
+                    tree = _removed(tree, argument)
+                else:
+                    copied += _size(value)
+                    if copied > COPIED_BYTES_MAX:
+                        raise _Refused(f"more than {COPIED_BYTES_MAX} bytes are copied")
+                tree = _added(tree, path, value)
+            elif name == "add":
+                tree = _added(tree, path, argument)
+            elif name == "remove":
+                tree = _removed(tree, path)
+            elif name == "replace":
+                tree = _replaced(tree, path, argument)
+            elif not equal(_at(tree, path), argument):
+                raise _Refused(f"the value there is not {encoding.dumps(argument).decode()[:200]}")
+        except _Refused as refused:
+            raise _does_not_apply(index, operation, str(refused)) from None
+    if not isinstance(tree, dict):
+        raise errors.bad_request("cannot apply the JSON patch: its result is not an object")
+    try:
+        encoding.refuse_deep(tree)
+    except ValueError as error:
+        raise errors.bad_request(f"cannot apply the JSON patch: its result is {error}") from None
+    return tree
+
+
+def _size(value: Any) -> int:
+    try:
+        return len(encoding.dumps(value))
+    except TypeError:  # orjson's word for nesting beyond its limit.
+        raise _Refused("the value is nested too deeply") from None
+
+
+def _does_not_apply(index: int, operation: Mapping[str, Any], why: str) -> errors.ApiError:
+    return errors.ApiError(
+        422,
+        "Invalid",
+        f'cannot apply the JSON patch: operation {index} ({operation["op"]} "{operation["path"]}"): {why}',
+    )
+
+
+def _operation(index: int, operation: Any) -> tuple[str, list[str], Any]:
+    """(name, path, value or from's path) of a well-formed operation."""
+
+    def malformed(why: str) -> errors.ApiError:
+        return errors.bad_request(f"cannot apply the JSON patch: operation {index} {why}")
+
+    if not isinstance(operation, dict):
+        raise malformed("is not an object")
+    name = operation.get("op")
+    if name not in ("add", "remove", "replace", "move", "copy", "test"):
+        raise malformed('needs an "op" that is add, remove, replace, move, copy or test')
+    argument: Any = None
+    for field in ("path", "from") if name in ("move", "copy") else ("path",):
+        pointer = operation.get(field)
+        if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
+            raise malformed(f'needs a "{field}" that is empty or begins with "/"')
+        if re.search(r"~(?![01])", pointer):
+            raise malformed(f'has a "{field}" with a "~" that is neither ~0 nor ~1')
+        if field == "from":
+            argument = _tokens(pointer)
+    if name in ("add", "replace", "test"):
+        if "value" not in operation:
+            raise malformed('needs a "value"')
+        argument = operation["value"]
+    return name, _tokens(operation["path"]), argument
+
+
+def _tokens(pointer: str) -> list[str]:
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
+
+
+_INDEX = re.compile(r"^(?:0|[1-9][0-9]{0,8})\Z", re.ASCII)
+
+
+def _index(items: Sequence[Any], token: str, most: int) -> int:
+    if not _INDEX.match(token):
+        raise _Refused(f'"{token}" is not an index of a list')
+    if int(token) > most:
+        raise _Refused(f"index {token} is beyond the list of {len(items)}")
+    return int(token)
+
+
+def _at(tree: Any, path: Sequence[str]) -> Any:
+    for token in path:
+        tree = _child(tree, token)
+    return tree
+
+
+def _child(tree: Any, token: str) -> Any:
+    if isinstance(tree, dict):
+        if token not in tree:
+            raise _Refused(f'there is no "{token}"')
+        return tree[token]
+    if isinstance(tree, list):
+        return tree[_index(tree, token, len(tree) - 1)]
+    raise _Refused(f'there is no "{token}": its parent is neither an object nor a list')
+
+
+def _edited(tree: Any, path: Sequence[str], edit: Callable[[Any, str], Any]) -> Any:
+    """A new tree in which `edit(parent, last token)` replaced the parent of what the path names."""
+    parents = [tree]
+    for token in path[:-1]:
+        parents.append(_child(parents[-1], token))
+    result = edit(parents.pop(), path[-1])
+    for token in reversed(path[:-1]):
+        parent = parents.pop()
+        if isinstance(parent, dict):
+            result = {**parent, token: result}
+        else:
+            result = [*parent[: int(token)], result, *parent[int(token) + 1 :]]
+    return result
+
+
+def _added(tree: Any, path: Sequence[str], value: Any) -> Any:
+    def edit(parent: Any, token: str) -> Any:
+        if isinstance(parent, dict):
+            return {**parent, token: value}
+        if isinstance(parent, list):
+            at = len(parent) if token == "-" else _index(parent, token, len(parent))
+            return [*parent[:at], value, *parent[at:]]
+        raise _Refused(f'"{token}" has no parent that is an object or a list')
+
+    return _edited(tree, path, edit) if path else value
+
+
+def _removed(tree: Any, path: Sequence[str]) -> Any:
+    def edit(parent: Any, token: str) -> Any:
+        _child(parent, token)
+        if isinstance(parent, dict):
+            return {key: value for key, value in parent.items() if key != token}
+        return [*parent[: int(token)], *parent[int(token) + 1 :]]
+
+    if not path:
+        raise _Refused("the whole object cannot be removed")
+    return _edited(tree, path, edit)
+
+
+def _replaced(tree: Any, path: Sequence[str], value: Any) -> Any:
+    def edit(parent: Any, token: str) -> Any:
+        _child(parent, token)
+        if isinstance(parent, dict):
+            return {**parent, token: value}
+        return [*parent[: int(token)], value, *parent[int(token) + 1 :]]
+
+    return _edited(tree, path, edit) if path else value
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Equal as JSON: 1 is 1.0 but not true."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(value, b[key]) for key, value in a.items())
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(equal(left, right) for left, right in zip(a, b))
+    return a == b
+
+
+# -- merge patch --------------------------------------------------------------------------------------------------
 
 
 def merge_patch(obj: Object, patch: Any) -> Object:
-    """RFC 7386."""
-    raise NotImplementedError
+    """RFC 7386: nulls remove, objects merge, everything else replaces; raises ApiError 400 when it is no object."""
+    if not isinstance(patch, dict):
+        raise errors.bad_request("cannot apply the merge patch: it must be an object")
+    return _merged(obj, patch)
+
+
+def _merged(target: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            result[key] = _merged(result.get(key), value)
+        else:
+            result[key] = value
+    return result
+
+
+# -- strategic merge patch ----------------------------------------------------------------------------------------
+
+_ORDER = "$setElementOrder/"
+_DELETE = "$deleteFromPrimitiveList/"
 
 
 def strategic_merge(obj: Object, patch: Any, resource: Resource) -> Object:
-    """Kubernetes' strategic merge patch, with the merge keys of the resource's schema; raises ApiError."""
-    raise NotImplementedError
+    """Kubernetes' strategic merge patch, with the merge keys of the resource's schema; raises ApiError 400."""
+    if not isinstance(patch, dict):
+        raise _bad("it must be an object")
+    result = _strategic(dict(obj), patch, schema.node_of(resource), "")
+    return result if result is not None else {}
+
+
+def _bad(why: str) -> errors.ApiError:
+    return errors.bad_request(f"cannot apply the strategic merge patch: {why}")
+
+
+def _strategic(target: Mapping[str, Any], patch: Mapping[str, Any], node: schema.Node | None, path: str) -> Any:
+    """The merged map."""
+    directive = patch.get("$patch")
+    if directive == "replace":
+        return _stripped({key: value for key, value in patch.items() if key != "$patch"})
+    if directive == "delete":
+        return {}
+    if directive not in (None, "merge"):
+        raise _bad(f"{path or 'the object'}: $patch must be merge, replace or delete")
+    result = _retained(dict(target), patch, path)
+    listed: dict[str, None] = {}  # The lists that the patch speaks of, in its order.
+    for key, value in patch.items():
+        if key in ("$patch", "$retainKeys"):
+            continue
+        where = f"{path}.{key}" if path else key
+        field = node.child(key) if node else None
+        if key.startswith((_ORDER, _DELETE)):
+            if not isinstance(value, list):
+                raise _bad(f"{where} must be a list")
+            listed[key.partition("/")[2]] = None
+        elif value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            old = result.get(key)
+            if field is not None and "replace" in field.strategies:
+                result[key] = _stripped(value)
+            elif value.get("$patch") == "delete":
+                result.pop(key, None)
+            else:
+                result[key] = _strategic(old if isinstance(old, dict) else {}, value, field, where)
+        elif isinstance(value, list) and field is not None and "merge" in field.strategies:
+            listed[key] = None
+        else:
+            result[key] = _stripped(value)
+    for key in listed:
+        field = node.child(key) if node else None
+        if field is None or "merge" not in field.strategies:
+            continue  # An atomic list was replaced as a whole; its order is the patch's.
+        merged = _list_of(key, result, patch, field, f"{path}.{key}" if path else key)
+        if merged is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged
+    return result
+
+
+def _retained(target: dict[str, Any], patch: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """What $retainKeys leaves of the target (unions change their member with it)."""
+    keys = patch.get("$retainKeys")
+    if keys is None:
+        return target
+    if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
+        raise _bad(f"{path}.$retainKeys must be a list of field names")
+    for key, value in patch.items():
+        if not key.startswith("$") and value is not None and key not in keys:
+            raise _bad(f"{path}.{key} is set but not among $retainKeys")
+    return {key: value for key, value in target.items() if key in keys}
+
+
+def _stripped(value: Any) -> Any:
+    """A new value without directives and nulls."""
+    if isinstance(value, dict):
+        if value.get("$patch") == "delete":
+            return {}
+        return {key: _stripped(inner) for key, inner in value.items() if inner is not None and not key.startswith("$")}
+    if isinstance(value, list):
+        return [
+            _stripped(inner)
+            for inner in value
+            if not (isinstance(inner, dict) and inner.get("$patch") in ("delete", "replace"))
+        ]
+    return value
+
+
+def _list_of(
+    key: str, target: Mapping[str, Any], patch: Mapping[str, Any], field: schema.Node | None, where: str
+) -> list[Any] | None:
+    """The list after its elements were merged, deleted and ordered; None when there was none and there is none."""
+    old = target.get(key)
+    original: list[Any] = old if isinstance(old, list) else []
+    changes = patch.get(key)
+    if changes is None and key in patch:
+        return None
+    if old is None and changes is None:
+        return None
+    changes = changes if isinstance(changes, list) else []
+    deleted, order = patch.get(_DELETE + key), patch.get(_ORDER + key)
+    merge_key = field.merge_key if field else ""
+    if merge_key:
+        result = _merged_elements(original, changes, field, merge_key, where)
+    else:
+        result = list(original)
+        result += [
+            value for index, value in enumerate(changes) if value not in original and value not in changes[:index]
+        ]
+        result = [value for value in result if value not in (deleted or ())]
+    if isinstance(order, list):
+        result = _ordered(result, original, order, merge_key, where)
+    return result
+
+
+def _merged_elements(
+    original: list[Any], changes: list[Any], field: schema.Node | None, merge_key: str, where: str
+) -> list[Any]:
+    for change in changes:
+        if not isinstance(change, dict):
+            raise _bad(f"{where} must hold objects, each with {merge_key!r}")
+    if any(change.get("$patch") == "replace" for change in changes):
+        return _stripped(changes)
+    result = list(original)
+    for change in changes:
+        if change.get(merge_key) is None:
+            raise _bad(f"{where} has an element without its merge key {merge_key!r}")
+        at = next((index for index, item in enumerate(result) if _same_key(item, change, merge_key)), None)
+        if change.get("$patch") == "delete":
+            result = [item for item in result if not _same_key(item, change, merge_key)]
+        elif at is None:
+            result.append(_strategic({}, change, field.item if field else None, where))
+        else:
+            result[at] = _strategic(result[at], change, field.item if field else None, where)
+    return result
+
+
+def _same_key(item: Any, change: Mapping[str, Any], merge_key: str) -> bool:
+    return isinstance(item, dict) and item.get(merge_key) == change[merge_key]
+
+
+def _ordered(result: list[Any], original: list[Any], order: list[Any], merge_key: str, where: str) -> list[Any]:
+    """The elements in the order that $setElementOrder gives; those it does not name keep their place among the old."""
+
+    def identity(item: Any) -> Any:
+        if not merge_key:
+            return encoding.dumps(item)
+        if not isinstance(item, dict) or merge_key not in item:
+            raise _bad(f"{_ORDER}{where} has an element without its merge key {merge_key!r}")
+        return encoding.dumps(item[merge_key])
+
+    wanted = {identity(item): index for index, item in enumerate(order)}
+    before = {identity(item): index for index, item in reversed(list(enumerate(original)))}
+    named = sorted((item for item in result if identity(item) in wanted), key=lambda item: wanted[identity(item)])
+    others = [item for item in result if identity(item) not in wanted]
+    merged: list[Any] = []
+    while named and others:
+        first, other = before.get(identity(named[0])), before.get(identity(others[0]))
+        # Only an element that already stood before the other goes first; new ones follow what was there.
+        takes_named = first is not None and other is not None and first < other
+        merged.append(named.pop(0) if takes_named else others.pop(0))
+    return merged + named + others
