@@ -1,0 +1,135 @@
+"""What a reconciler may ask for: frozen steps that the runner carries out in order, stopping at the first that fails.
+
+A step that writes may carry the event to record when it was done and the one when it failed ("{error}" in its message
+becomes the reason). Steps that check (`StillThere`, `Gone`) read past the cache, for decisions that must not rest on an
+old picture. `RequeueAfter` and `Fail` say when to look again; otherwise only a change brings the key back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from petset.objects import resources
+from petset.objects.meta import Object
+
+
+@dataclass(frozen=True, slots=True)
+class EmitEvent:
+    """Record an event about an object; type is Normal or Warning."""
+
+    about: Object
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    object: Object
+    on_success: EmitEvent | None = None
+    on_failure: EmitEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Replace it, provided it is still at the resourceVersion it carries."""
+
+    object: Object
+    on_success: EmitEvent | None = None
+    on_failure: EmitEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStatus:
+    """Replace its status (or another subresource), provided it is still at the resourceVersion it carries."""
+
+    object: Object
+    subresource: str = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Merge (or json, or strategic) patch; `object` only names it."""
+
+    object: Object
+    patch: Object | Sequence[Any]
+    kind: str = "merge"
+    subresource: str = ""
+    on_success: EmitEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete exactly this object: its uid is a precondition."""
+
+    object: Object
+    grace_seconds: int | None = None
+    propagation: str = ""
+    at_revision: bool = False  # Only if it is unchanged, too.
+    on_success: EmitEvent | None = None
+    on_failure: EmitEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StillThere:
+    """Go on only if the server still has this object, the same uid and not being deleted."""
+
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Go on only if the server has no object of this name with this uid."""
+
+    resource: resources.Resource
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """Make a volume's directory."""
+
+    path: str
+    on_failure: EmitEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDirectory:
+    """Remove a volume's directory with all that is in it."""
+
+    path: str
+    on_failure: EmitEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequeueAfter:
+    """Look at the key again after these seconds, whatever happens."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Stop; the key is looked at again after its back-off."""
+
+    why: str
+
+
+Action = (
+    Create
+    | Update
+    | UpdateStatus
+    | Patch
+    | Delete
+    | StillThere
+    | Gone
+    | MakeDirectory
+    | RemoveDirectory
+    | EmitEvent
+    | RequeueAfter
+    | Fail
+)

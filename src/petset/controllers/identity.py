@@ -1,0 +1,181 @@
+"""What makes a pet itself: its ordinal and name, its pod, its claims, and who owns those.
+
+A pet is `<set>-<ordinal>`; its pod carries that as name, hostname and labels, and its claims are
+`<template>-<set>-<ordinal>`. Everything here is pure and makes new trees; nothing here decides when something is done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from petset.objects import meta
+from petset.objects.meta import Object
+
+POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
+POD_INDEX_LABEL = "apps.kubernetes.io/pod-index"
+REVISION_LABEL = "controller-revision-hash"
+HOSTNAME_ANNOTATION = "pod.beta.kubernetes.io/hostname"
+SUBDOMAIN_ANNOTATION = "pod.beta.kubernetes.io/subdomain"
+
+_PET_NAME = re.compile(r"(.+)-(0|[1-9][0-9]{0,9})")
+
+
+def parse(pod_name: str) -> tuple[str, int]:
+    """(set's name, ordinal) of a pet's name; ("", -1) for any other name."""
+    match = _PET_NAME.fullmatch(pod_name)
+    return (match[1], int(match[2])) if match else ("", -1)
+
+
+def ordinal(pod: Object) -> int:
+    return parse(meta.name(pod))[1]
+
+
+def parent(pod: Object) -> str:
+    return parse(meta.name(pod))[0]
+
+
+def pod_name(set_: Object, ordinal: int) -> str:
+    return f"{meta.name(set_)}-{ordinal}"
+
+
+def first_ordinal(set_: Object) -> int:
+    return meta.get(set_, "spec", "ordinals", "start", default=0)
+
+
+def replicas_wanted(set_: Object) -> int:
+    return meta.get(set_, "spec", "replicas", default=1)
+
+
+def claim_templates(set_: Object) -> list[Object]:
+    return meta.get(set_, "spec", "volumeClaimTemplates", default=[])
+
+
+def claim_name(template: Object, pod_name: str) -> str:
+    return f"{meta.name(template)}-{pod_name}"
+
+
+def claim_names(set_: Object, pod_name: str) -> list[str]:
+    return [claim_name(template, pod_name) for template in claim_templates(set_)]
+
+
+def pod_for(set_: Object, ordinal: int, template: Object, revision_name: str) -> dict[str, Any]:
+    """The pod of one pet, from a revision's template."""
+    name, given = pod_name(set_, ordinal), template.get("metadata") or {}
+    labels = {**(given.get("labels") or {}), **identity_labels(name, ordinal), REVISION_LABEL: revision_name}
+    annotations = {**(given.get("annotations") or {}), **identity_annotations(set_, name)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "generateName": f"{meta.name(set_)}-",
+            "namespace": meta.namespace(set_),
+            "labels": labels,
+            **({"annotations": annotations} if annotations else {}),
+            **({"finalizers": given["finalizers"]} if given.get("finalizers") else {}),
+            "ownerReferences": [meta.owner_reference(set_)],
+        },
+        "spec": _spec_for(set_, name, template.get("spec") or {}),
+    }
+
+
+def _spec_for(set_: Object, name: str, spec: Object) -> dict[str, Any]:
+    service = meta.get(set_, "spec", "serviceName", default="")
+    claims = [
+        {"name": meta.name(template), "persistentVolumeClaim": {"claimName": claim_name(template, name)}}
+        for template in claim_templates(set_)
+    ]
+    claimed = [volume["name"] for volume in claims]
+    others = [volume for volume in spec.get("volumes") or () if volume["name"] not in claimed]
+    return {
+        **spec,
+        "hostname": name,
+        **({"subdomain": service} if service else {}),
+        **({"volumes": [*claims, *others]} if claims or others else {}),
+    }
+
+
+def identity_labels(pod_name: str, ordinal: int) -> dict[str, str]:
+    return {POD_NAME_LABEL: pod_name, POD_INDEX_LABEL: str(ordinal)}
+
+
+def identity_annotations(set_: Object, pod_name: str) -> dict[str, str]:
+    """What a pet of a PetSet carries besides: the identity as 2016 wrote it."""
+    if set_["kind"] != "PetSet":
+        return {}
+    service = meta.get(set_, "spec", "serviceName", default="")
+    return {HOSTNAME_ANNOTATION: pod_name, **({SUBDOMAIN_ANNOTATION: service} if service else {})}
+
+
+def with_identity(set_: Object, pod: Object) -> Object:
+    """The pod with its identity's labels and annotations as they must be; itself when they are."""
+    name = meta.name(pod)
+    labels = {**meta.labels(pod), **identity_labels(name, ordinal(pod))}
+    annotations = {**meta.annotations(pod), **identity_annotations(set_, name)}
+    if labels != meta.labels(pod):
+        pod = meta.changed(pod, ("metadata", "labels"), labels)
+    if annotations != meta.annotations(pod):
+        pod = meta.changed(pod, ("metadata", "annotations"), annotations)
+    return pod
+
+
+def revision_name(pod: Object) -> str:
+    return meta.labels(pod).get(REVISION_LABEL, "")
+
+
+def claims_for(set_: Object, pod_name: str) -> Iterator[dict[str, Any]]:
+    """The claims one pet needs, in the order of their templates."""
+    selected = meta.get(set_, "spec", "selector", "matchLabels", default={})
+    for template in claim_templates(set_):
+        given = template["metadata"]
+        labels = {**(given.get("labels") or {}), **selected}
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {
+                "name": claim_name(template, pod_name),
+                "namespace": meta.namespace(set_),
+                **({"labels": labels} if labels else {}),
+                **({"annotations": given["annotations"]} if given.get("annotations") else {}),
+                **({"finalizers": given["finalizers"]} if given.get("finalizers") else {}),
+            },
+            "spec": template.get("spec") or {},
+        }
+        yield with_claim_owner(set_, None, claim, condemned=False)
+
+
+def with_claim_owner(set_: Object, pod: Object | None, claim: Object, condemned: bool) -> dict[str, Any]:
+    """The claim owned as the set's retention policy says: by the set, by the pod that goes away, or by neither."""
+    policy = meta.get(set_, "spec", "persistentVolumeClaimRetentionPolicy", default={})
+    references = claim["metadata"].get("ownerReferences") or []
+    ours = [meta.uid(owner) for owner in (set_, pod) if owner is not None]
+    controller = meta.controller_of(claim)
+    if controller is not None and controller.get("uid") not in ours:
+        return dict(claim)  # Somebody else's: left alone.
+    owner: Object | None = None
+    if condemned and policy.get("whenScaled") == "Delete":
+        owner = pod
+    elif policy.get("whenDeleted") == "Delete":
+        owner = set_
+    wanted = [reference for reference in references if reference.get("uid") not in ours]
+    if owner is not None:
+        wanted.append(meta.owner_reference(owner, block=False))
+    if _uids(wanted) == _uids(references):
+        return dict(claim)
+    if not wanted:
+        return meta.without(claim, ("metadata", "ownerReferences"))
+    return meta.changed(claim, ("metadata", "ownerReferences"), wanted)
+
+
+def _uids(references: list[Object]) -> list[str]:
+    return [reference.get("uid", "") for reference in references]
+
+
+def is_stale_claim(claim: Object, pod_name: str, pod_uid: str = "") -> bool:
+    """It belongs to an earlier pod of this name, and goes away with it: not for the next one to use."""
+    return any(
+        reference.get("kind") == "Pod" and reference.get("name") == pod_name and reference.get("uid") != pod_uid
+        for reference in claim["metadata"].get("ownerReferences") or ()
+    )

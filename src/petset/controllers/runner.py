@@ -1,0 +1,313 @@
+"""The only loop of the controllers: keys in, one pure reconcile of a key at a time, its actions carried out in order.
+
+A change in a cache puts the keys it concerns into the queue. A worker takes a key, asks the controller's `reconcile`
+for actions over the caches, and executes them until one fails. Then the key rests until the caches show what was just
+written (bounded), so that a controller never acts twice on the same old picture. Failures bring the key back after its
+own growing back-off; a Conflict, AlreadyExists or NotFound also waits for the cache to show why.
+
+Invariants: a key is never reconciled twice at once; a change that arrives while it is busy is not lost; correctness
+rests on preconditions (uid, resourceVersion, AlreadyExists), speed on the waiting; a reconciler that raises stops its
+key, not the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from petset.base import tasks
+from petset.client.client import Client, resource_of
+from petset.client.events import Recorder
+from petset.controllers import actions
+from petset.controllers.views import Informers, View
+from petset.objects import errors, meta
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+
+log = logging.getLogger("petset.controllers")
+
+CATCH_UP_SECONDS_MAX = 10.0
+BACKOFF_FIRST_SECONDS = 0.05
+BACKOFF_SECONDS_MAX = 15.0
+
+Keys = Callable[[Object, View], Iterable[str]]  # The keys an object's change concerns.
+Reconcile = Callable[[str, View, float], Sequence[actions.Action]]
+Perform = Callable[[Any], Awaitable[None]]
+
+
+def own_key(obj: Object, view: View) -> Iterable[str]:
+    return (meta.key(obj),)
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A row of the table of controllers."""
+
+    name: str
+    component: str  # The source of its events.
+    watches: Sequence[tuple[Resource, Keys]]
+    reconcile: Reconcile
+    reads: Sequence[Resource] = ()  # Kinds it reads without being woken by them.
+    workers: int = 4
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """How a reconcile went: what to wait for, and when to look again."""
+
+    seen: list[tuple[Resource, Callable[[], bool]]] = field(default_factory=list)
+    after_seconds: float | None = None
+    failed: str = "it raised an exception"
+
+
+class Queue:
+    """Keys that wait for a worker: each at most once; busy ones come back when done, delayed ones by a timer."""
+
+    def __init__(self) -> None:
+        self._ready: dict[str, None] = {}
+        self._busy: dict[str, bool] = {}  # The key's value: whether it is to be looked at again.
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, key: str) -> None:
+        if key in self._busy:
+            self._busy[key] = True
+            return
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        self._ready[key] = None
+        self._wake.set()
+
+    def add_after(self, key: str, seconds: float) -> None:
+        """Add it later; the earlier of two such times wins."""
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= loop.time() + seconds:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_later(seconds, self._due, key)
+
+    def _due(self, key: str) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    async def take(self) -> str:
+        while not self._ready:
+            self._wake.clear()
+            await self._wake.wait()
+        key = next(iter(self._ready))
+        del self._ready[key]
+        self._busy[key] = False
+        return key
+
+    def done(self, key: str) -> None:
+        if self._busy.pop(key):
+            self.add(key)
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+
+class Runner:
+    """Runs one controller. `perform` does the actions that are not the API's, by their type."""
+
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        controller: Controller,
+        perform: Mapping[type, Perform] | None = None,
+    ):
+        self._client, self._view, self._controller = client, informers, controller
+        self._perform = dict(perform or {})
+        self._recorder = Recorder(client, controller.component)
+        self._queue = Queue()
+        self._backoffs: dict[str, tasks.Backoff] = {}
+        self._slots = asyncio.Semaphore(controller.workers)
+        for resource in (*controller.reads, *(resource for resource, _ in controller.watches)):
+            informers.of(resource)
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        await self._view.synced()
+        for resource, keys in self._controller.watches:
+            self._view.of(resource).on_change(self._waker(keys))
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._slots.acquire()
+                    key = await self._queue.take()
+                    tasks.spawn(group, self._work(key), f"{self._controller.name} {key}")
+        finally:
+            self._queue.close()
+
+    def _waker(self, keys: Keys) -> Callable[[Object | None, Object | None], None]:
+        def wake(old: Object | None, new: Object | None) -> None:
+            with tasks.best_effort(f"tell the controller {self._controller.name} of a change"):
+                for obj in (old, new):
+                    for key in keys(obj, self._view) if obj is not None else ():
+                        self._queue.add(key)
+
+        return wake
+
+    async def _work(self, key: str) -> None:
+        outcome = _Outcome()
+        try:
+            with tasks.best_effort(f"run the controller {self._controller.name}"):
+                try:
+                    await self._reconcile(key, outcome)
+                except OSError as error:
+                    outcome.failed = str(error)
+        finally:
+            self._slots.release()
+        await self._catch_up(outcome)
+        if outcome.failed:
+            log.info("%s %s: %s", self._controller.name, key, outcome.failed)
+            backoff = self._backoffs.setdefault(key, tasks.Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX))
+            self._queue.add_after(key, backoff.next())
+        else:
+            self._backoffs.pop(key, None)
+        if outcome.after_seconds is not None:
+            self._queue.add_after(key, outcome.after_seconds)
+        self._queue.done(key)
+
+    async def _reconcile(self, key: str, outcome: _Outcome) -> None:
+        for action in self._controller.reconcile(key, self._view, tasks.now()):
+            match action:
+                case actions.RequeueAfter(seconds):
+                    outcome.after_seconds = min(seconds, outcome.after_seconds or seconds)
+                case actions.Fail(why):
+                    outcome.failed = why
+                    return
+                case _:
+                    failed = await self._execute(action, outcome)
+                    if failed:
+                        outcome.failed = failed
+                        return
+        outcome.failed = ""
+
+    async def _execute(self, action: actions.Action, outcome: _Outcome) -> str:
+        """Carry one out; why it failed, or ""."""
+        try:
+            match action:
+                case actions.EmitEvent():
+                    await self._emit(action)
+                case actions.Create(obj):
+                    self._expect_write(await self._client.create(obj), outcome)
+                case actions.Update(obj):
+                    self._expect_write(await self._client.update(obj), outcome)
+                case actions.UpdateStatus(obj, subresource):
+                    self._expect_write(await self._client.update(obj, subresource), outcome)
+                case actions.Patch(obj, patch, kind, subresource):
+                    name, namespace = meta.name(obj), meta.namespace(obj)
+                    answer = await self._client.patch(resource_of(obj), name, namespace, patch, kind, subresource)
+                    self._expect_write(answer, outcome)
+                case actions.Delete():
+                    await self._delete(action, outcome)
+                case actions.StillThere(obj):
+                    return await self._check_still_there(obj)
+                case actions.Gone():
+                    return await self._check_gone(action)
+                case _:
+                    return await self._perform_other(action)
+        except errors.ApiError as error:
+            return await self._failure(action, error, outcome)
+        await self._emit(getattr(action, "on_success", None))
+        return ""
+
+    async def _perform_other(self, action: Any) -> str:
+        try:
+            await self._perform[type(action)](action)
+        except OSError as error:
+            await self._emit_failure(action, str(error))
+            return str(error)
+        return ""
+
+    async def _delete(self, action: actions.Delete, outcome: _Outcome) -> None:
+        obj, resource = action.object, resource_of(action.object)
+        await self._client.delete(
+            resource,
+            meta.name(obj),
+            meta.namespace(obj),
+            uid=meta.uid(obj),
+            grace_seconds=action.grace_seconds,
+            propagation=action.propagation,
+            resource_version=obj["metadata"]["resourceVersion"] if action.at_revision else "",
+        )
+        self._expect(outcome, obj, lambda cached: meta.uid(cached) != meta.uid(obj) or meta.is_deleting(cached))
+
+    async def _check_still_there(self, obj: Object) -> str:
+        current = await self._client.get(resource_of(obj), meta.name(obj), meta.namespace(obj))
+        if meta.uid(current) != meta.uid(obj) or meta.is_deleting(current):
+            return f"{obj['kind']} {meta.key(obj)} has been replaced or is being deleted"
+        return ""
+
+    async def _check_gone(self, action: actions.Gone) -> str:
+        try:
+            current = await self._client.get(action.resource, action.name, action.namespace)
+        except errors.ApiError as error:
+            if error.code == 404:
+                return ""
+            raise
+        there = meta.uid(current) == action.uid
+        return f"{action.resource.plural} {action.namespace}/{action.name} is still there" if there else ""
+
+    async def _failure(self, action: actions.Action, error: errors.ApiError, outcome: _Outcome) -> str:
+        obj: Object | None = getattr(action, "object", None)
+        revision = obj["metadata"].get("resourceVersion") if obj is not None else None
+        if error.reason == "AlreadyExists" and obj is not None:
+            self._expect(outcome, obj, lambda cached: True, if_absent=False)
+        elif error.code == 404 and isinstance(action, actions.Delete):
+            return ""  # What was to go has gone.
+        elif error.code == 404 and obj is not None:
+            self._expect(outcome, obj, lambda cached: meta.uid(cached) != meta.uid(obj))
+        elif error.reason == "Conflict" and obj is not None:
+            self._expect(outcome, obj, lambda cached: cached["metadata"].get("resourceVersion") != revision)
+        else:
+            await self._emit_failure(action, error.message)
+        return error.message
+
+    async def _emit_failure(self, action: actions.Action, why: str) -> None:
+        event: actions.EmitEvent | None = getattr(action, "on_failure", None)
+        if event is not None:
+            message = event.message.replace("{error}", why)
+            await self._emit(actions.EmitEvent(event.about, event.type, event.reason, message))
+
+    async def _emit(self, event: actions.EmitEvent | None) -> None:
+        if event is not None:
+            await self._recorder.record(event.about, event.type, event.reason, event.message)
+
+    def _expect_write(self, written: Object, outcome: _Outcome) -> None:
+        revision = meta.get(written, "metadata", "resourceVersion", default="")
+        if not revision.isdigit() or "kind" not in written:
+            return
+        informer = self._view.known(resource_of(written))
+        if informer is not None:
+            outcome.seen.append((informer.resource, lambda: informer.has_seen(revision)))
+
+    def _expect(self, outcome: _Outcome, obj: Object, true: Callable[[Object], bool], if_absent: bool = True) -> None:
+        informer = self._view.known(resource_of(obj))
+        if informer is None:
+            return
+
+        def seen() -> bool:
+            cached = informer.get(meta.namespace(obj), meta.name(obj))
+            return if_absent if cached is None else true(cached)
+
+        outcome.seen.append((informer.resource, seen))
+
+    async def _catch_up(self, outcome: _Outcome) -> None:
+        """Wait until the caches show what was written, or long enough."""
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+                for resource, seen in outcome.seen:
+                    await self._view.of(resource).until(seen)
+        except TimeoutError:
+            log.info("%s: the caches are more than %s s behind", self._controller.name, CATCH_UP_SECONDS_MAX)

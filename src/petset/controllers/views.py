@@ -1,0 +1,123 @@
+"""What a reconciler sees: the cached objects of all kinds, read through one interface.
+
+`Informers` is the live one, shared by all controllers: one informer a kind, made when first asked for. `Snapshot` is
+the same over objects in hand, for tests. The indices both offer are one table here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+
+from petset.base import tasks
+from petset.client.client import Client, resource_of
+from petset.client.informer import Cache, Index, Informer
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+
+
+def _controller_uid(obj: Object) -> Iterable[str]:
+    owner = meta.controller_of(obj)
+    return (owner["uid"],) if owner else ()
+
+
+def _node(pod: Object) -> Iterable[str]:
+    name = meta.get(pod, "spec", "nodeName", default="")
+    return (name,) if name else ()
+
+
+def claims_of(pod: Object) -> Iterator[str]:
+    """ "namespace/name" of the claims a pod mounts, ephemeral volumes' own ones included."""
+    for volume in meta.get(pod, "spec", "volumes", default=()):
+        if volume.get("persistentVolumeClaim"):
+            yield f"{meta.namespace(pod)}/{volume['persistentVolumeClaim'].get('claimName', '')}"
+        elif volume.get("ephemeral"):
+            yield f"{meta.namespace(pod)}/{meta.name(pod)}-{volume['name']}"
+
+
+def _volume(claim: Object) -> Iterable[str]:
+    name = meta.get(claim, "spec", "volumeName", default="")
+    return (name,) if name else ()
+
+
+def _service(endpoint_slice: Object) -> Iterable[str]:
+    name = meta.labels(endpoint_slice).get("kubernetes.io/service-name", "")
+    return (f"{meta.namespace(endpoint_slice)}/{name}",) if name else ()
+
+
+INDICES: tuple[tuple[Resource, Mapping[str, Index]], ...] = (
+    (resources.PODS, {"controller": _controller_uid, "node": _node, "claim": claims_of}),
+    (resources.PERSISTENTVOLUMECLAIMS, {"volume": _volume}),
+    (resources.CONTROLLERREVISIONS, {"controller": _controller_uid}),
+    (resources.ENDPOINTSLICES, {"service": _service}),
+)
+
+
+def indices_of(resource: Resource) -> Mapping[str, Index]:
+    for indexed, indices in INDICES:
+        if indexed.key() == resource.key():
+            return indices
+    return {}
+
+
+class View:
+    """The cached objects of every kind a controller asked for."""
+
+    def of(self, resource: Resource) -> Cache:
+        raise NotImplementedError
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        return self.of(resource).get(namespace, name)
+
+    def list(self, resource: Resource, namespace: str = "") -> list[Object]:
+        """In key order."""
+        return self.of(resource).list(namespace)
+
+    def by_index(self, resource: Resource, index: str, value: str) -> list[Object]:
+        return self.of(resource).by_index(index, value)
+
+
+class Snapshot(View):
+    """A view of the objects given."""
+
+    def __init__(self, objects: Iterable[Object] = ()):
+        self._caches: dict[str, Cache] = {}
+        for obj in objects:
+            self.of(resource_of(obj)).put(obj)
+
+    def of(self, resource: Resource) -> Cache:
+        cache = self._caches.get(resource.key())
+        if cache is None:
+            cache = self._caches[resource.key()] = Cache(resource, indices_of(resource))
+        return cache
+
+
+class Informers(View):
+    """The live view: one informer a kind, shared."""
+
+    def __init__(self, client: Client):
+        self._client = client
+        self._informers: dict[str, Informer] = {}
+
+    def of(self, resource: Resource) -> Informer:
+        """The kind's informer; ask for all kinds before `run`."""
+        informer = self._informers.get(resource.key())
+        if informer is None:
+            informer = Informer(self._client, resource, indices=indices_of(resource))
+            self._informers[resource.key()] = informer
+        return informer
+
+    def known(self, resource: Resource) -> Informer | None:
+        """The kind's informer when somebody asked for it before."""
+        return self._informers.get(resource.key())
+
+    async def synced(self) -> None:
+        """Every informer has listed its kind."""
+        for informer in self._informers.values():
+            await informer.synced.wait()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers.values():
+                tasks.spawn(group, informer.run(), f"informer of {informer.resource.plural}")
