@@ -55,7 +55,9 @@ def test_the_arguments_of_2016_with_their_literal_quotes(find):
     assert asked == [f"{ZONE} SRV udp edns=1232"]
 
 
-@pytest.mark.parametrize("arguments", ["-on-start /script -service redis", "--on-start=/script --service=redis -ns=default"])
+@pytest.mark.parametrize(
+    "arguments", ["-on-start /script -service redis", "--on-start=/script --service=redis -ns=default"]
+)
 def test_flags_in_the_other_forms(find, arguments):
     status, out, err, _ = find({ZONE: {"steps": [pets("rd-1")]}}, arguments)
     assert (status, out) == (0, f"rd-1.{ZONE}\n"), err

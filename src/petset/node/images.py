@@ -109,7 +109,8 @@ class Reference:
         return str(replace(self, tag="") if self.digest else self)
 
 
-_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
     rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?"
@@ -275,7 +276,7 @@ class Images:
         return await self._name(name, None)
 
     async def remove_unused(self, in_use: Collection[str], *, named: bool = False) -> int:
-        """Remove what no name leads to (with named=True: names too); the bytes freed. Nothing while a pull is under way.
+        """Remove what no name leads to (with named=True: names too); the bytes freed. Nothing while a pull goes on.
 
         `in_use`: digests of the caller's containers. What another instance has mounted is found in /proc and kept.
         """
@@ -590,7 +591,9 @@ def _images_in(path: str) -> list[tuple[str, str]]:
     except FileNotFoundError as error:
         raise ImageError("ErrImagePull", f"{what}: there is no {error.filename}; check the path") from None
     except (OSError, tarfile.TarError, ValueError) as error:
-        raise ImageError("ErrImagePull", f"{what}: it is no image archive ({error}); make one with docker save") from None
+        raise ImageError(
+            "ErrImagePull", f"{what}: it is no image archive ({error}); make one with docker save"
+        ) from None
     if "manifest.json" in documents:
         return [
             (f"docker-archive:{path}:@{number}" if not tags else f"docker-archive:{path}:{tag}", tag)
@@ -638,18 +641,39 @@ def merge_secrets(secrets: Iterable[Any]) -> dict[str, dict[str, str]]:
     return merged
 
 
-_REASONS = (
-    (r"manifest unknown|name unknown|name invalid|not found: |was not found|does not exist", "the registry has no such image or tag", "check the name and the tag"),
-    (r"unauthorized|authentication required|denied|invalid username|401|403", "the registry refuses it without other credentials", "check the name, and give a pull secret in imagePullSecrets"),
+_LOAD_INSTEAD = "check the network, or load the image with petset image load"
+_REASONS = (  # (what skopeo says, why, what to do)
+    (
+        r"manifest unknown|name unknown|name invalid|not found: |was not found|does not exist",
+        "the registry has no such image or tag",
+        "check the name and the tag",
+    ),
+    (
+        r"unauthorized|authentication required|denied|invalid username|\b40[13]\b",
+        "the registry refuses it without other credentials",
+        "check the name, and give a pull secret in imagePullSecrets",
+    ),
     (r"connection refused", "nothing answers there (connection refused)", "start the registry or check its address"),
-    (r"no such host|server misbehaving|Temporary failure in name resolution", "the registry's name is not known to DNS", "check the network, or load the image with petset image load"),
-    (r"i/o timeout|did not end within|deadline exceeded|Timeout|network is unreachable|no route to host", "the registry does not answer in time", "check the network, or load the image with petset image load"),
-    (r"server gave HTTP response to HTTPS client", "the registry speaks plain HTTP", "name it as an insecure registry"),
+    (
+        r"no such host|server misbehaving|Temporary failure in name resolution",
+        "the registry's name is not known to DNS",
+        _LOAD_INSTEAD,
+    ),
+    (
+        r"i/o timeout|did not end within|deadline exceeded|Timeout|network is unreachable|no route to host",
+        "the registry does not answer in time",
+        _LOAD_INSTEAD,
+    ),
+    (r"HTTP response to HTTPS client", "the registry speaks plain HTTP", "name it as an insecure registry"),
     (r"certificate", "its certificate is not trusted", "install its CA on this machine"),
-    (r"no image found in (manifest list|image index)|no matching", "it has no image for this machine's architecture", "choose another image"),
+    (
+        r"no image found in (manifest list|image index)|no matching",
+        "it has no image for this machine's architecture",
+        "choose another image",
+    ),
     (r"is not installed", "skopeo is not installed", "install the package skopeo"),
     (r"[Nn]o space left on device", "the disk is full", "make room, or remove unused images"),
-)  # fmt: skip
+)
 
 
 def pull_failure(name: str, source: str, said: str) -> str:
@@ -675,6 +699,4 @@ def _write_atomically(path: str, content: bytes) -> None:
 
 
 def _tree_bytes(path: str) -> int:
-    return sum(
-        os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names
-    )
+    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)

@@ -76,9 +76,7 @@ def _dies_with_us(argv: Sequence[str]) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", "--", *argv] if shutil.which("setpriv") else list(argv)
 
 
-async def _read(
-    process: asyncio.subprocess.Process, lines: deque[str], on_line: Callable[[str], None] | None
-) -> None:
+async def _read(process: asyncio.subprocess.Process, lines: deque[str], on_line: Callable[[str], None] | None) -> None:
     assert process.stdout is not None
     while True:
         try:

@@ -97,7 +97,9 @@ class Recipes:
 
     def names(self) -> list[str]:
         return sorted(
-            entry for entry in os.listdir(self.folder) if os.path.exists(os.path.join(self.folder, entry, "recipe.yaml"))
+            entry
+            for entry in os.listdir(self.folder)
+            if os.path.exists(os.path.join(self.folder, entry, "recipe.yaml"))
         )
 
     def recipe(self, name: str) -> Recipe:
@@ -269,7 +271,8 @@ class _Builder:
         merged = ["--include=usr-is-merged", f"--hook-dir={hooks}"] if os.path.isdir(hooks) else []
         await self.program(
             *ISOLATED, "--mount-proc", "--",
-            "mmdebstrap", "--mode=root", "--variant=essential", "--dpkgopt=force-unsafe-io", *merged, *settings, *exclude,
+            "mmdebstrap", "--mode=root", "--variant=essential", "--dpkgopt=force-unsafe-io",
+            *merged, *settings, *exclude,
             _release()["VERSION_CODENAME"], self.rootfs, self.sources,
             env={"APT_CONFIG": "/dev/null"},
         )  # fmt: skip
@@ -292,7 +295,7 @@ class _Builder:
             archive = os.path.join(self.archives, found[1])
             if not os.path.exists(archive):
                 await self.program("apt-get", "download", "-q", found[1].split("_")[0], cwd=self.archives)
-            await self.program("dpkg-deb", "--extract", archive, into)
+            await self.program("sh", "-eu", "-c", EXTRACT, "extract", archive, into)
 
     async def run_steps(self) -> None:
         tools = os.path.join(self.space.work, "tools")
@@ -300,12 +303,16 @@ class _Builder:
         await self.unpack(self.recipe.tools, tools)
         self.progress(f"{self.recipe.name}: setting up")
         steps = "\n".join(self.recipe.run)
-        await self.program(*ISOLATED, "--net", "--uts", "--", "sh", "-eu", "-c", STEPS, "steps", self.rootfs, tools, steps)
+        await self.program(
+            *ISOLATED, "--net", "--uts", "--", "sh", "-eu", "-c", STEPS, "steps", self.rootfs, tools, steps
+        )
 
     async def pack(self, image: str, bundle: str) -> None:
         history = ["--history.created_by", f"petset recipe {self.recipe.name}", "--history.created", CREATED]
         await self.umoci("repack", "--image", image, *history, bundle)
-        await self.umoci("config", "--image", image, "--no-history", "--created", CREATED, *config_arguments(self.recipe))
+        await self.umoci(
+            "config", "--image", image, "--no-history", "--created", CREATED, *config_arguments(self.recipe)
+        )
 
 
 CREATED = "2016-08-03T00:00:00Z"
@@ -327,9 +334,16 @@ mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 """
 
+# dpkg-deb --extract would put a folder where the base has a link (/lib -> usr/lib).
+EXTRACT = """
+dpkg-deb --fsys-tarfile "$1" > "$TMPDIR/package.tar"
+tar -x -p --numeric-owner --keep-directory-symlink -f "$TMPDIR/package.tar" -C "$2"
+rm "$TMPDIR/package.tar"
+"""
+
 # A policy-rc.d of 101 keeps a package from starting its daemon.
 INSTALL = (
-    'root=$1; archives=$2; shift 2'
+    "root=$1; archives=$2; shift 2"
     + _MOUNTS
     + """
 mkdir -p "$root/var/cache/apt/archives/partial" "$root/usr/sbin"
@@ -342,14 +356,15 @@ rm "$root/usr/sbin/policy-rc.d"
 )
 
 STEPS = (
-    'root=$1; tools=$2; steps=$3'
+    "root=$1; tools=$2; steps=$3"
     + _MOUNTS
     + """
 hostname localhost
 mkdir "$root/run/tools"
 mount --bind "$tools" "$root/run/tools"
 export PATH="$PATH:/run/tools/usr/bin:/run/tools/usr/sbin"
-libraries=$(find "$root/run/tools" -name 'lib*.so.*' -printf '/run/tools/%P\n' | xargs -r -n1 dirname | sort -u | tr '\n' ':')
+libraries=$(find "$root/run/tools" -name 'lib*.so.*' -printf '/run/tools/%P\n' |
+  xargs -r -n1 dirname | sort -u | tr '\n' ':')
 exec env -u APT_CONFIG -u TMPDIR TOOLS_LIBRARIES="$libraries" chroot "$root" /bin/sh -eu -c "$steps"
 """
 )
@@ -371,7 +386,9 @@ async def host_sources() -> str:
             timeout_seconds=60,
         )
     except programs.ProgramFailed as error:
-        raise RecipeError(f"cannot read this machine's package sources: {error}; run petset on Debian or Ubuntu") from None
+        raise RecipeError(
+            f"cannot read this machine's package sources: {error}; run petset on Debian or Ubuntu"
+        ) from None
     keyring = f"/usr/share/keyrings/{release.get('ID', '')}-archive-keyring.gpg"
     option = f"[signed-by={keyring}] " if os.path.exists(keyring) else ""
     found: dict[str, None] = {}
@@ -390,7 +407,9 @@ async def host_sources() -> str:
 async def host_acquire_settings() -> list[str]:
     """How this host's apt reaches its mirrors: proxies, certificates, checks, retries."""
     lines = await programs.run(("apt-config", "dump"), timeout_seconds=60)
-    wanted = re.compile(r"Acquire::(https?|ftp|Check|Retries|ForceIPv|Allow|Max-|Queue)[^ ]* \"[^\"]+\";$", re.IGNORECASE)
+    wanted = re.compile(
+        r"Acquire::(https?|ftp|Check|Retries|ForceIPv|Allow|Max-|Queue)[^ ]* \"[^\"]+\";$", re.IGNORECASE
+    )
     return [line for line in lines if wanted.match(line)] + ['Acquire::Languages "none";']
 
 
@@ -444,7 +463,8 @@ def _make_folder(path: str) -> None:
 CLEAN = (
     "/etc/hostname", "/etc/resolv.conf", "/etc/machine-id", "/etc/apt/sources.list", "/etc/apt/apt.conf.d/99mmdebstrap",
     "/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/etc/.pwd.lock",
-    "/var/lib/apt/*", "/var/cache/*", "/var/log/*", "/var/lib/dpkg/*-old", "/var/lib/dpkg/lock*", "/var/lib/dpkg/triggers/Lock",
+    "/var/lib/apt/*", "/var/cache/*", "/var/log/*", "/var/lib/dpkg/*-old", "/var/lib/dpkg/lock*",
+    "/var/lib/dpkg/triggers/Lock",
     "/var/lib/systemd/*", "/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*",
     "/usr/share/lintian", "/usr/share/bug", "/root/.bash_history", "/tmp/*", "/run/*",
 )  # fmt: skip
@@ -483,13 +503,21 @@ def config_arguments(recipe: Recipe) -> list[str]:
     return arguments
 
 
+_MISSING = re.compile(
+    r"E: (?:Unable to locate package |Package '|Can't find a source to download version \S+ of ')([^\s']+)"
+)
+
+
 def _failure(recipe: Recipe, error: programs.ProgramFailed) -> str:
     """One sentence for a person: what apt or a step said."""
     what = f'cannot build image "{recipe.name}"'
     for line in error.lines:
-        missing = re.match(r"E: (?:Unable to locate package|Package '?|Can't find a source to download version .* of ')(\S+?)'?(?: has no .*)?$", line)
+        missing = _MISSING.match(line)
         if missing:
-            return f"{what}: this machine's apt has no package {missing[1].strip()}; check /etc/apt/sources.list and run apt-get update"
+            return (
+                f"{what}: this machine's apt has no package {missing[1]}; "
+                "check the sources in /etc/apt and that the mirror can be reached"
+            )
     if error.status is None and not error.lines:
         return f"{what}: {error}; install it (Debian package {PACKAGE_OF.get(error.program, error.program)})"
     said = next((line for line in error.lines if re.match(r"(E|Err|error|fatal)\b", line, re.IGNORECASE)), error.why)

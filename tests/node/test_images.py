@@ -1,0 +1,444 @@
+"""The image store: references, pulls from a real registry on loopback, archives, locks, garbage."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from petset.node import images
+from tests.images_fixture import image_store, recipe_image  # noqa: F401
+
+DIGEST = "sha256:" + "0" * 64
+needs_tools = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(shutil.which(tool) for tool in ("skopeo", "umoci", "docker-registry")),
+    reason="needs root, skopeo, umoci and docker-registry",
+)
+
+
+# ---- references
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("nginx", "docker.io/library/nginx:latest"),
+        ("debian:jessie", "docker.io/library/debian:jessie"),
+        ("erkules/galera:basic", "docker.io/erkules/galera:basic"),
+        ("docker.io/nginx", "docker.io/library/nginx:latest"),
+        ("index.docker.io/library/nginx:1", "docker.io/library/nginx:1"),
+        ("gcr.io/google_containers/nginx-slim:0.8", "gcr.io/google_containers/nginx-slim:0.8"),
+        ("localhost/x", "localhost/x:latest"),
+        ("localhost:5000/a/b-c__d:1.0_x", "localhost:5000/a/b-c__d:1.0_x"),
+        ("127.0.0.1:5000/x", "127.0.0.1:5000/x:latest"),
+        ("[::1]:5000/x", "[::1]:5000/x:latest"),
+        (f"nginx@{DIGEST}", f"docker.io/library/nginx@{DIGEST}"),
+        (f"nginx:1@{DIGEST}", f"docker.io/library/nginx:1@{DIGEST}"),
+    ],
+)
+def test_a_reference_is_completed(text, full):
+    assert str(images.parse_reference(text)) == full
+    assert str(images.parse_reference(full)) == full
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "the name is empty"),
+        ("Nginx", "lower case"),
+        ("nginx:", "registry/name:tag"),
+        ("nginx:a b", "no spaces"),
+        ("http://example.org/x", "no scheme"),
+        ("nginx@sha256:12", "64 hexadecimal"),
+        ("a//b", "registry/name:tag"),
+        ("-nginx", "registry/name:tag"),
+        ("nginx:" + "a" * 129, "registry/name:tag"),
+        ("a/" * 200 + "b", "registry/name:tag"),
+    ],
+)
+def test_a_bad_reference_is_refused(text, why):
+    with pytest.raises(images.ImageError, match=why) as caught:
+        images.parse_reference(text)
+    assert caught.value.reason == "InvalidImageName"
+
+
+def test_a_digest_is_what_is_fetched():
+    assert images.parse_reference(f"nginx:1@{DIGEST}").to_fetch == f"docker.io/library/nginx@{DIGEST}"
+
+
+def test_the_policy_that_a_pod_does_not_name():
+    assert [images.default_policy(name) for name in ("a", "a:latest", "a:1", f"a@{DIGEST}")] == [
+        "Always", "Always", "IfNotPresent", "IfNotPresent",
+    ]  # fmt: skip
+
+
+def test_loopback_registries():
+    hosts = ("localhost", "localhost:1", "127.0.0.1:5000", "[::1]:1", "a.b", "127a.b")
+    assert [images.is_loopback(host) for host in hosts] == [
+        True, True, True, True, False, False,
+    ]  # fmt: skip
+
+
+# ---- secrets and errors
+
+
+def test_pull_secrets_are_merged_and_the_first_wins():
+    first = json.dumps({"auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}}})
+    second = {"auths": {"docker.io": {"auth": "x"}, "r.example:5000": {"username": "a", "password": "b"}}}
+    old = b'{"https://old.example": {"auth": "eDp5"}}'
+    assert images.merge_secrets([first, second, old, "not json", {"auths": 3}]) == {
+        "docker.io": {"auth": "YTpi"}, "r.example:5000": {"auth": "YTpi"}, "old.example": {"auth": "eDp5"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            r'time="x" level=fatal msg="reading manifest 1 in r.example/x: manifest unknown"',
+            'cannot pull image "r.example/x:1": r.example: the registry has no such image or tag; '
+            "check the name and the tag",
+        ),
+        (
+            r'time="x" level=fatal msg="registry r.example: Get \"https://r.example/v2/\": dial tcp: lookup r.example: no such host"',
+            'cannot pull image "r.example/x:1": r.example: the registry\'s name is not known to DNS; '
+            "check the network, or load the image with petset image load",
+        ),
+        ("something new", 'cannot pull image "r.example/x:1": something new; see the registry\'s answer'),
+    ],
+)
+def test_skopeos_words_become_a_sentence(said, expected):
+    assert images.pull_failure("r.example/x:1", "docker://r.example/x:1", said) == expected
+
+
+# ---- a real registry
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Registry:
+    """A docker-registry on loopback, with one small image in it."""
+
+    def __init__(self, folder, *, password: str = ""):
+        self.host = f"127.0.0.1:{free_port()}"
+        self.folder = folder
+        auth = ""
+        if password:
+            users = folder / "htpasswd"
+            users.write_text(password + "\n")
+            auth = f"auth: {{htpasswd: {{realm: test, path: {users}}}}}\n"
+        config = folder / "registry.yml"
+        config.write_text(
+            f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
+            f"http: {{addr: '{self.host}'}}\n{auth}"
+        )
+        self.log = (folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            ["docker-registry", "serve", str(config)],
+            stdout=self.log,
+            stderr=self.log,
+            env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
+        )
+        for _ in range(200):
+            with socket.socket() as probe:
+                host, port = self.host.split(":")
+                if probe.connect_ex((host, int(port))) == 0:
+                    return
+            subprocess.run(["sleep", "0.05"], check=True)
+        raise AssertionError((folder / "log").read_text())
+
+    def push(self, source: str, name: str, *options: str) -> str:
+        subprocess.run(
+            [
+                "skopeo",
+                "copy",
+                "-q",
+                "--insecure-policy",
+                "--dest-tls-verify=false",
+                *options,
+                source,
+                f"docker://{self.host}/{name}",
+            ],
+            check=True,
+        )
+        return f"{self.host}/{name}"
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+def small_image(folder, content: str = "one", tag: str = "small") -> str:
+    """An OCI layout with one tiny image; skopeo's name of it."""
+    layout, bundle = folder / "layout", folder / f"bundle-{tag}-{content}"
+
+    def umoci(*words: str) -> None:
+        subprocess.run(["umoci", *words], check=True, capture_output=True)
+
+    if not layout.exists():
+        umoci("init", "--layout", str(layout))
+    umoci("new", "--image", f"{layout}:{tag}")
+    umoci("unpack", "--image", f"{layout}:{tag}", str(bundle))
+    (bundle / "rootfs" / "content").write_text(content)
+    umoci("repack", "--image", f"{layout}:{tag}", str(bundle))
+    umoci(
+        "config", "--image", f"{layout}:{tag}", "--config.entrypoint=/a,b", "--config.cmd=c d", "--config.env=A=1",
+        "--config.user=7", "--config.workingdir=/w", "--config.exposedports=80/tcp", "--config.stopsignal=SIGINT",
+    )  # fmt: skip
+    return f"oci:{layout}:{tag}"
+
+
+@pytest.fixture
+def registry(tmp_path):
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    server = Registry(folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return images.Images(str(tmp_path / "store"))
+
+
+def read(image: images.Image) -> str:
+    with open(os.path.join(image.rootfs, "content")) as file:
+        return file.read()
+
+
+def ensure(store, *arguments):
+    return asyncio.run(store.ensure(*arguments))
+
+
+@needs_tools
+def test_a_pull_from_a_registry(store, registry, tmp_path):
+    name = registry.push(small_image(tmp_path), "some/small:1")
+    image = ensure(store, name, "IfNotPresent")
+    assert (image.reference, image.source, read(image)) == (name, "pulled", "one")
+    assert (image.entrypoint, image.command, image.env, image.user) == (("/a,b",), ("c d",), ("A=1",), "7")
+    assert (image.working_dir, image.exposed_ports, image.stop_signal) == ("/w", ("80/tcp",), "SIGINT")
+    assert image.digest.startswith("sha256:") and image.size_bytes > 0
+    again = ensure(store, name, "IfNotPresent")
+    assert (again.source, again.rootfs) == ("present", image.rootfs)
+    assert ensure(store, name, "Never").digest == image.digest
+    assert [found.references for found in store.list()] == [(name,)]
+
+
+@needs_tools
+def test_always_asks_the_registry_again(store, registry, tmp_path):
+    name = registry.push(small_image(tmp_path), "small")
+    assert read(ensure(store, name, "Always")) == "one"
+    registry.push(small_image(tmp_path, "two", "other"), "small")
+    assert read(ensure(store, name, "IfNotPresent")) == "one"
+    assert read(ensure(store, name, "Always")) == "two"
+
+
+@needs_tools
+def test_a_digest_reference(store, registry, tmp_path):
+    name = registry.push(small_image(tmp_path), "small:1")
+    digest = subprocess.run(
+        ["skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{name}"],
+        check=True, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    assert read(ensure(store, f"{registry.host}/small@{digest}", "IfNotPresent")) == "one"
+    with pytest.raises(images.ImageError) as caught:
+        ensure(store, f"{registry.host}/small@{DIGEST}", "IfNotPresent")
+    assert caught.value.reason == "ErrImagePull"
+
+
+@needs_tools
+def test_two_pods_that_want_the_same_image_cause_one_pull(store, registry, tmp_path, monkeypatch):
+    name = registry.push(small_image(tmp_path), "small:1")
+    copies = []
+    copy = images.Images._copy
+
+    async def counted(self, *arguments):
+        copies.append(arguments)
+        return await copy(self, *arguments)
+
+    monkeypatch.setattr(images.Images, "_copy", counted)
+
+    async def all_at_once():
+        other = images.Images(store.directory)  # As another process would have it.
+        pulls = [store.ensure(name, "Always") for _ in range(4)] + [other.ensure(name, "IfNotPresent")]
+        return await asyncio.gather(*pulls)
+
+    found = asyncio.run(all_at_once())
+    assert len({image.rootfs for image in found}) == 1
+    assert len(copies) <= 2 and [read(image) for image in found] == ["one"] * 5
+
+
+@needs_tools
+def test_errors_of_a_pull_are_sentences(store, registry, tmp_path):
+    registry.push(small_image(tmp_path), "small:1")
+    dead = f"127.0.0.1:{free_port()}"
+    for name, policy, reason, words in (
+        (f"{registry.host}/small:2", "IfNotPresent", "ErrImagePull", "has no such image or tag"),
+        (f"{dead}/small:1", "Always", "ErrImagePull", "connection refused"),
+        (f"{registry.host}/small:1", "Never", "ErrImageNeverPull", "not present and its pull policy is Never"),
+        ("petset.local/nothing", "IfNotPresent", "ErrImagePull", "no such recipe"),
+        ("a b", "IfNotPresent", "InvalidImageName", "no spaces"),
+    ):
+        with pytest.raises(images.ImageError, match=words) as caught:
+            ensure(store, name, policy)
+        assert caught.value.reason == reason
+        assert caught.value.message.startswith("cannot ") and "; " in caught.value.message
+    assert os.listdir(os.path.join(store.directory, "work")) == []
+
+
+@needs_tools
+def test_a_pull_secret_opens_a_private_registry(store, tmp_path, monkeypatch):
+    folder = tmp_path / "private"
+    folder.mkdir()
+    server = Registry(folder, password=USER_PET_PASSWORD_SECRET)
+    try:
+        name = server.push(small_image(tmp_path), "small:1", "--dest-creds=pet:secret")
+        with pytest.raises(images.ImageError, match="credentials"):
+            ensure(store, name, "IfNotPresent")
+        modes = []
+        run = images.programs.run
+
+        async def watched(argv, **options):
+            for word in argv:
+                if word.startswith("--src-authfile="):
+                    modes.append(stat.S_IMODE(os.stat(word.partition("=")[2]).st_mode))
+            return await run(argv, **options)
+
+        monkeypatch.setattr(images.programs, "run", watched)
+        secret = {"auths": {server.host: {"username": "pet", "password": "secret"}}}
+        assert read(ensure(store, name, "IfNotPresent", [json.dumps(secret)])) == "one"
+        assert modes == [0o600]
+        assert not [left for left in os.listdir(os.path.join(store.directory, "locks")) if left.startswith("auth-")]
+    finally:
+        server.stop()
+
+
+USER_PET_PASSWORD_SECRET = "pet:$2b$05$UuM6H1eq4CJJzBnrYOgwm.8iSbF/jYv1I0vEPtjJVzLobXav2vlT6"
+
+
+@needs_tools
+def test_a_mirror_is_asked_first(registry, tmp_path):
+    registry.push(small_image(tmp_path), "library/mirrored:1")
+    dead = f"127.0.0.1:{free_port()}"
+    store = images.Images(str(tmp_path / "store"), mirrors={"docker.io": [dead, registry.host]})
+    image = ensure(store, "mirrored:1", "IfNotPresent")
+    assert read(image) == "one"
+    assert store.list()[0].references == ("docker.io/library/mirrored:1",)
+
+
+@needs_tools
+def test_cancelling_a_pull_leaves_nothing(store, registry, tmp_path):
+    name = registry.push(small_image(tmp_path), "small:1")
+
+    async def cancelled():
+        pull = asyncio.ensure_future(store.ensure(name, "IfNotPresent"))
+        await asyncio.sleep(0.02)
+        pull.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pull
+
+    asyncio.run(cancelled())
+    assert os.listdir(os.path.join(store.directory, "work")) == []
+    assert read(ensure(store, name, "IfNotPresent")) == "one"
+
+
+# ---- archives
+
+
+@needs_tools
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
+def test_loading_an_archive(store, tmp_path, form):
+    path = tmp_path / ("folder" if form == "oci" else "a.tar")
+    name = "example.org/small:1"
+    subprocess.run(
+        ["skopeo", "copy", "-q", "--insecure-policy", small_image(tmp_path), f"{form}:{path}:{name}"], check=True
+    )
+    loaded = asyncio.run(store.load(str(path)))
+    assert [(image.reference, read(image)) for image in loaded] == [(name, "one")]
+    assert ensure(store, name, "Never").source == "present"
+    assert [image.reference for image in asyncio.run(store.load(str(path), "other:2"))] == ["other:2"]
+    assert store.list()[0].references == ("docker.io/library/other:2", name)
+
+
+@needs_tools
+def test_loading_what_is_no_archive(store, tmp_path):
+    (tmp_path / "text").write_text("nothing")
+    for path, words in ((tmp_path / "absent", "there is no"), (tmp_path / "text", "no image archive")):
+        with pytest.raises(images.ImageError, match=words):
+            asyncio.run(store.load(str(path)))
+
+
+# ---- garbage
+
+
+@needs_tools
+def test_what_no_name_leads_to_is_removed(store, registry, tmp_path):
+    name = registry.push(small_image(tmp_path), "small")
+    old = ensure(store, name, "Always")
+    registry.push(small_image(tmp_path, "two", "other"), "small")
+    new = ensure(store, name, "Always")
+    assert asyncio.run(store.remove_unused({old.digest})) == 0
+    assert os.path.isdir(old.rootfs)
+    assert asyncio.run(store.remove_unused(set())) > 0
+    assert not os.path.exists(old.rootfs) and read(new) == "two"
+    assert asyncio.run(store.remove_unused(set(), named=True)) > 0
+    assert store.list() == [] and not os.path.exists(new.rootfs)
+    assert read(ensure(store, name, "IfNotPresent")) == "two"
+
+
+@needs_tools
+def test_a_tree_that_somebody_has_mounted_is_kept(store, registry, tmp_path):
+    name = registry.push(small_image(tmp_path), "small")
+    image = ensure(store, name, "Always")
+    mounted = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /mnt && echo ready && exec cat', image.rootfs],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert mounted.stdout.readline() == b"ready\n"
+        asyncio.run(store.remove(name))
+        asyncio.run(store.remove_unused(set()))
+        assert os.path.isdir(image.rootfs)
+    finally:
+        mounted.kill()
+        mounted.wait()
+    assert asyncio.run(store.remove_unused(set())) > 0
+    assert not os.path.exists(image.rootfs)
+
+
+def test_what_a_killed_process_left_is_swept(store):
+    left = os.path.join(store.directory, "work", "left")
+    os.makedirs(os.path.join(left, "bundle"))
+    images.Images(store.directory)
+    assert not os.path.exists(left)
+
+
+# ---- stand-ins
+
+
+def test_stand_ins_need_no_network_and_ignore_the_policy(image_store):  # noqa: F811
+    recipe_image(image_store, "nginx")
+    for policy in ("Always", "IfNotPresent", "Never"):
+        image = ensure(images.Images(image_store.directory), "gcr.io/google_containers/nginx-slim:0.8", policy)
+        assert (image.reference, image.source) == ("gcr.io/google_containers/nginx-slim:0.8", "stand-in")
+        assert image.command == ("nginx", "-g", "daemon off;") and image.exposed_ports[-1] == "80/tcp"
+
+
+def test_without_stand_ins_the_name_is_what_it_is(image_store):  # noqa: F811
+    plain = images.Images(image_store.directory, stand_ins=False)
+    with pytest.raises(images.ImageError) as caught:
+        ensure(plain, "gcr.io/google_containers/nginx-slim:0.8", "Never")
+    assert caught.value.reason == "ErrImageNeverPull"
+    assert ensure(plain, "petset.local/debian", "Never").source == "built"
