@@ -25,12 +25,12 @@ from email.utils import formatdate
 from typing import Any
 
 from petset.base import tasks
+from petset.net import upgraded
 from petset.objects import errors
 from petset.wire import http, http1
 
 log = logging.getLogger("petset.listener")
 
-READ_AHEAD_BYTES_MAX = 64 << 10  # Held for a busy connection; then its socket is not read.
 DISCARD_BYTES_MAX = 64 << 20  # Read and thrown away after a refusal, so that the client can read why.
 SWEEP_SECONDS_MIN = 0.2  # Deadlines are looked at no more often.
 
@@ -146,7 +146,6 @@ class _Connection(asyncio.Protocol):
         "_events",
         "_held",
         "_listener",
-        "_lost",
         "_parser",
         "_paused_reading",
         "_paused_writing",
@@ -156,6 +155,7 @@ class _Connection(asyncio.Protocol):
         "_tls",
         "_transport",
         "deadline",
+        "is_lost",
     )
 
     def __init__(self, listener: Listener):
@@ -164,11 +164,11 @@ class _Connection(asyncio.Protocol):
         self._parser: http1.RequestParser = None  # type: ignore[assignment]
         self._state = "waiting"  # waiting | busy | streaming | upgraded | refused | closing
         self._task: asyncio.Task[None] | None = None  # Of the request under way.
-        self._stream: _UpgradedStream | None = None
+        self._stream: upgraded.Stream | None = None
         self._events: deque[http1.Event] = deque()
         self._held = b""  # Came while a request is under way.
         self._discarded_bytes = 0
-        self._paused_reading = self._paused_writing = self._eof = self._lost = self._tls = False
+        self._paused_reading = self._paused_writing = self._eof = self.is_lost = self._tls = False
         self._drained: asyncio.Future[None] | None = None
         self.deadline = math.inf
 
@@ -183,7 +183,7 @@ class _Connection(asyncio.Protocol):
         if len(self._listener.connections) > self._listener.limits.connections_max:
             self._refuse(http1.failure(_too_many(self._listener.limits.connections_max)))
         elif self._listener.stopping:
-            self._close()
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         if self._stream is not None:
@@ -199,8 +199,8 @@ class _Connection(asyncio.Protocol):
                 self.abort()
         elif self._state != "closing":
             self._held += data
-            if len(self._held) > READ_AHEAD_BYTES_MAX:
-                self._pause_reading()
+            if len(self._held) > upgraded.READ_AHEAD_BYTES_MAX:
+                self.pause_reading()
 
     def eof_received(self) -> bool:
         """Whether to keep the writing side open, for an answer that is under way; TLS has no such half-closed state."""
@@ -211,7 +211,7 @@ class _Connection(asyncio.Protocol):
         return self._state == "busy" and not self._tls
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
+        self.is_lost = True
         self.deadline = math.inf
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
@@ -243,14 +243,14 @@ class _Connection(asyncio.Protocol):
         if self._state == "waiting" and self._parser.is_partial:
             self._refuse(http1.failure(_too_slow(self._listener.limits.request_seconds_max)))
         elif self._state == "waiting":
-            self._close()
+            self.close()
         else:
             self.abort()
 
     def end(self) -> None:
         """The listener stops: close what waits, end what streams; a plain request may finish."""
         if self._state == "waiting":
-            self._close()
+            self.close()
         elif self._state in ("streaming", "upgraded") and self._task is not None:
             self._task.cancel()
 
@@ -267,7 +267,7 @@ class _Connection(asyncio.Protocol):
             if not self._events and self._held:
                 held, self._held = self._held, b""
                 self._events.extend(self._parser.feed(held))
-                self._resume_reading()
+                self.resume_reading()
             if not self._events:
                 self._wait()
                 return
@@ -284,7 +284,7 @@ class _Connection(asyncio.Protocol):
 
     def _wait(self) -> None:
         if self._listener.stopping or self._eof:
-            self._close()
+            self.close()
         elif not self._parser.is_partial and self.deadline == math.inf:
             self._set_deadline(self._listener.limits.idle_seconds_max)
         elif self._parser.is_partial and self.deadline == math.inf:
@@ -298,19 +298,19 @@ class _Connection(asyncio.Protocol):
                 return
             if isinstance(response.body, bytes):
                 keep_alive = received.keep_alive and not self._listener.stopping
-                self._write(http1.whole(response, response.body, received, keep_alive, self._listener.date()))
+                self.write(http1.whole(response, response.body, received, keep_alive, self._listener.date()))
                 if self._paused_writing:
-                    await self._drain()
+                    await self.drain()
             else:
                 keep_alive = await self._write_stream(response, response.body, received)
         except asyncio.CancelledError:
             self._transport.close()
             raise
         self._task = None
-        if self._lost:
+        if self.is_lost:
             return
         if not keep_alive or self._listener.stopping:
-            self._close()
+            self.close()
             return
         self._state = "waiting"
         if received.upgrade:  # Not granted: what follows is HTTP.
@@ -334,22 +334,22 @@ class _Connection(asyncio.Protocol):
         keep_alive = received.keep_alive and received.chunks
         self._state = "streaming"
         try:
-            if self._lost or self._eof:  # Who has closed its side would never be seen to leave.
+            if self.is_lost or self._eof:  # Who has closed its side would never be seen to leave.
                 return False
-            self._write(http1.begin(response, received, keep_alive, self._listener.date()))
+            self.write(http1.begin(response, received, keep_alive, self._listener.date()))
             if received.request.method == "HEAD":
                 return False  # Its head says chunked; closing leaves no doubt that none come.
             async for part in body:
                 if part:
-                    self._write(http1.chunk(part) if received.chunks else part)
+                    self.write(http1.chunk(part) if received.chunks else part)
                 if self._paused_writing:
-                    await self._drain()
-            self._write(http1.LAST_CHUNK if received.chunks else b"")
+                    await self.drain()
+            self.write(http1.LAST_CHUNK if received.chunks else b"")
         except asyncio.CancelledError:
-            if not self._listener.stopping or self._lost:
+            if not self._listener.stopping or self.is_lost:
                 raise
             # The listener ends: the client sees a whole answer and asks again elsewhere.
-            self._write(http1.LAST_CHUNK if received.chunks else b"")
+            self.write(http1.LAST_CHUNK if received.chunks else b"")
             return False
         except Exception:
             log.exception("cannot go on answering %s %s", received.request.method, received.request.path)
@@ -365,11 +365,11 @@ class _Connection(asyncio.Protocol):
     async def _upgrade(self, response: http.Response, received: http1.Received) -> None:
         assert response.upgraded is not None
         self._state = "upgraded"
-        self._write(http1.switch(response, received))
-        self._stream = _UpgradedStream(self, self._parser.take_over() + self._held)
+        self.write(http1.switch(response, received))
+        self._stream = upgraded.Stream(self, self._parser.take_over() + self._held)
         self._held = b""
-        self._resume_reading()
-        if self._lost or self._eof:
+        self.resume_reading()
+        if self.is_lost or self._eof:
             self._stream.feed(b"")
         try:
             await response.upgraded(self._stream)
@@ -381,13 +381,13 @@ class _Connection(asyncio.Protocol):
 
     # Small steps
 
-    def _write(self, data: bytes) -> None:
-        if data and not self._lost:
+    def write(self, data: bytes) -> None:
+        if data and not self.is_lost:
             self._transport.write(data)
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
         """Wait until the client has taken most of what was written, or is gone."""
-        while self._paused_writing and not self._lost:
+        while self._paused_writing and not self.is_lost:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
@@ -396,16 +396,16 @@ class _Connection(asyncio.Protocol):
         assert isinstance(response.body, bytes)
         self._state = "refused"
         self._events.clear()
-        self._write(http1.whole(response, response.body, None, False, self._listener.date()))
-        self._resume_reading()
+        self.write(http1.whole(response, response.body, None, False, self._listener.date()))
+        self.resume_reading()
         if self._eof:
-            self._close()
+            self.close()
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._set_deadline(self._listener.limits.linger_seconds_max)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         self._state = "closing"
         self.deadline = math.inf
         self._transport.close()
@@ -414,62 +414,16 @@ class _Connection(asyncio.Protocol):
         self.deadline = asyncio.get_running_loop().time() + seconds
         self._listener.deadline_set(self.deadline)
 
-    def _pause_reading(self) -> None:
-        if not self._paused_reading and not self._lost:
+    def pause_reading(self) -> None:
+        if not self._paused_reading and not self.is_lost:
             self._paused_reading = True
             self._transport.pause_reading()
 
-    def _resume_reading(self) -> None:
+    def resume_reading(self) -> None:
         if self._paused_reading:
             self._paused_reading = False
-            if not self._lost:
+            if not self.is_lost:
                 self._transport.resume_reading()
-
-
-class _UpgradedStream:
-    """A connection after its upgrade, as http.ByteStream."""
-
-    def __init__(self, connection: _Connection, first: bytes):
-        self._connection = connection
-        self._received: deque[bytes] = deque([first] if first else [])
-        self._bytes = len(first)
-        self._ended = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def feed(self, data: bytes) -> None:
-        """From the connection; b"" is the end."""
-        if data:
-            self._received.append(data)
-            self._bytes += len(data)
-            if self._bytes > READ_AHEAD_BYTES_MAX:
-                self._connection._pause_reading()
-        else:
-            self._ended = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def read(self) -> bytes:
-        while not self._received:
-            if self._ended:
-                return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        data = self._received.popleft()
-        self._bytes -= len(data)
-        if self._bytes <= READ_AHEAD_BYTES_MAX:
-            self._connection._resume_reading()
-        return data
-
-    def write(self, data: bytes) -> None:
-        self._connection._write(data)
-
-    async def drain(self) -> None:
-        await self._connection._drain()
-        if self._connection._lost:
-            raise ConnectionResetError("the client has closed the connection")
-
-    def close(self) -> None:
-        self._connection._transport.close()
 
 
 def _peer(transport: asyncio.BaseTransport) -> http.Peer:
