@@ -1,0 +1,289 @@
+"""Keeps the house tidy by reading it: one clock, one chance, one way to spawn; no set iterated; sizes; one place a library.
+
+What a linter cannot know about this project stands here as tables. A rule that must give way somewhere is given an
+entry with its reason, not a comment at the line.
+"""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "src" / "petset").rglob("*.py"))
+LINES_MAX = 700
+
+# What only base/tasks.py may use: the same code must run on the simulation's clock, chance and threads.
+FORBIDDEN_MODULES = ("random", "secrets", "time", "uuid")
+FORBIDDEN_CALLS = {
+    "asyncio.create_task": "tasks.spawn(group, ...)",
+    "asyncio.ensure_future": "tasks.spawn(group, ...)",
+    "asyncio.to_thread": "tasks.in_thread(...)",
+    "asyncio.get_event_loop": "asyncio.get_running_loop()",
+    "os.urandom": "tasks.rng()",
+    "datetime.now": "tasks.now()",
+    "datetime.utcnow": "tasks.now()",
+    "datetime.today": "tasks.now()",
+}
+FORBIDDEN_METHODS = {"run_in_executor": "tasks.in_thread(...)"}
+ONE_CLOCK = "base/tasks.py"
+
+# Which third-party library is imported where. (A folder ends with a slash.)
+LIBRARIES = {
+    "cryptography": ("base/pki.py",),
+    "httptools": ("wire/http1.py",),
+    "orjson": ("objects/encoding.py",),
+    "prometheus_client": ("base/telemetry.py",),
+    "pyroute2": ("node/network.py",),
+    "rich": ("cli/",),
+    "uvloop": ("up.py",),
+    "websockets": ("wire/websocket.py",),
+    "yaml": ("objects/documents.py",),
+}
+
+# Nobody else's machine has these; written so that this file does not contain them itself.
+FORBIDDEN_WORDS = (
+    r"(?<![\w.-])/" + r"work/(main|shared|brief|\.library)",
+    r"/tmp/" + r"v/(bin|lib)",
+    r"(?<![\w-])/root/" + r"(?!fs|\.)\w",
+    "pypi" + r"\.org",
+    "python" + r"hosted\.org",
+    "npm" + r"js\.(org|com)",
+    r"proxy\." + r"golang\.org",
+    r"crates" + r"\.io",
+)
+
+
+def inside(path: pathlib.Path) -> str:
+    return path.relative_to(ROOT / "src" / "petset").as_posix()
+
+
+def tree_of(path: pathlib.Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def modules_of(tree: ast.AST) -> list[tuple[int, str]]:
+    """(line, module) of everything imported, wherever in the file."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.append((node.lineno, node.module))
+    return found
+
+
+def parametrised(paths):
+    return pytest.mark.parametrize("path", paths, ids=inside)
+
+
+@parametrised(SOURCES)
+def test_one_clock_one_chance_one_way_to_spawn(path):
+    if inside(path) == ONE_CLOCK:
+        return
+    tree = tree_of(path)
+    wrong = [
+        f"line {line}: imports {module}; use base/tasks.py"
+        for line, module in modules_of(tree)
+        if module.partition(".")[0] in FORBIDDEN_MODULES
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            dotted = ast.unparse(node)
+            for name, instead in FORBIDDEN_CALLS.items():
+                if dotted == name or dotted.endswith("." + name):
+                    wrong.append(f"line {node.lineno}: {name}; use {instead}")
+            if node.attr in FORBIDDEN_METHODS:
+                wrong.append(f"line {node.lineno}: {node.attr}; use {FORBIDDEN_METHODS[node.attr]}")
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("loop.create_task"):
+            wrong.append(f"line {node.lineno}: a task without an owner; use tasks.spawn(group, ...)")
+    assert not wrong, "\n".join(wrong)
+
+
+@parametrised(SOURCES)
+def test_no_set_is_iterated(path):
+    finder = SetFinder()
+    finder.visit(tree_of(path))
+    assert not finder.wrong, "the order of a set differs from run to run: sort it, or use dict.fromkeys\n" + "\n".join(
+        finder.wrong
+    )
+
+
+ORDERED = ("sorted", "len", "sum", "min", "max", "any", "all", "set", "frozenset", "bool", "isinstance")
+ITERATING = ("list", "tuple", "iter", "enumerate", "map", "zip", "filter", "reversed", "next")
+SET_METHODS = ("union", "intersection", "difference", "symmetric_difference")
+
+
+class SetFinder(ast.NodeVisitor):
+    """Finds loops over what is plainly a set: literals, set(...), and names that were given or annotated as one."""
+
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
+        self.known: list[dict[str, bool]] = [{}]
+        self.attributes: dict[str, bool] = {}
+        self.harmless: dict[int, bool] = {}  # Comprehensions whose order does not matter, by id.
+
+    def visit_Module(self, node: ast.Module) -> None:
+        for each in ast.walk(node):
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Attribute):
+                self.attributes[each.target.attr] = is_set_type(each.annotation)
+            if isinstance(each, ast.ClassDef):
+                for field in each.body:
+                    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                        self.attributes[field.target.id] = is_set_type(field.annotation)
+        self.generic_visit(node)
+
+    def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        arguments = [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]
+        self.known.append({each.arg: is_set_type(each.annotation) for each in arguments})
+        self.generic_visit(node)
+        self.known.pop()
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = function
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.generic_visit(node)
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                self.known[-1][target.id] = self.is_set(node.value)
+            elif isinstance(target, ast.Attribute) and self.is_set(node.value):
+                self.attributes.setdefault(target.attr, True)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.generic_visit(node)
+        if isinstance(node.target, ast.Name):
+            self.known[-1][node.target.id] = is_set_type(node.annotation)
+
+    def is_set(self, node: ast.AST | None) -> bool:
+        match node:
+            case ast.Set() | ast.SetComp():
+                return True
+            case ast.Call(func=ast.Name(id="set" | "frozenset")):
+                return True
+            case ast.Call(func=ast.Attribute(value=value, attr=method)) if method in SET_METHODS:
+                return self.is_set(value)
+            case ast.BinOp(left=left, right=right, op=ast.Sub() | ast.BitAnd() | ast.BitOr() | ast.BitXor()):
+                return any(self.is_set(side) or is_keys(side) for side in (left, right))
+            case ast.Name(id=name):
+                return next((scope[name] for scope in reversed(self.known) if name in scope), False)
+            case ast.Attribute(attr=name):
+                return self.attributes.get(name, False)
+            case ast.IfExp(body=one, orelse=other):
+                return self.is_set(one) or self.is_set(other)
+        return False
+
+    def check(self, iterated: ast.AST, where: ast.AST) -> None:
+        if self.is_set(iterated):
+            self.wrong.append(f"line {getattr(where, 'lineno', '?')}: {ast.unparse(iterated)[:80]}")
+
+    def visit_For(self, node: ast.For) -> None:
+        self.check(node.iter, node)
+        self.generic_visit(node)
+
+    def comprehension(self, node: ast.ListComp | ast.DictComp | ast.GeneratorExp) -> None:
+        if id(node) not in self.harmless:
+            for generator in node.generators:
+                self.check(generator.iter, node)
+        self.generic_visit(node)
+
+    visit_ListComp = visit_DictComp = visit_GeneratorExp = comprehension
+
+    def visit_Starred(self, node: ast.Starred) -> None:
+        self.check(node.value, node)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in ORDERED:
+            self.harmless.update({id(argument): True for argument in node.args})
+        if name in ITERATING or (isinstance(node.func, ast.Attribute) and node.func.attr in ("join", "extend")):
+            for argument in node.args:
+                self.check(argument, node)
+        self.generic_visit(node)
+
+
+def is_set_type(annotation: ast.AST | None) -> bool:
+    return annotation is not None and bool(re.match(r"(frozen)?set\b", ast.unparse(annotation).strip("'\"")))
+
+
+def is_keys(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "keys"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("for x in {1, 2}: pass", 1),
+        ("def f(a: set[str]):\n return [x for x in a]", 1),
+        ("def f(a: set[str]):\n return sorted(a), [x for x in sorted(a)], any(x for x in a), {x for x in a}", 0),
+        ("a = set()\nfor x in a: pass", 1),
+        ("a = set()\na = sorted(a)\nfor x in a: pass", 0),
+        ("class C:\n def f(self):\n  self.s = set()\n  return list(self.s)", 1),
+        ("def f(a, b):\n for x in a.keys() - b.keys(): pass", 1),
+        ("def f(a, b):\n for x in a - b: pass", 0),
+        ("','.join({1})", 1),
+        ("[*{1, 2}]", 1),
+        ("for x in {1: 2}: pass", 0),
+    ],
+)
+def test_the_finder_of_sets(source, found):
+    finder = SetFinder()
+    finder.visit(ast.parse(source))
+    assert len(finder.wrong) == found
+
+
+@parametrised(SOURCES)
+def test_a_module_is_not_too_long(path):
+    assert len(path.read_text().splitlines()) <= LINES_MAX, "it is two modules with good names"
+
+
+@parametrised(SOURCES)
+def test_a_module_says_what_it_is(path):
+    source = path.read_text()
+    if path.name != "__init__.py" or source.strip():
+        assert ast.get_docstring(ast.parse(source)), "a module begins with what it is"
+
+
+@parametrised(SOURCES)
+def test_a_library_is_imported_in_one_place(path):
+    own = inside(path)
+    wrong = []
+    for line, module in modules_of(tree_of(path)):
+        top = module.partition(".")[0]
+        if top in sys.stdlib_module_names or top == "petset":
+            continue
+        places = LIBRARIES.get(top, ())
+        if not any(own == place or (place.endswith("/") and own.startswith(place)) for place in places):
+            wrong.append(f"line {line}: {top} belongs to {', '.join(places) or 'nowhere: record it'}")
+    assert not wrong, "\n".join(wrong)
+
+
+def texts() -> list[pathlib.Path]:
+    """The files of the repository; without git, those that look like it."""
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        hidden = (".git", ".venv", ".petset")
+        paths = [path for path in ROOT.rglob("*") if not any(part in hidden for part in path.parts)]
+    else:
+        paths = [ROOT / name for name in listed.decode().split("\0") if name]
+    return sorted(path for path in paths if path.is_file() and "__pycache__" not in path.parts)
+
+
+def test_nothing_in_the_repository_is_of_one_machine():
+    pattern = re.compile("|".join(f"(?:{word})" for word in FORBIDDEN_WORDS))
+    wrong = []
+    for path in texts():
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if found := pattern.search(line):
+                wrong.append(f"{path.relative_to(ROOT)}:{number}: {found.group()}")
+    assert not wrong, "\n".join(wrong)
