@@ -145,6 +145,9 @@ CLUSTERROLEBINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebi
 SELFSUBJECTACCESSREVIEWS = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=("create",)
 )
+SELFSUBJECTRULESREVIEWS = Resource(
+    "authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False, verbs=("create",)
+)
 SUBJECTACCESSREVIEWS = Resource(
     "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=("create",)
 )
@@ -176,6 +179,7 @@ TABLE: tuple[Resource, ...] = (
     ROLEBINDINGS,
     ROLES,
     SELFSUBJECTACCESSREVIEWS,
+    SELFSUBJECTRULESREVIEWS,
     SUBJECTACCESSREVIEWS,
     SELFSUBJECTREVIEWS,
     TOKENREVIEWS,

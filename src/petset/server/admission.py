@@ -1,0 +1,246 @@
+"""Admission: what the server fills in or refuses, by the state of the cluster, between defaults and validation.
+
+A table of hooks, each for some kinds and verbs, run in the table's order. A hook gets the context (the store as it is
+now, who asks), the new object and, at an update, the old one; it returns the object, changed or not, or raises
+ApiError. Pods have hooks of their own in pod_admission.py. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from petset.objects import errors, meta, resources
+from petset.objects.errors import FieldError
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+from petset.server import auth, nodes, pod_admission, rbac
+from petset.server.routes import Call
+from petset.store import store as stores
+
+IMMORTAL_NAMESPACES = ("default", "kube-system", "kube-public")
+NAMESPACE_FINALIZER = "kubernetes"
+CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+ALPHA_CLASS = "volume.alpha.kubernetes.io/storage-class"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    store: stores.Store
+    authorizer: auth.Authorizer
+    call: Call
+    resource: Resource
+
+    def find(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
+        entry = self.store.get(resource.key(namespace, name))
+        return entry.object if entry else None
+
+
+Hook = Callable[[Context, Object, "Object | None"], Object]
+
+
+class Admission:
+    def __init__(self, store: stores.Store, authorizer: auth.Authorizer):
+        self._store, self._authorizer = store, authorizer
+
+    def create(self, call: Call, resource: Resource, obj: Object) -> Object:
+        return self._run("create", call, resource, obj, None)
+
+    def update(self, call: Call, resource: Resource, new: Object, old: Object) -> Object:
+        return self._run("update", call, resource, new, old)
+
+    def delete(self, call: Call, resource: Resource, old: Object) -> None:
+        self._run("delete", call, resource, old, old)
+
+    def _run(self, verb: str, call: Call, resource: Resource, obj: Object, old: Object | None) -> Object:
+        context = Context(self._store, self._authorizer, call, resource)
+        for kinds, verbs, hook in HOOKS:
+            if verb in verbs and (not kinds or resource in kinds):
+                obj = hook(context, obj, old)
+        return obj
+
+
+def namespace_exists(context: Context, obj: Object, old: Object | None) -> Object:
+    space = meta.namespace(obj)
+    if not context.resource.namespaced:
+        return obj
+    found = context.find(resources.NAMESPACES, space)
+    if found is None:
+        raise errors.not_found("namespaces", space)
+    if meta.is_deleting(found):
+        raise errors.ApiError(
+            403,
+            "Forbidden",
+            f'{context.resource.plural} "{meta.name(obj)}" is forbidden: unable to create new content in namespace '
+            f"{space} because it is being terminated",
+            {
+                "name": meta.name(obj),
+                "kind": context.resource.plural,
+                "causes": [
+                    {
+                        "reason": "NamespaceTerminating",
+                        "message": f"namespace {space} is being terminated",
+                        "field": "metadata.namespace",
+                    }
+                ],
+            },
+        )
+    return obj
+
+
+def namespace_is_mortal(context: Context, obj: Object, old: Object | None) -> Object:
+    if meta.name(obj) in IMMORTAL_NAMESPACES:
+        raise errors.forbidden("namespaces", meta.name(obj), "this namespace may not be deleted")
+    return obj
+
+
+def namespace_finalizer(context: Context, obj: Object, old: Object | None) -> Object:
+    """Content goes before the namespace does; the label lets selectors name a namespace."""
+    label = {"kubernetes.io/metadata.name": meta.name(obj)}
+    if old is None:
+        obj = meta.changed(obj, ("spec", "finalizers"), [NAMESPACE_FINALIZER])
+        obj = meta.changed(obj, ("status", "phase"), "Active")
+    elif context.call.route.subresource != "finalize":
+        kept = meta.get(old, "spec", "finalizers")
+        obj = meta.changed(obj, ("spec", "finalizers"), kept) if kept else meta.without(obj, ("spec", "finalizers"))
+    return meta.changed(obj, ("metadata", "labels"), {**meta.labels(obj), **label})
+
+
+def cluster_ip(context: Context, obj: Object, old: Object | None) -> Object:
+    """Services get no address of their own in this release, but for those that the cluster begins with."""
+    spec = obj.get("spec") or {}
+    address = spec.get("clusterIP")
+    if address == "None" or spec.get("type") == "ExternalName":
+        return obj
+    if old is not None and address and address == meta.get(old, "spec", "clusterIP"):
+        return obj
+    why = (
+        f"cannot give a Service of type {spec.get('type', 'ClusterIP')} an address: this release of petset serves "
+        "headless Services and ExternalName only; set clusterIP: None"
+    )
+    raise errors.invalid("Service", meta.name(obj), [FieldError.invalid("spec.clusterIP", address or "", why)])
+
+
+def default_storage_class(context: Context, obj: Object, old: Object | None) -> Object:
+    given = meta.annotations(obj)
+    if meta.get(obj, "spec", "storageClassName") is not None or BETA_CLASS in given or ALPHA_CLASS in given:
+        return obj
+    _, entries = context.store.list(resources.STORAGECLASSES.key())
+    marked = [entry.object for entry in entries if meta.annotations(entry.object).get(DEFAULT_CLASS) == "true"]
+    if not marked:
+        return obj
+    newest = max(marked, key=lambda cls: (cls["metadata"].get("creationTimestamp", ""), meta.name(cls)))
+    return meta.changed(obj, ("spec", "storageClassName"), meta.name(newest))
+
+
+def storage_protection(context: Context, obj: Object, old: Object | None) -> Object:
+    wanted = CLAIM_FINALIZER if context.resource is resources.PERSISTENTVOLUMECLAIMS else VOLUME_FINALIZER
+    present = obj["metadata"].get("finalizers") or []
+    return obj if wanted in present else meta.changed(obj, ("metadata", "finalizers"), [*present, wanted])
+
+
+def node_restriction(context: Context, obj: Object, old: Object | None) -> Object:
+    """What the authorizer cannot see by name: a node writes its own Node, lease and pods only."""
+    user = context.call.user
+    node = nodes.node_name(user)
+    if not node or auth.MASTERS in user.groups:
+        return obj
+    resource, name = context.resource, meta.name(obj)
+    if resource in (resources.NODES, resources.LEASES) and name != node:
+        raise errors.forbidden(resource.plural, name, f'node "{node}" may write only its own', resource.group)
+    if resource is resources.PODS and meta.get(old or obj, "spec", "nodeName") != node:
+        raise errors.forbidden("pods", name, f'node "{node}" may write only pods that are bound to it')
+    if resource is resources.NODES and old is not None and _fenced(obj, old):
+        raise errors.forbidden("nodes", name, f'node "{node}" may not change its taints or restricted labels')
+    return obj
+
+
+def _fenced(new: Object, old: Object) -> bool:
+    def guarded(obj: Object) -> Any:
+        labels = {k: v for k, v in meta.labels(obj).items() if k.startswith("node-restriction.kubernetes.io/")}
+        return labels, meta.get(obj, "spec", "taints"), obj["metadata"].get("ownerReferences")
+
+    return guarded(new) != guarded(old)
+
+
+def role_escalation(context: Context, obj: Object, old: Object | None) -> Object:
+    """Nobody gives rights they do not hold themselves, unless they may escalate."""
+    if old is not None and obj.get("rules") == old.get("rules"):
+        return obj
+    rules = [rbac.rule_of(rule) for rule in obj.get("rules") or ()]
+    _require_covered(context, rules, "escalate", context.resource.plural, meta.name(obj), obj)
+    if obj.get("aggregationRule") and not _may_everything(context):
+        raise errors.forbidden(
+            context.resource.plural,
+            meta.name(obj),
+            "must have cluster-admin privileges to use the aggregationRule",
+            rbac.GROUP,
+        )
+    return obj
+
+
+def _may_everything(context: Context) -> bool:
+    everything = rbac.Rule(("*",), ("*",), ("*",)), rbac.Rule(("*",), paths=("*",))
+    user = context.call.user
+    held = context.authorizer.rbac.granted(user).everywhere
+    return auth.MASTERS in user.groups or all(rbac.covers(held, rule) for rule in everything)
+
+
+def binding_escalation(context: Context, obj: Object, old: Object | None) -> Object:
+    """Nobody binds a role whose rights they do not hold, unless they may bind it."""
+    reference = obj.get("roleRef") or {}
+    if old is not None and (obj.get("subjects"), reference) == (old.get("subjects"), old.get("roleRef")):
+        return obj
+    plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
+    rules = context.authorizer.rbac.role_rules(reference, meta.namespace(obj))
+    if rules is None and auth.MASTERS not in context.call.user.groups:
+        raise errors.not_found(plural, str(reference.get("name")), rbac.GROUP)
+    _require_covered(context, rules or (), "bind", plural, str(reference.get("name")), obj)
+    return obj
+
+
+def _require_covered(
+    context: Context, rules: Sequence[rbac.Rule], verb: str, plural: str, name: str, obj: Object
+) -> None:
+    user, space = context.call.user, meta.namespace(obj)
+    if auth.MASTERS in user.groups:
+        return
+    if context.authorizer.allows(user, rbac.Attributes(verb, rbac.GROUP, plural, namespace=space, name=name)):
+        return
+    held = context.authorizer.rbac.granted(user).rules(space)
+    if all(rbac.covers(held, rule) for rule in rules):
+        return
+    raise errors.forbidden(
+        context.resource.plural,
+        meta.name(obj),
+        f'user "{user.name}" (groups={list(user.groups)}) is attempting to grant RBAC permissions not currently held',
+        rbac.GROUP,
+    )
+
+
+CREATE, UPDATE, DELETE = "create", "update", "delete"
+_ROLES = (resources.ROLES, resources.CLUSTERROLES)
+_BINDINGS = (resources.ROLEBINDINGS, resources.CLUSTERROLEBINDINGS)
+_VOLUMES = (resources.PERSISTENTVOLUMECLAIMS, resources.PERSISTENTVOLUMES)
+_OF_NODES = (resources.NODES, resources.LEASES, resources.PODS)
+_PODS = (resources.PODS,)
+
+# Kinds (none: all), verbs, hook.
+HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
+    ((), (CREATE,), namespace_exists),
+    ((resources.NAMESPACES,), (DELETE,), namespace_is_mortal),
+    ((resources.NAMESPACES,), (CREATE, UPDATE), namespace_finalizer),
+    (_OF_NODES, (CREATE, UPDATE, DELETE), node_restriction),
+    (_PODS, (CREATE,), pod_admission.annotations_of_2016),
+    (_PODS, (CREATE,), pod_admission.service_account),
+    (_PODS, (CREATE,), pod_admission.priority),
+    (_PODS, (CREATE,), pod_admission.tolerations),
+    ((resources.SERVICES,), (CREATE, UPDATE), cluster_ip),
+    ((resources.PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
+    (_VOLUMES, (CREATE,), storage_protection),
+    (_ROLES, (CREATE, UPDATE), role_escalation),
+    (_BINDINGS, (CREATE, UPDATE), binding_escalation),
+)

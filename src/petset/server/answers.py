@@ -1,0 +1,139 @@
+"""Objects, lists and errors as answers, in the form the caller accepts.
+
+The Accept header is read once a distinct value: an object as it is (JSON), as a row of a Table, or as its metadata
+only. Plain objects and lists are the store's bytes, joined, never decoded or encoded here. A caller that prefers
+protobuf but takes JSON gets JSON; one that takes neither of ours gets 406.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from petset.base import tasks
+from petset.objects import encoding, errors, tables
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+from petset.server.routes import Call
+from petset.store import store as stores
+from petset.wire import http
+
+JSON, TABLE, PARTIAL = "json", "table", "partial"
+JSON_HEADERS: http.Headers = (("content-type", "application/json"),)
+META_GROUP = "meta.k8s.io"
+_ACCEPTED_CACHED_MAX = 500
+_accepted: dict[str, str] = {}
+
+
+def representation(accept: str) -> str:
+    """JSON, TABLE or PARTIAL: the first of the Accept header that this server can give. Raises ApiError 406."""
+    known = _accepted.get(accept)
+    if known is None:
+        known = _negotiate(accept)
+        if len(_accepted) >= _ACCEPTED_CACHED_MAX:
+            _accepted.clear()
+        _accepted[accept] = known
+    return known
+
+
+def _negotiate(accept: str) -> str:
+    if not accept.strip():
+        return JSON
+    for media_range in accept.split(","):
+        kind, *parameters = (part.strip() for part in media_range.split(";"))
+        if kind.lower() not in ("application/json", "application/*", "*/*"):
+            continue
+        given = dict(parameter.partition("=")[::2] for parameter in parameters)
+        wanted = given.get("as")
+        if wanted is None:
+            return JSON
+        if given.get("g") != META_GROUP or given.get("v") not in ("v1", "v1beta1"):
+            continue
+        if wanted == "Table":
+            return TABLE
+        if wanted in ("PartialObjectMetadata", "PartialObjectMetadataList"):
+            return PARTIAL
+    raise errors.ApiError(
+        406,
+        "NotAcceptable",
+        "only the following media types are accepted: application/json, application/json;as=Table;g=meta.k8s.io;v=v1, "
+        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+    )
+
+
+def warning_headers(warnings: Sequence[str]) -> http.Headers:
+    return tuple(("warning", f"299 - {_quoted(text)}") for text in dict.fromkeys(warnings))
+
+
+def _quoted(text: str) -> str:
+    clean = "".join(character if " " <= character <= "~" else "?" for character in text)
+    return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def json(code: int, obj: Any, headers: http.Headers = ()) -> http.Response:
+    return http.Response(code, JSON_HEADERS + headers, encoding.dumps(obj))
+
+
+def failure(error: errors.ApiError, warnings: Sequence[str] = ()) -> http.Response:
+    headers = (*JSON_HEADERS, *error.headers, *warning_headers(warnings))
+    return http.Response(error.code, headers, encoding.dumps(error.status()))
+
+
+def success(resource: Resource, name: str, uid: str) -> dict[str, Any]:
+    """The Status that says an object is gone."""
+    details = {
+        "name": name,
+        **({"group": resource.group} if resource.group else {}),
+        "kind": resource.plural,
+        "uid": uid,
+    }
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def entry(call: Call, found: stores.Entry, code: int = 200) -> http.Response:
+    """One stored object."""
+    form = representation(call.request.header("accept"))
+    headers = JSON_HEADERS + warning_headers(call.warnings) if call.warnings else JSON_HEADERS
+    if form is JSON:
+        return http.Response(code, headers, found.encoded)
+    return http.Response(code, headers, encoding.dumps(shown(call, form, found.object)))
+
+
+def tree(call: Call, obj: Object, code: int = 200) -> http.Response:
+    """One object that is not (or not like this) in the store: a dry run's, a review, a Scale."""
+    return http.Response(code, JSON_HEADERS + warning_headers(call.warnings), encoding.dumps(obj))
+
+
+def shown(call: Call, form: str, obj: Object) -> Object:
+    """An object as a Table of one row, or its metadata only."""
+    if form is TABLE:
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        return tables.table(call.resource, [obj], tasks.now(), included(call), metadata=metadata)
+    return partial(obj)
+
+
+def partial(obj: Object) -> dict[str, Any]:
+    return {"kind": "PartialObjectMetadata", "apiVersion": f"{META_GROUP}/v1", "metadata": obj["metadata"]}
+
+
+def included(call: Call) -> str:
+    """How much of each object a Table's row carries. Raises ApiError 400."""
+    wanted = call.parameter("includeObject") or "Metadata"
+    if wanted not in ("None", "Metadata", "Object"):
+        raise errors.bad_request(f"cannot make a table: includeObject is {wanted[:40]!r}; use None, Metadata or Object")
+    return wanted
+
+
+def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Mapping[str, Any]) -> http.Response:
+    """Many stored objects; plain ones are joined as they are."""
+    form = representation(call.request.header("accept"))
+    if form is TABLE:
+        objects = [found.object for found in entries]
+        return json(200, tables.table(call.resource, objects, tasks.now(), included(call), metadata=metadata))
+    if form is PARTIAL:
+        head = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META_GROUP}/v1", "metadata": metadata}
+        return json(200, {**head, "items": [partial(found.object) for found in entries]})
+    resource = call.resource
+    head = encoding.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
+    body = head[:-1] + b',"items":[' + b",".join([found.encoded for found in entries]) + b"]}"
+    return http.Response(200, JSON_HEADERS, body)

@@ -1,0 +1,205 @@
+"""The API server: one request's way from bytes to answer.
+
+route -> authenticate -> authorize -> the verb's handler (decode, schema, defaults, admission, validate, store) ->
+encode. `Api.handle` is an http.Handler for the listener and for clients in the same process alike; the tables below
+say which handler a path, a verb or a subresource has. Whatever fails expectedly is an ApiError and becomes a Status
+here and only here; anything else is a bug, logged with its trace and answered 500 without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from petset.base import tasks
+from petset.objects import errors
+from petset.server import (
+    admission,
+    answers,
+    auth,
+    discovery,
+    openapi,
+    rbac,
+    rest,
+    reviews,
+    routes,
+    streams,
+    subresources,
+    tokens,
+    watch,
+)
+from petset.server.routes import Call
+from petset.store import store as stores
+from petset.wire import http, streaming
+
+log = logging.getLogger("petset.server")
+
+QUERY_FIELDS_MAX = 1000
+RETRY_AFTER_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    token_key: bytes  # Signs service-account tokens: secret, 32 bytes or more, the same at every start.
+    issuer: str = tokens.DEFAULT_ISSUER
+    metrics: Callable[[], bytes] | None = None  # The text of /metrics.
+    count: Callable[[str, str, int, float], None] | None = None  # (verb, resource, code, seconds) of each request.
+    checks: Mapping[str, Callable[[], str]] | None = None  # /readyz: name -> "" or why it is not ready.
+
+
+class Api:
+    def __init__(self, store: stores.Store, options: Options, streams_: streaming.NodeStreams | None = None):
+        self._options = options
+        self.tokens = tokens.Tokens(options.token_key, options.issuer)
+        self.authenticator = auth.Authenticator(store, self.tokens)
+        self.authorizer = auth.Authorizer(store)
+        self.rest = rest.Rest(store, admission.Admission(store, self.authorizer))
+        self.watches = watch.Watches(store)
+        reviewer = reviews.Reviews(self.authenticator, self.authorizer)
+        subs = subresources.Subresources(store, self.rest, self.tokens)
+        pods = streams.Streams(store, streams_)
+        # Of a collection or an object, by verb.
+        self._verbs: Mapping[str, Answer] = {
+            "get": self.rest.get,
+            "list": self.rest.list,
+            "watch": self.watches.answer,
+            "create": self.rest.post,
+            "update": self.rest.put,
+            "patch": self.rest.patch,
+            "delete": self.rest.delete,
+            "deletecollection": self.rest.delete_collection,
+        }
+        # Of a subresource, by name and verb.
+        self._subresources: Mapping[tuple[str, str], Answer] = {
+            ("status", "get"): self.rest.get,
+            ("status", "update"): self.rest.put,
+            ("status", "patch"): self.rest.patch,
+            ("scale", "get"): subs.get_scale,
+            ("scale", "update"): subs.put_scale,
+            ("scale", "patch"): subs.patch_scale,
+            ("binding", "create"): subs.bind,
+            ("eviction", "create"): subs.evict,
+            ("token", "create"): subs.request_token,
+            ("finalize", "update"): subs.finalize,
+            ("log", "get"): pods.log,
+            ("exec", "get"): pods.exec,
+            ("exec", "create"): pods.exec,
+            ("attach", "get"): pods.attach,
+            ("attach", "create"): pods.attach,
+            ("portforward", "get"): pods.portforward,
+            ("portforward", "create"): pods.portforward,
+        }
+        # Of a kind that is a question and never stored.
+        self._reviews: Mapping[str, Answer] = {
+            "selfsubjectaccessreviews": reviewer.self_access,
+            "subjectaccessreviews": reviewer.access,
+            "selfsubjectrulesreviews": reviewer.self_rules,
+            "selfsubjectreviews": reviewer.self_review,
+            "tokenreviews": reviewer.token,
+        }
+
+    async def handle(self, request: http.Request) -> http.Response:
+        began = tasks.monotonic()
+        warnings: list[str] = []
+        verb, plural = request.method, ""
+        try:
+            route = routes.parse(request.target)
+            query = _query(request.target)
+            user = self.authenticator.identify(request)
+            if request.method != "GET" or any(key.startswith("impersonate-") for key, _ in request.headers):
+                user = auth.impersonated(request, user, self.authorizer)
+            call = Call(request, route, user, query, warnings=warnings)
+            if route.resource is None:
+                response = self._path(call)
+            else:
+                plural = route.resource.plural
+                verb = call.verb = routes.verb_of(request.method, route, query)
+                self.authorizer.require(user, routes.attributes(call))
+                response = await self._handler(call)(call)
+        except errors.ApiError as error:
+            response = answers.failure(error, warnings)
+        except Exception as error:
+            response = answers.failure(_translated(request, error), warnings)
+        if self._options.count is not None:
+            self._options.count(verb, plural, response.code, tasks.monotonic() - began)
+        return response
+
+    def _handler(self, call: Call) -> Answer:
+        resource, route, verb = call.resource, call.route, call.verb
+        if route.subresource:
+            found = self._subresources.get((route.subresource, verb))
+        elif verb not in resource.verbs:
+            found = None
+        else:
+            found = self._reviews.get(resource.plural) or self._verbs[verb]
+        if found is None or (verb == "create" and route.name and not route.subresource):
+            raise errors.method_not_allowed(call.request.method, route.path)
+        return found
+
+    def _path(self, call: Call) -> http.Response:
+        """The answer to a path that names no resource. Raises ApiError."""
+        path, request = call.route.path, call.request
+        self.authorizer.require(call.user, rbac.Attributes(_PATH_VERBS.get(request.method, "post"), path=path))
+        if request.method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed(request.method, path)
+        response: http.Response | None = None
+        if path.startswith("/openapi/"):
+            response = openapi.answer(path, request)
+        elif path == "/" or path == "":
+            response = answers.json(200, {"paths": ROOT_PATHS})
+        elif path == "/metrics" and self._options.metrics is not None:
+            response = http.Response(200, (("content-type", "text/plain; version=0.0.4"),), self._options.metrics())
+        elif path.split("/")[1] in ("healthz", "livez", "readyz"):
+            response = self._health(call)
+        else:
+            response = discovery.answer(path, request.header("accept"))
+        if response is None:
+            raise routes.unknown_path()
+        return response
+
+    def _health(self, call: Call) -> http.Response | None:
+        """/healthz, /livez and /readyz, each check's own path, and all checks by name with ?verbose."""
+        _, probe, *rest_ = call.route.path.split("/")
+        checks = {"ping": lambda: ""} | (dict(self._options.checks or {}) if probe == "readyz" else {})
+        if rest_ and (len(rest_) > 1 or rest_[0] not in checks):
+            return None
+        results = {name: check() for name, check in checks.items() if not rest_ or name == rest_[0]}
+        healthy = not any(results.values())
+        if healthy and "verbose" not in call.query:
+            text = "ok"
+        else:
+            lines = [f"[-]{name} failed: {why}" if why else f"[+]{name} ok" for name, why in results.items()]
+            text = "\n".join([*lines, f"{probe} check {'passed' if healthy else 'failed'}", ""])
+        return http.Response(200 if healthy else 500, (("content-type", "text/plain; charset=utf-8"),), text.encode())
+
+
+Answer = Callable[[Call], Awaitable[http.Response]]
+
+_PATH_VERBS = {"GET": "get", "HEAD": "get", "PUT": "put", "PATCH": "patch", "DELETE": "delete"}
+ROOT_PATHS = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+
+
+def _query(target: str) -> dict[str, list[str]]:
+    text = target.partition("?")[2]
+    if not text:
+        return {}
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        raise errors.bad_request(f"cannot read the query: it has more than {QUERY_FIELDS_MAX} parameters") from None
+
+
+def _translated(request: http.Request, error: Exception) -> errors.ApiError:
+    """A failure of a lower layer as the API tells it; a bug as a 500 that says no more than that."""
+    if isinstance(error, stores.Unavailable):
+        return errors.unavailable(f"cannot write: {error}; free space in the state directory and retry")
+    if isinstance(error, stores.Expired):
+        return errors.expired(str(error))
+    if isinstance(error, stores.Conflict):
+        return errors.ApiError(409, "Conflict", f"cannot write {error}; read it again and retry")
+    if isinstance(error, RecursionError):
+        return errors.bad_request("cannot read the body: it is nested too deeply")
+    log.error("cannot answer %s %s", request.method, request.target.partition("?")[0], exc_info=error)
+    return errors.ApiError(500, "InternalError", "Internal error occurred: this is a bug in petset; see its log")

@@ -1,0 +1,169 @@
+"""Who asks, and whether they may: authentication, impersonation, and the chain of authorizers.
+
+A caller is, in this order: the user an in-process transport vouches for, a verified client certificate's, a
+service-account token's whose account (and pod, when bound) still lives, or system:anonymous. Everybody else joins
+system:authenticated. Then the chain is asked: system:masters may everything, the node authorizer speaks for nodes,
+RBAC for all. A refusal is 403 in the form Kubernetes' users know, or 401 for the anonymous, who would be told
+nothing useful otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from petset.base import tasks
+from petset.objects import errors, meta, resources
+from petset.server import nodes, rbac, tokens
+from petset.store import store as stores
+from petset.wire import http
+
+log = logging.getLogger("petset.server")
+
+AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
+MASTERS, NODES = "system:masters", "system:nodes"
+SERVICE_ACCOUNTS = "system:serviceaccounts"
+ANONYMOUS = http.User("system:anonymous", (UNAUTHENTICATED,))
+TOKENS_CACHED_MAX = 2_000
+POD_NAME, POD_UID = "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+
+
+class Authenticator:
+    def __init__(self, store: stores.Store, issuer: tokens.Tokens):
+        self.issuer = issuer
+        self._store = store
+        self._joined: dict[http.User, http.User] = {}
+
+    def identify(self, request: http.Request) -> http.User:
+        """The caller. Raises ApiError 401 for credentials that are wrong; having none is being anonymous."""
+        user = request.user or request.peer.certificate_user
+        if user is None:
+            header = request.header("authorization")
+            if not header:
+                return ANONYMOUS
+            scheme, _, token = header.partition(" ")
+            if scheme.lower() != "bearer":
+                raise errors.unauthorized()
+            user = self.token_user(token.strip(), (self.issuer.issuer,))
+        return self._with_everybody(user)
+
+    def _with_everybody(self, user: http.User) -> http.User:
+        if AUTHENTICATED in user.groups:
+            return user
+        joined = self._joined.get(user)
+        if joined is None:
+            if len(self._joined) > TOKENS_CACHED_MAX:
+                self._joined.clear()
+            joined = http.User(user.name, (*user.groups, AUTHENTICATED), user.uid, user.extra)
+            self._joined[user] = joined
+        return joined
+
+    def token_user(self, token: str, audiences: tuple[str, ...]) -> http.User:
+        """The user of a service-account token. Raises ApiError 401."""
+        try:
+            claims = self.issuer.verify(token, audiences, tasks.now())
+            self._check_alive(claims)
+        except (tokens.InvalidToken, KeyError, TypeError, ValueError, AttributeError) as error:
+            log.info("refused a bearer token: %s", error)
+            raise errors.unauthorized() from None
+        return _account_user(claims)
+
+    def _check_alive(self, claims: tokens.Claims) -> None:
+        account = self._store.get(resources.SERVICEACCOUNTS.key(claims.namespace, claims.account_name))
+        if account is None or meta.uid(account.object) != claims.account_uid:
+            raise tokens.InvalidToken("its service account is gone")
+        if not claims.pod_name:
+            return
+        pod = self._store.get(resources.PODS.key(claims.namespace, claims.pod_name))
+        if pod is None or meta.uid(pod.object) != claims.pod_uid:
+            raise tokens.InvalidToken("its pod is gone")
+
+
+def _account_user(claims: tokens.Claims) -> http.User:
+    extra: list[tuple[str, tuple[str, ...]]] = [(CREDENTIAL_ID, (f"JTI={claims.identifier}",))]
+    if claims.pod_name:
+        extra += [(POD_NAME, (claims.pod_name,)), (POD_UID, (claims.pod_uid,))]
+    groups = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{claims.namespace}", AUTHENTICATED)
+    return http.User(claims.subject, groups, claims.account_uid, tuple(extra))
+
+
+class Authorizer:
+    """The chain: masters, nodes, RBAC."""
+
+    def __init__(self, store: stores.Store):
+        self.rbac = rbac.Rbac(store)
+        self._nodes = nodes.NodeAuthorizer(store)
+
+    def allows(self, user: http.User, asked: rbac.Attributes) -> bool:
+        if MASTERS in user.groups:
+            return True
+        if NODES in user.groups and self._nodes.allows(user, asked):
+            return True
+        return self.rbac.allows(user, asked)
+
+    def require(self, user: http.User, asked: rbac.Attributes) -> None:
+        """Raises ApiError 403, or 401 when nobody said who they are."""
+        if MASTERS in user.groups or self.allows(user, asked):
+            return
+        if user.name == ANONYMOUS.name:
+            raise errors.unauthorized()
+        raise refusal(user, asked)
+
+
+def refusal(user: http.User, asked: rbac.Attributes) -> errors.ApiError:
+    if asked.path:
+        return errors.ApiError(
+            403, "Forbidden", f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"', {}
+        )
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    why = (
+        f'User "{user.name}" cannot {asked.verb} resource "{asked.full_resource}" in API group "{asked.group}" {where}'
+    )
+    return errors.forbidden(asked.resource, asked.name, why, asked.group)
+
+
+def impersonated(request: http.Request, user: http.User, authorizer: Authorizer) -> http.User:
+    """The user the request asks to act as (kubectl --as), when the caller may. Raises ApiError."""
+    name = request.header("impersonate-user")
+    groups = tuple(request.header_values("impersonate-group"))
+    uid = request.header("impersonate-uid")
+    extra = [(key, value) for key, value in request.headers if key.startswith("impersonate-extra-")]
+    if not (name or groups or uid or extra):
+        return user
+    if not name:
+        raise errors.bad_request("cannot impersonate: the header Impersonate-User is missing; name a user")
+    for asked in _impersonations(name, groups, uid, extra):
+        authorizer.require(user, asked)
+    if not groups and name.startswith("system:serviceaccount:") and name.count(":") == 3:
+        groups = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{name.split(':')[2]}")
+    if name == ANONYMOUS.name:
+        return http.User(name, (*groups, UNAUTHENTICATED), uid)
+    collected: dict[str, tuple[str, ...]] = {}
+    for key, value in extra:
+        key = key.removeprefix("impersonate-extra-")
+        collected[key] = (*collected.get(key, ()), value)
+    if AUTHENTICATED not in groups:
+        groups = (*groups, AUTHENTICATED)
+    return http.User(name, groups, uid, tuple(collected.items()))
+
+
+def _impersonations(
+    name: str, groups: tuple[str, ...], uid: str, extra: list[tuple[str, str]]
+) -> list[rbac.Attributes]:
+    """What the caller must be allowed: the verb impersonate on each part of the identity."""
+    _, _, account = name.partition("system:serviceaccount:")
+    if account.count(":") == 1:
+        space, _, account_name = account.partition(":")
+        wanted = [rbac.Attributes("impersonate", "", "serviceaccounts", namespace=space, name=account_name)]
+    else:
+        wanted = [rbac.Attributes("impersonate", "", "users", name=name)]
+    wanted += [rbac.Attributes("impersonate", "", "groups", name=group) for group in groups]
+    if uid:
+        wanted.append(rbac.Attributes("impersonate", "authentication.k8s.io", "uids", name=uid))
+    wanted += [
+        rbac.Attributes(
+            "impersonate", "authentication.k8s.io", "userextras", key.removeprefix("impersonate-extra-"), name=value
+        )
+        for key, value in extra
+    ]
+    return wanted

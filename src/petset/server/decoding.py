@@ -1,0 +1,124 @@
+"""Request bodies as checked objects: JSON or YAML in, a tree of the route's kind out, or a precise 4xx.
+
+`body` turns bytes into a tree, whatever strangers send; `checked` holds a tree against the schema of its kind the way
+the caller asked for (fieldValidation Strict, Warn or Ignore): unknown and repeated fields are errors, warnings or
+nothing. Wrong types are always 400, missing required fields 422 together with what validation finds later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from petset.objects import documents, encoding, errors, schema
+from petset.objects.errors import FieldError
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+from petset.server.routes import Call
+
+OBJECT_BYTES_MAX = 3 * 1024 * 1024 // 2
+JSON_TYPES = ("application/json", "text/json", "")
+YAML_TYPES = ("application/yaml", "text/yaml", "application/x-yaml")
+STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
+
+
+def media_type(call: Call) -> str:
+    return call.request.header("content-type").partition(";")[0].strip().lower()
+
+
+def body(call: Call) -> Any:
+    """The request's body as a tree. Raises ApiError 400, 413 or 415."""
+    data, kind = call.request.body, media_type(call)
+    if len(data) > OBJECT_BYTES_MAX:
+        raise errors.too_large(
+            f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes and the body has {len(data)}; send less"
+        )
+    if kind in JSON_TYPES:
+        return _json(data)
+    if kind in YAML_TYPES:
+        return _yaml(data)
+    raise errors.unsupported_media_type(kind[:100], ("application/json", "application/yaml"))
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return encoding.loads(data)
+    except ValueError as error:
+        raise errors.bad_request(f"the object provided is unrecognized (not JSON): {error}") from None
+
+
+def _yaml(data: bytes) -> Any:
+    try:
+        # Through JSON and back, since YAML's numbers and texts can be what JSON has not.
+        return encoding.loads(encoding.dumps(documents.load(data)))
+    except (ValueError, TypeError) as error:
+        raise errors.bad_request(f"the object provided is unrecognized (not YAML): {error}") from None
+
+
+def field_validation(call: Call) -> str:
+    wanted = call.parameter("fieldValidation") or WARN
+    if wanted not in (STRICT, WARN, IGNORE):
+        raise errors.ApiError(
+            422,
+            "Invalid",
+            f'PatchOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "{wanted[:40]}": '
+            'supported values: "Ignore", "Strict", "Warn"',
+        )
+    return wanted
+
+
+def typed(tree: Any, resource: Resource) -> dict[str, Any]:
+    """The tree, when it is an object of the resource's kind (both may be left out). Raises ApiError 400."""
+    if not isinstance(tree, dict):
+        raise errors.bad_request(f"cannot read the body: it is not an object of kind {resource.kind}")
+    version, kind = tree.get("apiVersion") or resource.api_version, tree.get("kind") or resource.kind
+    if version != resource.api_version:
+        raise errors.bad_request(
+            f"the API version in the data ({str(version)[:100]}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
+    if kind != resource.kind:
+        raise errors.bad_request(
+            f"{str(kind)[:100]} in version {resource.version!r} cannot be handled as a {resource.kind}: "
+            "the kind in the data does not match that of the URL"
+        )
+    if tree.get("metadata") is None:
+        tree = {**tree, "metadata": {}}
+    elif not isinstance(tree["metadata"], Mapping):
+        raise errors.bad_request(f"cannot read the {resource.kind}: its metadata is not an object")
+    return {"apiVersion": version, "kind": kind, **{k: v for k, v in tree.items() if k not in ("apiVersion", "kind")}}
+
+
+def checked(call: Call, tree: Any, resource: Resource, data: bytes = b"") -> tuple[dict[str, Any], list[FieldError]]:
+    """(the object without what its schema does not know, its missing required fields).
+
+    `data` is the text the tree came from, where repeated keys can be looked for. Raises ApiError 400.
+    """
+    mode = field_validation(call)
+    obj, unknown, missing = schema.check(typed(tree, resource), resource)
+    if mode == IGNORE:
+        return obj, missing
+    repeated = []
+    if data and media_type(call) in JSON_TYPES:
+        repeated = [f'duplicate field "{path}"' for path in encoding.duplicate_fields(data)]
+    wrong = [*repeated, *unknown]
+    if wrong and mode == STRICT:
+        raise errors.bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {', '.join(wrong)}"
+        )
+    call.warnings += wrong
+    return obj, missing
+
+
+def posted(call: Call, resource: Resource) -> tuple[Object, list[FieldError]]:
+    """The body as a checked object of the resource."""
+    return checked(call, body(call), resource, call.request.body)
+
+
+def patch_body(call: Call) -> Any:
+    """A JSON patch document of any kind. Raises ApiError 400 or 413."""
+    data = call.request.body
+    if len(data) > OBJECT_BYTES_MAX:
+        raise errors.too_large(f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes; send a smaller patch")
+    return _json(data)

@@ -1,0 +1,178 @@
+"""List: which objects, at which revision, in which pieces.
+
+A list is a snapshot of the newest revision. When a limit cuts it, the rest of that very snapshot is kept for a while
+under the continue token, so that the pieces together are one consistent list; a token whose snapshot is gone is
+answered 410 and the client lists again. An older revision than the newest is only to be had that way.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from petset.base import tasks
+from petset.objects import encoding, errors, selectors
+from petset.server import answers
+from petset.server.routes import Call
+from petset.store import store as stores
+from petset.wire import http
+
+SNAPSHOTS_MAX = 64
+SNAPSHOT_SECONDS_MAX = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The objects a list, a watch or a deletion of many is about."""
+
+    prefix: str
+    labels: selectors.Selector
+    fields: selectors.FieldSelector
+
+    @property
+    def everything(self) -> bool:
+        return self.labels.empty and self.fields.empty
+
+    def matches(self, obj: Any) -> bool:
+        return self.labels.matches(obj["metadata"].get("labels")) and self.fields.matches(obj)
+
+
+def selection(call: Call) -> Selection:
+    """Raises ApiError 400 for a selector that cannot be read."""
+    resource, route = call.resource, call.route
+    text = call.parameter("labelSelector")
+    labels = selectors.parse_labels(text)
+    fields = selectors.parse_fields(resource, call.parameter("fieldSelector"), text)
+    if route.name:
+        only = selectors.parse_fields(resource, f"metadata.name={route.name}")
+        fields = selectors.FieldSelector(only.terms + fields.terms, route.name, fields.namespace)
+    return Selection(resource.key(route.namespace), labels, fields)
+
+
+def chosen(store: stores.Store, call: Call, wanted: Selection) -> tuple[int, Sequence[stores.Entry]]:
+    """(revision, the selected entries in key order)."""
+    if (wanted.fields.name and call.route.namespace) or (wanted.fields.name and not call.resource.namespaced):
+        found = store.get(call.resource.key(call.route.namespace, wanted.fields.name))
+        return store.revision, [found] if found is not None and wanted.matches(found.object) else []
+    revision, entries = store.list(wanted.prefix)
+    if not wanted.everything:
+        entries = [found for found in entries if wanted.matches(found.object)]
+    return revision, entries
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    made: float
+    revision: int
+    entries: Sequence[stores.Entry]
+
+
+class Lists:
+    def __init__(self, store: stores.Store):
+        self._store = store
+        self._snapshots: OrderedDict[tuple[int, str], Snapshot] = OrderedDict()
+
+    def answer(self, call: Call) -> http.Response:
+        wanted = selection(call)
+        limit = call.number("limit") or 0
+        token = call.parameter("continue")
+        if token:
+            identity, start = self._resume(call, token)
+            snapshot = self._snapshots.get(identity)
+            if snapshot is None or tasks.monotonic() - snapshot.made > SNAPSHOT_SECONDS_MAX:
+                raise errors.expired(
+                    "The provided continue parameter is too old to display a consistent list result; "
+                    "start a new list without the continue parameter"
+                )
+            revision, entries = snapshot.revision, snapshot.entries
+        else:
+            check_revision(call, self._store.revision)
+            start = 0
+            revision, entries = chosen(self._store, call, wanted)
+            identity = (revision, _question(call))
+        return self._piece(call, identity, revision, entries, start, limit)
+
+    def _piece(
+        self,
+        call: Call,
+        identity: tuple[int, str],
+        revision: int,
+        entries: Sequence[stores.Entry],
+        start: int,
+        limit: int,
+    ) -> http.Response:
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+        end = start + limit
+        if not limit or end >= len(entries):
+            return answers.object_list(call, entries[start:] if start else entries, metadata)
+        self._keep(identity, revision, entries)
+        metadata["continue"] = _token(revision, end)
+        if not call.parameter("labelSelector") and not call.parameter("fieldSelector"):
+            metadata["remainingItemCount"] = len(entries) - end
+        return answers.object_list(call, entries[start:end], metadata)
+
+    def _keep(self, identity: tuple[int, str], revision: int, entries: Sequence[stores.Entry]) -> None:
+        if identity not in self._snapshots:
+            self._snapshots[identity] = Snapshot(tasks.monotonic(), revision, entries)
+            if len(self._snapshots) > SNAPSHOTS_MAX:
+                self._snapshots.popitem(last=False)
+
+    def _resume(self, call: Call, token: str) -> tuple[tuple[int, str], int]:
+        try:
+            decoded = encoding.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+            revision, start = int(decoded["rv"]), int(decoded["start"])
+            if start < 0:
+                raise ValueError(start)
+        except (binascii.Error, ValueError, KeyError, TypeError, OverflowError):
+            raise errors.bad_request("continue key is not valid: it was not made by this server") from None
+        if call.parameter("resourceVersion") not in ("", "0"):
+            raise errors.bad_request("specifying resource version is not allowed when using continue")
+        return (revision, _question(call)), start
+
+
+def _question(call: Call) -> str:
+    """What a snapshot is the answer to: the collection and the selectors."""
+    return "\0".join((call.route.path, call.parameter("labelSelector"), call.parameter("fieldSelector")))
+
+
+def _token(revision: int, start: int) -> str:
+    token = encoding.dumps({"v": f"{answers.META_GROUP}/v1", "rv": revision, "start": start})
+    return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
+
+
+def check_revision(call: Call, newest: int) -> None:
+    """Whether a list at the wanted revision is possible, when the newest is what there is. Raises ApiError."""
+    match = call.parameter("resourceVersionMatch")
+    text = call.parameter("resourceVersion")
+    if match not in ("", "Exact", "NotOlderThan"):
+        raise errors.bad_request(f"cannot list: resourceVersionMatch {match[:40]!r} is not Exact or NotOlderThan")
+    if match and not text:
+        raise errors.bad_request("cannot list: resourceVersionMatch is forbidden unless resourceVersion is provided")
+    wanted = revision_number(text)
+    if wanted > newest:
+        raise errors.ApiError(
+            504,
+            "Timeout",
+            f"Too large resource version: {wanted}, current: {newest}",
+            {
+                "retryAfterSeconds": 1,
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            },
+        )
+    if match == "Exact" and wanted == 0:
+        raise errors.bad_request("cannot list: resourceVersionMatch Exact is forbidden for resourceVersion 0")
+    if match == "Exact" and wanted != newest:
+        raise errors.expired(f"The resourceVersion for the provided list is too old: {wanted}; list the newest")
+
+
+def revision_number(text: str) -> int:
+    """A resourceVersion parameter; absent is 0. Raises ApiError 400."""
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise errors.bad_request(f"invalid resource version {text[:40]!r}: it is a number that a list or watch gave")
+    return int(text)

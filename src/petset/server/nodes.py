@@ -1,0 +1,178 @@
+"""The node authorizer: what a node may do, which is little and only about itself.
+
+A node `system:node:<name>` reads the cluster's services and endpoints, its own Node, lease and pods, and of
+secrets, config maps, claims, volumes and service accounts those that its pods refer to; it writes its own status,
+its pods' status, its lease and events. What depends on an object's content rather than on its name (is this pod
+bound to this node?) is asked of the live pods here and, for writes, again of the object itself by admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+from petset.server.live import LiveView
+from petset.server.rbac import Attributes
+from petset.store import store as stores
+from petset.wire import http
+
+USER_PREFIX = "system:node:"
+LEASE_NAMESPACE = "kube-node-lease"
+READ = ("get", "list", "watch")
+
+
+def node_name(user: http.User) -> str:
+    """The node a user is, "" for other users."""
+    return user.name.removeprefix(USER_PREFIX) if user.name.startswith(USER_PREFIX) else ""
+
+
+class NodeAuthorizer:
+    def __init__(self, store: stores.Store):
+        self._store = store
+        self._pods = LiveView(store, resources.PODS.key())
+        self._referred: dict[str, dict[tuple[str, str, str], None]] = {}  # Node -> (plural, namespace, name).
+
+    def allows(self, user: http.User, asked: Attributes) -> bool:
+        node = node_name(user)
+        decide = _TABLE.get((asked.group, asked.full_resource))
+        return bool(node) and decide is not None and decide(self, node, asked)
+
+    def refers(self, node: str, asked: Attributes) -> bool:
+        """Whether a pod of the node refers to the named object."""
+        if self._pods.refresh():
+            self._referred.clear()
+        if node not in self._referred:
+            self._referred[node] = {
+                reference: None
+                for _, pod in sorted(self._pods.objects.items())
+                if meta.get(pod, "spec", "nodeName") == node
+                for reference in references(pod)
+            }
+        return (asked.resource, asked.namespace, asked.name) in self._referred[node]
+
+    def may_read_volume(self, node: str, asked: Attributes) -> bool:
+        """A volume is referred to through the claim it is bound to."""
+        volume = self._store.get(resources.PERSISTENTVOLUMES.key("", asked.name))
+        claim = meta.get(volume.object, "spec", "claimRef", default={}) if volume else {}
+        through = Attributes(
+            "get",
+            resource="persistentvolumeclaims",
+            namespace=claim.get("namespace", ""),
+            name=claim.get("name", ""),
+        )
+        return self.refers(node, through)
+
+    def owns_pod(self, node: str, asked: Attributes) -> bool:
+        pod = self._store.get(resources.PODS.key(asked.namespace, asked.name)) if asked.name else None
+        return pod is not None and meta.get(pod.object, "spec", "nodeName") == node
+
+
+def references(pod: Object) -> Iterator[tuple[str, str, str]]:
+    """Every secret, config map, claim and service account a pod needs: (plural, namespace, name)."""
+    space, spec = meta.namespace(pod), pod.get("spec") or {}
+    if spec.get("serviceAccountName"):
+        yield "serviceaccounts", space, spec["serviceAccountName"]
+    for secret in spec.get("imagePullSecrets") or ():
+        yield "secrets", space, secret.get("name", "")
+    for volume in spec.get("volumes") or ():
+        yield from _volume_references(space, volume)
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        for container in spec.get(kind) or ():
+            yield from _container_references(space, container)
+
+
+def _volume_references(space: str, volume: Object) -> Iterator[tuple[str, str, str]]:
+    if "secret" in volume:
+        yield "secrets", space, meta.get(volume, "secret", "secretName", default="")
+    if "configMap" in volume:
+        yield "configmaps", space, meta.get(volume, "configMap", "name", default="")
+    if "persistentVolumeClaim" in volume:
+        yield "persistentvolumeclaims", space, meta.get(volume, "persistentVolumeClaim", "claimName", default="")
+    for source in meta.get(volume, "projected", "sources", default=()):
+        for field, plural in (("secret", "secrets"), ("configMap", "configmaps")):
+            if field in source:
+                yield plural, space, meta.get(source, field, "name", default="")
+
+
+def _container_references(space: str, container: Object) -> Iterator[tuple[str, str, str]]:
+    for variable in container.get("env") or ():
+        for field, plural in (("secretKeyRef", "secrets"), ("configMapKeyRef", "configmaps")):
+            if meta.get(variable, "valueFrom", field):
+                yield plural, space, meta.get(variable, "valueFrom", field, "name", default="")
+    for source in container.get("envFrom") or ():
+        for field, plural in (("secretRef", "secrets"), ("configMapRef", "configmaps")):
+            if field in source:
+                yield plural, space, meta.get(source, field, "name", default="")
+
+
+Decision = Callable[[NodeAuthorizer, str, Attributes], bool]
+
+
+def _reads(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    return asked.verb in READ
+
+
+def _creates(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    return asked.verb == "create"
+
+
+def _reads_referred(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    if asked.verb not in READ or not asked.name:
+        return False
+    if asked.resource == "persistentvolumes":
+        return authorizer.may_read_volume(node, asked)
+    return authorizer.refers(node, asked)
+
+
+def _pods(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    if asked.verb in ("list", "watch"):
+        return f"spec.nodeName={node}" in asked.field_selector.split(",") or authorizer.owns_pod(node, asked)
+    return asked.verb in ("get", "delete") and authorizer.owns_pod(node, asked)
+
+
+def _pod_status(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    return asked.verb in ("update", "patch") and authorizer.owns_pod(node, asked)
+
+
+def _own_node(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    if asked.verb == "create":
+        return asked.name in ("", node)  # Admission looks at the name in the body.
+    return asked.verb in (*READ, "update", "patch") and asked.name == node
+
+
+def _own_lease(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    if asked.namespace != LEASE_NAMESPACE:
+        return False
+    if asked.verb == "create":
+        return asked.name in ("", node)
+    return asked.verb in (*READ, "update", "patch", "delete") and asked.name == node
+
+
+def _events(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    return asked.verb in ("create", "update", "patch")
+
+
+def _account_token(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    return asked.verb == "create" and authorizer.refers(node, asked)
+
+
+_TABLE: Mapping[tuple[str, str], Decision] = {
+    ("", "services"): _reads,
+    ("", "endpoints"): _reads,
+    ("discovery.k8s.io", "endpointslices"): _reads,
+    ("", "pods"): _pods,
+    ("", "pods/status"): _pod_status,
+    ("", "nodes"): _own_node,
+    ("", "nodes/status"): _own_node,
+    ("coordination.k8s.io", "leases"): _own_lease,
+    ("", "events"): _events,
+    ("", "secrets"): _reads_referred,
+    ("", "configmaps"): _reads_referred,
+    ("", "persistentvolumeclaims"): _reads_referred,
+    ("", "persistentvolumes"): _reads_referred,
+    ("", "serviceaccounts"): _reads_referred,
+    ("", "serviceaccounts/token"): _account_token,
+    ("authentication.k8s.io", "tokenreviews"): _creates,
+    ("authorization.k8s.io", "subjectaccessreviews"): _creates,
+}

@@ -1,0 +1,83 @@
+"""OpenAPI v3 as far as kubectl needs it before it sends an object.
+
+One small document a group version: for each kind the PATCH operation with its group-version-kind and the query
+parameter `fieldValidation`, which is how kubectl learns that the server checks fields itself. Types and descriptions
+(`kubectl explain`) are not offered in this release. A document's URL carries its hash, so clients keep it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import Any
+
+from petset.objects import encoding, errors
+from petset.objects.resources import Resource
+from petset.server import discovery
+from petset.wire import http
+
+_PARAMETERS = [
+    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+    for name in ("dryRun", "fieldManager", "fieldValidation")
+]
+
+
+def _operation(resource: Resource, verb: str) -> dict[str, Any]:
+    kind = {"group": resource.group, "kind": resource.kind, "version": resource.version}
+    return {
+        "x-kubernetes-action": verb,
+        "x-kubernetes-group-version-kind": kind,
+        "parameters": _PARAMETERS,
+        "responses": {"200": {"description": "OK"}},
+    }
+
+
+def document(group: str, version: str) -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for row in discovery.served(group, version):
+        space = "{namespace}" if row.namespaced else ""
+        paths[row.path(space)] = {"post": _operation(row, "post")}
+        if "patch" in row.verbs:
+            paths[row.path(space, "{name}")] = {verb: _operation(row, verb) for verb in ("patch", "put")}
+    info = {"title": "petset", "version": discovery.server_version()["gitVersion"]}
+    return {"openapi": "3.0.0", "info": info, "paths": paths}
+
+
+@functools.cache
+def _documents() -> dict[str, bytes]:
+    return {
+        f"apis/{group}/{version}" if group else f"api/{version}": encoding.dumps(document(group, version))
+        for group, versions in discovery.groups().items()
+        for version in versions
+    }
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest().upper()
+
+
+@functools.cache
+def _index() -> bytes:
+    paths = {
+        name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(data)}"} for name, data in _documents().items()
+    }
+    return encoding.dumps({"paths": paths})
+
+
+def answer(path: str, request: http.Request) -> http.Response | None:
+    """The answer to a path under /openapi, None when it is none of ours. Raises ApiError 406."""
+    if path == "/openapi/v3":
+        return http.Response(200, (("content-type", "application/json"),), _index())
+    data = _documents().get(path.removeprefix("/openapi/v3/"))
+    if data is None:
+        return None
+    accept = request.header("accept")
+    if accept and not any(form in accept for form in ("application/json", "*/*", "application/*")):
+        raise errors.ApiError(406, "NotAcceptable", "only the following media types are accepted: application/json")
+    tag = f'"{_hash(data)}"'
+    headers: http.Headers = (("content-type", "application/json"), ("etag", tag), ("vary", "Accept"))
+    if "hash=" in request.target:
+        headers += (("cache-control", "public, immutable"),)
+    if request.header("if-none-match") == tag:
+        return http.Response(304, headers)
+    return http.Response(200, headers, data)

@@ -1,0 +1,149 @@
+"""What a new pod is given: 2016's annotations as fields, its service account's token, priority, tolerations.
+
+Manifests of 2016 say in annotations what later became fields: init containers as JSON text, hostname and subdomain.
+They are copied to the fields here, once, so that validation sees them and the node knows fields only. A service
+account brings its image pull secrets and, unless switched off, a projected volume with token, CA and namespace at
+the path where every client library looks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from petset.base import tasks
+from petset.objects import encoding, errors, meta, resources, schema
+from petset.objects.errors import FieldError
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+
+ALPHA_INIT, BETA_INIT = "pod.alpha.kubernetes.io/init-containers", "pod.beta.kubernetes.io/init-containers"
+HOSTNAME, SUBDOMAIN = "pod.beta.kubernetes.io/hostname", "pod.beta.kubernetes.io/subdomain"
+TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
+TOKEN_SECONDS = 3607
+ROOT_CA_CONFIGMAP = "kube-root-ca.crt"
+TOLERATION_SECONDS = 300
+TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+PRIORITIES = {"": 0, "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
+
+
+class Context(Protocol):
+    def find(self, resource: Resource, name: str, namespace: str = "") -> Object | None: ...
+
+
+def annotations_of_2016(context: Context, pod: Object, old: Object | None) -> Object:
+    given, spec = meta.annotations(pod), dict(pod.get("spec") or {})
+    for annotation, field in ((HOSTNAME, "hostname"), (SUBDOMAIN, "subdomain")):
+        if given.get(annotation) and not spec.get(field):
+            spec[field] = given[annotation]
+    annotation = BETA_INIT if given.get(BETA_INIT) else ALPHA_INIT
+    if given.get(annotation) and not spec.get("initContainers"):
+        spec["initContainers"] = _containers(meta.name(pod), annotation, given[annotation])
+    if spec == pod.get("spec"):
+        return pod
+    return resources.PODS.default({**pod, "spec": spec})
+
+
+def _containers(name: str, annotation: str, text: str) -> list[Object]:
+    """The containers of an annotation's JSON. Raises ApiError 422."""
+    field = f"metadata.annotations[{annotation}]"
+    try:
+        containers = encoding.loads(text)
+        if not isinstance(containers, list):
+            raise ValueError("it is not a list of containers")
+        placeholder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+        carrier = {**placeholder, "spec": {"containers": [], "initContainers": containers}}
+        checked, _, missing = schema.check(carrier, resources.PODS)
+    except (ValueError, errors.ApiError) as error:
+        raise errors.invalid("Pod", name, [FieldError.invalid(field, _short(text), str(error))]) from None
+    wrong = [error for error in missing if error.field.startswith("spec.initContainers")]
+    if wrong:
+        raise errors.invalid("Pod", name, wrong)
+    return checked["spec"].get("initContainers") or []
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def service_account(context: Context, pod: Object, old: Object | None) -> Object:
+    spec, space = pod.get("spec") or {}, meta.namespace(pod)
+    name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+    account = context.find(resources.SERVICEACCOUNTS, name, space)
+    if account is None:
+        raise errors.forbidden(
+            "pods",
+            meta.name(pod),
+            f'error looking up service account {space}/{name}: serviceaccount "{name}" not found',
+        )
+    spec = {**spec, "serviceAccountName": name, "serviceAccount": name}
+    if account.get("imagePullSecrets") and not spec.get("imagePullSecrets"):
+        spec["imagePullSecrets"] = account["imagePullSecrets"]
+    wanted = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken"))
+    return {**pod, "spec": spec if wanted is False else _with_token(spec)}
+
+
+def _with_token(spec: Object) -> Object:
+    """Every container that mounts nothing at the token's directory mounts the projected token there."""
+    volume = next(
+        (item["name"] for item in spec.get("volumes") or () if item.get("name", "").startswith("kube-api-access-")), ""
+    )
+    name = volume or f"kube-api-access-{tasks.name_suffix()}"
+    mount = {"name": name, "readOnly": True, "mountPath": TOKEN_DIRECTORY}
+    changed: dict[str, Any] = {}
+    for field in CONTAINER_FIELDS:
+        containers = spec.get(field) or []
+        mounted = [_with_mount(container, mount) for container in containers]
+        if mounted != containers:
+            changed[field] = mounted
+    if changed and not volume:
+        changed["volumes"] = [*(spec.get("volumes") or ()), _token_volume(name)]
+    return {**spec, **changed}
+
+
+def _with_mount(container: Object, mount: Object) -> Object:
+    mounts = container.get("volumeMounts") or []
+    if any(item.get("mountPath") == TOKEN_DIRECTORY for item in mounts):
+        return container
+    return {**container, "volumeMounts": [*mounts, mount]}
+
+
+def _token_volume(name: str) -> dict[str, Any]:
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+        {"configMap": {"name": ROOT_CA_CONFIGMAP, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [namespace]}},
+    ]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": 0o644}}
+
+
+def priority(context: Context, pod: Object, old: Object | None) -> Object:
+    spec = pod.get("spec") or {}
+    name = spec.get("priorityClassName") or ""
+    if name not in PRIORITIES:
+        raise errors.forbidden("pods", meta.name(pod), f"no PriorityClass with name {name} was found")
+    value = PRIORITIES[name]
+    if spec.get("priority") not in (None, value):
+        raise errors.forbidden(
+            "pods",
+            meta.name(pod),
+            f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission "
+            f"controller computed {value} from the given PriorityClass name",
+        )
+    policy = spec.get("preemptionPolicy") or "PreemptLowerPriority"
+    return {**pod, "spec": {**spec, "priority": value, "preemptionPolicy": policy}}
+
+
+def tolerations(context: Context, pod: Object, old: Object | None) -> Object:
+    present = meta.get(pod, "spec", "tolerations", default=[])
+    added = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
+        for key in TOLERATED
+        if not any(_tolerates(toleration, key) for toleration in present)
+    ]
+    return meta.changed(pod, ("spec", "tolerations"), [*present, *added]) if added else pod
+
+
+def _tolerates(toleration: Object, key: str) -> bool:
+    return toleration.get("key", "") in ("", key) and toleration.get("effect", "") in ("", "NoExecute")

@@ -1,0 +1,332 @@
+"""The verbs on stored objects: get, create, update, patch, delete, for every kind alike.
+
+A write's way: the body checked against its schema, defaults, admission, what the kind prepares and validates, then
+the store with the revision that was read. `create` and `change` are the two ways into the store, and everything else
+that writes (status, scale, binding, eviction, finalize) goes through them. A change that names no resourceVersion is
+retried when another write came between; one that changes nothing is not written; one that takes away the last thing
+that held a deleted object removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from petset.base import tasks
+from petset.objects import encoding, errors, meta, patch, validation
+from petset.objects.errors import FieldError
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+from petset.server import admission, answers, decoding, deletion, lists
+from petset.server.routes import Call
+from petset.store import store as stores
+from petset.wire import http
+
+WRITE_ATTEMPTS_MAX = 8
+GENERATED_NAME_CHARACTERS_MAX = 63
+NAME_SUFFIX_CHARACTERS = 5
+
+Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object -> (the wanted one, missing fields).
+
+# What only the server writes into metadata.
+_SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+_DROPPED_FIELDS = ("managedFields", "selfLink")
+
+
+class Rest:
+    def __init__(self, store: stores.Store, admit: admission.Admission):
+        self._store, self._admit = store, admit
+        self._lists = lists.Lists(store)
+
+    def existing(self, resource: Resource, namespace: str, name: str) -> stores.Entry:
+        """Raises ApiError 404."""
+        found = self._store.get(resource.key(namespace, name))
+        if found is None:
+            raise errors.not_found(resource.plural, name, resource.group)
+        return found
+
+    async def get(self, call: Call) -> http.Response:
+        return answers.entry(call, self.existing(call.resource, call.route.namespace, call.route.name))
+
+    async def list(self, call: Call) -> http.Response:
+        return self._lists.answer(call)
+
+    # Create
+
+    async def post(self, call: Call) -> http.Response:
+        obj, missing = decoding.posted(call, call.resource)
+        return answers.entry(call, await self.create(call, call.resource, obj, missing), 201)
+
+    async def create(
+        self, call: Call, resource: Resource, obj: Object, missing: Sequence[FieldError] = ()
+    ) -> stores.Entry:
+        """Write a new object; a generated name that is taken is generated again. Raises ApiError."""
+        generated = not meta.get(obj, "metadata", "name") and bool(meta.get(obj, "metadata", "generateName"))
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            new = _identified(resource, obj, call.route.namespace)
+            name = new["metadata"].get("name") or ""
+            if missing:
+                raise errors.invalid(resource.kind, name, missing, resource.group)
+            new = self._admit.create(call, resource, resource.default(new))
+            new = resource.prepare(new, None)
+            self._check(resource, [*validation.metadata(resource, new), *resource.validate(new)], name)
+            self._check_size(call, new, b"")
+            key = resource.key(call.route.namespace, name)
+            if call.dry_run:
+                if self._store.get(key) is not None:
+                    raise errors.already_exists(resource.plural, name, resource.group)
+                return dry_entry(key, new)
+            try:
+                return await self._store.put(key, new, 0)
+            except stores.Conflict:
+                if not generated:
+                    raise errors.already_exists(resource.plural, name, resource.group) from None
+        raise errors.already_exists(resource.plural, meta.get(obj, "metadata", "generateName"), resource.group)
+
+    # Update and patch
+
+    async def put(self, call: Call) -> http.Response:
+        obj, missing = decoding.posted(call, call.resource)
+        return answers.entry(call, await self.change(call, lambda old: (obj, missing)))
+
+    async def patch(self, call: Call) -> http.Response:
+        apply = patch_function(call, call.resource)
+        warned = list(call.warnings)
+
+        def make(old: Object) -> tuple[Object, list[FieldError]]:
+            call.warnings[:] = warned  # An attempt's warnings replace those of the one before.
+            return decoding.checked(call, apply(old), call.resource)
+
+        return answers.entry(call, await self.change(call, make))
+
+    async def change(self, call: Call, make: Make, whole: bool = False) -> stores.Entry:
+        """Write what `make` makes of the route's object; `whole` as it is, with no rule about what may change.
+
+        Raises ApiError.
+        """
+        resource, route = call.resource, call.route
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            old = self.existing(resource, route.namespace, route.name)
+            wanted, missing = make(old.object)
+            new = wanted if whole else self._updated(call, wanted, missing, old)
+            if new == old.object:
+                return old
+            self._check_size(call, new, old.encoded)
+            if call.dry_run:
+                return dry_entry(old.key, new)
+            try:
+                return await self._write(resource, old, new)
+            except stores.Conflict:
+                continue
+        raise errors.conflict(
+            resource.plural, route.name, "other writes came between each time; retry later", resource.group
+        )
+
+    async def _write(self, resource: Resource, old: stores.Entry, new: Object) -> stores.Entry:
+        """Raises Conflict when the object is no longer the old one."""
+        if not deletion.is_finished(resource, new):
+            return await self._store.put(old.key, new, old.revision)
+        removed = await self._store.delete(old.key, old.revision)
+        return stores.Entry(
+            old.key,
+            removed.revision if removed else old.revision,
+            old.created_revision,
+            encoding.dumps(new),
+            new,
+        )
+
+    def _updated(self, call: Call, wanted: Object, missing: Sequence[FieldError], old: stores.Entry) -> Object:
+        """The next version of an object as it would be stored. Raises ApiError."""
+        resource, name = call.resource, call.route.name
+        _check_same(resource, wanted, old)
+        if missing:
+            raise errors.invalid(resource.kind, name, missing, resource.group)
+        new = carried(resource, call.route.subresource, wanted, old.object)
+        new = self._admit.update(call, resource, resource.default(new), old.object)
+        new = resource.prepare(new, old.object)
+        found = [
+            *validation.metadata(resource, new, old.object),
+            *resource.validate(new),
+            *resource.validate_update(new, old.object),
+        ]
+        self._check(resource, found, name)
+        if resource.has_generation and new.get("spec") != old.object.get("spec"):
+            new = meta.changed(new, ("metadata", "generation"), (old.object["metadata"].get("generation") or 0) + 1)
+        return new
+
+    def _check(self, resource: Resource, found: Sequence[FieldError], name: str) -> None:
+        if found:
+            raise errors.invalid(resource.kind, name, found, resource.group)
+
+    def _check_size(self, call: Call, new: Object, old: bytes) -> None:
+        """Only what could be too large is encoded to know."""
+        if len(old) + len(call.request.body) > decoding.OBJECT_BYTES_MAX // 2:
+            size = len(encoding.dumps(new))
+            if size > decoding.OBJECT_BYTES_MAX:
+                raise errors.too_large(
+                    f"Request entity too large: the object would have {size} bytes and the limit is "
+                    f"{decoding.OBJECT_BYTES_MAX}; split it"
+                )
+
+    # Delete
+
+    async def delete(self, call: Call) -> http.Response:
+        options = delete_options(call)
+        found, gone = await self.remove(call, call.resource, call.route.namespace, call.route.name, options)
+        if gone:
+            return answers.tree(call, answers.success(call.resource, call.route.name, meta.uid(found.object)))
+        return answers.entry(call, found)
+
+    async def remove(
+        self, call: Call, resource: Resource, namespace: str, name: str, options: deletion.Options
+    ) -> tuple[stores.Entry, bool]:
+        """(the last version, whether it is gone already). Raises ApiError."""
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            old = self.existing(resource, namespace, name)
+            self._admit.delete(call, resource, old.object)
+            outcome = deletion.decide(resource, old.object, options, tasks.now())
+            if isinstance(outcome, deletion.Nothing):
+                return old, False
+            if options.dry_run:
+                return old, isinstance(outcome, deletion.Remove)
+            try:
+                if isinstance(outcome, deletion.Mark):
+                    return await self._store.put(old.key, outcome.obj, old.revision), False
+                return await self._store.delete(old.key, old.revision) or old, True
+            except stores.Conflict:
+                continue
+        raise errors.conflict(resource.plural, name, "other writes came between each time; retry later", resource.group)
+
+    async def delete_collection(self, call: Call) -> http.Response:
+        options = delete_options(call)
+        revision, entries = lists.chosen(self._store, call, lists.selection(call))
+        deleted: list[stores.Entry] = []
+        for entry in entries:
+            try:
+                found, _ = await self.remove(
+                    call, call.resource, meta.namespace(entry.object), meta.name(entry.object), options
+                )
+            except errors.ApiError as error:
+                if error.code == 404:
+                    continue  # Somebody else was quicker.
+                raise
+            deleted.append(found)
+        return answers.object_list(call, deleted, {"resourceVersion": str(revision)})
+
+
+def delete_options(call: Call) -> deletion.Options:
+    tree = decoding.body(call) if call.request.body else None
+    return deletion.read_options(tree, call.query)
+
+
+def dry_entry(key: str, obj: Object) -> stores.Entry:
+    """What would have been stored."""
+    revision = meta.revision(obj)
+    return stores.Entry(key, revision, revision, encoding.dumps(obj), obj)
+
+
+def _identified(resource: Resource, obj: Object, namespace: str) -> dict[str, Any]:
+    """A new object with its name, namespace, uid and birth. Raises ApiError."""
+    given = obj["metadata"]
+    if given.get("namespace") and given["namespace"] != namespace:
+        if resource.namespaced:
+            raise errors.bad_request(
+                f"the namespace of the provided object does not match the namespace sent on the request "
+                f"({given['namespace']} and {namespace})"
+            )
+        raise errors.bad_request(f"cannot create a {resource.kind} in a namespace: it belongs to the whole cluster")
+    if given.get("resourceVersion"):
+        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+    dropped = (*_SYSTEM_FIELDS, *_DROPPED_FIELDS, "resourceVersion", "name", "namespace")
+    name = given.get("name") or ""
+    if not name and given.get("generateName"):
+        base = given["generateName"][: GENERATED_NAME_CHARACTERS_MAX - NAME_SUFFIX_CHARACTERS]
+        name = base + tasks.name_suffix(NAME_SUFFIX_CHARACTERS)
+    if not name:
+        raise errors.invalid(
+            resource.kind,
+            "",
+            [FieldError.required("metadata.name", "name or generateName is required")],
+            resource.group,
+        )
+    metadata = {
+        **({"name": name} if name else {}),
+        **({"namespace": namespace} if resource.namespaced else {}),
+        "uid": tasks.new_uid(),
+        "creationTimestamp": tasks.rfc3339(tasks.now()),
+        **({"generation": 1} if resource.has_generation else {}),
+        **{key: value for key, value in given.items() if key not in dropped},
+    }
+    return {**obj, "metadata": metadata}
+
+
+def _check_same(resource: Resource, wanted: Object, old: stores.Entry) -> None:
+    """That an update is about the object as it is. Raises ApiError 400, 409 or 422."""
+    given, name = wanted["metadata"], meta.name(old.object)
+    if given.get("name", name) != name:
+        raise errors.bad_request(
+            f"the name of the object ({given['name']}) does not match the name on the URL ({name})"
+        )
+    if (given.get("namespace") or meta.namespace(old.object)) != meta.namespace(old.object):
+        raise errors.bad_request("the namespace of the object does not match the namespace on the request")
+    revision = given.get("resourceVersion")
+    if revision and not (revision.isascii() and revision.isdigit()):
+        wrong = FieldError.invalid("metadata.resourceVersion", revision, "must be what the server gave")
+        raise errors.invalid(resource.kind, name, [wrong], resource.group)
+    if revision and int(revision[:30]) != old.revision:
+        raise errors.stale_write(resource.plural, name, revision[:30], old.revision, resource.group)
+    if given.get("uid") and given["uid"] != meta.uid(old.object):
+        raise errors.conflict(
+            resource.plural,
+            name,
+            f"Precondition failed: UID in precondition: {given['uid'][:100]}, UID in object meta: "
+            f"{meta.uid(old.object)}",
+            resource.group,
+        )
+
+
+def carried(resource: Resource, subresource: str, wanted: Object, old: Object) -> dict[str, Any]:
+    """The wanted object with what this way of writing may not touch taken from the old one."""
+    kept, given = old["metadata"], wanted["metadata"]
+    metadata = {
+        **{key: value for key, value in given.items() if key not in (*_SYSTEM_FIELDS, *_DROPPED_FIELDS)},
+        **{key: kept[key] for key in ("name", "namespace", "resourceVersion", *_SYSTEM_FIELDS) if key in kept},
+    }
+    metadata = {key: metadata[key] for key in (*kept, *metadata) if key in metadata}  # The order it was stored in.
+    if subresource == "status":
+        if "ownerReferences" in kept:
+            metadata["ownerReferences"] = kept["ownerReferences"]
+        new = {**old, "metadata": metadata, "status": wanted.get("status")}
+        return new if wanted.get("status") is not None else meta.without(new, ("status",))
+    new = {**wanted, "metadata": metadata}
+    if "status" in resource.subresources:
+        new.pop("status", None)
+        if "status" in old:
+            new["status"] = old["status"]
+    return new
+
+
+PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+def patch_function(call: Call, resource: Resource) -> Callable[[Object], Object]:
+    """What the request's patch makes of an object. Raises ApiError, also when it does not apply."""
+    kind = decoding.media_type(call)
+    if kind in (APPLY_PATCH, "application/apply-patch+cbor"):
+        raise errors.ApiError(
+            415,
+            "UnsupportedMediaType",
+            "cannot apply on the server's side: this release of petset does not offer server-side apply; "
+            "use kubectl apply without --server-side",
+        )
+    if kind not in PATCH_TYPES:
+        raise errors.unsupported_media_type(kind[:100], PATCH_TYPES)
+    body = decoding.patch_body(call)
+    if kind == PATCH_TYPES[0]:
+        return lambda old: patch.json_patch(old, body)
+    if not isinstance(body, dict):
+        raise errors.bad_request("cannot patch: the patch is not an object")
+    if kind == PATCH_TYPES[1]:
+        return lambda old: patch.merge_patch(old, body)
+    return lambda old: patch.strategic_merge(old, body, resource)

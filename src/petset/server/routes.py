@@ -1,0 +1,150 @@
+"""What a URL names: a resource, one of its objects or subresources, or a path that is no resource.
+
+`parse` reads `/api/v1/...` and `/apis/<group>/<version>/...`; a segment is percent-decoded after the split, so a name
+can never smuggle in a slash. `Call` is one request on its way through the server: who asks, what for, with which
+query, and the warnings collected for the answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from petset.objects import errors, resources
+from petset.objects.resources import Resource
+from petset.server import rbac
+from petset.wire import http
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    path: str
+    resource: Resource | None = None
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+def parse(target: str) -> Route:
+    """The route of a request target. Raises ApiError 404 for a resource this server has not."""
+    raw = target.partition("?")[0]
+    parts = raw.split("/")[1:]
+    if "%" in raw:
+        parts = [unquote(part) for part in parts]
+        if any("/" in part for part in parts):
+            raise unknown_path()
+    if parts and parts[-1] == "":
+        parts.pop()
+    match parts:
+        case ["api", version, *rest] if rest:
+            return _resource_route(raw, "", version, rest)
+        case ["apis", group, version, *rest] if rest:
+            return _resource_route(raw, group, version, rest)
+    return Route("/" + "/".join(parts))
+
+
+def _resource_route(path: str, group: str, version: str, rest: list[str]) -> Route:
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in resources.NAMESPACES.subresources:
+        namespace, rest = rest[1], rest[2:]
+        if not namespace:
+            raise unknown_path()
+    resource = resources.by_plural(group, version, rest[0])
+    if resource is None or len(rest) > 3 or bool(namespace) > resource.namespaced or "" in rest:
+        raise unknown_path()
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    if subresource and subresource not in resource.subresources:
+        raise unknown_path()
+    if name and resource.namespaced and not namespace:
+        raise unknown_path()
+    return Route(path, resource, namespace, name, subresource)
+
+
+def unknown_path() -> errors.ApiError:
+    return errors.ApiError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_TRUE = ("true", "1", "t", "T", "TRUE", "True")
+
+
+@dataclass(slots=True)
+class Call:
+    request: http.Request
+    route: Route
+    user: http.User
+    query: dict[str, list[str]]
+    verb: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def resource(self) -> Resource:
+        assert self.route.resource is not None
+        return self.route.resource
+
+    def parameter(self, name: str, default: str = "") -> str:
+        values = self.query.get(name)
+        return values[0] if values else default
+
+    def flag(self, name: str) -> bool:
+        """A boolean parameter; given without a value it is true, as in kubectl's own URLs."""
+        values = self.query.get(name)
+        return bool(values) and (values[0] in _TRUE or values[0] == "")
+
+    def number(self, name: str, most: int = 2**62) -> int | None:
+        """A parameter that counts something, None when absent. Raises ApiError 400."""
+        text = self.parameter(name)
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit() or len(text) > 30:
+            raise errors.bad_request(
+                f"cannot read the query parameter {name}: {text[:40]!r} is not a whole number >= 0"
+            )
+        return min(int(text), most)
+
+    @property
+    def dry_run(self) -> bool:
+        values = self.query.get("dryRun")
+        if not values:
+            return False
+        if values != ["All"]:
+            raise errors.bad_request(f"cannot do a dry run of {','.join(values)[:40]!r}; dryRun takes All only")
+        return True
+
+
+def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:
+    """The API's verb for a method. Raises ApiError 405."""
+    if method in ("GET", "HEAD"):
+        if route.name:
+            return "get"
+        return "watch" if query.get("watch", ["false"])[0] in (*_TRUE, "") else "list"
+    if method == "DELETE":
+        return "delete" if route.name else "deletecollection"
+    verb = _VERBS.get(method)
+    if verb is None:
+        raise errors.method_not_allowed(method, route.path)
+    return verb
+
+
+def attributes(call: Call) -> rbac.Attributes:
+    """What authorization is asked about this call."""
+    route = call.route
+    resource = call.resource
+    name = route.name
+    fields = call.parameter("fieldSelector")
+    if not name and fields and call.verb in ("list", "watch", "deletecollection"):
+        name = _named_by(fields)  # A list of the one object that a selector names asks for no more than a get.
+    # Inside a namespace, the namespace object itself counts as of that namespace: a Role there may allow reading it.
+    namespace = route.name if resource is resources.NAMESPACES else route.namespace
+    return rbac.Attributes(
+        call.verb, resource.group, resource.plural, route.subresource, namespace, name, field_selector=fields
+    )
+
+
+def _named_by(field_selector: str) -> str:
+    for term in field_selector.split(","):
+        path, _, value = term.partition("=")
+        if path == "metadata.name" and value:
+            return value.removeprefix("=")
+    return ""

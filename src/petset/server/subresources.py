@@ -1,0 +1,229 @@
+"""The subresources that are not just another way to write the object: scale, binding, eviction, token.
+
+`scale` shows a set's replicas as autoscaling/v1 Scale, whichever kind it is, and writes them back; `binding` is how
+the scheduler gives a pod its node; `eviction` is a deletion that policy may one day refuse; `token` issues a service
+account's token. All writing goes through rest.change, so every check and precondition holds here too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from petset.base import tasks
+from petset.objects import errors, meta, resources, selectors
+from petset.objects.errors import FieldError
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+from petset.server import answers, auth, decoding, deletion, nodes, rest, tokens
+from petset.server.routes import Call
+from petset.store import store as stores
+from petset.wire import http
+
+REPLICAS_MAX = 2**31 - 1
+SCALE = Resource("autoscaling", "v1", "scales", "Scale")
+
+
+class Subresources:
+    def __init__(self, store: stores.Store, objects: rest.Rest, issuer: tokens.Tokens):
+        self._store, self._rest, self._issuer = store, objects, issuer
+
+    # Scale
+
+    async def get_scale(self, call: Call) -> http.Response:
+        found = self._rest.existing(call.resource, call.route.namespace, call.route.name)
+        return answers.tree(call, scale_of(found.object))
+
+    async def put_scale(self, call: Call) -> http.Response:
+        body = decoding.typed(decoding.body(call), SCALE)
+        written = await self._rest.change(call, lambda old: (scaled(call, old, body), ()))
+        return answers.tree(call, scale_of(written.object))
+
+    async def patch_scale(self, call: Call) -> http.Response:
+        apply = rest.patch_function(call, SCALE)
+
+        def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
+            wanted = decoding.typed(apply(scale_of(old)), SCALE)
+            return scaled(call, old, wanted), ()
+
+        return answers.tree(call, scale_of((await self._rest.change(call, make)).object))
+
+    # Pods
+
+    async def bind(self, call: Call) -> http.Response:
+        body = _object(decoding.body(call), "Binding")
+        node = meta.get(body, "target", "name")
+        if not isinstance(node, str) or not node:
+            wrong = FieldError.required("target.name", "the node's name")
+            raise errors.invalid("Binding", call.route.name, [wrong])
+        uid = meta.get(body, "metadata", "uid")
+        await self._rest.change(call, lambda old: (bound(old, node, uid, tasks.now()), ()), whole=True)
+        return answers.tree(call, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
+
+    async def evict(self, call: Call) -> http.Response:
+        body = _object(decoding.body(call) if call.request.body else {}, "Eviction")
+        options = deletion.read_options(body.get("deleteOptions"), call.query)
+        await self._rest.remove(call, call.resource, call.route.namespace, call.route.name, options)
+        return answers.tree(
+            call, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+        )
+
+    async def finalize(self, call: Call) -> http.Response:
+        """A namespace's own finalizers, which only this way may take away."""
+        body = _object(decoding.body(call), "Namespace")
+        wanted = meta.get(body, "spec", "finalizers", default=[])
+        if not isinstance(wanted, list) or not all(isinstance(item, str) for item in wanted):
+            raise errors.bad_request("cannot finalize: spec.finalizers is not a list of texts")
+        given = meta.get(body, "metadata", "resourceVersion")
+
+        def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
+            if given and given != old["metadata"]["resourceVersion"]:
+                raise errors.stale_write("namespaces", meta.name(old), given, old["metadata"]["resourceVersion"])
+            spec = meta.without(old.get("spec") or {}, ("finalizers",))
+            return {**old, "spec": {**spec, **({"finalizers": wanted} if wanted else {})}}, ()
+
+        return answers.entry(call, await self._rest.change(call, make, whole=True))
+
+    # Service accounts
+
+    async def request_token(self, call: Call) -> http.Response:
+        """A token for the account, bound to a pod when the request names one. Raises ApiError."""
+        body = _object(decoding.body(call), "TokenRequest")
+        account = self._rest.existing(call.resource, call.route.namespace, call.route.name).object
+        spec = body.get("spec") or {}
+        audiences, seconds = self._wanted(spec)
+        pod = self._bound_pod(call, spec.get("boundObjectRef"))
+        if nodes.node_name(call.user) and auth.MASTERS not in call.user.groups:
+            _check_node_asks_for_its_pod(call, pod)
+        now = tasks.now()
+        claims = tokens.Claims(
+            namespace=call.route.namespace,
+            account_name=call.route.name,
+            account_uid=meta.uid(account),
+            pod_name=meta.name(pod) if pod else "",
+            pod_uid=meta.uid(pod) if pod else "",
+            node_name=meta.get(pod, "spec", "nodeName", default=""),
+            node_uid=self._node_uid(meta.get(pod, "spec", "nodeName", default="")),
+            identifier=tasks.new_uid(),
+            audiences=audiences,
+            expires=now + seconds,
+        )
+        status = {"token": self._issuer.issue(claims, now), "expirationTimestamp": tasks.rfc3339(claims.expires)}
+        answer = {
+            "kind": "TokenRequest",
+            "apiVersion": "authentication.k8s.io/v1",
+            "metadata": {
+                "name": call.route.name,
+                "namespace": call.route.namespace,
+                "creationTimestamp": tasks.rfc3339(now),
+            },
+            "spec": {**spec, "audiences": list(audiences), "expirationSeconds": seconds},
+            "status": status,
+        }
+        return answers.tree(call, answer, 201)
+
+    def _wanted(self, spec: Object) -> tuple[tuple[str, ...], int]:
+        audiences, seconds = spec.get("audiences") or [], spec.get("expirationSeconds")
+        wrong: list[FieldError] = []
+        if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
+            wrong.append(FieldError.invalid("spec.audiences", audiences, "must be a list of texts"))
+        if seconds is None:
+            seconds = tokens.TOKEN_SECONDS_DEFAULT
+        if isinstance(seconds, bool) or not isinstance(seconds, int):
+            wrong.append(FieldError.invalid("spec.expirationSeconds", seconds, "must be a whole number"))
+        elif seconds < tokens.TOKEN_SECONDS_MIN:
+            why = "may not specify a duration less than 10 minutes"
+            wrong.append(FieldError.invalid("spec.expirationSeconds", seconds, why))
+        if wrong:
+            raise errors.invalid("TokenRequest", "", wrong, "authentication.k8s.io")
+        return tuple(audiences) or (self._issuer.issuer,), min(seconds, tokens.TOKEN_SECONDS_MAX)
+
+    def _bound_pod(self, call: Call, reference: Any) -> Object | None:
+        if not reference:
+            return None
+        if not isinstance(reference, dict) or reference.get("kind") != "Pod":
+            raise errors.bad_request("cannot bind a token to that: this release of petset binds tokens to pods only")
+        name, space = str(reference.get("name")), call.route.namespace
+        pod = self._rest.existing(resources.PODS, space, name).object
+        if reference.get("uid") and reference["uid"] != meta.uid(pod):
+            raise errors.conflict("pods", name, f"the UID in the bound object reference is not {meta.uid(pod)}")
+        if meta.get(pod, "spec", "serviceAccountName") != call.route.name:
+            raise errors.bad_request(
+                f"cannot bind token for serviceaccount {call.route.name!r} to a pod that runs with another one"
+            )
+        return pod
+
+    def _node_uid(self, name: str) -> str:
+        node = self._store.get(resources.NODES.key("", name)) if name else None
+        return meta.uid(node.object) if node else ""
+
+
+def _check_node_asks_for_its_pod(call: Call, pod: Object | None) -> None:
+    node = nodes.node_name(call.user)
+    if pod is None or meta.get(pod, "spec", "nodeName") != node:
+        raise errors.forbidden(
+            "serviceaccounts", call.route.name, f'node "{node}" may request only tokens bound to its own pods'
+        )
+
+
+def _object(tree: Any, kind: str) -> Object:
+    """A body of that kind whose parts have the right shape. Raises ApiError 400."""
+    if not isinstance(tree, dict) or tree.get("kind", kind) != kind:
+        raise errors.bad_request(f"cannot read the body: it is not an object of kind {kind}")
+    for field in ("metadata", "spec", "target"):
+        if tree.get(field) is not None and not isinstance(tree[field], dict):
+            raise errors.bad_request(f"cannot read the {kind}: {field} is not an object")
+    return tree
+
+
+def scale_of(obj: Object) -> dict[str, Any]:
+    """A set as autoscaling/v1 Scale."""
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    selector = meta.get(obj, "spec", "selector")
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: obj["metadata"][key] for key in kept if key in obj["metadata"]},
+        "spec": {"replicas": meta.get(obj, "spec", "replicas", default=0)},
+        "status": {
+            "replicas": meta.get(obj, "status", "replicas", default=0),
+            **({"selector": str(selectors.from_object(selector))} if selector else {}),
+        },
+    }
+
+
+def scaled(call: Call, old: Object, scale: Object) -> Object:
+    """The set with the scale's replicas, and its resourceVersion when it names one. Raises ApiError."""
+    replicas = meta.get(scale, "spec", "replicas", default=0)
+    name = call.route.name
+    if isinstance(replicas, bool) or not isinstance(replicas, int):
+        raise errors.bad_request("cannot scale: spec.replicas is not a whole number")
+    if not 0 <= replicas <= REPLICAS_MAX:
+        wrong = FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise errors.invalid("Scale", name, [wrong], "autoscaling")
+    given = scale["metadata"]
+    metadata = {**old["metadata"]}
+    for field in ("name", "namespace", "uid", "resourceVersion"):
+        if given.get(field) is not None:
+            if not isinstance(given[field], str):
+                raise errors.bad_request(f"cannot scale: metadata.{field} is not a text")
+            metadata[field] = given[field]
+    return {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
+
+
+def bound(pod: Object, node: str, uid: str | None, now: float) -> Object:
+    """The pod on its node. Raises ApiError 409 when it is being deleted, is bound, or is another pod."""
+    name = meta.name(pod)
+    if uid and uid != meta.uid(pod):
+        raise errors.conflict("pods", name, f"its uid is {meta.uid(pod)} and the binding is for {uid}")
+    if meta.is_deleting(pod):
+        raise errors.conflict("pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if meta.get(pod, "spec", "nodeName"):
+        there = pod["spec"]["nodeName"]
+        raise errors.conflict("pods/binding", name, f'pod {name} is already assigned to node "{there}"')
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": tasks.rfc3339(now)}
+    conditions = meta.with_condition(meta.get(pod, "status", "conditions", default=()), scheduled)
+    return {
+        **pod,
+        "spec": {**pod["spec"], "nodeName": node},
+        "status": {**(pod.get("status") or {}), "conditions": conditions},
+    }

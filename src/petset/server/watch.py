@@ -1,0 +1,191 @@
+"""Watch: the store's changes as frames of JSON, one encoding for all who watch the same way.
+
+A watcher is a loop over the store's watch: changes that wait are taken together and sent as one piece. Without
+selectors every watcher of a representation sends the same bytes, made once a change and kept for a moment in
+`Frames`. Selectors turn a change into ADDED or DELETED as an object enters or leaves the selection.
+Invariants: the events sent have increasing revisions and none is left out; a bookmark's revision is one up to which
+everything was sent. A watcher that falls behind, or asks for a revision that is gone, gets one ERROR event with a
+410 Status and the end of the stream, and lists again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from petset.base import tasks
+from petset.objects import encoding, errors, tables
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+from petset.server import answers, lists
+from petset.server.routes import Call
+from petset.store import store as stores
+from petset.wire import http
+
+BOOKMARK_SECONDS = 55.0
+WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
+FRAMES_CACHED_MAX = 2048
+INITIAL_EVENTS_PER_PIECE = 500
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+class Frames:
+    """The bytes of change events, made once for all watchers."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[tuple[int, str, str, str], bytes] = OrderedDict()
+
+    def frame(self, resource: Resource, form: str, include: str, event: str, entry: stores.Entry) -> bytes:
+        key = (entry.revision, event, form, include)
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = encode(resource, form, include, event, entry)
+            if len(self._made) > FRAMES_CACHED_MAX:
+                self._made.popitem(last=False)
+        return made
+
+
+def encode(resource: Resource, form: str, include: str, event: str, entry: stores.Entry) -> bytes:
+    if form is answers.JSON:
+        return b'{"type":"%s","object":%s}\n' % (event.encode(), entry.encoded)
+    if form is answers.TABLE:
+        metadata = {"resourceVersion": str(entry.revision)}
+        obj: Object = tables.table(resource, [entry.object], tasks.now(), include, metadata=metadata)
+    else:
+        obj = answers.partial(entry.object)
+    return encoding.dumps({"type": event, "object": obj}) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """How one watcher sees changes."""
+
+    resource: Resource
+    wanted: lists.Selection
+    form: str
+    include: str
+
+    def event(self, change: stores.Change) -> str:
+        """ADDED, MODIFIED, DELETED, or "" for a change outside the selection."""
+        if self.wanted.everything:
+            return change.type
+        before = change.previous is not None and self.wanted.matches(change.previous.object)
+        after = change.type != "DELETED" and self.wanted.matches(change.entry.object)
+        if after:
+            return "MODIFIED" if before else "ADDED"
+        return "DELETED" if before else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a watch begins: after a revision, with the objects of now first when wanted."""
+
+    since: int
+    initial: Sequence[stores.Entry]
+    ends_initial: bool  # A bookmark says where the initial events end.
+
+
+class Watches:
+    def __init__(self, store: stores.Store):
+        self._store = store
+        self._frames = Frames()
+        self.open_count = 0
+
+    async def answer(self, call: Call) -> http.Response:
+        wanted = lists.selection(call)
+        form = answers.representation(call.request.header("accept"))
+        viewer = Viewer(call.resource, wanted, form, answers.included(call))
+        seconds = float(call.number("timeoutSeconds", 24 * 3600) or 0)
+        if not seconds:
+            seconds = WATCH_SECONDS_MIN + tasks.rng().random() * (WATCH_SECONDS_MAX - WATCH_SECONDS_MIN)
+        start = self._start(call, wanted)
+        body = self._events(viewer, start, seconds, call.flag("allowWatchBookmarks"))
+        return http.Response(200, answers.JSON_HEADERS, body)
+
+    def _start(self, call: Call, wanted: lists.Selection) -> Start:
+        text = call.parameter("resourceVersion")
+        since = lists.revision_number(text)
+        match = call.parameter("resourceVersionMatch")
+        if "sendInitialEvents" in call.query:
+            if match != "NotOlderThan":
+                raise errors.bad_request("cannot watch: sendInitialEvents needs resourceVersionMatch=NotOlderThan")
+            if call.flag("sendInitialEvents"):
+                lists.check_revision(call, self._store.revision) if text else None
+                if not call.flag("allowWatchBookmarks"):
+                    raise errors.bad_request("cannot watch: sendInitialEvents needs allowWatchBookmarks=true")
+                revision, entries = lists.chosen(self._store, call, wanted)
+                return Start(revision, entries, True)
+            return Start(since or self._store.revision, (), False)
+        if match:
+            raise errors.bad_request("cannot watch: resourceVersionMatch is forbidden without sendInitialEvents")
+        if since:
+            return Start(since, (), False)
+        revision, entries = lists.chosen(self._store, call, wanted)
+        return Start(revision, entries, False)
+
+    async def _events(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncIterator[bytes]:
+        self.open_count += 1
+        try:
+            with self._store.watch(viewer.wanted.prefix, start.since) as watch:
+                for at in range(0, len(start.initial), INITIAL_EVENTS_PER_PIECE):
+                    piece = start.initial[at : at + INITIAL_EVENTS_PER_PIECE]
+                    yield b"".join([self._frame(viewer, "ADDED", entry) for entry in piece])
+                if start.ends_initial:
+                    yield _bookmark(viewer, start.since, {INITIAL_EVENTS_END: "true"})
+                async for piece in self._live(viewer, watch, tasks.monotonic() + seconds, bookmarks):
+                    yield piece
+        except stores.Expired as error:
+            yield gone(str(error))
+        finally:
+            self.open_count -= 1
+
+    async def _live(self, viewer: Viewer, watch: stores.Watch, end: float, bookmarks: bool) -> AsyncIterator[bytes]:
+        while True:
+            pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS) if bookmarks else end
+            try:
+                async with asyncio.timeout_at(pause):
+                    changes: Iterable[stores.Change] = (await anext(watch), *watch.pending())
+            except TimeoutError:
+                revision = self._store.revision
+                late = self._piece(viewer, watch.pending())
+                if bookmarks:
+                    late += _bookmark(viewer, revision)
+                if late:
+                    yield late
+                if tasks.monotonic() >= end:
+                    return
+                continue
+            except StopAsyncIteration:
+                return
+            piece = self._piece(viewer, changes)
+            if piece:
+                yield piece
+
+    def _piece(self, viewer: Viewer, changes: Iterable[stores.Change]) -> bytes:
+        frames = [self._frame(viewer, event, change.entry) for change in changes if (event := viewer.event(change))]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def _frame(self, viewer: Viewer, event: str, entry: stores.Entry) -> bytes:
+        return self._frames.frame(viewer.resource, viewer.form, viewer.include, event, entry)
+
+
+def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None = None) -> bytes:
+    metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    if annotations:
+        metadata["annotations"] = annotations
+    kind, version = viewer.resource.kind, viewer.resource.api_version
+    if viewer.form is answers.TABLE:
+        kind, version = "Table", f"{answers.META_GROUP}/v1"
+    elif viewer.form is answers.PARTIAL:
+        kind, version = "PartialObjectMetadata", f"{answers.META_GROUP}/v1"
+    obj = {"kind": kind, "apiVersion": version, "metadata": metadata}
+    return encoding.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
+
+
+def gone(why: str) -> bytes:
+    """The ERROR event of a watch that cannot go on."""
+    status = errors.expired(f"too old resource version: {why}").status()
+    return encoding.dumps({"type": "ERROR", "object": status}) + b"\n"
