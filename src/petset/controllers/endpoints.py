@@ -18,7 +18,7 @@ from typing import Any
 
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.controllers.views import View
+from petset.client.views import View
 from petset.objects import meta, resources, selectors
 from petset.objects.meta import Object
 

@@ -22,7 +22,7 @@ from petset.base import tasks
 from petset.client.client import Client, resource_of
 from petset.client.events import Recorder
 from petset.controllers import actions
-from petset.controllers.views import Informers, View
+from petset.client.views import Informers, View
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.resources import Resource

@@ -1,6 +1,6 @@
-"""What a reconciler sees: the cached objects of all kinds, read through one interface.
+"""What a reconciler or policy sees: the cached objects of all kinds, read through one interface.
 
-`Informers` is the live one, shared by all controllers: one informer a kind, made when first asked for. `Snapshot` is
+`Informers` is the live one, shared by all that run over it: one informer a kind, made when first asked for. `Snapshot` is
 the same over objects in hand, for tests. The indices both offer are one table here.
 """
 
@@ -23,8 +23,7 @@ def _controller_uid(obj: Object) -> Iterable[str]:
 
 
 def _node(pod: Object) -> Iterable[str]:
-    name = meta.get(pod, "spec", "nodeName", default="")
-    return (name,) if name else ()
+    return (meta.get(pod, "spec", "nodeName", default=""),)  # "" are those that wait for one.
 
 
 def claims_of(pod: Object) -> Iterator[str]:
@@ -41,6 +40,11 @@ def _volume(claim: Object) -> Iterable[str]:
     return (name,) if name else ()
 
 
+def _claimed_for(volume: Object) -> Iterable[str]:
+    reference = meta.get(volume, "spec", "claimRef", default={})
+    return (f"{reference.get('namespace', '')}/{reference.get('name', '')}",) if reference else ()
+
+
 def _service(endpoint_slice: Object) -> Iterable[str]:
     name = meta.labels(endpoint_slice).get("kubernetes.io/service-name", "")
     return (f"{meta.namespace(endpoint_slice)}/{name}",) if name else ()
@@ -48,6 +52,7 @@ def _service(endpoint_slice: Object) -> Iterable[str]:
 
 INDICES: tuple[tuple[Resource, Mapping[str, Index]], ...] = (
     (resources.PODS, {"controller": _controller_uid, "node": _node, "claim": claims_of}),
+    (resources.PERSISTENTVOLUMES, {"claim": _claimed_for}),
     (resources.PERSISTENTVOLUMECLAIMS, {"volume": _volume}),
     (resources.CONTROLLERREVISIONS, {"controller": _controller_uid}),
     (resources.ENDPOINTSLICES, {"service": _service}),

@@ -1,0 +1,117 @@
+"""What becomes of a volume: its phase while it is free, bound, released, and its end when its claim is gone.
+
+A volume whose claim no longer exists (the server is asked, not the cache) is Released, and then its reclaim policy
+speaks: Retain leaves it, Delete removes the directory of a volume we provisioned and then the volume. A volume that
+lost the race for its claim is freed again, or, when it was made for that claim, reclaimed like any other.
+
+Invariant: a directory is only removed for a volume that we provisioned, inside the directory of volumes, after its
+claim is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from petset.controllers import actions, volumes
+from petset.controllers.runner import Controller, own_key
+from petset.client.views import View
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+
+VOLUME_PROTECTION = "kubernetes.io/pv-protection"
+
+
+def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> list[actions.Action]:
+    """The next steps of one volume."""
+    volume = view.get(resources.PERSISTENTVOLUMES, "", key)
+    if volume is None:
+        return []
+    reference = meta.get(volume, "spec", "claimRef", default={})
+    namespace, name = reference.get("namespace", ""), reference.get("name", "")
+    claim = view.get(resources.PERSISTENTVOLUMECLAIMS, namespace, name) if name else None
+    if claim is not None and not volumes.is_claimed_by(volume, claim):
+        claim = None
+    if meta.is_deleting(volume):
+        return release_protection(volume) if claim is None else with_phase(volume, "Bound")
+    if not reference.get("uid"):
+        return with_phase(volume, "Available")
+    if claim is None:
+        gone = actions.Gone(resources.PERSISTENTVOLUMECLAIMS, namespace, name, reference["uid"])
+        return [gone, *reclaim(settings, volume)]
+    chosen = meta.get(claim, "spec", "volumeName", default="")
+    if chosen == meta.name(volume):
+        return with_phase(volume, "Bound")
+    if not chosen:
+        return with_phase(volume, "Available")
+    if _is_provisioned(volume):
+        return reclaim(settings, volume)
+    if volumes.BOUND_BY_CONTROLLER_ANNOTATION in meta.annotations(volume):
+        return [actions.Update(meta.without(volume, ("spec", "claimRef")))]
+    return with_phase(volume, "Available")
+
+
+def release_protection(volume: Object) -> list[actions.Action]:
+    finalizers = volume["metadata"].get("finalizers") or []
+    if VOLUME_PROTECTION not in finalizers:
+        return []
+    others = [finalizer for finalizer in finalizers if finalizer != VOLUME_PROTECTION]
+    return [actions.Update(meta.changed(volume, ("metadata", "finalizers"), others))]
+
+
+def reclaim(settings: volumes.Settings, volume: Object) -> list[actions.Action]:
+    """A volume whose claim is gone: Released first, then as its policy says."""
+    if meta.get(volume, "status", "phase") not in ("Released", "Failed"):
+        return with_phase(volume, "Released")
+    policy = meta.get(volume, "spec", "persistentVolumeReclaimPolicy", default="Retain")
+    if policy == "Retain":
+        return []
+    if policy == "Recycle":
+        return failed(volume, "VolumeFailedRecycle", "no volume plugin matched")
+    path = meta.get(volume, "spec", "hostPath", "path", default="")
+    if not settings.provisions or not _is_provisioned(volume) or path != f"{settings.directory}/{meta.name(volume)}":
+        name = meta.name(volume)
+        why = f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
+        return failed(volume, "VolumeFailedDelete", why)
+    trouble = actions.EmitEvent(volume, "Warning", "VolumeFailedDelete", "{error}")
+    return [actions.RemoveDirectory(path, trouble), actions.Delete(volume)]
+
+
+def failed(volume: Object, reason: str, why: str) -> list[actions.Action]:
+    if meta.get(volume, "status", "phase") == "Failed":
+        return []
+    return [*with_phase(volume, "Failed", why), actions.EmitEvent(volume, "Warning", reason, why)]
+
+
+def with_phase(volume: Object, phase: str, message: str = "") -> list[actions.Action]:
+    if meta.get(volume, "status", "phase") == phase:
+        return []
+    status = {"phase": phase, **({"message": message} if message else {})}
+    return [actions.UpdateStatus({**volume, "status": status})]
+
+
+def _is_provisioned(volume: Object) -> bool:
+    return meta.annotations(volume).get(volumes.PROVISIONED_BY_ANNOTATION) == volumes.PROVISIONER
+
+
+def keys_of_claim(claim: Object, view: View) -> Iterable[str]:
+    """The volume it names, and those that were taken or made for it."""
+    name = meta.get(claim, "spec", "volumeName", default="")
+    if name:
+        yield name
+    for volume in view.by_index(resources.PERSISTENTVOLUMES, "claim", meta.key(claim)):
+        yield meta.name(volume)
+
+
+def controllers(settings: volumes.Settings) -> tuple[Controller, ...]:
+    return (
+        Controller(
+            name="persistentvolumes",
+            component="persistentvolume-controller",
+            watches=(
+                (resources.PERSISTENTVOLUMES, own_key),
+                (resources.PERSISTENTVOLUMECLAIMS, keys_of_claim),
+            ),
+            reconcile=partial(reconcile, settings),
+        ),
+    )

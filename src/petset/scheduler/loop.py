@@ -1,0 +1,151 @@
+"""The scheduler's loop: whenever something that matters changes, place all pods that wait.
+
+A change of a node, pod, claim, volume or class wakes the loop; `policy.place` decides for all waiting pods at once over
+the caches; each decision is carried out (a binding, a claim told its node, an event and a condition saying why not).
+Then the loop waits until the cache shows the bindings, so that room is never given away twice.
+
+Invariants: nothing polls; a pod is bound through the binding subresource with its uid, so a successor of the same name
+is never bound by mistake; the same reason is said once and then at most every REPEAT_SECONDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from petset.base import tasks
+from petset.client.client import Client
+from petset.client.events import Recorder
+from petset.client.views import Informers
+from petset.objects import errors, meta, resources
+from petset.objects.meta import Object
+from petset.scheduler import policy
+
+log = logging.getLogger("petset.scheduler")
+
+CATCH_UP_SECONDS_MAX = 10.0
+REPEAT_SECONDS = 60.0
+KINDS = (
+    resources.PODS,
+    resources.NODES,
+    resources.PERSISTENTVOLUMECLAIMS,
+    resources.PERSISTENTVOLUMES,
+    resources.STORAGECLASSES,
+)
+
+
+async def run(client: Client) -> None:
+    """Schedule until cancelled."""
+    informers = Informers(client)
+    scheduler = Scheduler(client, informers)
+    async with asyncio.TaskGroup() as group:
+        tasks.spawn(group, informers.run(), "the scheduler's informers")
+        tasks.spawn(group, scheduler.run(), "scheduler")
+
+
+class Scheduler:
+    def __init__(self, client: Client, informers: Informers):
+        self._client, self._view = client, informers
+        self._recorder = Recorder(client, policy.SCHEDULER_NAME)
+        self._wake = asyncio.Event()
+        self._said: dict[str, tuple[str, float]] = {}  # What was last said of a pod, by uid, and when.
+        for resource in KINDS:
+            informers.of(resource)
+
+    async def run(self) -> None:
+        await self._view.synced()
+        for resource in KINDS:
+            self._view.of(resource).on_change(self._changed)
+        backoff = tasks.Backoff(first=0.05, most=5)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            is_done = False
+            with tasks.best_effort("schedule pods"):
+                is_done = await self._round()
+            if is_done:
+                backoff.reset()
+            else:
+                await asyncio.sleep(backoff.next())
+                self._wake.set()
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        if new is None and old is not None:
+            self._said.pop(meta.uid(old), None)
+        self._wake.set()
+
+    async def _round(self) -> bool:
+        """Place all that wait; False when something failed and is to be tried again."""
+        seen: list[Callable[[], bool]] = []
+        is_done = True
+        for decision in policy.place(self._view):
+            try:
+                await self._carry_out(decision, seen)
+            except (errors.ApiError, OSError) as error:
+                log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
+                # Gone or bound already: the cache is about to say so, and that wakes us.
+                is_done = is_done and isinstance(error, errors.ApiError) and error.code in (404, 409)
+        await self._catch_up(seen)
+        return is_done
+
+    async def _carry_out(self, decision: policy.Decision, seen: list[Callable[[], bool]]) -> None:
+        pod = decision.pod
+        if not decision.node:
+            await self._say_why(pod, decision.why)
+        elif decision.claims_to_tell:
+            for claim in decision.claims_to_tell:
+                await self._tell_node(claim, decision.node)
+        else:
+            await self._bind(pod, decision.node)
+            pods = self._view.of(resources.PODS)
+            seen.append(lambda: _is_placed(pods.get(meta.namespace(pod), meta.name(pod)), pod))
+
+    async def _bind(self, pod: Object, node: str) -> None:
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        await self._client.create(binding, resources.PODS, "binding", meta.name(pod))
+        self._said.pop(meta.uid(pod), None)
+        await self._recorder.record(pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}")
+
+    async def _tell_node(self, claim: Object, node: str) -> None:
+        if meta.annotations(claim).get(policy.SELECTED_NODE_ANNOTATION) == node:
+            return
+        patch = {"metadata": {"annotations": {policy.SELECTED_NODE_ANNOTATION: node}}}
+        await self._client.patch(resources.PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
+
+    async def _say_why(self, pod: Object, why: str) -> None:
+        said, at = self._said.get(meta.uid(pod), ("", 0.0))
+        if said == why and tasks.now() - at < REPEAT_SECONDS:
+            return
+        self._said[meta.uid(pod)] = why, tasks.now()
+        await self._recorder.record(pod, "Warning", "FailedScheduling", why)
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": why,
+            "lastTransitionTime": tasks.rfc3339(tasks.now()),
+        }
+        before = meta.condition(pod, "PodScheduled") or {}
+        if before.get("message") == why and before.get("status") == "False":
+            return
+        conditions = meta.with_condition(meta.get(pod, "status", "conditions", default=()), condition)
+        status = {**(pod.get("status") or {}), "conditions": conditions}
+        await self._client.update({**pod, "status": status}, "status")
+
+    async def _catch_up(self, seen: list[Callable[[], bool]]) -> None:
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+                for condition in seen:
+                    await self._view.of(resources.PODS).until(condition)
+        except TimeoutError:
+            log.info("the scheduler's caches are more than %s s behind", CATCH_UP_SECONDS_MAX)
+
+
+def _is_placed(cached: Object | None, pod: Object) -> bool:
+    return cached is None or meta.uid(cached) != meta.uid(pod) or bool(cached["spec"].get("nodeName"))

@@ -1,0 +1,314 @@
+"""Where a pod goes: filters say why a node cannot take it, scores prefer one of those that can.
+
+`place` goes through the pods that wait, most important and oldest first, and answers a node or the reasons why not, in
+the words kubectl users know; what it has placed counts at once for the next pod. All is pure: the cluster is what the
+caches hold, and equal clusters give equal answers (ties go to the first node by name).
+
+Follows the scheduling rules of the pod's API: nodeName, schedulingGates, nodeSelector, affinity, tolerations, requests,
+host ports, claims and the topology of volumes. Preemption is not offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from petset.client.views import View, claims_of
+from petset.objects import meta, quantity, resources
+from petset.objects.meta import Object
+from petset.scheduler import affinity
+
+SCHEDULER_NAME = "default-scheduler"
+SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"
+UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+PODS_PER_NODE_DEFAULT = 110
+
+Amounts = dict[str, int]  # CPU in thousandths, everything else in units or bytes.
+
+
+@dataclass(slots=True)
+class Place:
+    """A node with what is on it."""
+
+    node: Object
+    pods: list[Object] = field(default_factory=list)
+    used: Amounts = field(default_factory=dict)
+
+    def add(self, pod: Object) -> None:
+        self.pods.append(pod)
+        for name, amount in requests_of(pod).items():
+            self.used[name] = self.used.get(name, 0) + amount
+
+    @property
+    def name(self) -> str:
+        return meta.name(self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A node for the pod; or, without one, why; or claims that are to be told the node first."""
+
+    pod: Object
+    node: str = ""
+    why: str = ""
+    claims_to_tell: tuple[Object, ...] = ()
+
+
+def place(view: View) -> list[Decision]:
+    """What to do with each pod that waits, in order."""
+    waiting = waiting_pods(view)
+    if not waiting:
+        return []
+    places = places_of(view)
+    decisions = []
+    for pod in waiting:
+        decision = decide(pod, places, view)
+        if decision.node:
+            next(p for p in places if p.name == decision.node).add(pod)
+        decisions.append(decision)
+    return decisions
+
+
+def waiting_pods(view: View) -> list[Object]:
+    """Pods of ours without a node, the most important first, then the oldest."""
+    waiting = [pod for pod in view.by_index(resources.PODS, "node", "") if is_waiting(pod)]
+    return sorted(
+        waiting,
+        key=lambda pod: (
+            -meta.get(pod, "spec", "priority", default=0),
+            pod["metadata"].get("creationTimestamp", ""),
+            meta.key(pod),
+        ),
+    )
+
+
+def is_waiting(pod: Object) -> bool:
+    spec = pod["spec"]
+    return (
+        not spec.get("nodeName")
+        and not meta.is_deleting(pod)
+        and not spec.get("schedulingGates")
+        and (spec.get("schedulerName") or SCHEDULER_NAME) == SCHEDULER_NAME
+        and meta.get(pod, "status", "phase") not in ("Failed", "Succeeded")
+    )
+
+
+def places_of(view: View) -> list[Place]:
+    places = {meta.name(node): Place(node) for node in view.list(resources.NODES)}
+    for pod in view.list(resources.PODS):
+        there = places.get(pod["spec"].get("nodeName", ""))
+        if there is not None and meta.get(pod, "status", "phase") not in ("Failed", "Succeeded"):
+            there.add(pod)
+    return list(places.values())
+
+
+def decide(pod: Object, places: Sequence[Place], view: View) -> Decision:
+    """A node for one pod, or why there is none."""
+    total = len(places)
+    if not total:
+        return Decision(pod, why="no nodes available to schedule pods")
+    claims, why = claims_for(pod, view)
+    if why:
+        return Decision(pod, why=f"0/{total} nodes are available: {why}.")
+    fitting: list[Place] = []
+    reasons: dict[str, int] = {}
+    for candidate in places:
+        found = first_reason(pod, candidate, places, claims, view)
+        if found:
+            for reason in found:
+                reasons[reason] = reasons.get(reason, 0) + 1
+        else:
+            fitting.append(candidate)
+    if not fitting:
+        told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+        return Decision(pod, why=f"0/{total} nodes are available: {told}.")
+    best = min(fitting, key=lambda candidate: (-score(pod, candidate), candidate.name))
+    to_tell = tuple(claim for claim in claims if not meta.get(claim, "spec", "volumeName"))
+    return Decision(pod, best.name, claims_to_tell=to_tell)
+
+
+def claims_for(pod: Object, view: View) -> tuple[list[Object], str]:
+    """(the pod's claims, why it must wait for them)."""
+    claims: list[Object] = []
+    for key in claims_of(pod):
+        claim = view.get(resources.PERSISTENTVOLUMECLAIMS, *meta.split_key(key))
+        name = meta.split_key(key)[1]
+        if claim is None:
+            return [], f'persistentvolumeclaim "{name}" not found'
+        if meta.is_deleting(claim):
+            return [], f'persistentvolumeclaim "{name}" is being deleted'
+        phase = meta.get(claim, "status", "phase")
+        if phase == "Lost":
+            return [], f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume'
+        if phase != "Bound" and not binds_late(claim, view):
+            return [], UNBOUND
+        claims.append(claim)
+    return claims, ""
+
+
+def binds_late(claim: Object, view: View) -> bool:
+    """Its class waits for the pod's node before it makes or chooses a volume."""
+    name = meta.get(claim, "spec", "storageClassName", default="")
+    class_ = view.get(resources.STORAGECLASSES, "", name) if name else None
+    return class_ is not None and class_.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+
+# Filters: each answers the reasons why this node cannot take the pod.
+
+
+def first_reason(
+    pod: Object, place: Place, places: Sequence[Place], claims: Sequence[Object], view: View
+) -> Sequence[str]:
+    """The reasons of the first filter that has any."""
+    for filter_ in FILTERS:
+        reasons = filter_(pod, place)
+        if reasons:
+            return reasons
+    return volumes_elsewhere(place, claims, view) or affinity.reasons(pod, place, places)
+
+
+def unschedulable(pod: Object, place: Place) -> Sequence[str]:
+    taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    if meta.get(place.node, "spec", "unschedulable") and not tolerates(pod, taint):
+        return ("node(s) were unschedulable",)
+    return ()
+
+
+def other_node(pod: Object, place: Place) -> Sequence[str]:
+    wanted = meta.get(pod, "spec", "nodeSelector", default={})
+    labels = meta.labels(place.node)
+    if any(labels.get(key) != value for key, value in wanted.items()) or not affinity.node_matches(pod, place.node):
+        return ("node(s) didn't match Pod's node affinity/selector",)
+    return ()
+
+
+def tainted(pod: Object, place: Place) -> Sequence[str]:
+    taints = list(meta.get(place.node, "spec", "taints", default=()))
+    if not meta.is_condition_true(place.node, "Ready"):
+        # A node that is not ready takes nothing, also before its taint is there.
+        taints.append({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"})
+    for taint in taints:
+        if taint.get("effect") in ("NoSchedule", "NoExecute") and not tolerates(pod, taint):
+            return (f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}",)
+    return ()
+
+
+def tolerates(pod: Object, taint: Object) -> bool:
+    for toleration in meta.get(pod, "spec", "tolerations", default=()):
+        effect, key = toleration.get("effect"), toleration.get("key")
+        if effect and effect != taint.get("effect"):
+            continue
+        if key and key != taint.get("key"):
+            continue
+        if toleration.get("operator") == "Exists":
+            return True
+        if key and (toleration.get("value") or "") == (taint.get("value") or ""):
+            return True
+    return False
+
+
+def too_little(pod: Object, place: Place) -> Sequence[str]:
+    """What the node has not enough of, in the order of names."""
+    free = allocatable_of(place.node)
+    reasons = ["Too many pods"] if len(place.pods) + 1 > free.get("pods", PODS_PER_NODE_DEFAULT) else []
+    for name, amount in sorted(requests_of(pod).items()):
+        if amount and place.used.get(name, 0) + amount > free.get(name, 0):
+            reasons.append(f"Insufficient {name}")
+    return reasons
+
+
+def ports_taken(pod: Object, place: Place) -> Sequence[str]:
+    wanted = list(host_ports(pod))
+    for other in place.pods if wanted else ():
+        for protocol, address, port in host_ports(other):
+            for its_protocol, its_address, its_port in wanted:
+                overlaps = address == its_address or "0.0.0.0" in (address, its_address)
+                if (protocol, port) == (its_protocol, its_port) and overlaps:
+                    return ("node(s) didn't have free ports for the requested pod ports",)
+    return ()
+
+
+def volumes_elsewhere(place: Place, claims: Iterable[Object], view: View) -> Sequence[str]:
+    for claim in claims:
+        volume = view.get(resources.PERSISTENTVOLUMES, "", meta.get(claim, "spec", "volumeName", default="") or "-")
+        required = meta.get(volume, "spec", "nodeAffinity", "required")
+        if required and not affinity.terms_match(required.get("nodeSelectorTerms") or (), place.node):
+            return ("node(s) didn't match PersistentVolume's node affinity",)
+    return ()
+
+
+FILTERS: tuple[Callable[[Object, Place], Sequence[str]], ...] = (
+    unschedulable,
+    tainted,
+    other_node,
+    ports_taken,
+    too_little,
+)
+
+
+def score(pod: Object, place: Place) -> int:
+    """Preferred terms first, then few of the same controller, then room."""
+    owner = meta.controller_of(pod)
+    same = sum(meta.controller_of(other) == owner for other in place.pods) if owner else 0
+    free = allocatable_of(place.node)
+    room = 0
+    for name in ("cpu", "memory"):
+        if free.get(name):
+            room += 50 - min(50, 50 * place.used.get(name, 0) // free[name])
+    return affinity.preference(pod, place) * 10_000 - same * 1_000 + room - len(place.pods)
+
+
+# Amounts
+
+
+def requests_of(pod: Object) -> Amounts:
+    """What a pod asks for: its containers together, or the largest init container; and the overhead."""
+    spec = pod["spec"]
+    together: Amounts = {}
+    for container in spec.get("containers") or ():
+        _add(together, _requests(container))
+    kept: Amounts = {}  # Init containers that stay (restartPolicy Always) run beside all that follow.
+    largest: Amounts = {}
+    for container in spec.get("initContainers") or ():
+        asked = _requests(container)
+        if container.get("restartPolicy") == "Always":
+            _add(kept, asked)
+            asked = {}
+        for name, amount in {**dict.fromkeys(kept, 0), **asked}.items():
+            largest[name] = max(largest.get(name, 0), amount + kept.get(name, 0))
+    _add(together, kept)
+    result = {name: max(together.get(name, 0), largest.get(name, 0)) for name in (*together, *largest)}
+    _add(result, amounts_of(spec.get("overhead") or {}))
+    return result
+
+
+def _add(total: Amounts, more: Mapping[str, int]) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, 0) + amount
+
+
+def _requests(container: Object) -> Amounts:
+    limits = meta.get(container, "resources", "limits", default={})
+    return amounts_of({**limits, **meta.get(container, "resources", "requests", default={})})
+
+
+def amounts_of(texts: Mapping[str, str]) -> Amounts:
+    return {
+        name: quantity.to_milli(str(text)) if name == "cpu" else quantity.to_bytes(str(text))
+        for name, text in texts.items()
+    }
+
+
+def allocatable_of(node: Object) -> Amounts:
+    status = node.get("status") or {}
+    return amounts_of(status.get("allocatable") or status.get("capacity") or {})
+
+
+def host_ports(pod: Object) -> Iterable[tuple[str, str, int]]:
+    """(protocol, address, port) of the ports it takes on its node."""
+    spec = pod["spec"]
+    for container in spec.get("containers") or ():
+        for port in container.get("ports") or ():
+            number = port.get("hostPort") or (port["containerPort"] if spec.get("hostNetwork") else 0)
+            if number:
+                yield port.get("protocol", "TCP"), port.get("hostIP") or "0.0.0.0", number
