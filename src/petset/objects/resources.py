@@ -10,6 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from petset.objects import (
+    defaults,
+    defaults_pod,
+    preparation,
+)
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 
@@ -89,18 +94,71 @@ PODS = Resource(
     short_names=("po",),
     categories=("all",),
     subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
+    default=defaults_pod.pod,
+    prepare=preparation.pod,
 )
-SERVICES = Resource("", "v1", "services", "Service", short_names=("svc",), categories=("all",), subresources=STATUS)
-ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints", short_names=("ep",))
+SERVICES = Resource(
+    "",
+    "v1",
+    "services",
+    "Service",
+    short_names=("svc",),
+    categories=("all",),
+    subresources=STATUS,
+    default=defaults.service,
+    prepare=preparation.service,
+)
+ENDPOINTS = Resource(
+    "",
+    "v1",
+    "endpoints",
+    "Endpoints",
+    short_names=("ep",),
+    default=defaults.endpoints,
+)
 PERSISTENTVOLUMECLAIMS = Resource(
-    "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short_names=("pvc",), subresources=STATUS
+    "",
+    "v1",
+    "persistentvolumeclaims",
+    "PersistentVolumeClaim",
+    short_names=("pvc",),
+    subresources=STATUS,
+    default=defaults.claim,
+    prepare=preparation.status_of_new({"phase": "Pending"}),
 )
 PERSISTENTVOLUMES = Resource(
-    "", "v1", "persistentvolumes", "PersistentVolume", False, short_names=("pv",), subresources=STATUS
+    "",
+    "v1",
+    "persistentvolumes",
+    "PersistentVolume",
+    False,
+    short_names=("pv",),
+    subresources=STATUS,
+    default=defaults.volume,
+    prepare=preparation.status_of_new({"phase": "Pending"}),
 )
-CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap", short_names=("cm",))
-SECRETS = Resource("", "v1", "secrets", "Secret")
-SERVICEACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", short_names=("sa",), subresources=("token",))
+CONFIGMAPS = Resource(
+    "",
+    "v1",
+    "configmaps",
+    "ConfigMap",
+    short_names=("cm",),
+)
+SECRETS = Resource(
+    "",
+    "v1",
+    "secrets",
+    "Secret",
+    default=defaults.secret,
+)
+SERVICEACCOUNTS = Resource(
+    "",
+    "v1",
+    "serviceaccounts",
+    "ServiceAccount",
+    short_names=("sa",),
+    subresources=("token",),
+)
 NAMESPACES = Resource(
     "",
     "v1",
@@ -110,9 +168,26 @@ NAMESPACES = Resource(
     short_names=("ns",),
     subresources=("finalize", "status"),
     verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
+    default=defaults.namespace,
+    prepare=preparation.status_of_new({"phase": "Active"}),
 )
-NODES = Resource("", "v1", "nodes", "Node", False, short_names=("no",), subresources=STATUS)
-EVENTS = Resource("", "v1", "events", "Event", short_names=("ev",))
+NODES = Resource(
+    "",
+    "v1",
+    "nodes",
+    "Node",
+    False,
+    short_names=("no",),
+    subresources=STATUS,
+    default=defaults.node,
+)
+EVENTS = Resource(
+    "",
+    "v1",
+    "events",
+    "Event",
+    short_names=("ev",),
+)
 STATEFULSETS = Resource(
     "apps",
     "v1",
@@ -122,8 +197,15 @@ STATEFULSETS = Resource(
     categories=("all",),
     subresources=("scale", "status"),
     has_generation=True,
+    default=defaults.stateful_set,
+    prepare=preparation.status_of_new({"replicas": 0, "availableReplicas": 0}),
 )
-CONTROLLERREVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
+CONTROLLERREVISIONS = Resource(
+    "apps",
+    "v1",
+    "controllerrevisions",
+    "ControllerRevision",
+)
 PETSETS = Resource(
     "apps",
     "v1alpha1",
@@ -132,14 +214,59 @@ PETSETS = Resource(
     categories=("all",),
     subresources=("scale", "status"),
     has_generation=True,
+    default=defaults.pet_set,
+    prepare=preparation.status_of_new({"replicas": 0}),
 )
-ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
-STORAGECLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, short_names=("sc",))
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
-ROLEBINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
-CLUSTERROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False)
-CLUSTERROLEBINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", False)
+ENDPOINTSLICES = Resource(
+    "discovery.k8s.io",
+    "v1",
+    "endpointslices",
+    "EndpointSlice",
+    default=defaults.endpoint_slice,
+)
+STORAGECLASSES = Resource(
+    "storage.k8s.io",
+    "v1",
+    "storageclasses",
+    "StorageClass",
+    False,
+    short_names=("sc",),
+    default=defaults.storage_class,
+)
+LEASES = Resource(
+    "coordination.k8s.io",
+    "v1",
+    "leases",
+    "Lease",
+)
+ROLES = Resource(
+    "rbac.authorization.k8s.io",
+    "v1",
+    "roles",
+    "Role",
+)
+ROLEBINDINGS = Resource(
+    "rbac.authorization.k8s.io",
+    "v1",
+    "rolebindings",
+    "RoleBinding",
+    default=defaults.binding,
+)
+CLUSTERROLES = Resource(
+    "rbac.authorization.k8s.io",
+    "v1",
+    "clusterroles",
+    "ClusterRole",
+    False,
+)
+CLUSTERROLEBINDINGS = Resource(
+    "rbac.authorization.k8s.io",
+    "v1",
+    "clusterrolebindings",
+    "ClusterRoleBinding",
+    False,
+    default=defaults.binding,
+)
 
 # Questions with an answer in their status; never stored.
 SELFSUBJECTACCESSREVIEWS = Resource(
