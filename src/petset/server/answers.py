@@ -36,14 +36,25 @@ def representation(accept: str) -> str:
     return known
 
 
+def media_ranges(accept: str) -> list[tuple[str, dict[str, str]]]:
+    """(type, parameters) of each range of an Accept header, in its order."""
+    ranges: list[tuple[str, dict[str, str]]] = []
+    for text in accept.split(","):
+        kind, *rest = (part.strip() for part in text.split(";"))
+        parameters: dict[str, str] = {}
+        for parameter in rest:
+            name, _, value = parameter.partition("=")
+            parameters[name] = value
+        ranges.append((kind.lower(), parameters))
+    return ranges
+
+
 def _negotiate(accept: str) -> str:
     if not accept.strip():
         return JSON
-    for media_range in accept.split(","):
-        kind, *parameters = (part.strip() for part in media_range.split(";"))
-        if kind.lower() not in ("application/json", "application/*", "*/*"):
+    for kind, given in media_ranges(accept):
+        if kind not in ("application/json", "application/*", "*/*"):
             continue
-        given = dict(parameter.partition("=")[::2] for parameter in parameters)
         wanted = given.get("as")
         if wanted is None:
             return JSON

@@ -108,7 +108,7 @@ class Api:
             route = routes.parse(request.target)
             query = _query(request.target)
             user = self.authenticator.identify(request)
-            if request.method != "GET" or any(key.startswith("impersonate-") for key, _ in request.headers):
+            if any(key.startswith("impersonate-") for key, _ in request.headers):
                 user = auth.impersonated(request, user, self.authorizer)
             call = Call(request, route, user, query, warnings=warnings)
             if route.resource is None:

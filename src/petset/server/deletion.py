@@ -101,7 +101,7 @@ def _check_preconditions(resource: Resource, obj: Object, options: Options) -> N
 
 
 def _finalizers(obj: Object, propagation: str) -> list[str]:
-    present = list(obj["metadata"].get("finalizers") or ())
+    present: list[str] = list(obj["metadata"].get("finalizers") or [])
     if not propagation:
         return present
     kept = [name for name in present if name not in (ORPHAN, FOREGROUND)]
@@ -129,7 +129,7 @@ def read_options(body: Any, query: Mapping[str, list[str]]) -> Options:
         body = {}
     if not isinstance(body, dict) or body.get("kind", "DeleteOptions") != "DeleteOptions":
         raise errors.bad_request("cannot delete: the body is not a DeleteOptions object; send that or none")
-    grace = body.get("gracePeriodSeconds")
+    grace: Any = body.get("gracePeriodSeconds")
     if grace is None and query.get("gracePeriodSeconds"):
         text = query["gracePeriodSeconds"][0]
         grace = int(text) if text.isascii() and text.lstrip("-").isdigit() and len(text) < 20 else text

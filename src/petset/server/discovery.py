@@ -13,6 +13,7 @@ from typing import Any
 import petset
 from petset.objects import encoding, resources
 from petset.objects.resources import Resource
+from petset.server import answers
 from petset.wire import http
 
 KUBERNETES_VERSION = ("1", "33")  # What clients judge compatibility by.
@@ -158,18 +159,15 @@ def _json(tree: Any) -> http.Response:
 
 def root(core: bool, accept: str) -> http.Response:
     """/api or /apis in the first of the accepted forms that is known; the plain one otherwise."""
-    for media_range in accept.split(","):
-        kind, *parameters = (part.strip() for part in media_range.split(";"))
-        given = dict(parameter.partition("=")[::2] for parameter in parameters)
+    for kind, given in answers.media_ranges(accept):
         form = _FORMS.get(given.get("v", ""))
         if kind != "application/json":
             continue
         if given.get("as") == "APIGroupDiscoveryList" and given.get("g") == "apidiscovery.k8s.io" and form:
             content = f"application/json;g=apidiscovery.k8s.io;v={given['v']};as=APIGroupDiscoveryList"
-            return http.Response(
-                200, (("content-type", content), ("vary", "Accept")), encoding.dumps(aggregated(core, form))
-            )
-        if not parameters:
+            headers = (("content-type", content), ("vary", "Accept"))
+            return http.Response(200, headers, encoding.dumps(aggregated(core, form)))
+        if not given:
             break
     return _json(_plain(core))
 
