@@ -32,7 +32,7 @@ class Cluster:
 
     def petset(self, *args: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "petset.cli.main", *args],
+            [sys.executable, "-m", "petset", *args],
             env={**self.environment, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,
             text=True,

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
 
-from petset.base import state
+from petset.base import pki, state
 from petset.cli.main import CommandError
 from petset.client import kubeconfig
 from petset.client.client import Client
+from petset.net.dialer import Dialer
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The verbs, and the dialer beneath them for what needs a stream (exec)."""
+
+    client: Client
+    dialer: Dialer
 
 
 def access(instance: state.State) -> kubeconfig.Access:
@@ -25,3 +37,16 @@ def access(instance: state.State) -> kubeconfig.Access:
 
 def server(instance: state.State) -> str:
     return access(instance).server
+
+
+@contextlib.asynccontextmanager
+async def connect(instance: state.State) -> AsyncIterator[Connection]:
+    """A connection for as long as the context lasts."""
+    found = access(instance)
+    with tempfile.TemporaryDirectory(prefix="petset-") as directory:
+        issued = pki.Issued(Path(directory, "certificate"), Path(directory, "key"))
+        state.write_private(issued.certificate, found.certificate_pem)  # ssl reads keys from files only.
+        state.write_private(issued.key, found.key_pem)
+        tls = pki.client_context(found.ca_pem.decode(), issued)
+    async with Dialer(found.server, tls) as dialer:
+        yield Connection(Client(dialer, "petset"), dialer)

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _ask(instance) -> dict:
-    async with connection.client(instance) as client:
+    async with connection.connect(instance) as connected:
+        client = connected.client
         server = connection.server(instance)
         try:
             nodes, _ = await client.list(resources.NODES)

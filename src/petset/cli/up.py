@@ -95,7 +95,7 @@ def start(args: argparse.Namespace) -> list[str]:
     command = [
         sys.executable,
         "-m",
-        "petset.cli.main",
+        "petset",
         "--state",
         str(instance.directory),
         "up",

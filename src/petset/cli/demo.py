@@ -1,0 +1,118 @@
+"""`petset demo`: runs an example with petset's own client, shows its pets while they come up, and proves what pets are for.
+
+The flow: start the cluster unless it runs, build the images the example needs, apply its manifests, show a live
+table until every pet is ready, then run the example's proof: a list of steps, each a sentence and what shows it.
+The cluster is left running, with how to use and stop it. Run again, everything is there and it takes seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+
+from petset.base import state
+from petset.cli import connection, pets, proofs, up
+from petset.cli.main import CommandError
+from petset.node import images, recipes
+from petset.objects import documents, errors, resources
+
+READY_SECONDS_MAX = 300
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("example", choices=sorted(proofs.EXAMPLES), help="which example")
+    parser.add_argument("--namespace", default="default", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    example = proofs.EXAMPLES[args.example]
+    folder = examples_folder() / example.folder
+    began = time.monotonic()
+    asyncio.run(_build(args.instance, example, console))
+    if args.instance.running_process() is None:
+        args.enable_hostpath_provisioner, args.stand_ins, args.api_port = True, True, 0
+        for line in up.start(args):
+            console.print(line)
+    else:
+        console.print(f"petset runs already in {args.instance.directory}")
+    asyncio.run(_show(args.instance, example, folder, args.namespace, console))
+    console.print(f"\nDone in {time.monotonic() - began:.0f} s. The cluster goes on running; use it:")
+    console.print(f"  export KUBECONFIG={args.instance.kubeconfig}", soft_wrap=True)
+    for command in example.try_this:
+        console.print(f"  {command}", soft_wrap=True)
+    console.print(f"and stop it with `{_command()} down` (the data stays; `{_command()} up -d` brings the pets back).")
+    return 0
+
+
+def examples_folder() -> Path:
+    root = state.checkout()
+    if root is None or not (root / "examples").is_dir():
+        raise CommandError("cannot run a demo: the examples are in petset's checkout, and this is not one; clone it")
+    return root / "examples"
+
+
+def _command() -> str:
+    root = state.checkout()
+    return ".venv/bin/petset" if root and (root / ".venv" / "bin" / "petset").exists() else "petset"
+
+
+async def _build(instance: state.State, example: proofs.Example, console) -> None:
+    instance.create()
+    store = images.Images(str(instance.images))
+    for name in example.recipes:
+        began = time.monotonic()
+        with console.status(f"image {name}") as status:
+            try:
+                image = await store.build(name, lambda line, name=name: status.update(f"image {name}: {line}"))
+            except (images.ImageError, recipes.RecipeError) as error:
+                raise CommandError(str(error)) from None
+        took = time.monotonic() - began
+        how = f"built in {took:.0f} s" if took > 1 else "is there"
+        console.print(f"image {name}: {how}, {image.size_bytes / 1e6:.0f} MB")
+
+
+async def _show(instance: state.State, example: proofs.Example, folder: Path, namespace: str, console) -> None:
+    async with connection.connect(instance) as connected:
+        client = connected.client
+        for path in sorted(folder.glob("*.yaml")):
+            for obj in documents.load_all(path.read_bytes()):
+                console.print(await _apply(client, obj, namespace))
+        console.print()
+        try:
+            async with asyncio.timeout(READY_SECONDS_MAX):
+                await pets.show_until_ready(client, example, namespace, console)
+        except TimeoutError:
+            raise CommandError(
+                f"cannot show the demo: its pets are not ready after {READY_SECONDS_MAX} s; "
+                f"`kubectl describe pod` tells why, the log is {instance.log}"
+            ) from None
+        console.print("\n[bold]What a pet is[/bold]")
+        stage = proofs.Stage(client, connected.dialer, namespace, example, console)
+        await example.proof(stage)
+
+
+async def _apply(client, obj, namespace: str) -> str:
+    """Create it, or bring what is there to it by a merge patch; the line kubectl would print."""
+    resource = resources.by_kind(obj["apiVersion"], obj["kind"])
+    if resource is None:
+        raise CommandError(f"cannot apply a {obj['kind']} of {obj['apiVersion']}: petset does not serve that kind")
+    name = obj["metadata"]["name"]
+    space = obj["metadata"].get("namespace", namespace) if resource.namespaced else ""
+    if space:
+        obj = {**obj, "metadata": {**obj["metadata"], "namespace": space}}
+    label = f"{resource.singular}{'.' + resource.group if resource.group else ''}/{name}"
+    try:
+        await client.create(obj)
+        return f"{label} created"
+    except errors.ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise CommandError(f"cannot create {label}: {error.message}") from None
+    before = await client.get(resource, name, space)
+    after = await client.patch(resource, name, space, obj)
+    same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+    return f"{label} {'unchanged' if same else 'configured'}"

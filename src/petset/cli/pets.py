@@ -1,0 +1,148 @@
+"""The table of a set's pets: ordinal, phase, readiness, address, DNS name, volume; live on a terminal, else on each change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from petset.client.client import Client
+from petset.objects import errors, meta, resources
+
+
+@dataclass(frozen=True, slots=True)
+class Pet:
+    ordinal: int
+    name: str
+    phase: str
+    ready: bool
+    address: str
+    dns_name: str
+    volume: str
+
+
+def columns(pet: Pet) -> tuple[str, ...]:
+    return (
+        str(pet.ordinal),
+        pet.name,
+        pet.phase,
+        "yes" if pet.ready else "no",
+        pet.address or "-",
+        pet.dns_name,
+        pet.volume or "-",
+    )
+
+
+HEADINGS = ("ordinal", "pet", "phase", "ready", "address", "DNS name", "volume")
+
+
+def rows(owner, pods, claims) -> list[Pet]:
+    """One row for each pet that should be there, in the order of ordinals; pure."""
+    by_name = {meta.name(pod): pod for pod in pods}
+    volumes = {meta.name(claim): meta.get(claim, "spec", "volumeName", default="") for claim in claims}
+    templates = [meta.name(template) for template in owner["spec"].get("volumeClaimTemplates", ())]
+    start = meta.get(owner, "spec", "ordinals", "start", default=0)
+    found = []
+    for ordinal in range(start, start + owner["spec"].get("replicas", 1)):
+        name = f"{meta.name(owner)}-{ordinal}"
+        pod = by_name.get(name)
+        found.append(
+            Pet(
+                ordinal,
+                name,
+                doing(pod) if pod else "not yet created",
+                pod is not None and meta.is_pod_ready(pod) and not meta.is_deleting(pod),
+                meta.get(pod, "status", "podIP", default="") if pod else "",
+                f"{name}.{owner['spec']['serviceName']}.{meta.namespace(owner)}.svc.cluster.local",
+                volumes.get(f"{templates[0]}-{name}", "") if templates else "",
+            )
+        )
+    return found
+
+
+def doing(pod) -> str:
+    """The phase, and in a pod that is starting what it is at."""
+    if meta.is_deleting(pod):
+        return "Terminating"
+    phase = meta.get(pod, "status", "phase", default="Pending")
+    if phase != "Pending":
+        return phase
+    if not meta.get(pod, "spec", "nodeName"):
+        return "Pending"
+    for status in meta.get(pod, "status", "initContainerStatuses", default=()):
+        if "terminated" not in status.get("state", {}):
+            return f"Init: {status['name']}"
+    return "Starting"
+
+
+async def show_until_ready(client: Client, example, namespace: str, console) -> list[Pet]:
+    """Show the pets until all are ready; the last rows."""
+    from rich.live import Live
+    from rich.table import Table
+
+    def drawn(found: list[Pet]) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for heading in HEADINGS:
+            table.add_column(heading, no_wrap=True)
+        for pet in found:
+            table.add_row(*columns(pet), style="green" if pet.ready else "")
+        return table
+
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    shown: list[Pet] = []
+    if live:
+        live.start()
+    try:
+        async for owner, pods, claims in situations(client, example, namespace):
+            found = rows(owner, pods, claims)
+            if live:
+                live.update(drawn(found), refresh=True)
+            else:
+                for pet in found:
+                    if pet not in shown:
+                        console.print("  ".join(columns(pet)), soft_wrap=True)
+            shown = found
+            if found and all(pet.ready for pet in found):
+                return found
+    finally:
+        if live:
+            live.stop()
+    return shown
+
+
+async def situations(client: Client, example, namespace: str) -> AsyncIterator[tuple]:
+    """(set, pods, claims) now and after each change of a pod."""
+    while True:
+        owner = await client.get(example.resource, example.set_name, namespace)
+        pods, revision = await client.list(resources.PODS, namespace)
+        mine = {meta.name(pod): pod for pod in pods if meta.is_controlled_by(pod, owner)}
+        claims, _ = await client.list(resources.PERSISTENTVOLUMECLAIMS, namespace)
+        yield owner, list(mine.values()), claims
+        try:
+            async for kind, pod in client.watch(resources.PODS, namespace, since=revision):
+                if kind == "BOOKMARK" or not meta.is_controlled_by(pod, owner):
+                    continue
+                if kind == "DELETED":
+                    mine.pop(meta.name(pod), None)
+                else:
+                    mine[meta.name(pod)] = pod
+                claims, _ = await client.list(resources.PERSISTENTVOLUMECLAIMS, namespace)
+                yield owner, list(mine.values()), claims
+        except errors.ApiError as error:
+            if error.code != 410:
+                raise
+        await asyncio.sleep(0)
+
+
+async def replaced(client: Client, name: str, namespace: str, old_uid: str) -> dict:
+    """The successor of a pet, once it is ready."""
+    while True:
+        pods, revision = await client.list(resources.PODS, namespace, field_selector=f"metadata.name={name}")
+        for pod in pods:
+            if meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
+                return dict(pod)
+        async for kind, pod in client.watch(
+            resources.PODS, namespace, since=revision, field_selector=f"metadata.name={name}"
+        ):
+            if kind != "DELETED" and meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
+                return dict(pod)

@@ -1,0 +1,273 @@
+"""The one place that builds a cluster out of its parts, runs it, and takes it down.
+
+`run` holds the state directory's lock and then, in this order: keys, network plan, store, API (announced when it
+answers on loopback), controllers and scheduler, then the node: network, the API on the pods' side, DNS, the runtime with what it
+adopts, the agent (announced when the node is ready). SIGTERM and SIGINT mean `petset down`: pods stop with their grace, the
+network goes, data stays. Any other end, kill -9 included, leaves the containers running for the next start to adopt.
+Invariant: parts are handed what they need here and nowhere find it themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from petset.base import pki, state, tasks
+from petset.client import kubeconfig
+from petset.client.client import Client, InProcess
+from petset.controllers import run as controllers
+from petset.dns import server as dns
+from petset.net import listener
+from petset.node import network
+from petset.scheduler import loop as scheduler
+from petset.server import api, bootstrap
+from petset.store import sqlite
+from petset.wire import http, streaming
+
+log = logging.getLogger("petset")
+
+ADMINISTRATOR = http.User("petset-admin", ("system:masters",))
+CONTROLLERS = http.User("system:kube-controller-manager", ("system:masters",))
+SCHEDULER = http.User("system:kube-scheduler", ("system:masters",))
+DNS = http.User("system:kube-dns", ("system:masters",))
+DOMAIN = "cluster.local"
+API_PORT_FIRST, API_PORT_LAST = 6443, 6543
+FILES_OPEN_MAX = 65536
+
+Announce = Callable[[str], None]
+
+
+class UpError(Exception):
+    """Why the cluster cannot run or stop, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    state: state.State
+    hostpath_provisioner: bool = True
+    stand_ins: bool = True
+    api_port: int = 0  # 0: the one it had, else the first free.
+
+
+def run(options: Options, announce: Announce) -> None:
+    """Run the cluster until it is told to stop. Raises UpError and StateError."""
+    with options.state.lock():
+        _prepare_process()
+        try:
+            with asyncio.Runner(loop_factory=_loop) as runner:
+                runner.run(_run(options, announce))
+        except* (OSError, sqlite.CannotOpen) as group:
+            raise UpError(_first(group)) from None
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+def _first(error: BaseException) -> str:
+    """The first plain message in a group of errors."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
+def _prepare_process() -> None:
+    """Many files at once, no core dump of keys, no file of ours readable by others; a log of warnings and worse."""
+    os.umask(0o077)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_OPEN_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_OPEN_MAX)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+async def _run(options: Options, announce: Announce) -> None:
+    began = tasks.monotonic()
+    stop = _stop_signal()
+    async with contextlib.AsyncExitStack() as opened:
+        cluster = await _start_control_plane(options, opened)
+        announce(f"api: {cluster.server} answers after {tasks.monotonic() - began:.2f} s")
+
+        def node_is_ready() -> None:
+            announce(f"node: {cluster.node_name} is ready after {tasks.monotonic() - began:.2f} s")
+
+        await _until_stopped(cluster, options, stop, node_is_ready)
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _until_stopped(cluster: Cluster, options: Options, stop: asyncio.Event, node_is_ready: Callable[[], None]) -> None:
+    """Run every part until the stop; a part that fails ends all. Containers are stopped only by a stop that was asked for."""
+    hostpath = HostPath(cluster.state.volumes) if options.hostpath_provisioner else None
+    async with asyncio.TaskGroup() as parts:
+        running = [
+            tasks.spawn(parts, work, name)
+            for name, work in (
+                (
+                    "controllers",
+                    controllers.run_controllers(
+                        cluster.client(CONTROLLERS),
+                        hostpath=hostpath,
+                        volumes_directory=str(cluster.state.volumes),
+                        ca_pem=cluster.ca_pem,
+                    ),
+                ),
+                ("scheduler", scheduler.run(cluster.client(SCHEDULER))),
+                ("node", _run_node(cluster, options, stop, node_is_ready)),
+            )
+        ]
+        await stop.wait()
+        await running[-1]
+        for part in running:
+            part.cancel()
+
+
+async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]) -> None:
+    is_ready()
+    await stop.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The control plane, up and answering, and what the other parts need of it."""
+
+    state: state.State
+    plan: network.Plan
+    handle: http.Handler
+    tls: ssl.SSLContext
+    ca_pem: str
+    api_port: int
+    node_name: str
+    streams: LateStreams
+
+    @property
+    def server(self) -> str:
+        return f"https://127.0.0.1:{self.api_port}"
+
+    def client(self, user: http.User) -> Client:
+        return Client(InProcess(self.handle, user), user_agent=user.name)
+
+
+async def _start_control_plane(options: Options, opened: contextlib.AsyncExitStack) -> Cluster:
+    """Keys, network plan, store, API on loopback, kubeconfig: all that must be there before anybody asks."""
+    instance = options.state
+    plan = network.choose_networks(instance.directory)
+    authority = pki.authority(instance.keys)
+    hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.kubernetes_address, plan.gateway]
+    tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), authority.certificate_pem)
+    administrator = authority.client("admin", ADMINISTRATOR.name, ADMINISTRATOR.groups)
+
+    store = await sqlite.SqliteStore.open(instance.database)
+    opened.push_async_callback(store.close)
+    port = _api_port(options)
+    await bootstrap.ensure(
+        store, bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port)
+    )
+    streams = LateStreams()
+    server = api.Api(
+        store, api.Options(pki.secret(instance.keys / "tokens.key")), streams
+    )
+    try:
+        await opened.enter_async_context(listener.serve(server.handle, "127.0.0.1", port, tls))
+    except OSError as error:
+        raise UpError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another with --api-port") from None
+    instance.write("instance.json", {"api_port": port})
+    access = kubeconfig.Access(
+        f"https://127.0.0.1:{port}",
+        authority.certificate_pem.encode(),
+        administrator.certificate_pem().encode(),
+        administrator.key_pem().encode(),
+    )
+    state.write_private(instance.kubeconfig, kubeconfig.render(access))
+    return Cluster(instance, plan, server.handle, tls, authority.certificate_pem, port, socket.gethostname().lower(), streams)
+
+
+_KUBERNETES_NAMES = (
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    f"kubernetes.default.svc.{DOMAIN}",
+)
+
+
+def _api_port(options: Options) -> int:
+    """The port asked for, or the one the instance had, or the first that is free."""
+    had = (options.state.read("instance.json") or {}).get("api_port", 0)
+    for port in (options.api_port or had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
+        if port and (port == options.api_port or _is_free(port)):
+            return port
+    raise UpError(f"cannot choose a port for the API: {API_PORT_FIRST} to {API_PORT_LAST} are taken; name one with --api-port")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class LateStreams:
+    """The node's streams for the server, which is there before the node is."""
+
+    def __init__(self) -> None:
+        self.node: streaming.NodeStreams | None = None
+
+    def _ready(self) -> streaming.NodeStreams:
+        if self.node is None:
+            raise streaming.StreamError(503, "cannot reach the containers: the node is still starting; try again")
+        return self.node
+
+    async def exec(self, pod_uid: str, container: str, options: streaming.ExecOptions) -> streaming.Session:
+        return await self._ready().exec(pod_uid, container, options)
+
+    async def attach(self, pod_uid: str, container: str, options: streaming.ExecOptions) -> streaming.Session:
+        return await self._ready().attach(pod_uid, container, options)
+
+    def logs(self, pod_uid: str, container: str, options: streaming.LogOptions) -> AsyncIterator[bytes]:
+        return self._ready().logs(pod_uid, container, options)
+
+
+class HostPath:
+    """The directories of dynamically provisioned volumes: only below the instance's own, made and removed in a thread."""
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+
+    def _checked(self, path: str) -> Path:
+        target = Path(path)
+        if target.parent != self._directory:
+            raise OSError(f"cannot touch {path}: it is not a volume of this instance")
+        return target
+
+    async def make(self, path: str) -> None:
+        await tasks.in_thread(self._make, self._checked(path))
+
+    @staticmethod
+    def _make(target: Path) -> None:
+        target.mkdir(parents=True, exist_ok=True)
+        target.chmod(0o777)  # A server that does not run as root writes there too.
+
+    async def remove(self, path: str) -> None:
+        await tasks.in_thread(shutil.rmtree, self._checked(path), ignore_errors=False)
