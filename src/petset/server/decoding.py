@@ -1,4 +1,4 @@
-"""Request bodies as checked objects: JSON or YAML in, a tree of the route's kind out, or a precise 4xx.
+"""Request bodies as checked objects: JSON, YAML or protobuf in, a tree of the route's kind out, or a precise 4xx.
 
 `body` turns bytes into a tree, whatever strangers send; `checked` holds a tree against the schema of its kind the way
 the caller asked for (fieldValidation Strict, Warn or Ignore): unknown and repeated fields are errors, warnings or
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from petset.objects import documents, encoding, errors, schema
+from petset.objects import documents, encoding, errors, protobuf, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
@@ -37,6 +37,8 @@ def body(call: Call) -> Any:
         return _json(data)
     if kind in YAML_TYPES:
         return _yaml(data)
+    if kind == protobuf.MEDIA_TYPE:
+        return _protobuf(data)
     raise errors.unsupported_media_type(kind[:100], ("application/json", "application/yaml"))
 
 
@@ -53,6 +55,13 @@ def _yaml(data: bytes) -> Any:
         return encoding.loads(encoding.dumps(documents.load(data)))
     except (ValueError, TypeError) as error:
         raise errors.bad_request(f"the object provided is unrecognized (not YAML): {error}") from None
+
+
+def _protobuf(data: bytes) -> Any:
+    try:
+        return protobuf.loads(data)
+    except ValueError as error:
+        raise errors.bad_request(f"the object provided is unrecognized (not protobuf): {error}") from None
 
 
 def field_validation(call: Call) -> str:
