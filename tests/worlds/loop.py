@@ -26,6 +26,10 @@ class Stuck(AssertionError):
     """The code under test waits for ever, or spins without waiting."""
 
 
+class Done(Exception):
+    """Raised to end a group of tasks when the story is over."""
+
+
 class SerialTask(asyncio.Task):
     """A task that hashes by its number, so that sets of tasks have one order in every process."""
 
@@ -83,8 +87,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         else:
             self.turns_without_time += 1
             if self.turns_without_time > TURNS_WITHOUT_TIME_MAX:
-                raise Stuck(f"something spins at {self.now:.3f} s without waiting: {self._ready!r:.2000}")
+                raise Stuck(f"something spins at {self.now:.3f} s without waiting, one of: {self._running()}")
         return []
+
+    def _running(self) -> str:
+        running = sorted((task for task in asyncio.all_tasks(self) if task._fut_waiter is None), key=hash)  # type: ignore[attr-defined]
+        return "; ".join(f"{task.get_name()} at {task.get_stack(limit=1)}" for task in running)[:2000]
 
     def _process_events(self, events: list[Any]) -> None:
         # Called once a turn, after what is ready was collected but for the timers that are due.

@@ -1,0 +1,278 @@
+"""What must hold at every moment, seen from the store's own order of changes and from inside the nodes.
+
+`Laws.saw` is called with every change as it becomes visible, `starts` and `stopped` by the nodes' runtimes: nothing here
+rests on a watch that could be late. What the monkey did on purpose is told first (`excused`), so that a law is about
+what the program did by itself. The controllers decide on copies that are late by design; where a law is about what they
+could know, it looks back STALE_SECONDS_MAX.
+
+The laws: pet i is created only when all pets below it were ready; surplus pets go from the highest down; a claim goes only
+when the monkey deleted it, a volume only with its claim, a claim's volume never changes and is no other claim's; a pet
+mounts its own claims; no two sandboxes of one namespace/name run at once, and no two of them one directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from petset.objects import meta
+from petset.objects.meta import Object
+from petset.store import store
+
+STALE_SECONDS_MAX = 120.0  # Stalls, lost requests, back-offs and the server's absence in a row.
+TRACE_LINES_MAX = 400
+
+PODS, CLAIMS, VOLUMES, LEASES = (
+    "/core/pods/",
+    "/core/persistentvolumeclaims/",
+    "/core/persistentvolumes/",
+    "/coordination.k8s.io/leases/",
+)
+SETS = ("/apps/statefulsets/", "/apps/petsets/")
+
+
+class Broken(AssertionError):
+    """A law does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A pod's sandbox or container that runs on a node."""
+
+    node: str
+    uid: str
+    directories: tuple[str, ...]
+
+
+class Laws:
+    def __init__(self, clock: Any):
+        self._clock = clock
+        self.objects: dict[str, Object] = {}
+        self.trace: deque[str] = deque(maxlen=TRACE_LINES_MAX)
+        self.digest = hashlib.blake2b(digest_size=16)  # Of the whole trace, for comparing runs.
+        self.broken: list[str] = []
+        self.last_write = 0.0  # Of anything but leases.
+        self.writes = 0
+        self._ready_until: dict[str, float] = {}  # By pod's key: when it was last seen ready and staying.
+        self._created_at: dict[str, float] = {}
+        self._wanted: dict[str, deque[tuple[float, int]]] = {}  # By set's key: (until when, replicas before).
+        self._excused: dict[str, str] = {}  # uid -> what the monkey did to it
+        self._running: dict[str, dict[str, Running]] = {}  # namespace/name -> uid ->
+
+    # Told by the world
+
+    def note(self, text: str) -> None:
+        """One line of the trace."""
+        line = f"{self._clock():10.3f}  {text}"
+        self.trace.append(line)
+        self.digest.update(line.encode())
+
+    def excused(self, uid: str, what: str) -> None:
+        self._excused[uid] = what
+
+    def breaks(self, law: str) -> None:
+        self.broken.append(f"{self._clock():.3f}: {law}")
+        self.note(f"BROKEN  {law}")
+
+    def saw(self, change: store.Change) -> None:
+        key, now, obj = change.entry.key, self._clock(), change.entry.object
+        old = self.objects.get(key)
+        if change.type == "DELETED":
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = obj
+        if not key.startswith(LEASES):
+            self.last_write = now
+            self.writes += 1
+            self.note(f"{change.type:9}{key} {shown(key, obj)}")
+        gone = change.type == "DELETED"
+        if key.startswith(PODS):
+            self._saw_pod(key, old, obj, gone, now)
+        elif key.startswith(SETS):
+            self._saw_set(key, old, obj, gone, now)
+        elif key.startswith(CLAIMS):
+            self._saw_claim(key, old, obj, gone)
+        elif key.startswith(VOLUMES) and gone:
+            self._saw_volume_go(obj)
+
+    # Order
+
+    def _saw_pod(self, key: str, old: Object | None, pod: Object, gone: bool, now: float) -> None:
+        if old is not None and is_ready(old):
+            self._ready_until[key] = now
+        if old is None:
+            self._created_at[key] = now
+            self._ready_until.pop(key, None)
+            self._starts_in_order(key, pod, now)
+            self._mounts_its_own(pod)
+        if (gone or meta.is_deleting(pod)) and not (old is not None and meta.is_deleting(old)):
+            self._stops_in_order(pod, now)
+
+    def _starts_in_order(self, key: str, pod: Object, now: float) -> None:
+        set_key, set_, ordinal = self._family(pod)
+        if set_ is None or not is_ordered(set_):
+            return
+        for below in range(first_ordinal(set_), ordinal):
+            other = f"{PODS}{meta.namespace(pod)}/{meta.name(set_)}-{below}"
+            there = self.objects.get(other)
+            if there is not None and is_ready(there):
+                continue
+            if now - self._ready_until.get(other, -1e9) > STALE_SECONDS_MAX:
+                self.breaks(f"{key} was created while {other} was not ready ({'there' if there else 'absent'})")
+
+    def _stops_in_order(self, pod: Object, now: float) -> None:
+        if meta.uid(pod) in self._excused:
+            return
+        set_key, set_, ordinal = self._family(pod)
+        if set_ is None or meta.is_deleting(set_) or not is_ordered(set_):
+            return
+        end = first_ordinal(set_) + self._most_wanted(set_key, now)
+        if ordinal < end:
+            return  # Replaced, not surplus.
+        prefix = f"{PODS}{meta.namespace(pod)}/{meta.name(set_)}-"
+        for key, other in self.objects.items():
+            number = key[len(prefix) :]
+            if key.startswith(prefix) and number.isdigit() and int(number) > ordinal:
+                settled = now - self._created_at.get(key, now) > STALE_SECONDS_MAX
+                if settled and owner_uid(other) == meta.uid(set_):
+                    self.breaks(f"{meta.key(pod)} was removed while {key} was still there")
+
+    def _saw_set(self, key: str, old: Object | None, set_: Object, gone: bool, now: float) -> None:
+        before = meta.get(old, "spec", "replicas", default=1)
+        if old is not None and before != meta.get(set_, "spec", "replicas", default=1):
+            self._wanted.setdefault(key, deque(maxlen=20)).append((now, before))
+
+    def _most_wanted(self, set_key: str, now: float) -> int:
+        """The largest number of replicas the controller may still believe in: below it nothing is surplus."""
+        current = meta.get(self.objects.get(set_key), "spec", "replicas", default=1)
+        past = [count for until, count in self._wanted.get(set_key, ()) if now - until <= STALE_SECONDS_MAX]
+        return max([current, *past])
+
+    def _family(self, pod: Object) -> tuple[str, Object | None, int]:
+        """(key, set, ordinal) of the set that controls the pod and still is what it was then."""
+        owner = meta.controller_of(pod)
+        stem, _, number = meta.name(pod).rpartition("-")
+        if owner is None or not number.isdigit():
+            return "", None, -1
+        for prefix in SETS:
+            key = f"{prefix}{meta.namespace(pod)}/{owner['name']}"
+            set_ = self.objects.get(key)
+            if set_ is not None and meta.uid(set_) == owner["uid"] and meta.name(set_) == stem:
+                return key, set_, int(number)
+        return "", None, -1
+
+    # Volumes
+
+    def _mounts_its_own(self, pod: Object) -> None:
+        _, set_, _ = self._family(pod)
+        if set_ is None:
+            return
+        for template in meta.get(set_, "spec", "volumeClaimTemplates", default=()):
+            own = f"{meta.name(template)}-{meta.name(pod)}"
+            volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
+            mounted = meta.get(volumes.get(meta.name(template)), "persistentVolumeClaim", "claimName")
+            if mounted != own:
+                self.breaks(f"{meta.key(pod)} mounts {mounted}, not its own {own}")
+
+    def _saw_claim(self, key: str, old: Object | None, claim: Object, gone: bool) -> None:
+        if gone or (meta.is_deleting(claim) and not meta.is_deleting(old or claim)):
+            if meta.uid(claim) not in self._excused:
+                self.breaks(f"{key} is lost: nobody asked for its deletion")
+        before = meta.get(old, "spec", "volumeName", default="")
+        after = meta.get(claim, "spec", "volumeName", default="")
+        if before and before != after:
+            self.breaks(f"{key} had the volume {before} and now has {after or 'none'}")
+        if after and not before:
+            for other_key, other in self.objects.items():
+                if other_key.startswith(CLAIMS) and other_key != key and other["spec"].get("volumeName") == after:
+                    self.breaks(f"{key} got the volume {after}, which is {other_key}'s")
+
+    def _saw_volume_go(self, volume: Object) -> None:
+        reference = meta.get(volume, "spec", "claimRef", default={})
+        claim = self.objects.get(f"{CLAIMS}{reference.get('namespace')}/{reference.get('name')}")
+        if claim is not None and meta.uid(claim) == reference.get("uid"):
+            self.breaks(f"volume {meta.name(volume)} went while its claim {meta.key(claim)} is there")
+
+    def directory_removed(self, path: str) -> None:
+        """The provisioner removed a volume's directory."""
+        self.note(f"REMOVED  {path}")
+        for key, volume in self.objects.items():
+            if key.startswith(VOLUMES) and meta.get(volume, "spec", "hostPath", "path") == path:
+                reference = meta.get(volume, "spec", "claimRef", default={})
+                claim = self.objects.get(f"{CLAIMS}{reference.get('namespace')}/{reference.get('name')}")
+                if claim is not None and meta.uid(claim) == reference.get("uid"):
+                    self.breaks(f"the data of {meta.key(claim)} was removed")
+        for name, others in self._running.items():
+            for running in others.values():
+                if path in running.directories:
+                    self.breaks(f"the data in {path} was removed under the running {name}")
+
+    # Nodes
+
+    def starts(self, node: str, namespace: str, name: str, uid: str, directories: Sequence[str]) -> None:
+        """Something of a pod (its sandbox, a container) starts to run on a node."""
+        identity = f"{namespace}/{name}"
+        own = self._running.setdefault(identity, {})
+        known = own.get(uid)
+        self.note(f"RUNS     {identity} {uid[:8]} on {node}")
+        for other_uid, other in own.items():
+            # Whoever deletes a pod by force gives this up, but only between nodes: one node knows better.
+            if other_uid != uid and (other.node == node or other_uid not in self._excused):
+                self.breaks(f"two of {identity} run: {other_uid} on {other.node} and {uid} on {node}")
+        for other_identity, others in self._running.items():
+            for other in others.values():
+                shared = [path for path in directories if path in other.directories]
+                if other_identity != identity and shared:
+                    self.breaks(f"{identity} and {other_identity} share {', '.join(shared)}")
+        kept = known.directories if known else ()
+        own[uid] = Running(node, uid, tuple(dict.fromkeys((*kept, *directories))))
+
+    def stopped(self, node: str, namespace: str, name: str, uid: str) -> None:
+        """Nothing of the pod runs on the node any more."""
+        own = self._running.get(f"{namespace}/{name}", {})
+        if uid in own:
+            self.note(f"STOPPED  {namespace}/{name} {uid[:8]} on {node}")
+            del own[uid]
+
+    def running(self) -> Mapping[str, Sequence[Running]]:
+        return {identity: list(own.values()) for identity, own in sorted(self._running.items()) if own}
+
+
+def is_ready(pod: Object) -> bool:
+    return meta.get(pod, "status", "phase") == "Running" and meta.is_pod_ready(pod) and not meta.is_deleting(pod)
+
+
+def is_ordered(set_: Object) -> bool:
+    return meta.get(set_, "spec", "podManagementPolicy", default="OrderedReady") == "OrderedReady"
+
+
+def first_ordinal(set_: Object) -> int:
+    return meta.get(set_, "spec", "ordinals", "start", default=0)
+
+
+def owner_uid(obj: Object) -> str:
+    owner = meta.controller_of(obj)
+    return owner["uid"] if owner else ""
+
+
+def shown(key: str, obj: Object) -> str:
+    """What of an object matters in a trace."""
+    parts = [f"r{obj['metadata'].get('resourceVersion')}"]
+    if meta.is_deleting(obj):
+        parts.append("deleting")
+    if key.startswith(PODS):
+        parts.append(meta.uid(obj)[:8])
+        parts.append(meta.get(obj, "spec", "nodeName", default="nowhere"))
+        parts.append(meta.get(obj, "status", "phase", default="") + ("+ready" if meta.is_pod_ready(obj) else ""))
+    elif key.startswith(SETS):
+        status = obj.get("status") or {}
+        parts.append(f"wants {meta.get(obj, 'spec', 'replicas')}")
+        parts.append(f"has {status.get('replicas', 0)}, ready {status.get('readyReplicas', 0)}")
+    elif key.startswith("/core/events/"):
+        parts.append(f"{obj.get('reason')} x{obj.get('count')}: {str(obj.get('message'))[:100]}")
+    elif key.startswith((CLAIMS, VOLUMES)):
+        parts.append(meta.get(obj, "status", "phase", default=""))
+    return " ".join(parts)

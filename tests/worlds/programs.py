@@ -1,0 +1,50 @@
+"""The real programs of a world, as up.py composes them: who they are, and what they are handed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from petset.client import client as api
+from petset.controllers import run as controllers_run
+from petset.scheduler import loop as scheduler_loop
+from petset.wire import http
+
+if TYPE_CHECKING:
+    from tests.worlds.world import World
+
+CONTROLLERS_USER = http.User("system:kube-controller-manager", ("system:masters",))
+SCHEDULER_USER = http.User("system:kube-scheduler", ("system:masters",))
+VOLUMES_DIRECTORY = "/volumes"
+
+Main = Callable[[api.Client], Awaitable[None]]
+
+
+class Directories:
+    """The disk where volumes are: what is removed is told to the laws."""
+
+    def __init__(self, world: World):
+        self._world = world
+        self.made: dict[str, None] = {}
+
+    async def make(self, path: str) -> None:
+        self.made[path] = None
+
+    async def remove(self, path: str) -> None:
+        self._world.laws.directory_removed(path)
+        self.made.pop(path, None)
+
+
+def controllers(world: World) -> Main:
+    directories = Directories(world)
+
+    async def main(client: api.Client) -> None:
+        await controllers_run.run_controllers(
+            client, hostpath=directories, volumes_directory=VOLUMES_DIRECTORY, ca_pem="a certificate"
+        )
+
+    return main
+
+
+def scheduler(world: World) -> Main:
+    return scheduler_loop.run
