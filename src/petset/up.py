@@ -27,9 +27,10 @@ from petset.base import pki, state, tasks
 from petset.client import kubeconfig
 from petset.client.client import Client, InProcess
 from petset.controllers import run as controllers
+from petset.dns import forwarder
 from petset.dns import server as dns
 from petset.net import listener
-from petset.node import network
+from petset.node import agent, host, images, network, oci
 from petset.scheduler import loop as scheduler
 from petset.server import api, bootstrap
 from petset.store import sqlite
@@ -43,6 +44,7 @@ SCHEDULER = http.User("system:kube-scheduler", ("system:masters",))
 DNS = http.User("system:kube-dns", ("system:masters",))
 DOMAIN = "cluster.local"
 API_PORT_FIRST, API_PORT_LAST = 6443, 6543
+KUBERNETES_PORT = 443  # Of the Service of that name.
 FILES_OPEN_MAX = 65536
 
 Announce = Callable[[str], None]
@@ -142,8 +144,108 @@ async def _until_stopped(cluster: Cluster, options: Options, stop: asyncio.Event
 
 
 async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]) -> None:
-    is_ready()
-    await stop.wait()
+    """Network, DNS, the API on the pods' side, runtime and agent; at the stop: pods stopped, network taken away."""
+    plan, directory = cluster.plan, cluster.state.directory
+    if why := host.check():
+        raise UpError(why)
+    net = network.Network(plan, directory)
+    store = images.Images(str(cluster.state.images), stand_ins=options.stand_ins)
+    runtime = oci.OciRuntime(directory, plan, net, store)
+    client = cluster.client(http.User(f"system:node:{cluster.node_name}", ("system:nodes",)))
+    async with contextlib.AsyncExitStack() as opened:
+        opened.push_async_callback(net.close)
+        opened.push_async_callback(runtime.close)
+        for lack in await net.setup():
+            log.warning("%s", lack)
+        for address, port in ((plan.gateway, cluster.api_port), (plan.kubernetes_address, KUBERNETES_PORT)):
+            await opened.enter_async_context(listener.serve(cluster.handle, address, port, cluster.tls))
+        cluster.streams.node = runtime.streams
+        async with asyncio.TaskGroup() as parts:
+            running = [
+                tasks.spawn(
+                    parts,
+                    dns.run(
+                        cluster.client(DNS),
+                        [plan.dns_address],
+                        domain=DOMAIN,
+                        upstreams=forwarder.resolvers_of(_host_resolv_conf(), [plan.dns_address]),
+                        networks=[plan.pod_cidr, plan.service_cidr],
+                    ),
+                    "dns",
+                ),
+                tasks.spawn(
+                    parts,
+                    agent.run(
+                        client,
+                        node_name=cluster.node_name,
+                        runtime=runtime,
+                        state_directory=cluster.state.path("node"),
+                        pod_cidr=plan.pod_cidr,
+                        dns_address=plan.dns_address,
+                        api_address=(plan.kubernetes_address, KUBERNETES_PORT),
+                        host_ip=plan.gateway,
+                        cluster_domain=DOMAIN,
+                        node_info=runtime.node_info(),
+                        host_resolv_conf=_host_resolv_conf(),
+                        on_ready=is_ready,
+                    ),
+                    "agent",
+                ),
+            ]
+            await stop.wait()
+            running[1].cancel()
+            await asyncio.wait([running[1]])
+            await _take_down(cluster, client, runtime, net)
+            running[0].cancel()
+
+
+async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, net: network.Network) -> None:
+    """What `petset down` means for the node: pods stop with their grace; nothing but data stays."""
+    await agent.stop_all(
+        client, runtime, node_name=cluster.node_name, state_directory=cluster.state.path("node")
+    )
+    await runtime.shut_down()
+    await net.teardown()
+
+
+def stop_left_over(instance: state.State) -> str:
+    """Stop the containers that a killed petset left running, and take its network away; what was done. Raises UpError."""
+    with instance.lock():
+        with asyncio.Runner() as runner:
+            return runner.run(_stop_left_over(instance))
+
+
+async def _stop_left_over(instance: state.State) -> str:
+    if not instance.path("network.json").exists():
+        return "nothing was left running"
+    plan = network.choose_networks(instance.directory)
+    net = network.Network(plan, instance.directory)
+    runtime = oci.OciRuntime(instance.directory, plan, net, images.Images(str(instance.images)))
+    store = await sqlite.SqliteStore.open(instance.database)
+    server = api.Api(store, api.Options(pki.secret(instance.keys / "tokens.key")))
+    client = Client(InProcess(server.handle, ADMINISTRATOR))
+    try:
+        await runtime.start()
+        running = sum(one.state == "running" for _, containers in runtime.observe().values() for one in containers)
+        await agent.stop_all(client, runtime, node_name=_node_name(), state_directory=instance.path("node"))
+        await runtime.shut_down()
+        await net.teardown()
+    finally:
+        await runtime.close()
+        await net.close()
+        await store.close()
+    return f"{running} containers that it had left running are stopped; the data stays in {instance.directory}"
+
+
+def _node_name() -> str:
+    return socket.gethostname().lower()
+
+
+def _host_resolv_conf() -> str:
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +300,7 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
         administrator.key_pem().encode(),
     )
     state.write_private(instance.kubeconfig, kubeconfig.render(access))
-    return Cluster(instance, plan, server.handle, tls, authority.certificate_pem, port, socket.gethostname().lower(), streams)
+    return Cluster(instance, plan, server.handle, tls, authority.certificate_pem, port, _node_name(), streams)
 
 
 _KUBERNETES_NAMES = (
