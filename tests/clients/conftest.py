@@ -1,0 +1,57 @@
+"""A server process of its own, without nodes or controllers, and kubectl for it: an administrator's, jane's, a node's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import kubectl as kubectls
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS_MAX = 20.0
+
+
+class Served:
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.admin = kubectls.Kubectl(directory / "kubeconfig", directory / "cache")
+        self.jane = kubectls.Kubectl(directory / "kubeconfig-jane", directory / "cache-jane")
+        self.node = kubectls.Kubectl(directory / "kubeconfig-node", directory / "cache-node")
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("server")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    with open(directory / "log", "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "serve.py"), str(directory)], stderr=log, env=environment
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not (directory / "address").exists():
+            assert process.poll() is None, (directory / "log").read_text()
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.02)
+        yield Served(directory)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def space(served, request):
+    """A namespace of the test's own; it stays, since nobody here finishes its deletion."""
+    name = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name.removeprefix("test_"))[:50].strip("-")
+    served.admin("create", "namespace", name)
+    served.admin("create", "serviceaccount", "default", "-n", name)
+    return name

@@ -1,0 +1,321 @@
+"""A real kubectl against a server process: every kind, and every verb that needs no node."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SEEDS = Path(__file__).parent / "seed"
+
+# A manifest of every kind that is served, but for those the server makes itself.
+KINDS = {
+    "petset": "apiVersion: apps/v1alpha1\nkind: PetSet\nmetadata: {name: x}\nspec: {serviceName: s, replicas: 1, template: {metadata: {labels: {app: x}}, spec: {containers: [{name: c, image: i}]}}}",
+    "statefulset": "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: x}\nspec: {serviceName: s, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}, spec: {containers: [{name: c, image: i}]}}}",
+    "pod": "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c, image: i}]}",
+    "service": "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIP: None, selector: {app: x}, ports: [{port: 80}]}",
+    "endpoints": "apiVersion: v1\nkind: Endpoints\nmetadata: {name: x}\nsubsets: [{addresses: [{ip: 10.0.0.9}], ports: [{port: 80}]}]",
+    "endpointslice": "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\naddressType: IPv4\nendpoints: [{addresses: [10.0.0.9]}]\nports: [{port: 80}]",
+    "pvc": "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: x}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}",
+    "configmap": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b}",
+    "secret": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: b}",
+    "serviceaccount": "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: x}",
+    "event": "apiVersion: v1\nkind: Event\nmetadata: {name: x}\ninvolvedObject: {apiVersion: v1, kind: Pod, name: x}\nreason: Tested\nmessage: it was tested\ntype: Normal",
+    "lease": "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: x}\nspec: {holderIdentity: me, leaseDurationSeconds: 5}",
+    "controllerrevision": "apiVersion: apps/v1\nkind: ControllerRevision\nmetadata: {name: x}\nrevision: 1\ndata: {spec: {}}",
+    "role": "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: x}\nrules: [{apiGroups: [''], resources: [pods], verbs: [get]}]",
+    "rolebinding": "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: x}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}\nsubjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: x}]",
+}
+CLUSTER_KINDS = {
+    "node": "apiVersion: v1\nkind: Node\nmetadata: {name: x}",
+    "pv": "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: x}\nspec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /x}}",
+    "storageclass": "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: x}\nprovisioner: nobody",
+    "namespace": "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}",
+    "clusterrole": "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: x}\nrules: []",
+    "clusterrolebinding": "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: x}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}",
+}
+# kubectl compares these without knowing their defaults, and sends a patch that changes nothing.
+COMPARED_LOOSELY = ("petset", "endpoints", "endpointslice", "secret")
+HELD = ("pvc", "pv", "namespace")  # Their finalizers are a controller's business.
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *CLUSTER_KINDS])
+def test_every_kind_is_created_shown_changed_and_deleted(served, kind, request):
+    kubectl, manifest = served.admin, KINDS.get(kind) or CLUSTER_KINDS[kind]
+    name = f"a-{kind}"
+    manifest = manifest.replace("name: x}", f"name: {name}}}", 1)
+    assert "created" in kubectl("create", "-f", "-", stdin=manifest)
+    again = kubectl.run("create", "-f", "-", stdin=manifest)
+    assert again.returncode == 1 and "already exists" in again.stderr
+
+    assert (name if kind != "event" else "it was tested") in kubectl("get", kind, name)
+    assert name in kubectl("get", kind, name, "-o", "wide")
+    shown = json.loads(kubectl("get", kind, name, "-o", "json"))
+    assert shown["metadata"]["uid"] and shown["metadata"]["resourceVersion"]
+    assert f"name: {name}" in kubectl("get", kind, name, "-o", "yaml")
+    assert name in kubectl("get", kind, "-o", "name", "--field-selector", f"metadata.name={name}")
+    assert name in kubectl("describe", kind, name)
+
+    assert "labeled" in kubectl("label", kind, name, "colour=red")
+    assert name in kubectl("get", kind, "-l", "colour=red", "-o", "name")
+    assert name not in kubectl("get", kind, "-l", "colour=blue", "-o", "name")
+    assert "annotated" in kubectl("annotate", kind, name, "note=1")
+    kubectl("apply", "-f", "-", stdin=manifest)
+    before = kubectl("get", kind, name, "-o", "jsonpath={.metadata.resourceVersion}")
+    again_applied = kubectl("apply", "-f", "-", stdin=manifest)
+    assert ("configured" if kind in COMPARED_LOOSELY else "unchanged") in again_applied
+    assert kubectl("get", kind, name, "-o", "jsonpath={.metadata.resourceVersion}") == before
+
+    assert "deleted" in kubectl("delete", kind, name, *(("--wait=false",) if kind in HELD else ()))
+    if kind not in HELD:
+        assert "NotFound" in kubectl.run("get", kind, name).stderr
+
+
+def test_the_sets_of_2016_are_taken_as_they_are(served, space):
+    kubectl = served.admin
+    for seed in ("nginx.yaml", "redis-service.yaml", "redis-petset.yaml"):
+        assert "created" in kubectl("create", "-n", space, "-f", str(SEEDS / seed))
+    lines = kubectl("get", "petset", "-n", space).splitlines()
+    assert lines[0].split() == ["NAME", "DESIRED", "CURRENT", "AGE"]
+    assert [line.split()[:3] for line in lines[1:]] == [["rd", "3", "0"], ["web", "2", "0"]]
+    described = kubectl("describe", "petset", "web", "-n", space)
+    assert "Name:" in described and "web" in described
+
+
+def test_apply_creates_changes_and_leaves_alone(served, space):
+    kubectl = served.admin
+    manifest = KINDS["statefulset"]
+    assert "created" in kubectl("apply", "-n", space, "-f", "-", stdin=manifest)
+    assert "unchanged" in kubectl("apply", "-n", space, "-f", "-", stdin=manifest)
+    changed = manifest.replace("image: i}", "image: j}")
+    assert "image: j" in kubectl.run("diff", "-n", space, "-f", "-", stdin=changed).stdout
+    assert "configured" in kubectl("apply", "-n", space, "-f", "-", stdin=changed)
+    shown = json.loads(kubectl("get", "sts", "x", "-n", space, "-o", "json"))
+    assert shown["spec"]["template"]["spec"]["containers"][0]["image"] == "j"
+    assert shown["metadata"]["generation"] == 2
+    assert kubectl.run("diff", "-n", space, "-f", "-", stdin=changed).returncode == 0
+
+
+def test_apply_of_a_petset_changes_what_may_change(served, space):
+    kubectl = served.admin
+    manifest = KINDS["petset"]
+    kubectl("apply", "-n", space, "-f", "-", stdin=manifest)
+    assert "configured" in kubectl(
+        "apply", "-n", space, "-f", "-", stdin=manifest.replace("replicas: 1", "replicas: 2")
+    )
+    refused = kubectl.run("apply", "-n", space, "-f", "-", stdin=manifest.replace("serviceName: s", "serviceName: t"))
+    assert refused.returncode == 1 and "forbidden" in refused.stderr.lower()
+
+
+def test_server_side_apply_is_refused_in_one_sentence(served, space):
+    refused = served.admin.run("apply", "--server-side", "-n", space, "-f", "-", stdin=KINDS["configmap"])
+    assert refused.returncode == 1
+    assert "this release of petset does not offer server-side apply" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["petset", "statefulset"])
+def test_scale(served, space, kind):
+    kubectl = served.admin
+    kubectl("create", "-n", space, "-f", "-", stdin=KINDS[kind])
+    assert "scaled" in kubectl("scale", kind, "x", "-n", space, "--replicas=5")
+    assert kubectl("get", kind, "x", "-n", space, "-o", "jsonpath={.spec.replicas}") == "5"
+    wrong = kubectl.run("scale", kind, "x", "-n", space, "--replicas=7", "--current-replicas=4")
+    assert wrong.returncode == 1 and "Expected replicas to be 4, was 5" in wrong.stderr
+    assert kubectl("get", kind, "x", "-n", space, "--subresource=scale", "-o", "jsonpath={.spec.replicas}") == "5"
+
+
+def test_patches_of_each_kind(served, space):
+    kubectl = served.admin
+    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["statefulset"])
+    kubectl(
+        "patch",
+        "sts",
+        "x",
+        "-n",
+        space,
+        "-p",
+        '{"spec":{"template":{"spec":{"containers":[{"name":"d","image":"e"}]}}}}',
+    )
+    names = "jsonpath={.spec.template.spec.containers[*].name}"
+    assert sorted(kubectl("get", "sts", "x", "-n", space, "-o", names).split()) == ["c", "d"]
+    kubectl(
+        "patch",
+        "sts",
+        "x",
+        "-n",
+        space,
+        "--type=json",
+        "-p",
+        '[{"op":"remove","path":"/spec/template/spec/containers/0"}]',
+    )
+    kubectl("patch", "sts", "x", "-n", space, "--type=merge", "-p", '{"spec":{"replicas":0}}')
+    assert kubectl("get", "sts", "x", "-n", space, "-o", "jsonpath={.spec.replicas}") == "0"
+    assert "no change" in kubectl("patch", "sts", "x", "-n", space, "--type=merge", "-p", '{"spec":{"replicas":0}}')
+
+
+def test_edit(served, space):
+    kubectl = served.admin
+    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["configmap"])
+    kubectl.environment = {**kubectl.environment, "EDITOR": "sed -i s/a:.b/a:\\ edited/"}
+    assert "edited" in kubectl("edit", "configmap", "x", "-n", space)
+    assert kubectl("get", "cm", "x", "-n", space, "-o", "jsonpath={.data.a}") == "edited"
+
+
+def test_watch_prints_what_comes_and_goes(served, space):
+    kubectl = served.admin
+    watching = kubectl.start("get", "configmaps", "-n", space, "--watch", "--output-watch-events", "-l", "seen=yes")
+    try:
+        kubectl("create", "configmap", "other", "-n", space)
+        kubectl("create", "configmap", "one", "-n", space)
+        kubectl("label", "configmap", "one", "-n", space, "seen=yes")
+        kubectl("patch", "configmap", "one", "-n", space, "-p", '{"data":{"k":"v"}}')
+        kubectl("label", "configmap", "one", "-n", space, "seen-")
+        kubectl("label", "configmap", "other", "-n", space, "seen=yes")
+        assert watching.stdout is not None
+        lines = [watching.stdout.readline().split()[:3] for _ in range(5)]
+    finally:
+        watching.terminate()
+        watching.wait(10)
+    assert lines == [
+        ["EVENT", "NAME", "DATA"],
+        ["ADDED", "one", "0"],
+        ["MODIFIED", "one", "1"],
+        ["DELETED", "one", "1"],
+        ["ADDED", "other", "0"],
+    ]
+
+
+def test_wait_and_delete_wait_for_what_happens(served, space):
+    kubectl = served.admin
+    kubectl("create", "configmap", "one", "-n", space)
+    waiting = kubectl.start("wait", "--for=delete", "configmap/one", "-n", space, "--timeout=20s")
+    kubectl("delete", "configmap", "one", "-n", space)
+    assert waiting.wait(20) == 0
+    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["petset"])
+    assert "met" in kubectl("wait", "--for=jsonpath={.spec.replicas}=1", "petset/x", "-n", space, "--timeout=5s")
+
+
+def test_events_of_an_object(served, space):
+    kubectl = served.admin
+    kubectl(
+        "create", "-n", space, "-f", "-", stdin=KINDS["event"].replace("name: x}", f"name: x, namespace: {space}}}")
+    )
+    assert "it was tested" in kubectl("events", "-n", space)
+    assert "it was tested" in kubectl("events", "--for=pod/x", "-n", space)
+    assert "it was tested" not in kubectl("events", "--for=pod/y", "-n", space)
+    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["pod"])
+    assert "it was tested" in kubectl("get", "events", "-n", space, "--field-selector", "involvedObject.name=x")
+
+
+def test_delete_by_label_and_all_and_orphan(served, space):
+    kubectl = served.admin
+    for name in ("one", "two", "three"):
+        kubectl("create", "configmap", name, "-n", space)
+    kubectl("label", "configmap", "one", "-n", space, "a=b")
+    assert kubectl("delete", "configmap", "-n", space, "-l", "a=b").count("deleted") == 1
+    assert kubectl("delete", "configmap", "-n", space, "--all").count("deleted") == 2
+    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["petset"])
+    kubectl("delete", "petset", "x", "-n", space, "--cascade=orphan", "--wait=false")
+    shown = json.loads(kubectl("get", "petset", "x", "-n", space, "-o", "json"))
+    assert shown["metadata"]["finalizers"] == ["orphan"] and shown["metadata"]["deletionTimestamp"]
+    kubectl("patch", "petset", "x", "-n", space, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    assert "NotFound" in kubectl.run("get", "petset", "x", "-n", space).stderr
+
+
+def test_dry_runs_store_nothing(served, space):
+    kubectl = served.admin
+    kubectl("create", "-n", space, "-f", "-", "--dry-run=server", stdin=KINDS["configmap"])
+    assert "NotFound" in kubectl.run("get", "cm", "x", "-n", space).stderr
+    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["configmap"])
+    kubectl("delete", "cm", "x", "-n", space, "--dry-run=server")
+    kubectl("patch", "cm", "x", "-n", space, "-p", '{"data":{"a":"c"}}', "--dry-run=server")
+    assert kubectl("get", "cm", "x", "-n", space, "-o", "jsonpath={.data.a}") == "b"
+
+
+def test_unknown_fields_are_refused_or_warned_of(served, space):
+    kubectl = served.admin
+    manifest = KINDS["configmap"] + "\nwrong: yes"
+    refused = kubectl.run("create", "-n", space, "-f", "-", stdin=manifest)
+    assert refused.returncode == 1 and 'unknown field "wrong"' in refused.stderr
+    warned = kubectl.run("create", "-n", space, "-f", "-", "--validate=warn", stdin=manifest)
+    assert warned.returncode == 0 and 'Warning: unknown field "wrong"' in warned.stderr
+
+
+def test_created_by_kubectl_itself(served, space):
+    """These commands send protobuf from 1.32 on."""
+    kubectl = served.admin
+    kubectl("create", "configmap", "c", "-n", space, "--from-literal=a=b")
+    assert kubectl("get", "cm", "c", "-n", space, "-o", "jsonpath={.data.a}") == "b"
+    kubectl("create", "secret", "generic", "s", "-n", space, "--from-literal=a=b")
+    assert kubectl("get", "secret", "s", "-n", space, "-o", "jsonpath={.data.a}") == "Yg=="
+    kubectl("create", "serviceaccount", "robot", "-n", space)
+    assert kubectl("create", "token", "robot", "-n", space).count(".") == 2
+    kubectl("create", "role", "r", "-n", space, "--verb=get,list", "--resource=pods,petsets.apps")
+    kubectl("create", "rolebinding", "b", "-n", space, "--role=r", f"--serviceaccount={space}:robot")
+    assert (
+        kubectl("auth", "can-i", "list", "petsets", "-n", space, f"--as=system:serviceaccount:{space}:robot") == "yes\n"
+    )
+    no = kubectl.run("auth", "can-i", "delete", "pods", "-n", space, f"--as=system:serviceaccount:{space}:robot")
+    assert (no.returncode, no.stdout) == (1, "no\n")
+    kubectl("run", "p", "--image=i", "-n", space)
+    pod = json.loads(kubectl("get", "pod", "p", "-n", space, "-o", "json"))
+    assert pod["status"]["phase"] == "Pending" and pod["spec"]["serviceAccountName"] == "default"
+    assert kubectl("create", "service", "clusterip", "h", "-n", space, "--clusterip=None")
+    refused = kubectl.run("create", "service", "clusterip", "i", "-n", space, "--tcp=80")
+    assert "this release of petset serves headless Services and ExternalName only" in refused.stderr
+
+
+def test_access(served, space):
+    admin, jane = served.admin, served.jane
+    assert "petset-admin" in admin("auth", "whoami") and "system:masters" in admin("auth", "whoami")
+    assert "jane" in jane("auth", "whoami")
+    refused = jane.run("get", "pods", "-n", space)
+    assert f'pods is forbidden: User "jane" cannot list resource "pods" in API group "" in the namespace "{space}"' in (
+        refused.stderr
+    )
+    admin("create", "rolebinding", "b", "-n", space, "--clusterrole=view", "--group=developers")
+    assert "No resources found" in jane.run("get", "pods", "-n", space).stderr
+    assert jane("auth", "can-i", "watch", "petsets", "-n", space) == "yes\n"
+    assert "petsets.apps" in jane("auth", "can-i", "--list", "-n", space)
+    escalated = jane.run("create", "rolebinding", "c", "-n", space, "--clusterrole=admin", "--user=jane")
+    assert escalated.returncode == 1 and "forbidden" in escalated.stderr
+    masked = jane.run("get", "pods", "--as=petset-admin", "-n", space)
+    assert 'cannot impersonate resource "users"' in masked.stderr
+
+
+def test_discovery_and_explain(served):
+    kubectl = served.admin
+    resources = kubectl("api-resources", "--no-headers", "-o", "name").split()
+    assert {"pods", "petsets.apps", "statefulsets.apps", "leases.coordination.k8s.io"} <= set(resources)
+    versions = kubectl("api-versions").split()
+    assert {"v1", "apps/v1", "apps/v1alpha1", "rbac.authorization.k8s.io/v1"} <= set(versions)
+    assert "does not offer explain texts" in kubectl("explain", "petset")
+    assert "petset" in kubectl("version")
+    assert kubectl("get", "--raw", "/readyz?verbose").startswith("[+]ping ok")
+
+
+def test_what_is_not_offered_says_so(served, space):
+    kubectl = served.admin
+    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["pod"])
+    kubectl(
+        "patch", "pod", "x", "-n", space, "--subresource=status", "--type=merge", "-p", '{"status":{"phase":"Running"}}'
+    )
+    forwarding = kubectl.start("port-forward", "pod/x", "1", "-n", space, "--address=127.0.0.1")
+    try:
+        out, _ = forwarding.communicate(timeout=5)
+    except subprocess.TimeoutExpired:
+        forwarding.kill()
+        out, _ = forwarding.communicate()
+    assert forwarding.returncode != 0, out
+    unbound = kubectl.run("exec", "x", "-n", space, "--", "true")
+    assert "pod x does not have a host assigned" in unbound.stderr
+    unknown = kubectl.run("get", "deployments", "-n", space)
+    assert "the server doesn't have a resource type" in unknown.stderr
+
+
+def test_the_server_logged_no_bug(served):
+    """Runs last in this file: nothing above may have been answered with an internal error."""
+    assert "cannot answer" not in served.log
