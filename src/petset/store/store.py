@@ -95,7 +95,7 @@ class Watch(Protocol):
     async def __anext__(self) -> Change: ...
 
     def pending(self) -> Sequence[Change]:
-        """Take at once all changes that wait, without awaiting; [] when none."""
+        """Take at once all changes that wait, without awaiting; [] when none. Raises Expired like iterating does."""
         ...
 
 

@@ -3,6 +3,7 @@
 `accept` answers a request to upgrade with the headers of a 101 and a `Connection`; `connect` makes the request of a
 client, and `Connection` out of the answer. `feed` gives whole messages and, once, `Closed`; afterwards `outgoing`
 holds what the protocol answers by itself (pongs, the echo of a close). `send_*` return bytes to write.
+Import this module late: the library costs a start 40 ms, and few processes ever see an upgrade.
 
 Invariants: no input raises; a message larger than the limit closes the connection with 1009; no extension (no
 compression) is offered, so a byte costs a byte.
