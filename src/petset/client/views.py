@@ -1,7 +1,7 @@
 """What a reconciler or policy sees: the cached objects of all kinds, read through one interface.
 
-`Informers` is the live one, shared by all that run over it: one informer a kind, made when first asked for. `Snapshot` is
-the same over objects in hand, for tests. The indices both offer are one table here.
+`Informers` is the live one, shared by all that run over it: one informer a kind, made when first asked for. `Snapshot`
+is the same over objects in hand, for tests. The indices both offer are one table here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from petset.objects.resources import Resource
 def _controller_uid(obj: Object) -> Iterable[str]:
     owner = meta.controller_of(obj)
     return (owner["uid"],) if owner else ()
+
+
+def _owners(obj: Object) -> Iterable[str]:
+    return [owner.get("uid", "") for owner in obj["metadata"].get("ownerReferences") or ()]
 
 
 def _node(pod: Object) -> Iterable[str]:
@@ -60,10 +64,11 @@ INDICES: tuple[tuple[Resource, Mapping[str, Index]], ...] = (
 
 
 def indices_of(resource: Resource) -> Mapping[str, Index]:
+    """The indices of a kind; every kind has "owner", by the uids of the objects' owners."""
     for indexed, indices in INDICES:
         if indexed.key() == resource.key():
-            return indices
-    return {}
+            return {"owner": _owners, **indices}
+    return {"owner": _owners}
 
 
 class View:

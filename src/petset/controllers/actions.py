@@ -81,12 +81,20 @@ class StillThere:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Go on only if the server has no object of this name with this uid."""
+    """Go on only if the server has no object of this name with this uid ("": with any)."""
 
     resource: resources.Resource
     namespace: str
     name: str
-    uid: str
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Go on only if the server has none of these in a namespace."""
+
+    resource: resources.Resource
+    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,7 @@ Action = (
     | Delete
     | StillThere
     | Gone
+    | Empty
     | MakeDirectory
     | RemoveDirectory
     | EmitEvent

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.client.views import View
 from petset.objects import meta, resources, selectors
 from petset.objects.meta import Object
 

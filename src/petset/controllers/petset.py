@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from petset.base import tasks
+from petset.client.views import View
 from petset.controllers import actions, identity, revisions
 from petset.controllers.runner import Controller, own_key
-from petset.client.views import View
 from petset.objects import meta, resources, selectors
 from petset.objects.meta import Object
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from petset.client.views import View
 from petset.controllers import actions, volumes
 from petset.controllers.runner import Controller, own_key
-from petset.client.views import View
 from petset.objects import meta, resources
 from petset.objects.meta import Object
 

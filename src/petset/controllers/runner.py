@@ -21,8 +21,8 @@ from typing import Any
 from petset.base import tasks
 from petset.client.client import Client, resource_of
 from petset.client.events import Recorder
-from petset.controllers import actions
 from petset.client.views import Informers, View
+from petset.controllers import actions
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
@@ -126,6 +126,7 @@ class Runner:
         perform: Mapping[type, Perform] | None = None,
     ):
         self._client, self._view, self._controller = client, informers, controller
+        self.name = controller.name
         self._perform = dict(perform or {})
         self._recorder = Recorder(client, controller.component)
         self._queue = Queue()
@@ -215,6 +216,9 @@ class Runner:
                     return await self._check_still_there(obj)
                 case actions.Gone():
                     return await self._check_gone(action)
+                case actions.Empty(resource, namespace):
+                    left, _ = await self._client.list(resource, namespace)
+                    return f"{len(left)} {resource.plural} are left in namespace {namespace}" if left else ""
                 case _:
                     return await self._perform_other(action)
         except errors.ApiError as error:
@@ -256,7 +260,7 @@ class Runner:
             if error.code == 404:
                 return ""
             raise
-        there = meta.uid(current) == action.uid
+        there = action.uid in ("", meta.uid(current))
         return f"{action.resource.plural} {action.namespace}/{action.name} is still there" if there else ""
 
     async def _failure(self, action: actions.Action, error: errors.ApiError, outcome: _Outcome) -> str:

@@ -1,9 +1,10 @@
 """Claims find their volumes: bound to one that is there, or to one made for them.
 
 A claim without a volume takes one that names it, else the smallest free one that fits (class, size, modes, selector),
-else, when its class or its annotation asks for it and the hostPath provisioner is on, gets a new directory and a volume
-of its own. Binding writes the volume's claimRef first and the claim's volumeName second, each only if it is unchanged, so
-two claims never get one volume; the phases follow. A claim that is being deleted stays until no pod on a node uses it.
+else, when its class or its annotation asks for it and the hostPath provisioner is on, gets a new directory and a
+volume of its own. Binding writes the volume's claimRef first and the claim's volumeName second, each only if it is
+unchanged, so two claims never get one volume; the phases follow. A claim that is being deleted stays until no pod on a
+node uses it.
 
 Invariants: a bound pair is never parted here; a failed provisioning is said in one Event whose count grows, and tried
 again after the key's back-off.
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from petset.client.views import View, claims_of
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.client.views import View, claims_of
 from petset.objects import meta, quantity, resources, selectors
 from petset.objects.meta import Object
 

@@ -1,0 +1,41 @@
+"""Events are kept for an hour after they last happened."""
+
+from __future__ import annotations
+
+from petset.base import tasks
+from petset.client.views import View
+from petset.controllers import actions
+from petset.controllers.runner import Controller, own_key
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+
+EVENT_SECONDS_MAX = 3600.0
+
+
+def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
+    """Delete one event whose time is over, unless it happens again meanwhile; else look again then."""
+    event = view.get(resources.EVENTS, *meta.split_key(key))
+    if event is None or meta.is_deleting(event):
+        return []
+    left = last_happened(event, now) + EVENT_SECONDS_MAX - now
+    return [actions.RequeueAfter(left)] if left > 0 else [actions.Delete(event, at_revision=True)]
+
+
+def last_happened(event: Object, now: float) -> float:
+    said = (
+        meta.get(event, "series", "lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp")
+    )
+    return tasks.parse_rfc3339(said) if said else now
+
+
+CONTROLLERS = (
+    Controller(
+        name="events",
+        component="event-expiry",
+        watches=((resources.EVENTS, own_key),),
+        reconcile=reconcile,
+    ),
+)

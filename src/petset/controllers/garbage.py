@@ -1,0 +1,200 @@
+"""What goes when its owner goes: dependents, in the background, the foreground, or left as orphans.
+
+Every object is looked at on its own. One whose owners are all gone is deleted; one with some owners left forgets the
+others. One that is being deleted with the `orphan` finalizer first has its dependents forget it; with
+`foregroundDeletion` it waits until those that block it are gone, which are deleted because it waits. Pods also go
+when their node no longer exists, or is said to be out of service for good.
+
+Invariants: an owner counts as gone only when the server says so, not the cache; owners of kinds we do not know count
+as there; a deletion names the uid it means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from petset.client.views import View
+from petset.controllers import actions
+from petset.controllers.runner import Controller
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+from petset.objects.resources import Resource
+
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
+KINDS = tuple(row for row in resources.TABLE if "list" in row.verbs and row is not resources.EVENTS)
+_BY_KEY = {row.key(): row for row in KINDS}
+
+
+def key_of(obj: Object) -> str:
+    """The queue key: the kind's key and the object's."""
+    return f"{resources_row(obj).key()}|{meta.key(obj)}"
+
+
+def resources_row(obj: Object) -> Resource:
+    row = resources.of(obj)
+    assert row is not None, f"{obj.get('kind')} came out of a cache of a kind in the table"
+    return row
+
+
+def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
+    """The next steps of one object that is owned, or is being deleted with dependents in mind."""
+    prefix, _, rest = key.partition("|")
+    obj = view.get(_BY_KEY[prefix], *meta.split_key(rest))
+    if obj is None:
+        return []
+    if meta.is_deleting(obj):
+        finalizers = obj["metadata"].get("finalizers") or ()
+        if ORPHAN in finalizers:
+            return orphan_dependents(obj, view)
+        if FOREGROUND in finalizers:
+            return wait_for_dependents(obj, view)
+        return []
+    return collect(obj, view)
+
+
+def dependents_of(obj: Object, view: View) -> list[Object]:
+    """Everything cached that names it as an owner."""
+    uid = meta.uid(obj)
+    return [dependent for kind in KINDS for dependent in view.by_index(kind, "owner", uid)]
+
+
+def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
+    uids = [meta.uid(obj)]
+    forgetting: list[actions.Action] = [
+        actions.Update(without_owners(dependent, uids)) for dependent in dependents_of(obj, view)
+    ]
+    return [*forgetting, actions.Update(without_finalizer(obj, ORPHAN))]
+
+
+def wait_for_dependents(obj: Object, view: View) -> list[actions.Action]:
+    """Delete what blocks it; go when nothing does."""
+    blocking = [dependent for dependent in dependents_of(obj, view) if _blocks(dependent, obj)]
+    if not blocking:
+        return [actions.Update(without_finalizer(obj, FOREGROUND))]
+    # Each is deleted under its own key, which our being in this state brings up.
+    return []
+
+
+def _blocks(dependent: Object, owner: Object) -> bool:
+    return any(
+        reference.get("uid") == meta.uid(owner) and reference.get("blockOwnerDeletion")
+        for reference in dependent["metadata"].get("ownerReferences") or ()
+    )
+
+
+def collect(obj: Object, view: View) -> list[actions.Action]:
+    """Delete an object whose owners are gone or wait for it to go; forget those gone while others stay."""
+    references = obj["metadata"].get("ownerReferences") or ()
+    if not references:
+        return []
+    there: list[Object] = []
+    waiting: list[Object] = []
+    gone: list[Object] = []
+    for reference in references:
+        kind = resources.by_kind(reference.get("apiVersion", ""), reference.get("kind", ""))
+        owner = _owner(reference, obj, view)
+        if kind is None or kind.key() not in _BY_KEY:
+            there.append(reference)
+        elif owner is None:
+            gone.append(reference)
+        elif meta.is_deleting(owner) and FOREGROUND in (owner["metadata"].get("finalizers") or ()):
+            waiting.append(reference)
+        else:
+            there.append(reference)
+    if not gone and not waiting:
+        return []
+    checks = [_gone(reference, obj) for reference in gone]
+    if there:
+        uids = [reference["uid"] for reference in (*gone, *waiting)]
+        return [*checks, actions.Update(without_owners(obj, uids))]
+    in_turn = bool(waiting) and any(_blocks(dependent, obj) for dependent in dependents_of(obj, view))
+    return [*checks, actions.Delete(obj, propagation="Foreground" if in_turn else "Background")]
+
+
+def _owner(reference: Object, obj: Object, view: View) -> Object | None:
+    kind = resources.by_kind(reference.get("apiVersion", ""), reference.get("kind", ""))
+    if kind is None or kind.key() not in _BY_KEY:
+        return None
+    owner = view.get(kind, meta.namespace(obj) if kind.namespaced else "", reference.get("name", ""))
+    return owner if owner is not None and meta.uid(owner) == reference.get("uid") else None
+
+
+def _gone(reference: Object, obj: Object) -> actions.Gone:
+    kind = resources.by_kind(reference["apiVersion"], reference["kind"])
+    assert kind is not None
+    return actions.Gone(kind, meta.namespace(obj) if kind.namespaced else "", reference["name"], reference["uid"])
+
+
+def without_owners(obj: Object, uids: Iterable[str]) -> Object:
+    gone = list(uids)
+    references = [r for r in obj["metadata"].get("ownerReferences") or () if r.get("uid") not in gone]
+    if not references:
+        return meta.without(obj, ("metadata", "ownerReferences"))
+    return meta.changed(obj, ("metadata", "ownerReferences"), references)
+
+
+def without_finalizer(obj: Object, finalizer: str) -> Object:
+    others = [other for other in obj["metadata"].get("finalizers") or () if other != finalizer]
+    return meta.changed(obj, ("metadata", "finalizers"), others)
+
+
+def keys(obj: Object, view: View) -> Iterable[str]:
+    """Itself when it has owners or is being deleted; its dependents when it goes; its owners that wait for it."""
+    metadata = obj["metadata"]
+    row = resources_row(obj)
+    if metadata.get("ownerReferences") or metadata.get("finalizers"):
+        yield f"{row.key()}|{meta.key(obj)}"
+    current = view.get(row, meta.namespace(obj), meta.name(obj))
+    if current is None or meta.uid(current) != meta.uid(obj) or meta.is_deleting(obj):
+        for dependent in dependents_of(obj, view):
+            yield key_of(dependent)
+        for reference in metadata.get("ownerReferences") or ():
+            owner = _owner(reference, obj, view)
+            if owner is not None and meta.is_deleting(owner):
+                yield key_of(owner)
+
+
+# Pods whose node is gone
+
+
+def reconcile_pod(key: str, view: View, now: float) -> list[actions.Action]:
+    """Remove a pod that no node will ever stop."""
+    pod = view.get(resources.PODS, *meta.split_key(key))
+    if pod is None:
+        return []
+    node_name = pod["spec"].get("nodeName", "")
+    if not node_name:
+        return [actions.Delete(pod, grace_seconds=0)] if meta.is_deleting(pod) else []
+    node = view.get(resources.NODES, "", node_name)
+    if node is None:
+        return [actions.Gone(resources.NODES, "", node_name), actions.Delete(pod, grace_seconds=0)]
+    taints = [taint.get("key") for taint in meta.get(node, "spec", "taints", default=())]
+    if OUT_OF_SERVICE_TAINT in taints and meta.is_deleting(pod) and not meta.is_condition_true(node, "Ready"):
+        return [actions.Delete(pod, grace_seconds=0)]
+    return []
+
+
+def pods_to_look_at(pod: Object, view: View) -> Iterable[str]:
+    yield meta.key(pod)
+
+
+def pods_of_node(node: Object, view: View) -> Iterable[str]:
+    for pod in view.by_index(resources.PODS, "node", meta.name(node)):
+        yield meta.key(pod)
+
+
+CONTROLLERS = (
+    Controller(
+        name="garbage",
+        component="garbage-collector-controller",
+        watches=tuple((kind, keys) for kind in KINDS),
+        reconcile=reconcile,
+    ),
+    Controller(
+        name="pods",
+        component="pod-garbage-collector",
+        watches=((resources.PODS, pods_to_look_at), (resources.NODES, pods_of_node)),
+        reconcile=reconcile_pod,
+    ),
+)

@@ -1,0 +1,200 @@
+"""Nodes that fall silent, and what becomes of the pods on them.
+
+A node renews its Lease; when it has not for NODE_LEASE_SECONDS_MAX, its Ready condition becomes Unknown and its pods
+count as not ready. Its Ready condition decides its taints (not-ready, unreachable), and the NoExecute ones delete the
+pods that do not tolerate them, after the seconds they are tolerated. Such a pod stays until its node confirms that it
+stopped, since only then may a pet of the same name start elsewhere.
+
+Invariant: time before this process began is not held against a node: nobody listened then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from petset.base import tasks
+from petset.client.views import View
+from petset.controllers import actions
+from petset.controllers.runner import Controller, own_key
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+
+NODE_LEASE_SECONDS_MAX = 40.0
+LEASE_NAMESPACE = "kube-node-lease"
+NOT_READY_TAINT = "node.kubernetes.io/not-ready"
+UNREACHABLE_TAINT = "node.kubernetes.io/unreachable"
+UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
+OURS = (NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT)
+
+
+def reconcile(started: float, key: str, view: View, now: float) -> list[actions.Action]:
+    """Judge one node: its Ready condition by its lease, its taints by that."""
+    node = view.get(resources.NODES, "", key)
+    if node is None or meta.is_deleting(node):
+        return []
+    silent_seconds = now - max(started, last_heard(node, view))
+    if silent_seconds > NODE_LEASE_SECONDS_MAX:
+        if (meta.condition(node, "Ready") or {}).get("status") != "Unknown":
+            return [
+                actions.UpdateStatus(_fallen_silent(node, now)),
+                actions.EmitEvent(node, "Normal", "NodeNotReady", f"Node {key} status is now: NodeNotReady"),
+            ]
+        return [*_taint(node, now), *_pods_not_ready(node, view, now)]
+    return [*_taint(node, now), actions.RequeueAfter(NODE_LEASE_SECONDS_MAX - silent_seconds + 0.1)]
+
+
+def last_heard(node: Object, view: View) -> float:
+    """When the node last renewed its lease; before its first, when it was made."""
+    lease = view.get(resources.LEASES, LEASE_NAMESPACE, meta.name(node))
+    renewed = meta.get(lease, "spec", "renewTime", default="")
+    return tasks.parse_rfc3339(renewed or node["metadata"].get("creationTimestamp", "1970-01-01T00:00:00Z"))
+
+
+def _fallen_silent(node: Object, now: float) -> Object:
+    conditions = meta.get(node, "status", "conditions", default=[])
+    unknown = {
+        "status": "Unknown",
+        "reason": "NodeStatusUnknown",
+        "message": "The node stopped renewing its lease.",
+        "lastTransitionTime": tasks.rfc3339(now),
+    }
+    kinds = [condition["type"] for condition in conditions] or ["Ready"]
+    for kind in kinds:
+        old = meta.condition(node, kind) or {}
+        conditions = meta.with_condition(conditions, {**old, "type": kind, **unknown})
+    return meta.changed(node, ("status", "conditions"), conditions)
+
+
+def taints_for(node: Object, now: float) -> list[dict[str, Any]]:
+    """The node's taints as its Ready condition and spec.unschedulable want them; others are kept."""
+    there = meta.get(node, "spec", "taints", default=[])
+    status = (meta.condition(node, "Ready") or {}).get("status", "False")
+    wanted: list[tuple[str, str]] = []
+    if status != "True":
+        key = UNREACHABLE_TAINT if status == "Unknown" else NOT_READY_TAINT
+        wanted = [(key, "NoSchedule"), (key, "NoExecute")]
+    if meta.get(node, "spec", "unschedulable"):
+        wanted.append((UNSCHEDULABLE_TAINT, "NoSchedule"))
+    kept = [t for t in there if t.get("key") not in OURS or (t["key"], t.get("effect")) in wanted]
+    present = [(taint.get("key"), taint.get("effect")) for taint in kept]
+    added = [
+        {"key": key, "effect": effect, "timeAdded": tasks.rfc3339(now)}
+        for key, effect in wanted
+        if (key, effect) not in present
+    ]
+    return [*kept, *added]
+
+
+def _taint(node: Object, now: float) -> list[actions.Action]:
+    wanted = taints_for(node, now)
+    if wanted == meta.get(node, "spec", "taints", default=[]):
+        return []
+    if wanted:
+        return [actions.Update(meta.changed(node, ("spec", "taints"), wanted))]
+    return [actions.Update(meta.without(node, ("spec", "taints")))]
+
+
+def _pods_not_ready(node: Object, view: View, now: float) -> list[actions.Action]:
+    steps: list[actions.Action] = []
+    for pod in view.by_index(resources.PODS, "node", meta.name(node)):
+        if meta.is_pod_ready(pod):
+            ready = {**(meta.condition(pod, "Ready") or {}), "status": "False", "reason": "NodeNotReady"}
+            ready["lastTransitionTime"] = tasks.rfc3339(now)
+            conditions = meta.with_condition(meta.get(pod, "status", "conditions", default=()), ready)
+            steps.append(actions.UpdateStatus(meta.changed(pod, ("status", "conditions"), conditions)))
+            steps.append(actions.EmitEvent(pod, "Warning", "NodeNotReady", "Node is not ready"))
+    return steps
+
+
+# Eviction by taints
+
+
+def reconcile_pod(key: str, view: View, now: float) -> list[actions.Action]:
+    """Delete a pod that no longer tolerates its node's NoExecute taints; or look again when that will be."""
+    pod = view.get(resources.PODS, *meta.split_key(key))
+    if pod is None or meta.is_deleting(pod) or not pod["spec"].get("nodeName"):
+        return []
+    node = view.get(resources.NODES, "", pod["spec"]["nodeName"])
+    taints = [taint for taint in meta.get(node, "spec", "taints", default=()) if taint.get("effect") == "NoExecute"]
+    seconds = seconds_to_stay(pod, taints, now)
+    if seconds is None:
+        return []
+    if seconds > 0:
+        return [actions.RequeueAfter(seconds)]
+    event = actions.EmitEvent(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {meta.key(pod)}")
+    return [actions.Delete(pod, on_success=event)]
+
+
+def seconds_to_stay(pod: Object, taints: Sequence[Object], now: float) -> float | None:
+    """How long the pod may stay under these taints; None: for ever."""
+    longest: float | None = None
+    for taint in taints:
+        allowed = _tolerated_seconds(pod, taint)
+        if allowed is None:
+            continue
+        added = tasks.parse_rfc3339(taint["timeAdded"]) if taint.get("timeAdded") else now
+        left = added + allowed - now
+        longest = left if longest is None else min(longest, left)
+    return longest
+
+
+def _tolerated_seconds(pod: Object, taint: Object) -> float | None:
+    """Seconds the taint is tolerated for: 0 not at all, None for ever; the shortest of those that match."""
+    shortest: float | None = 0.0
+    found = False
+    for toleration in meta.get(pod, "spec", "tolerations", default=()):
+        if not _matches(toleration, taint):
+            continue
+        seconds = toleration.get("tolerationSeconds")
+        if not found:
+            shortest, found = seconds, True
+        elif seconds is not None:
+            shortest = seconds if shortest is None else min(shortest, seconds)
+    return None if shortest is None else float(max(0, shortest))
+
+
+def _matches(toleration: Object, taint: Object) -> bool:
+    if toleration.get("effect") not in (None, "", taint.get("effect")):
+        return False
+    if toleration.get("key") not in (None, "", taint.get("key")):
+        return False
+    same_value = (toleration.get("value") or "") == (taint.get("value") or "")
+    return toleration.get("operator") == "Exists" or (bool(toleration.get("key")) and same_value)
+
+
+def keys_of_lease(lease: Object, view: View) -> Iterable[str]:
+    """The node, when a renewal changes how it is judged. Else its own timer looks at the lease in time."""
+    node = view.get(resources.NODES, "", meta.name(lease)) if meta.namespace(lease) == LEASE_NAMESPACE else None
+    if node is not None and not meta.is_condition_true(node, "Ready"):
+        yield meta.name(node)
+
+
+def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
+    node = view.get(resources.NODES, "", pod["spec"].get("nodeName") or "-")
+    if node is not None and meta.get(node, "spec", "taints"):
+        yield meta.key(pod)
+
+
+def pods_of_node(node: Object, view: View) -> Iterable[str]:
+    for pod in view.by_index(resources.PODS, "node", meta.name(node)):
+        yield meta.key(pod)
+
+
+def controllers(started: float) -> tuple[Controller, ...]:
+    return (
+        Controller(
+            name="nodes",
+            component="node-controller",
+            watches=((resources.NODES, own_key), (resources.LEASES, keys_of_lease)),
+            reads=(resources.PODS,),
+            reconcile=partial(reconcile, started),
+        ),
+        Controller(
+            name="evictions",
+            component="taint-eviction-controller",
+            watches=((resources.PODS, keys_of_pod), (resources.NODES, pods_of_node)),
+            reconcile=reconcile_pod,
+        ),
+    )

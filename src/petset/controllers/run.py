@@ -1,0 +1,93 @@
+"""All controllers in one task group over one set of caches.
+
+`run_controllers` makes the table, one informer a kind and one runner a row; it ends when it is cancelled, or when one
+of them fails. Each runner waits until all caches are filled before its first look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from petset.base import tasks
+from petset.client.client import Client
+from petset.client.views import Informers
+from petset.controllers import (
+    actions,
+    endpoints,
+    expiry,
+    garbage,
+    namespaces,
+    nodes,
+    petset,
+    reclaim,
+    runner,
+    serviceaccounts,
+    volumes,
+)
+from petset.objects import errors
+
+
+class HostPath(Protocol):
+    """Makes and removes the directories of volumes; up.py hands it in."""
+
+    async def make(self, path: str) -> None: ...
+
+    async def remove(self, path: str) -> None: ...
+
+
+def table(settings: volumes.Settings, ca_pem: str, started: float) -> tuple[runner.Controller, ...]:
+    """Every controller there is."""
+    return (
+        *petset.CONTROLLERS,
+        *endpoints.CONTROLLERS,
+        *volumes.controllers(settings),
+        *reclaim.controllers(settings),
+        *garbage.CONTROLLERS,
+        *namespaces.CONTROLLERS,
+        *serviceaccounts.controllers(ca_pem),
+        *nodes.controllers(started),
+        *expiry.CONTROLLERS,
+    )
+
+
+async def run_controllers(
+    client: Client,
+    *,
+    hostpath: HostPath | None,
+    volumes_directory: str,
+    ca_pem: str,
+    informers: Informers | None = None,
+) -> None:
+    """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off."""
+    settings = volumes.Settings(volumes_directory, provisions=hostpath is not None)
+    caches = informers or Informers(client)
+    perform = _directories(hostpath) if hostpath is not None else {}
+    runners = [runner.Runner(client, caches, row, perform) for row in table(settings, ca_pem, tasks.now())]
+    async with asyncio.TaskGroup() as group:
+        tasks.spawn(group, caches.run(), "informers")
+        for one in runners:
+            tasks.spawn(group, one.run(), f"controller {one.name}")
+        if settings.provisions:
+            tasks.spawn(group, _ensure_standard_class(client), "the standard storage class")
+
+
+def _directories(hostpath: HostPath) -> dict[type, runner.Perform]:
+    async def make(action: actions.MakeDirectory) -> None:
+        await hostpath.make(action.path)
+
+    async def remove(action: actions.RemoveDirectory) -> None:
+        await hostpath.remove(action.path)
+
+    return {actions.MakeDirectory: make, actions.RemoveDirectory: remove}
+
+
+async def _ensure_standard_class(client: Client) -> None:
+    """Make the default class, once; whoever deletes or changes it meanwhile is right."""
+    try:
+        await tasks.retrying(
+            "create the standard storage class", lambda: client.create(volumes.standard_class()), OSError
+        )
+    except errors.ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise
