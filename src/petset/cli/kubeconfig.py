@@ -74,7 +74,8 @@ def merge(theirs: Any, ours: dict[str, Any]) -> dict[str, Any] | None:
         return None
     merged = {"apiVersion": "v1", "kind": "Config", **theirs}
     for section in ("clusters", "users", "contexts"):
-        old = theirs.get(section) or []
+        old = theirs.get(section)
+        old = [] if old is None else old
         if not isinstance(old, list) or not all(isinstance(entry, dict) for entry in old):
             return None
         names = [entry["name"] for entry in ours[section]]

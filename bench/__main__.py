@@ -1,0 +1,26 @@
+"""`make bench`: what petset costs, as ratios to the same work done by hand in the same run.
+
+Each part prints lines of the form `what: ours, by hand, ratio`. Numbers without a ratio say nothing about another
+machine; the ratio does. Nothing here is a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench import idle, pets, rates, startup
+
+PARTS = {"pets": pets.main, "startup": startup.main, "idle": idle.main, "rates": rates.main}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which parts (default: all)")
+    for part in parser.parse_args().parts or PARTS:
+        print(f"== {part}", flush=True)
+        PARTS[part]()
+    return 0
+
+
+sys.exit(main())

@@ -1,0 +1,65 @@
+"""A petset of the benchmark's own, in a directory that goes with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from petset.base import state
+
+IMAGES = Path(os.environ.get("PETSET_TEST_IMAGES", Path(__file__).resolve().parents[1] / ".petset" / "test-images"))
+
+
+@dataclass
+class Instance:
+    directory: Path
+    process: subprocess.Popen[str]
+    began: float
+    announced: dict[str, float] = field(default_factory=dict)  # "api", "node" -> seconds since the process was started
+
+    @property
+    def state(self) -> state.State:
+        return state.State(self.directory)
+
+
+@contextlib.contextmanager
+def running(directory: Path | None = None) -> Iterator[Instance]:
+    """`petset up` in the foreground until its node is ready; taken down afterwards."""
+    own = directory is None
+    directory = directory or Path(tempfile.mkdtemp(prefix="petset-bench-", dir="/tmp"))
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "petset", "--state", str(directory), "up"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PETSET_IMAGES": str(IMAGES)},
+    )
+    instance = Instance(directory, process, began)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            instance.announced[line.partition(":")[0]] = time.monotonic() - began
+            if line.startswith("node"):
+                break
+        yield instance
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        if own:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def row(what: str, ours: str, by_hand: str = "", ratio: float | None = None) -> None:
+    print(f"{what:46} {ours:>14} {by_hand:>20} {f'{ratio:8.2f}x' if ratio is not None else ''}".rstrip(), flush=True)
+
+
+def heading() -> None:
+    row("", "petset", "by hand")

@@ -1,0 +1,65 @@
+"""Every failure is one line that says what cannot be done; nothing is imported that is not used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from petset.base import state
+from petset.cli import main
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["kubeconfig"], "there is no instance in"),
+        (["image", "load", "nowhere.tar"], "there is no such file"),
+    ],
+)
+def test_failures_are_one_line(words, said, tmp_path, capsys):
+    assert main.main(["--state", str(tmp_path / "s"), *words]) == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith("petset: cannot ") and said in written.err and written.err.count("\n") == 1
+
+
+def test_status_of_nothing(tmp_path, capsys):
+    assert main.main(["--state", str(tmp_path / "s"), "status"]) == 3
+    assert "not running" in capsys.readouterr().out
+
+
+def test_down_of_nothing_is_fine(tmp_path, capsys):
+    assert main.main(["--state", str(tmp_path / "s"), "down"]) == 0
+
+
+def test_a_state_directory_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main.main(["--state", str(tmp_path / "file" / "s"), "image", "ls"]) == 1
+    assert "name another with --state" in capsys.readouterr().err
+
+
+def test_the_lock_is_held_by_one(tmp_path):
+    instance = state.State(tmp_path)
+    with instance.lock():
+        with pytest.raises(state.StateError, match="running in it already"), instance.lock():
+            pass
+        assert instance.running_process() is not None
+    assert instance.running_process() is None
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from petset.cli import main; main.parser(None); "
+        "print([m for m in ('uvloop', 'cryptography', 'rich', 'pyroute2', 'yaml') if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), ("on", True), ("off", False), ("1", True)])
+def test_switches_are_spelt_as_kubernetes_spells_them(text, value):
+    from petset.cli import up
+
+    assert up.switch(text) is value
