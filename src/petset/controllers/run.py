@@ -84,10 +84,13 @@ def _directories(hostpath: HostPath) -> dict[type, runner.Perform]:
 
 async def _ensure_standard_class(client: Client) -> None:
     """Make the default class, once; whoever deletes or changes it meanwhile is right."""
-    try:
-        await tasks.retrying(
-            "create the standard storage class", lambda: client.create(volumes.standard_class()), OSError
-        )
-    except errors.ApiError as error:
-        if error.reason != "AlreadyExists":
-            raise
+
+    async def create() -> None:
+        try:
+            await client.create(volumes.standard_class())
+        except errors.ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+
+    # A server that is busy or unwell at the start must not end the controllers.
+    await tasks.retrying("create the standard storage class", create, OSError, errors.ApiError)
