@@ -1,13 +1,13 @@
 """What must hold at every moment, seen from the store's own order of changes and from inside the nodes.
 
-`Laws.saw` is called with every change as it becomes visible, `starts` and `stopped` by the nodes' runtimes: nothing here
-rests on a watch that could be late. What the monkey did on purpose is told first (`excused`), so that a law is about
-what the program did by itself. The controllers decide on copies that are late by design; where a law is about what they
-could know, it looks back STALE_SECONDS_MAX.
+`Laws.saw` is called with every change as it becomes visible, `starts` and `stopped` by the nodes' runtimes: nothing
+here rests on a watch that could be late. What the monkey did on purpose is told first (`excused`), so that a law is
+about what the program did by itself. The controllers decide on copies that are late by design; where a law is about
+what they could know, it looks back as long as the weather may have kept things from them (`stale_seconds`).
 
-The laws: pet i is created only when all pets below it were ready; surplus pets go from the highest down; a claim goes only
-when the monkey deleted it, a volume only with its claim, a claim's volume never changes and is no other claim's; a pet
-mounts its own claims; no two sandboxes of one namespace/name run at once, and no two of them one directory.
+The laws: pet i is created only when all pets below it were ready; surplus pets go from the highest down; a claim goes
+only when the monkey deleted it, a volume only with its claim, a claim's volume never changes and is no other claim's;
+a pet mounts its own claims; no two sandboxes of one namespace/name run at once, and no two of them one directory.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.objects import meta
+from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.store import store
+from petset.wire import http
 
-STALE_SECONDS_MAX = 120.0  # Stalls, lost requests, back-offs and the server's absence in a row.
+STALE_SECONDS_MIN = 5.0  # How old a program's picture may be in good weather.
+SERVER_ABSENCE_SECONDS = 60.0  # By how much, and for how long, the server's death makes it older.
 TRACE_LINES_MAX = 400
 
 PODS, CLAIMS, VOLUMES, LEASES = (
@@ -54,12 +56,14 @@ class Laws:
         self.trace: deque[str] = deque(maxlen=TRACE_LINES_MAX)
         self.digest = hashlib.blake2b(digest_size=16)  # Of the whole trace, for comparing runs.
         self.broken: list[str] = []
-        self.last_write = 0.0  # Of anything but leases.
-        self.writes = 0
+        self.writes = 0  # Of anything but leases.
+        self.weather_seconds = 0.0  # How late the weather may make what the programs see.
+        self.server_died_at = -1e9
         self._ready_until: dict[str, float] = {}  # By pod's key: when it was last seen ready and staying.
         self._created_at: dict[str, float] = {}
         self._wanted: dict[str, deque[tuple[float, int]]] = {}  # By set's key: (until when, replicas before).
         self._excused: dict[str, str] = {}  # uid -> what the monkey did to it
+        self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
         self._running: dict[str, dict[str, Running]] = {}  # namespace/name -> uid ->
 
     # Told by the world
@@ -77,6 +81,13 @@ class Laws:
         self.broken.append(f"{self._clock():.3f}: {law}")
         self.note(f"BROKEN  {law}")
 
+    def asked(self, who: str, request: http.Request) -> None:
+        """A program sends a request: what it deletes it must have seen, and name by its uid."""
+        if request.method == "DELETE" and "/pods/" in request.target:
+            options = encoding.loads(request.body) if request.body else {}
+            if not meta.get(options, "preconditions", "uid"):
+                self.breaks(f"{who} deletes {request.target} without saying which")
+
     def saw(self, change: store.Change) -> None:
         key, now, obj = change.entry.key, self._clock(), change.entry.object
         old = self.objects.get(key)
@@ -85,7 +96,6 @@ class Laws:
         else:
             self.objects[key] = obj
         if not key.startswith(LEASES):
-            self.last_write = now
             self.writes += 1
             self.note(f"{change.type:9}{key} {shown(key, obj)}")
         gone = change.type == "DELETED"
@@ -98,6 +108,11 @@ class Laws:
         elif key.startswith(VOLUMES) and gone:
             self._saw_volume_go(obj)
 
+    @property
+    def stale_seconds(self) -> float:
+        absence = SERVER_ABSENCE_SECONDS if self._clock() - self.server_died_at < SERVER_ABSENCE_SECONDS else 0.0
+        return STALE_SECONDS_MIN + self.weather_seconds + absence
+
     # Order
 
     def _saw_pod(self, key: str, old: Object | None, pod: Object, gone: bool, now: float) -> None:
@@ -105,6 +120,8 @@ class Laws:
             self._ready_until[key] = now
         if old is None:
             self._created_at[key] = now
+            if pod["spec"].get("terminationGracePeriodSeconds") == 0:
+                self._unprotected[meta.uid(pod)] = None
             self._ready_until.pop(key, None)
             self._starts_in_order(key, pod, now)
             self._mounts_its_own(pod)
@@ -112,7 +129,7 @@ class Laws:
             self._stops_in_order(pod, now)
 
     def _starts_in_order(self, key: str, pod: Object, now: float) -> None:
-        set_key, set_, ordinal = self._family(pod)
+        _, set_, ordinal = self._family(pod)
         if set_ is None or not is_ordered(set_):
             return
         for below in range(first_ordinal(set_), ordinal):
@@ -120,7 +137,7 @@ class Laws:
             there = self.objects.get(other)
             if there is not None and is_ready(there):
                 continue
-            if now - self._ready_until.get(other, -1e9) > STALE_SECONDS_MAX:
+            if now - self._ready_until.get(other, -1e9) > self.stale_seconds:
                 self.breaks(f"{key} was created while {other} was not ready ({'there' if there else 'absent'})")
 
     def _stops_in_order(self, pod: Object, now: float) -> None:
@@ -136,7 +153,7 @@ class Laws:
         for key, other in self.objects.items():
             number = key[len(prefix) :]
             if key.startswith(prefix) and number.isdigit() and int(number) > ordinal:
-                settled = now - self._created_at.get(key, now) > STALE_SECONDS_MAX
+                settled = now - self._created_at.get(key, now) > self.stale_seconds
                 if settled and owner_uid(other) == meta.uid(set_):
                     self.breaks(f"{meta.key(pod)} was removed while {key} was still there")
 
@@ -148,7 +165,7 @@ class Laws:
     def _most_wanted(self, set_key: str, now: float) -> int:
         """The largest number of replicas the controller may still believe in: below it nothing is surplus."""
         current = meta.get(self.objects.get(set_key), "spec", "replicas", default=1)
-        past = [count for until, count in self._wanted.get(set_key, ()) if now - until <= STALE_SECONDS_MAX]
+        past = [count for until, count in self._wanted.get(set_key, ()) if now - until <= self.stale_seconds]
         return max([current, *past])
 
     def _family(self, pod: Object) -> tuple[str, Object | None, int]:
@@ -178,9 +195,9 @@ class Laws:
                 self.breaks(f"{meta.key(pod)} mounts {mounted}, not its own {own}")
 
     def _saw_claim(self, key: str, old: Object | None, claim: Object, gone: bool) -> None:
-        if gone or (meta.is_deleting(claim) and not meta.is_deleting(old or claim)):
-            if meta.uid(claim) not in self._excused:
-                self.breaks(f"{key} is lost: nobody asked for its deletion")
+        lost = gone or (meta.is_deleting(claim) and not meta.is_deleting(old or claim))
+        if lost and meta.uid(claim) not in self._excused:
+            self.breaks(f"{key} is lost: nobody asked for its deletion")
         before = meta.get(old, "spec", "volumeName", default="")
         after = meta.get(claim, "spec", "volumeName", default="")
         if before and before != after:
@@ -220,7 +237,8 @@ class Laws:
         self.note(f"RUNS     {identity} {uid[:8]} on {node}")
         for other_uid, other in own.items():
             # Whoever deletes a pod by force gives this up, but only between nodes: one node knows better.
-            if other_uid != uid and (other.node == node or other_uid not in self._excused):
+            forced = other_uid in self._excused or other_uid in self._unprotected
+            if other_uid != uid and (other.node == node or not forced):
                 self.breaks(f"two of {identity} run: {other_uid} on {other.node} and {uid} on {node}")
         for other_identity, others in self._running.items():
             for other in others.values():

@@ -1,4 +1,4 @@
-"""A virtual-time event loop with a seed: the clock jumps to the next timer, and what is ready runs in an order of chance.
+"""A virtual-time event loop with a seed: the clock jumps to the next timer, what is ready runs in an order of chance.
 
 The real code runs on it unchanged. What asyncio promises stays: the callbacks of one owner (a bound method's object)
 keep their order, timers never run early. What it does not promise is shuffled: which of several ready tasks goes

@@ -1,4 +1,4 @@
-"""A monkey with all rights: scales, deletes, orphans, edits, kills containers and programs, reboots nodes, cordons them.
+"""A monkey with all rights: scales, deletes, orphans, edits, kills containers and programs, reboots and cordons nodes.
 
 What it does is told to the laws before it is done. It uses the API like anybody, over a link without faults, so that
 it knows what it did. `goes_home` puts right what only a person can: cordoned nodes, paused sets, relabelled pods.
@@ -6,21 +6,21 @@ it knows what it did. `goes_home` puts right what only a person can: cordoned no
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import asyncio
-
 from petset.objects import meta, resources
 from petset.objects.meta import Object
-from tests.worlds import laws
+from tests.worlds import laws, network, nodes
 
 if TYPE_CHECKING:
     from tests.worlds.world import World
 
 REPLICAS_MAX = 4
 PAUSE_SECONDS_MAX = 60.0
+WAITS_MAX = 600
 
 
 class Monkey:
@@ -58,6 +58,7 @@ class Monkey:
         return self.chance.choice((0.0, 0.5, 3.0, 10.0, PAUSE_SECONDS_MAX)) * self.chance.random()
 
     async def goes_home(self) -> None:
+        await asyncio.sleep(network.STALL_SECONDS_MAX)  # What is still under way arrives.
         for key, obj in list(self.world.laws.objects.items()):
             if key.startswith("/core/nodes/") and meta.get(obj, "spec", "unschedulable"):
                 await self._try(
@@ -70,6 +71,9 @@ class Monkey:
                 stem = meta.name(obj).rpartition("-")[0]
                 if meta.labels(obj).get("app") != stem:
                     await self._label(obj, stem)
+                # A pod may have got hold of a claim in its last moment; then neither goes without the other.
+                if any(meta.is_deleting(claim) for claim in self._claims_of(obj)):
+                    await self._delete(obj, None)
 
     # Tricks
 
@@ -90,13 +94,20 @@ class Monkey:
     async def _delete_pod(self, grace: int | None) -> None:
         pod = self._any(self._pods())
         if pod is not None:
-            self.world.laws.excused(meta.uid(pod), "deleted")
-            self.world.laws.note(f"MONKEY   deletes {meta.key(pod)} grace {grace}")
-            await self._try(
-                lambda: self.admin.delete(
-                    resources.PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), grace_seconds=grace
-                )
+            await self._delete(pod, grace)
+
+    async def _delete(self, pod: Object, grace: int | None) -> None:
+        self.world.laws.excused(meta.uid(pod), "deleted")
+        self.world.laws.note(f"MONKEY   deletes {meta.key(pod)} grace {grace}")
+        await self._try(
+            lambda: self.admin.delete(
+                resources.PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), grace_seconds=grace
             )
+        )
+
+    def _claims_of(self, pod: Object) -> list[Object]:
+        keys = [f"{laws.CLAIMS}{meta.namespace(pod)}/{name}" for name in nodes.claims_of(pod)]
+        return [self.world.laws.objects[key] for key in keys if key in self.world.laws.objects]
 
     async def kill_container(self) -> None:
         node = self.chance.choice(self.world.nodes)
@@ -134,9 +145,14 @@ class Monkey:
         metadata = {field: set_["metadata"][field] for field in kept if field in set_["metadata"]}
         fresh = {**set_, "metadata": metadata}
         key = resource.key(meta.namespace(set_), meta.name(set_))
-        while (there := self.world.laws.objects.get(key)) is not None and meta.uid(there) == meta.uid(set_):
-            await asyncio.sleep(1)  # Its finalizer is on the garbage controller.
+        await self._until(lambda: meta.uid(self.world.laws.objects.get(key) or {"metadata": {}}) != meta.uid(set_))
         await self._try(lambda: self.admin.create({k: v for k, v in fresh.items() if k != "status"}))
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        for _ in range(WAITS_MAX):
+            if true():
+                return
+            await asyncio.sleep(1)
 
     async def delete_claim(self) -> None:
         claim = self._any(self._objects(laws.CLAIMS))
@@ -193,9 +209,11 @@ class Monkey:
 
     async def kill_server(self) -> None:
         self.world.laws.note("MONKEY   kills the server")
+        self.world.laws.server_died_at = self.world.loop.time()
         self.world.server.kill()
         await asyncio.sleep(self.chance.choice((0.1, 2.0, 15.0)) * self.chance.random())
         self.world.server.start()
+        self.world.laws.server_died_at = self.world.loop.time()
         self.world.laws.note("ALIVE    server")
 
     async def reboot_node(self) -> None:

@@ -1,8 +1,9 @@
 """The server as a process that can be killed, and the links to it: late, lossy, and now and then lying about success.
 
-A `Link` is an `http.Transport`. A request may be late, be lost on its way, be refused (429, 500, 503), meet an object that somebody
-else has just changed, be carried out and its answer lost, or be answered late, so that what was read is old. A watch
-stalls, ends, breaks, or is told that its revision is gone. All of it is the seed's choice, and `Faults.none()` ends it.
+A `Link` is an `http.Transport`. A request may be late, be lost on its way, be refused (429, 500, 503), meet an object
+that somebody else has just changed, be carried out and its answer lost, or be answered late, so that what was read is
+old. A watch stalls, ends, breaks, or is told that its revision is gone. All of it is the seed's choice, and
+`Faults.none()` ends it.
 
 The server's store survives its death as what was committed; watches and requests under way do not.
 """
@@ -44,9 +45,18 @@ class Faults:
     def none() -> Faults:
         return Faults()
 
+    @property
+    def stale_seconds(self) -> float:
+        """How old a picture this weather may leave a program with: what is late, and what has to be asked for again."""
+        again = 30.0 if self.lost_request or self.refused or self.lost_answer or self.watch_seconds else 0.0
+        return again + (3 * LAG_SECONDS_MAX if self.lag else 0.0) + (2 * STALL_SECONDS_MAX if self.stall else 0.0)
+
     @staticmethod
     def some(chance: random.Random) -> Faults:
         """A weather of its own for each seed: some are rough in one way only."""
+
+        if chance.random() < 0.2:
+            return Faults(conflict=0.2 * chance.random())
 
         def rate(most: float) -> float:
             return most * chance.random() if chance.random() < 0.6 else 0.0
@@ -158,7 +168,9 @@ class Stream:
         try:
             async for piece in self._body:
                 chance, faults = self._link.chance, self._link.faults
-                delay = chance.uniform(0, STALL_SECONDS_MAX) if faults.stall and chance.random() < faults.stall else 0.001
+                delay = (
+                    chance.uniform(0, STALL_SECONDS_MAX) if faults.stall and chance.random() < faults.stall else 0.001
+                )
                 arrives = max(arrives, loop.time() + delay)
                 self._pieces.append((arrives, piece))
                 self._wake.set()
@@ -225,9 +237,10 @@ class Link:
         chance: random.Random,
         faults: Callable[[], Faults],
         meddle: Callable[[http.Request], Awaitable[None]] | None = None,
+        inspect: Callable[[http.Request], None] = lambda request: None,
     ):
         self.server, self.user, self.chance = server, user, chance
-        self._faults, self._meddle = faults, meddle
+        self._faults, self._meddle, self._inspect = faults, meddle, inspect
         self.dead = False
         self._streams: dict[Stream, None] = {}
 
@@ -241,6 +254,7 @@ class Link:
             stream.cut(ConnectionResetError("killed"))
 
     async def send(self, request: http.Request) -> http.Response:
+        self._inspect(request)
         await self._travel()
         if self._happens(self.faults.lost_request):
             raise ConnectionResetError("lost on its way")

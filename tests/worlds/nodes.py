@@ -144,7 +144,9 @@ class _Life:
         status = {"capacity": resource_list, "allocatable": resource_list, "conditions": [condition]}
         await self._persistently(lambda: self.client.create(node))
         patch = {"status": status}
-        await self._persistently(lambda: self.client.patch(resources.NODES, self.node.name, "", patch, subresource="status"))
+        await self._persistently(
+            lambda: self.client.patch(resources.NODES, self.node.name, "", patch, subresource="status")
+        )
 
     async def _renew(self) -> None:
         name, namespace = self.node.name, "kube-node-lease"
@@ -160,7 +162,11 @@ class _Life:
                 await self.client.patch(resources.LEASES, name, namespace, renewed)
             except errors.ApiError as error:
                 if error.code == 404:
-                    await self._persistently(lambda: self.client.create({**lease, "spec": {**lease["spec"], **renewed["spec"]}}))
+                    await self._persistently(
+                        lambda new=renewed: self.client.create(
+                            meta.changed(lease, ("spec",), {**lease["spec"], **new["spec"]})
+                        )
+                    )
             except OSError:
                 pass
             await asyncio.sleep(LEASE_SECONDS)
@@ -243,7 +249,11 @@ class _Life:
         truth = {True: "True", False: "False"}[ready]
         started = tasks.rfc3339(sandbox.started_at)
         conditions = [
-            {"type": name, "status": truth if name in ("Ready", "ContainersReady") else "True", "lastTransitionTime": started}
+            {
+                "type": name,
+                "status": truth if name in ("Ready", "ContainersReady") else "True",
+                "lastTransitionTime": started,
+            }
             for name in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
         ]
         status = {

@@ -1,4 +1,4 @@
-"""What a seed's world begins with: how many nodes, which sets in which manner, how long the monkey plays, which weather."""
+"""What a seed's world begins with: how many nodes, which sets, how long the monkey plays, in which weather."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """A whole cluster in virtual time: the real server, controllers, scheduler and node agents, bad links, and a monkey.
 
-`run(seed)` builds a scenario out of the seed (which sets, how many nodes, which weather), lets the monkey play, ends the
-faults, waits until everything is as the specs say, and watches that it stays so. It raises `laws.Broken` with the last
-lines of the trace and the command that replays the seed. The same seed is the same run: time and order are the loop's
-(loop.py), chance is seeded, and nothing that is iterated is a set.
+`run(seed)` builds a scenario out of the seed (which sets, how many nodes, which weather), lets the monkey play, ends
+the faults, waits until everything is as the specs say, and watches that it stays so. It raises `laws.Broken` with the
+last lines of the trace and the command that replays the seed. The same seed is the same run: time and order are the
+loop's (loop.py), chance is seeded, and nothing that is iterated is a set.
 
 Every program is a `Process` with a link of its own to the server; killing it cuts the link first, so that nothing of
 its cleaning up is seen by anybody, and starts it again later with nothing but what the store and the node's runtime
@@ -17,6 +17,7 @@ import gc
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from petset.base import tasks
@@ -103,7 +104,7 @@ class World:
     def link(self, name: str, user: http.User) -> network.Link:
         # One source of chance a link, so that what one process does leaves the others' weather alone.
         chance = random.Random(f"{self.seed} {name} {self.loop.time()}")
-        return network.Link(self.server, user, chance, lambda: self.faults, self.meddle)
+        return network.Link(self.server, user, chance, lambda: self.faults, self.meddle, partial(self.laws.asked, name))
 
     async def meddle(self, request: http.Request) -> None:
         """Somebody else changes the object that the request is about, just before it."""
@@ -135,10 +136,11 @@ class World:
     async def _story(self) -> None:
         await self._create_all()
         monkey = monkeys.Monkey(self)
-        self.faults = self.plan.faults
+        self.faults, self.laws.weather_seconds = self.plan.faults, self.plan.faults.stale_seconds
         await monkey.play()
         self.faults = network.Faults.none()
         await monkey.goes_home()
+        self.laws.weather_seconds = 0.0
         self.laws.note("CALM")
         await self._settles()
         if not self.laws.broken:
@@ -228,4 +230,3 @@ def story_of(world: World) -> str:
             f"replay it: python -m tests.worlds {world.seed}",
         ]
     )
-
