@@ -14,6 +14,12 @@ from petset.objects import (
     defaults,
     defaults_pod,
     preparation,
+    validation_access,
+    validation_apps,
+    validation_core,
+    validation_pod,
+    validation_service,
+    validation_storage,
 )
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -96,6 +102,8 @@ PODS = Resource(
     subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
     default=defaults_pod.pod,
     prepare=preparation.pod,
+    validate=validation_pod.pod,
+    validate_update=validation_pod.pod_update,
 )
 SERVICES = Resource(
     "",
@@ -107,6 +115,8 @@ SERVICES = Resource(
     subresources=STATUS,
     default=defaults.service,
     prepare=preparation.service,
+    validate=validation_service.service,
+    validate_update=validation_service.service_update,
 )
 ENDPOINTS = Resource(
     "",
@@ -115,6 +125,7 @@ ENDPOINTS = Resource(
     "Endpoints",
     short_names=("ep",),
     default=defaults.endpoints,
+    validate=validation_service.endpoints,
 )
 PERSISTENTVOLUMECLAIMS = Resource(
     "",
@@ -125,6 +136,8 @@ PERSISTENTVOLUMECLAIMS = Resource(
     subresources=STATUS,
     default=defaults.claim,
     prepare=preparation.status_of_new({"phase": "Pending"}),
+    validate=validation_storage.claim,
+    validate_update=validation_storage.claim_update,
 )
 PERSISTENTVOLUMES = Resource(
     "",
@@ -136,6 +149,8 @@ PERSISTENTVOLUMES = Resource(
     subresources=STATUS,
     default=defaults.volume,
     prepare=preparation.status_of_new({"phase": "Pending"}),
+    validate=validation_storage.volume,
+    validate_update=validation_storage.volume_update,
 )
 CONFIGMAPS = Resource(
     "",
@@ -143,6 +158,8 @@ CONFIGMAPS = Resource(
     "configmaps",
     "ConfigMap",
     short_names=("cm",),
+    validate=validation_core.config_map,
+    validate_update=validation_core.config_map_update,
 )
 SECRETS = Resource(
     "",
@@ -150,6 +167,8 @@ SECRETS = Resource(
     "secrets",
     "Secret",
     default=defaults.secret,
+    validate=validation_core.secret,
+    validate_update=validation_core.secret_update,
 )
 SERVICEACCOUNTS = Resource(
     "",
@@ -158,6 +177,7 @@ SERVICEACCOUNTS = Resource(
     "ServiceAccount",
     short_names=("sa",),
     subresources=("token",),
+    validate=validation_core.service_account,
 )
 NAMESPACES = Resource(
     "",
@@ -170,6 +190,7 @@ NAMESPACES = Resource(
     verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
     default=defaults.namespace,
     prepare=preparation.status_of_new({"phase": "Active"}),
+    validate=validation_core.namespace,
 )
 NODES = Resource(
     "",
@@ -180,6 +201,8 @@ NODES = Resource(
     short_names=("no",),
     subresources=STATUS,
     default=defaults.node,
+    validate=validation_core.node,
+    validate_update=validation_core.node_update,
 )
 EVENTS = Resource(
     "",
@@ -187,6 +210,7 @@ EVENTS = Resource(
     "events",
     "Event",
     short_names=("ev",),
+    validate=validation_core.event,
 )
 STATEFULSETS = Resource(
     "apps",
@@ -199,12 +223,16 @@ STATEFULSETS = Resource(
     has_generation=True,
     default=defaults.stateful_set,
     prepare=preparation.status_of_new({"replicas": 0, "availableReplicas": 0}),
+    validate=validation_apps.stateful_set,
+    validate_update=validation_apps.stateful_set_update,
 )
 CONTROLLERREVISIONS = Resource(
     "apps",
     "v1",
     "controllerrevisions",
     "ControllerRevision",
+    validate=validation_apps.controller_revision,
+    validate_update=validation_apps.controller_revision_update,
 )
 PETSETS = Resource(
     "apps",
@@ -216,6 +244,8 @@ PETSETS = Resource(
     has_generation=True,
     default=defaults.pet_set,
     prepare=preparation.status_of_new({"replicas": 0}),
+    validate=validation_apps.pet_set,
+    validate_update=validation_apps.pet_set_update,
 )
 ENDPOINTSLICES = Resource(
     "discovery.k8s.io",
@@ -223,6 +253,8 @@ ENDPOINTSLICES = Resource(
     "endpointslices",
     "EndpointSlice",
     default=defaults.endpoint_slice,
+    validate=validation_service.endpoint_slice,
+    validate_update=validation_service.endpoint_slice_update,
 )
 STORAGECLASSES = Resource(
     "storage.k8s.io",
@@ -232,18 +264,22 @@ STORAGECLASSES = Resource(
     False,
     short_names=("sc",),
     default=defaults.storage_class,
+    validate=validation_storage.storage_class,
+    validate_update=validation_storage.storage_class_update,
 )
 LEASES = Resource(
     "coordination.k8s.io",
     "v1",
     "leases",
     "Lease",
+    validate=validation_core.lease,
 )
 ROLES = Resource(
     "rbac.authorization.k8s.io",
     "v1",
     "roles",
     "Role",
+    validate=validation_access.role,
 )
 ROLEBINDINGS = Resource(
     "rbac.authorization.k8s.io",
@@ -251,6 +287,8 @@ ROLEBINDINGS = Resource(
     "rolebindings",
     "RoleBinding",
     default=defaults.binding,
+    validate=validation_access.role_binding,
+    validate_update=validation_access.binding_update,
 )
 CLUSTERROLES = Resource(
     "rbac.authorization.k8s.io",
@@ -258,6 +296,7 @@ CLUSTERROLES = Resource(
     "clusterroles",
     "ClusterRole",
     False,
+    validate=validation_access.cluster_role,
 )
 CLUSTERROLEBINDINGS = Resource(
     "rbac.authorization.k8s.io",
@@ -266,6 +305,8 @@ CLUSTERROLEBINDINGS = Resource(
     "ClusterRoleBinding",
     False,
     default=defaults.binding,
+    validate=validation_access.cluster_role_binding,
+    validate_update=validation_access.binding_update,
 )
 
 # Questions with an answer in their status; never stored.

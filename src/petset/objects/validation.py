@@ -1,12 +1,226 @@
-"""What every object must fulfil, whatever its kind. (Being built: the signatures are final.)"""
+"""What every object must fulfil, whatever its kind, and the words that the kinds' own checks are made of.
+
+A check is a generator of FieldErrors over one part of an object and the part's path, spelled as upstream does
+(spec.template.spec.containers[0].image); `listed` makes a hook of it. Checks run on objects that passed their schema,
+so types are right and what the schema requires is there; an empty text where one is needed is for the checks to
+find. They never raise. `metadata` is for all kinds; the kinds' checks are in validation_pod, _service, _core,
+_storage, _apps and _access.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from petset.objects import names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+
+if TYPE_CHECKING:
+    from petset.objects.resources import Resource
+
+ANNOTATIONS_BYTES_MAX = 256 * 1024
+IMMUTABLE = "field is immutable"
+NOT_NEGATIVE = "must be greater than or equal to 0"
+POSITIVE = "must be greater than 0"
+
+Errors = Iterator[FieldError]
+
+
+def listed(check: Callable[..., Iterable[FieldError]]) -> Callable[..., Sequence[FieldError]]:
+    """A hook for the table of kinds out of a generator."""
+
+    @functools.wraps(check)
+    def hook(*args: Object) -> Sequence[FieldError]:
+        return list(check(*args))
+
+    return hook
+
+
+# -- words of checks ----------------------------------------------------------------------------------------------
+
+
+def named(value: str | None, path: str, rule: Callable[[str], str]) -> Errors:
+    """A text that must be there and follow a rule of names.py."""
+    if not value:
+        yield FieldError.required(path)
+    elif wrong := rule(value):
+        yield FieldError.invalid(path, value, wrong)
+
+
+def optional(value: str | None, path: str, rule: Callable[[str], str]) -> Errors:
+    if value and (wrong := rule(value)):
+        yield FieldError.invalid(path, value, wrong)
+
+
+def one_of(value: str | None, path: str, supported: Sequence[str]) -> Errors:
+    """A text that must be one of these."""
+    if not value:
+        yield FieldError.required(path)
+    elif value not in supported:
+        yield FieldError.unsupported(path, value, supported)
+
+
+def at_least(value: int | None, path: str, least: int = 0) -> Errors:
+    if value is not None and value < least:
+        why = NOT_NEGATIVE if least == 0 else POSITIVE if least == 1 else f"must be greater than or equal to {least}"
+        yield FieldError.invalid(path, value, why)
+
+
+def immutable(new: Object | None, old: Object | None, path: str, *fields: str) -> Errors:
+    """That these fields of a part are what they were."""
+    for field in fields:
+        value = (new or {}).get(field)
+        if value != (old or {}).get(field):
+            yield FieldError.invalid(f"{path}.{field}" if path else field, value, IMMUTABLE)
+
+
+def not_negative_quantities(amounts: Mapping[str, str] | None, path: str) -> Errors:
+    for name, amount in (amounts or {}).items():
+        if quantity.parse(amount).value < 0:
+            yield FieldError.invalid(f"{path}[{name}]", amount, NOT_NEGATIVE)
+
+
+def labels(given: Mapping[str, str] | None, path: str) -> Errors:
+    for key, value in (given or {}).items():
+        if wrong := names.qualified(key):
+            yield FieldError.invalid(path, key, wrong)
+        if wrong := names.label_value(value):
+            yield FieldError.invalid(path, value, wrong)
+
+
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+def label_selector(selector: Object | None, path: str) -> Errors:
+    """A LabelSelector object."""
+    if not selector:
+        return
+    yield from labels(selector.get("matchLabels"), f"{path}.matchLabels")
+    for index, term in enumerate(selector.get("matchExpressions") or ()):
+        where = f"{path}.matchExpressions[{index}]"
+        if wrong := names.qualified(term.get("key", "")):
+            yield FieldError.invalid(f"{where}.key", term.get("key", ""), wrong)
+        operator, values = term.get("operator"), term.get("values") or ()
+        if operator not in _OPERATORS:
+            yield FieldError.invalid(f"{where}.operator", operator, "not a valid selector operator")
+        elif operator in ("In", "NotIn") and not values:
+            yield FieldError.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+        elif operator in ("Exists", "DoesNotExist") and values:
+            yield FieldError.forbidden(
+                f"{where}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            )
+        for position, value in enumerate(values):
+            yield from optional(value, f"{where}.values[{position}]", names.label_value)
+
+
+# -- metadata -----------------------------------------------------------------------------------------------------
+
+# Kinds whose names are not simply subdomains.
+_NAME_RULES: Mapping[tuple[str, str], Callable[[str], str]] = {
+    ("", "services"): names.label_1035,
+    ("", "namespaces"): names.label,
+    ("apps", "statefulsets"): names.label,  # It becomes the hostname of its pods, but for the ordinal.
+    ("apps", "petsets"): names.label,
+    **{
+        ("rbac.authorization.k8s.io", plural): names.path_segment
+        for plural in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+    },
+}
 
 
 def metadata(resource: Resource, new: Object, old: Object | None = None) -> list[FieldError]:
     """Names, labels, annotations, owners, finalizers; with `old`, what of metadata must not change."""
-    return []
+    return list(_metadata(resource, new["metadata"], old["metadata"] if old else None))
+
+
+def object_metadata(given: Mapping[str, Any], path: str = "metadata") -> Errors:
+    """Labels, annotations, owners and finalizers of an object or a template."""
+    yield from labels(given.get("labels"), f"{path}.labels")
+    yield from annotations(given.get("annotations"), f"{path}.annotations")
+    if given.get("ownerReferences"):
+        yield from _owners(given["ownerReferences"], f"{path}.ownerReferences")
+    if given.get("finalizers"):
+        yield from _finalizers(given["finalizers"], f"{path}.finalizers")
+
+
+def annotations(given: Mapping[str, str] | None, path: str) -> Errors:
+    if not given:
+        return
+    size = 0
+    for key, value in given.items():
+        if wrong := names.qualified(key.lower()):
+            yield FieldError.invalid(path, key, wrong)
+        size += len(key) + (len(value) if value.isascii() else len(value.encode()))
+    if size > ANNOTATIONS_BYTES_MAX:
+        yield FieldError.too_long(path, ANNOTATIONS_BYTES_MAX)
+
+
+def _metadata(resource: Resource, given: Mapping[str, Any], old: Mapping[str, Any] | None) -> Errors:
+    rule = _NAME_RULES.get((resource.group, resource.plural), names.subdomain)
+    if not given.get("name") and not given.get("generateName"):
+        yield FieldError.required("metadata.name", "name or generateName is required")
+    yield from optional(given.get("name"), "metadata.name", rule)
+    if given.get("generateName") and (wrong := rule(given["generateName"].rstrip("-.") + "x")):
+        yield FieldError.invalid("metadata.generateName", given["generateName"], wrong)
+    if resource.namespaced:
+        yield from named(given.get("namespace"), "metadata.namespace", names.label)
+    elif given.get("namespace"):
+        yield FieldError.forbidden("metadata.namespace", "not allowed on this type")
+    yield from object_metadata(given)
+    if old is not None:
+        yield from _metadata_update(given, old)
+
+
+def _metadata_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> Errors:
+    yield from immutable(
+        new, old, "metadata", "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    )  # fmt: skip
+    if old.get("deletionTimestamp"):
+        added = [name for name in new.get("finalizers") or () if name not in (old.get("finalizers") or ())]
+        if added:
+            yield FieldError.forbidden(
+                "metadata.finalizers",
+                f"no new finalizers can be added if the object is being deleted, found new finalizers {added}",
+            )
+
+
+def _owners(owners: Sequence[Object], path: str) -> Errors:
+    controllers = []
+    for index, owner in enumerate(owners):
+        where = f"{path}[{index}]"
+        version = owner.get("apiVersion", "")
+        if not version.rpartition("/")[2]:
+            yield FieldError.invalid(f"{where}.apiVersion", version, "version must not be empty")
+        for field in ("kind", "name", "uid"):
+            if not owner.get(field):
+                yield FieldError.invalid(f"{where}.{field}", "", "must not be empty")
+        if owner.get("kind") == "Event":
+            yield FieldError.invalid(where, owner.get("kind"), "an Event is disallowed from being an owner")
+        if owner.get("controller"):
+            controllers.append(owner)
+    if len(controllers) > 1:
+        yield FieldError.invalid(
+            path,
+            [dict(owner) for owner in controllers],
+            f"only one reference can have controller set to true; found it in references for "
+            f"{controllers[0].get('kind')}/{controllers[0].get('name')} and "
+            f"{controllers[1].get('kind')}/{controllers[1].get('name')}",
+        )
+
+
+_PLAIN_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+
+
+def _finalizers(finalizers: Sequence[str], path: str) -> Errors:
+    for index, name in enumerate(finalizers):
+        if wrong := names.qualified(name):
+            yield FieldError.invalid(f"{path}[{index}]", name, wrong)
+        elif "/" not in name and name not in _PLAIN_FINALIZERS:
+            yield FieldError.invalid(
+                f"{path}[{index}]", name, "name is neither a standard finalizer name nor is it fully qualified"
+            )
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        yield FieldError.invalid(path, list(finalizers), "orphan and foregroundDeletion cannot be both set")

@@ -1,0 +1,139 @@
+"""Checks of where a pod may run: node selector, tolerations, affinity, topology spread, scheduling gates.
+
+The paths are upstream's, long as they are; each level of the affinity tree has one function here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from petset.objects import names
+from petset.objects.errors import FieldError
+from petset.objects.meta import Object
+from petset.objects.validation import POSITIVE, Errors, label_selector, labels, named, one_of
+
+EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+NODE_OPERATORS = ("DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn")
+REQUIRED, PREFERRED = (
+    "requiredDuringSchedulingIgnoredDuringExecution",
+    "preferredDuringSchedulingIgnoredDuringExecution",
+)
+
+
+def placement(spec: Object, path: str) -> Errors:
+    """All of it, for a PodSpec."""
+    if spec.get("nodeSelector"):
+        yield from labels(spec["nodeSelector"], f"{path}.nodeSelector")
+    if spec.get("tolerations"):
+        yield from tolerations(spec["tolerations"], f"{path}.tolerations")
+    affinity = spec.get("affinity")
+    if affinity:
+        yield from _node_affinity(affinity.get("nodeAffinity") or {}, f"{path}.affinity.nodeAffinity")
+        for kind in ("podAffinity", "podAntiAffinity"):
+            yield from _pod_affinity(affinity.get(kind) or {}, f"{path}.affinity.{kind}")
+    if spec.get("topologySpreadConstraints"):
+        yield from _spread(spec["topologySpreadConstraints"], f"{path}.topologySpreadConstraints")
+    for index, gate in enumerate(spec.get("schedulingGates") or ()):
+        yield from named(gate.get("name"), f"{path}.schedulingGates[{index}].name", names.qualified)
+
+
+def tolerations(given: Sequence[Object], path: str) -> Errors:
+    for index, toleration in enumerate(given):
+        where = f"{path}[{index}]"
+        key, operator = toleration.get("key") or "", toleration.get("operator") or "Equal"
+        if key and (wrong := names.qualified(key)):
+            yield FieldError.invalid(f"{where}.key", key, wrong)
+        if not key and operator != "Exists":
+            yield FieldError.invalid(
+                f"{where}.operator",
+                operator,
+                'operator must be Exists when `key` is empty, which means "match all values and all keys"',
+            )
+        if operator == "Exists" and toleration.get("value"):
+            yield FieldError.invalid(
+                f"{where}.operator", toleration["value"], "value must be empty when `operator` is 'Exists'"
+            )
+        elif operator == "Equal" and (wrong := names.label_value(toleration.get("value") or "")):
+            yield FieldError.invalid(f"{where}.operator", toleration.get("value"), wrong)
+        elif operator not in ("Equal", "Exists"):
+            yield FieldError.unsupported(f"{where}.operator", operator, ("Equal", "Exists"))
+        if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
+            yield FieldError.invalid(
+                f"{where}.effect",
+                toleration.get("effect") or "",
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
+            )
+        if toleration.get("effect"):
+            yield from one_of(toleration["effect"], f"{where}.effect", EFFECTS)
+
+
+def node_selector(given: Object, path: str) -> Errors:
+    """A NodeSelector: terms, one of which must hold."""
+    terms = given.get("nodeSelectorTerms") or ()
+    if not terms:
+        yield FieldError.required(f"{path}.nodeSelectorTerms", "must have at least one node selector term")
+    for index, term in enumerate(terms):
+        yield from _node_term(term, f"{path}.nodeSelectorTerms[{index}]")
+
+
+def _node_term(term: Object, path: str) -> Errors:
+    for field in ("matchExpressions", "matchFields"):
+        for index, need in enumerate(term.get(field) or ()):
+            where = f"{path}.{field}[{index}]"
+            operator, values = need.get("operator"), need.get("values") or ()
+            yield from one_of(operator, f"{where}.operator", NODE_OPERATORS)
+            if operator in ("In", "NotIn") and not values:
+                yield FieldError.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+            if operator in ("Exists", "DoesNotExist") and values:
+                yield FieldError.forbidden(
+                    f"{where}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                )
+            if operator in ("Gt", "Lt") and (len(values) != 1 or not values[0].lstrip("-").isdecimal()):
+                yield FieldError.required(f"{where}.values", "must be one integer when `operator` is 'Lt' or 'Gt'")
+            yield from named(need.get("key"), f"{where}.key", names.qualified)
+
+
+def _node_affinity(given: Object, path: str) -> Errors:
+    if given.get(REQUIRED) is not None:
+        yield from node_selector(given[REQUIRED], f"{path}.{REQUIRED}")
+    for index, preferred in enumerate(given.get(PREFERRED) or ()):
+        where = f"{path}.{PREFERRED}[{index}]"
+        yield from _weight(preferred.get("weight"), f"{where}.weight")
+        yield from _node_term(preferred.get("preference") or {}, f"{where}.preference")
+
+
+def _weight(weight: int | None, path: str) -> Errors:
+    if not 1 <= (weight or 0) <= 100:
+        yield FieldError.invalid(path, weight, "must be in the range 1-100")
+
+
+def _pod_affinity(given: Object, path: str) -> Errors:
+    for index, term in enumerate(given.get(REQUIRED) or ()):
+        yield from _pod_term(term, f"{path}.{REQUIRED}[{index}]")
+    for index, preferred in enumerate(given.get(PREFERRED) or ()):
+        where = f"{path}.{PREFERRED}[{index}]"
+        yield from _weight(preferred.get("weight"), f"{where}.weight")
+        yield from _pod_term(preferred.get("podAffinityTerm") or {}, f"{where}.podAffinityTerm")
+
+
+def _pod_term(term: Object, path: str) -> Errors:
+    yield from label_selector(term.get("labelSelector"), f"{path}.labelSelector")
+    yield from label_selector(term.get("namespaceSelector"), f"{path}.namespaceSelector")
+    for index, namespace in enumerate(term.get("namespaces") or ()):
+        yield from named(namespace, f"{path}.namespaces[{index}]", names.label)
+    if not term.get("topologyKey"):
+        yield FieldError.required(f"{path}.topologyKey", "can not be empty")
+    else:
+        yield from named(term["topologyKey"], f"{path}.topologyKey", names.qualified)
+
+
+def _spread(given: Sequence[Object], path: str) -> Errors:
+    for index, constraint in enumerate(given):
+        where = f"{path}[{index}]"
+        if constraint.get("maxSkew", 0) <= 0:
+            yield FieldError.invalid(f"{where}.maxSkew", constraint.get("maxSkew"), POSITIVE)
+        yield from named(constraint.get("topologyKey"), f"{where}.topologyKey", names.qualified)
+        yield from one_of(
+            constraint.get("whenUnsatisfiable"), f"{where}.whenUnsatisfiable", ("DoNotSchedule", "ScheduleAnyway")
+        )
+        yield from label_selector(constraint.get("labelSelector"), f"{where}.labelSelector")
