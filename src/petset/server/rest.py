@@ -9,7 +9,9 @@ that held a deleted object removes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from petset.base import tasks
@@ -23,6 +25,7 @@ from petset.store import store as stores
 from petset.wire import http
 
 WRITE_ATTEMPTS_MAX = 8
+RETRY_SECONDS = 0.005
 GENERATED_NAME_CHARACTERS_MAX = 63
 NAME_SUFFIX_CHARACTERS = 5
 
@@ -37,6 +40,7 @@ class Rest:
     def __init__(self, store: stores.Store, admit: admission.Admission):
         self._store, self._admit = store, admit
         self._lists = lists.Lists(store)
+        self._turns = Turns()
 
     def existing(self, resource: Resource, namespace: str, name: str) -> stores.Entry:
         """Raises ApiError 404."""
@@ -105,22 +109,21 @@ class Rest:
         Raises ApiError.
         """
         resource, route = call.resource, call.route
-        for _ in range(WRITE_ATTEMPTS_MAX):
-            old = self.existing(resource, route.namespace, route.name)
-            wanted, missing = make(old.object)
-            new = wanted if whole else self._updated(call, wanted, missing, old)
-            if new == old.object:
-                return old
-            self._check_size(call, new, old.encoded)
-            if call.dry_run:
-                return dry_entry(old.key, new)
-            try:
-                return await self._write(resource, old, new)
-            except stores.Conflict:
-                continue
-        raise errors.conflict(
-            resource.plural, route.name, "other writes came between each time; retry later", resource.group
-        )
+        async with self._turns.of(resource.key(route.namespace, route.name)):
+            for attempt in range(WRITE_ATTEMPTS_MAX):
+                old = self.existing(resource, route.namespace, route.name)
+                wanted, missing = make(old.object)
+                new = wanted if whole else self._updated(call, wanted, missing, old)
+                if new == old.object:
+                    return old
+                self._check_size(call, new, old.encoded)
+                if call.dry_run:
+                    return dry_entry(old.key, new)
+                try:
+                    return await self._write(resource, old, new)
+                except stores.Conflict:
+                    await asyncio.sleep(RETRY_SECONDS * attempt)
+        raise _crowded(resource, route.name)
 
     async def _write(self, resource: Resource, old: stores.Entry, new: Object) -> stores.Entry:
         """Raises Conflict when the object is no longer the old one."""
@@ -181,21 +184,22 @@ class Rest:
         self, call: Call, resource: Resource, namespace: str, name: str, options: deletion.Options
     ) -> tuple[stores.Entry, bool]:
         """(the last version, whether it is gone already). Raises ApiError."""
-        for _ in range(WRITE_ATTEMPTS_MAX):
-            old = self.existing(resource, namespace, name)
-            self._admit.delete(call, resource, old.object)
-            outcome = deletion.decide(resource, old.object, options, tasks.now())
-            if isinstance(outcome, deletion.Nothing):
-                return old, False
-            if options.dry_run:
-                return old, isinstance(outcome, deletion.Remove)
-            try:
-                if isinstance(outcome, deletion.Mark):
-                    return await self._store.put(old.key, outcome.obj, old.revision), False
-                return await self._store.delete(old.key, old.revision) or old, True
-            except stores.Conflict:
-                continue
-        raise errors.conflict(resource.plural, name, "other writes came between each time; retry later", resource.group)
+        async with self._turns.of(resource.key(namespace, name)):
+            for attempt in range(WRITE_ATTEMPTS_MAX):
+                old = self.existing(resource, namespace, name)
+                self._admit.delete(call, resource, old.object)
+                outcome = deletion.decide(resource, old.object, options, tasks.now())
+                if isinstance(outcome, deletion.Nothing):
+                    return old, False
+                if options.dry_run:
+                    return old, isinstance(outcome, deletion.Remove)
+                try:
+                    if isinstance(outcome, deletion.Mark):
+                        return await self._store.put(old.key, outcome.obj, old.revision), False
+                    return await self._store.delete(old.key, old.revision) or old, True
+                except stores.Conflict:
+                    await asyncio.sleep(RETRY_SECONDS * attempt)
+        raise _crowded(resource, name)
 
     async def delete_collection(self, call: Call) -> http.Response:
         options = delete_options(call)
@@ -212,6 +216,29 @@ class Rest:
                 raise
             deleted.append(found)
         return answers.object_list(call, deleted, {"resourceVersion": str(revision)})
+
+
+class Turns:
+    """Changes of one object one after another: each begins with what the one before has committed."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @contextlib.asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        lock, users = self._waiting.get(key) or (asyncio.Lock(), 0)
+        self._waiting[key] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._waiting.pop(key)
+            if users > 1:
+                self._waiting[key] = lock, users - 1
+
+
+def _crowded(resource: Resource, name: str) -> errors.ApiError:
+    return errors.conflict(resource.plural, name, "other writes came between each time; retry later", resource.group)
 
 
 def delete_options(call: Call) -> deletion.Options:
