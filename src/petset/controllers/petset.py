@@ -32,7 +32,6 @@ class Kind:
 
     resource: resources.Resource
     component: str
-    update_strategy: str  # When the set names none.
     can_pause: bool  # By the initialized annotation of a pet.
     pod_text: str
     pod_failed_text: str
@@ -43,7 +42,6 @@ class Kind:
 PETSET = Kind(
     resources.PETSETS,
     "petset",
-    update_strategy="OnDelete",
     can_pause=True,
     pod_text="pet: {pod}",
     pod_failed_text="pet: {pod}, error: {error}",
@@ -53,7 +51,6 @@ PETSET = Kind(
 STATEFULSET = Kind(
     resources.STATEFULSETS,
     "statefulset-controller",
-    update_strategy="RollingUpdate",
     can_pause=False,
     pod_text="{verb} Pod {pod} in StatefulSet {set} successful",
     pod_failed_text="{verb} Pod {pod} in StatefulSet {set} failed error: {error}",
@@ -118,7 +115,7 @@ class Family:
 
     @property
     def strategy(self) -> str:
-        return meta.get(self.set, "spec", "updateStrategy", "type", default=self.kind.update_strategy)
+        return meta.get(self.set, "spec", "updateStrategy", "type", default="RollingUpdate")
 
     @property
     def partition(self) -> int:

@@ -5,7 +5,7 @@ the caches; each decision is carried out (a binding, a claim told its node, an e
 Then the loop waits until the cache shows the bindings, so that room is never given away twice.
 
 Invariants: nothing polls; a pod is bound through the binding subresource with its uid, so a successor of the same name
-is never bound by mistake; the same reason is said once and then at most every REPEAT_SECONDS.
+is never bound by mistake; why a pod has no node is said when it lasts, once, and then at most every REPEAT_SECONDS.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ log = logging.getLogger("petset.scheduler")
 
 CATCH_UP_SECONDS_MAX = 10.0
 REPEAT_SECONDS = 60.0
+PATIENCE_SECONDS = 1.0  # A claim is usually bound sooner, and then there was nothing to say.
 KINDS = (
     resources.PODS,
     resources.NODES,
@@ -49,7 +50,9 @@ class Scheduler:
         self._client, self._view = client, informers
         self._recorder = Recorder(client, policy.SCHEDULER_NAME)
         self._wake = asyncio.Event()
-        self._said: dict[str, tuple[str, float]] = {}  # What was last said of a pod, by uid, and when.
+        self._waiting: dict[str, float] = {}  # Since when a pod has had no node, by uid.
+        self._said: dict[str, tuple[str, float]] = {}  # What was last said of it, and when.
+        self._timer: asyncio.TimerHandle | None = None
         for resource in KINDS:
             informers.of(resource)
 
@@ -57,6 +60,13 @@ class Scheduler:
         await self._view.synced()
         for resource in KINDS:
             self._view.of(resource).on_change(self._changed)
+        try:
+            await self._rounds()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _rounds(self) -> None:
         backoff = tasks.Backoff(first=0.05, most=5)
         while True:
             await self._wake.wait()
@@ -72,7 +82,7 @@ class Scheduler:
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None:
-            self._said.pop(meta.uid(old), None)
+            self._forget(old)
         self._wake.set()
 
     async def _round(self) -> bool:
@@ -109,7 +119,7 @@ class Scheduler:
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
         await self._client.create(binding, resources.PODS, "binding", meta.name(pod))
-        self._said.pop(meta.uid(pod), None)
+        self._forget(pod)
         await self._recorder.record(pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}")
 
     async def _tell_node(self, claim: Object, node: str) -> None:
@@ -118,7 +128,23 @@ class Scheduler:
         patch = {"metadata": {"annotations": {policy.SELECTED_NODE_ANNOTATION: node}}}
         await self._client.patch(resources.PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
 
+    def _forget(self, pod: Object) -> None:
+        self._said.pop(meta.uid(pod), None)
+        self._waiting.pop(meta.uid(pod), None)
+
+    def _is_patient(self, pod: Object) -> bool:
+        """Whether it is too early to complain; then the loop wakes when it no longer is."""
+        loop = asyncio.get_running_loop()
+        left = self._waiting.setdefault(meta.uid(pod), loop.time()) + PATIENCE_SECONDS - loop.time()
+        if left <= 0:
+            return False
+        if self._timer is None or self._timer.when() <= loop.time():
+            self._timer = loop.call_later(left, self._wake.set)
+        return True
+
     async def _say_why(self, pod: Object, why: str) -> None:
+        if self._is_patient(pod):
+            return
         said, at = self._said.get(meta.uid(pod), ("", 0.0))
         if said == why and tasks.now() - at < REPEAT_SECONDS:
             return

@@ -1,0 +1,166 @@
+"""A control plane in one process for tests: the real server over the store's model, controllers, scheduler, and a node
+that answers for every pod bound to it at once.
+
+    async with cluster.running() as it: await it.create(...); await it.until(lambda: it.get(PODS, "web-0"))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from petset.base import tasks
+from petset.client import client as api
+from petset.client.views import Informers
+from petset.controllers import run as controllers
+from petset.objects import errors, meta, resources
+from petset.objects.meta import Object
+from petset.scheduler import loop as scheduler
+from petset.server import api as server
+from petset.server import bootstrap
+from petset.store import memory
+from petset.wire import http
+
+ADMIN = http.User("petset-admin", ("system:masters",))
+NODE = "node-1"
+
+
+class Directories:
+    """Volumes' directories: only their names."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.failing = ""
+
+    async def make(self, path: str) -> None:
+        if self.failing:
+            raise OSError(self.failing)
+        self.made.append(path)
+
+    async def remove(self, path: str) -> None:
+        self.made.remove(path)
+
+
+class Cluster:
+    def __init__(self, client: api.Client, store: memory.MemoryStore, directories: Directories | None):
+        self.client, self.store, self.directories = client, store, directories
+        self.ready: Callable[[Object], bool] = lambda pod: True
+        self.node_view = Informers(client)
+        self.pods = self.node_view.of(resources.PODS)
+        self._numbers: dict[str, int] = {}
+
+    def get(self, resource: resources.Resource, name: str, namespace: str = "default") -> Object | None:
+        entry = self.store.get(resource.key(namespace if resource.namespaced else "", name))
+        return entry.object if entry else None
+
+    def all(self, resource: resources.Resource, namespace: str = "") -> list[Object]:
+        return [entry.object for entry in self.store.list(resource.key(namespace))[1]]
+
+    def names(self, resource: resources.Resource, namespace: str = "") -> list[str]:
+        return [meta.name(obj) for obj in self.all(resource, namespace)]
+
+    def events(self, reason: str) -> list[Object]:
+        return [event for event in self.all(resources.EVENTS) if event["reason"] == reason]
+
+    async def create(self, *objects: Object) -> None:
+        """Create them, in the namespace default if they name none."""
+        for obj in objects:
+            row = resources.of(obj)
+            assert row is not None
+            if row.namespaced and "namespace" not in obj["metadata"]:
+                obj = meta.changed(obj, ("metadata", "namespace"), "default")
+            await self.client.create(obj)
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 10) -> None:
+        """Wait until it holds; it is looked at after every write."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    await asyncio.sleep(0.002)
+        except TimeoutError:
+            shown = {kind.plural: self.names(kind) for kind in (resources.PODS, resources.PERSISTENTVOLUMECLAIMS)}
+            said = [(event["reason"], event["message"], event.get("count")) for event in self.all(resources.EVENTS)]
+            raise AssertionError(f"it did not become true; there are {shown} and {said}") from None
+
+    async def rests(self, seconds: float = 0.3) -> None:
+        """Nothing is written for a while."""
+        revision = -1
+        async with asyncio.timeout(10):
+            while revision != self.store.revision:
+                revision = self.store.revision
+                await asyncio.sleep(seconds)
+
+    async def run_node(self) -> None:
+        """Start every pod bound to the node, stop every one that is to stop."""
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}},
+        }
+        made = await self.client.create(node)
+        status = {
+            "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "110"},
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": tasks.rfc3339(tasks.now())}],
+        }
+        await self.client.update({**made, "status": status}, "status")
+        changed = asyncio.Event()
+        self.pods.on_change(lambda old, new: changed.set())
+        while True:
+            await changed.wait()
+            changed.clear()
+            for pod in list(self.pods.list()):
+                if pod["spec"].get("nodeName") == NODE:
+                    with contextlib.suppress(errors.ApiError):
+                        await self._serve(pod)
+
+    async def _serve(self, pod: Object) -> None:
+        if meta.is_deleting(pod):
+            name, space, uid = meta.name(pod), meta.namespace(pod), meta.uid(pod)
+            await self.client.delete(resources.PODS, name, space, uid=uid, grace_seconds=0)
+            return
+        if meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
+            return
+        number = self._numbers.setdefault(meta.uid(pod), len(self._numbers) + 10)
+        ready = {"type": "Ready", "status": "True" if self.ready(pod) else "False"}
+        before = meta.condition(pod, "Ready") or {}
+        if before.get("status") == ready["status"]:
+            return
+        ready["lastTransitionTime"] = tasks.rfc3339(tasks.now())
+        conditions = meta.with_condition(meta.get(pod, "status", "conditions", default=()), ready)
+        status = {**pod["status"], "phase": "Running", "podIP": f"10.0.0.{number}", "conditions": conditions}
+        await self.client.update({**pod, "status": status}, "status")
+
+    async def touch(self, name: str, namespace: str = "default") -> None:
+        """Make the node look at a pod again."""
+        mark = {"metadata": {"annotations": {"touched": tasks.new_uid()}}}
+        await self.client.patch(resources.PODS, name, namespace, mark)
+
+
+@contextlib.asynccontextmanager
+async def running(provisioner: bool = True, store: memory.MemoryStore | None = None) -> AsyncIterator[Cluster]:
+    """A cluster that runs until the block is left; with `store` over what another one left."""
+    kept = store or memory.MemoryStore()
+    handle = server.Api(kept, server.Options(b"a key for tokens in tests, 32 by")).handle
+    await bootstrap.ensure(kept)
+    client = api.Client(api.InProcess(handle, ADMIN))
+    it = Cluster(client, kept, Directories() if provisioner else None)
+    async with asyncio.TaskGroup() as group:
+        parts = [
+            group.create_task(
+                controllers.run_controllers(
+                    client, hostpath=it.directories, volumes_directory="/volumes", ca_pem="a certificate"
+                )
+            ),
+            group.create_task(scheduler.run(client)),
+            group.create_task(it.node_view.run()),
+        ]
+        if store is None:
+            await it.node_view.synced()
+            parts.append(group.create_task(it.run_node()))
+        try:
+            yield it
+        finally:
+            for part in parts:
+                part.cancel()
