@@ -4,8 +4,6 @@ An object is a plain dict that nobody mutates after it was decoded. A change mak
 everything else: `changed(pod, ("status", "phase"), "Running")`. Paths are tuples of keys; lists are replaced whole.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -249,10 +249,10 @@ def _fields(module: str, name: str) -> tuple[Mapping[str, Node], frozenset[str]]
     for line in body.body:
         if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
             continue
-        assert isinstance(line.annotation, ast.Constant)
+        annotation = str(ast.literal_eval(line.annotation))
         json_name = _json_name(line) or line.target.id
-        fields[json_name] = _of_annotation(module, line.annotation.value, facts.get(json_name, "").split())
-        optional = line.annotation.value.startswith("Optional[")
+        fields[json_name] = _of_annotation(module, annotation, facts.get(json_name, "").split())
+        optional = annotation.startswith("Optional[")
         if not optional and (f"{module}.{name}", json_name) not in _NOT_REQUIRED:
             required.append(json_name)
     return fields, frozenset(required)
@@ -279,7 +279,10 @@ def _petset_fields(name: str) -> tuple[Mapping[str, Node], frozenset[str]]:
 def _of_annotation(module: str, annotation: str, fact: Sequence[str]) -> Node:
     if annotation.startswith("Optional["):
         annotation = annotation[9:-1]
-    said = dict(word.partition("=")[::2] for word in fact)
+    said: dict[str, str] = {}
+    for word in fact:
+        key, _, value = word.partition("=")
+        said[key] = value
     if annotation.startswith("List["):
         item = _of_annotation(module, annotation[5:-1], [word for word in fact if "=" not in word])
         node = Node("list", f"[]{item.name}", _is_list(item), item)

@@ -138,14 +138,14 @@ def metadata(resource: Resource, new: Object, old: Object | None = None) -> list
 def object_metadata(given: Mapping[str, Any], path: str = "metadata") -> Errors:
     """Labels, annotations, owners and finalizers of an object or a template."""
     yield from labels(given.get("labels"), f"{path}.labels")
-    yield from annotations(given.get("annotations"), f"{path}.annotations")
+    yield from annotation_map(given.get("annotations"), f"{path}.annotations")
     if given.get("ownerReferences"):
         yield from _owners(given["ownerReferences"], f"{path}.ownerReferences")
     if given.get("finalizers"):
         yield from _finalizers(given["finalizers"], f"{path}.finalizers")
 
 
-def annotations(given: Mapping[str, str] | None, path: str) -> Errors:
+def annotation_map(given: Mapping[str, str] | None, path: str) -> Errors:
     if not given:
         return
     size = 0

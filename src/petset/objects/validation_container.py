@@ -7,7 +7,6 @@ container may not have. Whether names and host ports repeat among a pod's contai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from petset.objects import names, quantity, validation_volume
 from petset.objects.errors import FieldError
@@ -227,7 +226,8 @@ def _http_get(given: Object, path: str) -> Errors:
         yield FieldError.required(f"{path}.path")
     yield from port_reference(given.get("port"), f"{path}.port")
     yield from one_of(given.get("scheme"), f"{path}.scheme", ("HTTP", "HTTPS"))
-    for index, header in enumerate(given.get("httpHeaders") or ()):
+    headers: Sequence[Object] = given.get("httpHeaders") or ()
+    for index, header in enumerate(headers):
         name = header.get("name") or ""
         if not name or any(not (c.isascii() and (c.isalnum() or c in "-_")) for c in name):
             yield FieldError.invalid(
@@ -249,7 +249,7 @@ def _sleep(given: Object, path: str) -> Errors:
     yield from at_least(given.get("seconds"), f"{path}.seconds")
 
 
-_HANDLERS: Mapping[str, Any] = {
+_HANDLERS: Mapping[str, validation_volume.Check] = {
     "exec": _exec,
     "httpGet": _http_get,
     "tcpSocket": _tcp_socket,

@@ -6,13 +6,14 @@ pod asks for one. `volumes` answers the volume names through the pod's check, wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from petset.objects import names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import NOT_NEGATIVE, Errors, named, one_of
+
+Check = Callable[[Object, str], Errors]
 
 FILE_MODE_MAX = 0o777
 TOKEN_SECONDS_MIN, TOKEN_SECONDS_MAX = 600, 2**32
@@ -179,7 +180,8 @@ def _claim(given: Object, path: str) -> Errors:
 
 def _projected(given: Object, path: str) -> Errors:
     yield from file_mode(given.get("defaultMode"), f"{path}.defaultMode")
-    for index, source in enumerate(given.get("sources") or ()):
+    sources: Sequence[Object] = given.get("sources") or ()
+    for index, source in enumerate(sources):
         where = f"{path}.sources[{index}]"
         kinds = [key for key, value in source.items() if value is not None]
         if not kinds:
@@ -225,7 +227,7 @@ def _image(given: Object, path: str) -> Errors:
         yield from one_of(given["pullPolicy"], f"{path}.pullPolicy", ("Always", "IfNotPresent", "Never"))
 
 
-_SOURCES: Mapping[str, Any] = {
+_SOURCES: Mapping[str, Check] = {
     "emptyDir": _empty_dir,
     "hostPath": host_path,
     "secret": _secret,
@@ -236,7 +238,7 @@ _SOURCES: Mapping[str, Any] = {
     "nfs": _nfs,
     "image": _image,
 }
-_PROJECTIONS: Mapping[str, Any] = {
+_PROJECTIONS: Mapping[str, Check] = {
     "secret": _projected_files,
     "configMap": _projected_files,
     "downwardAPI": _downward,
