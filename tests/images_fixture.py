@@ -80,6 +80,6 @@ def run_in(
     return subprocess.run(
         ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child",
          "sh", "-eu", "-c", _RUN_IN, "run-in", image.rootfs, hostname, script, *copies],
-        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "BESIDE": beside, "HOME": "/root"},
+        env=dict(line.split("=", 1) for line in image.env) | {"BESIDE": beside, "HOME": "/root"},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip

@@ -297,6 +297,25 @@ class _Builder:
                 await self.program("apt-get", "download", "-q", found[1].split("_")[0], cwd=self.archives)
             await self.program("sh", "-eu", "-c", EXTRACT, "extract", archive, into)
 
+    async def fetch_jars(self) -> None:
+        """Artifacts and all they need at run time, by maven's own client and this host's settings for it."""
+        self.progress(f"{self.recipe.name}: fetching {' '.join(self.recipe.maven)}")
+        dependencies = "".join(
+            "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
+                *coordinates.split(":")
+            )
+            for coordinates in self.recipe.maven
+        )
+        project = os.path.join(self.space.work, "pom.xml")
+        _write(project, POM.format(dependencies=dependencies))
+        into = self.rootfs + self.recipe.maven_into
+        await self.program(
+            "mvn", "--batch-mode", "--quiet", "--file", project, "dependency:copy-dependencies",
+            f"-DoutputDirectory={into}", "-DincludeScope=runtime",
+            env={name: value for name, value in os.environ.items() if name.startswith(("MAVEN_", "JAVA_"))}
+            | {"HOME": os.path.expanduser("~")},
+        )  # fmt: skip
+
     async def run_steps(self) -> None:
         tools = os.path.join(self.space.work, "tools")
         os.makedirs(tools)
@@ -333,6 +352,11 @@ ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 """
+
+POM = (
+    "<project><modelVersion>4.0.0</modelVersion><groupId>petset</groupId><artifactId>image</artifactId>"
+    "<version>1</version><packaging>pom</packaging><dependencies>{dependencies}</dependencies></project>"
+)
 
 # dpkg-deb --extract would put a folder where the base has a link (/lib -> usr/lib).
 EXTRACT = """
