@@ -147,12 +147,15 @@ def accept(
         select_subprotocol=lambda *_: chosen or None,  # type: ignore[arg-type, return-value]
         max_size=message_bytes_max,
     )
-    response = inner.accept(_library_request(request))
+    try:
+        asked = _library_request(request)
+        response = inner.accept(asked)
+    except (InvalidHandshake, ValueError) as error:
+        raise _no_handshake(str(error)) from None
     if response.status_code != 101:
-        why = str(inner.handshake_exc or "the handshake is not valid")
-        raise errors.bad_request(f"cannot open a WebSocket: {why}; send an RFC 6455 handshake")
+        raise _no_handshake(str(inner.handshake_exc or "the handshake is not valid"))
     # The library reads frames only after it has read a handshake and sent its answer.
-    inner.receive_data(_library_request(request).serialize())
+    inner.receive_data(asked.serialize())
     inner.events_received()
     inner.send_response(response)
     inner.data_to_send()
@@ -160,10 +163,12 @@ def accept(
     return headers, Connection(inner, chosen)
 
 
+def _no_handshake(why: str) -> errors.ApiError:
+    return errors.bad_request(f"cannot open a WebSocket: {why}; send an RFC 6455 handshake")
+
+
 def _library_request(request: http.Request) -> http11.Request:
-    headers = datastructures.Headers(
-        (name, value) for name, value in request.headers if name in _HANDSHAKE_HEADERS and "\n" not in value
-    )
+    headers = datastructures.Headers((name, value) for name, value in request.headers if name in _HANDSHAKE_HEADERS)
     return http11.Request(method=request.method, protocol="HTTP/1.1", path="/", headers=headers)
 
 
