@@ -146,9 +146,12 @@ class Laws:
         set_key, set_, ordinal = self._family(pod)
         if set_ is None or meta.is_deleting(set_) or not is_ordered(set_):
             return
-        end = first_ordinal(set_) + self._most_wanted(set_key, now)
-        if ordinal < end:
+        if ordinal < first_ordinal(set_) + meta.get(set_, "spec", "replicas", default=1):
             return  # Replaced, not surplus.
+        newest = meta.get(set_, "status", "updateRevision", default="")
+        is_replaced = meta.labels(pod).get("controller-revision-hash") != newest or not is_running(pod)
+        if is_replaced and ordinal < first_ordinal(set_) + self._most_wanted(set_key, now):
+            return  # Replaced by a controller that does not know yet that it is surplus.
         prefix = f"{PODS}{meta.namespace(pod)}/{meta.name(set_)}-"
         for key, other in self.objects.items():
             number = key[len(prefix) :]
@@ -261,6 +264,10 @@ class Laws:
 
 def is_ready(pod: Object) -> bool:
     return meta.get(pod, "status", "phase") == "Running" and meta.is_pod_ready(pod) and not meta.is_deleting(pod)
+
+
+def is_running(pod: Object) -> bool:
+    return meta.get(pod, "status", "phase") == "Running"
 
 
 def is_ordered(set_: Object) -> bool:
