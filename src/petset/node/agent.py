@@ -1,0 +1,317 @@
+"""The node: registers itself, says that it lives, and keeps one worker for each of its pods.
+
+`run` starts the runtime (which adopts what still runs), registers the Node, follows the node's pods, services and
+endpoints, and hands every pod uid to a `worker.PodWorker`. What the runtime or the disk still has of pods that the API
+no longer knows gets a worker too, which takes it away. Everything is level-based: a restart begins with the same
+lists and comes to the same decisions.
+
+Invariants: only the Lease is written by the clock (LEASE_RENEW_SECONDS), all else by need; a pod waits until no other
+worker has anything left of an older pod of its name; cancelling `run` leaves the containers running.
+`stop_all` is `petset down`: every container is stopped with its grace, and their records stay for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from petset.base import tasks
+from petset.client.client import Client
+from petset.client.events import Recorder
+from petset.client.informer import Informer
+from petset.node import environment, probes, registration, worker
+from petset.node import pod as pods
+from petset.node import volumes as volumes_
+from petset.node.references import References
+from petset.node.runtime import Container, Runtime
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+
+log = logging.getLogger("petset.node")
+
+EVENTS_WAITING_MAX = 4096
+STOP_GRACE_SECONDS_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a node is told about itself and its cluster."""
+
+    node_name: str
+    state_directory: Path
+    pod_cidr: str
+    host_ip: str  # Of the node, as pods reach it.
+    dns_address: str
+    api_host: str  # Of the Service `kubernetes`.
+    api_port: int = 443
+    cluster_domain: str = "cluster.local"
+    capacity: Mapping[str, str] = field(default_factory=lambda: {"cpu": "1", "memory": "1Gi", "pods": "110"})
+    allocatable: Mapping[str, str] | None = None  # As capacity when not given.
+    node_info: Mapping[str, str] = field(default_factory=dict)  # kernelVersion, osImage, containerRuntimeVersion, ...
+    labels: Mapping[str, str] = field(default_factory=dict)
+    host_resolv_conf: str = ""
+    may_mount: bool = True  # Whether memory volumes may be mounted on the host.
+
+    @property
+    def runtime_name(self) -> str:
+        return self.node_info.get("containerRuntimeVersion", "crun://").partition("://")[0]
+
+
+async def run(
+    client: Client,
+    *,
+    node_name: str,
+    runtime: Runtime,
+    state_directory: Path,
+    pod_cidr: str,
+    dns_address: str,
+    api_address: tuple[str, int],
+    host_ip: str,
+    cluster_domain: str = "cluster.local",
+    capacity: Mapping[str, str] | None = None,
+    allocatable: Mapping[str, str] | None = None,
+    node_info: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    host_resolv_conf: str = "",
+    may_mount: bool = True,
+    attempts: probes.Attempts | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Be the node until cancelled. `attempts` makes probes and hooks; by default through the runtime's streams."""
+    config = Config(
+        node_name=node_name,
+        state_directory=Path(state_directory),
+        pod_cidr=pod_cidr,
+        host_ip=host_ip,
+        dns_address=dns_address,
+        api_host=api_address[0],
+        api_port=api_address[1],
+        cluster_domain=cluster_domain,
+        capacity=capacity or registration.capacity_of_machine(),
+        allocatable=allocatable,
+        node_info=node_info or {},
+        labels=labels or {},
+        host_resolv_conf=host_resolv_conf,
+        may_mount=may_mount,
+    )
+    await Agent(client, runtime, config, attempts).run(on_ready)
+
+
+class Agent:
+    def __init__(self, client: Client, runtime: Runtime, config: Config, attempts: probes.Attempts | None = None):
+        self._client, self._runtime, self._config = client, runtime, config
+        self._attempts = attempts or probes.Prober(runtime.streams)
+        self._recorder = Recorder(client, "kubelet", config.node_name)
+        self._pods = Informer(client, resources.PODS, field_selector=f"spec.nodeName={config.node_name}")
+        self._services = Informer(client, resources.SERVICES)
+        self._endpoints = Informer(client, resources.ENDPOINTS)
+        self._volumes = volumes_.Volumes(config.state_directory / "volumes", may_mount=config.may_mount)
+        self._workers: dict[str, worker.PodWorker] = {}
+        self._of_name: dict[str, list[worker.PodWorker]] = {}  # By namespace/name, oldest first.
+        self._events: deque[tuple[Object, str, str, str, str]] = deque(maxlen=EVENTS_WAITING_MAX)
+        self._event_waits = asyncio.Event()
+
+    async def run(self, on_ready: Callable[[], None] | None) -> None:
+        await self._runtime.start()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            self._around = self._surroundings(group)
+            for informer in (self._services, self._endpoints, self._pods):
+                tasks.spawn(group, informer.run(), f"watch {informer.resource.plural}")
+            tasks.spawn(group, self._tell_events(), "node events")
+            tasks.spawn(group, self._follow_runtime(), "runtime events")
+            node = await registration.register(self._client, self._config)
+            tasks.spawn(group, registration.renew_lease(self._client, self._config, node), "node lease")
+            for informer in (self._services, self._endpoints, self._pods):
+                await informer.synced.wait()
+            self._pods.on_change(self._pod_changed)
+            self._endpoints.on_change(self._endpoints_changed)
+            await self._take_over()
+            await registration.set_ready(self._client, self._config, node)
+            self._tell(node, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
+            if on_ready is not None:
+                on_ready()
+
+    def _surroundings(self, group: asyncio.TaskGroup) -> worker.Surroundings:
+        config = self._config
+        return worker.Surroundings(
+            client=self._client,
+            runtime=self._runtime,
+            attempts=self._attempts,
+            volumes=self._volumes,
+            services=self._services,
+            endpoints=self._endpoints,
+            references=References(self._client, group, self._look_at_volumes),
+            tell=self._tell,
+            is_older_alive=self._is_older_alive,
+            ended=self._ended,
+            node_name=config.node_name,
+            host_ip=config.host_ip,
+            dns_address=config.dns_address,
+            cluster_domain=config.cluster_domain,
+            host_resolv_conf=config.host_resolv_conf,
+            api_service=environment.kubernetes_service(config.api_host, config.api_port),
+            allocatable=config.allocatable or config.capacity,
+            runtime_name=config.runtime_name,
+        )
+
+    # ---- pods
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if old is not None and (new is None or meta.uid(new) != meta.uid(old)):
+            gone = self._workers.get(meta.uid(old))
+            if gone is not None:
+                gone.set_gone()
+        if new is not None:
+            known = self._workers.get(meta.uid(new))
+            if known is not None:
+                known.update(new)
+            else:
+                self._employ(new)
+
+    async def _take_over(self) -> None:
+        """Take away what is left of pods that were removed while nobody was here."""
+        for uid, (sandbox, containers) in list(self._runtime.observe().items()):
+            if uid not in self._workers:
+                name = sandbox.pod_name if sandbox else uid
+                namespace = sandbox.namespace if sandbox else ""
+                self._employ(_remains(uid, name, namespace), gone=True)
+        for uid in self._volumes.known():
+            if uid not in self._workers:
+                await self._volumes.remove(uid)
+
+    def _employ(self, pod: Object, gone: bool = False) -> None:
+        one = worker.PodWorker(self._around, pod, gone)
+        self._workers[one.uid] = one
+        # What was there before this process is older than what it is told of now.
+        same = self._of_name.setdefault(meta.key(pod), [])
+        same.insert(0, one) if gone else same.append(one)
+        tasks.spawn(self._group, one.run(), f"pod {meta.key(pod)}")
+
+    def _is_older_alive(self, one: worker.PodWorker) -> bool:
+        for other in self._of_name.get(meta.key(one.pod), ()):
+            if other is one:
+                return False
+            if not other.finished:
+                return True
+        return False
+
+    def _ended(self, one: worker.PodWorker) -> None:
+        """Nothing is left of a pod: whoever waits for its name may go on."""
+        key = meta.key(one.pod)
+        for other in self._of_name.get(key, ()):
+            if other is not one:
+                other.wake()
+        if one.finished and one.gone_at is not None and self._workers.get(one.uid) is one:
+            del self._workers[one.uid]
+            left = [other for other in self._of_name.get(key, ()) if other is not one]
+            if left:
+                self._of_name[key] = left
+            else:
+                self._of_name.pop(key, None)
+
+    def _endpoints_changed(self, old: Object | None, new: Object | None) -> None:
+        changed = new if new is not None else old
+        if changed is None:
+            return
+        namespace = meta.namespace(changed)
+        for one in list(self._workers.values()):
+            if one.awaits_name and meta.namespace(one.pod) == namespace:
+                one.wake()
+
+    def _look_at_volumes(self, uid: str) -> None:
+        if uid in self._workers:
+            self._workers[uid].look_at_volumes()
+
+    async def _follow_runtime(self) -> None:
+        async for event in self._runtime.events():
+            one = self._workers.get(event.pod_uid)
+            if one is not None:
+                one.wake()
+
+    # ---- events
+
+    def _tell(self, about: Object, type_: str, reason: str, message: str, field_path: str) -> None:
+        self._events.append((about, type_, reason, message, field_path))
+        self._event_waits.set()
+
+    async def _tell_events(self) -> None:
+        while True:
+            await self._event_waits.wait()
+            self._event_waits.clear()
+            while self._events:
+                about, type_, reason, message, field_path = self._events.popleft()
+                await self._recorder.record(about, type_, reason, message, field_path)
+
+
+def _remains(uid: str, name: str, namespace: str) -> Object:
+    """As much of a pod as is needed to take its remains away."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "uid": uid},
+        "spec": {},
+    }
+
+
+async def stop_all(
+    client: Client | None,
+    runtime: Runtime,
+    *,
+    node_name: str,
+    state_directory: Path,
+    grace_seconds_max: float = STOP_GRACE_SECONDS_MAX,
+    attempts: probes.Attempts | None = None,
+) -> None:
+    """Stop every container with its pod's grace, preStop hooks included; after `run` was cancelled, before the runtime
+    is closed. The records stay, so that the next start sees pods whose containers ended, as after a reboot.
+    """
+    known: dict[str, Object] = {}
+    if client is not None:
+        with contextlib.suppress(Exception):
+            items, _ = await client.list(resources.PODS, field_selector=f"spec.nodeName={node_name}")
+            known = {meta.uid(item): item for item in items}
+    attempts = attempts or probes.Prober(runtime.streams)
+    async with asyncio.TaskGroup() as group:
+        for uid, (sandbox, containers) in list(runtime.observe().items()):
+            pod = known.get(uid) or _remains(uid, uid, "")
+            running = [one for one in containers if one.state == "running"]
+            ip = sandbox.ip if sandbox else ""
+            stop = _stop_pod(runtime, attempts, pod, running, ip, grace_seconds_max)
+            tasks.spawn(group, stop, f"stop pod {meta.name(pod)}")
+    await volumes_.Volumes(Path(state_directory) / "volumes").unmount_all()
+
+
+async def _stop_pod(
+    runtime: Runtime,
+    attempts: probes.Attempts,
+    pod: Object,
+    running: list[Container],
+    ip: str,
+    grace_seconds_max: float,
+) -> None:
+    grace = max(pods.STOP_GRACE_SECONDS_MIN, min(pods.grace_seconds(pod), grace_seconds_max))
+    until = tasks.now() + grace
+    sidecars = [spec["name"] for spec in pods.init_containers(pod) if pods.is_sidecar(spec)]
+
+    async def stop(name: str) -> None:
+        with tasks.best_effort(f"stop container {name} of pod {meta.name(pod)}"):
+            spec = pods.container_named(pod, name) or {}
+            hook = meta.get(spec, "lifecycle", "preStop")
+            if hook:
+                await worker.run_pre_stop(attempts, pod, spec, hook, ip, until - tasks.now())
+            left = max(pods.STOP_GRACE_SECONDS_MIN, until - tasks.now())
+            await runtime.stop_container(meta.uid(pod), name, left)
+
+    async with asyncio.TaskGroup() as group:
+        for container in running:
+            if container.name not in sidecars:
+                tasks.spawn(group, stop(container.name), f"stop {container.name}")
+    for name in reversed(sidecars):
+        if any(container.name == name for container in running):
+            await stop(name)

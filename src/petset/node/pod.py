@@ -1,0 +1,511 @@
+"""What to do next for one pod: its spec, what is seen of it, and the time, give the steps.
+
+The story of a pod: wait until an older pod of the same name has vanished; then images, volumes and sandbox at the same
+time; wait a moment until the pod's name is published; init containers one after another; then the containers. A
+container that ended is started again as the restart policy says, after a growing delay. Deletion stops the containers
+within the grace, then everything is taken away and the API is told. `decide` is called after every change and starts
+over from what it is given; a step that is already being taken is simply not taken twice (worker.py).
+
+Invariants: nothing here reads a clock or keeps anything; a container belongs to the present sandbox if it was created
+after it, so that a new sandbox runs the init containers again; restartCount is the attempt's number.
+Follows: the Pod Lifecycle page of the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from petset.base import tasks
+from petset.node.runtime import Container, ImageInfo, Sandbox
+from petset.objects import meta
+from petset.objects.meta import Object
+
+RESTART_DELAY_SECONDS_MIN = 10.0
+RESTART_DELAY_SECONDS_MAX = 300.0
+RESTART_RESET_SECONDS = 600.0  # A container that ran this long is restarted at once again.
+IMAGE_RETRY_SECONDS_MIN = 10.0
+IMAGE_RETRY_SECONDS_MAX = 300.0
+IMAGE_ERROR_SHOWN_SECONDS = 2.0  # How long ErrImagePull stays before it reads ImagePullBackOff.
+SETUP_RETRY_SECONDS_MIN = 0.5  # Volumes, sandbox, configuration: what is missing may appear any moment.
+SETUP_RETRY_SECONDS_MAX = 30.0
+STOP_GRACE_SECONDS_MIN = 1.0  # Even a forced deletion gives a process the time to hear of it.
+GRACE_SECONDS_DEFAULT = 30
+NAME_WAIT_SECONDS_MAX = 3.0
+ATTEMPTS_KEPT = 2  # The present one, and the one before for `logs --previous`.
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that failed and is tried again at `retry_at`."""
+
+    reason: str
+    message: str
+    at: float
+    retry_at: float
+    failures: int = 1
+
+
+def trouble_after(
+    before: Trouble | None, reason: str, message: str, now: float, first: float, most: float
+) -> Trouble:
+    """The same trouble once more, with a longer pause; it never ends the trying."""
+    failures = before.failures + 1 if before else 1
+    return Trouble(reason, message, now, now + min(most, first * 2 ** min(failures - 1, 20)), failures)
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDelay:
+    """How long a container that ends again and again waits before its next start."""
+
+    seconds: float = 0.0
+    since: float = 0.0  # When it last grew: at the last restart.
+
+    def until(self, finished_at: float) -> float:
+        """The time before which a container that ended then is not started again."""
+        return finished_at + (0.0 if self._is_over(finished_at) else self.seconds)
+
+    def after_restart(self, finished_at: float, now: float) -> RestartDelay:
+        if self._is_over(finished_at) or not self.seconds:
+            return RestartDelay(RESTART_DELAY_SECONDS_MIN, now)
+        return RestartDelay(min(RESTART_DELAY_SECONDS_MAX, self.seconds * 2), now)
+
+    def _is_over(self, finished_at: float) -> bool:
+        return finished_at - self.since > RESTART_RESET_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the node remembers of one container beyond what the runtime reports; lost with the process.
+
+    `container_id` is the attempt that hook, started, ready and unhealthy are about; for another they mean nothing.
+    """
+
+    image: ImageInfo | None = None  # Ready for the next start.
+    image_trouble: Trouble | None = None
+    start_trouble: Trouble | None = None
+    delay: RestartDelay = field(default_factory=RestartDelay)
+    container_id: str = ""
+    hook: str = ""  # postStart: "", running, done, failed.
+    started: bool = False
+    ready: bool = False
+    unhealthy: str = ""  # Why it must be restarted, as the Killing event says it.
+    unhealthy_at: float = 0.0
+    unhealthy_grace: float | None = None  # The probe's own terminationGracePeriodSeconds.
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything the node knows of one pod at one moment."""
+
+    now: float
+    sandbox: Sandbox | None = None
+    containers: Sequence[Container] = ()  # Oldest attempt first.
+    memories: Mapping[str, Memory] = field(default_factory=dict)
+    gone_at: float | None = None  # Since when the API no longer has it.
+    older_alive: bool = False
+    volumes_ready: bool = False
+    volumes_trouble: Trouble | None = None
+    sandbox_trouble: Trouble | None = None
+    finish_trouble: Trouble | None = None
+    name_published: bool = True
+    name_wait_until: float = 0.0
+    host_ip: str = ""
+    runtime_name: str = "crun"
+
+    def memory(self, name: str) -> Memory:
+        return self.memories.get(name) or Memory()
+
+    def memory_of(self, container: Container) -> Memory:
+        """What is remembered of exactly this attempt."""
+        memory = self.memory(container.name)
+        if memory.container_id == container.id:
+            return memory
+        return replace(memory, hook="", started=False, ready=False, unhealthy="", unhealthy_grace=None)
+
+    def attempts(self, name: str) -> list[Container]:
+        return [container for container in self.containers if container.name == name]
+
+    def latest(self, name: str) -> Container | None:
+        attempts = self.attempts(name)
+        return attempts[-1] if attempts else None
+
+    def current(self, name: str) -> Container | None:
+        """The latest attempt, if it ran in the present sandbox."""
+        latest = self.latest(name)
+        if latest is None or self.sandbox is None or not self.sandbox.alive:
+            return None
+        return latest if latest.created_at >= self.sandbox.created_at else None
+
+    def running(self) -> list[Container]:
+        return [container for container in self.containers if container.state == "running"]
+
+
+# ---- steps
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureImage:
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class MountVolumes:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSandbox:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    container: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    container: str
+    attempt: int
+    deadline: float  # When the grace is over; whoever takes the step gives at least STOP_GRACE_SECONDS_MIN.
+    message: str  # Of the Killing event.
+    hook: bool = True  # Whether preStop is run.
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    container: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Report the end, take sandbox and volumes away, and remove the pod from the API (unless it is gone already)."""
+
+    gone: bool
+
+
+Step = EnsureImage | MountVolumes | CreateSandbox | StartContainer | StopContainer | RemoveContainer | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    steps: tuple[Step, ...] = ()
+    wake_at: float | None = None  # Look again then, even if nothing changed.
+
+
+class _Plan:
+    """Collects steps and the earliest time to look again."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.times: list[float] = []
+
+    def step(self, *steps: Step) -> None:
+        self.steps.extend(steps)
+
+    def wake(self, at: float) -> None:
+        self.times.append(at)
+
+    def decision(self) -> Decision:
+        return Decision(tuple(self.steps), min(self.times) if self.times else None)
+
+
+# ---- reading a pod
+
+
+def containers(pod: Object) -> Sequence[Object]:
+    return pod["spec"].get("containers") or ()
+
+
+def init_containers(pod: Object) -> Sequence[Object]:
+    return pod["spec"].get("initContainers") or ()
+
+
+def all_containers(pod: Object) -> list[Object]:
+    return [*init_containers(pod), *containers(pod)]
+
+
+def container_named(pod: Object, name: str) -> Object | None:
+    return next((container for container in all_containers(pod) if container["name"] == name), None)
+
+
+def is_sidecar(container: Object) -> bool:
+    """An init container that stays: it runs beside the containers and is stopped after them."""
+    return container.get("restartPolicy") == "Always"
+
+
+def restart_policy(pod: Object) -> str:
+    return pod["spec"].get("restartPolicy") or "Always"
+
+
+def grace_seconds(pod: Object) -> float:
+    grace = pod["spec"].get("terminationGracePeriodSeconds")
+    return float(GRACE_SECONDS_DEFAULT if grace is None else grace)
+
+
+def is_terminal(pod: Object) -> bool:
+    return meta.get(pod, "status", "phase") in ("Succeeded", "Failed")
+
+
+def failed(container: Container) -> bool:
+    return container.state == "exited" and (container.exit_code is None or container.exit_code != 0)
+
+
+def restarts(pod: Object, spec: Object, ended: Container, init: bool = False) -> bool:
+    """Whether the policy starts this container again after it ended like this."""
+    if is_sidecar(spec) and init:
+        return True
+    policy = restart_policy(pod)
+    if init:
+        return failed(ended) and policy != "Never"
+    return policy == "Always" or (policy == "OnFailure" and failed(ended))
+
+
+def deadline(pod: Object) -> float | None:
+    """When activeDeadlineSeconds ends the pod."""
+    seconds, started = pod["spec"].get("activeDeadlineSeconds"), meta.get(pod, "status", "startTime")
+    return tasks.parse_rfc3339(started) + seconds if seconds is not None and started else None
+
+
+def is_past_deadline(pod: Object, now: float) -> bool:
+    end = deadline(pod)
+    return end is not None and now >= end
+
+
+def is_settled(pod: Object, view: View) -> bool:
+    """Every container has ended and none of them is ever started again (also across a reboot)."""
+    policy = restart_policy(pod)
+    if policy == "Always":
+        return False
+    last = [view.latest(container["name"]) for container in containers(pod)]
+    if policy == "Never" and view.containers and (view.sandbox is None or not view.sandbox.alive):
+        return not view.running()  # A pod that is never restarted does not survive its sandbox.
+    return all(one is not None and one.state == "exited" and (policy == "Never" or not failed(one)) for one in last)
+
+
+def is_initialized(pod: Object, view: View) -> bool:
+    """All init containers have done their work in the present sandbox, or a container was started after them."""
+    if any(view.current(container["name"]) for container in containers(pod)):
+        return True
+    for spec in init_containers(pod):
+        current = view.current(spec["name"])
+        if current is None:
+            return False
+        if is_sidecar(spec):
+            if not (current.state == "running" and view.memory_of(current).started):
+                return False
+        elif current.state != "exited" or failed(current):
+            return False
+    return True
+
+
+def init_failed(pod: Object, view: View) -> bool:
+    """An init container failed and the policy forbids another try."""
+    if restart_policy(pod) != "Never":
+        return False
+    latest = [view.latest(spec["name"]) for spec in init_containers(pod) if not is_sidecar(spec)]
+    return any(one is not None and failed(one) for one in latest)
+
+
+def next_attempt(pod: Object, view: View, name: str) -> int:
+    """The number of the next start; continues what the API remembers where the runtime knows nothing."""
+    latest = view.latest(name)
+    if latest is not None:
+        return latest.attempt + (latest.state != "created")
+    old = status_of(pod, name)
+    return int(old.get("restartCount", 0)) + 1 if old and old.get("containerID") else 0
+
+
+def status_of(pod: Object, name: str) -> Object | None:
+    """The container's status as the API has it."""
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        for status in meta.get(pod, "status", kind, default=()):
+            if status.get("name") == name:
+                return status
+    return None
+
+
+# ---- deciding
+
+
+def decide(pod: Object, view: View) -> Decision:
+    """The steps to take now, and when to look again if nothing happens before."""
+    plan = _Plan()
+    if view.gone_at is not None:
+        _stop_and_finish(pod, view, plan, view.gone_at + STOP_GRACE_SECONDS_MIN, gone=True)
+    elif meta.is_deleting(pod):
+        # deletionTimestamp is when the grace ends; a second, shorter deletion moves it.
+        _stop_and_finish(pod, view, plan, tasks.parse_rfc3339(pod["metadata"]["deletionTimestamp"]), gone=False)
+    elif is_terminal(pod) or is_past_deadline(pod, view.now) or init_failed(pod, view):
+        end = deadline(pod) if is_past_deadline(pod, view.now) else None
+        _stop_all(pod, view, plan, (view.now if end is None else end) + grace_seconds(pod))
+    elif is_settled(pod, view):
+        _stop_sidecars(pod, view, plan)
+    elif not view.older_alive and _prepare(pod, view, plan):
+        _run(pod, view, plan)
+    if not meta.is_deleting(pod) and not is_terminal(pod):
+        end = deadline(pod)
+        if end is not None and end > view.now:
+            plan.wake(end)
+    return plan.decision()
+
+
+def _prepare(pod: Object, view: View, plan: _Plan) -> bool:
+    """Images, volumes and sandbox, all at the same time; True when containers may start."""
+    for spec in all_containers(pod):
+        if view.current(spec["name"]) is None:
+            _ensure_image(view, plan, spec["name"])
+    ready = True
+    if not view.volumes_ready:
+        ready = False
+        _try(view, plan, view.volumes_trouble, MountVolumes())
+    if view.sandbox is None or not view.sandbox.alive:
+        ready = False
+        # What an old sandbox left running shares nothing with the new one and must not run beside it.
+        left = view.running()
+        for container in left:
+            plan.step(_stop(container, view.now + STOP_GRACE_SECONDS_MIN, "its sandbox is gone", hook=False))
+        if not left:
+            _try(view, plan, view.sandbox_trouble, CreateSandbox())
+    elif not view.name_published and view.now < view.name_wait_until and not _has_current(pod, view):
+        ready = False
+        plan.wake(view.name_wait_until)
+    return ready
+
+
+def _has_current(pod: Object, view: View) -> bool:
+    return any(view.current(spec["name"]) for spec in all_containers(pod))
+
+
+def _try(view: View, plan: _Plan, trouble: Trouble | None, step: Step) -> None:
+    if trouble is not None and view.now < trouble.retry_at:
+        plan.wake(trouble.retry_at)
+    else:
+        plan.step(step)
+
+
+def _run(pod: Object, view: View, plan: _Plan) -> None:
+    if not _run_init_containers(pod, view, plan):
+        return
+    for spec in containers(pod):
+        current = view.current(spec["name"])
+        if current is None or current.state == "created":
+            _start(pod, view, plan, spec, None)
+        elif current.state == "running":
+            _check_health(pod, view, plan, spec, current)
+        elif restarts(pod, spec, current):
+            _start(pod, view, plan, spec, current)
+        # A postStart hook holds up the containers after its own, as it does upstream.
+        if meta.get(spec, "lifecycle", "postStart") and not _is_hook_done(view, current):
+            break
+    _remove_old_attempts(pod, view, plan)
+
+
+def _is_hook_done(view: View, current: Container | None) -> bool:
+    if current is None or current.state == "created":
+        return False
+    return current.state == "exited" or view.memory_of(current).hook in ("done", "failed")
+
+
+def _run_init_containers(pod: Object, view: View, plan: _Plan) -> bool:
+    """One after another; True when the containers may start."""
+    begun = any(view.current(container["name"]) for container in containers(pod))
+    for spec in init_containers(pod):
+        current = view.current(spec["name"])
+        if is_sidecar(spec):
+            if current is not None and current.state == "running":
+                _check_health(pod, view, plan, spec, current)
+                if view.memory_of(current).started or begun:
+                    continue
+            else:
+                ended = current if current is not None and current.state == "exited" else None
+                _start(pod, view, plan, spec, ended)
+            if not begun:
+                return False
+        elif begun or (current is not None and current.state == "exited" and not failed(current)):
+            continue
+        elif current is None or current.state != "running":
+            ended = current if current is not None and current.state == "exited" else None
+            _start(pod, view, plan, spec, ended)
+            _remove_old_attempts(pod, view, plan)
+            return False
+        else:
+            return False
+    return True
+
+
+def _start(pod: Object, view: View, plan: _Plan, spec: Object, ended: Container | None) -> None:
+    """Start a container as soon as its delay is over and its image is there."""
+    name = spec["name"]
+    memory = view.memory(name)
+    if ended is not None:
+        allowed = memory.delay.until(ended.finished_at)
+        if view.now < allowed:
+            plan.wake(allowed)
+            return
+    if memory.start_trouble is not None and view.now < memory.start_trouble.retry_at:
+        plan.wake(memory.start_trouble.retry_at)
+        return
+    if memory.image is None:
+        _ensure_image(view, plan, name)
+    else:
+        plan.step(StartContainer(name, next_attempt(pod, view, name)))
+
+
+def _ensure_image(view: View, plan: _Plan, name: str) -> None:
+    memory = view.memory(name)
+    if memory.image is not None or EnsureImage(name) in plan.steps:
+        return
+    trouble = memory.image_trouble
+    if trouble is not None and view.now < trouble.at + IMAGE_ERROR_SHOWN_SECONDS:
+        plan.wake(trouble.at + IMAGE_ERROR_SHOWN_SECONDS)
+    _try(view, plan, trouble, EnsureImage(name))
+
+
+def _check_health(pod: Object, view: View, plan: _Plan, spec: Object, container: Container) -> None:
+    memory = view.memory_of(container)
+    if memory.unhealthy:
+        grace = grace_seconds(pod) if memory.unhealthy_grace is None else memory.unhealthy_grace
+        plan.step(_stop(container, memory.unhealthy_at + grace, memory.unhealthy))
+
+
+def _stop(container: Container, until: float, message: str = "", hook: bool = True) -> StopContainer:
+    text = message or f"Stopping container {container.name}"
+    return StopContainer(container.name, container.attempt, until, text, hook)
+
+
+def _stop_all(pod: Object, view: View, plan: _Plan, until: float, hook: bool = True) -> bool:
+    """The containers at once, then the sidecars in reverse order; True when nothing runs any more."""
+    running = view.running()
+    sidecars = [spec["name"] for spec in init_containers(pod) if is_sidecar(spec)]
+    first = [container for container in running if container.name not in sidecars]
+    for container in first:
+        plan.step(_stop(container, until, hook=hook))
+    if not first:
+        for container in sorted(running, key=lambda one: -sidecars.index(one.name))[:1]:
+            plan.step(_stop(container, until, hook=hook))
+    return not running
+
+
+def _stop_sidecars(pod: Object, view: View, plan: _Plan) -> None:
+    ended = [one.finished_at for one in view.containers if one.state == "exited"]
+    _stop_all(pod, view, plan, max(ended, default=view.now) + grace_seconds(pod))
+
+
+def _stop_and_finish(pod: Object, view: View, plan: _Plan, until: float, gone: bool) -> None:
+    if _stop_all(pod, view, plan, until, hook=not gone):
+        _try(view, plan, view.finish_trouble, Finish(gone))
+
+
+def _remove_old_attempts(pod: Object, view: View, plan: _Plan) -> None:
+    for name in _names(view.containers):
+        for container in view.attempts(name)[:-ATTEMPTS_KEPT]:
+            if container.state != "running":
+                plan.step(RemoveContainer(name, container.attempt))
+
+
+def _names(attempts: Iterable[Container]) -> list[str]:
+    return list(dict.fromkeys(container.name for container in attempts))

@@ -1,0 +1,199 @@
+"""The Node object and its Lease: what this machine offers, that it is ready, and that it lives.
+
+`register` makes the Node or brings an old one up to date and keeps what others wrote there (cordon, taints, labels);
+`set_ready` turns its Ready condition; `renew_lease` is the node's only clock-driven write.
+Follows: the page "Nodes" of the Kubernetes documentation; condition reasons are those kubectl's users know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from petset.base import tasks
+from petset.client.client import Client
+from petset.objects import errors, meta, resources
+from petset.objects.meta import Object
+
+log = logging.getLogger("petset.node")
+
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_SECONDS = 40
+LEASE_RENEW_SECONDS = 10.0
+PODS_MAX = 1000
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
+_INFO_FIELDS = (
+    "machineID",
+    "systemUUID",
+    "bootID",
+    "kernelVersion",
+    "osImage",
+    "containerRuntimeVersion",
+    "kubeletVersion",
+    "kubeProxyVersion",
+)
+
+
+class NodeConfig(Protocol):
+    """What registration reads of agent.Config."""
+
+    @property
+    def node_name(self) -> str: ...
+    @property
+    def host_ip(self) -> str: ...
+    @property
+    def pod_cidr(self) -> str: ...
+    @property
+    def capacity(self) -> Mapping[str, str]: ...
+    @property
+    def allocatable(self) -> Mapping[str, str] | None: ...
+    @property
+    def node_info(self) -> Mapping[str, str]: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
+def capacity_of_machine() -> dict[str, str]:
+    """cpu, memory and ephemeral storage of this machine."""
+    page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    disk = os.statvfs("/")
+    return {
+        "cpu": str(len(os.sched_getaffinity(0))),
+        "memory": f"{page * pages // 1024}Ki",
+        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
+        "pods": str(PODS_MAX),
+    }
+
+
+def architecture() -> str:
+    return _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
+
+
+def node_labels(config: NodeConfig, arch: str) -> dict[str, str]:
+    return {
+        "kubernetes.io/hostname": config.node_name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": arch,
+        **config.labels,
+    }
+
+
+def node_status(config: NodeConfig, arch: str, ready: bool, old: Object, now: float) -> dict[str, Any]:
+    """The NodeStatus; conditions of others and transition times are kept."""
+    conditions: list[Object] = list(old.get("conditions") or ())
+    stamp = tasks.rfc3339(now)
+    for type_, status, reason, message in (
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        (
+            "Ready",
+            "True" if ready else "False",
+            "KubeletReady" if ready else "KubeletNotReady",
+            "petset is ready for pods" if ready else "petset is starting",
+        ),
+    ):
+        condition = {"type": type_, "status": status, "reason": reason, "message": message}
+        condition |= {"lastHeartbeatTime": stamp, "lastTransitionTime": stamp}
+        conditions = meta.with_condition(conditions, condition)
+    return {
+        **old,
+        "capacity": dict(config.capacity),
+        "allocatable": dict(config.allocatable or config.capacity),
+        "conditions": conditions,
+        "addresses": [
+            {"type": "InternalIP", "address": config.host_ip},
+            {"type": "Hostname", "address": config.node_name},
+        ],
+        "nodeInfo": {
+            **{name: config.node_info.get(name, "") for name in _INFO_FIELDS},
+            "kernelVersion": config.node_info.get("kernelVersion") or os.uname().release,
+            "operatingSystem": "linux",
+            "architecture": arch,
+        },
+    }
+
+
+async def register(client: Client, config: NodeConfig) -> Object:
+    """The Node, made or brought up to date, not ready yet."""
+    arch = architecture()
+    labels = node_labels(config, arch)
+    spec = {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]}
+    metadata = {"name": config.node_name, "labels": labels}
+    try:
+        node = await client.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec})
+    except errors.ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise
+        node = await client.get(resources.NODES, config.node_name)
+        lacking = {key: value for key, value in labels.items() if meta.labels(node).get(key) != value}
+        patch: dict[str, Any] = {"metadata": {"labels": lacking}} if lacking else {}
+        if meta.get(node, "spec", "podCIDR") != config.pod_cidr:
+            patch["spec"] = spec
+        if patch:
+            node = await client.patch(resources.NODES, config.node_name, "", patch)
+    return await _write_status(client, config, node, ready=False)
+
+
+async def set_ready(client: Client, config: NodeConfig, node: Object) -> Object:
+    return await _write_status(client, config, node, ready=True)
+
+
+async def _write_status(client: Client, config: NodeConfig, node: Object, ready: bool) -> Object:
+    backoff = tasks.Backoff()
+    while True:
+        wanted = node_status(config, architecture(), ready, node.get("status") or {}, tasks.now())
+        try:
+            return await client.update({**node, "status": wanted}, "status")
+        except errors.ApiError as error:
+            if error.code != 409:
+                raise
+        await asyncio.sleep(backoff.next())
+        node = await client.get(resources.NODES, config.node_name)
+
+
+def lease_of(node: Object, now: float) -> dict[str, Any]:
+    name = meta.name(node)
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": name,
+            "namespace": LEASE_NAMESPACE,
+            "ownerReferences": [meta.owner_reference(node, controller=False, block=False)],
+        },
+        "spec": {
+            "holderIdentity": name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": tasks.rfc3339_micro(now),
+        },
+    }
+
+
+async def renew_lease(client: Client, config: NodeConfig, node: Object) -> None:
+    """Say that the node lives, until cancelled."""
+    lease: Object | None = None
+    while True:
+        try:
+            if lease is None:
+                lease = await _get_or_create_lease(client, node)
+            lease = await client.update(
+                meta.changed(lease, ("spec", "renewTime"), tasks.rfc3339_micro(tasks.now()))
+            )
+        except (errors.ApiError, OSError) as error:
+            log.warning("cannot renew the lease of node %s: %s", config.node_name, error)
+            lease = None
+        await asyncio.sleep(LEASE_RENEW_SECONDS)
+
+
+async def _get_or_create_lease(client: Client, node: Object) -> Object:
+    try:
+        return await client.get(resources.LEASES, meta.name(node), LEASE_NAMESPACE)
+    except errors.ApiError as error:
+        if error.code != 404:
+            raise
+    return await client.create(lease_of(node, tasks.now()))

@@ -1,0 +1,279 @@
+"""A runtime that only remembers: sandboxes and containers as records that start, end and fail by a script.
+
+A `Machine` is what outlives a crash of the agent: its records and the script. `SimulatedRuntime` is the runtime's face
+of it, made anew at every start of an agent, as oci.py adopts what it finds. A container's end is a time written down at
+its start, so nothing has to run for it to happen: `observe` looks at the clock, and `events` sleeps until the next end.
+`SimulatedAttempts` answers probes and hooks from the same script.
+
+Invariants: all chance comes from tasks.rng(), all time from tasks.now(); at most one attempt of a container runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from petset.base import tasks
+from petset.node.probes import Outcome
+from petset.node.runtime import Container, ContainerConfig, ImageError, ImageInfo, RuntimeError_, Sandbox, Warning_
+from petset.node.runtime import RuntimeEvent
+from petset.objects import meta
+from petset.objects.meta import Object
+from petset.wire.streaming import ExecOptions, LogOptions, NodeStreams, Session, StreamError
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What one attempt of one container does."""
+
+    start_seconds: float = 0.01
+    runs_seconds: float | None = None  # None: until it is stopped.
+    exit_code: int = 0
+    ready_after_seconds: float = 0.0
+    lives_seconds: float | None = None  # After that its liveness and readiness probes fail.
+    stop_seconds: float = 0.01  # How long it takes to obey SIGTERM; beyond the grace it is killed.
+    start_error: tuple[str, str] | None = None  # (reason, message)
+    message: str = ""
+
+
+Script = Callable[[ContainerConfig], Behaviour]
+
+
+def usual(config: ContainerConfig) -> Behaviour:
+    """Init containers do their work and end; containers stay."""
+    spec = config.pod.get("spec") or {}
+    is_init = any(one["name"] == config.name for one in spec.get("initContainers") or ())
+    return Behaviour(runs_seconds=0.02) if is_init and config.container.get("restartPolicy") != "Always" else Behaviour()
+
+
+@dataclass(slots=True)
+class _Record:
+    container: Container
+    behaviour: Behaviour
+    ends_at: float | None
+
+    def seen(self, now: float) -> Container:
+        if self.container.state == "running" and self.ends_at is not None and now >= self.ends_at:
+            code = self.behaviour.exit_code
+            self.container = replace(
+                self.container, state="exited", finished_at=self.ends_at, exit_code=code, message=self.behaviour.message
+            )
+        return self.container
+
+
+@dataclass
+class Machine:
+    """What survives a crash of the agent."""
+
+    script: Script = usual
+    network: str = "10.200.0."
+    images_missing: dict[str, str] = field(default_factory=dict)  # reference -> message of ErrImagePull
+    image_seconds: float = 0.0
+    sandbox_seconds: float = 0.005
+    sandbox_errors: list[str] = field(default_factory=list)  # Taken one by one by the next creations.
+    sandboxes: dict[str, Sandbox] = field(default_factory=dict)
+    records: dict[str, list[_Record]] = field(default_factory=dict)
+    started: list[tuple[str, str, int]] = field(default_factory=list)  # (pod name, container, attempt), in order.
+    addresses_given: int = 1
+    containers_made: int = 0
+
+    def reboot(self) -> None:
+        """Everything that ran has ended; the records stay."""
+        now = tasks.now()
+        for uid, sandbox in self.sandboxes.items():
+            self.sandboxes[uid] = replace(sandbox, alive=False)
+        for records in self.records.values():
+            for record in records:
+                if record.seen(now).state == "running":
+                    record.container = replace(record.container, state="exited", finished_at=now, exit_code=137)
+
+    def crash(self, pod_uid: str, name: str, exit_code: int = 137) -> None:
+        """End a running container now."""
+        now = tasks.now()
+        for record in self.records.get(pod_uid, ()):
+            if record.container.name == name and record.seen(now).state == "running":
+                record.container = replace(record.container, state="exited", finished_at=now, exit_code=exit_code)
+
+    def running(self) -> list[tuple[str, str]]:
+        """(namespace/name of the pod, container) of everything that runs, in the order in which it started."""
+        now = tasks.now()
+        found = [
+            (one.started_at, f"{self.sandboxes[uid].namespace}/{self.sandboxes[uid].pod_name}", one.name)
+            for uid, records in self.records.items()
+            for record in records
+            if (one := record.seen(now)).state == "running"
+        ]
+        return [(pod, name) for _, pod, name in sorted(found)]
+
+
+class SimulatedRuntime:
+    def __init__(self, machine: Machine):
+        self.machine = machine
+        self._changed = asyncio.Event()
+        self._pending: list[str] = []
+
+    @property
+    def streams(self) -> NodeStreams:
+        return _NoStreams()
+
+    async def start(self) -> None:
+        return None
+
+    def observe(self) -> Mapping[str, tuple[Sandbox | None, Sequence[Container]]]:
+        now, machine = tasks.now(), self.machine
+        uids = dict.fromkeys([*machine.sandboxes, *machine.records])
+        return {
+            uid: (machine.sandboxes.get(uid), [record.seen(now) for record in machine.records.get(uid, ())])
+            for uid in uids
+        }
+
+    def look_again(self, pod_uid: str) -> None:
+        """Tell whoever listens that something changed (after Machine.crash)."""
+        self._pending.append(pod_uid)
+        self._changed.set()
+
+    async def events(self) -> AsyncIterator[RuntimeEvent]:
+        told: dict[str, None] = {}  # Ids of containers whose end was told.
+        while True:
+            self._changed.clear()
+            now, due = tasks.now(), None
+            pending, self._pending = self._pending, []
+            for uid in pending:
+                yield RuntimeEvent(uid)
+            for uid, records in list(self.machine.records.items()):
+                for record in list(records):
+                    if record.ends_at is None or record.container.id in told:
+                        continue
+                    if now >= record.ends_at:
+                        told[record.container.id] = None
+                        yield RuntimeEvent(uid)
+                    else:
+                        due = record.ends_at if due is None else min(due, record.ends_at)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(0.0, due - tasks.now())):
+                    await self._changed.wait()
+
+    async def ensure_image(self, reference: str, policy: str, secrets: Sequence[Object]) -> ImageInfo:
+        if self.machine.image_seconds:
+            await asyncio.sleep(self.machine.image_seconds)
+        if reference in self.machine.images_missing:
+            reason = "ErrImageNeverPull" if policy == "Never" else "ErrImagePull"
+            raise ImageError(reason, self.machine.images_missing[reference])
+        return ImageInfo(reference, "sha256:" + "0" * 64, "/simulated", command=("run",))
+
+    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
+        await asyncio.sleep(self.machine.sandbox_seconds)
+        machine, uid = self.machine, meta.uid(pod)
+        if machine.sandbox_errors:
+            raise RuntimeError_("FailedCreatePodSandBox", machine.sandbox_errors.pop(0))
+        before = machine.sandboxes.get(uid)
+        if before is not None and before.alive:
+            return before
+        machine.addresses_given += 1
+        attempt = before.attempt + 1 if before else 0
+        ip = before.ip if before else f"{machine.network}{machine.addresses_given}"
+        sandbox = Sandbox(uid, meta.name(pod), meta.namespace(pod), ip, tasks.now(), attempt=attempt)
+        machine.sandboxes[uid] = sandbox
+        return sandbox
+
+    async def start_container(self, config: ContainerConfig) -> tuple[Container, Sequence[Warning_]]:
+        machine, behaviour = self.machine, self.machine.script(config)
+        await asyncio.sleep(behaviour.start_seconds)
+        if behaviour.start_error is not None:
+            raise RuntimeError_(*behaviour.start_error)
+        sandbox = machine.sandboxes.get(config.pod_uid)
+        if sandbox is None or not sandbox.alive:
+            raise RuntimeError_("CreateContainerError", "cannot start a container: its pod has no sandbox")
+        records, now = machine.records.setdefault(config.pod_uid, []), tasks.now()
+        for record in records:
+            same_name = record.container.name == config.name
+            if same_name and record.container.attempt == config.attempt:
+                return record.seen(now), ()
+            if same_name and record.seen(now).state == "running":
+                raise RuntimeError_("CreateContainerError", f"cannot start {config.name}: an older attempt still runs")
+        machine.containers_made += 1
+        container = Container(
+            pod_uid=config.pod_uid,
+            name=config.name,
+            attempt=config.attempt,
+            id=f"simulated{machine.containers_made:08d}",
+            state="running",
+            image=config.image.reference,
+            image_digest=config.image.digest,
+            created_at=now,
+            started_at=now,
+        )
+        ends_at = None if behaviour.runs_seconds is None else now + behaviour.runs_seconds
+        records.append(_Record(container, behaviour, ends_at))
+        machine.started.append((sandbox.pod_name, config.name, config.attempt))
+        self.look_again(config.pod_uid)
+        return container, ()
+
+    async def stop_container(self, pod_uid: str, name: str, grace_seconds: float) -> None:
+        for record in list(self.machine.records.get(pod_uid, ())):
+            if record.container.name != name or record.seen(tasks.now()).state != "running":
+                continue
+            obeys = record.behaviour.stop_seconds <= grace_seconds
+            await asyncio.sleep(min(record.behaviour.stop_seconds, grace_seconds))
+            if record.seen(tasks.now()).state == "running":
+                code = 143 if obeys else 137
+                record.container = replace(
+                    record.container, state="exited", finished_at=tasks.now(), exit_code=code
+                )
+            self.look_again(pod_uid)
+
+    async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None:
+        records = self.machine.records.get(pod_uid, [])
+        keep = [one for one in records if (one.container.name, one.container.attempt) != (name, attempt)]
+        self.machine.records[pod_uid] = keep
+
+    async def remove_sandbox(self, pod_uid: str) -> None:
+        await asyncio.sleep(self.machine.sandbox_seconds)
+        self.machine.records.pop(pod_uid, None)
+        self.machine.sandboxes.pop(pod_uid, None)
+
+    async def close(self) -> None:
+        return None
+
+
+class SimulatedAttempts:
+    """Probes and hooks answered by the script: ready after its time, alive until its time."""
+
+    def __init__(self, machine: Machine):
+        self._machine = machine
+        self.hooks: list[tuple[str, str]] = []  # (pod, container) in the order in which hooks ran.
+
+    async def probe(self, pod: Object, container: Object, probe: Object, ip: str) -> Outcome:
+        now = tasks.now()
+        for record in self._machine.records.get(meta.uid(pod), ()):
+            one = record.seen(now)
+            if one.name != container["name"] or one.state != "running":
+                continue
+            age, behaviour = now - one.started_at, record.behaviour
+            if age < behaviour.ready_after_seconds:
+                return Outcome(False, "not ready yet")
+            if behaviour.lives_seconds is not None and age > behaviour.lives_seconds:
+                return Outcome(False, "no longer alive")
+            return Outcome(True)
+        return Outcome(False, "it does not run")
+
+    async def hook(self, pod: Object, container: Object, handler: Object, ip: str) -> Outcome:
+        self.hooks.append((meta.name(pod), container["name"]))
+        if handler.get("sleep") is not None:
+            await asyncio.sleep(float(handler["sleep"].get("seconds") or 0))
+        return Outcome(True)
+
+
+class _NoStreams:
+    """There is no process to talk to."""
+
+    async def exec(self, pod_uid: str, container: str, options: ExecOptions) -> Session:
+        raise StreamError(501, "cannot run a command: this container is simulated")
+
+    async def attach(self, pod_uid: str, container: str, options: ExecOptions) -> Session:
+        raise StreamError(501, "cannot attach: this container is simulated")
+
+    async def logs(self, pod_uid: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+        yield b"this container is simulated\n"

@@ -1,0 +1,407 @@
+"""The agent against the real server, over a simulated machine in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from petset.node import agent, simulated
+from petset.node.simulated import Behaviour
+from petset.objects import meta, resources
+from tests.node.node_fixture import NODE, NodeUnderTest, container, is_gone, is_ready, play, pod, state, waits_with
+
+
+def test_a_pod_runs_and_is_ready(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", initContainers=[container("install"), container("bootstrap")]))
+        ready = await node.until("p", is_ready)
+        status = ready["status"]
+        assert status["phase"] == "Running"
+        assert (status["podIP"], status["hostIP"], status["qosClass"]) == ("10.200.0.2", "10.200.0.1", "BestEffort")
+        assert status["podIPs"] == [{"ip": "10.200.0.2"}]
+        assert {one["type"]: one["status"] for one in status["conditions"]} == {
+            "PodReadyToStartContainers": "True",
+            "Initialized": "True",
+            "Ready": "True",
+            "ContainersReady": "True",
+            "PodScheduled": "True",
+        }
+        assert state(ready, "install")["state"]["terminated"]["reason"] == "Completed"
+        assert state(ready, "c")["started"] is True
+        assert node.machine.started == [("p", "install", 0), ("p", "bootstrap", 0), ("p", "c", 0)]
+        assert [(one[1], one[2]) for one in await node.events("p")][-3:] == [
+            ("Pulled", 'Container image "debian:jessie" already present on machine'),
+            ("Created", "Created container: c"),
+            ("Started", "Started container c"),
+        ]
+
+    play(story, tmp_path)
+
+
+def test_the_node_is_registered_and_renews_its_lease(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        found = await node.admin.get(resources.NODES, NODE)
+        assert meta.is_condition_true(found, "Ready")
+        assert found["spec"]["podCIDR"] == "10.200.0.0/24"
+        assert found["metadata"]["labels"]["kubernetes.io/os"] == "linux"
+        assert found["status"]["capacity"] == {"cpu": "4", "memory": "8Gi", "pods": "110"}
+        await asyncio.sleep(1)
+        first = await node.admin.get(resources.LEASES, NODE, "kube-node-lease")
+        before = len(node.node_requests)
+        await asyncio.sleep(60)
+        later = await node.admin.get(resources.LEASES, NODE, "kube-node-lease")
+        assert later["spec"]["renewTime"] > first["spec"]["renewTime"]
+        # An idle node does nothing else.
+        assert {one for one in node.node_requests[before:]} == {
+            f"PUT /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"
+        }
+
+    play(story, tmp_path)
+
+
+def test_deletion_stops_within_the_grace_and_removes_the_pod(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        hook = {"preStop": {"exec": {"command": ["true"]}}}
+        await node.create(pod("p", container("c", lifecycle=hook), terminationGracePeriodSeconds=10))
+        await node.until("p", is_ready)
+        began = node.loop.time()
+        await node.delete("p")
+        await node.until("p", is_gone)
+        assert 3 <= node.loop.time() - began < 4
+        assert node.attempts.hooks == [("p", "c")]
+        assert node.machine.sandboxes == {} and node.machine.running() == []
+        assert ("Normal", "Killing", "Stopping container c") in await node.events("p")
+
+    play(story, tmp_path, lambda config: Behaviour(stop_seconds=3))
+
+
+def test_a_shorter_second_deletion_shortens_the_grace(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", terminationGracePeriodSeconds=600))
+        await node.until("p", is_ready)
+        began = node.loop.time()
+        await node.delete("p")
+        await asyncio.sleep(2)
+        assert node.machine.running() == [("default/p", "c")]
+        await node.delete("p", grace=5)
+        await node.until("p", is_gone)
+        assert node.loop.time() - began < 10
+
+    play(story, tmp_path, lambda config: Behaviour(stop_seconds=10_000))
+
+
+def test_a_pod_forced_out_of_the_api_is_killed_before_its_successor_starts(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", terminationGracePeriodSeconds=600))
+        first = await node.until("p", is_ready)
+        await node.delete("p", grace=0)
+        second = await node.create(pod("p"))
+        while node.machine.running():
+            assert meta.uid(second) not in node.machine.records
+            await asyncio.sleep(0.01)
+        ready = await node.until("p", is_ready)
+        assert meta.uid(ready) == meta.uid(second) != meta.uid(first)
+        assert list(node.machine.records) == [meta.uid(second)]
+
+    play(story, tmp_path, lambda config: Behaviour(stop_seconds=10_000))
+
+
+def test_a_crashing_container_is_restarted_with_growing_delays(tmp_path: Path):
+    starts: list[float] = []
+
+    def script(config: object) -> Behaviour:
+        starts.append(asyncio.get_running_loop().time())
+        return Behaviour(start_seconds=0, runs_seconds=1, exit_code=3)
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p"))
+        waiting = await node.until("p", waits_with("CrashLoopBackOff"))
+        assert state(waiting, "c")["lastState"]["terminated"]["exitCode"] == 3
+        await asyncio.sleep(700)
+        delays = [round(later - earlier - 1) for earlier, later in zip(starts, starts[1:])]
+        assert delays[:7] == [0, 10, 20, 40, 80, 160, 300]
+        now = await node.pod("p")
+        assert now and now["status"]["phase"] == "Running" and state(now, "c")["restartCount"] == len(starts) - 1
+        assert len(node.machine.records[meta.uid(now)]) == 2
+        assert any(one[1] == "BackOff" for one in await node.events("p"))
+
+    play(story, tmp_path, script)
+
+
+def test_a_restarted_agent_adopts_what_runs(tmp_path: Path):
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 5}
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", container("c", readinessProbe=probe)))
+        await node.create(pod("q"))
+        first = await node.until("p", is_ready)
+        await node.until("q", is_ready)
+        await node.kill()
+        await node.delete("q", grace=0)
+        await node.boot()
+        # Never unready in between, never restarted; what was deleted meanwhile is taken away.
+        for _ in range(300):
+            now = await node.pod("p")
+            assert is_ready(now) and state(now, "c")["restartCount"] == 0
+            assert state(now, "c")["containerID"] == state(first, "c")["containerID"]
+            await asyncio.sleep(0.05)
+        assert node.machine.running() == [("default/p", "c")]
+        assert len(node.machine.sandboxes) == 1
+
+    play(story, tmp_path)
+
+
+def test_down_and_up_is_a_reboot(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        first = await node.create(pod("p", initContainers=[container("i")]))
+        await node.until("p", is_ready)
+        await node.kill()
+        await agent.stop_all(
+            node.admin, node.runtime, node_name=NODE, state_directory=tmp_path, attempts=node.attempts
+        )
+        assert node.machine.running() == []
+        node.machine.reboot()
+        await node.boot()
+        now = await node.until("p", lambda pod: is_ready(pod) and state(pod, "c")["restartCount"] == 1)
+        assert meta.uid(now) == meta.uid(first)
+        assert state(now, "i")["restartCount"] == 1
+        assert state(now, "c")["lastState"]["terminated"]["exitCode"] == 143
+        assert node.machine.started == [("p", "i", 0), ("p", "c", 0), ("p", "i", 1), ("p", "c", 1)]
+
+    play(story, tmp_path)
+
+
+def test_images_that_cannot_be_had(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        node.machine.images_missing["debian:jessie"] = "no such host"
+        await node.create(pod("p"))
+        failed = await node.until("p", waits_with("ErrImagePull"))
+        assert state(failed, "c")["state"]["waiting"]["message"] == "no such host"
+        backing_off = await node.until("p", waits_with("ImagePullBackOff"))
+        assert backing_off["status"]["phase"] == "Pending"
+        node.machine.images_missing.clear()
+        await node.until("p", is_ready)
+        told = await node.events("p")
+        assert ("Warning", "Failed", 'Failed to pull image "debian:jessie": no such host') in told
+        assert ("Warning", "Failed", "Error: ImagePullBackOff") in told
+        assert ("Normal", "BackOff", 'Back-off pulling image "debian:jessie"') in told
+
+    play(story, tmp_path)
+
+
+def test_liveness_restarts_and_readiness_only_hides(tmp_path: Path):
+    def script(config: simulated.ContainerConfig) -> Behaviour:
+        return Behaviour(lives_seconds=20 if config.name == "sick" else None, ready_after_seconds=1)
+
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 2, "failureThreshold": 2}
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", container("sick", livenessProbe={**probe, "initialDelaySeconds": 2})))
+        await node.create(pod("q", container("sick", readinessProbe=probe)))
+        await node.until("q", is_ready)
+        await node.until("p", lambda pod: state(pod, "sick")["restartCount"] == 1)
+        await node.until("q", lambda pod: not is_ready(pod))
+        assert ("Normal", "Killing", "Container sick failed liveness probe, will be restarted") in await node.events("p")
+        assert ("Warning", "Unhealthy", "Readiness probe failed: no longer alive") in await node.events("q")
+        assert state(await node.pod("q"), "sick")["restartCount"] == 0
+
+    play(story, tmp_path, script)
+
+
+def test_an_early_probe_makes_a_quick_pet_ready_quickly(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        began = node.loop.time()
+        await node.create(pod("p", container("c", readinessProbe={"exec": {"command": ["true"]}})))
+        await node.until("p", is_ready)
+        assert node.loop.time() - began < 1.0
+        assert not any(one[1] == "Unhealthy" for one in (await node.events("p"))[1:])
+
+    play(story, tmp_path, lambda config: Behaviour(ready_after_seconds=0.4))
+
+
+def test_pods_that_end(tmp_path: Path):
+    def script(config: simulated.ContainerConfig) -> Behaviour:
+        return Behaviour(runs_seconds=1, exit_code=1 if config.name == "bad" else 0)
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("fine", container("good"), restartPolicy="Never"))
+        await node.create(pod("broken", container("good"), container("bad"), restartPolicy="Never"))
+        await node.create(pod("done", container("good"), restartPolicy="OnFailure"))
+        await node.create(pod("init", initContainers=[container("bad")], restartPolicy="Never"))
+        fine = await node.until("fine", lambda pod: pod["status"]["phase"] == "Succeeded")
+        assert meta.condition(fine, "Ready")["reason"] == "PodCompleted"  # type: ignore[index]
+        await node.until("broken", lambda pod: pod["status"]["phase"] == "Failed")
+        await node.until("done", lambda pod: pod["status"]["phase"] == "Succeeded")
+        failed = await node.until("init", lambda pod: pod["status"]["phase"] == "Failed")
+        assert waits_with("PodInitializing")(failed)
+        started = len(node.machine.started)
+        await node.kill()
+        node.machine.reboot()
+        await node.boot()
+        await asyncio.sleep(60)
+        assert len(node.machine.started) == started
+
+    play(story, tmp_path, script)
+
+
+def test_active_deadline(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", activeDeadlineSeconds=20))
+        await node.until("p", is_ready)
+        failed = await node.until("p", lambda pod: pod["status"]["phase"] == "Failed")
+        assert failed["status"]["reason"] == "DeadlineExceeded"
+        assert node.machine.running() == []
+
+    play(story, tmp_path)
+
+
+def test_sidecars_start_before_and_stop_after(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        proxy = container("proxy", restartPolicy="Always")
+        await node.create(pod("p", initContainers=[proxy, container("i")], restartPolicy="Always"))
+        ready = await node.until("p", is_ready)
+        assert [one[1] for one in node.machine.started] == ["proxy", "i", "c"]
+        assert state(ready, "proxy")["ready"] is True
+        await node.crash(ready, "proxy")
+        await node.until("p", lambda pod: state(pod, "proxy")["restartCount"] == 1)
+        await node.delete("p")
+        await node.until("p", is_gone)
+        order = [one[2] for one in await node.events("p") if one[1] == "Killing"]
+        assert order == ["Stopping container c", "Stopping container proxy"]
+
+    play(story, tmp_path)
+
+
+def test_a_hook_after_the_start_holds_readiness_back(tmp_path: Path):
+    hook = {"postStart": {"sleep": {"seconds": 5}}}
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", container("c", lifecycle=hook), container("d")))
+        began = node.loop.time()
+        await node.until("p", lambda pod: "running" in state(pod, "c").get("state", {}))
+        assert [one[1] for one in node.machine.started] == ["c"]
+        await node.until("p", is_ready)
+        assert node.loop.time() - began >= 5
+
+    play(story, tmp_path)
+
+
+def test_a_sandbox_that_fails_and_a_container_that_cannot_start(tmp_path: Path):
+    broken = [Behaviour(start_error=("RunContainerError", "no such file")), Behaviour()]
+
+    async def story(node: NodeUnderTest) -> None:
+        node.machine.sandbox_errors.append("no address is free")
+        await node.create(pod("p"))
+        waiting = await node.until("p", waits_with("RunContainerError"))
+        assert state(waiting, "c")["state"]["waiting"]["message"] == "no such file"
+        await node.until("p", is_ready)
+        told = await node.events("p")
+        assert ("Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: no address is free") in told
+        assert ("Warning", "Failed", "Error: no such file") in told
+
+    play(story, tmp_path, lambda config: broken.pop(0))
+
+
+def test_what_is_missing_is_waited_for(tmp_path: Path):
+    source = {"configMapKeyRef": {"name": "settings", "key": "level"}}
+    settings = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "settings", "namespace": "default"},
+        "data": {"level": "3"},
+    }
+    volume = {"name": "s", "configMap": {"name": "settings"}}
+    mount = {"name": "s", "mountPath": "/etc/settings"}
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", container("c", env=[{"name": "LEVEL", "valueFrom": source}])))
+        await node.create(pod("q", container("c", volumeMounts=[mount]), volumes=[volume]))
+        await node.until("p", waits_with("CreateContainerConfigError"))
+        await node.until("q", waits_with("ContainerCreating"))
+        await node.admin.create(settings)
+        await node.until("p", is_ready)
+        ready = await node.until("q", is_ready)
+        file = tmp_path / "volumes" / meta.uid(ready) / "s" / "level"
+        assert file.read_text() == "3"
+        reason = 'MountVolume.SetUp failed for volume "s" : configmap "settings" not found'
+        assert ("Warning", "FailedMount", reason) in await node.events("q")
+        await node.admin.patch(resources.CONFIGMAPS, "settings", "default", {"data": {"level": "4"}})
+        await asyncio.sleep(1)
+        assert file.read_text() == "4"
+        await node.delete("q", grace=1)
+        await node.until("q", is_gone)
+        assert not file.parent.exists()
+
+    play(story, tmp_path)
+
+
+def test_a_pods_own_token_is_mounted(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        ca = {"name": "kube-root-ca.crt", "namespace": "default"}
+        await node.admin.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": ca, "data": {"ca.crt": "PEM"}})
+        ready = await node.create(pod("p", automountServiceAccountToken=True))
+        await node.until("p", is_ready)
+        (volume,) = (tmp_path / "volumes" / meta.uid(ready)).iterdir()
+        assert (volume / "ca.crt").read_text() == "PEM"
+        assert (volume / "namespace").read_text() == "default"
+        token = (volume / "token").read_text()
+        assert token.count(".") == 2
+        await asyncio.sleep(3000)
+        assert (volume / "token").read_text() != token
+
+    play(story, tmp_path)
+
+
+def test_a_pet_starts_only_when_its_name_is_published(tmp_path: Path):
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "redis", "namespace": "default"},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": {"app": "redis"},
+            "ports": [{"port": 6379}],
+        },
+    }
+    endpoints = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "redis", "namespace": "default"},
+        "subsets": [{"addresses": [{"ip": "10.200.0.2"}], "ports": [{"port": 6379}]}],
+    }
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.admin.create(service)
+        await asyncio.sleep(1)
+        await node.create(pod("p", metadata={"labels": {"app": "redis"}}))
+        await node.until("p", lambda pod: pod["status"].get("podIP"))
+        await asyncio.sleep(1)
+        assert node.machine.started == []
+        published = node.loop.time()
+        await node.admin.create(endpoints)
+        await node.until("p", is_ready)
+        assert node.loop.time() - published < 0.2
+        await node.create(pod("q", metadata={"labels": {"app": "redis"}}))
+        began = node.loop.time()
+        await node.until("q", is_ready)
+        assert 3 <= node.loop.time() - began < 4
+        assert any(one[1] == "NameNotPublished" for one in await node.events("q"))
+
+    play(story, tmp_path)
+
+
+def test_a_lost_status_write_is_made_again(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p"))
+        await node.until("p", is_ready)
+        labels = {"metadata": {"labels": {"x": "y"}}}
+        await node.admin.patch(resources.PODS, "p", "default", labels)
+        ready = await node.pod("p")
+        assert ready is not None
+        # The agent may not have seen the label yet: its next write conflicts and is made again.
+        await node.crash(ready, "c")
+        now = await node.until("p", lambda pod: state(pod, "c")["restartCount"] == 1 and is_ready(pod))
+        assert meta.labels(now) == {"x": "y"}
+
+    play(story, tmp_path)
