@@ -64,15 +64,20 @@ async def serve(
     where: dict[str, Any] = {"sock": socket} if socket is not None else {"host": host, "port": port}
     if tls is not None:
         where |= {"ssl": tls, "ssl_handshake_timeout": 10, "ssl_shutdown_timeout": 2}
+    failed: Exception | None = None
     async with asyncio.TaskGroup() as group:
         listener = Listener(handler, group, limits or Limits())
         server = await loop.create_server(lambda: _Connection(listener), backlog=1024, **where)
         listener.sockets = tuple(server.sockets)
         try:
             yield listener
+        except Exception as error:
+            failed = error  # The caller's own: raised below as it is, not as a group's.
         finally:
             server.close()
             await listener.stop()
+    if failed is not None:
+        raise failed
 
 
 class Listener:
