@@ -140,7 +140,9 @@ def _status(status: Object) -> Errors:
             yield FieldError.invalid(f"status.{field}", count, "cannot be greater than status.replicas")
     if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
         yield FieldError.invalid(
-            "status.availableReplicas", status["availableReplicas"], "cannot be greater than status.readyReplicas"
+            "status.availableReplicas",
+            status.get("availableReplicas", 0),
+            "cannot be greater than status.readyReplicas",
         )
 
 

@@ -1,0 +1,343 @@
+"""Types as nodes: what values a type takes, and what is inside it; built from the schema package's text when met.
+
+Types, properties and required fields are read as text from the files of the lightkube-models package (one class at a
+time, when it is first met; nothing is imported from there), formats, value types and merge keys from facts.json.
+`struct("core_v1", "Pod")` gives a type's node. `Node.ok` is the hot path of every write: is this value already exactly
+as it would be stored? Whoever wants more (schema.py to read, patch.py to merge) walks the nodes' fields and items.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import importlib.util
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from petset.objects import encoding, quantity
+
+# Fields that the schema calls required and the API server does not: it fills them, or their absence means empty.
+_NOT_REQUIRED = frozenset(
+    {
+        ("discovery_v1.EndpointSlice", "endpoints"),
+        ("rbac_v1.Role", "rules"),
+        ("rbac_v1.ClusterRole", "rules"),
+        ("apps_v1.ControllerRevision", "revision"),
+        ("apps_v1alpha1.PetSetSpec", "selector"),
+        ("core_v1.Event", "metadata"),
+        ("core_v1.Event", "involvedObject"),
+        ("core_v1.HTTPHeader", "value"),
+        ("core_v1.NodeSelector", "nodeSelectorTerms"),
+        ("authorization_v1.SelfSubjectAccessReview", "spec"),
+        ("authorization_v1.SubjectAccessReview", "spec"),
+        ("authentication_v1.TokenReview", "spec"),
+        ("authentication_v1.TokenRequestSpec", "audiences"),
+    }
+)
+
+
+class Node:
+    """A type: what values it takes (`ok`), and for structs, lists and maps what is inside."""
+
+    __slots__ = ("_fields", "_load", "item", "kind", "list_keys", "list_type", "merge_key", "name", "ok", "strategies")
+
+    def __init__(self, kind: str, name: str, ok: Callable[[Any], bool], item: Node | None = None):
+        self.kind = kind  # struct, list, map, or a scalar's type.
+        self.name = name  # As the API server's messages call it: v1.PodSpec, []string, int32.
+        self.ok = ok  # True when the value is exactly as it would be stored.
+        self.item = item  # Of lists and maps.
+        self.merge_key = ""  # Strategic merge patches identify a list's elements by it ...
+        self.strategies: tuple[str, ...] = ()  # ... where "merge" is among the strategies.
+        self.list_type = ""  # atomic, set or map; "" is atomic.
+        self.list_keys: tuple[str, ...] = ()
+        self._fields: tuple[Mapping[str, Node], frozenset[str]] | None = None
+        self._load: Callable[[], tuple[Mapping[str, Node], frozenset[str]]] | None = None
+
+    @property
+    def fields(self) -> Mapping[str, Node]:
+        """A struct's properties by their JSON names; empty for everything else."""
+        return self._loaded()[0]
+
+    @property
+    def required(self) -> frozenset[str]:
+        return self._loaded()[1]
+
+    def _loaded(self) -> tuple[Mapping[str, Node], frozenset[str]]:
+        if self._fields is None:
+            self._fields = self._load() if self._load else ({}, frozenset())
+        return self._fields
+
+    def child(self, key: str) -> Node | None:
+        """The node of a struct's field or a map's values."""
+        return self.item if self.kind == "map" else self.fields.get(key)
+
+
+def _is_struct(node: Node) -> Callable[[Any], bool]:
+    def first(value: Any) -> bool:
+        fields, required = node._loaded()
+        # The one hot loop: plain dictionary look-ups and one call a field.
+        look = fields.get
+
+        def ok(value: Any) -> bool:
+            if type(value) is not dict:
+                return False
+            for key, inner in value.items():
+                field = look(key)
+                if field is None or not field.ok(inner):
+                    return False
+            return not required or required <= value.keys()
+
+        node.ok = ok
+        return ok(value)
+
+    return first
+
+
+def _is_list(item: Node) -> Callable[[Any], bool]:
+    def ok(value: Any) -> bool:
+        if type(value) is not list:
+            return False
+        for inner in value:  # noqa: SIM110 (a loop is a third quicker than all() over a generator)
+            if not item.ok(inner):
+                return False
+        return True
+
+    return ok
+
+
+def _is_map(item: Node) -> Callable[[Any], bool]:
+    def ok(value: Any) -> bool:
+        if type(value) is not dict:
+            return False
+        for inner in value.values():  # noqa: SIM110
+            if not item.ok(inner):
+                return False
+        return True
+
+    return ok
+
+
+def _is_quantity(value: Any) -> bool:
+    try:
+        return type(value) is str and quantity.canonical(value) == value
+    except ValueError:
+        return False
+
+
+def _is_bytes(value: Any) -> bool:
+    return type(value) is str and bytes_text(value) == value
+
+
+_RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,9}))?(?:Z|[+-]\d\d:\d\d)\Z", re.ASCII)
+
+
+@lru_cache(maxsize=2048)
+def time_text(text: str) -> str | None:
+    """2016-08-03T00:00:00Z, whole seconds in UTC; None for what is not a time."""
+    return _utc(text, "seconds")
+
+
+@lru_cache(maxsize=2048)
+def micro_time_text(text: str) -> str | None:
+    return _utc(text, "microseconds")
+
+
+def _utc(text: str, precision: str) -> str | None:
+    match = _RFC3339.match(text)
+    if match is None:
+        return None
+    if fraction := match.group(1):
+        text = text.replace("." + fraction, "." + f"{fraction:0<6.6}")  # Python reads six digits, others write nine.
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+
+
+def bytes_text(text: str) -> str | None:
+    """The same bytes in canonical base64; None for what is not base64."""
+    try:
+        return base64.b64encode(base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)).decode()
+    except (binascii.Error, ValueError):
+        return None
+
+
+_ANY = Node("any", "interface {}", lambda value: True)
+_OBJECT = Node("object", "map[string]interface {}", lambda value: type(value) is dict)
+_SCALARS: Mapping[str, Node] = {
+    "string": Node("string", "string", lambda value: type(value) is str),
+    "bool": Node("bool", "bool", lambda value: type(value) is bool),
+    "int32": Node("int32", "int32", lambda value: type(value) is int and -(2**31) <= value < 2**31),
+    "int64": Node("int64", "int64", lambda value: type(value) is int and -(2**63) <= value < 2**63),
+    "float": Node("float", "float64", lambda value: type(value) is int or type(value) is float),
+    "byte": Node("byte", "[]uint8", _is_bytes),
+    "Quantity": Node("Quantity", "resource.Quantity", _is_quantity),
+    "Time": Node("Time", "v1.Time", lambda value: type(value) is str and time_text(value) == value),
+    "MicroTime": Node(
+        "MicroTime", "v1.MicroTime", lambda value: type(value) is str and micro_time_text(value) == value
+    ),
+    "IntOrString": Node(
+        "IntOrString",
+        "intstr.IntOrString",
+        lambda value: type(value) is str or (type(value) is int and -(2**31) <= value < 2**31),
+    ),
+}
+ZERO = {"string": "", "bool": False, "int32": 0, "int64": 0, "float": 0, "byte": "", "Quantity": "0", "IntOrString": 0}
+
+
+# -- building nodes out of the package's text ---------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _facts() -> Mapping[str, Mapping[str, str]]:
+    return encoding.loads(Path(__file__).with_name("facts.json").read_bytes())
+
+
+@lru_cache(maxsize=1)
+def _models() -> Path:
+    # find_spec of a top-level name imports nothing; lightkube itself may or may not be installed beside it.
+    spec = importlib.util.find_spec("lightkube")
+    for place in (spec.submodule_search_locations if spec else None) or ():
+        if (Path(place) / "models" / "core_v1.py").exists():
+            return Path(place) / "models"
+    raise RuntimeError("cannot read the schemas: the package lightkube-models is not installed; run make setup")
+
+
+@cache
+def _text(module: str) -> str:
+    return (_models() / f"{module}.py").read_text(encoding="utf-8")
+
+
+@cache
+def _places(module: str) -> Mapping[str, tuple[int, int]]:
+    """Where each class of a module begins and ends, so that only those that are met are parsed."""
+    starts = [(match.group(1), match.start()) for match in re.finditer(r"^class (\w+)\(", _text(module), re.M)]
+    ends = [start for _, start in starts[1:]] + [len(_text(module))]
+    return {name: (start, end) for (name, start), end in zip(starts, ends)}
+
+
+@cache
+def struct(module: str, name: str) -> Node:
+    version = module.partition("_")[2]
+    node = Node("struct", f"{version}.{name}", lambda value: False)
+    node.ok = _is_struct(node)
+    node._load = lambda: _fields(module, name)
+    return node
+
+
+def _fields(module: str, name: str) -> tuple[Mapping[str, Node], frozenset[str]]:
+    if module == "apps_v1alpha1":
+        return _petset_fields(name)
+    start, end = _places(module)[name]
+    body = ast.parse(_text(module)[start:end].rpartition("\n@dataclass")[0] or _text(module)[start:end]).body[0]
+    assert isinstance(body, ast.ClassDef)
+    facts = _facts().get(f"{module}.{name}", {})
+    fields: dict[str, Node] = {}
+    required: list[str] = []
+    for line in body.body:
+        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
+            continue
+        annotation = str(ast.literal_eval(line.annotation))
+        json_name = _json_name(line) or line.target.id
+        fields[json_name] = _of_annotation(module, annotation, facts.get(json_name, "").split())
+        optional = annotation.startswith("Optional[")
+        if not optional and (f"{module}.{name}", json_name) not in _NOT_REQUIRED:
+            required.append(json_name)
+    return fields, frozenset(required)
+
+
+def _json_name(line: ast.AnnAssign) -> str:
+    """The JSON name in `field(metadata={"json": "continue"}, ...)`: names that Python cannot spell."""
+    if isinstance(line.value, ast.Call):
+        for keyword in line.value.keywords:
+            if keyword.arg == "metadata":
+                return ast.literal_eval(keyword.value).get("json", "")
+    return ""
+
+
+def _petset_fields(name: str) -> tuple[Mapping[str, Node], frozenset[str]]:
+    """A PetSet is a StatefulSet whose selector may be left to its labels."""
+    fields, required = _fields("apps_v1", name.replace("PetSet", "StatefulSet"))
+    if name == "PetSet":
+        fields = {**fields, "spec": struct("apps_v1alpha1", "PetSetSpec")}
+    lenient = [field for field in required if (f"apps_v1alpha1.{name}", field) in _NOT_REQUIRED]
+    return fields, required.difference(lenient)
+
+
+def _of_annotation(module: str, annotation: str, fact: Sequence[str]) -> Node:
+    if annotation.startswith("Optional["):
+        annotation = annotation[9:-1]
+    said: dict[str, str] = {}
+    for word in fact:
+        key, _, value = word.partition("=")
+        said[key] = value
+    if annotation.startswith("List["):
+        item = _of_annotation(module, annotation[5:-1], [word for word in fact if "=" not in word])
+        node = Node("list", f"[]{item.name}", _is_list(item), item)
+        node.list_type, _, keys = said.get("list", "").partition(":")
+        node.list_keys = tuple(keys.split(",")) if keys else ()
+    elif annotation in ("dict", "Dict"):
+        if "values" not in said:
+            return _OBJECT
+        node = _map(_value(said["values"]))
+    else:
+        node = _named(module, annotation, said)
+    if "patch" in said:
+        strategies, _, key = said["patch"].partition(":")
+        if node.kind != "list":  # Structs are shared; this field's strategies are its own.
+            node = _copy(node)
+        node.strategies, node.merge_key = tuple(strategies.split(",")), key
+    return node
+
+
+def _copy(node: Node) -> Node:
+    copy = Node(node.kind, node.name, node.ok, node.item)
+    copy._load = node._loaded if node.kind == "struct" else None
+    if node.kind == "struct":
+        copy.ok = _is_struct(copy)
+    return copy
+
+
+def _map(item: Node) -> Node:
+    return Node("map", f"map[string]{item.name}", _is_map(item), item)
+
+
+def _value(word: str) -> Node:
+    """The type of a map's values, as the facts name it."""
+    if word.startswith("[]"):
+        item = _value(word[2:])
+        return Node("list", f"[]{item.name}", _is_list(item), item)
+    if word in _SCALARS:
+        return _SCALARS[word]
+    if "." in word:
+        module, _, name = word.partition(".")
+        return struct(module, name) if name in _places(module) else _ANY
+    return {"boolean": _SCALARS["bool"], "integer": _SCALARS["int64"]}.get(word, _ANY)
+
+
+def _named(module: str, annotation: str, said: Mapping[str, str]) -> Node:
+    match annotation:
+        case "str":
+            return _SCALARS["byte" if "byte" in said else "string"]
+        case "int":
+            return _SCALARS["int32" if "int32" in said else "int64"]
+        case "bool":
+            return _SCALARS["bool"]
+        case "float":
+            return _SCALARS["float"]
+    where, _, name = annotation.rpartition(".")
+    if name in ("Quantity", "Time", "MicroTime", "IntOrString"):
+        return _SCALARS[name]
+    if name == "RawExtension":
+        return _ANY
+    where = where or module
+    if name in _places(where):
+        return struct(where, name)
+    alias = re.search(rf"^{name} = (\w+)", _text(where), re.M)
+    return _OBJECT if alias and alias.group(1) == "Dict" else _ANY
