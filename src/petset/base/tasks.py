@@ -109,11 +109,11 @@ THREADS_MAX = 8
 
 
 class Thread:
-    """One dedicated worker thread: calls run in it one after another (SQLite's writer, netlink)."""
+    """One dedicated worker thread: calls run in it one after another (SQLite's writer, netlink). Or a few, by `threads`."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, threads: int = 1):
         self._executor: ThreadPoolExecutor | None = None
-        self._name = name
+        self._name, self._threads = name, threads
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         if not _environment.get().threads:
@@ -131,7 +131,7 @@ class Thread:
                 done.set_exception(error)
             return done
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix=self._name)
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
         return loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     def close(self) -> None:

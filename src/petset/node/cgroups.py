@@ -1,0 +1,143 @@
+"""Cgroups of one instance: which version this machine has, OOM kills, and taking the groups away at the end.
+
+All containers of an instance are below one parent, /petset_<instance>/pod<uid>/<container id>, in every hierarchy.
+The OCI runtime makes the groups and sets the limits; petset only reads and removes. Version 1, version 2 and
+hybrid (version 1 with an empty version 2 tree at /sys/fs/cgroup/unified) all occur. crun refuses hybrid when it creates
+a container, so there it is run by a wrapper that takes the unified tree away, in a mount namespace of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = "/sys/fs/cgroup"
+REMOVE_ATTEMPTS_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """`hierarchies` maps a controller (or "unified", "name=systemd") to where it is mounted."""
+
+    version: str  # v1, v2, hybrid, none
+    hierarchies: dict[str, str]
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        if self.version == "v2":
+            with contextlib.suppress(OSError):
+                return tuple(Path(self.hierarchies["unified"], "cgroup.controllers").read_text().split())
+            return ()
+        return tuple(name for name in self.hierarchies if name != "unified" and not name.startswith("name="))
+
+    def roots(self) -> list[str]:
+        return list(dict.fromkeys(self.hierarchies.values()))
+
+    def has(self, controller: str, file: str) -> bool:
+        """Whether a control file exists in a group below the root (version 1: also in the root)."""
+        place = self.hierarchies.get(controller)
+        return place is not None and os.path.exists(os.path.join(place, file))
+
+
+def detect(mountinfo: str | None = None) -> Cgroups:
+    """From the mount table."""
+    text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+    hierarchies: dict[str, str] = {}
+    unified = ""
+    for line in text.splitlines():
+        head, _, tail = line.partition(" - ")
+        target, kind, options = head.split(" ")[4], tail.split(" ")[0], tail.split(" ")[-1].split(",")
+        if kind == "cgroup2":
+            unified = target
+        elif kind == "cgroup":
+            for option in options:
+                if option.startswith("name=") or option not in ("rw", "ro", "xattr", "clone_children", "nsdelegate"):
+                    hierarchies[option] = target
+    if unified == ROOT:
+        return Cgroups("v2", {"unified": unified})
+    if not hierarchies:
+        return Cgroups("none", {"unified": unified} if unified else {})
+    return Cgroups("hybrid" if unified else "v1", {**hierarchies, **({"unified": unified} if unified else {})})
+
+
+def hybrid_wrapper(runtime: str, unified: str) -> str:
+    """A shell script that runs the OCI runtime without the unified tree where that matters: at create."""
+    quoted, tree = _quoted(runtime), _quoted(unified)
+    inner = _quoted(f'umount {tree} && exec "$0" "$@"')
+    return (
+        "#!/bin/sh\n"
+        'case " $* " in\n'
+        f'*" create "*) exec unshare --mount --propagation private /bin/sh -c {inner} {quoted} "$@" ;;\n'
+        "esac\n"
+        f'exec {quoted} "$@"\n'
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def oom_kills(cgroups: Cgroups, group: str) -> int:
+    """How many processes of a group the kernel has killed for memory; 0 when the group is gone."""
+    if cgroups.version == "v2":
+        path = f"{cgroups.hierarchies['unified']}{group}/memory.events"
+    else:
+        path = f"{cgroups.hierarchies.get('memory', '')}{group}/memory.oom_control"
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(path).read_text().splitlines():
+            key, _, value = line.partition(" ")
+            if key == "oom_kill":
+                return int(value)
+    return 0
+
+
+def processes(cgroups: Cgroups, group: str) -> list[int]:
+    """The ids of all processes in a group and below."""
+    found: list[int] = []
+    for root in cgroups.roots():
+        for directory, _, _ in os.walk(root + group):
+            with contextlib.suppress(OSError):
+                found += [int(line) for line in Path(directory, "cgroup.procs").read_text().split()]
+    return sorted(dict.fromkeys(found))
+
+
+def remove(cgroups: Cgroups, group: str) -> None:
+    """Kill what is left in a group and remove it with all below it, in every hierarchy. Blocks for milliseconds."""
+    for attempt in range(REMOVE_ATTEMPTS_MAX):
+        left = [root for root in cgroups.roots() if os.path.isdir(root + group) and not _remove_tree(root + group)]
+        if not left:
+            return
+        for pid in processes(cgroups, group):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        _let_processes_end(attempt)
+    raise OSError(16, "processes do not end", group)
+
+
+def _remove_tree(path: str) -> bool:
+    for directory, _, _ in os.walk(path, topdown=False):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+    return True
+
+
+def _let_processes_end(attempt: int) -> None:
+    """A killed process leaves its group a moment later, and no event tells."""
+    select.select([], [], [], min(0.002 * 2**attempt, 0.1))
+
+
+def place_supervisor(cgroups: Cgroups, group: str, pid: int) -> None:
+    """Move a conmon out of the groups that a service manager would kill together with petset."""
+    for name in ("name=systemd", "unified"):
+        if root := cgroups.hierarchies.get(name):
+            with contextlib.suppress(OSError):
+                os.makedirs(root + group, exist_ok=True)
+                Path(root + group, "cgroup.procs").write_text(str(pid))

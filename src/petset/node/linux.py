@@ -1,0 +1,124 @@
+"""The few Linux calls that Python lacks: mounts, namespaces, inotify, and what /proc says about mounts and processes.
+
+Thin wrappers over libc through ctypes; each raises OSError with the path it was about. Namespaces are changed for
+the calling thread only, so `in_namespaces` is for a thread that is one's own, and it puts the thread back.
+Follows: mount(2), umount2(2), unshare(2), setns(2), inotify(7), proc(5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 1, 2, 4, 8, 4096
+MNT_DETACH = 2
+NAMESPACE_FLAGS = {"net": 0x40000000, "uts": 0x04000000, "ipc": 0x08000000}
+
+IN_MODIFY, IN_ATTRIB, IN_MOVE_SELF, IN_DELETE_SELF, IN_IGNORED = 0x2, 0x4, 0x800, 0x400, 0x8000
+IN_NONBLOCK, IN_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, about: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), about)
+    return result
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+    _check(
+        _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()), target
+    )
+
+
+def unmount(target: str) -> None:
+    """Detach at once, also while in use; what is not mounted is left as it is."""
+    try:
+        _check(_libc.umount2(target.encode(), MNT_DETACH), target)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError) and error.errno != 22:  # EINVAL: not a mount point
+            raise
+
+
+def mount_points(below: str, mountinfo: str | None = None) -> list[str]:
+    """Everything mounted at or below a directory, deepest first."""
+    text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+    below = below.rstrip("/")
+    found = []
+    for line in text.splitlines():
+        target = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])
+        if target == below or target.startswith(below + "/"):
+            found.append(target)
+    return found[::-1]
+
+
+@contextlib.contextmanager
+def in_namespaces(kinds: Sequence[str]) -> Iterator[None]:
+    """New namespaces of these kinds (net, uts, ipc) for this thread, until the end of the block."""
+    before = [(kind, os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)) for kind in kinds]
+    try:
+        _check(_libc.unshare(sum(NAMESPACE_FLAGS[kind] for kind in kinds)), "/proc/thread-self/ns")
+        try:
+            yield
+        finally:
+            for kind, descriptor in before:
+                _check(_libc.setns(descriptor, NAMESPACE_FLAGS[kind]), f"/proc/thread-self/ns/{kind}")
+    finally:
+        for _, descriptor in before:
+            os.close(descriptor)
+
+
+def inotify() -> int:
+    """A non-blocking inotify descriptor."""
+    return _check(_libc.inotify_init1(IN_NONBLOCK | IN_CLOEXEC), "inotify")
+
+
+def inotify_add(descriptor: int, path: str, mask: int) -> int:
+    return _check(_libc.inotify_add_watch(descriptor, path.encode(), ctypes.c_uint32(mask)), path)
+
+
+def inotify_remove(descriptor: int, watch: int) -> None:
+    _libc.inotify_rm_watch(descriptor, watch)
+
+
+def boot_id() -> str:
+    """Differs after every start of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that cannot be mistaken for a later one with the same id."""
+
+    pid: int
+    started: int  # In clock ticks since the machine started.
+
+    def alive(self) -> bool:
+        return process(self.pid) == self
+
+    def pidfd(self) -> int | None:
+        """A descriptor that becomes readable when the process ends; None when it already has."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        if self.alive():
+            return descriptor
+        os.close(descriptor)
+        return None
+
+
+def process(pid: int) -> Process | None:
+    """The process that has this id now; None when there is none, or only its exit status is left."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in ("Z", "X") else Process(pid, int(fields[19]))

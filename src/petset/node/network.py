@@ -1,0 +1,307 @@
+"""The pods' network of one instance: a bridge, a veth pair a pod, addresses, and a way out.
+
+`setup` makes the bridge with the gateway's and the fixed service addresses, lets the kernel forward, and an nftables
+table of the instance's own that masquerades what pods send elsewhere. `join` makes a pod's namespaces, pins them by bind
+mounts, and gives it eth0 with an address; `leave` undoes that. `teardown` leaves nothing of it on the machine.
+
+All netlink work and every change of namespace happens in one dedicated thread, since a namespace belongs to a thread and
+pyroute2's synchronous IPRoute must stay in one. Every step may be repeated after a crash. A pod's MAC address follows
+from its IP address, so nobody's ARP cache is wrong when a pet comes back with its old address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from petset.base import tasks
+from petset.node import addresses, linux, networks
+from petset.node.networks import NetworkError, Plan, choose_networks
+from petset.objects import encoding
+
+__all__ = ["Network", "NetworkError", "Plan", "choose_networks"]
+
+NFT_SECONDS_MAX = 10.0
+FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+POD_INTERFACE = "eth0"
+
+
+class Network:
+    """One instance's network on this machine. `await setup()` first; `await close()` at the end of the process."""
+
+    def __init__(self, plan: Plan, state: Path):
+        self.plan = plan
+        self._file = Path(state) / "addresses.json"
+        self._thread = tasks.Thread("petset-network")
+        self._netlink: Any = None
+        self._bridge_index = 0
+        self._mtu = 1500
+        self._addresses = addresses.restore(plan.pod_cidr, _read(self._file))
+
+    async def setup(self, service_addresses: Sequence[str] | None = None) -> list[str]:
+        """Make the bridge, its addresses and the way out. Returns what pods will lack. Raises NetworkError."""
+        given = (self.plan.kubernetes_address, self.plan.dns_address) if service_addresses is None else service_addresses
+        return await self._thread.call(self._setup, tuple(given))
+
+    async def teardown(self) -> None:
+        """Remove bridge, veths and table; the forwarding switch goes back when no other instance is left."""
+        await self._thread.call(self._teardown)
+
+    async def join(
+        self,
+        directory: Path,
+        pod: str,
+        uid: str,
+        hostname: str,
+        sysctls: Mapping[str, str],
+        kinds: Sequence[str] = ("net", "uts", "ipc"),
+    ) -> str:
+        """New namespaces of these kinds, pinned at directory/<kind>, and eth0's address in them ("" without net)."""
+        return await self._thread.call(self._join, directory, pod, uid, hostname, dict(sysctls), tuple(kinds))
+
+    async def leave(self, directory: Path, uid: str) -> None:
+        """Let the namespaces go, the interface with them, and give the address back."""
+        await self._thread.call(self._leave, directory, uid)
+
+    def hold(self, pod: str, uid: str, address: str) -> None:
+        """Say, before the first join, that a sandbox found at the start has this address."""
+        self._addresses.hold(pod, uid, address)
+
+    async def close(self) -> None:
+        """Let go; the network stays."""
+        await self._thread.call(self._close)
+        self._thread.close()
+
+    # ---- everything below runs in the network's thread
+
+    def _setup(self, service_addresses: tuple[str, ...]) -> list[str]:
+        lacking: list[str] = []
+        plan = self.plan
+        try:
+            netlink = self._netlink_of_this_thread()
+            self._mtu = _mtu_outside(netlink)
+            index = _index(netlink, plan.bridge)
+            if index is None:
+                # No learning delay: a port forwards at once, since a bridge of veths cannot loop.
+                netlink.link("add", ifname=plan.bridge, kind="bridge", br_forward_delay=0, br_stp_state=0)
+                index = _index(netlink, plan.bridge)
+            netlink.link("set", index=index, state="up", mtu=self._mtu)
+            self._bridge_index = int(index or 0)
+            wanted = [(plan.gateway, plan.prefix_length), *((address, 32) for address in service_addresses)]
+            present = [(entry.get("address"), entry["prefixlen"]) for entry in netlink.get_addr(index=index, family=2)]
+            for address, length in wanted:
+                if (address, length) not in present:
+                    netlink.addr("add", index=index, address=address, prefixlen=length)
+        except Exception as error:  # pyroute2's NetlinkError is not an OSError.
+            raise _explained(f"make the bridge {plan.bridge}", error) from error
+        with networks.machine_lock():
+            before = networks.RESERVATIONS / "ip_forward.before"
+            try:
+                if Path(FORWARDING).read_text().strip() != "1":
+                    before.write_text("0\n")
+                    Path(FORWARDING).write_text("1\n")
+            except OSError as error:
+                lacking.append(f"pods reach nothing beyond this machine: cannot switch {FORWARDING} on: {error.strerror}")
+        if why := _nft(_table(plan)):
+            lacking.append(f"pods reach nothing beyond this machine: cannot masquerade: {why}")
+        return lacking
+
+    def _teardown(self) -> None:
+        netlink = self._netlink_of_this_thread()
+        for link in netlink.get_links():
+            if str(link.get("ifname")).startswith(self.plan.veth_prefix):
+                _ignoring_absence(netlink.link, "del", index=link["index"])
+        if (index := _index(netlink, self.plan.bridge)) is not None:
+            _ignoring_absence(netlink.link, "del", index=index)
+        if shutil.which("nft"):
+            _nft(f"add table ip {self.plan.table}\ndelete table ip {self.plan.table}\n")
+        with networks.machine_lock():
+            before = networks.RESERVATIONS / "ip_forward.before"
+            if networks.forget_reservation(self.plan) and before.exists():
+                Path(FORWARDING).write_text(before.read_text())
+                before.unlink()
+        self._bridge_index = 0
+
+    def _join(
+        self, directory: Path, pod: str, uid: str, hostname: str, sysctls: dict[str, str], kinds: tuple[str, ...]
+    ) -> str:
+        self._unpin(directory)
+        if not kinds:
+            return ""
+        address, inside = "", None
+        try:
+            netlink = self._netlink_of_this_thread()
+            if "net" in kinds:
+                address = self._addresses.allocate(pod, uid)
+                self._save()
+            with linux.in_namespaces(kinds):
+                if "uts" in kinds:
+                    socket.sethostname(hostname)
+                for name, value in sysctls.items():
+                    _set_sysctl(name, value)
+                if "net" in kinds:
+                    inside = _iproute()
+                for kind in kinds:
+                    (directory / kind).touch()
+                    linux.mount(f"/proc/thread-self/ns/{kind}", str(directory / kind), "", linux.MS_BIND)
+            if inside is not None:
+                self._connect(netlink, inside, str(directory / "net"), address)
+        except BaseException as error:
+            self._leave(directory, uid)
+            if isinstance(error, addresses.NoAddress):
+                raise NetworkError(f"cannot give the pod an address: {error}") from None
+            if isinstance(error, (NetworkError, OSError)) or not isinstance(error, Exception):
+                raise
+            raise _explained(f"connect the pod to the bridge {self.plan.bridge}", error) from error
+        finally:
+            if inside is not None:
+                inside.close()
+        return address
+
+    def _connect(self, netlink: Any, inside: Any, namespace: str, address: str) -> None:
+        host_end = self._host_end(address)
+        if (stale := _index(netlink, host_end)) is not None:
+            _ignoring_absence(netlink.link, "del", index=stale)
+        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            netlink.link(
+                "add",
+                ifname=host_end,
+                kind="veth",
+                master=self._bridge_index,
+                state="up",
+                mtu=self._mtu,
+                peer={
+                    "ifname": POD_INTERFACE,
+                    "net_ns_fd": descriptor,
+                    "address": mac_address(address),
+                    "mtu": self._mtu,
+                },
+            )
+        finally:
+            os.close(descriptor)
+        index = _index(inside, POD_INTERFACE)
+        inside.link("set", index=1, state="up")
+        inside.addr("add", index=index, address=address, prefixlen=self.plan.prefix_length)
+        inside.link("set", index=index, state="up")
+        inside.route("add", dst="default", gateway=self.plan.gateway)
+
+    def _leave(self, directory: Path, uid: str) -> None:
+        """The kernel removes the veth pair with its namespace, in its own time; deleting it here would wait for that."""
+        self._unpin(directory)
+        self._addresses.release(uid)
+        self._save()
+
+    def _unpin(self, directory: Path) -> None:
+        for kind in ("net", "uts", "ipc"):
+            linux.unmount(str(directory / kind))
+
+    def _host_end(self, address: str) -> str:
+        return f"{self.plan.veth_prefix}{int(ipaddress.ip_address(address)) & 0xFFFF:04x}"
+
+    def _save(self) -> None:
+        temporary = self._file.with_suffix(".new")
+        temporary.write_bytes(encoding.dumps(self._addresses.record()))
+        os.replace(temporary, self._file)
+
+    def _netlink_of_this_thread(self) -> Any:
+        if self._netlink is None:
+            self._netlink = _iproute()
+        return self._netlink
+
+    def _close(self) -> None:
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None
+
+
+# ---- small leaves
+
+
+def mac_address(address: str) -> str:
+    return "0a:58:" + ":".join(f"{byte:02x}" for byte in ipaddress.ip_address(address).packed)
+
+
+def _table(plan: Plan) -> str:
+    """Only source translation: what may pass is not ours to decide."""
+    return (
+        f"add table ip {plan.table}\n"
+        f"delete table ip {plan.table}\n"
+        f"table ip {plan.table} {{\n"
+        "  chain postrouting {\n"
+        "    type nat hook postrouting priority 100; policy accept;\n"
+        f'    ip saddr {plan.pod_cidr} ip daddr != {plan.pod_cidr} oifname != "{plan.bridge}" masquerade\n'
+        "  }\n"
+        "}\n"
+    )
+
+
+def _nft(script: str) -> str:
+    """Why the kernel or nft refused a script; "" when it is in force."""
+    if not shutil.which("nft"):
+        return "nft is not installed; apt-get install nftables"
+    try:
+        done = subprocess.run(
+            ["nft", "-f", "-"], input=script, text=True, capture_output=True, timeout=NFT_SECONDS_MAX, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"nft did not answer within {NFT_SECONDS_MAX:.0f} s"
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["nft failed"])[0]
+
+
+def _set_sysctl(name: str, value: str) -> None:
+    try:
+        Path("/proc/sys", name.replace(".", "/")).write_text(value)
+    except OSError as error:
+        raise NetworkError(f"cannot set sysctl {name} to {value!r}: {error.strerror}") from None
+
+
+def _iproute() -> Any:
+    """Imported here because it takes longer to import than everything else a node does at its start."""
+    from pyroute2 import IPRoute
+
+    return IPRoute()
+
+
+def _index(netlink: Any, name: str) -> int | None:
+    found = netlink.link_lookup(ifname=name)
+    return int(found[0]) if found else None
+
+
+def _mtu_outside(netlink: Any) -> int:
+    """Of the interface the default route leaves by: a larger packet of a pod would be lost on the way."""
+    for route in netlink.get_default_routes(family=2):
+        if (index := route.get("oif")) is not None:
+            return int(netlink.get_links(index)[0].get("mtu") or 1500)
+    return 1500
+
+
+def _ignoring_absence(function: Any, *args: Any, **kwargs: Any) -> None:
+    try:
+        function(*args, **kwargs)
+    except Exception as error:
+        if getattr(error, "code", getattr(error, "errno", None)) not in (errno.ENODEV, errno.ENOENT):
+            raise
+
+
+def _explained(doing: str, error: Exception) -> NetworkError:
+    code = getattr(error, "code", getattr(error, "errno", None))
+    if code in (errno.EPERM, errno.EACCES):
+        return NetworkError(f"cannot {doing}: it needs CAP_NET_ADMIN; run petset as root")
+    if code == errno.EOPNOTSUPP:
+        return NetworkError(f"cannot {doing}: this kernel lacks it; load the modules with `modprobe bridge veth`")
+    return NetworkError(f"cannot {doing}: {error}")
+
+
+def _read(path: Path) -> Any:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return encoding.loads(path.read_bytes())
+    return None
