@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from petset.objects import encoding, meta
 from petset.objects.meta import Object
@@ -50,8 +49,8 @@ class Running:
 
 
 class Laws:
-    def __init__(self, clock: Any):
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], machines: Callable[[], Iterable[tuple[str, Running]]]):
+        self._clock, self._machines = clock, machines
         self.objects: dict[str, Object] = {}
         self.trace: deque[str] = deque(maxlen=TRACE_LINES_MAX)
         self.digest = hashlib.blake2b(digest_size=16)  # Of the whole trace, for comparing runs.
@@ -64,7 +63,6 @@ class Laws:
         self._wanted: dict[str, deque[tuple[float, int]]] = {}  # By set's key: (until when, replicas before).
         self._excused: dict[str, str] = {}  # uid -> what the monkey did to it
         self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
-        self._running: dict[str, dict[str, Running]] = {}  # namespace/name -> uid ->
 
     # Told by the world
 
@@ -218,48 +216,39 @@ class Laws:
 
     def directory_removed(self, path: str) -> None:
         """The provisioner removed a volume's directory."""
-        self.note(f"REMOVED  {path}")
+        self.note(f"REMOVED  {path.rpartition('/')[2]}")
         for key, volume in self.objects.items():
             if key.startswith(VOLUMES) and meta.get(volume, "spec", "hostPath", "path") == path:
                 reference = meta.get(volume, "spec", "claimRef", default={})
                 claim = self.objects.get(f"{CLAIMS}{reference.get('namespace')}/{reference.get('name')}")
                 if claim is not None and meta.uid(claim) == reference.get("uid"):
                     self.breaks(f"the data of {meta.key(claim)} was removed")
-        for name, others in self._running.items():
-            for running in others.values():
-                if path in running.directories:
-                    self.breaks(f"the data in {path} was removed under the running {name}")
+        for identity, running in self._machines():
+            if path in running.directories and running.uid not in self._excused:
+                self.breaks(f"the data in {path} was removed under the running {identity}")
 
     # Nodes
 
-    def starts(self, node: str, namespace: str, name: str, uid: str, directories: Sequence[str]) -> None:
-        """Something of a pod (its sandbox, a container) starts to run on a node."""
-        identity = f"{namespace}/{name}"
-        own = self._running.setdefault(identity, {})
-        known = own.get(uid)
-        self.note(f"RUNS     {identity} {uid[:8]} on {node}")
-        for other_uid, other in own.items():
+    def starts(self, identity: str, new: Running) -> None:
+        """Something of a pod has begun to run on a node."""
+        self.note(f"RUNS     {identity} {new.uid[:8]} on {new.node}")
+        for other_identity, other in self._machines():
+            if other.uid == new.uid:
+                continue
             # Whoever deletes a pod by force gives this up, but only between nodes: one node knows better.
-            forced = other_uid in self._excused or other_uid in self._unprotected
-            if other_uid != uid and (other.node == node or not forced):
-                self.breaks(f"two of {identity} run: {other_uid} on {other.node} and {uid} on {node}")
-        for other_identity, others in self._running.items():
-            for other in others.values():
-                shared = [path for path in directories if path in other.directories]
-                if other_identity != identity and shared:
-                    self.breaks(f"{identity} and {other_identity} share {', '.join(shared)}")
-        kept = known.directories if known else ()
-        own[uid] = Running(node, uid, tuple(dict.fromkeys((*kept, *directories))))
+            forced = other.uid in self._excused or other.uid in self._unprotected
+            if other_identity == identity and (other.node == new.node or not forced):
+                self.breaks(f"two of {identity} run: {other.uid} on {other.node} and {new.uid} on {new.node}")
+            shared = [path for path in new.directories if path in other.directories]
+            if shared and other_identity != identity:
+                self.breaks(f"{identity} and {other_identity} share {', '.join(shared)}")
 
-    def stopped(self, node: str, namespace: str, name: str, uid: str) -> None:
-        """Nothing of the pod runs on the node any more."""
-        own = self._running.get(f"{namespace}/{name}", {})
-        if uid in own:
-            self.note(f"STOPPED  {namespace}/{name} {uid[:8]} on {node}")
-            del own[uid]
-
-    def running(self) -> Mapping[str, Sequence[Running]]:
-        return {identity: list(own.values()) for identity, own in sorted(self._running.items()) if own}
+    def running(self) -> dict[str, list[str]]:
+        """The uids that run of each identity."""
+        found: dict[str, list[str]] = {}
+        for identity, running in self._machines():
+            found.setdefault(identity, []).append(running.uid)
+        return found
 
 
 def is_ready(pod: Object) -> bool:

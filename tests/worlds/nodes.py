@@ -19,6 +19,7 @@ from petset.client import informer
 from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 from petset.wire import http
+from tests.worlds import laws
 
 if TYPE_CHECKING:
     from tests.worlds.world import World
@@ -34,12 +35,9 @@ class Sandbox:
     uid: str
     address: str
     started_at: float
+    directories: list[str]
     restarts: int = 0
     alive: bool = True  # Its container runs.
-
-
-def of(world: World, name: str) -> ScriptedNode:
-    return ScriptedNode(world, name)
 
 
 class ScriptedNode:
@@ -74,14 +72,23 @@ class ScriptedNode:
         address = f"10.{self._number}.{self._addresses // 250}.{self._addresses % 250}"
         namespace, name, uid = meta.namespace(pod), meta.name(pod), meta.uid(pod)
         directories = [f"claim {namespace}/{claim}" for claim in claims_of(pod)]
-        self.world.laws.starts(self.name, namespace, name, uid, directories)
-        sandbox = Sandbox(namespace, name, uid, address, tasks.now())
+        sandbox = Sandbox(namespace, name, uid, address, tasks.now(), directories)
         self.sandboxes[uid] = sandbox
+        self.world.laws.starts(f"{namespace}/{name}", laws.Running(self.name, uid, tuple(directories)))
         return sandbox
 
     def _stop(self, sandbox: Sandbox) -> None:
         if self.sandboxes.pop(sandbox.uid, None) is not None:
-            self.world.laws.stopped(self.name, sandbox.namespace, sandbox.name, sandbox.uid)
+            self.world.laws.note(f"STOPPED  {sandbox.namespace}/{sandbox.name} {sandbox.uid[:8]} on {self.name}")
+
+    def running(self) -> list[tuple[str, laws.Running]]:
+        return [
+            (f"{each.namespace}/{each.name}", laws.Running(self.name, each.uid, tuple(each.directories)))
+            for each in self.sandboxes.values()
+        ]
+
+    def calm(self) -> None:
+        """Nothing ends by itself from now on."""
 
     # The program
 

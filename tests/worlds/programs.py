@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,12 @@ if TYPE_CHECKING:
 
 CONTROLLERS_USER = http.User("system:kube-controller-manager", ("system:masters",))
 SCHEDULER_USER = http.User("system:kube-scheduler", ("system:masters",))
-VOLUMES_DIRECTORY = "/volumes"
 
 Main = Callable[[api.Client], Awaitable[None]]
+
+
+def volumes_directory(world: World) -> str:
+    return os.path.join(world.disk, "volumes")
 
 
 class Directories:
@@ -25,14 +30,13 @@ class Directories:
 
     def __init__(self, world: World):
         self._world = world
-        self.made: dict[str, None] = {}
 
     async def make(self, path: str) -> None:
-        self.made[path] = None
+        os.makedirs(path, exist_ok=True)
 
     async def remove(self, path: str) -> None:
         self._world.laws.directory_removed(path)
-        self.made.pop(path, None)
+        shutil.rmtree(path)
 
 
 def controllers(world: World) -> Main:
@@ -40,7 +44,7 @@ def controllers(world: World) -> Main:
 
     async def main(client: api.Client) -> None:
         await controllers_run.run_controllers(
-            client, hostpath=directories, volumes_directory=VOLUMES_DIRECTORY, ca_pem="a certificate"
+            client, hostpath=directories, volumes_directory=volumes_directory(world), ca_pem="a certificate"
         )
 
     return main

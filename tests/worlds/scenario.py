@@ -10,11 +10,13 @@ from petset.objects.meta import Object
 from tests.worlds import network
 
 NAMESPACE = "default"
+REAL_AGENTS_SHARE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     nodes: int
+    real_agents: bool  # Or nodes by script, which cost less.
     faults: network.Faults
     objects: tuple[Object, ...]
     sets: tuple[Object, ...]
@@ -27,7 +29,7 @@ class Plan:
             f" {'with' if obj['spec'].get('volumeClaimTemplates') else 'without'} claims"
             for obj in self.sets
         )
-        return f"{self.nodes} nodes; {sets}; {self.faults}"
+        return f"{self.nodes} {'real' if self.real_agents else 'scripted'} nodes; {sets}; {self.faults}"
 
 
 def of(chance: random.Random) -> Plan:
@@ -39,6 +41,7 @@ def of(chance: random.Random) -> Plan:
     sets = [a_set(name, chance) for name in names]
     return Plan(
         nodes=chance.choice((1, 1, 1, 2, 2, 3)),
+        real_agents=chance.random() < REAL_AGENTS_SHARE,
         faults=network.Faults.some(chance),
         objects=(*services, *sets),
         sets=tuple(sets),
@@ -93,6 +96,7 @@ def pod_spec(chance: random.Random, with_claims: bool) -> dict[str, Any]:
     if chance.random() < 0.4:
         container["readinessProbe"] = {"exec": {"command": ["ready"]}, "periodSeconds": 5}
     spec: dict[str, Any] = {
+        "automountServiceAccountToken": chance.random() < 0.2,
         "terminationGracePeriodSeconds": chance.choice((0, 1, 30)),
         "containers": [container],
     }

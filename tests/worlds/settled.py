@@ -105,7 +105,7 @@ def _of_endpoints(endpoints: Object, objects: dict[str, Object]) -> list[str]:
 
 
 def _of_nodes(world: World, expected: dict[str, str]) -> list[str]:
-    running = {laws.PODS + identity: [each.uid for each in those] for identity, those in world.laws.running().items()}
+    running = {laws.PODS + identity: uids for identity, uids in world.laws.running().items()}
     wanted = {key: [uid] for key, uid in expected.items()}
     if running != wanted:
         return [f"the nodes run {running}, not {wanted}"]

@@ -15,8 +15,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import pathlib
 import random
-from collections.abc import Awaitable, Callable
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -25,7 +28,7 @@ from petset.client import client as api
 from petset.objects import encoding, errors
 from petset.server import bootstrap
 from petset.wire import http
-from tests.worlds import laws, monkeys, network, nodes, programs, scenario, settled
+from tests.worlds import agents, laws, monkeys, network, nodes, programs, scenario, settled
 from tests.worlds import loop as virtual
 
 EPOCH_SECONDS = 1_470_000_000.0  # July 2016.
@@ -86,10 +89,12 @@ class World:
         self.chance = random.Random(f"{seed} world")
         self.plan = scenario.of(random.Random(f"{seed} scenario"))
         self.faults = network.Faults.none()
-        self.laws = laws.Laws(loop.time)
+        self.disk = tempfile.mkdtemp(prefix="petset-world-")
+        self.laws = laws.Laws(loop.time, self._running)
         self.server = network.Server(network.SeenStore(self.laws.saw))
         self.admin = api.Client(network.Link(self.server, ADMIN, random.Random(f"{seed} admin"), network.Faults.none))
-        self.nodes = [nodes.of(self, f"node-{number}") for number in range(self.plan.nodes)]
+        kind = agents.AgentNode if self.plan.real_agents else nodes.ScriptedNode
+        self.nodes = [kind(self, f"node-{number}") for number in range(self.plan.nodes)]
         self.processes = [
             Process(self, "controllers", programs.CONTROLLERS_USER, programs.controllers(self)),
             Process(self, "scheduler", programs.SCHEDULER_USER, programs.scheduler(self)),
@@ -97,6 +102,12 @@ class World:
         ]
         for node in self.nodes:
             self.process(node.name).on_death = node.cut_off
+
+    def _running(self) -> Iterable[tuple[str, laws.Running]]:
+        return [each for node in self.nodes for each in node.running()]
+
+    def disk_of(self, name: str) -> pathlib.Path:
+        return pathlib.Path(self.disk) / name
 
     def process(self, name: str) -> Process:
         return next(process for process in self.processes if process.name == name)
@@ -139,6 +150,8 @@ class World:
         self.faults, self.laws.weather_seconds = self.plan.faults, self.plan.faults.stale_seconds
         await monkey.play()
         self.faults = network.Faults.none()
+        for node in self.nodes:
+            node.calm()
         await monkey.goes_home()
         self.laws.weather_seconds = 0.0
         self.laws.note("CALM")
@@ -212,6 +225,8 @@ def run(seed: int) -> World:
         worlds[0].laws.breaks(str(stuck))
     finally:
         gc.enable()
+        for each in worlds:
+            shutil.rmtree(each.disk, ignore_errors=True)
     world = worlds[0]
     if world.laws.broken:
         raise laws.Broken(story_of(world))

@@ -1,0 +1,149 @@
+"""Nodes with the real agent over a simulated runtime: the machine outlives the agent, containers behave by chance.
+
+The runtime is looked at while the agent uses it: every container that begins to run is told to the laws with the
+directories of its volumes. When the agent is killed its runtime goes deaf at the same moment, so that nothing it does
+while it is being cancelled reaches the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from petset.base import tasks
+from petset.client import client as api
+from petset.node import agent, simulated
+from petset.node.runtime import Container, ContainerConfig, RuntimeError_, Sandbox, Warning_
+from petset.objects.meta import Object
+from petset.wire import http
+from tests.worlds import laws, programs
+
+if TYPE_CHECKING:
+    from tests.worlds.world import World
+
+CAPACITY = {"cpu": "8", "memory": "16Gi", "pods": "110"}
+
+
+class AgentNode:
+    def __init__(self, world: World, name: str):
+        self.world, self.name = world, name
+        self.user = http.User(f"system:node:{name}", ("system:nodes",))
+        self.number = int(name.rpartition("-")[2])
+        self.chance = random.Random(f"{world.seed} {name} machine")
+        self.is_calm = False
+        self.machine = simulated.Machine(script=self._behaviour, network=f"10.{self.number}.0.")
+        self.directories: dict[str, tuple[str, ...]] = {}  # By pod uid.
+        self.runtime: LookedAt | None = None
+
+    async def run(self, client: api.Client) -> None:
+        self.runtime = LookedAt(self)
+        await agent.run(
+            client,
+            node_name=self.name,
+            runtime=self.runtime,
+            state_directory=self.world.disk_of(self.name),
+            pod_cidr=f"10.{self.number}.0.0/24",
+            dns_address="10.96.0.10",
+            api_address=("10.96.0.1", 443),
+            host_ip=f"10.{self.number}.0.1",
+            capacity=CAPACITY,
+            node_info={"containerRuntimeVersion": "simulated://1"},
+            may_mount=False,
+            attempts=simulated.SimulatedAttempts(self.machine),
+        )
+
+    def _behaviour(self, config: ContainerConfig) -> simulated.Behaviour:
+        usual = simulated.usual(config)
+        if usual.runs_seconds is not None:
+            return simulated.Behaviour(runs_seconds=self.chance.choice((0.02, 1.0, 5.0)) * self.chance.random())
+        clumsy = not self.is_calm and self.chance.random() < 0.1
+        return simulated.Behaviour(
+            start_seconds=self.chance.choice((0.01, 0.1, 2.0)) * self.chance.random(),
+            ready_after_seconds=self.chance.choice((0.0, 1.0, 10.0)) * self.chance.random(),
+            stop_seconds=self.chance.choice((0.01, 1.0, 60.0)) * self.chance.random(),
+            start_error=("RunContainerError", "the world is against it") if clumsy else None,
+            runs_seconds=self.chance.uniform(0, 30) if clumsy and self.chance.random() < 0.5 else None,
+            exit_code=1,
+        )
+
+    # The machine
+
+    def cut_off(self) -> None:
+        if self.runtime is not None:
+            self.runtime.is_deaf = True
+
+    def reboot(self) -> None:
+        self.machine.reboot()
+
+    def calm(self) -> None:
+        """Nothing ends by itself from now on."""
+        self.is_calm = True
+        for _, record in self._records():
+            if record.behaviour.exit_code:
+                record.ends_at = None
+
+    async def kill_some_container(self, chance: random.Random) -> None:
+        now = tasks.now()
+        running = [(uid, each) for uid, each in self._records() if each.seen(now).state == "running"]
+        if running:
+            uid, victim = chance.choice(running)
+            self.world.laws.note(f"MONKEY   kills container {victim.container.name} of {uid[:8]}")
+            self.machine.crash(uid, victim.container.name)
+            if self.runtime is not None:
+                self.runtime.look_again(uid)
+
+    def _records(self) -> list[tuple[str, Any]]:
+        return [(uid, record) for uid, records in self.machine.records.items() for record in records]
+
+    def running(self) -> list[tuple[str, laws.Running]]:
+        now = tasks.now()
+        found: dict[str, laws.Running] = {}
+        for uid, record in self._records():
+            if record.seen(now).state == "running":
+                found[uid] = laws.Running(self.name, uid, self.directories.get(uid, ()))
+        return [(self._identity(uid), running) for uid, running in found.items()]
+
+    def _identity(self, uid: str) -> str:
+        sandbox = self.machine.sandboxes[uid]
+        return f"{sandbox.namespace}/{sandbox.pod_name}"
+
+    def began(self, config: ContainerConfig) -> None:
+        volumes = programs.volumes_directory(self.world)
+        own = tuple(mount.source for mount in config.mounts if mount.source.startswith(volumes + os.sep))
+        uid = config.pod_uid
+        self.directories[uid] = tuple(dict.fromkeys((*self.directories.get(uid, ()), *own)))
+        self.world.laws.starts(self._identity(uid), laws.Running(self.name, uid, self.directories[uid]))
+
+
+class LookedAt(simulated.SimulatedRuntime):
+    """One life of the agent's runtime."""
+
+    def __init__(self, node: AgentNode):
+        super().__init__(node.machine)
+        self._node = node
+        self.is_deaf = False
+
+    def _hear(self) -> None:
+        if self.is_deaf:
+            raise RuntimeError_("Dead", "cannot do anything: the agent was killed")
+
+    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
+        self._hear()
+        return await super().create_sandbox(pod, hosts, resolv_conf)
+
+    async def start_container(self, config: ContainerConfig) -> tuple[Container, Sequence[Warning_]]:
+        self._hear()
+        started = await super().start_container(config)
+        self._node.began(config)
+        return started
+
+    async def stop_container(self, pod_uid: str, name: str, grace_seconds: float) -> None:
+        self._hear()
+        await super().stop_container(pod_uid, name, grace_seconds)
+        self._node.world.laws.note(f"STOPPED  {name} of {pod_uid[:8]} on {self._node.name}")
+
+    async def remove_sandbox(self, pod_uid: str) -> None:
+        self._hear()
+        await super().remove_sandbox(pod_uid)
