@@ -1,4 +1,4 @@
-"""A server process of its own, without nodes or controllers, and kubectl for it: an administrator's, jane's, a node's."""
+"""A server process of its own, without nodes or controllers, and a kubectl for an administrator, jane and a node."""
 
 from __future__ import annotations
 

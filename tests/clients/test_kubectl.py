@@ -5,47 +5,33 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from petset.objects import documents, meta
+
 SEEDS = Path(__file__).parent / "seed"
 
-# A manifest of every kind that is served, but for those the server makes itself.
-KINDS = {
-    "petset": "apiVersion: apps/v1alpha1\nkind: PetSet\nmetadata: {name: x}\nspec: {serviceName: s, replicas: 1, template: {metadata: {labels: {app: x}}, spec: {containers: [{name: c, image: i}]}}}",
-    "statefulset": "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: x}\nspec: {serviceName: s, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}, spec: {containers: [{name: c, image: i}]}}}",
-    "pod": "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c, image: i}]}",
-    "service": "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {clusterIP: None, selector: {app: x}, ports: [{port: 80}]}",
-    "endpoints": "apiVersion: v1\nkind: Endpoints\nmetadata: {name: x}\nsubsets: [{addresses: [{ip: 10.0.0.9}], ports: [{port: 80}]}]",
-    "endpointslice": "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\naddressType: IPv4\nendpoints: [{addresses: [10.0.0.9]}]\nports: [{port: 80}]",
-    "pvc": "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: x}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}",
-    "configmap": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b}",
-    "secret": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: b}",
-    "serviceaccount": "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: x}",
-    "event": "apiVersion: v1\nkind: Event\nmetadata: {name: x}\ninvolvedObject: {apiVersion: v1, kind: Pod, name: x}\nreason: Tested\nmessage: it was tested\ntype: Normal",
-    "lease": "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: x}\nspec: {holderIdentity: me, leaseDurationSeconds: 5}",
-    "controllerrevision": "apiVersion: apps/v1\nkind: ControllerRevision\nmetadata: {name: x}\nrevision: 1\ndata: {spec: {}}",
-    "role": "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: x}\nrules: [{apiGroups: [''], resources: [pods], verbs: [get]}]",
-    "rolebinding": "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: x}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}\nsubjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: x}]",
-}
-CLUSTER_KINDS = {
-    "node": "apiVersion: v1\nkind: Node\nmetadata: {name: x}",
-    "pv": "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: x}\nspec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /x}}",
-    "storageclass": "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: x}\nprovisioner: nobody",
-    "namespace": "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}",
-    "clusterrole": "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: x}\nrules: []",
-    "clusterrolebinding": "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: x}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}",
-}
+OBJECTS = documents.load_all((Path(__file__).parent / "kinds.yaml").read_bytes())
+KINDS = {obj["kind"].lower(): obj for obj in OBJECTS}
+
 # kubectl compares these without knowing their defaults, and sends a patch that changes nothing.
 COMPARED_LOOSELY = ("petset", "endpoints", "endpointslice", "secret")
-HELD = ("pvc", "pv", "namespace")  # Their finalizers are a controller's business.
+HELD = ("persistentvolumeclaim", "persistentvolume", "namespace")  # Their finalizers are a controller's business.
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *CLUSTER_KINDS])
-def test_every_kind_is_created_shown_changed_and_deleted(served, kind, request):
-    kubectl, manifest = served.admin, KINDS.get(kind) or CLUSTER_KINDS[kind]
-    name = f"a-{kind}"
-    manifest = manifest.replace("name: x}", f"name: {name}}}", 1)
+def text(obj: Any, *changes: tuple[str, Any]) -> str:
+    """A manifest of the object, with the values at some dotted paths replaced."""
+    for path, value in changes:
+        obj = meta.changed(obj, path.split("."), value)
+    return json.dumps(obj)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_created_shown_changed_and_deleted(served, kind):
+    kubectl, name = served.admin, f"a-{kind}"
+    manifest = text(KINDS[kind], ("metadata.name", name))
     assert "created" in kubectl("create", "-f", "-", stdin=manifest)
     again = kubectl.run("create", "-f", "-", stdin=manifest)
     assert again.returncode == 1 and "already exists" in again.stderr
@@ -86,10 +72,10 @@ def test_the_sets_of_2016_are_taken_as_they_are(served, space):
 
 def test_apply_creates_changes_and_leaves_alone(served, space):
     kubectl = served.admin
-    manifest = KINDS["statefulset"]
+    manifest = text(KINDS["statefulset"])
     assert "created" in kubectl("apply", "-n", space, "-f", "-", stdin=manifest)
     assert "unchanged" in kubectl("apply", "-n", space, "-f", "-", stdin=manifest)
-    changed = manifest.replace("image: i}", "image: j}")
+    changed = manifest.replace('"image": "i"', '"image": "j"')
     assert "image: j" in kubectl.run("diff", "-n", space, "-f", "-", stdin=changed).stdout
     assert "configured" in kubectl("apply", "-n", space, "-f", "-", stdin=changed)
     shown = json.loads(kubectl("get", "sts", "x", "-n", space, "-o", "json"))
@@ -100,17 +86,15 @@ def test_apply_creates_changes_and_leaves_alone(served, space):
 
 def test_apply_of_a_petset_changes_what_may_change(served, space):
     kubectl = served.admin
-    manifest = KINDS["petset"]
-    kubectl("apply", "-n", space, "-f", "-", stdin=manifest)
-    assert "configured" in kubectl(
-        "apply", "-n", space, "-f", "-", stdin=manifest.replace("replicas: 1", "replicas: 2")
-    )
-    refused = kubectl.run("apply", "-n", space, "-f", "-", stdin=manifest.replace("serviceName: s", "serviceName: t"))
+    petset = KINDS["petset"]
+    kubectl("apply", "-n", space, "-f", "-", stdin=text(petset))
+    assert "configured" in kubectl("apply", "-n", space, "-f", "-", stdin=text(petset, ("spec.replicas", 2)))
+    refused = kubectl.run("apply", "-n", space, "-f", "-", stdin=text(petset, ("spec.serviceName", "t")))
     assert refused.returncode == 1 and "forbidden" in refused.stderr.lower()
 
 
 def test_server_side_apply_is_refused_in_one_sentence(served, space):
-    refused = served.admin.run("apply", "--server-side", "-n", space, "-f", "-", stdin=KINDS["configmap"])
+    refused = served.admin.run("apply", "--server-side", "-n", space, "-f", "-", stdin=text(KINDS["configmap"]))
     assert refused.returncode == 1
     assert "this release of petset does not offer server-side apply" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
@@ -119,7 +103,7 @@ def test_server_side_apply_is_refused_in_one_sentence(served, space):
 @pytest.mark.parametrize("kind", ["petset", "statefulset"])
 def test_scale(served, space, kind):
     kubectl = served.admin
-    kubectl("create", "-n", space, "-f", "-", stdin=KINDS[kind])
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS[kind]))
     assert "scaled" in kubectl("scale", kind, "x", "-n", space, "--replicas=5")
     assert kubectl("get", kind, "x", "-n", space, "-o", "jsonpath={.spec.replicas}") == "5"
     wrong = kubectl.run("scale", kind, "x", "-n", space, "--replicas=7", "--current-replicas=4")
@@ -129,7 +113,7 @@ def test_scale(served, space, kind):
 
 def test_patches_of_each_kind(served, space):
     kubectl = served.admin
-    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["statefulset"])
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["statefulset"]))
     kubectl(
         "patch",
         "sts",
@@ -158,7 +142,7 @@ def test_patches_of_each_kind(served, space):
 
 def test_edit(served, space):
     kubectl = served.admin
-    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["configmap"])
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["configmap"]))
     kubectl.environment = {**kubectl.environment, "EDITOR": "sed -i s/a:.b/a:\\ edited/"}
     assert "edited" in kubectl("edit", "configmap", "x", "-n", space)
     assert kubectl("get", "cm", "x", "-n", space, "-o", "jsonpath={.data.a}") == "edited"
@@ -194,19 +178,17 @@ def test_wait_and_delete_wait_for_what_happens(served, space):
     waiting = kubectl.start("wait", "--for=delete", "configmap/one", "-n", space, "--timeout=20s")
     kubectl("delete", "configmap", "one", "-n", space)
     assert waiting.wait(20) == 0
-    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["petset"])
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["petset"]))
     assert "met" in kubectl("wait", "--for=jsonpath={.spec.replicas}=1", "petset/x", "-n", space, "--timeout=5s")
 
 
 def test_events_of_an_object(served, space):
     kubectl = served.admin
-    kubectl(
-        "create", "-n", space, "-f", "-", stdin=KINDS["event"].replace("name: x}", f"name: x, namespace: {space}}}")
-    )
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["event"], ("involvedObject.namespace", space)))
     assert "it was tested" in kubectl("events", "-n", space)
     assert "it was tested" in kubectl("events", "--for=pod/x", "-n", space)
     assert "it was tested" not in kubectl("events", "--for=pod/y", "-n", space)
-    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["pod"])
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["pod"]))
     assert "it was tested" in kubectl("get", "events", "-n", space, "--field-selector", "involvedObject.name=x")
 
 
@@ -217,7 +199,7 @@ def test_delete_by_label_and_all_and_orphan(served, space):
     kubectl("label", "configmap", "one", "-n", space, "a=b")
     assert kubectl("delete", "configmap", "-n", space, "-l", "a=b").count("deleted") == 1
     assert kubectl("delete", "configmap", "-n", space, "--all").count("deleted") == 2
-    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["petset"])
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["petset"]))
     kubectl("delete", "petset", "x", "-n", space, "--cascade=orphan", "--wait=false")
     shown = json.loads(kubectl("get", "petset", "x", "-n", space, "-o", "json"))
     assert shown["metadata"]["finalizers"] == ["orphan"] and shown["metadata"]["deletionTimestamp"]
@@ -227,9 +209,9 @@ def test_delete_by_label_and_all_and_orphan(served, space):
 
 def test_dry_runs_store_nothing(served, space):
     kubectl = served.admin
-    kubectl("create", "-n", space, "-f", "-", "--dry-run=server", stdin=KINDS["configmap"])
+    kubectl("create", "-n", space, "-f", "-", "--dry-run=server", stdin=text(KINDS["configmap"]))
     assert "NotFound" in kubectl.run("get", "cm", "x", "-n", space).stderr
-    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["configmap"])
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["configmap"]))
     kubectl("delete", "cm", "x", "-n", space, "--dry-run=server")
     kubectl("patch", "cm", "x", "-n", space, "-p", '{"data":{"a":"c"}}', "--dry-run=server")
     assert kubectl("get", "cm", "x", "-n", space, "-o", "jsonpath={.data.a}") == "b"
@@ -237,7 +219,7 @@ def test_dry_runs_store_nothing(served, space):
 
 def test_unknown_fields_are_refused_or_warned_of(served, space):
     kubectl = served.admin
-    manifest = KINDS["configmap"] + "\nwrong: yes"
+    manifest = text({**KINDS["configmap"], "wrong": "yes"})
     refused = kubectl.run("create", "-n", space, "-f", "-", stdin=manifest)
     assert refused.returncode == 1 and 'unknown field "wrong"' in refused.stderr
     warned = kubectl.run("create", "-n", space, "-f", "-", "--validate=warn", stdin=manifest)
@@ -299,7 +281,7 @@ def test_discovery_and_explain(served):
 
 def test_what_is_not_offered_says_so(served, space):
     kubectl = served.admin
-    kubectl("create", "-n", space, "-f", "-", stdin=KINDS["pod"])
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["pod"]))
     kubectl(
         "patch", "pod", "x", "-n", space, "--subresource=status", "--type=merge", "-p", '{"status":{"phase":"Running"}}'
     )

@@ -48,7 +48,7 @@ class Watch:
         """(type, name) of the next events."""
         return [
             (event["type"], event["object"]["metadata"].get("name", ""))
-            for event in map(lambda _: self.next(), range(count))
+            for event in (self.next() for _ in range(count))
         ]
 
     def is_over(self) -> bool:

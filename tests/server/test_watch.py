@@ -1,0 +1,180 @@
+"""Watches: every change once, in order, in the form that is asked for, and a clear end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from petset.server import watch as watches
+from petset.store import memory
+from petset.wire import http
+from tests.server.conftest import ADMIN, Server, configmap, petset
+
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+MERGE = {"kind": "application/merge-patch+json"}
+
+
+def test_changes_come_in_order_from_a_revision(server):
+    since = server.get(CONFIGMAPS)["metadata"]["resourceVersion"]
+    server.create(configmap("a"))
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={since}")
+    server.ok("PATCH", f"{CONFIGMAPS}/a", {"data": {"x": "1"}}, **MERGE)
+    server.ok("DELETE", f"{CONFIGMAPS}/a")
+    server.create(configmap("b"))
+    assert watch.take(4) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a"), ("ADDED", "b")]
+    watch.close()
+
+
+@pytest.mark.parametrize("since", ["", "0"])
+def test_without_a_revision_what_is_there_comes_first(server, since):
+    server.create(configmap("a"))
+    watch = server.watch(f"{CONFIGMAPS}?watch=1&resourceVersion={since}")
+    server.create(configmap("b"))
+    assert watch.take(2) == [("ADDED", "a"), ("ADDED", "b")]
+    watch.close()
+
+
+def test_selectors_turn_changes_into_coming_and_going(server):
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&labelSelector=on%3Dyes")
+    server.create(configmap("a"))
+    server.ok("PATCH", f"{CONFIGMAPS}/a", {"metadata": {"labels": {"on": "yes"}}}, **MERGE)
+    server.ok("PATCH", f"{CONFIGMAPS}/a", {"data": {"x": "1"}}, **MERGE)
+    server.ok("PATCH", f"{CONFIGMAPS}/a", {"metadata": {"labels": {"on": "no"}}}, **MERGE)
+    server.ok("DELETE", f"{CONFIGMAPS}/a")
+    server.create(configmap("b", {"on": "yes"}))
+    server.ok("DELETE", f"{CONFIGMAPS}/b")
+    assert watch.take(5) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a"), ("ADDED", "b"), ("DELETED", "b")]
+    watch.close()
+
+
+def test_watching_one_object_by_name(server):
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&fieldSelector=metadata.name%3Db")
+    server.create(configmap("a"))
+    server.create(configmap("b"))
+    assert watch.take(1) == [("ADDED", "b")]
+    watch.close()
+
+
+def test_tables_and_metadata_are_watched_too(server):
+    table = server.watch(
+        f"{CONFIGMAPS}?watch=true", headers={"accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+    )
+    partial = server.watch(
+        f"{CONFIGMAPS}?watch=true", headers={"accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
+    )
+    server.create(configmap("a", x="1"))
+    event = table.next()
+    assert event["object"]["kind"] == "Table" and event["object"]["rows"][0]["cells"][:2] == ["a", 1]
+    event = partial.next()["object"]
+    assert event["kind"] == "PartialObjectMetadata" and "data" not in event
+    table.close()
+    partial.close()
+
+
+def test_a_change_is_encoded_once_for_all_watchers(server, monkeypatch):
+    encoded: list[str] = []
+    original = watches.encode
+
+    def counting(*args):
+        encoded.append(args[3])
+        return original(*args)
+
+    monkeypatch.setattr(watches, "encode", counting)
+    opened = [server.watch(f"{CONFIGMAPS}?watch=true") for _ in range(20)]
+    server.create(configmap("a"))
+    frames = [watch.next() for watch in opened]
+    assert len({json.dumps(frame) for frame in frames}) == 1 and encoded == ["ADDED"]
+    for watch in opened:
+        watch.close()
+
+
+def test_initial_events_end_with_a_bookmark(server):
+    server.create(configmap("a"))
+    asked = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    watch = server.watch(f"{CONFIGMAPS}?{asked}")
+    assert watch.take(1) == [("ADDED", "a")]
+    bookmark = watch.next()
+    assert bookmark["type"] == "BOOKMARK" and bookmark["object"]["kind"] == "ConfigMap"
+    assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert bookmark["object"]["metadata"]["resourceVersion"] == str(server.store.revision)
+    watch.close()
+    for wrong in ("sendInitialEvents=true", "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"):
+        assert server("GET", f"{CONFIGMAPS}?watch=true&{wrong}").code == 400
+
+
+def test_bookmarks_come_while_nothing_happens(server, monkeypatch):
+    monkeypatch.setattr(watches, "BOOKMARK_SECONDS", 0.01)
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={server.store.revision}")
+    server.create(petset("elsewhere"))
+    bookmark = watch.next()
+    assert bookmark["type"] == "BOOKMARK"
+    assert bookmark["object"]["metadata"]["resourceVersion"] == str(server.store.revision)
+    watch.close()
+
+
+def test_a_watch_ends_at_its_timeout(server):
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&timeoutSeconds=1&resourceVersion={server.store.revision}")
+    assert watch.is_over()
+    assert server.api.watches.open_count == 0
+
+
+@pytest.mark.parametrize("since", ["1", "999999"])
+def test_a_revision_that_is_not_to_be_had_is_gone(server, since):
+    small = Server()
+    small.store._history._changes_max = 1
+    small.create(configmap("a"))
+    small.create(configmap("b"))
+    watch = small.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={since}")
+    event = watch.next()
+    assert event["type"] == "ERROR" and event["object"]["code"] == 410 and event["object"]["reason"] == "Expired"
+    assert watch.is_over()
+    small.close()
+
+
+def test_a_watcher_that_falls_behind_is_told_to_list_again(server):
+    small = Server()
+    small.store._feed._buffer_events_max = 3
+    watch = small.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={small.store.revision}")
+    small.create(configmap("a"))
+    assert watch.take(1) == [("ADDED", "a")]  # It has begun; now it stops reading.
+    for index in range(10):
+        small.create(configmap(f"c{index}"))
+    event = watch.next()
+    assert event["type"] == "ERROR" and event["object"]["code"] == 410
+    small.close()
+
+
+def test_an_index_that_fell_behind_is_read_anew():
+    """Access decisions must not go stale because nobody looked for a while."""
+    from petset.server.live import LiveView
+
+    server = Server()
+    server.store = memory.MemoryStore(watch_buffer_events_max=2)
+    view = LiveView(server.store, "/core/configmaps/")
+    assert view.refresh() and view.objects == {}
+    for index in range(10):
+        obj = {**configmap(f"c{index}"), "metadata": {"name": f"c{index}"}}
+        server.run(server.store.put(f"/core/configmaps/default/c{index}", obj, 0))
+    assert view.refresh() and len(view.objects) == 10
+    assert not view.refresh()
+    server.run(server.store.delete("/core/configmaps/default/c0", None))
+    assert view.refresh() and len(view.objects) == 9
+    view.close()
+
+
+def test_a_watch_of_all_namespaces(server):
+    watch = server.watch("/api/v1/configmaps?watch=true")
+    server.create(configmap("a"), "kube-system")
+    server.create(configmap("a"), "default")
+    assert [watch.next()["object"]["metadata"]["namespace"] for _ in range(2)] == ["kube-system", "default"]
+    watch.close()
+
+
+def test_a_watcher_that_leaves_is_forgotten(server):
+    response = server.send(http.Request("GET", f"{CONFIGMAPS}?watch=true", user=ADMIN))
+    server.create(configmap("a"))
+    server.run(anext(response.body))
+    assert server.api.watches.open_count == 1 and server.store.stats().watchers >= 1
+    server.run(response.body.aclose())
+    assert server.api.watches.open_count == 0
