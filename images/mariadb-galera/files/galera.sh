@@ -31,4 +31,10 @@ if [ -n "$file" ] && grep -qE '^wsrep_cluster_address *= *"?gcomm://"?$' "$file"
   sed -i 's/^safe_to_bootstrap: .*/safe_to_bootstrap: 1/' "$data/grastate.dat"
   rm -f "$data/gvwstate.dat"
 fi
-exec mariadbd "$@" --datadir="$data" --socket="$socket" --pid-file=/run/mysqld/mysqld.pid
+# The manifests of 2016 say --user=root; rsync, which fills a new member, gives up root's rights and could not write then.
+chown -R mysql:mysql "$data" /run/mysqld
+arguments=()
+for argument in "$@"; do
+  case $argument in --user=*) ;; *) arguments+=("$argument") ;; esac
+done
+exec mariadbd "${arguments[@]}" --user=mysql --datadir="$data" --socket="$socket" --pid-file=/run/mysqld/mysqld.pid
