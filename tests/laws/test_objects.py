@@ -1,6 +1,6 @@
 """Laws of objects: whatever a stranger writes, reading, defaulting, checking and printing it never break.
 
-The trees are random but right in their types, which is what gets past the schema; each seed is a few trees of each kind.
+The trees are random but right in their types, which is what gets past the schema; a seed is a few trees.
 """
 
 from __future__ import annotations

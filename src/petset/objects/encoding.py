@@ -47,7 +47,7 @@ def refuse_deep(tree: Any) -> None:
     level, current = 0, [tree]
     while current:
         level += 1
-        if level > NESTING_LEVELS_MAX + 1:
+        if level > NESTING_LEVELS_MAX:
             raise ValueError(f"nested deeper than {NESTING_LEVELS_MAX} levels")
         following = []
         for node in current:

@@ -1,0 +1,46 @@
+import pytest
+
+from petset.objects import encoding
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b'{"a":}', b"nan", b'"\xff"', b'{"a":1}x', b'"\\ud800"', b"{'a':1}", b"[1,]", b"\x00"]
+)
+def test_what_is_not_json_is_a_value_error_in_one_line(data):
+    with pytest.raises(ValueError, match=r".") as caught:
+        encoding.loads(data)
+    assert type(caught.value) is ValueError
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [lambda n: "[" * n + "]" * n, lambda n: '{"a":' * n + "1" + "}" * n])
+def test_nesting_has_a_limit_that_encoding_can_follow(make):
+    deepest = make(encoding.NESTING_LEVELS_MAX)
+    assert encoding.dumps(encoding.loads(deepest)).decode() == deepest
+    with pytest.raises(ValueError, match="deeper"):
+        encoding.loads(make(encoding.NESTING_LEVELS_MAX + 1))
+
+
+def test_many_brackets_side_by_side_are_not_deep():
+    wide = [[] for _ in range(1000)]
+    assert encoding.loads(encoding.dumps(wide)) == wide
+
+
+def test_sorted_bytes_do_not_depend_on_the_order_of_keys():
+    assert encoding.dumps_sorted({"b": 1, "a": {"d": 1, "c": 2}}) == b'{"a":{"c":2,"d":1},"b":1}'
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ('{"a":1,"b":2}', []),
+        ('{"a":1,"a":2}', ["a"]),
+        ('{"a":1,"a":2,"a":3}', ["a"]),
+        ('{"spec":{"x":[{"y":1,"y":2}]}}', ["spec.x[0].y"]),
+        ('{"a":{"b":1,"b":2},"c":1,"c":1}', ["c", "a.b"]),
+        ("[", []),
+        ("[" * 5000 + "]" * 5000, []),
+    ],
+)
+def test_repeated_keys_are_found_where_they_are(text, paths):
+    assert encoding.duplicate_fields(text.encode()) == paths
