@@ -30,7 +30,7 @@ from petset.controllers import run as controllers
 from petset.dns import forwarder
 from petset.dns import server as dns
 from petset.net import listener
-from petset.node import agent, host, images, network, oci
+from petset.node import agent, host, images, network, oci, simulated
 from petset.scheduler import loop as scheduler
 from petset.server import api, bootstrap
 from petset.store import sqlite
@@ -59,6 +59,7 @@ class Options:
     state: state.State
     hostpath_provisioner: bool = True
     stand_ins: bool = True
+    simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
     api_port: int = 0  # 0: the one it had, else the first free.
 
 
@@ -120,6 +121,7 @@ def _stop_signal() -> asyncio.Event:
 async def _until_stopped(cluster: Cluster, options: Options, stop: asyncio.Event, node_is_ready: Callable[[], None]) -> None:
     """Run every part until the stop; a part that fails ends all. Containers are stopped only by a stop that was asked for."""
     hostpath = HostPath(cluster.state.volumes) if options.hostpath_provisioner else None
+    node = _run_simulated_node if options.simulated else _run_node
     async with asyncio.TaskGroup() as parts:
         running = [
             tasks.spawn(parts, work, name)
@@ -134,13 +136,46 @@ async def _until_stopped(cluster: Cluster, options: Options, stop: asyncio.Event
                     ),
                 ),
                 ("scheduler", scheduler.run(cluster.client(SCHEDULER))),
-                ("node", _run_node(cluster, options, stop, node_is_ready)),
+                ("node", node(cluster, options, stop, node_is_ready)),
             )
         ]
         await stop.wait()
         await running[-1]
         for part in running:
             part.cancel()
+
+
+async def _run_simulated_node(
+    cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]
+) -> None:
+    """A node whose pods start, get ready and stop at once, and run nothing: for tests of operators and charts."""
+    plan = cluster.plan
+    machine = simulated.Machine(network=plan.gateway.rpartition(".")[0] + ".")
+    async with asyncio.TaskGroup() as parts:
+        running = tasks.spawn(
+            parts,
+            agent.run(
+                cluster.client(_node_user(cluster)),
+                node_name=cluster.node_name,
+                runtime=simulated.SimulatedRuntime(machine),
+                state_directory=cluster.state.path("node"),
+                pod_cidr=plan.pod_cidr,
+                dns_address=plan.dns_address,
+                api_address=(plan.kubernetes_address, KUBERNETES_PORT),
+                host_ip=plan.gateway,
+                cluster_domain=DOMAIN,
+                may_mount=False,
+                attempts=simulated.SimulatedAttempts(machine),
+                on_ready=is_ready,
+            ),
+            "agent",
+        )
+        await stop.wait()
+        running.cancel()
+
+
+def _node_user(cluster: Cluster) -> http.User:
+    return http.User(f"system:node:{cluster.node_name}", ("system:nodes",))
 
 
 async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]) -> None:
@@ -151,7 +186,7 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
     net = network.Network(plan, directory)
     store = images.Images(str(cluster.state.images), stand_ins=options.stand_ins)
     runtime = oci.OciRuntime(directory, plan, net, store)
-    client = cluster.client(http.User(f"system:node:{cluster.node_name}", ("system:nodes",)))
+    client = cluster.client(_node_user(cluster))
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(net.close)
         opened.push_async_callback(runtime.close)
@@ -372,4 +407,10 @@ class HostPath:
         target.chmod(0o777)  # A server that does not run as root writes there too.
 
     async def remove(self, path: str) -> None:
-        await tasks.in_thread(shutil.rmtree, self._checked(path), ignore_errors=False)
+        await tasks.in_thread(_remove_tree, self._checked(path))
+
+
+def _remove_tree(path: Path) -> None:
+    """A removal that was begun before is finished, and one that was done before is done."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)

@@ -42,6 +42,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="on|off",
         help="use the locally built images that stand in for those of 2016 (default on)",
     )
+    parser.add_argument(
+        "--simulate",
+        action="store_true",
+        help="run no containers: pods get ready at once in the API alone (needs no root)",
+    )
     parser.add_argument("--api-port", type=int, default=0, metavar="PORT", help="the API's port (default: chosen once)")
     parser.add_argument(
         "--write-kubeconfig",
@@ -73,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         state=args.instance,
         hostpath_provisioner=args.enable_hostpath_provisioner,
         stand_ins=args.stand_ins,
+        simulated=args.simulate,
         api_port=args.api_port,
     )
     try:
@@ -102,6 +108,7 @@ def start(args: argparse.Namespace) -> list[str]:
         f"--enable-hostpath-provisioner={'true' if args.enable_hostpath_provisioner else 'false'}",
         f"--stand-ins={'on' if args.stand_ins else 'off'}",
         f"--api-port={args.api_port}",
+        *(("--simulate",) if args.simulate else ()),
         f"--announce-fd={writing}",
     ]
     with open(instance.log, "ab") as log:

@@ -54,13 +54,16 @@ def selection(call: Call) -> Selection:
 
 
 def chosen(store: stores.Store, call: Call, wanted: Selection) -> tuple[int, Sequence[stores.Entry]]:
-    """(revision, the selected entries in key order)."""
+    """(revision, the selected entries in key order; events in the order in which they began)."""
     if (wanted.fields.name and call.route.namespace) or (wanted.fields.name and not call.resource.namespaced):
         found = store.get(call.resource.key(call.route.namespace, wanted.fields.name))
         return store.revision, [found] if found is not None and wanted.matches(found.object) else []
     revision, entries = store.list(wanted.prefix)
     if not wanted.everything:
         entries = [found for found in entries if wanted.matches(found.object)]
+    if call.resource.plural == "events":
+        # Their times are whole seconds: only the order of the list tells what came first within one.
+        entries = sorted(entries, key=lambda found: found.created_revision)
     return revision, entries
 
 
