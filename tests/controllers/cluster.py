@@ -77,7 +77,7 @@ class Cluster:
         """Wait until it holds; it is looked at after every write."""
         try:
             async with asyncio.timeout(seconds):
-                while not condition():
+                while not condition():  # noqa: ASYNC110  # What is waited for has no event to await.
                     await asyncio.sleep(0.002)
         except TimeoutError:
             shown = {kind.plural: self.names(kind) for kind in (resources.PODS, resources.PERSISTENTVOLUMECLAIMS)}

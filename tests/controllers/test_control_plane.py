@@ -1,0 +1,383 @@
+"""Controllers and scheduler over the real server: what users see happen, from create to gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from petset.base import tasks
+from petset.client import client as api
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+from tests.controllers import cluster
+
+NGINX: tuple[Object, ...] = (
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "nginx", "labels": {"app": "nginx"}},
+        "spec": {"ports": [{"port": 80, "name": "web"}], "clusterIP": "None", "selector": {"app": "nginx"}},
+    },
+    {
+        "apiVersion": "apps/v1alpha1",
+        "kind": "PetSet",
+        "metadata": {"name": "web"},
+        "spec": {
+            "serviceName": "nginx",
+            "replicas": 2,
+            "template": {
+                "metadata": {
+                    "labels": {"app": "nginx"},
+                    "annotations": {"pod.alpha.kubernetes.io/initialized": "true"},
+                },
+                "spec": {
+                    "terminationGracePeriodSeconds": 0,
+                    "containers": [
+                        {
+                            "name": "nginx",
+                            "image": "gcr.io/google_containers/nginx-slim:0.8",
+                            "ports": [{"containerPort": 80, "name": "web"}],
+                            "volumeMounts": [{"name": "www", "mountPath": "/usr/share/nginx/html"}],
+                        }
+                    ],
+                },
+            },
+            "volumeClaimTemplates": [
+                {
+                    "metadata": {
+                        "name": "www",
+                        "annotations": {"volume.alpha.kubernetes.io/storage-class": "anything"},
+                    },
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+                }
+            ],
+        },
+    },
+)
+
+
+def run(scene: Callable[[cluster.Cluster], Awaitable[None]], **options: Any) -> None:
+    async def main() -> None:
+        async with cluster.running(**options) as it:
+            await scene(it)
+
+    asyncio.run(main())
+
+
+def is_ready(it: cluster.Cluster, name: str) -> bool:
+    pod = it.get(resources.PODS, name)
+    return pod is not None and meta.is_pod_ready(pod) and not meta.is_deleting(pod)
+
+
+async def scale(it: cluster.Cluster, replicas: int, kind: resources.Resource = resources.PETSETS) -> None:
+    await it.client.patch(kind, "web", "default", {"spec": {"replicas": replicas}})
+
+
+def test_the_nginx_set_comes_up_in_order_with_volumes_and_endpoints() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.create(*NGINX)
+        await it.until(lambda: is_ready(it, "web-1"))
+        await it.rests()
+        first, second = it.get(resources.PODS, "web-0"), it.get(resources.PODS, "web-1")
+        assert first is not None and second is not None
+        assert it.names(resources.PERSISTENTVOLUMECLAIMS) == ["www-web-0", "www-web-1"]
+        claim = it.get(resources.PERSISTENTVOLUMECLAIMS, "www-web-0")
+        assert claim is not None
+        assert claim["status"] == {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}}
+        volume = it.get(resources.PERSISTENTVOLUMES, claim["spec"]["volumeName"])
+        assert volume is not None and volume["status"]["phase"] == "Bound"
+        assert volume["metadata"]["annotations"]["kubernetes.io/createdby"] == "hostpath-dynamic-provisioner"
+        assert it.directories is not None and volume["spec"]["hostPath"]["path"] in it.directories.made
+        endpoints = it.get(resources.ENDPOINTS, "nginx")
+        assert endpoints is not None
+        assert [a["hostname"] for a in endpoints["subsets"][0]["addresses"]] == ["web-0", "web-1"]
+        slices = it.all(resources.ENDPOINTSLICES)
+        assert [e["hostname"] for e in slices[0]["endpoints"]] == ["web-0", "web-1"]
+        status = it.get(resources.PETSETS, "web")["status"]  # type: ignore[index]
+        assert (status["replicas"], status["readyReplicas"], status["updatedReplicas"]) == (2, 2, 2)
+        said = [(event["source"]["component"], event["message"]) for event in it.events("SuccessfulCreate")]
+        assert sorted(said) == [
+            ("petset", f"{what}") for what in sorted(["pet: web-0", "pet: web-1", "pvc: www-web-0", "pvc: www-web-1"])
+        ]
+        assert not it.events("FailedScheduling"), "nobody complains of what was quickly mended"
+
+    run(scene)
+
+
+def test_a_deleted_pet_comes_back_with_its_claim_and_a_scaled_down_one_finds_its_own_again() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.create(*NGINX)
+        await it.until(lambda: is_ready(it, "web-1"))
+        before = it.get(resources.PODS, "web-0")
+        assert before is not None
+        volume = it.get(resources.PERSISTENTVOLUMECLAIMS, "www-web-0")["spec"]["volumeName"]  # type: ignore[index]
+        await it.client.delete(resources.PODS, "web-0", "default")
+        await it.until(lambda: is_ready(it, "web-0") and meta.uid(it.get(resources.PODS, "web-0")) != meta.uid(before))  # type: ignore[arg-type]
+        await scale(it, 0)
+        await it.until(lambda: not it.names(resources.PODS))
+        assert it.names(resources.PERSISTENTVOLUMECLAIMS) == ["www-web-0", "www-web-1"]
+        await scale(it, 1)
+        await it.until(lambda: is_ready(it, "web-0"))
+        assert it.get(resources.PERSISTENTVOLUMECLAIMS, "www-web-0")["spec"]["volumeName"] == volume  # type: ignore[index]
+
+    run(scene)
+
+
+def test_without_the_provisioner_the_claim_complains_with_a_growing_count_and_the_pod_waits() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.create(*NGINX)
+
+        def said() -> list[Object]:
+            return it.events("ProvisioningFailed")
+
+        await it.until(lambda: said() and said()[0]["count"] >= 4 and it.events("FailedScheduling"))
+        (event,) = said()
+        assert event["message"] == "No provisioner plugin found for the claim!"
+        assert event["source"] == {"component": "persistentvolume-controller"}
+        assert event["type"] == "Warning" and event["involvedObject"]["name"] == "www-web-0"
+        (waits,) = it.events("FailedScheduling")
+        assert waits["message"] == "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+        assert it.names(resources.PODS) == ["web-0"]
+        assert it.get(resources.PODS, "web-0")["status"]["phase"] == "Pending"  # type: ignore[index]
+
+    run(scene, provisioner=False)
+
+
+def test_the_provisioner_switched_on_later_provisions_the_same_claim() -> None:
+    async def main() -> None:
+        async with cluster.running(provisioner=False) as it:
+            await it.create(*NGINX)
+            await it.until(lambda: it.events("ProvisioningFailed"))
+            claim = it.get(resources.PERSISTENTVOLUMECLAIMS, "www-web-0")
+        async with cluster.running(provisioner=True, store=it.store) as later:
+            await later.until(lambda: later.get(resources.PODS, "web-0")["spec"].get("nodeName"))  # type: ignore[index]
+            same = later.get(resources.PERSISTENTVOLUMECLAIMS, "www-web-0")
+            assert same is not None and claim is not None and meta.uid(same) == meta.uid(claim)
+            assert same["status"]["phase"] == "Bound"
+
+    asyncio.run(main())
+
+
+def test_a_set_recreated_after_an_orphaning_delete_adopts_its_pets() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.create(*NGINX)
+        await it.until(lambda: is_ready(it, "web-1"))
+        await it.rests()
+        pods = {meta.name(pod): meta.uid(pod) for pod in it.all(resources.PODS)}
+        revisions = it.names(resources.CONTROLLERREVISIONS)
+        await it.client.delete(resources.PETSETS, "web", "default", propagation="Orphan")
+        await it.until(lambda: it.get(resources.PETSETS, "web") is None)
+        await it.rests()
+        assert {meta.name(pod): meta.uid(pod) for pod in it.all(resources.PODS)} == pods
+        assert all(meta.controller_of(pod) is None for pod in it.all(resources.PODS))
+        await it.create(NGINX[1])
+
+        def adopted() -> bool:
+            set_ = it.get(resources.PETSETS, "web")
+            owned = [*it.all(resources.PODS), *it.all(resources.CONTROLLERREVISIONS)]
+            return set_ is not None and all(meta.is_controlled_by(obj, set_) for obj in owned)
+
+        await it.until(adopted)
+        await it.rests()
+        assert {meta.name(pod): meta.uid(pod) for pod in it.all(resources.PODS)} == pods
+        assert it.names(resources.CONTROLLERREVISIONS) == revisions
+        status = it.get(resources.PETSETS, "web")["status"]  # type: ignore[index]
+        assert (status["replicas"], status["readyReplicas"], status["updatedReplicas"]) == (2, 2, 2)
+
+    run(scene)
+
+
+def test_deleting_a_set_takes_its_pets_but_not_its_claims() -> None:
+    for propagation in ("Background", "Foreground"):
+
+        async def scene(it: cluster.Cluster, propagation: str = propagation) -> None:
+            await it.create(*NGINX)
+            await it.until(lambda: is_ready(it, "web-1"))
+            await it.client.delete(resources.PETSETS, "web", "default", propagation=propagation)
+            await it.until(lambda: not it.names(resources.PODS) and it.get(resources.PETSETS, "web") is None)
+            await it.until(lambda: not it.names(resources.CONTROLLERREVISIONS))
+            await it.rests()
+            assert len(it.names(resources.PERSISTENTVOLUMECLAIMS)) == 2
+
+        run(scene)
+
+
+def test_a_provisioned_volume_and_its_directory_go_with_the_claim() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.create(*NGINX)
+        await it.until(lambda: is_ready(it, "web-1"))
+        assert it.directories is not None and len(it.directories.made) == 2
+        await it.client.delete(resources.PERSISTENTVOLUMECLAIMS, "www-web-0", "default")
+        await it.rests()
+        claim = it.get(resources.PERSISTENTVOLUMECLAIMS, "www-web-0")
+        assert claim is not None and meta.is_deleting(claim), "a pod uses it: it stays"
+        await scale(it, 0)
+        await it.until(lambda: it.names(resources.PERSISTENTVOLUMECLAIMS) == ["www-web-1"])
+        await it.until(lambda: len(it.names(resources.PERSISTENTVOLUMES)) == 1)
+        assert len(it.directories.made) == 1
+
+    run(scene)
+
+
+def test_a_retained_volume_is_released_and_stays() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        volume = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "disk"},
+            "spec": {
+                "capacity": {"storage": "2Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "hostPath": {"path": "/disk"},
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "by-hand",
+            },
+        }
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}},
+                "storageClassName": "by-hand",
+            },
+        }
+
+        def phase() -> str:
+            disk = it.get(resources.PERSISTENTVOLUMES, "disk")
+            return meta.get(disk, "status", "phase", default="")
+
+        await it.create(volume)
+        await it.until(lambda: phase() == "Available")
+        await it.create(claim)
+        await it.until(lambda: phase() == "Bound")
+        bound = it.get(resources.PERSISTENTVOLUMECLAIMS, "data")
+        await it.until(lambda: it.get(resources.PERSISTENTVOLUMECLAIMS, "data")["status"]["phase"] == "Bound")  # type: ignore[index]
+        assert bound is not None and bound["spec"]["volumeName"] == "disk"
+        await it.client.delete(resources.PERSISTENTVOLUMECLAIMS, "data", "default")
+        await it.until(lambda: phase() == "Released")
+        assert it.directories is not None and not it.directories.made
+
+    run(scene)
+
+
+def test_a_pet_that_is_not_ready_holds_the_next_one_until_it_is() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        it.ready = lambda pod: meta.name(pod) != "web-0"
+        await it.create(*NGINX)
+        await it.until(lambda: meta.get(it.get(resources.PODS, "web-0"), "status", "podIP"))
+        await it.rests()
+        assert it.names(resources.PODS) == ["web-0"]
+        endpoints = it.get(resources.ENDPOINTS, "nginx")
+        assert endpoints is not None
+        assert "addresses" not in endpoints["subsets"][0]
+        assert len(endpoints["subsets"][0]["notReadyAddresses"]) == 1
+        it.ready = lambda pod: True
+        await it.touch("web-0")
+        await it.until(lambda: is_ready(it, "web-1"))
+
+    run(scene)
+
+
+def test_a_rolling_update_goes_from_the_highest_down_and_can_be_rolled_back() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.create(*NGINX)
+        await it.until(lambda: is_ready(it, "web-1"))
+        gone: list[str] = []
+        it.pods.on_change(lambda old, new: gone.append(meta.name(old)) if new is None and old else None)
+
+        async def to_image(image: str) -> None:
+            patch = {"spec": {"template": {"spec": {"containers": [{"name": "nginx", "image": image}]}}}}
+            await it.client.patch(resources.PETSETS, "web", "default", patch, kind="strategic")
+
+            def updated() -> bool:
+                pods = it.all(resources.PODS)
+                return [pod["spec"]["containers"][0]["image"] for pod in pods] == [image] * 2 and all(
+                    is_ready(it, meta.name(pod)) for pod in pods
+                )
+
+            await it.until(updated)
+
+        await to_image("nginx:2")
+        assert gone == ["web-1", "web-0"]
+        await it.until(lambda: len(it.names(resources.CONTROLLERREVISIONS)) == 2)
+        await to_image("gcr.io/google_containers/nginx-slim:0.8")
+        await it.rests()
+        numbers = sorted(revision["revision"] for revision in it.all(resources.CONTROLLERREVISIONS))
+        assert numbers == [2, 3], "the first one was given a new number"
+        status = it.get(resources.PETSETS, "web")["status"]  # type: ignore[index]
+        assert status["currentRevision"] == status["updateRevision"]
+
+    run(scene)
+
+
+def test_a_namespace_is_emptied_and_goes() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "zoo"}})
+        await it.until(lambda: it.get(resources.CONFIGMAPS, "kube-root-ca.crt", "zoo"))
+        assert it.get(resources.SERVICEACCOUNTS, "default", "zoo") is not None
+        for obj in NGINX:
+            await it.client.create(meta.changed(obj, ("metadata", "namespace"), "zoo"))
+        await it.until(lambda: it.get(resources.PODS, "web-1", "zoo"))
+        await it.client.delete(resources.NAMESPACES, "zoo")
+        await it.until(lambda: it.get(resources.NAMESPACES, "zoo") is None)
+        left = [key.plural for key in resources.TABLE if key.namespaced and it.all(key, "zoo")]
+        assert left == []
+
+    run(scene)
+
+
+def test_what_every_namespace_has_comes_back() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.until(lambda: it.get(resources.CONFIGMAPS, "kube-root-ca.crt"))
+        assert it.get(resources.CONFIGMAPS, "kube-root-ca.crt")["data"] == {"ca.crt": "a certificate"}  # type: ignore[index]
+        await it.client.delete(resources.SERVICEACCOUNTS, "default", "default")
+        await it.until(lambda: it.get(resources.SERVICEACCOUNTS, "default"))
+        await it.client.patch(resources.CONFIGMAPS, "kube-root-ca.crt", "default", {"data": {"ca.crt": "another"}})
+        await it.until(lambda: it.get(resources.CONFIGMAPS, "kube-root-ca.crt")["data"] == {"ca.crt": "a certificate"})  # type: ignore[index]
+
+    run(scene)
+
+
+def test_pods_of_a_node_that_no_longer_exists_go() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.create(*NGINX)
+        await it.until(lambda: is_ready(it, "web-1"))
+        await it.client.delete(resources.NODES, cluster.NODE)
+        await it.until(
+            lambda: not meta.get(it.get(resources.PODS, "web-0") or {"spec": {"nodeName": "?"}}, "spec", "nodeName")
+        )
+        await it.until(lambda: it.names(resources.PODS) == ["web-0"])
+
+    run(scene)
+
+
+def test_nothing_is_written_when_nothing_happens() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.create(*NGINX)
+        await it.until(lambda: is_ready(it, "web-1"))
+        await it.rests()
+        revision = it.store.revision
+        await asyncio.sleep(1)
+        assert it.store.revision == revision
+        assert tasks.best_effort_failures() == {}
+
+    run(scene)
+
+
+def test_a_client_without_a_server_is_told_so() -> None:
+    async def refuse(request: Any) -> Any:
+        raise ConnectionError("refused")
+
+    async def main() -> None:
+        client = api.Client(api.InProcess(refuse, cluster.ADMIN))
+        try:
+            await client.get(resources.PODS, "web-0", "default")
+        except ConnectionError as error:
+            assert str(error) == "refused"
+        else:
+            raise AssertionError("it answered")
+
+    asyncio.run(main())
