@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from pathlib import Path
 
 from petset.node import agent, simulated
@@ -52,7 +53,7 @@ def test_the_node_is_registered_and_renews_its_lease(tmp_path: Path):
         later = await node.admin.get(resources.LEASES, NODE, "kube-node-lease")
         assert later["spec"]["renewTime"] > first["spec"]["renewTime"]
         # An idle node does nothing else.
-        assert {one for one in node.node_requests[before:]} == {
+        assert set(node.node_requests[before:]) == {
             f"PUT /apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE}"
         }
 
@@ -118,7 +119,7 @@ def test_a_crashing_container_is_restarted_with_growing_delays(tmp_path: Path):
         waiting = await node.until("p", waits_with("CrashLoopBackOff"))
         assert state(waiting, "c")["lastState"]["terminated"]["exitCode"] == 3
         await asyncio.sleep(700)
-        delays = [round(later - earlier - 1) for earlier, later in zip(starts, starts[1:])]
+        delays = [round(later - earlier - 1) for earlier, later in itertools.pairwise(starts)]
         assert delays[:7] == [0, 10, 20, 40, 80, 160, 300]
         now = await node.pod("p")
         assert now and now["status"]["phase"] == "Running" and state(now, "c")["restartCount"] == len(starts) - 1
@@ -156,9 +157,7 @@ def test_down_and_up_is_a_reboot(tmp_path: Path):
         first = await node.create(pod("p", initContainers=[container("i")]))
         await node.until("p", is_ready)
         await node.kill()
-        await agent.stop_all(
-            node.admin, node.runtime, node_name=NODE, state_directory=tmp_path, attempts=node.attempts
-        )
+        await agent.stop_all(node.admin, node.runtime, node_name=NODE, state_directory=tmp_path, attempts=node.attempts)
         assert node.machine.running() == []
         node.machine.reboot()
         await node.boot()
@@ -201,7 +200,9 @@ def test_liveness_restarts_and_readiness_only_hides(tmp_path: Path):
         await node.until("q", is_ready)
         await node.until("p", lambda pod: state(pod, "sick")["restartCount"] == 1)
         await node.until("q", lambda pod: not is_ready(pod))
-        assert ("Normal", "Killing", "Container sick failed liveness probe, will be restarted") in await node.events("p")
+        assert ("Normal", "Killing", "Container sick failed liveness probe, will be restarted") in await node.events(
+            "p"
+        )
         assert ("Warning", "Unhealthy", "Readiness probe failed: no longer alive") in await node.events("q")
         assert state(await node.pod("q"), "sick")["restartCount"] == 0
 

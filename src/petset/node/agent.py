@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,12 +24,12 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
-from petset.node import environment, probes, registration, worker
+from petset.node import environment, hooks, probes, registration, supplies, worker
 from petset.node import pod as pods
 from petset.node import volumes as volumes_
 from petset.node.references import References
 from petset.node.runtime import Container, Runtime
-from petset.objects import meta, resources
+from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -108,6 +108,7 @@ class Agent:
         self._attempts = attempts or probes.Prober(runtime.streams)
         self._recorder = Recorder(client, "kubelet", config.node_name)
         self._pods = Informer(client, resources.PODS, field_selector=f"spec.nodeName={config.node_name}")
+        self._node = Informer(client, resources.NODES, field_selector=f"metadata.name={config.node_name}")
         self._services = Informer(client, resources.SERVICES)
         self._endpoints = Informer(client, resources.ENDPOINTS)
         self._volumes = volumes_.Volumes(config.state_directory / "volumes", may_mount=config.may_mount)
@@ -121,42 +122,68 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._around = self._surroundings(group)
-            for informer in (self._services, self._endpoints, self._pods):
+            for informer in (self._node, self._services, self._endpoints, self._pods):
                 tasks.spawn(group, informer.run(), f"watch {informer.resource.plural}")
             tasks.spawn(group, self._tell_events(), "node events")
             tasks.spawn(group, self._follow_runtime(), "runtime events")
-            node = await registration.register(self._client, self._config)
+            node = await self._until_done("register", lambda: registration.register(self._client, self._config))
             tasks.spawn(group, registration.renew_lease(self._client, self._config, node), "node lease")
             for informer in (self._services, self._endpoints, self._pods):
                 await informer.synced.wait()
             self._pods.on_change(self._pod_changed)
             self._endpoints.on_change(self._endpoints_changed)
             await self._take_over()
-            await registration.set_ready(self._client, self._config, node)
+            await self._until_done("say it is ready", lambda: registration.set_ready(self._client, self._config, node))
             self._tell(node, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
+            tasks.spawn(group, self._stay_ready(), "node readiness")
             if on_ready is not None:
                 on_ready()
 
+    async def _stay_ready(self) -> None:
+        """Say again that the node is ready when somebody took it for silent: its lease was late, or seen late."""
+        while True:
+            await self._node.until(self._is_taken_for_silent)
+            node = self._node.get("", self._config.node_name)
+            if node is None:
+                continue
+            said = await self._until_done(
+                "say it is ready", lambda node=node: registration.set_ready(self._client, self._config, node)
+            )
+            await self._node.until(lambda said=said: self._node.has_seen(said["metadata"]["resourceVersion"]))
+
+    def _is_taken_for_silent(self) -> bool:
+        node = self._node.get("", self._config.node_name)
+        return node is not None and not meta.is_condition_true(node, "Ready")
+
+    async def _until_done(self, doing: str, attempt: Callable[[], Awaitable[Object]]) -> Object:
+        """A server that is unwell or away at the start does not end the node."""
+        return await tasks.retrying(f"let the node {doing}", attempt, errors.ApiError, OSError)
+
     def _surroundings(self, group: asyncio.TaskGroup) -> worker.Surroundings:
         config = self._config
+        sources = supplies.Sources(
+            client=self._client,
+            references=References(self._client, group, self._look_at_volumes),
+            volumes=self._volumes,
+            services=self._services,
+            api_service=environment.kubernetes_service(config.api_host, config.api_port),
+            host_ip=config.host_ip,
+            allocatable=config.allocatable or config.capacity,
+        )
         return worker.Surroundings(
             client=self._client,
             runtime=self._runtime,
             attempts=self._attempts,
-            volumes=self._volumes,
+            sources=sources,
             services=self._services,
             endpoints=self._endpoints,
-            references=References(self._client, group, self._look_at_volumes),
             tell=self._tell,
             is_older_alive=self._is_older_alive,
             ended=self._ended,
-            node_name=config.node_name,
             host_ip=config.host_ip,
             dns_address=config.dns_address,
             cluster_domain=config.cluster_domain,
             host_resolv_conf=config.host_resolv_conf,
-            api_service=environment.kubernetes_service(config.api_host, config.api_port),
-            allocatable=config.allocatable or config.capacity,
             runtime_name=config.runtime_name,
         )
 
@@ -176,7 +203,7 @@ class Agent:
 
     async def _take_over(self) -> None:
         """Take away what is left of pods that were removed while nobody was here."""
-        for uid, (sandbox, containers) in list(self._runtime.observe().items()):
+        for uid, (sandbox, _) in list(self._runtime.observe().items()):
             if uid not in self._workers:
                 name = sandbox.pod_name if sandbox else uid
                 namespace = sandbox.namespace if sandbox else ""
@@ -302,9 +329,8 @@ async def _stop_pod(
     async def stop(name: str) -> None:
         with tasks.best_effort(f"stop container {name} of pod {meta.name(pod)}"):
             spec = pods.container_named(pod, name) or {}
-            hook = meta.get(spec, "lifecycle", "preStop")
-            if hook:
-                await worker.run_pre_stop(attempts, pod, spec, hook, ip, until - tasks.now())
+            if why := await hooks.pre_stop(attempts, pod, spec, ip, until - tasks.now()):
+                log.warning("preStop hook of container %s of pod %s failed: %s", name, meta.name(pod), why)
             left = max(pods.STOP_GRACE_SECONDS_MIN, until - tasks.now())
             await runtime.stop_container(meta.uid(pod), name, left)
 

@@ -111,9 +111,9 @@ def awaited_services(pod: Object, services: Iterable[Object]) -> list[str]:
         shows_unready = spec.get("publishNotReadyAddresses") or (
             meta.annotations(service).get("service.alpha.kubernetes.io/tolerate-unready-endpoints") == "true"
         )
-        if spec.get("clusterIP") == "None" and selector and shows_unready:
-            if all(labels.get(key) == value for key, value in selector.items()):
-                found.append(meta.name(service))
+        is_headless = spec.get("clusterIP") == "None" and bool(selector)
+        if is_headless and shows_unready and all(labels.get(key) == value for key, value in selector.items()):
+            found.append(meta.name(service))
     return found
 
 

@@ -46,9 +46,7 @@ class Trouble:
     failures: int = 1
 
 
-def trouble_after(
-    before: Trouble | None, reason: str, message: str, now: float, first: float, most: float
-) -> Trouble:
+def trouble_after(before: Trouble | None, reason: str, message: str, now: float, first: float, most: float) -> Trouble:
     """The same trouble once more, with a longer pause; it never ends the trying."""
     failures = before.failures + 1 if before else 1
     return Trouble(reason, message, now, now + min(most, first * 2 ** min(failures - 1, 20)), failures)
@@ -107,7 +105,6 @@ class View:
     volumes_ready: bool = False
     volumes_trouble: Trouble | None = None
     sandbox_trouble: Trouble | None = None
-    finish_trouble: Trouble | None = None
     name_published: bool = True
     name_wait_until: float = 0.0
     host_ip: str = ""
@@ -136,6 +133,10 @@ class View:
         if latest is None or self.sandbox is None or not self.sandbox.alive:
             return None
         return latest if latest.created_at >= self.sandbox.created_at else None
+
+    def has_begun(self) -> bool:
+        """Whether any container was made in the present sandbox."""
+        return any(self.current(container.name) is not None for container in self.containers)
 
     def running(self) -> list[Container]:
         return [container for container in self.containers if container.state == "running"]
@@ -310,6 +311,14 @@ def init_failed(pod: Object, view: View) -> bool:
     return any(one is not None and failed(one) for one in latest)
 
 
+def delay_after_start(view: View, name: str, now: float) -> RestartDelay:
+    """The delay to remember when a container was just started; `view` is from before."""
+    ended, delay = view.current(name), view.memory(name).delay
+    if ended is None or ended.state != "exited":
+        return delay  # A first start in this sandbox: nothing crashed.
+    return delay.after_restart(ended.finished_at, now)
+
+
 def next_attempt(pod: Object, view: View, name: str) -> int:
     """The number of the next start; continues what the API remembers where the runtime knows nothing."""
     latest = view.latest(name)
@@ -370,14 +379,10 @@ def _prepare(pod: Object, view: View, plan: _Plan) -> bool:
             plan.step(_stop(container, view.now + STOP_GRACE_SECONDS_MIN, "its sandbox is gone", hook=False))
         if not left:
             _try(view, plan, view.sandbox_trouble, CreateSandbox())
-    elif not view.name_published and view.now < view.name_wait_until and not _has_current(pod, view):
+    elif not view.name_published and view.now < view.name_wait_until and not view.has_begun():
         ready = False
         plan.wake(view.name_wait_until)
     return ready
-
-
-def _has_current(pod: Object, view: View) -> bool:
-    return any(view.current(spec["name"]) for spec in all_containers(pod))
 
 
 def _try(view: View, plan: _Plan, trouble: Trouble | None, step: Step) -> None:
@@ -497,7 +502,7 @@ def _stop_sidecars(pod: Object, view: View, plan: _Plan) -> None:
 
 def _stop_and_finish(pod: Object, view: View, plan: _Plan, until: float, gone: bool) -> None:
     if _stop_all(pod, view, plan, until, hook=not gone):
-        _try(view, plan, view.finish_trouble, Finish(gone))
+        plan.step(Finish(gone))
 
 
 def _remove_old_attempts(pod: Object, view: View, plan: _Plan) -> None:

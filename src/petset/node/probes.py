@@ -1,9 +1,9 @@
 """Probes: when they are due (pure), how they are made, and what a run of results means (pure).
 
-A probe follows a grid: its first time is the container's start plus initialDelaySeconds, then every periodSeconds. A
-container that has never passed is also looked at in between, right after its start and then after growing gaps
-(50 ms, 100 ms, ... up to the period), so that a pet that is up in a second need not wait ten; a failure in between
-counts for nothing. `begin`, `next_at` and `after` are the whole schedule; `Prober` makes one attempt.
+A probe follows a grid of periodSeconds that begins at the container's start plus initialDelaySeconds. A container that
+has never passed is looked at right then and in between, after growing gaps (50 ms, 100 ms, ... up to the period), so
+that a pet that is up in a second need not wait ten; a failure in between counts for nothing.
+`begin`, `next_at` and `after` are the whole schedule; `Prober` makes one attempt.
 
 Invariants: failures count only on the grid; once passed there are no extra looks; a probe never outlives its
 timeoutSeconds. Commands are not expanded. Follows: the page "Configure Liveness, Readiness and Startup Probes".
@@ -58,11 +58,17 @@ def timeout_seconds(probe: Object) -> float:
     return float(probe.get("timeoutSeconds") or TIMEOUT_SECONDS_DEFAULT)
 
 
+def failure_threshold(probe: Object) -> int:
+    return int(probe.get("failureThreshold") or FAILURE_THRESHOLD_DEFAULT)
+
+
 def begin(kind: Kind, probe: Object, started_at: float, now: float, passed: bool = False) -> Progress:
     """The state before the first attempt; `passed` when it is known to have passed before (adopted containers)."""
     first = max(started_at + float(probe.get("initialDelaySeconds") or 0), now)
-    healthy = passed or kind == "liveness"
-    return Progress(kind, first, None, EARLY_GAP_SECONDS_MIN, healthy, healthy)
+    if passed or kind == "liveness":
+        return Progress(kind, first, None, EARLY_GAP_SECONDS_MIN, True, True)
+    # failureThreshold times periodSeconds is the time to start up, so the first failure counts after one period.
+    return Progress(kind, first + period_seconds(probe), first, EARLY_GAP_SECONDS_MIN, False, False)
 
 
 def next_at(progress: Progress) -> float:
@@ -83,7 +89,7 @@ def after(progress: Progress, probe: Object, ok: bool, began: float, ended: floa
     passed = progress.passed
     if ok and successes >= int(probe.get("successThreshold") or SUCCESS_THRESHOLD_DEFAULT):
         passed = True
-    if failures >= int(probe.get("failureThreshold") or FAILURE_THRESHOLD_DEFAULT):
+    if failures >= failure_threshold(probe):
         passed = False
     early, gap = None, progress.gap
     if not ok and not progress.ever_passed and not passed:
@@ -159,9 +165,7 @@ class Prober:
         return Outcome(False, "cannot probe: it names no exec, httpGet or tcpSocket")
 
 
-async def run_command(
-    streams: streaming.NodeStreams, pod_uid: str, container: str, command: Sequence[str]
-) -> Outcome:
+async def run_command(streams: streaming.NodeStreams, pod_uid: str, container: str, command: Sequence[str]) -> Outcome:
     """A command in a container: ok when it exits with 0; the message is the start of what it printed."""
     try:
         session = await streams.exec(pod_uid, container, streaming.ExecOptions(tuple(command)))

@@ -63,9 +63,7 @@ class References:
 
     def _start(self, key: Key) -> _Watched:
         kind, namespace, name = key
-        informer = Informer(
-            self._client, _RESOURCES[kind], namespace=namespace, field_selector=f"metadata.name={name}"
-        )
+        informer = Informer(self._client, _RESOURCES[kind], namespace=namespace, field_selector=f"metadata.name={name}")
         watched = _Watched(informer, tasks.spawn(self._group, informer.run(), f"watch {kind} {namespace}/{name}"))
         informer.on_change(lambda old, new: self._tell(watched))
         return watched

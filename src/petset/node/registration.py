@@ -181,9 +181,7 @@ async def renew_lease(client: Client, config: NodeConfig, node: Object) -> None:
         try:
             if lease is None:
                 lease = await _get_or_create_lease(client, node)
-            lease = await client.update(
-                meta.changed(lease, ("spec", "renewTime"), tasks.rfc3339_micro(tasks.now()))
-            )
+            lease = await client.update(meta.changed(lease, ("spec", "renewTime"), tasks.rfc3339_micro(tasks.now())))
         except (errors.ApiError, OSError) as error:
             log.warning("cannot renew the lease of node %s: %s", config.node_name, error)
             lease = None

@@ -17,8 +17,16 @@ from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
 from petset.node.probes import Outcome
-from petset.node.runtime import Container, ContainerConfig, ImageError, ImageInfo, RuntimeError_, Sandbox, Warning_
-from petset.node.runtime import RuntimeEvent
+from petset.node.runtime import (
+    Container,
+    ContainerConfig,
+    ImageError,
+    ImageInfo,
+    RuntimeError_,
+    RuntimeEvent,
+    Sandbox,
+    Warning_,
+)
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire.streaming import ExecOptions, LogOptions, NodeStreams, Session, StreamError
@@ -45,7 +53,9 @@ def usual(config: ContainerConfig) -> Behaviour:
     """Init containers do their work and end; containers stay."""
     spec = config.pod.get("spec") or {}
     is_init = any(one["name"] == config.name for one in spec.get("initContainers") or ())
-    return Behaviour(runs_seconds=0.02) if is_init and config.container.get("restartPolicy") != "Always" else Behaviour()
+    return (
+        Behaviour(runs_seconds=0.02) if is_init and config.container.get("restartPolicy") != "Always" else Behaviour()
+    )
 
 
 @dataclass(slots=True)
@@ -219,9 +229,7 @@ class SimulatedRuntime:
             await asyncio.sleep(min(record.behaviour.stop_seconds, grace_seconds))
             if record.seen(tasks.now()).state == "running":
                 code = 143 if obeys else 137
-                record.container = replace(
-                    record.container, state="exited", finished_at=tasks.now(), exit_code=code
-                )
+                record.container = replace(record.container, state="exited", finished_at=tasks.now(), exit_code=code)
             self.look_again(pod_uid)
 
     async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None:

@@ -157,13 +157,9 @@ def _waiting_again(pod: Object, view: View, name: str, ended: Container) -> dict
     if view.now < until:
         seconds = int(memory.delay.seconds)
         shown = f"{seconds // 60}m{seconds % 60}s" if seconds >= 60 else f"{seconds}s"
-        return {"reason": "CrashLoopBackOff", "message": f"{back_off_message(pod, name, shown)}"}
+        message = f"back-off {shown} restarting failed container={name} pod={_where(pod)}"
+        return {"reason": "CrashLoopBackOff", "message": message}
     return _waiting_for_trouble(view, pod, name)
-
-
-def back_off_message(pod: Object, name: str, seconds: str) -> str:
-    where = f"{meta.name(pod)}_{meta.namespace(pod)}({meta.uid(pod)})"
-    return f"back-off {seconds} restarting failed container={name} pod={where}"
 
 
 def _waiting_first(pod: Object, view: View, name: str) -> dict[str, str]:
@@ -222,6 +218,39 @@ def _terminated(view: View, container: Container) -> dict[str, Any]:
     }
 
 
+# ---- what is told when a container begins to wait
+
+
+def back_offs(pod: Object, before: Object, after: Object) -> list[tuple[str, str, str, str]]:
+    """The events (type, reason, message, container) of containers that have begun to wait for another try."""
+    reasons = {one["name"]: _waits_with(one) for one in _all_statuses(before)}
+    found: list[tuple[str, str, str, str]] = []
+    for one in _all_statuses(after):
+        name, reason = one["name"], _waits_with(one)
+        if reason == reasons.get(name, ""):
+            continue
+        if reason == "ImagePullBackOff":
+            image = (pods.container_named(pod, name) or {}).get("image", "")
+            found.append(("Normal", "BackOff", f'Back-off pulling image "{image}"', name))
+            found.append(("Warning", "Failed", "Error: ImagePullBackOff", name))
+        elif reason == "CrashLoopBackOff":
+            message = f"Back-off restarting failed container {name} in pod {_where(pod)}"
+            found.append(("Warning", "BackOff", message, name))
+    return found
+
+
+def _waits_with(container_status: Object) -> str:
+    return meta.get(container_status, "state", "waiting", "reason", default="")
+
+
+def _all_statuses(status_: Object) -> list[Object]:
+    return [*(status_.get("initContainerStatuses") or ()), *(status_.get("containerStatuses") or ())]
+
+
+def _where(pod: Object) -> str:
+    return f"{meta.name(pod)}_{meta.namespace(pod)}({meta.uid(pod)})"
+
+
 # ---- phase and conditions
 
 
@@ -233,9 +262,9 @@ def _phase(pod: Object, view: View, init_statuses: list[dict], statuses: list[di
         return "Failed" if not view.running() else "Running" if _has_run(statuses) else "Pending"
     if not _has_run(statuses) and not pods.is_initialized(pod, view) and not meta.is_deleting(pod):
         return "Pending"
-    if any("waiting" in one["state"] and not one["lastState"] for one in statuses):
-        if not (meta.is_deleting(pod) and _has_run(statuses)):
-            return "Pending"
+    never_ran = any("waiting" in one["state"] and not one["lastState"] for one in statuses)
+    if never_ran and not (meta.is_deleting(pod) and _has_run(statuses)):
+        return "Pending"
     if any("running" in one["state"] for one in statuses):
         return "Running"
     # A pod that is being deleted, or whose containers are all done, has its end once nothing runs (sidecars included).
@@ -249,9 +278,7 @@ def _has_run(statuses: list[dict]) -> bool:
     return any("waiting" not in one["state"] or one["lastState"] for one in statuses)
 
 
-def _conditions(
-    pod: Object, view: View, phase: str, init_statuses: list[dict], statuses: list[dict]
-) -> list[Object]:
+def _conditions(pod: Object, view: View, phase: str, init_statuses: list[dict], statuses: list[dict]) -> list[Object]:
     now = tasks.rfc3339(view.now)
     done = phase in ("Succeeded", "Failed")
     conditions: list[Object] = list(meta.get(pod, "status", "conditions", default=()))
