@@ -1,0 +1,156 @@
+"""The client's verbs as requests, its errors, and watch frames however they are cut."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies
+
+from petset.objects import encoding, errors, resources
+from tests.client import scripted
+
+
+def answered(answer: Any, call: Any) -> tuple[Any, scripted.Server]:
+    server = scripted.Server(answer)
+    return asyncio.run(call(server.client())), server
+
+
+def test_verbs_become_requests() -> None:
+    one = scripted.config_map("one", 3)
+    maps = resources.CONFIGMAPS
+    calls = [
+        (lambda c: c.get(maps, "one", "default"), "GET /api/v1/namespaces/default/configmaps/one"),
+        (lambda c: c.create(one), "POST /api/v1/namespaces/default/configmaps"),
+        (lambda c: c.update(one), "PUT /api/v1/namespaces/default/configmaps/one"),
+        (lambda c: c.update(one, "status"), "PUT /api/v1/namespaces/default/configmaps/one/status"),
+        (lambda c: c.patch(maps, "one", "default", {}), "PATCH /api/v1/namespaces/default/configmaps/one"),
+        (lambda c: c.delete(maps, "one", "default"), "DELETE /api/v1/namespaces/default/configmaps/one"),
+    ]
+    for call, expected in calls:
+        answer, server = answered(scripted.json(one), call)
+        assert answer == one
+        assert server.targets() == [expected]
+        assert server.asked[0].user == scripted.USER
+
+
+def test_a_subresource_is_posted_under_its_parent() -> None:
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "web-0", "namespace": "default"}}
+    _, server = answered(
+        scripted.json({"kind": "Status"}), lambda c: c.create(binding, resources.PODS, "binding", "web-0")
+    )
+    assert server.targets() == ["POST /api/v1/namespaces/default/pods/web-0/binding"]
+
+
+def test_a_patch_says_which_kind_it_is() -> None:
+    for kind, expected in (("merge", "merge-patch"), ("json", "json-patch"), ("strategic", "strategic-merge-patch")):
+        _, server = answered(
+            scripted.json({}), lambda c, kind=kind: c.patch(resources.PODS, "p", "default", {}, kind=kind)
+        )
+        assert server.asked[0].header("content-type") == f"application/{expected}+json"
+
+
+def test_a_delete_names_what_it_means() -> None:
+    _, server = answered(
+        scripted.json({}),
+        lambda c: c.delete(
+            resources.PODS, "p", "default", uid="u", grace_seconds=0, propagation="Orphan", resource_version="5"
+        ),
+    )
+    assert encoding.loads(server.asked[0].body) == {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "gracePeriodSeconds": 0,
+        "propagationPolicy": "Orphan",
+        "preconditions": {"uid": "u", "resourceVersion": "5"},
+    }
+
+
+def test_selectors_are_escaped() -> None:
+    _, server = answered(
+        scripted.listing(1), lambda c: c.list(resources.CONFIGMAPS, label_selector="a in (b,c)", field_selector="x=1")
+    )
+    assert server.targets() == ["GET /api/v1/configmaps?labelSelector=a+in+%28b%2Cc%29&fieldSelector=x%3D1"]
+    assert server.asked[0].query == [("labelSelector", "a in (b,c)"), ("fieldSelector", "x=1")]
+
+
+def test_items_without_a_kind_get_it() -> None:
+    (items, revision), _ = answered(
+        scripted.listing(4, {"metadata": {"name": "one"}}), lambda c: c.list(resources.CONFIGMAPS)
+    )
+    assert items == [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}]
+    assert revision == "4"
+
+
+def test_a_status_is_raised() -> None:
+    with pytest.raises(errors.ApiError) as caught:
+        answered(scripted.status(409, "Conflict", "it moved"), lambda c: c.get(resources.PODS, "p", "default"))
+    assert (caught.value.code, caught.value.reason, caught.value.message) == (409, "Conflict", "it moved")
+
+
+def test_a_failure_that_is_no_status_is_an_error_all_the_same() -> None:
+    answer = scripted.http.Response(502, (), b"<html>")
+    with pytest.raises(errors.ApiError) as caught:
+        answered(answer, lambda c: c.get(resources.PODS, "p", "default"))
+    assert caught.value.code == 502
+
+
+def test_an_answer_cut_off_is_a_broken_connection() -> None:
+    with pytest.raises(ConnectionError):
+        answered(scripted.http.Response(200, (), b'{"kind": "Po'), lambda c: c.get(resources.PODS, "p", "default"))
+
+
+EVENTS = [
+    ("ADDED", scripted.config_map("one", 3, text="a\nb ü")),
+    ("MODIFIED", scripted.config_map("one", 4)),
+    ("BOOKMARK", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"resourceVersion": "9"}}),
+    ("DELETED", scripted.config_map("one", 10)),
+]
+FRAMES = b"".join(scripted.frame(*event) for event in EVENTS)
+
+
+async def watched(server: scripted.Server) -> list[Any]:
+    seen = []
+    async with contextlib.aclosing(server.client().watch(resources.CONFIGMAPS, since="2")) as events:
+        async for event in events:
+            seen.append(event)
+    return seen
+
+
+@hypothesis.given(strategies.lists(strategies.integers(0, len(FRAMES)), max_size=12))
+@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+def test_cutting_the_frames_anywhere_changes_nothing(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(FRAMES)]
+    parts = [FRAMES[a:b] for a, b in itertools.pairwise(places)]
+    server = scripted.Server(scripted.stream(*parts))
+    assert asyncio.run(watched(server)) == EVENTS
+    target = "/api/v1/configmaps?watch=true&allowWatchBookmarks=true&resourceVersion=2"
+    assert server.targets() == [f"GET {target}"]
+
+
+def test_an_unfinished_last_frame_is_dropped() -> None:
+    assert asyncio.run(watched(scripted.Server(scripted.stream(FRAMES[:-10])))) == EVENTS[:-1]
+
+
+def test_an_error_event_is_raised() -> None:
+    gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    with pytest.raises(errors.ApiError) as caught:
+        asyncio.run(watched(scripted.Server(scripted.stream(scripted.frame("ERROR", gone)))))
+    assert caught.value.code == 410
+
+
+def test_a_watch_that_is_left_early_closes_its_stream() -> None:
+    closed: list[str] = []
+
+    async def leave() -> None:
+        server = scripted.Server(scripted.stream(FRAMES, closed=closed))
+        async with contextlib.aclosing(server.client().watch(resources.CONFIGMAPS)) as events:
+            async for _ in events:
+                break
+
+    asyncio.run(leave())
+    assert closed == ["closed"]

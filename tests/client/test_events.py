@@ -1,0 +1,131 @@
+"""Events: one object for what keeps happening, its count growing, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from petset.base import tasks
+from petset.client import client as api
+from petset.client import events
+from petset.objects import resources
+from petset.objects.meta import Object
+from petset.server import api as server
+from petset.server import bootstrap
+from petset.store import memory
+from petset.wire import http
+
+CLAIM: Object = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "www-web-0", "namespace": "default", "uid": "u", "resourceVersion": "1"},
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_470_000_000.0
+
+
+def run(scene: Callable[[api.Client, memory.MemoryStore, Clock], Awaitable[None]]) -> None:
+    clock = Clock()
+
+    async def main() -> None:
+        store = memory.MemoryStore()
+        await bootstrap.ensure(store)
+        handle = server.Api(store, server.Options(b"a key for tokens in tests, 32 by")).handle
+        client = api.Client(api.InProcess(handle, http.User("admin", ("system:masters",))))
+        await scene(client, store, clock)
+
+    with tasks.environment(tasks.Environment(wall_clock=lambda: clock.now, rng=random.Random(1))):
+        asyncio.run(main())
+
+
+def written(store: memory.MemoryStore) -> list[Object]:
+    return [entry.object for entry in store.list(resources.EVENTS.key())[1]]
+
+
+def test_the_same_happening_is_one_event_with_a_growing_count() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        recorder = events.Recorder(client, "persistentvolume-controller")
+        for _ in range(3):
+            clock.now += 10
+            await recorder.record(CLAIM, "Warning", "ProvisioningFailed", "No provisioner plugin found for the claim!")
+        (event,) = written(store)
+        assert event["count"] == 3
+        assert event["firstTimestamp"] < event["lastTimestamp"]
+        assert event["metadata"]["name"].startswith("www-web-0.")
+        assert event["involvedObject"]["uid"] == "u"
+        assert event["source"] == {"component": "persistentvolume-controller"}
+
+    run(scene)
+
+
+def test_a_restarted_recorder_finds_its_event_again() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        for _ in range(2):
+            await events.Recorder(client, "somebody").record(CLAIM, "Normal", "Said", "hello")
+        (event,) = written(store)
+        assert event["count"] == 2
+
+    run(scene)
+
+
+def test_an_event_that_expired_is_made_anew() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        recorder = events.Recorder(client, "somebody")
+        await recorder.record(CLAIM, "Normal", "Said", "hello")
+        (event,) = written(store)
+        await client.delete(resources.EVENTS, event["metadata"]["name"], "default")
+        clock.now += 60
+        await recorder.record(CLAIM, "Normal", "Said", "hello")
+        clock.now += 60
+        await recorder.record(CLAIM, "Normal", "Said", "hello")
+        (again,) = written(store)
+        assert again["count"] >= 1
+
+    run(scene)
+
+
+def test_one_object_cannot_flood_the_store_and_others_are_not_held_back() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        recorder = events.Recorder(client, "somebody")
+        for number in range(100):
+            await recorder.record(CLAIM, "Normal", "Said", f"number {number}")
+        assert len(written(store)) == events.EVENTS_BURST_MAX
+        other = {**CLAIM, "metadata": {**CLAIM["metadata"], "name": "other", "uid": "o"}}
+        await recorder.record(other, "Normal", "Said", "hello")
+        assert len(written(store)) == events.EVENTS_BURST_MAX + 1
+        clock.now += 10 * events.EVENTS_REFILL_SECONDS
+        await recorder.record(CLAIM, "Normal", "Said", "at last")
+        assert len(written(store)) == events.EVENTS_BURST_MAX + 2
+
+    run(scene)
+
+
+def test_repeats_beyond_the_allowance_are_counted_and_written_later() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        recorder = events.Recorder(client, "somebody")
+        for _ in range(100):
+            await recorder.record(CLAIM, "Normal", "Said", "hello")
+        before = store.revision
+        await recorder.record(CLAIM, "Normal", "Said", "hello")
+        assert store.revision == before
+        clock.now += 60
+        await recorder.record(CLAIM, "Normal", "Said", "hello")
+        (event,) = written(store)
+        assert event["count"] == 102
+
+    run(scene)
+
+
+def test_what_cannot_be_recorded_is_nobodys_failure() -> None:
+    async def refuse(request: http.Request) -> http.Response:
+        raise ConnectionError("refused")
+
+    async def main() -> None:
+        client = api.Client(api.InProcess(refuse, http.User("somebody")))
+        await events.Recorder(client, "somebody").record(CLAIM, "Normal", "Said", "hello")
+
+    asyncio.run(main())
