@@ -134,7 +134,8 @@ class Api:
             found = None
         else:
             found = self._reviews.get(resource.plural) or self._verbs[verb]
-        if found is None or (verb == "create" and route.name and not route.subresource):
+        names_one = bool(route.name) == (verb not in ("create", "list", "watch", "deletecollection"))
+        if found is None or not (names_one or route.subresource):
             raise errors.method_not_allowed(call.request.method, route.path)
         return found
 

@@ -67,12 +67,8 @@ def _protobuf(data: bytes) -> Any:
 def field_validation(call: Call) -> str:
     wanted = call.parameter("fieldValidation") or WARN
     if wanted not in (STRICT, WARN, IGNORE):
-        raise errors.ApiError(
-            422,
-            "Invalid",
-            f'PatchOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "{wanted[:40]}": '
-            'supported values: "Ignore", "Strict", "Warn"',
-        )
+        wrong = FieldError.unsupported("fieldValidation", wanted[:40], (IGNORE, STRICT, WARN))
+        raise errors.invalid("WriteOptions", "", [wrong], "meta.k8s.io")
     return wanted
 
 

@@ -290,9 +290,9 @@ def _identified(resource: Resource, obj: Object, namespace: str) -> dict[str, An
 def _check_same(resource: Resource, wanted: Object, old: stores.Entry) -> None:
     """That an update is about the object as it is. Raises ApiError 400, 409 or 422."""
     given, name = wanted["metadata"], meta.name(old.object)
-    if given.get("name", name) != name:
+    if given.get("name") != name:
         raise errors.bad_request(
-            f"the name of the object ({given['name']}) does not match the name on the URL ({name})"
+            f"the name of the object ({given.get('name') or ''}) does not match the name on the URL ({name})"
         )
     if (given.get("namespace") or meta.namespace(old.object)) != meta.namespace(old.object):
         raise errors.bad_request("the namespace of the object does not match the namespace on the request")
