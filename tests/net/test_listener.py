@@ -398,7 +398,7 @@ def test_a_verified_client_certificate_says_who_asks(authority: pki.Authority, r
 
 @loops
 def test_another_authoritys_certificate_and_plain_http_do_not_get_in(
-    authority: pki.Authority, tmp_path: Path, runner: Any
+    authority: pki.Authority, tmp_path: Path, runner: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def check(echo: Echo, server: listener.Listener) -> None:
         stranger = pki.authority(tmp_path).client("stranger", "petset-admin", ["system:masters"])
@@ -410,9 +410,16 @@ def test_another_authoritys_certificate_and_plain_http_do_not_get_in(
             plain.send(get("/a"))
             with contextlib.suppress(ConnectionError):
                 assert b"GET /a" not in await plain.rest()
+        async with raw(server.port) as scanner:
+            scanner.send(b"\x16\x03\x01garbage" * 100)
+            with contextlib.suppress(ConnectionError):
+                await scanner.rest()
+        async with raw(server.port):
+            pass
         assert echo.requests == []
 
     serving(check, runner, tls=server_tls(authority))
+    assert caplog.text == ""  # Strangers do not fill the log.
 
 
 @loops
