@@ -183,9 +183,7 @@ def _made(says: dict[str, Any], not_after: float, issuer: Issued | None) -> tupl
         builder = builder.add_extension(extension, critical)
     return (
         builder.sign(signer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
 
 
