@@ -150,6 +150,8 @@ class Agent:
                 "say it is ready", lambda node=node: registration.set_ready(self._client, self._config, node)
             )
             await self._node.until(lambda said=said: self._node.has_seen(said["metadata"]["resourceVersion"]))
+            # Whoever still sees only old leases would say the opposite at once, and so on for ever.
+            await asyncio.sleep(registration.LEASE_RENEW_SECONDS)
 
     def _is_taken_for_silent(self) -> bool:
         node = self._node.get("", self._config.node_name)

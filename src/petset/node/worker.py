@@ -103,6 +103,8 @@ class PodWorker:
         if meta.revision(pod) >= meta.revision(self.pod):
             if meta.labels(pod) != meta.labels(self.pod) or meta.annotations(pod) != meta.annotations(self.pod):
                 self._volumes_changed = True  # A downwardAPI volume may show them.
+            if pod.get("status") != self.pod.get("status"):
+                self._written = None  # Somebody else wrote it (the node was taken for silent): say it again.
             self.pod = pod
             self.wake()
 
