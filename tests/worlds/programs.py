@@ -36,7 +36,7 @@ class Directories:
 
     async def remove(self, path: str) -> None:
         self._world.laws.directory_removed(path)
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # It may have been removed, and the answer about it lost.
 
 
 def controllers(world: World) -> Main:
