@@ -120,7 +120,8 @@ def test_a_name_that_contains_another_is_another_pet(pets):
 
 def test_on_start_may_run_again(pets):
     out = pets(
-        "prepare 0 0; cp /pets/0/redis.conf /once; hostname rd-0; names 0 | REDIS_CONF=/pets/0/redis.conf /opt/on-start.sh; "
+        "prepare 0 0; cp /pets/0/redis.conf /once; hostname rd-0; "
+        "names 0 | REDIS_CONF=/pets/0/redis.conf /opt/on-start.sh; "
         "cmp /once /pets/0/redis.conf && echo same"
     )
     assert out.splitlines()[-1] == "same"

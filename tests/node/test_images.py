@@ -106,7 +106,7 @@ def test_pull_secrets_are_merged_and_the_first_wins():
             "check the name and the tag",
         ),
         (
-            r'time="x" level=fatal msg="registry r.example: Get \"https://r.example/v2/\": dial tcp: lookup r.example: no such host"',
+            r'time="x" level=fatal msg="Get \"https://r.example/v2/\": dial tcp: lookup r.example: no such host"',
             'cannot pull image "r.example/x:1": r.example: the registry\'s name is not known to DNS; '
             "check the network, or load the image with petset image load",
         ),
