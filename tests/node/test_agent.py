@@ -406,3 +406,26 @@ def test_a_lost_status_write_is_made_again(tmp_path: Path):
         assert meta.labels(now) == {"x": "y"}
 
     play(story, tmp_path)
+
+
+def test_another_image_restarts_the_container(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p"))
+        await node.until("p", is_ready)
+        image = [{"op": "replace", "path": "/spec/containers/0/image", "value": "debian:stretch"}]
+        await node.admin.patch(resources.PODS, "p", "default", image, kind="json")
+        await node.until("p", lambda pod: is_ready(pod) and state(pod, "c")["image"] == "debian:stretch")
+        assert ("Normal", "Killing", "Container c definition changed, will be restarted") in await node.events("p")
+
+    play(story, tmp_path)
+
+
+def test_a_status_somebody_else_wrote_over_is_written_again(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p"))
+        ready = await node.until("p", is_ready)
+        await node.admin.patch(resources.PODS, "p", "default", {"status": {"phase": "Unknown"}}, subresource="status")
+        again = await node.until("p", lambda pod: pod["status"]["phase"] == "Running")
+        assert again["status"] == ready["status"]
+
+    play(story, tmp_path)

@@ -233,6 +233,16 @@ def container_named(pod: Object, name: str) -> Object | None:
     return next((container for container in all_containers(pod) if container["name"] == name), None)
 
 
+def changed_images(before: Object, after: Object) -> list[str]:
+    """The containers whose image is another now: all that may change in a pod that runs."""
+    images = {spec["name"]: spec.get("image") for spec in all_containers(before)}
+    return [
+        spec["name"]
+        for spec in all_containers(after)
+        if images.get(spec["name"], spec.get("image")) != spec.get("image")
+    ]
+
+
 def is_sidecar(container: Object) -> bool:
     """An init container that stays: it runs beside the containers and is stopped after them."""
     return container.get("restartPolicy") == "Always"

@@ -93,7 +93,9 @@ def after(progress: Progress, probe: Object, ok: bool, began: float, ended: floa
         passed = False
     early, gap = None, progress.gap
     if not ok and not progress.ever_passed and not passed:
-        early, gap = max(began + gap, ended), min(gap * 2, period)
+        early = progress.next_early
+        if early is None or early <= began:
+            early, gap = max(began + gap, ended), min(gap * 2, period)
     return (
         replace(
             progress,

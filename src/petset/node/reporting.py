@@ -45,6 +45,10 @@ class Reporter:
         if status != (self._written if self._written is not None else self._owner.pod.get("status")):
             self._due.set()
 
+    def forget(self) -> None:
+        """The API's status is no longer what was written last."""
+        self._written = None
+
     async def run(self) -> None:
         backoff = tasks.Backoff(first=0.05, most=RETRY_SECONDS_MAX)
         while True:
@@ -77,5 +81,5 @@ class Reporter:
             else:
                 self._owner.set_gone()
             return
-        self._written = status
         self._owner.update(answer)
+        self._written = status

@@ -78,7 +78,7 @@ class Machine:
     """What survives a crash of the agent."""
 
     script: Script = usual
-    network: str = "10.200.0."
+    network: str = "10.200.0."  # The first three numbers; with many pods the third one grows.
     images_missing: dict[str, str] = field(default_factory=dict)  # reference -> message of ErrImagePull
     image_seconds: float = 0.0
     sandbox_seconds: float = 0.005
@@ -86,8 +86,15 @@ class Machine:
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     records: dict[str, list[_Record]] = field(default_factory=dict)
     started: list[tuple[str, str, int]] = field(default_factory=list)  # (pod name, container, attempt), in order.
-    addresses_given: int = 1
     containers_made: int = 0
+
+    def free_address(self) -> str:
+        taken = dict.fromkeys(sandbox.ip for sandbox in self.sandboxes.values())
+        first, second, third = (int(part) for part in self.network.strip(".").split("."))
+        number = 0
+        while (ip := f"{first}.{second}.{third + number // 250}.{2 + number % 250}") in taken:
+            number += 1
+        return ip
 
     def reboot(self) -> None:
         """Everything that ran has ended; the records stay."""
@@ -181,9 +188,8 @@ class SimulatedRuntime:
         before = machine.sandboxes.get(uid)
         if before is not None and before.alive:
             return before
-        machine.addresses_given += 1
         attempt = before.attempt + 1 if before else 0
-        ip = before.ip if before else f"{machine.network}{machine.addresses_given}"
+        ip = before.ip if before else machine.free_address()
         sandbox = Sandbox(uid, meta.name(pod), meta.namespace(pod), ip, tasks.now(), attempt=attempt)
         machine.sandboxes[uid] = sandbox
         return sandbox

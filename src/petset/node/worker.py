@@ -104,8 +104,12 @@ class PodWorker:
             if meta.labels(pod) != meta.labels(self.pod) or meta.annotations(pod) != meta.annotations(self.pod):
                 self._volumes_changed = True  # A downwardAPI volume may show them.
             if pod.get("status") != self.pod.get("status"):
-                self._written = None  # Somebody else wrote it (the node was taken for silent): say it again.
+                self._reporter.forget()  # Somebody else wrote it (the node was taken for silent): say it again.
+            changed = pods.changed_images(self.pod, pod)
             self.pod = pod
+            for name in changed:
+                unhealthy = f"Container {name} definition changed, will be restarted"
+                self.remember(name, image=None, image_trouble=None, unhealthy=unhealthy, unhealthy_at=tasks.now())
             self.wake()
 
     def set_gone(self) -> None:
