@@ -7,6 +7,7 @@ ApiError. Pods have hooks of their own in pod_admission.py. Nothing here writes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,9 +57,10 @@ class Admission:
         self._run("delete", call, resource, old, old)
 
     def _run(self, verb: str, call: Call, resource: Resource, obj: Object, old: Object | None) -> Object:
-        context = Context(self._store, self._authorizer, call, resource)
-        for kinds, verbs, hook in HOOKS:
-            if verb in verbs and (not kinds or resource in kinds):
+        hooks = hooks_of(verb, resource.group, resource.plural)
+        if hooks:
+            context = Context(self._store, self._authorizer, call, resource)
+            for hook in hooks:
                 obj = hook(context, obj, old)
         return obj
 
@@ -228,7 +230,7 @@ _VOLUMES = (resources.PERSISTENTVOLUMECLAIMS, resources.PERSISTENTVOLUMES)
 _OF_NODES = (resources.NODES, resources.LEASES, resources.PODS)
 _PODS = (resources.PODS,)
 
-# Kinds (none: all), verbs, hook.
+# Kinds (none: all), verbs, hook; in the order in which they run.
 HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
     ((), (CREATE,), namespace_exists),
     ((resources.NAMESPACES,), (DELETE,), namespace_is_mortal),
@@ -244,3 +246,10 @@ HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
     (_ROLES, (CREATE, UPDATE), role_escalation),
     (_BINDINGS, (CREATE, UPDATE), binding_escalation),
 )
+
+
+@functools.cache
+def hooks_of(verb: str, group: str, plural: str) -> tuple[Hook, ...]:
+    """The hooks of one verb on one kind."""
+    resource = next(row for row in resources.TABLE if (row.group, row.plural) == (group, plural))
+    return tuple(hook for kinds, verbs, hook in HOOKS if verb in verbs and (not kinds or resource in kinds))
