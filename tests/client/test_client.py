@@ -86,6 +86,17 @@ def test_items_without_a_kind_get_it() -> None:
     assert revision == "4"
 
 
+def test_the_deepest_object_that_the_server_takes_can_be_listed() -> None:
+    deepest: dict[str, Any] = {}
+    for _ in range(encoding.NESTING_LEVELS_MAX - 1):
+        deepest = {"a": deepest}
+    (items, _), _ = answered(
+        scripted.listing(4, {"kind": "ConfigMap", "metadata": {"name": "one"}, "data": deepest}),
+        lambda c: c.list(resources.CONFIGMAPS),
+    )
+    assert items[0]["data"] == deepest
+
+
 def test_a_status_is_raised() -> None:
     with pytest.raises(errors.ApiError) as caught:
         answered(scripted.status(409, "Conflict", "it moved"), lambda c: c.get(resources.PODS, "p", "default"))

@@ -192,7 +192,7 @@ def resource_of(obj: Object) -> resources.Resource:
 
 def _decoded(text: bytes) -> Any:
     try:
-        return encoding.loads(text)
+        return encoding.loads_answer(text)
     except ValueError as error:
         raise ConnectionError(f"cannot read the answer: {error}; was the connection cut?") from error
 
@@ -253,7 +253,7 @@ async def _close(body: AsyncIterator[bytes]) -> None:
 
 def _failure(code: int, body: bytes) -> errors.ApiError:
     try:
-        status = encoding.loads(body)
+        status = encoding.loads_answer(body)
     except ValueError:
         status = None
     if not isinstance(status, Mapping) or status.get("kind") != "Status":

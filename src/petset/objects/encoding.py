@@ -42,6 +42,17 @@ def loads(data: bytes | bytearray | memoryview | str) -> Any:
     return tree
 
 
+def loads_answer(data: bytes) -> Any:
+    """The tree of a server's answer: it was checked when it was written, and a list or a watch wraps it once more.
+
+    Only the parser's own limit holds (1024 levels), and there is no walk through a long list.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(str(error)) from None
+
+
 def refuse_deep(tree: Any) -> None:
     """Raise ValueError for a tree nested deeper than NESTING_LEVELS_MAX."""
     level, current = 0, [tree]
