@@ -1,0 +1,132 @@
+"""Who is behind a service: ready, not ready, tolerated, named, and by which ports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from petset.client.views import Snapshot
+from petset.controllers import actions, endpoints
+from petset.objects import meta
+from petset.objects.meta import Object
+
+
+def service(**spec: Any) -> Object:
+    annotations = spec.pop("annotations", {})
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "redis", "namespace": "default", "uid": "s", "annotations": annotations},
+        "spec": {"clusterIP": "None", "selector": {"app": "redis"}, "ports": [{"port": 6379, "name": "peer"}], **spec},
+    }
+
+
+def pod(number: int, ready: bool = True, **given: Any) -> Object:
+    ip = {} if given.get("without_address") else {"podIP": f"10.0.0.{number}"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"rd-{number}",
+            "namespace": "default",
+            "uid": f"u{number}",
+            "labels": given.get("labels", {"app": "redis"}),
+            **({"deletionTimestamp": "2016-08-03T00:00:00Z"} if given.get("deleting") else {}),
+        },
+        "spec": {
+            "hostname": f"rd-{number}",
+            "subdomain": given.get("subdomain", "redis"),
+            "nodeName": "n",
+            "containers": [{"name": "redis", "ports": given.get("ports", [])}],
+        },
+        "status": {
+            "phase": given.get("phase", "Running"),
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            **ip,
+        },
+    }
+
+
+def subsets(service_: Object, *pods: Object) -> list[Any]:
+    shown = []
+    for subset in endpoints.subsets_of(service_, endpoints.endpoints_of(service_, pods)):
+        ready = [address["ip"] for address in subset.get("addresses", ())]
+        waiting = [address["ip"] for address in subset.get("notReadyAddresses", ())]
+        shown.append((ready, waiting, [port["port"] for port in subset.get("ports", ())]))
+    return shown
+
+
+def test_ready_and_not_ready_sorted_by_address() -> None:
+    assert subsets(service(), pod(10), pod(9), pod(2, ready=False)) == [
+        (["10.0.0.9", "10.0.0.10"], ["10.0.0.2"], [6379])
+    ]
+
+
+def test_without_an_address_or_ended_or_going_a_pod_is_not_there() -> None:
+    pods = [pod(1, without_address=True), pod(2, phase="Failed"), pod(3, phase="Succeeded"), pod(4, deleting=True)]
+    assert subsets(service(), *pods) == []
+
+
+def test_unready_and_going_pods_are_published_when_the_service_asks_for_it() -> None:
+    annotated = service(annotations={"service.alpha.kubernetes.io/tolerate-unready-endpoints": "true"})
+    for one in (annotated, service(publishNotReadyAddresses=True)):
+        assert subsets(one, pod(1, ready=False), pod(2, ready=False, deleting=True)) == [
+            (["10.0.0.1", "10.0.0.2"], [], [6379])
+        ]
+        assert subsets(one, pod(1, ready=False, without_address=True)) == []
+
+
+def test_a_pet_is_named_only_by_the_service_it_belongs_to() -> None:
+    found = endpoints.endpoints_of(service(), [pod(1), pod(2, subdomain="other")])
+    assert [endpoint.hostname for endpoint in found] == ["rd-1", ""]
+
+
+def test_a_named_port_is_the_pods_own() -> None:
+    one = service(ports=[{"port": 80, "name": "web", "targetPort": "http"}])
+    pods = [
+        pod(1, ports=[{"name": "http", "containerPort": 8080}]),
+        pod(2, ports=[{"name": "http", "containerPort": 9090}]),
+        pod(3, ports=[{"name": "other", "containerPort": 1}]),
+    ]
+    assert subsets(one, *pods) == [(["10.0.0.1"], [], [8080]), (["10.0.0.2"], [], [9090])]
+
+
+def test_a_headless_service_needs_no_ports() -> None:
+    assert subsets(service(ports=[]), pod(1)) == [(["10.0.0.1"], [], [])]
+
+
+def test_a_slice_tells_the_conditions() -> None:
+    one = service(publishNotReadyAddresses=True)
+    found = endpoints.endpoints_of(one, [pod(1, ready=False, deleting=True)])
+    (slice_,) = endpoints.slices_of(one, found)
+    assert slice_["endpoints"][0]["conditions"] == {"ready": True, "serving": False, "terminating": True}
+    assert slice_["metadata"]["labels"]["kubernetes.io/service-name"] == "redis"
+    assert slice_["metadata"]["labels"]["service.kubernetes.io/headless"] == ""
+
+
+def test_nothing_is_written_that_says_the_same() -> None:
+    one, pods = service(), [pod(1), pod(2, ready=False)]
+    first = endpoints.reconcile("default/redis", Snapshot([one, *pods]), 0)
+    made = [step.object for step in first if isinstance(step, actions.Create)]
+    assert [obj["kind"] for obj in made] == ["Endpoints", "EndpointSlice"]
+    assert endpoints.reconcile("default/redis", Snapshot([one, *pods, *made]), 0) == []
+    more = endpoints.reconcile("default/redis", Snapshot([one, *pods, pod(3), *made]), 0)
+    assert [type(step) for step in more] == [actions.Update, actions.Update]
+
+
+def test_a_service_without_a_selector_is_left_alone() -> None:
+    assert endpoints.reconcile("default/redis", Snapshot([service(selector={}), pod(1)]), 0) == []
+
+
+def test_endpoints_go_with_their_service() -> None:
+    one = service()
+    made = [s.object for s in endpoints.reconcile("default/redis", Snapshot([one]), 0) if isinstance(s, actions.Create)]
+    steps = endpoints.reconcile("default/redis", Snapshot(made), 0)
+    assert [(type(step), step.object["kind"]) for step in steps] == [(actions.Delete, "Endpoints")]  # type: ignore[union-attr]
+    by_hand = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "redis", "namespace": "default"}}
+    assert endpoints.reconcile("default/redis", Snapshot([by_hand]), 0) == []
+
+
+def test_a_pods_change_brings_the_services_that_select_it() -> None:
+    view = Snapshot([service(), meta.changed(service(), ("metadata", "name"), "second")])
+    assert list(endpoints.keys_of_pod(pod(1), view)) == ["default/redis", "default/second"]
+    assert list(endpoints.keys_of_pod(pod(1, labels={}), view)) == []

@@ -1,0 +1,266 @@
+"""The loop: keys, order of actions, failures and back-off, and never acting twice on one old picture."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from petset.client import client as api
+from petset.client.views import Informers, View
+from petset.controllers import actions, runner
+from petset.objects import meta, resources
+from petset.objects.meta import Object
+from petset.server import api as server
+from petset.server import bootstrap
+from petset.store import memory
+from petset.wire import http
+from tests import waiting
+
+MAPS = resources.CONFIGMAPS
+
+
+def config_map(name: str, **data: str) -> Object:
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+class Bench:
+    """One controller over the real server; watches can be held back."""
+
+    def __init__(self) -> None:
+        self.store = memory.MemoryStore()
+        self.requests: list[str] = []
+        self.looks: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._handle = server.Api(self.store, server.Options(b"a key for tokens in tests, 32 by")).handle
+        self.client = api.Client(api.InProcess(self.handle, http.User("admin", ("system:masters",))))
+
+    async def handle(self, request: http.Request) -> http.Response:
+        response = await self._handle(request)
+        if "watch=true" in request.target:
+            return http.Response(response.code, response.headers, self._held(response.body))
+        if request.method != "GET":
+            self.requests.append(f"{request.method} {request.path.rpartition('/')[2]} {response.code}")
+        return response
+
+    async def _held(self, body: Any) -> Any:
+        async for part in body:
+            await self.gate.wait()
+            yield part
+
+    def names(self) -> list[str]:
+        return [meta.name(entry.object) for entry in self.store.list(MAPS.key("default"))[1]]
+
+
+def run(
+    reconcile: Callable[[str, View, float], Sequence[actions.Action]],
+    scene: Callable[[Bench], Awaitable[None]],
+    perform: Any = None,
+) -> None:
+    async def main() -> None:
+        bench = Bench()
+        await bootstrap.ensure(bench.store)
+        informers = Informers(bench.client)
+
+        def look(key: str, view: View, now: float) -> Sequence[actions.Action]:
+            bench.looks.append(key)
+            return reconcile(key, view, now)
+
+        row = runner.Controller("test", "test", ((MAPS, runner.own_key),), look, workers=2)
+        one = runner.Runner(bench.client, informers, row, perform)
+        async with asyncio.TaskGroup() as group:
+            parts = [group.create_task(informers.run()), group.create_task(one.run())]
+            await scene(bench)
+            for part in parts:
+                part.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_change_brings_its_key() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("one"))
+        await waiting.until(lambda: bench.looks == ["default/one"])
+
+    run(lambda key, view, now: [], scene)
+
+
+def test_it_does_not_act_again_before_the_cache_shows_what_it_did() -> None:
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        if key == "default/cause" and view.get(MAPS, "default", "effect") is None:
+            return [actions.Create(config_map("effect"))]
+        return []
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("cause"))
+        await waiting.until(lambda: "default/cause" in bench.looks)
+        bench.gate.clear()
+        await waiting.until(lambda: "effect" in bench.names())
+        await bench.client.patch(MAPS, "cause", "default", {"data": {"a": "b"}})
+        await asyncio.sleep(0.1)
+        bench.gate.set()
+        await waiting.until(lambda: bench.looks.count("default/cause") >= 2)
+        assert [line for line in bench.requests if line.startswith("POST")] == [
+            "POST configmaps 201",
+            "POST configmaps 201",
+        ]
+
+    run(reconcile, scene)
+
+
+def test_actions_stop_at_the_first_that_fails_and_the_key_comes_back_later_and_later() -> None:
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        if key != "default/cause":
+            return []
+        failed = actions.EmitEvent(view.get(MAPS, "default", "cause") or {}, "Warning", "Failed", "no: {error}")
+        bad = meta.changed(config_map("bad"), ("metadata", "name"), "Not A Name")
+        return [actions.Create(bad, on_failure=failed), actions.Create(config_map("never"))]
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("cause"))
+        await waiting.until(lambda: bench.looks.count("default/cause") >= 4)
+        assert bench.names() == ["cause"]
+        (event,) = [entry.object for entry in bench.store.list(resources.EVENTS.key())[1]]
+        assert event["reason"] == "Failed" and event["message"].startswith("no: ")
+        assert event["count"] >= 3
+
+    run(reconcile, scene)
+
+
+def test_a_conflict_waits_for_the_cache_and_then_succeeds_without_an_event() -> None:
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        one = view.get(MAPS, "default", "one")
+        if one is None or "done" in one["data"]:
+            return []
+        about = actions.EmitEvent(one, "Warning", "Failed", "{error}")
+        return [actions.Update(meta.changed(one, ("data", "done"), "yes"), on_failure=about)]
+
+    async def scene(bench: Bench) -> None:
+        bench.gate.clear()
+        made = await bench.client.create(config_map("one", a="1"))
+        await bench.client.update(meta.changed(made, ("data", "a"), "2"))
+        bench.gate.set()
+        await waiting.until(lambda: "done" in bench.store.get(MAPS.key("default", "one")).object["data"])  # type: ignore[union-attr]
+        assert bench.store.get(MAPS.key("default", "one")).object["data"] == {"a": "2", "done": "yes"}  # type: ignore[union-attr]
+        assert not bench.store.list(resources.EVENTS.key())[1]
+
+    run(reconcile, scene)
+
+
+def test_a_deletion_means_the_uid_it_saw() -> None:
+    stale = {**config_map("one"), "metadata": {"name": "one", "namespace": "default", "uid": "an earlier one"}}
+
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        return [actions.Delete(stale)] if view.get(MAPS, "default", "one") else []
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("one"))
+        await waiting.until(lambda: len(bench.looks) >= 2)
+        assert bench.names() == ["one"]
+
+    run(reconcile, scene)
+
+
+def test_checks_ask_the_server() -> None:
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        one = view.get(MAPS, "default", "one")
+        if one is None or key != "default/one":
+            return []
+        other = meta.changed(one, ("metadata", "uid"), "another")
+        if view.get(MAPS, "default", "first") is None:
+            return [
+                actions.StillThere(one),
+                actions.Gone(MAPS, "default", "absent"),
+                actions.Empty(resources.SECRETS, "default"),
+                actions.Create(config_map("first")),
+            ]
+        if view.get(MAPS, "default", "second") is None:
+            return [actions.Gone(MAPS, "default", "one", meta.uid(other)), actions.Create(config_map("second"))]
+        return [actions.StillThere(other), actions.Create(config_map("never"))]
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("one"))
+        await waiting.until(lambda: bench.names() == ["first", "one", "second"] or "first" in bench.names())
+        await bench.client.patch(MAPS, "one", "default", {"data": {"again": "1"}})
+        await waiting.until(lambda: "second" in bench.names())
+        looks = len(bench.looks)
+        await bench.client.patch(MAPS, "one", "default", {"data": {"again": "2"}})
+        await waiting.until(lambda: len(bench.looks) > looks + 1)
+        assert bench.names() == ["first", "one", "second"]
+
+    run(reconcile, scene)
+
+
+def test_a_reconciler_that_raises_stops_only_its_key() -> None:
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        if key == "default/bad":
+            raise KeyError("spec")
+        return []
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("bad"))
+        await waiting.until(lambda: bench.looks.count("default/bad") >= 2)
+        await bench.client.create(config_map("good"))
+        await waiting.until(lambda: "default/good" in bench.looks)
+
+    run(reconcile, scene)
+
+
+def test_a_key_is_looked_at_again_in_time() -> None:
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        return [actions.RequeueAfter(0.02)]
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("one"))
+        await waiting.until(lambda: bench.looks.count("default/one") >= 3)
+
+    run(reconcile, scene)
+
+
+def test_what_is_not_the_apis_is_performed_by_whom_it_was_given_to() -> None:
+    made: list[str] = []
+
+    async def make(action: actions.MakeDirectory) -> None:
+        if not made:
+            made.append("failed")
+            raise OSError("disk full")
+        made.append(action.path)
+
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        one = view.get(MAPS, "default", "one")
+        if one is None or "default/done" in made or view.get(MAPS, "default", "done"):
+            return []
+        event = actions.EmitEvent(one, "Warning", "Failed", "{error}")
+        return [actions.MakeDirectory("/volumes/one", event), actions.Create(config_map("done"))]
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("one"))
+        await waiting.until(lambda: "done" in bench.names())
+        assert made == ["failed", "/volumes/one"]
+        (event,) = [entry.object for entry in bench.store.list(resources.EVENTS.key())[1]]
+        assert event["message"] == "disk full"
+
+    run(reconcile, scene, {actions.MakeDirectory: make})
+
+
+def test_keys_of_one_queue() -> None:
+    async def main() -> None:
+        queue = runner.Queue()
+        queue.add("a")
+        queue.add("b")
+        queue.add("a")
+        assert [await queue.take(), await queue.take()] == ["a", "b"]
+        queue.add("a")
+        queue.add_after("b", 10)
+        queue.add_after("b", 0.001)
+        queue.done("a")
+        assert await queue.take() == "a", "a change while it was busy brings it back"
+        queue.done("a")
+        queue.done("b")
+        async with asyncio.timeout(5):
+            assert await queue.take() == "b"
+        queue.close()
+
+    asyncio.run(main())
