@@ -55,7 +55,7 @@ class Addresses:
 
     def _free(self) -> str:
         network = ipaddress.ip_network(self.network)
-        remembered = {address: None for address in self.last.values()}
+        remembered = dict.fromkeys(self.last.values())
         first = int(network.network_address) + 2  # .1 is the bridge.
         last = int(network.broadcast_address) - 1
         for number in range(first, last + 1):

@@ -6,11 +6,13 @@ profile. bundle.py decides with it. `check` names the first thing without which 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
 import shutil
 import stat
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,14 @@ def read(groups: cgroups.Cgroups) -> bundle.Host:
 def find_runtime() -> str:
     """The path of the OCI runtime; "" when there is none."""
     return next((path for name in OCI_RUNTIMES if (path := shutil.which(name))), "")
+
+
+def runtime_version(path: str) -> str:
+    """Like crun://1.8.1. Blocks for some milliseconds."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        first = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+        return f"{os.path.basename(path)}://{first.split(chr(10))[0].rpartition(' ')[2]}"
+    return f"{os.path.basename(path)}://unknown"
 
 
 def check() -> str:

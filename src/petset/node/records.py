@@ -16,6 +16,7 @@ from typing import Any
 from petset.node.linux import Process
 from petset.node.runtime import Container, ContainerState, Sandbox
 from petset.objects import encoding
+from petset.objects.meta import Object
 
 FILE = "record.json"
 
@@ -98,6 +99,10 @@ class ContainerRecord:
 def container_id(pod_uid: str, name: str, attempt: int) -> str:
     """The same for the same attempt, so that a repeated start finds what an interrupted one left."""
     return hashlib.sha256(f"{pod_uid}/{name}/{attempt}".encode()).hexdigest()
+
+
+def spec_hash(container: Object) -> str:
+    return hashlib.sha256(encoding.dumps_sorted(container)).hexdigest()[:16]
 
 
 def write(directory: Path, record: SandboxRecord | ContainerRecord) -> None:

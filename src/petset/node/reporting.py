@@ -81,5 +81,7 @@ class Reporter:
             else:
                 self._owner.set_gone()
             return
+        # An answer that comes late says nothing about what somebody else has written since.
+        is_latest = meta.revision(answer) >= meta.revision(self._owner.pod)
         self._owner.update(answer)
-        self._written = status
+        self._written = status if is_latest else None

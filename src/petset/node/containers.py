@@ -1,0 +1,344 @@
+"""One attempt of one container on this machine, by blocking steps: make, start, look at its end, take away.
+
+`start` makes the attempt's directory, writes the OCI bundle, mounts the image's root file system under a writable layer of the
+attempt's own (overlayfs), lets conmon create the container, and starts it. conmon is then its parent: it writes the
+log, keeps the exit code in a file, and outlives petset. `end` reads what it left; `clean` gives back everything
+but the directory; `remove` that too.
+
+Called from worker threads; each step may be repeated after a crash, and `start` undoes what it did when it fails.
+Follows: conmon(8), crun(1), the kernel's overlayfs documentation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from petset.base import tasks
+from petset.node import cgroups, linux, logs, records
+from petset.node.linux import Process
+from petset.node.records import ContainerRecord
+from petset.node.runtime import RuntimeError_
+from petset.objects import encoding
+
+CREATE_SECONDS_MAX = 60.0
+RUNTIME_SECONDS_MAX = 30.0
+KILLED_SECONDS_MAX = 10.0
+TERMINATION_MESSAGE_BYTES_MAX = 4096
+FALLBACK_MESSAGE_BYTES_MAX, FALLBACK_MESSAGE_LINES_MAX = 2048, 80
+EXIT_CODE_LOST = 255  # As other runtimes say it when nobody saw the end.
+EXIT_CODE_KILLED = 137
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs, and where they keep their own state."""
+
+    runtime: str  # crun or runc
+    creator: str  # The same, or the wrapper that a hybrid machine needs to create containers.
+    conmon: str
+    root: str  # The runtime's directory of containers.
+    groups: cgroups.Cgroups
+    supervisors: str  # The cgroup of the conmons.
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A runtime command to its end; its status is for the caller to judge."""
+        return subprocess.run(
+            [self.runtime, f"--root={self.root}", *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=RUNTIME_SECONDS_MAX,
+            env=_environment(),
+            check=False,
+        )
+
+
+def start(tools: Tools, directory: Path, record: ContainerRecord, config: dict[str, Any], lower: str) -> ContainerRecord:
+    """The container running. Raises RuntimeError_, and nothing is left then."""
+    try:
+        for name in ("rootfs", "upper", "work", "exit", "persist"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+        (directory / "termination-log").touch(mode=0o666)
+        os.chmod(directory / "termination-log", 0o666)  # Whoever the container runs as may write it.
+        (directory / "config.json").write_bytes(encoding.dumps(config))
+        records.write(directory, record)
+        _mount_rootfs(directory, lower)
+        record = _create(tools, directory, record)
+        records.write(directory, record)
+        done = tools.run("start", record.id)
+        if done.returncode != 0:
+            raise RuntimeError_("RunContainerError", f"cannot start the container: {_reason(done.stderr)}")
+        record = replace(record, state="running", started_at=tasks.now())
+        records.write(directory, record)
+        return record
+    except BaseException as error:
+        with tasks.best_effort(f"clean up container {record.name}"):
+            destroy(tools, directory, record)
+            remove(directory, record)
+        if isinstance(error, OSError):
+            raise RuntimeError_("CreateContainerError", f"cannot create the container: {error}") from error
+        raise
+
+
+def _mount_rootfs(directory: Path, lower: str) -> None:
+    """`volatile`: the layer goes with the container, so nobody needs it to survive a crash of the machine."""
+    layers = f"lowerdir={_escaped(lower)},upperdir={_escaped(str(directory / 'upper'))},workdir={_escaped(str(directory / 'work'))}"
+    target = str(directory / "rootfs")
+    for options in (f"{layers},volatile", layers):
+        try:
+            linux.mount("overlay", target, "overlay", 0, options)
+            return
+        except OSError as error:
+            if error.errno != errno.EINVAL or options == layers:
+                raise RuntimeError_("CreateContainerError", _overlay_refused(directory, error)) from error
+
+
+def _escaped(path: str) -> str:
+    return path.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
+
+
+def _overlay_refused(directory: Path, error: OSError) -> str:
+    advice = {
+        errno.ENODEV: "this kernel has no overlayfs; load it with `modprobe overlay`",
+        errno.EPERM: "it needs CAP_SYS_ADMIN; run petset as root",
+        errno.EINVAL: "its file system cannot hold an overlay's upper layer (it may be an overlay itself); "
+        "put the state directory elsewhere with --state",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return f"cannot mount the root file system in {directory}: {advice}"
+
+
+def _create(tools: Tools, directory: Path, record: ContainerRecord) -> ContainerRecord:
+    """Let conmon create the container; it answers with the pid, or the runtime's complaint, on a pipe."""
+    reading, writing = os.pipe()
+    arguments = [
+        tools.conmon,
+        "--api-version=1",
+        f"--cid={record.id}",
+        f"--cuuid={record.id}",
+        f"--name={record.name}",
+        f"--runtime={tools.creator}",
+        f"--runtime-arg=--root={tools.root}",
+        f"--bundle={directory}",
+        f"--container-pidfile={directory}/pid",
+        f"--conmon-pidfile={directory}/conmon.pid",
+        f"--log-path=k8s-file:{record.log_path}",
+        f"--exit-dir={directory}/exit",
+        f"--persist-dir={directory}/persist",
+        "--full-attach",
+        "--no-sync-log",
+        "--log-level=error",
+        *(["--terminal"] if record.tty else []),
+        *(["--stdin"] if record.stdin else []),
+        *(["--leave-stdin-open"] if record.stdin else []),
+    ]
+    try:
+        with open(directory / "conmon.log", "wb") as complaints:  # No pipe: the conmon that stays may keep it open.
+            subprocess.run(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                pass_fds=[writing],
+                start_new_session=True,
+                env={**_environment(), "_OCI_SYNCPIPE": str(writing)},
+                timeout=CREATE_SECONDS_MAX,
+                cwd="/",
+                check=False,
+            )
+        os.close(writing)
+        writing = -1
+        answer = _answer(reading)
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+    if answer is None:
+        complaint = (directory / "conmon.log").read_text(errors="replace").strip() or "conmon gave no answer"
+        raise RuntimeError_("CreateContainerError", f"cannot create the container: {complaint}")
+    pid = int(answer.get("data", answer.get("pid", -1)))
+    if pid <= 0:
+        reason = _reason(str(answer.get("message", "")))
+        kind = "RunContainerError" if "executable" in reason else "CreateContainerError"
+        raise RuntimeError_(kind, f"cannot create the container: {reason}")
+    supervisor = int((directory / "conmon.pid").read_text())
+    cgroups.place_supervisor(tools.groups, tools.supervisors, supervisor)
+    return replace(record, conmon=linux.process(supervisor), process=linux.process(pid))
+
+
+def _answer(descriptor: int) -> dict[str, Any] | None:
+    """One line of JSON from conmon; None when it closed the pipe without."""
+    received = b""
+    while b"\n" not in received:
+        if not select.select([descriptor], [], [], CREATE_SECONDS_MAX)[0]:
+            raise RuntimeError_(
+                "CreateContainerError", f"cannot create the container: no answer within {CREATE_SECONDS_MAX:.0f} s"
+            )
+        chunk = os.read(descriptor, 65536)
+        if not chunk:
+            return None
+        received += chunk
+    return json.loads(received.split(b"\n")[0])
+
+
+def _reason(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "the OCI runtime gave no reason"
+
+
+def _environment() -> dict[str, str]:
+    """Times in the log are UTC; nothing else of petset's own environment goes on."""
+    return {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "TZ": "UTC"}
+
+
+# ---- the end
+
+
+def end(tools: Tools, directory: Path, record: ContainerRecord) -> ContainerRecord | None:
+    """The record of an attempt whose conmon has ended; None when conmon left no exit code. Reads a few small files."""
+    path = directory / "exit" / record.id
+    try:
+        code, finished = int(path.read_text()), path.stat().st_mtime
+    except (FileNotFoundError, ValueError):
+        return None
+    return _ended(tools, directory, record, code, finished)
+
+
+def abandon(tools: Tools, directory: Path, record: ContainerRecord, code: int) -> ContainerRecord:
+    """The record of an attempt that lost its conmon: what is left of it is killed."""
+    if record.process is not None:
+        kill_and_wait(record.process)
+    return _ended(tools, directory, record, code, tasks.now())
+
+
+def lost(directory: Path, record: ContainerRecord) -> ContainerRecord:
+    """The record of an attempt that ended with the machine, nobody knows how."""
+    ended = record.ended(EXIT_CODE_LOST, tasks.now(), False, "")
+    records.write(directory, ended)
+    return ended
+
+
+def has_started(tools: Tools, record: ContainerRecord) -> bool:
+    """Whether a created container was started before petset could write it down."""
+    with contextlib.suppress(ValueError):
+        return json.loads(tools.run("state", record.id).stdout).get("status") == "running"
+    return False
+
+
+def _ended(tools: Tools, directory: Path, record: ContainerRecord, code: int, finished: float) -> ContainerRecord:
+    killed = (directory / "persist" / "oom").exists() or cgroups.oom_kills(tools.groups, record.group) > 0
+    message = b""
+    with contextlib.suppress(OSError):
+        with open(directory / "termination-log", "rb") as file:
+            message = file.read(TERMINATION_MESSAGE_BYTES_MAX)
+    if not message and record.termination_policy == "FallbackToLogsOnError" and code != 0:
+        message = logs.last_output(record.log_path, FALLBACK_MESSAGE_LINES_MAX, FALLBACK_MESSAGE_BYTES_MAX)
+    ended = record.ended(code, finished, killed, message.decode(errors="replace"))
+    records.write(directory, ended)
+    return ended
+
+
+def clean(tools: Tools, directory: Path, record: ContainerRecord) -> None:
+    """Give back cgroup, mount and the runtime's own state of an attempt that has ended; its files stay."""
+    if os.path.isdir(os.path.join(tools.root, record.id)):
+        tools.run("delete", "--force", record.id)
+        shutil.rmtree(os.path.join(tools.root, record.id), ignore_errors=True)
+    cgroups.remove(tools.groups, record.group)
+    linux.unmount(str(directory / "rootfs"))
+
+
+def destroy(tools: Tools, directory: Path, record: ContainerRecord) -> None:
+    """End whatever an interrupted or failed start has left, and clean."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        supervisor = linux.process(int((directory / "conmon.pid").read_text()))
+        if supervisor is not None and _is_conmon_of(supervisor.pid, directory):
+            _kill(supervisor.pid, signal.SIGKILL)
+    if record.process is not None:
+        kill_and_wait(record.process)
+    clean(tools, directory, record)
+
+
+def _is_conmon_of(pid: int, directory: Path) -> bool:
+    """After a reboot the number may be anybody's."""
+    try:
+        return os.fsencode(f"--bundle={directory}") in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def remove(directory: Path, record: ContainerRecord) -> None:
+    """Delete the attempt's directory and its logs. It must be clean."""
+    for path in logs.files(record.log_path):
+        path.unlink(missing_ok=True)
+    remove_tree(directory)
+
+
+def remove_tree(directory: Path) -> None:
+    """Delete a directory, never what is mounted in it."""
+    for target in linux.mount_points(str(directory)):
+        linux.unmount(target)
+    if directory.exists():
+        shutil.rmtree(directory)
+
+
+# ---- signals
+
+
+def send(process: Process, number: int) -> bool:
+    """Signal exactly this process; whether it was still there."""
+    descriptor = process.pidfd()
+    if descriptor is None:
+        return False
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+        return True
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def kill_and_wait(process: Process) -> None:
+    descriptor = process.pidfd()
+    if descriptor is None:
+        return
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        if not select.select([descriptor], [], [], KILLED_SECONDS_MAX)[0]:
+            raise OSError(errno.EBUSY, f"process {process.pid} does not end after SIGKILL")
+    finally:
+        os.close(descriptor)
+
+
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def stop_signal(wanted: Sequence[str]) -> str:
+    """The first signal given by name or number that exists; SIGTERM otherwise."""
+    return next((text for text in wanted if text and signal_number(text)), "SIGTERM")
+
+
+def signal_number(text: str) -> int:
+    """Of 15, TERM, SIGTERM or SIGRTMIN+3; 0 when there is no such signal."""
+    name, plus, more = text.upper().partition("+")
+    if name.isdigit():
+        number = int(name)
+    else:
+        found = getattr(signal, name if name.startswith("SIG") else f"SIG{name}", 0)
+        number = int(found) if isinstance(found, int) and not name.startswith("SIG_") else 0
+    number += int(more) if plus and more.isdigit() else 0
+    return number if number in [int(one) for one in signal.valid_signals()] else 0

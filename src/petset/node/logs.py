@@ -1,0 +1,236 @@
+"""A container's log as conmon writes it, read as `kubectl logs` asks for it: tail, since, limit, timestamps, follow.
+
+Each line of the file is `<time> <stdout|stderr> <F|P> <text>`; P is a part of a longer line. `read` starts at the place that tail
+says, filters, strips, and, when it follows, waits for the kernel to say that the file grew (inotify) until the container has ended
+and everything is read. `Watcher` is the one inotify descriptor all followers share.
+
+A log that grew beyond LOG_BYTES_MAX has been rotated: `container.log.1` is the newest older file; a read goes through
+all that are left, oldest first. Follows: the CRI's log format, inotify(7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from petset.base import tasks
+from petset.node import linux
+from petset.wire.streaming import LogOptions
+
+CHUNK_BYTES = 64 * 1024
+LOG_BYTES_MAX = 10 << 20
+LOG_FILES_MAX = 5
+
+
+def files(path: str) -> list[Path]:
+    """The files of one log, oldest first."""
+    found = [Path(f"{path}.{number}") for number in range(LOG_FILES_MAX, 0, -1)]
+    return [*(one for one in found if one.exists()), Path(path)]
+
+
+async def read(
+    path: str, options: LogOptions, watcher: Watcher, has_ended: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    """The log's bytes; with `follow`, until `has_ended` says so and the file is read to its end."""
+    reader = await tasks.in_thread(Reader, path, options)
+    left = options.limit_bytes
+    try:
+        with watcher.watch(path) if options.follow else contextlib.nullcontext(asyncio.Event()) as grew:
+            while True:
+                grew.clear()
+                ended = has_ended()  # Asked before the last read, so nothing written before the end is missed.
+                while data := await tasks.in_thread(reader.step):
+                    if left is not None:
+                        data = data[:left]
+                        left -= len(data)
+                    yield data
+                    if left == 0:
+                        return
+                if ended or not options.follow:
+                    return
+                await grew.wait()
+    finally:
+        reader.close()
+
+
+class Reader:
+    """The formatted text of one log from a given place on; blocking, for a worker thread."""
+
+    def __init__(self, path: str, options: LogOptions):
+        self._path, self._timestamps = path, options.timestamps
+        self._since = _since(options)
+        self._pending: list[Path] = []
+        self._rest = b""
+        self._in_line = False  # After a part of a line: what follows belongs to it.
+        self._file = self._open(options.tail_lines)
+
+    def step(self) -> bytes:
+        """The next piece, b"" when everything written so far is read."""
+        while True:
+            chunk = self._file.read(CHUNK_BYTES)
+            if not chunk:
+                if not self._next_file():
+                    return b""
+                continue
+            lines = (self._rest + chunk).split(b"\n")
+            self._rest = lines.pop()
+            if text := b"".join(map(self._formatted, lines)):
+                return text
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _open(self, tail: int | None) -> BinaryIO:
+        self._pending = files(self._path)
+        if tail is None:
+            return open(self._pending.pop(0), "rb")
+        newer: list[Path] = []
+        while True:
+            path = self._pending.pop()
+            file = open(path, "rb")
+            offset, found = _tail(file, tail)
+            if found >= tail or not self._pending:
+                file.seek(offset)
+                self._pending = newer
+                return file
+            file.close()
+            newer.insert(0, path)
+            tail -= found
+
+    def _next_file(self) -> bool:
+        """On to the newer file, when this one is an older one or was rotated away by now."""
+        if not self._pending:
+            try:
+                current = os.stat(self._path)
+            except FileNotFoundError:
+                return False
+            if current.st_ino == os.fstat(self._file.fileno()).st_ino:
+                return False
+            if rest := self._file.read(CHUNK_BYTES):  # Written between the last read and the rotation.
+                self._file.seek(-len(rest), os.SEEK_CUR)
+                return True
+            self._pending = [Path(self._path)]
+        self._file.close()
+        self._file = open(self._pending.pop(0), "rb")
+        return True
+
+    def _formatted(self, line: bytes) -> bytes:
+        columns = line.split(b" ", 3)
+        if len(columns) != 4:
+            return b""
+        time, _, tag, text = columns
+        if self._since and time[: len(self._since)] < self._since:
+            return b""
+        begins, self._in_line = not self._in_line, tag == b"P"
+        stamp = time.replace(b"+00:00", b"Z") + b" " if self._timestamps and begins else b""
+        return stamp + text + (b"" if self._in_line else b"\n")
+
+
+def _since(options: LogOptions) -> bytes:
+    """The least time in the form of the log, to compare as text; b"" for all."""
+    if options.since_seconds is not None:
+        seconds = tasks.now() - options.since_seconds
+    elif options.since_time:
+        seconds = tasks.parse_rfc3339(options.since_time)
+    else:
+        return b""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").encode()
+
+
+def _tail(file: BinaryIO, wanted: int) -> tuple[int, int]:
+    """Where the last lines begin, and how many they are."""
+    position = file.seek(0, os.SEEK_END)
+    end, found = position, 0
+    while position > 0:
+        size = min(CHUNK_BYTES, position)
+        position -= size
+        file.seek(position)
+        block = file.read(size)
+        at = len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            if position + at + 1 == end:
+                continue  # The newline that ends the last line.
+            found += 1
+            if found == wanted:
+                return position + at + 1, found
+        if wanted == 0:
+            return end, 0
+    return 0, found + (1 if end else 0)
+
+
+def last_output(path: str, lines_max: int, bytes_max: int) -> bytes:
+    """The end of what a container wrote, for its termination message."""
+    try:
+        reader = Reader(path, LogOptions(tail_lines=lines_max))
+    except OSError:
+        return b""
+    text = b""
+    with contextlib.closing(reader):
+        while piece := reader.step():
+            text = (text + piece)[-bytes_max:]
+    return text
+
+
+class Watcher:
+    """Wakes whoever waits for a file to grow. One inotify descriptor, opened when first needed."""
+
+    def __init__(self) -> None:
+        self._descriptor = -1
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: dict[int, list[asyncio.Event]] = {}  # By inotify's watch number.
+        self._by_path: dict[str, list[asyncio.Event]] = {}
+
+    @contextlib.contextmanager
+    def watch(self, path: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the file at the path is written to, replaced, or `wake` is called for it."""
+        if self._descriptor < 0:
+            self._descriptor = linux.inotify()
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._descriptor, self._read)
+        event = asyncio.Event()
+        # The directory, since the file may be replaced by a rotation; its only busy file is the log.
+        number = linux.inotify_add(self._descriptor, os.path.dirname(path), linux.IN_MODIFY | linux.IN_MOVED_TO)
+        self._waiting.setdefault(number, []).append(event)
+        self._by_path.setdefault(path, []).append(event)
+        try:
+            yield event
+        finally:
+            self._by_path[path].remove(event)
+            if not self._by_path[path]:
+                del self._by_path[path]
+            waiting = self._waiting.get(number, [])
+            if event in waiting:
+                waiting.remove(event)
+            if not waiting and self._waiting.pop(number, None) is not None:
+                linux.inotify_remove(self._descriptor, number)
+
+    def wake(self, path: str) -> None:
+        for event in self._by_path.get(path, ()):
+            event.set()
+
+    def close(self) -> None:
+        if self._descriptor >= 0 and self._loop is not None:
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+        for events in self._by_path.values():
+            for event in events:
+                event.set()
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._descriptor, CHUNK_BYTES)
+            while len(data) >= 16:
+                number = int.from_bytes(data[:4], "little", signed=True)
+                data = data[16 + int.from_bytes(data[12:16], "little") :]
+                if number == -1:  # The queue overflowed: whose event was lost is not known.
+                    number_events = [event for events in self._waiting.values() for event in events]
+                else:
+                    number_events = self._waiting.get(number, [])
+                for event in number_events:
+                    event.set()

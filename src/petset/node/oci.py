@@ -1,0 +1,634 @@
+"""The real runtime: pods as namespaces on a bridge, containers under crun (or runc) and conmon.
+
+What it knows is in memory (`observe` is immediate) and on disk (records.py): `start` reads the records of an earlier
+petset, adopts what still runs, and clears away what a crash or a reboot left half-done. A container's end is learned from the
+kernel: its conmon's pidfd becomes readable, the exit code is in conmon's file. Blocking steps (containers.py) run in a few
+worker threads; a step goes on when its caller is cancelled, and what it made is remembered all the same.
+
+Invariants: a container's directory exists from before its start until after its removal; the pod's sandbox record is
+removed only after everything it speaks of is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import platform
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from petset.base import tasks
+from petset.node import bundle, cgroups, containers, host, linux, logs, names, network, records, streams, users
+from petset.node.network import Network, Plan
+from petset.node.records import ContainerRecord, SandboxRecord
+from petset.node.runtime import (
+    Container,
+    ContainerConfig,
+    ImageError,
+    ImageInfo,
+    RuntimeError_,
+    RuntimeEvent,
+    Sandbox,
+    Warning_,
+)
+from petset.objects import encoding, meta
+from petset.objects.meta import Object
+from petset.wire.streaming import NodeStreams
+
+WORKERS = 4
+PIDS_MAX = 16_384  # Processes and threads of one container.
+SHM_BYTES = 64 << 20
+KILLED_SECONDS_MAX = 30.0
+SANDBOX_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}  # A pod's ports are its own: no reason to reserve some.
+SYSCTL_PREFIXES = {"net": ("net.",), "ipc": ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")}
+
+Key = tuple[str, int]  # container name, attempt
+
+
+class ImageSource(Protocol):
+    """What is asked of images.Images."""
+
+    async def ensure(self, reference: str, policy: str, secrets: Sequence[Object] = ()) -> Any: ...
+
+
+@dataclass(slots=True)
+class _Pod:
+    sandbox: SandboxRecord | None = None
+    alive: bool = False
+    containers: dict[Key, ContainerRecord] = field(default_factory=dict)
+    starting: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
+    ended: dict[Key, asyncio.Event] = field(default_factory=dict)
+    cleaning: dict[Key, asyncio.Future[None]] = field(default_factory=dict)
+
+
+class OciRuntime:
+    """node/runtime.Runtime on this machine. `network` must have been set up before the first sandbox."""
+
+    def __init__(
+        self, state: Path, plan: Plan, network: Network, images: ImageSource | None = None, *, pids_max: int = PIDS_MAX
+    ):
+        # Mount tables and conmon's arguments name real paths.
+        self._state = Path(os.path.realpath(state))
+        self._plan, self._network, self._images, self._pids_max = plan, network, images, pids_max
+        self._workers = tasks.Thread("petset-containers", WORKERS)
+        self._pods: dict[str, _Pod] = {}
+        self._changed = asyncio.Event()
+        self._pending: dict[str, None] = {}
+        self._watched: dict[int, Any] = {}  # pidfds of conmons
+        self._watcher = logs.Watcher()
+        self._streams = streams.Streams(lambda: self._tools, self._find, self._watcher)
+        self._host = bundle.Host()
+        self._tools: containers.Tools
+        self._boot_id = linux.boot_id()
+        self._closed = False
+
+    @property
+    def streams(self) -> NodeStreams:
+        return self._streams
+
+    def node_info(self) -> dict[str, str]:
+        """For the node's status.nodeInfo."""
+        return {
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+            "bootID": self._boot_id,
+            "containerRuntimeVersion": host.runtime_version(host.find_runtime() or "crun"),
+            "kernelVersion": platform.release(),
+            "operatingSystem": "linux",
+            "osImage": _os_image(),
+        }
+
+    # ---- what is there
+
+    def observe(self) -> Mapping[str, tuple[Sandbox | None, Sequence[Container]]]:
+        return {
+            uid: (
+                pod.sandbox.seen(pod.alive) if pod.sandbox else None,
+                [record.seen() for record in sorted(pod.containers.values(), key=lambda one: (one.name, one.attempt))],
+            )
+            for uid, pod in self._pods.items()
+            if pod.sandbox or pod.containers
+        }
+
+    async def events(self) -> AsyncIterator[RuntimeEvent]:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            pending, self._pending = self._pending, {}
+            for uid in pending:
+                yield RuntimeEvent(uid)
+
+    def _tell(self, uid: str) -> None:
+        self._pending[uid] = None
+        self._changed.set()
+
+    def _find(self, uid: str, name: str, previous: bool) -> streams.Found | None:
+        pod = self._pods.get(uid)
+        attempts = sorted(attempt for one, attempt in (pod.containers if pod else ()) if one == name)
+        if pod is None or len(attempts) < (2 if previous else 1):
+            return None
+        record = pod.containers[(name, attempts[-2 if previous else -1])]
+        return streams.Found(record, self._place(record))
+
+    def _pod_directory(self, uid: str) -> Path:
+        return self._state / "pods" / uid
+
+    def _place(self, record: ContainerRecord) -> Path:
+        return self._pod_directory(record.pod_uid) / "containers" / record.name / str(record.attempt)
+
+    # ---- the beginning
+
+    async def start(self) -> None:
+        found = await self._workers.submit(self._read_all)
+        for uid, (sandbox, alive, attempts) in found.items():
+            pod = self._pods[uid] = _Pod(sandbox, alive)
+            if sandbox is not None and alive and "net" in sandbox.kinds:
+                self._network.hold(f"{sandbox.namespace}/{sandbox.pod_name}", uid, sandbox.ip)
+            for record in attempts:
+                pod.containers[(record.name, record.attempt)] = record
+                if record.state == "running":
+                    self._watch(record)
+            self._tell(uid)
+
+    def _read_all(self) -> dict[str, tuple[SandboxRecord | None, bool, list[ContainerRecord]]]:
+        """In a worker: the tools, the host's facts, and every record, made true."""
+        self._prepare_tools()
+        mounted = dict.fromkeys(linux.mount_points(str(self._state)))
+        found = {}
+        for directory in sorted(self._directories(self._state / "pods")):
+            sandbox = records.read_sandbox(directory / "sandbox")
+            alive = (
+                sandbox is not None
+                and sandbox.boot_id == self._boot_id
+                and all(str(directory / "sandbox" / kind) in mounted for kind in sandbox.kinds)
+            )
+            attempts = [
+                record
+                for name in sorted(self._directories(directory / "containers"))
+                for attempt in sorted(self._directories(name), key=lambda one: int(one.name))
+                if (record := self._adopted(attempt)) is not None
+            ]
+            if sandbox is not None or attempts:
+                found[directory.name] = (sandbox, alive, attempts)
+        return found
+
+    def _directories(self, path: Path) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            with os.scandir(path) as entries:
+                yield from [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+    def _prepare_tools(self) -> None:
+        runtime = host.find_runtime()
+        conmon = shutil.which("conmon")
+        if not runtime or not conmon:
+            raise RuntimeError_("RuntimeNotReady", host.check() or "cannot run containers: conmon is not installed")
+        groups = cgroups.detect()
+        root = self._state / "oci"
+        root.mkdir(parents=True, exist_ok=True)
+        creator = runtime
+        if groups.version == "hybrid" and os.path.basename(runtime) == "crun":
+            script = self._state / "oci-create"
+            script.write_text(cgroups.hybrid_wrapper(runtime, groups.hierarchies["unified"]))
+            script.chmod(0o700)
+            creator = str(script)
+        supervisors = f"{self._plan.cgroup}/supervisors"
+        self._tools = containers.Tools(runtime, creator, conmon, str(root), groups, supervisors)
+        self._host = host.read(groups)
+
+    def _adopted(self, directory: Path) -> ContainerRecord | None:
+        """One attempt as it is now; None when it never ran and is gone."""
+        record = records.read_container(directory)
+        if record is None:
+            containers.remove_tree(directory)
+            return None
+        if record.state == "exited":
+            if record.boot_id == self._boot_id:
+                containers.clean(self._tools, directory, record)  # petset may have ended before it could.
+            return record
+        if record.boot_id != self._boot_id:
+            ended = containers.end(self._tools, directory, record)
+            ended = ended or containers.lost(directory, record)
+            containers.clean(self._tools, directory, ended)
+            return ended
+        if record.conmon is not None and record.conmon.alive():
+            if record.state == "running" or (record.process and containers.has_started(self._tools, record)):
+                adopted = dataclasses.replace(record, state="running", started_at=record.started_at or tasks.now())
+                if adopted != record:
+                    records.write(directory, adopted)
+                return adopted
+        if record.state == "created":
+            containers.destroy(self._tools, directory, record)
+            containers.remove(directory, record)
+            return None
+        ended = containers.end(self._tools, directory, record)
+        ended = ended or containers.abandon(self._tools, directory, record, containers.EXIT_CODE_KILLED)
+        containers.clean(self._tools, directory, ended)
+        return ended
+
+    # ---- images
+
+    async def ensure_image(self, reference: str, policy: str, secrets: Sequence[Object]) -> ImageInfo:
+        if self._images is None:
+            raise ImageError("ErrImageNeverPull", "cannot get an image: this node has no image store")
+        try:
+            found = await self._images.ensure(reference, policy, secrets)
+        except Exception as error:
+            if (reason := getattr(error, "reason", None)) is None:
+                raise
+            raise ImageError(reason, getattr(error, "message", str(error))) from error
+        return ImageInfo(
+            reference,
+            found.digest,
+            str(found.rootfs),
+            tuple(found.entrypoint),
+            tuple(found.command),
+            tuple(found.env),
+            found.working_dir,
+            found.user,
+            found.stop_signal,
+            found.source,
+            found.size_bytes,
+        )
+
+    # ---- sandboxes
+
+    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
+        uid = meta.uid(pod)
+        known = self._pods.setdefault(uid, _Pod())
+        if known.sandbox is not None and known.alive:
+            return known.sandbox.seen(True)
+        kinds, hostname = _own_namespaces(pod), names.hostname(pod)
+        directory = self._pod_directory(uid) / "sandbox"
+        pod_name, namespace = meta.name(pod), meta.namespace(pod)
+        try:
+            sysctls = _sysctls(pod, kinds)
+            directory.mkdir(parents=True, exist_ok=True)
+            _mount_shm(directory / "shm")
+            ip = await self._network.join(directory, f"{namespace}/{pod_name}", uid, hostname, sysctls, kinds)
+            ip = ip or self._plan.gateway
+            hostname = hostname if "uts" in kinds else platform.node()
+            for name, text in (
+                ("hosts", hosts.replace(names.POD_IP, ip)),
+                ("hostname", hostname + "\n"),
+                ("resolv.conf", resolv_conf),
+            ):
+                (directory / name).write_text(text)
+            attempt = known.sandbox.attempt + 1 if known.sandbox else 0
+            sandbox = SandboxRecord(
+                uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt
+            )
+            records.write(directory, sandbox)
+        except (OSError, network.NetworkError) as error:
+            with tasks.best_effort("clean up a sandbox"):
+                await self._network.leave(directory, uid)
+                linux.unmount(str(directory / "shm"))
+            raise RuntimeError_("FailedCreatePodSandBox", f"cannot make the pod's sandbox: {error}") from error
+        known.sandbox, known.alive = sandbox, True
+        self._tell(uid)
+        return sandbox.seen(True)
+
+    async def remove_sandbox(self, pod_uid: str) -> None:
+        pod = self._pods.get(pod_uid)
+        if pod is None:
+            return
+        for name, attempt in list(dict.fromkeys([*pod.starting, *pod.containers])):
+            await self.remove_container(pod_uid, name, attempt)
+        await self._let_go(pod_uid, pod)
+        await self._workers.submit(self._delete_pod, pod_uid)
+        self._pods.pop(pod_uid, None)
+        self._tell(pod_uid)
+
+    async def _let_go(self, uid: str, pod: _Pod) -> None:
+        """Namespaces, address, mounts and cgroup of a sandbox without containers; its record says that it is dead."""
+        directory = self._pod_directory(uid) / "sandbox"
+        if directory.is_dir():
+            await self._network.leave(directory, uid)
+            linux.unmount(str(directory / "shm"))
+        await self._workers.submit(cgroups.remove, self._tools.groups, f"{self._plan.cgroup}/pod{uid}")
+        if pod.sandbox is not None:
+            pod.sandbox, pod.alive = dataclasses.replace(pod.sandbox, boot_id=""), False
+            records.write(directory, pod.sandbox)
+
+    def _delete_pod(self, uid: str) -> None:
+        directory = self._pod_directory(uid)
+        for name in ("containers", "sandbox"):
+            containers.remove_tree(directory / name)
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+    # ---- containers
+
+    async def start_container(self, config: ContainerConfig) -> tuple[Container, Sequence[Warning_]]:
+        pod, key = self._pods.get(config.pod_uid), (config.name, config.attempt)
+        if pod is None or pod.sandbox is None or not pod.alive:
+            raise RuntimeError_("CreateContainerError", "cannot start a container: its pod has no sandbox")
+        if (there := pod.containers.get(key)) is not None:
+            return there.seen(), ()
+        for (name, _), record in pod.containers.items():
+            if name == config.name and record.state == "running":
+                raise RuntimeError_("CreateContainerError", f"cannot start {name}: an older attempt still runs")
+        warnings: list[Warning_] = []
+        future = pod.starting.get(key)
+        if future is None:
+            record, places = self._record(config), self._places(config, pod.sandbox)
+            future = self._workers.submit(self._start, config, record, places, warnings)
+            pod.starting[key] = future
+            future.add_done_callback(lambda done: self._started(pod, key, done))
+        record = await asyncio.shield(future)
+        return pod.containers.get(key, record).seen(), tuple(warnings)
+
+    def _started(self, pod: _Pod, key: Key, done: asyncio.Future[ContainerRecord]) -> None:
+        pod.starting.pop(key, None)
+        if done.cancelled() or done.exception() is not None:
+            return
+        record = done.result()
+        pod.containers[key] = record
+        self._watch(record)
+        self._tell(record.pod_uid)
+
+    def _start(
+        self, config: ContainerConfig, record: ContainerRecord, places: bundle.Places, warnings: list[Warning_]
+    ) -> ContainerRecord:
+        """In a worker."""
+        try:
+            etc = Path(config.image.rootfs, "etc")
+            user = users.resolve(
+                config.pod, config.container, config.image.user, _text(etc / "passwd"), _text(etc / "group")
+            )
+        except users.UserError as error:
+            raise RuntimeError_("CreateContainerConfigError", str(error)) from None
+        own = config.container.get("securityContext") or {}
+        profile = bundle.seccomp_profile(config.pod, own)
+        oci, said = bundle.config(
+            config,
+            places,
+            user,
+            self._host,
+            pids_max=self._pids_max,
+            devices=host.devices() if own.get("privileged") else (),
+            localhost_profile=self._localhost_profile(profile) if profile.get("type") == "Localhost" else None,
+        )
+        warnings += said
+        return containers.start(self._tools, self._place(record), record, oci, config.image.rootfs)
+
+    def _localhost_profile(self, profile: Object) -> Object | None:
+        """From <state>/seccomp/; a name cannot lead out of it."""
+        root = self._state / "seccomp"
+        path = Path(os.path.realpath(root / str(profile.get("localhostProfile", ""))))
+        if not path.is_relative_to(root) or not path.is_file():
+            return None
+        try:
+            return encoding.loads(path.read_bytes())
+        except ValueError as error:
+            raise RuntimeError_("CreateContainerConfigError", f"cannot read the seccomp profile {path}: {error}") from None
+
+    def _record(self, config: ContainerConfig) -> ContainerRecord:
+        id = records.container_id(config.pod_uid, config.name, config.attempt)
+        directory = self._pod_directory(config.pod_uid) / "containers" / config.name / str(config.attempt)
+        own_signal = meta.get(config.container, "lifecycle", "stopSignal", default="")
+        return ContainerRecord(
+            pod_uid=config.pod_uid,
+            name=config.name,
+            attempt=config.attempt,
+            id=id,
+            state="created",
+            image=config.image.reference,
+            image_digest=config.image.digest,
+            spec_hash=records.spec_hash(config.container),
+            group=f"{self._plan.cgroup}/pod{config.pod_uid}/{id}",
+            log_path=config.log_path or str(directory / "container.log"),
+            stop_signal=containers.stop_signal((own_signal, config.image.stop_signal)),
+            boot_id=self._boot_id,
+            created_at=tasks.now(),
+            tty=bool(config.container.get("tty")),
+            stdin=bool(config.container.get("stdin")),
+            termination_policy=config.container.get("terminationMessagePolicy") or "File",
+        )
+
+    def _places(self, config: ContainerConfig, sandbox: SandboxRecord) -> bundle.Places:
+        directory = self._pod_directory(config.pod_uid)
+        shared = directory / "sandbox"
+        attempt = directory / "containers" / config.name / str(config.attempt)
+
+        def pinned(kind: str) -> str:
+            return str(shared / kind) if kind in sandbox.kinds else ""
+
+        id = records.container_id(config.pod_uid, config.name, config.attempt)
+        return bundle.Places(
+            rootfs=str(attempt / "rootfs"),
+            cgroup=f"{self._plan.cgroup}/pod{config.pod_uid}/{id}",
+            network=pinned("net"),
+            uts=pinned("uts"),
+            ipc=pinned("ipc"),
+            shm=str(shared / "shm"),
+            hosts=str(shared / "hosts"),
+            hostname_file=str(shared / "hostname"),
+            resolv_conf=str(shared / "resolv.conf"),
+            termination_log=str(attempt / "termination-log"),
+            hostname=sandbox.hostname,
+        )
+
+    # ---- their ends
+
+    def _watch(self, record: ContainerRecord) -> None:
+        """Hear from the kernel when the container's conmon ends."""
+        pod, key = self._pods[record.pod_uid], (record.name, record.attempt)
+        pod.ended[key] = asyncio.Event()
+        descriptor = record.conmon.pidfd() if record.conmon else None
+        if descriptor is None:
+            self._conmon_ended(record)
+            return
+        loop = asyncio.get_running_loop()
+
+        def on_end() -> None:
+            loop.remove_reader(descriptor)
+            self._watched.pop(descriptor, None)
+            os.close(descriptor)
+            if record.conmon is not None:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(record.conmon.pid, os.WNOHANG)  # Ours when petset is the first process of a container.
+            self._conmon_ended(record)
+
+        self._watched[descriptor] = on_end
+        loop.add_reader(descriptor, on_end)
+
+    def _conmon_ended(self, record: ContainerRecord) -> None:
+        pod, key, directory = self._pods.get(record.pod_uid), (record.name, record.attempt), self._place(record)
+        if pod is None:
+            return
+        ended = containers.end(self._tools, directory, record)
+        if ended is not None:
+            self._remember_end(pod, key, ended)
+        cleaned = self._workers.submit(self._after_end, directory, record, ended)
+        pod.cleaning[key] = cleaned
+        cleaned.add_done_callback(lambda done: self._cleaned(pod, key, done))
+
+    def _remember_end(self, pod: _Pod, key: Key, ended: ContainerRecord) -> None:
+        if key in pod.containers:
+            pod.containers[key] = ended
+        pod.ended.setdefault(key, asyncio.Event()).set()
+        self._watcher.wake(ended.log_path)
+        self._tell(ended.pod_uid)
+
+    def _after_end(self, directory: Path, record: ContainerRecord, ended: ContainerRecord | None) -> ContainerRecord:
+        """In a worker: a conmon that was killed left no exit code, and perhaps a container."""
+        if ended is None:
+            ended = containers.abandon(self._tools, directory, record, containers.EXIT_CODE_KILLED)
+        with tasks.best_effort(f"clean up after container {record.name}"):
+            containers.clean(self._tools, directory, ended)
+        return ended
+
+    def _cleaned(self, pod: _Pod, key: Key, done: asyncio.Future[ContainerRecord]) -> None:
+        pod.cleaning.pop(key, None)
+        if done.cancelled():
+            return
+        if (error := done.exception()) is not None:
+            with tasks.best_effort(f"learn how container {key[0]} ended"):
+                raise error
+        elif not pod.ended[key].is_set():
+            self._remember_end(pod, key, done.result())
+
+    async def stop_container(self, pod_uid: str, name: str, grace_seconds: float) -> None:
+        pod = self._pods.get(pod_uid)
+        if pod is None:
+            return
+        for key, future in list(pod.starting.items()):
+            if key[0] == name:
+                await asyncio.wait([future])
+        for key, record in list(pod.containers.items()):
+            if key[0] == name and record.state == "running":
+                await self._stop(pod, key, record, grace_seconds)
+
+    async def _stop(self, pod: _Pod, key: Key, record: ContainerRecord, grace_seconds: float) -> None:
+        ended = pod.ended[key]
+        if record.process is not None and grace_seconds > 0:
+            containers.send(record.process, containers.signal_number(record.stop_signal))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds):
+                    await ended.wait()
+        if ended.is_set():
+            return
+        if record.process is not None:
+            containers.send(record.process, containers.signal_number("SIGKILL"))
+        try:
+            async with asyncio.timeout(KILLED_SECONDS_MAX):
+                await ended.wait()
+        except TimeoutError:
+            raise RuntimeError_(
+                "KillContainerError", f"cannot stop container {record.name}: it does not end after SIGKILL"
+            ) from None
+
+    async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None:
+        pod, key = self._pods.get(pod_uid), (name, attempt)
+        if pod is None:
+            return
+        if (future := pod.starting.get(key)) is not None:
+            await asyncio.wait([future])
+            await asyncio.sleep(0)  # Its callback remembers what was started.
+        record = pod.containers.get(key)
+        if record is None:
+            return
+        if record.state == "running":
+            await self._stop(pod, key, record, 0)
+        if (cleaning := pod.cleaning.get(key)) is not None:
+            await asyncio.wait([cleaning])
+        record = pod.containers.get(key)
+        if record is None:
+            return
+        await self._workers.submit(self._remove, record)
+        pod.containers.pop(key, None)
+        pod.ended.pop(key, None)
+        self._tell(pod_uid)
+
+    def _remove(self, record: ContainerRecord) -> None:
+        """In a worker."""
+        directory = self._place(record)
+        containers.clean(self._tools, directory, record)
+        containers.remove(directory, record)
+
+    # ---- the end
+
+    async def shut_down(self) -> None:
+        """Stop everything now and take it off the machine; records, logs and data stay. For `petset down`."""
+        for uid, pod in list(self._pods.items()):
+            for (name, _), record in list(pod.containers.items()):
+                if record.state == "running" or pod.starting:
+                    with tasks.best_effort(f"stop container {name}"):
+                        await self.stop_container(uid, name, 0)
+            if pod.cleaning:
+                await asyncio.wait(list(pod.cleaning.values()))
+            with tasks.best_effort("let a sandbox go"):
+                await self._let_go(uid, pod)
+        await self._workers.submit(self._sweep)
+
+    def _sweep(self) -> None:
+        """In a worker: whatever no record spoke of."""
+        cgroups.remove(self._tools.groups, self._plan.cgroup)
+        for target in linux.mount_points(str(self._state / "pods")):
+            linux.unmount(target)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        for descriptor in list(self._watched):
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._watched.clear()
+        self._watcher.close()
+        await asyncio.sleep(0)
+        self._workers.close()
+
+
+# ---- pure leaves
+
+
+def _own_namespaces(pod: Object) -> tuple[str, ...]:
+    spec = pod["spec"]
+    found = () if spec.get("hostNetwork") else ("net", "uts")
+    return found if spec.get("hostIPC") else (*found, "ipc")
+
+
+def _sysctls(pod: Object, kinds: Sequence[str]) -> dict[str, str]:
+    """The pod's sysctls on top of ours; only those that belong to the pod's own namespaces."""
+    wanted = dict(SANDBOX_SYSCTLS) if "net" in kinds else {}
+    allowed = tuple(prefix for kind in kinds for prefix in SYSCTL_PREFIXES.get(kind, ()))
+    for entry in meta.get(pod, "spec", "securityContext", "sysctls", default=()):
+        name = entry["name"].replace("/", ".")
+        if not name.startswith(allowed):
+            raise network.NetworkError(f"sysctl {name} is not the pod's own: it would change the node")
+        wanted[name] = str(entry.get("value", ""))
+    return wanted
+
+
+# ---- small looks at the machine
+
+
+def _mount_shm(path: Path) -> None:
+    """One /dev/shm for all containers of a pod."""
+    path.mkdir(exist_ok=True)
+    if not os.path.ismount(path):
+        flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+        linux.mount("shm", str(path), "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")
+
+
+def _text(path: Path) -> str:
+    """A file of an image, which may name anything: only a regular file that is not a link out of it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with open(descriptor, errors="replace") as file:
+        return file.read(1 << 20)
+
+
+def _os_image() -> str:
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    return "Linux"
+
