@@ -1,0 +1,196 @@
+"""A container's variables and command line."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from petset.node import environment, launch
+from petset.node.environment import ConfigError, Facts, Reference
+from petset.node.runtime import ImageInfo
+
+POD = {
+    "metadata": {
+        "name": "rd-0",
+        "namespace": "default",
+        "uid": "u",
+        "labels": {"app": "redis", "b": 'say "hi"\n'},
+        "annotations": {"example.com/a": "1"},
+    },
+    "spec": {
+        "nodeName": "n1",
+        "serviceAccountName": "default",
+        "containers": [{"name": "other", "resources": {"limits": {"cpu": "2"}}}],
+    },
+}
+IMAGE = ImageInfo("i", "d", "/r", ("/entry",), ("run",), ("PATH=/bin", "LANG=C"), "/srv")
+
+
+def source(kind: str, name: str, data: dict[str, str]) -> dict[tuple[str, str], Any]:
+    return {(kind, name): {"kind": kind, "metadata": {"name": name}, "data": data}}
+
+
+SOURCES = {
+    **source("ConfigMap", "settings", {"level": "3", "mode": "fast"}),
+    **source("Secret", "keys", {"token": base64.b64encode(b"hush").decode()}),
+}
+SERVICE = {
+    "metadata": {"name": "my-web", "namespace": "default"},
+    "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "http-alt", "port": 80}, {"port": 53, "protocol": "UDP"}]},
+}
+FACTS = Facts(POD, "10.0.0.2", "10.0.0.1", {"cpu": "4", "memory": "8Gi"}, (), SOURCES)
+
+
+def of(entries: list[Any], facts: Facts = FACTS, **container: Any) -> dict[str, str]:
+    return environment.variables({"name": "c", "env": entries, **container}, facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("$(A)", "1"),
+        ("x$(A)y$(B)", "x1y2"),
+        ("$(NO)", "$(NO)"),
+        ("$$(A)", "$(A)"),
+        ("$$$(A)", "$1"),
+        ("$A $ $( $(A", "$A $ $( $(A"),
+        ("$(A)$$", "1$"),
+        ("$(hostname)", "$(hostname)"),
+    ],
+)
+def test_expansion(text: str, expanded: str):
+    assert environment.expand(text, {"A": "1", "B": "2"}) == expanded
+
+
+def test_later_variables_see_earlier_ones():
+    entries = [
+        {"name": "A", "value": "1"},
+        {"name": "B", "value": "$(A)$(C)"},
+        {"name": "C", "value": "$(B)"},
+        {"name": "A"},
+    ]
+    assert of(entries) == {"A": "", "B": "1$(C)", "C": "1$(C)"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("metadata.name", "rd-0"),
+        ("metadata.namespace", "default"),
+        ("metadata.uid", "u"),
+        ("metadata.labels['app']", "redis"),
+        ("metadata.annotations['example.com/a']", "1"),
+        ("metadata.labels['none']", ""),
+        ("spec.nodeName", "n1"),
+        ("spec.serviceAccountName", "default"),
+        ("status.podIP", "10.0.0.2"),
+        ("status.podIPs", "10.0.0.2"),
+        ("status.hostIP", "10.0.0.1"),
+        ("metadata.labels", 'app="redis"\nb="say \\"hi\\"\\n"'),
+    ],
+)
+def test_fields(path: str, value: str):
+    assert of([{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": path}}}]) == {"X": value}
+
+
+@pytest.mark.parametrize(
+    ("ref", "value"),
+    [
+        ({"resource": "limits.cpu"}, "1"),
+        ({"resource": "limits.cpu", "divisor": "1m"}, "500"),
+        ({"resource": "requests.memory", "divisor": "1Mi"}, "64"),
+        ({"resource": "limits.memory", "divisor": "1Gi"}, "8"),
+        ({"resource": "limits.cpu", "containerName": "other"}, "2"),
+        ({"resource": "requests.cpu"}, "1"),
+    ],
+)
+def test_resources(ref: Any, value: str):
+    resources = {"limits": {"cpu": "500m"}, "requests": {"memory": "64Mi"}}
+    assert of([{"name": "X", "valueFrom": {"resourceFieldRef": ref}}], resources=resources) == {"X": value}
+
+
+def test_config_maps_and_secrets():
+    entries = [
+        {"name": "L", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "level"}}},
+        {"name": "T", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}},
+        {"name": "O", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "none", "optional": True}}},
+        {"name": "P", "valueFrom": {"configMapKeyRef": {"name": "nosuch", "key": "x", "optional": True}}},
+    ]
+    all_of = [{"prefix": "S_", "configMapRef": {"name": "settings"}}, {"secretRef": {"name": "no", "optional": True}}]
+    container = {"name": "c", "env": entries, "envFrom": all_of}
+    assert environment.variables(container, FACTS) == {"S_level": "3", "S_mode": "fast", "L": "3", "T": "hush"}
+    assert environment.references(container) == [
+        Reference("ConfigMap", "settings"),
+        Reference("Secret", "no", True),
+        Reference("Secret", "keys"),
+        Reference("Secret", "keys", True),
+        Reference("ConfigMap", "nosuch", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"configMapKeyRef": {"name": "nosuch", "key": "x"}}, 'configmap "nosuch" not found'),
+        ({"secretKeyRef": {"name": "keys", "key": "x"}}, "couldn't find key x in Secret default/keys"),
+        ({"fieldRef": {"fieldPath": "spec.volumes"}}, "cannot read the field spec.volumes"),
+    ],
+)
+def test_what_is_missing_is_named(entry: Any, why: str):
+    with pytest.raises(ConfigError, match=why.replace("(", r"\(")):
+        of([{"name": "X", "valueFrom": entry}])
+
+
+def test_services():
+    api = environment.kubernetes_service("10.96.0.1", 443)
+    headless = {**SERVICE, "spec": {"clusterIP": "None", "ports": [{"port": 1}]}}
+    elsewhere = {**SERVICE, "metadata": {"name": "x", "namespace": "other"}}
+    found = environment.service_variables(POD, [api, SERVICE, headless, elsewhere])
+    assert found == {
+        "KUBERNETES_SERVICE_HOST": "10.96.0.1",
+        "KUBERNETES_SERVICE_PORT": "443",
+        "KUBERNETES_SERVICE_PORT_HTTPS": "443",
+        "KUBERNETES_PORT": "tcp://10.96.0.1:443",
+        "KUBERNETES_PORT_443_TCP": "tcp://10.96.0.1:443",
+        "KUBERNETES_PORT_443_TCP_PROTO": "tcp",
+        "KUBERNETES_PORT_443_TCP_PORT": "443",
+        "KUBERNETES_PORT_443_TCP_ADDR": "10.96.0.1",
+        "MY_WEB_SERVICE_HOST": "10.96.0.7",
+        "MY_WEB_SERVICE_PORT": "80",
+        "MY_WEB_SERVICE_PORT_HTTP_ALT": "80",
+        "MY_WEB_PORT": "tcp://10.96.0.7:80",
+        "MY_WEB_PORT_80_TCP": "tcp://10.96.0.7:80",
+        "MY_WEB_PORT_80_TCP_PROTO": "tcp",
+        "MY_WEB_PORT_80_TCP_PORT": "80",
+        "MY_WEB_PORT_80_TCP_ADDR": "10.96.0.7",
+        "MY_WEB_PORT_53_UDP": "udp://10.96.0.7:53",
+        "MY_WEB_PORT_53_UDP_PROTO": "udp",
+        "MY_WEB_PORT_53_UDP_PORT": "53",
+        "MY_WEB_PORT_53_UDP_ADDR": "10.96.0.7",
+    }
+    without = {**POD, "spec": {**POD["spec"], "enableServiceLinks": False}}
+    assert "MY_WEB_PORT" not in environment.service_variables(without, [api, SERVICE])
+
+
+@pytest.mark.parametrize(
+    ("container", "argv"),
+    [
+        ({}, ("/entry", "run")),
+        ({"args": ["$(A)"]}, ("/entry", "1")),
+        ({"command": ["sh", "-c", "echo $(A) $(hostname)"]}, ("sh", "-c", "echo 1 $(hostname)")),
+        ({"command": ["sh"], "args": ["-x"]}, ("sh", "-x")),
+    ],
+)
+def test_command_lines(container: Any, argv: tuple[str, ...]):
+    assert environment.command({"name": "c", **container}, IMAGE, {"A": "1"}) == argv
+
+
+def test_the_whole_configuration():
+    container = {"name": "c", "env": [{"name": "LANG", "value": "de"}], "terminationMessagePath": "/tmp/end"}
+    config = launch.container_config(POD, container, 2, IMAGE, FACTS, {})
+    assert dict(config.env) == {"PATH": "/bin", "HOSTNAME": "rd-0", "LANG": "de"}
+    assert (config.attempt, config.working_dir, config.termination_message_path) == (2, "/srv", "/tmp/end")
+    with pytest.raises(ConfigError, match="neither it nor its image says what to run"):
+        launch.container_config(POD, container, 0, ImageInfo("i", "d", "/r"), FACTS, {})
