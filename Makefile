@@ -2,10 +2,11 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-SYSTEM_PACKAGES := crun conmon skopeo umoci mmdebstrap nftables iproute2 golang-github-containers-common
-TEST_PACKAGES := docker-registry busybox-static
+SYSTEM_PACKAGES := crun conmon skopeo umoci mmdebstrap nftables util-linux golang-github-containers-common
+TEST_PACKAGES := docker-registry busybox-static iproute2
+SERVICE_PACKAGES := maven
 
-.PHONY: demo test test-services check bench clean setup setup-dev system system-test
+.PHONY: demo test test-services check bench clean setup setup-dev system system-test system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -13,8 +14,8 @@ demo: system setup
 test: system-test setup-dev check
 	@$(PYTHON) -m pytest tests
 
-test-services: system-test setup-dev
-	@$(PYTHON) -m pytest -m services tests/e2e
+test-services: system-services setup-dev
+	@$(PYTHON) -m pytest -m services tests/e2e tests/images
 
 check: setup-dev
 	@$(VENV)/bin/ruff check src tests scripts
@@ -41,6 +42,9 @@ system:
 
 system-test:
 	@scripts/setup-system $(SYSTEM_PACKAGES) $(TEST_PACKAGES)
+
+system-services:
+	@scripts/setup-system $(SYSTEM_PACKAGES) $(TEST_PACKAGES) $(SERVICE_PACKAGES)
 
 clean:
 	@if [ -x $(VENV)/bin/petset ] && [ -d .petset ]; then $(VENV)/bin/petset down >/dev/null 2>&1 || true; fi

@@ -36,7 +36,9 @@ def main() -> None:
             for connections in (1, 16):
                 creates = runner.run(_rate(access, connections, _create))
                 by_hand = _commits(connections)
-                instance.row(f"creates/s, {connections} connections", f"{creates:.0f}", f"{by_hand:.0f}", creates / by_hand)
+                instance.row(
+                    f"creates/s, {connections} connections", f"{creates:.0f}", f"{by_hand:.0f}", creates / by_hand
+                )
             for connections in (1, 16):
                 gets = runner.run(_rate(access, connections, _get))
                 by_hand = _bare_gets(runner, connections)

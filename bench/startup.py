@@ -28,7 +28,9 @@ def main() -> None:
     bare = min(_bare_server() for _ in range(ROUNDS))
     bridge = min(_bridge() for _ in range(ROUNDS))
     instance.row("first start: API answers", f"{first['api']:.2f} s", f"{bare:.2f} s", first["api"] / bare)
-    instance.row("first start: node ready", f"{first['node']:.2f} s", f"{bare + bridge:.2f} s", first["node"] / (bare + bridge))
+    instance.row(
+        "first start: node ready", f"{first['node']:.2f} s", f"{bare + bridge:.2f} s", first["node"] / (bare + bridge)
+    )
     instance.row("next start: API answers", f"{api:.2f} s", f"{bare:.2f} s", api / bare)
     instance.row("next start: node ready", f"{node:.2f} s", f"{bare + bridge:.2f} s", node / (bare + bridge))
 

@@ -30,7 +30,9 @@ class Kubectl:
         self.path = find()
         self.environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache)}
 
-    def run(self, *args: str, stdin: str | bytes | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *args: str, stdin: str | bytes | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Whatever happens: exit code, output, errors."""
         data = stdin.decode() if isinstance(stdin, bytes) else stdin
         return subprocess.run(

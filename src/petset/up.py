@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import resource
 import shutil
 import signal
@@ -20,10 +21,10 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from petset.base import pki, state, tasks
+from petset.base import pki, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client, InProcess
 from petset.controllers import run as controllers
@@ -118,7 +119,9 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def _until_stopped(cluster: Cluster, options: Options, stop: asyncio.Event, node_is_ready: Callable[[], None]) -> None:
+async def _until_stopped(
+    cluster: Cluster, options: Options, stop: asyncio.Event, node_is_ready: Callable[[], None]
+) -> None:
     """Run every part until the stop; a part that fails ends all. Containers are stopped only by a stop that was asked for."""
     hostpath = HostPath(cluster.state.volumes) if options.hostpath_provisioner else None
     node = _run_simulated_node if options.simulated else _run_node
@@ -236,9 +239,7 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
 
 async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, net: network.Network) -> None:
     """What `petset down` means for the node: pods stop with their grace; nothing but data stays."""
-    await agent.stop_all(
-        client, runtime, node_name=cluster.node_name, state_directory=cluster.state.path("node")
-    )
+    await agent.stop_all(client, runtime, node_name=cluster.node_name, state_directory=cluster.state.path("node"))
     await runtime.shut_down()
     await net.teardown()
 
@@ -262,7 +263,7 @@ async def _stop_left_over(instance: state.State) -> str:
     try:
         await runtime.start()
         running = sum(one.state == "running" for _, containers in runtime.observe().values() for one in containers)
-        await agent.stop_all(client, runtime, node_name=_node_name(), state_directory=instance.path("node"))
+        await agent.stop_all(client, runtime, node_name=_node_name(instance), state_directory=instance.path("node"))
         await runtime.shut_down()
         await net.teardown()
     finally:
@@ -272,8 +273,10 @@ async def _stop_left_over(instance: state.State) -> str:
     return f"{running} containers that it had left running are stopped; the data stays in {instance.directory}"
 
 
-def _node_name() -> str:
-    return socket.gethostname().lower()
+def _node_name(instance: state.State) -> str:
+    """The machine's name when the instance was made: pods are bound to it, so a later renaming must not change it."""
+    kept = (instance.read("instance.json") or {}).get("node_name")
+    return kept or re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:63] or "node"
 
 
 def _host_resolv_conf() -> str:
@@ -316,18 +319,18 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
     store = await sqlite.SqliteStore.open(instance.database)
     opened.push_async_callback(store.close)
     port = _api_port(options)
-    await bootstrap.ensure(
-        store, bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port)
-    )
+    await bootstrap.ensure(store, bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port))
     streams = LateStreams()
-    server = api.Api(
-        store, api.Options(pki.secret(instance.keys / "tokens.key")), streams
-    )
+    metrics = telemetry.Telemetry()
+    metrics.source("petset_store", lambda: asdict(store.stats()))
+    server = api.Api(store, api.Options(pki.secret(instance.keys / "tokens.key"), metrics=metrics.render), streams)
+    handle = metrics.counted(server.handle)
     try:
-        await opened.enter_async_context(listener.serve(server.handle, "127.0.0.1", port, tls))
+        await opened.enter_async_context(listener.serve(handle, "127.0.0.1", port, tls))
     except OSError as error:
         raise UpError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another with --api-port") from None
-    instance.write("instance.json", {"api_port": port})
+    name = _node_name(instance)
+    instance.write("instance.json", {"api_port": port, "node_name": name})
     access = kubeconfig.Access(
         f"https://127.0.0.1:{port}",
         authority.certificate_pem.encode(),
@@ -335,7 +338,7 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
         administrator.key_pem().encode(),
     )
     state.write_private(instance.kubeconfig, kubeconfig.render(access))
-    return Cluster(instance, plan, server.handle, tls, authority.certificate_pem, port, _node_name(), streams)
+    return Cluster(instance, plan, handle, tls, authority.certificate_pem, port, name, streams)
 
 
 _KUBERNETES_NAMES = (
@@ -352,7 +355,9 @@ def _api_port(options: Options) -> int:
     for port in (options.api_port or had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
         if port and (port == options.api_port or _is_free(port)):
             return port
-    raise UpError(f"cannot choose a port for the API: {API_PORT_FIRST} to {API_PORT_LAST} are taken; name one with --api-port")
+    raise UpError(
+        f"cannot choose a port for the API: {API_PORT_FIRST} to {API_PORT_LAST} are taken; name one with --api-port"
+    )
 
 
 def _is_free(port: int) -> bool:
@@ -411,6 +416,6 @@ class HostPath:
 
 
 def _remove_tree(path: Path) -> None:
-    """A removal that was begun before is finished, and one that was done before is done."""
-    with contextlib.suppress(FileNotFoundError):
+    """A removal that was done before, and not written down any more when petset died, is done."""
+    if path.exists():
         shutil.rmtree(path)

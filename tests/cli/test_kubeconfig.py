@@ -15,7 +15,10 @@ THEIRS = {
     "apiVersion": "v1",
     "kind": "Config",
     "preferences": {"colors": True},
-    "clusters": [{"name": "work", "cluster": {"server": "https://work"}}, {"name": "petset", "cluster": {"server": "old"}}],
+    "clusters": [
+        {"name": "work", "cluster": {"server": "https://work"}},
+        {"name": "petset", "cluster": {"server": "old"}},
+    ],
     "users": [{"name": "me", "user": {"token": "t"}}],
     "contexts": [{"name": "work", "context": {"cluster": "work", "user": "me"}}],
     "current-context": "work",

@@ -58,7 +58,9 @@ def test_help_imports_nothing_heavy():
     assert said.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), ("on", True), ("off", False), ("1", True)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("False", False), ("on", True), ("off", False), ("1", True)]
+)
 def test_switches_are_spelt_as_kubernetes_spells_them(text, value):
     from petset.cli import up
 

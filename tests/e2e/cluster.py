@@ -38,7 +38,9 @@ class Cluster:
             text=True,
             timeout=timeout,
         )
-        assert not check or done.returncode == 0, f"petset {' '.join(args)}:\n{done.stdout}{done.stderr}\n{self.log_tail()}"
+        assert not check or done.returncode == 0, (
+            f"petset {' '.join(args)}:\n{done.stdout}{done.stderr}\n{self.log_tail()}"
+        )
         return done
 
     def log_tail(self) -> str:

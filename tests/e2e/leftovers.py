@@ -7,6 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from petset.node import networks
+
 
 def leftovers(state: Path) -> list[str]:
     """Everything on this machine that belongs to the instance of this state directory, in words; [] when nothing does."""
@@ -14,22 +16,34 @@ def leftovers(state: Path) -> list[str]:
 
 
 def _mounts(state: Path) -> list[str]:
-    return [f"mount {line.split()[4]}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(state) in line]
+    return [
+        f"mount {line.split()[4]}"
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if str(state) in line
+    ]
+
+
+def plan_of(state: Path) -> networks.Plan | None:
+    """The instance's names and networks, as it remembers them."""
+    try:
+        return networks.Plan(**json.loads((state / "network.json").read_text()))
+    except FileNotFoundError:
+        return None
 
 
 def _named(state: Path) -> list[str]:
-    """Bridge, table and cgroup are named in the instance's network plan."""
-    try:
-        plan = json.loads((state / "network.json").read_text())
-    except FileNotFoundError:
+    """Everything on the machine that is named after the instance."""
+    plan = plan_of(state)
+    if plan is None:
         return []
-    found = []
     interfaces = os.listdir("/sys/class/net")
-    found += [f"interface {name}" for name in interfaces if name == plan["bridge"] or name.startswith(plan["veth_prefix"])]
+    found = [f"interface {name}" for name in interfaces if name == plan.bridge or name.startswith(plan.veth_prefix)]
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.split()
-    found += [f"nft table {plan['nft_table']}"] if plan["nft_table"] in tables else []
-    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*/{plan['cgroup_parent']}")]
-    return found
+    found += [f"nft table {plan.table}"] if plan.table in tables else []
+    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*{plan.cgroup}")]
+    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*/{plan.cgroup[1:]}")]
+    reserved = networks.RESERVATIONS / f"{plan.instance}.json"
+    return found + ([f"reservation {reserved}"] if reserved.exists() else [])
 
 
 def _processes(state: Path) -> list[str]:

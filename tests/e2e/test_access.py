@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from tests.e2e.leftovers import plan_of
+
 IN_A_POD = r"""
 set -e
 dir=/var/run/secrets/kubernetes.io/serviceaccount
@@ -22,8 +24,9 @@ def test_files_are_private(cluster):
 
 
 def test_nothing_listens_beyond_loopback_and_the_bridge(cluster):
-    plan = json.loads((cluster.state / "network.json").read_text())
-    allowed = {"127.0.0.1", plan["gateway"], *plan["service_addresses"]}
+    plan = plan_of(cluster.state)
+    assert plan is not None
+    allowed = {"127.0.0.1", plan.gateway, plan.kubernetes_address, plan.dns_address}
     for address in _listening(cluster.process):
         assert address in allowed, address
 
@@ -69,10 +72,19 @@ def test_rbac_is_enforced(cluster, namespace):
     account = f"system:serviceaccount:{namespace}:default"
     assert cluster.kubectl.run("auth", "can-i", "list", "pods", "-n", namespace, "--as", account).stdout.strip() == "no"
     cluster.kubectl(
-        "create", "rolebinding", "viewers", "-n", namespace, "--clusterrole=view", f"--serviceaccount={namespace}:default"
+        "create",
+        "rolebinding",
+        "viewers",
+        "-n",
+        namespace,
+        "--clusterrole=view",
+        f"--serviceaccount={namespace}:default",
     )
     cluster.wait(
-        lambda: cluster.kubectl.run("auth", "can-i", "list", "pods", "-n", namespace, "--as", account).stdout.strip() == "yes",
+        lambda: (
+            cluster.kubectl.run("auth", "can-i", "list", "pods", "-n", namespace, "--as", account).stdout.strip()
+            == "yes"
+        ),
         "the binding to count",
         5,
     )
@@ -83,6 +95,14 @@ def test_rbac_is_enforced(cluster, namespace):
 
 def test_without_credentials(cluster):
     server = cluster.kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
-    anonymous = ("--kubeconfig", os.devnull, "--server", server, "--insecure-skip-tls-verify", "--username=x", "--password=y")
+    anonymous = (
+        "--kubeconfig",
+        os.devnull,
+        "--server",
+        server,
+        "--insecure-skip-tls-verify",
+        "--username=x",
+        "--password=y",
+    )
     refused = cluster.kubectl.run(*anonymous, "get", "pods")
     assert refused.returncode == 1 and "logged in" in refused.stderr or "Unauthorized" in refused.stderr

@@ -52,7 +52,13 @@ def test_a_container_sees_only_itself(cluster, sleeper):
 
 
 def test_default_capabilities_are_not_all(cluster, sleeper):
-    said = execute(cluster, sleeper, "sh", "-c", "grep CapEff /proc/1/status; grep NoNewPrivs /proc/1/status; grep ^Seccomp: /proc/1/status")
+    said = execute(
+        cluster,
+        sleeper,
+        "sh",
+        "-c",
+        "grep CapEff /proc/1/status; grep NoNewPrivs /proc/1/status; grep ^Seccomp: /proc/1/status",
+    )
     fields = dict(line.split(":\t") for line in said.splitlines())
     assert int(fields["CapEff"], 16) == 0xA80425FB & int(fields["CapEff"], 16) | 0 and int(fields["CapEff"], 16) != 0
     assert int(fields["CapEff"], 16) & (1 << 21) == 0, "CAP_SYS_ADMIN must not be there"
@@ -98,7 +104,13 @@ def test_limits_are_applied(cluster, namespace):
     limits = {"limits": {"memory": "64Mi", "cpu": "500m"}}
     create(cluster, namespace, manifest("main", "sleep", "infinity", resources=limits))
     cluster.wait_ready("main", namespace=namespace)
-    said = execute(cluster, namespace, "sh", "-c", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null")
+    said = execute(
+        cluster,
+        namespace,
+        "sh",
+        "-c",
+        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null",
+    )
     assert said.split()[0] == str(64 * 1024 * 1024)
 
 

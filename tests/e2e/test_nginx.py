@@ -81,7 +81,13 @@ def test_describe_reads_as_people_expect(web):
     for part in ("Name:", "web", "Replicas", "SuccessfulCreate", "pet: web-0"):
         assert part in said
     said = web.kubectl("describe", "pvc", "www-web-0")
-    for part in ("Status:        Bound", "Capacity:      1Gi", "Access Modes:  RWO", "ProvisioningSucceeded", "Used By:       web-0"):
+    for part in (
+        "Status:        Bound",
+        "Capacity:      1Gi",
+        "Access Modes:  RWO",
+        "ProvisioningSucceeded",
+        "Used By:       web-0",
+    ):
         assert part in said, said
 
 

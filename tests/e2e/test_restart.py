@@ -43,7 +43,10 @@ def test_killed_petset_loses_no_write_and_no_container(redis):
     def write() -> None:
         number = 0
         while not stopped.is_set():
-            if redis.kubectl.run("create", "configmap", f"write-{number}", f"--from-literal=n={number}").returncode == 0:
+            if (
+                redis.kubectl.run("create", "configmap", f"write-{number}", f"--from-literal=n={number}").returncode
+                == 0
+            ):
                 acknowledged.append(number)
             number += 1
 

@@ -32,7 +32,9 @@ def access(instance: state.State) -> kubeconfig.Access:
             f"cannot reach a cluster: there is no instance in {instance.directory}; start one with `petset up -d`"
         ) from None
     except ValueError as error:
-        raise CommandError(f"cannot read {instance.kubeconfig}: {error}; run `petset up` again to write it anew") from None
+        raise CommandError(
+            f"cannot read {instance.kubeconfig}: {error}; run `petset up` again to write it anew"
+        ) from None
 
 
 def server(instance: state.State) -> str:

@@ -30,7 +30,9 @@ class CommandError(Exception):
 
 def parser(wanted: str | None) -> argparse.ArgumentParser:
     """The parser; only the wanted command's module is imported for its arguments."""
-    top = argparse.ArgumentParser(prog="petset", description="Stateful services from Kubernetes manifests, on one machine.")
+    top = argparse.ArgumentParser(
+        prog="petset", description="Stateful services from Kubernetes manifests, on one machine."
+    )
     top.add_argument("--state", metavar="DIR", help="the instance's state directory (default: PETSET_STATE, or found)")
     top.add_argument("--version", action="store_true", help="print the version and stop")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -67,5 +69,3 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-
-

@@ -47,7 +47,9 @@ class Stage:
         """A command's output in a pet. Raises CommandError when it fails."""
         done = await remote.execute(self.dialer, self.namespace, pod, container, command)
         if done.exit_code != 0:
-            raise CommandError(f"cannot prove it: `{' '.join(command)}` in {pod} failed: {(done.stderr or done.stdout).strip()}")
+            raise CommandError(
+                f"cannot prove it: `{' '.join(command)}` in {pod} failed: {(done.stderr or done.stdout).strip()}"
+            )
         return done.stdout.strip()
 
     async def until(self, what: str, attempt: Callable[[], Awaitable[bool]]) -> None:
@@ -75,7 +77,9 @@ class Stage:
         if volume_before != volume_after or meta.uid(before) == meta.uid(after):
             raise CommandError(f"cannot prove it: {name} came back with another volume, or not as a new pod")
         same = "the same address" if before["status"]["podIP"] == after["status"]["podIP"] else "another address"
-        self.says(f"{name} was deleted and came back as a new pod: same name, same DNS name, same volume {volume_after}, {same}")
+        self.says(
+            f"{name} was deleted and came back as a new pod: same name, same DNS name, same volume {volume_after}, {same}"
+        )
 
 
 async def _redis(stage: Stage) -> None:

@@ -27,7 +27,9 @@ def switch(text: str) -> bool:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-d", "--detach", action="store_true", help="run in the background; returns when the node is ready")
+    parser.add_argument(
+        "-d", "--detach", action="store_true", help="run in the background; returns when the node is ready"
+    )
     parser.add_argument(
         "--enable-hostpath-provisioner",
         type=switch,
@@ -114,7 +116,13 @@ def start(args: argparse.Namespace) -> list[str]:
     with open(instance.log, "ab") as log:
         log_start = log.tell()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writing,), start_new_session=True, cwd="/"
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(writing,),
+            start_new_session=True,
+            cwd="/",
         )
     os.close(writing)
     lines = []
@@ -127,7 +135,9 @@ def start(args: argparse.Namespace) -> list[str]:
     with open(instance.log, "rb") as log:
         log.seek(log_start)
         said = log.read().decode(errors="replace").strip().splitlines()
-    reason = next((line for line in reversed(said) if line.startswith("petset: ")), said[-1] if said else "it said nothing")
+    reason = next(
+        (line for line in reversed(said) if line.startswith("petset: ")), said[-1] if said else "it said nothing"
+    )
     raise CommandError(f"{reason.removeprefix('petset: ')} (the whole log: {instance.log})")
 
 
