@@ -107,7 +107,7 @@ class ContainerConfig:
     env: tuple[tuple[str, str], ...]
     working_dir: str
     mounts: tuple[Mount, ...]
-    pod: Object = field(hash=False, default_factory=dict)  # For the security context and resources of pod and container.
+    pod: Object = field(hash=False, default_factory=dict)  # For security context and resources.
     container: Object = field(hash=False, default_factory=dict)
     log_path: str = ""
     termination_message_path: str = "/dev/termination-log"
@@ -140,6 +140,10 @@ class Runtime(Protocol):
 
     def observe(self) -> Mapping[str, tuple[Sandbox | None, Sequence[Container]]]:
         """By pod uid; containers oldest attempt first. Immediate, from what is known."""
+        ...
+
+    def observe_pod(self, pod_uid: str) -> tuple[Sandbox | None, Sequence[Container]]:
+        """The same of one pod; (None, ()) of one that is not known."""
         ...
 
     def events(self) -> AsyncIterator[RuntimeEvent]: ...

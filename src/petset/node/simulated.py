@@ -139,12 +139,12 @@ class SimulatedRuntime:
         return None
 
     def observe(self) -> Mapping[str, tuple[Sandbox | None, Sequence[Container]]]:
-        now, machine = tasks.now(), self.machine
-        uids = dict.fromkeys([*machine.sandboxes, *machine.records])
-        return {
-            uid: (machine.sandboxes.get(uid), [record.seen(now) for record in machine.records.get(uid, ())])
-            for uid in uids
-        }
+        uids = dict.fromkeys([*self.machine.sandboxes, *self.machine.records])
+        return {uid: self.observe_pod(uid) for uid in uids}
+
+    def observe_pod(self, pod_uid: str) -> tuple[Sandbox | None, Sequence[Container]]:
+        now = tasks.now()
+        return self.machine.sandboxes.get(pod_uid), [one.seen(now) for one in self.machine.records.get(pod_uid, ())]
 
     def look_again(self, pod_uid: str) -> None:
         """Tell whoever listens that something changed (after Machine.crash)."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from petset.node import pod as pods
 from petset.node.pod import Memory, Trouble, View
 from petset.node.probing import Probing
 from petset.node.reporting import Reporter
-from petset.node.runtime import Container, ImageError, Runtime, RuntimeError_
+from petset.node.runtime import Container, ImageError, Runtime, RuntimeError_, Sandbox
 from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 
@@ -146,8 +146,8 @@ class PodWorker:
         sandbox, _ = self._observed()
         return sandbox.ip if sandbox else ""
 
-    def _observed(self):
-        return self.around.runtime.observe().get(self.uid, (None, ()))
+    def _observed(self) -> tuple[Sandbox | None, Sequence[Container]]:
+        return self.around.runtime.observe_pod(self.uid)
 
     # ---- the loop
 
