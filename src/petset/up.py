@@ -1,9 +1,10 @@
 """The one place that builds a cluster out of its parts, runs it, and takes it down.
 
 `run` holds the state directory's lock and then, in this order: keys, network plan, store, API (announced when it
-answers on loopback), controllers and scheduler, then the node: network, the API on the pods' side, DNS, the runtime with what it
-adopts, the agent (announced when the node is ready). SIGTERM and SIGINT mean `petset down`: pods stop with their grace, the
-network goes, data stays. Any other end, kill -9 included, leaves the containers running for the next start to adopt.
+answers on loopback), controllers and scheduler, then the node: network, the API on the pods' side, DNS, the runtime
+with what it adopts, the agent (announced when the node is ready). SIGTERM and SIGINT mean `petset down`: pods stop
+with their grace, the network goes, data stays. Any other end, kill -9 included, leaves the containers running for
+the next start to adopt.
 Invariant: parts are handed what they need here and nowhere find it themselves.
 """
 
@@ -89,8 +90,8 @@ def _first(error: BaseException) -> str:
 
 
 def _prepare_process() -> None:
-    """Many files at once, no core dump of keys, no file of ours readable by others; a log of warnings and worse."""
-    os.umask(0o077)
+    """Many files at once; the usual umask, which containers inherit; a log of warnings and worse."""
+    os.umask(0o022)  # What must be private is written so, in a directory that is.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_OPEN_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_OPEN_MAX)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
@@ -122,7 +123,7 @@ def _stop_signal() -> asyncio.Event:
 async def _until_stopped(
     cluster: Cluster, options: Options, stop: asyncio.Event, node_is_ready: Callable[[], None]
 ) -> None:
-    """Run every part until the stop; a part that fails ends all. Containers are stopped only by a stop that was asked for."""
+    """Run every part until the stop; a part that fails ends all. Only a stop that was asked for stops containers."""
     hostpath = HostPath(cluster.state.volumes) if options.hostpath_provisioner else None
     node = _run_simulated_node if options.simulated else _run_node
     async with asyncio.TaskGroup() as parts:
@@ -245,7 +246,7 @@ async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, 
 
 
 def stop_left_over(instance: state.State) -> str:
-    """Stop the containers that a killed petset left running, and take its network away; what was done. Raises UpError."""
+    """Stop what a killed petset left running and take its network away; what was done. Raises UpError."""
     with instance.lock():
         with asyncio.Runner() as runner:
             return runner.run(_stop_left_over(instance))
@@ -392,7 +393,7 @@ class LateStreams:
 
 
 class HostPath:
-    """The directories of dynamically provisioned volumes: only below the instance's own, made and removed in a thread."""
+    """The directories of provisioned volumes: only below the instance's own, made and removed in a thread."""
 
     def __init__(self, directory: Path):
         self._directory = directory

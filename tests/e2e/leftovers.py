@@ -1,4 +1,4 @@
-"""What an instance has left on the machine: mounts, interfaces, nftables, cgroups, processes and sockets of its state."""
+"""What an instance has left on the machine: mounts, interfaces, nftables, cgroups, processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from petset.node import networks
 
 
 def leftovers(state: Path) -> list[str]:
-    """Everything on this machine that belongs to the instance of this state directory, in words; [] when nothing does."""
+    """Everything on this machine that belongs to the instance of this state directory, in words."""
     return [*_mounts(state), *_named(state), *_processes(state)]
 
 

@@ -105,4 +105,5 @@ def test_without_credentials(cluster):
         "--password=y",
     )
     refused = cluster.kubectl.run(*anonymous, "get", "pods")
-    assert refused.returncode == 1 and "logged in" in refused.stderr or "Unauthorized" in refused.stderr
+    assert refused.returncode == 1
+    assert "logged in" in refused.stderr or "Unauthorized" in refused.stderr

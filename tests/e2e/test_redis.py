@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_one_master_and_two_replicas_in_sync(redis):
 
 
 def test_they_started_in_order(redis):
-    for earlier, later in zip(PETS, PETS[1:], strict=False):
+    for earlier, later in itertools.pairwise(PETS):
         conditions = {c["type"]: c for c in redis.pod(earlier)["status"]["conditions"]}
         assert conditions["Ready"]["lastTransitionTime"] <= redis.pod(later)["metadata"]["creationTimestamp"]
 

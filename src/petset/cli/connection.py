@@ -1,4 +1,4 @@
-"""A client of the running instance for the commands: over HTTPS, as its administrator, with the keys of its kubeconfig."""
+"""A client of the running instance for the commands: over HTTPS, as its administrator, by its kubeconfig."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`petset demo`: runs an example with petset's own client, shows its pets while they come up, and proves what pets are for.
+"""`petset demo`: runs an example with petset's own client, shows its pets come up, and proves what pets are for.
 
 The flow: start the cluster unless it runs, build the images the example needs, apply its manifests, show a live
 table until every pet is ready, then run the example's proof: a list of steps, each a sentence and what shows it.

@@ -1,4 +1,4 @@
-"""The table of a set's pets: ordinal, phase, readiness, address, DNS name, volume; live on a terminal, else on each change."""
+"""The table of a set's pets (ordinal, phase, readiness, address, name, volume): live, or a line for each change."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Stage:
         """Wait for something that the service does in its own time."""
         try:
             async with asyncio.timeout(STEP_SECONDS_MAX):
-                while not await attempt():
+                while not await attempt():  # noqa: ASYNC110 (the service tells nobody when it has done it)
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise CommandError(f"cannot prove it: {what} did not happen within {STEP_SECONDS_MAX} s") from None
@@ -78,7 +78,8 @@ class Stage:
             raise CommandError(f"cannot prove it: {name} came back with another volume, or not as a new pod")
         same = "the same address" if before["status"]["podIP"] == after["status"]["podIP"] else "another address"
         self.says(
-            f"{name} was deleted and came back as a new pod: same name, same DNS name, same volume {volume_after}, {same}"
+            f"{name} was deleted and came back as a new pod: "
+            f"same name, same DNS name, same volume {volume_after}, {same}"
         )
 
 
