@@ -77,6 +77,15 @@ def test_spec_and_status_are_written_apart(server):
     assert (written["spec"]["replicas"], written["status"]["replicas"]) == (7, 2)
 
 
+def test_who_reports_a_status_may_not_relabel(server):
+    made = server.create(petset("web"))
+    report = {"metadata": {"labels": {"a": "b"}, "finalizers": ["x/y"]}, "status": {"replicas": 1}}
+    written = server.ok("PATCH", f"{PETSETS}/web/status", report, kind="application/merge-patch+json")
+    assert written["status"]["replicas"] == 1
+    version = {"resourceVersion": written["metadata"]["resourceVersion"]}
+    assert written["metadata"] == {**made["metadata"], **version}
+
+
 def test_scale_reads_and_writes_replicas(server):
     server.create(petset("web"))
     scale = server.get(f"{PETSETS}/web/scale")

@@ -314,17 +314,15 @@ def _check_same(resource: Resource, wanted: Object, old: stores.Entry) -> None:
 
 def carried(resource: Resource, subresource: str, wanted: Object, old: Object) -> dict[str, Any]:
     """The wanted object with what this way of writing may not touch taken from the old one."""
+    if subresource == "status":  # Metadata too is the object's own: who reports a state may not relabel it.
+        new = {**old, "status": wanted.get("status")}
+        return new if wanted.get("status") is not None else meta.without(new, ("status",))
     kept, given = old["metadata"], wanted["metadata"]
     metadata = {
         **{key: value for key, value in given.items() if key not in (*_SYSTEM_FIELDS, *_DROPPED_FIELDS)},
         **{key: kept[key] for key in ("name", "namespace", "resourceVersion", *_SYSTEM_FIELDS) if key in kept},
     }
     metadata = {key: metadata[key] for key in (*kept, *metadata) if key in metadata}  # The order it was stored in.
-    if subresource == "status":
-        if "ownerReferences" in kept:
-            metadata["ownerReferences"] = kept["ownerReferences"]
-        new = {**old, "metadata": metadata, "status": wanted.get("status")}
-        return new if wanted.get("status") is not None else meta.without(new, ("status",))
     new = {**wanted, "metadata": metadata}
     if "status" in resource.subresources:
         new.pop("status", None)
