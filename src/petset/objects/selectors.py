@@ -306,8 +306,8 @@ class FieldSelector:
 ANY_FIELDS = FieldSelector()
 
 
-def parse_fields(resource: Resource, text: str, labels: str = "") -> FieldSelector:
-    """The selector of a fieldSelector query parameter; raises ApiError 400. `labels` only serves its message."""
+def parse_fields(resource: Resource, text: str) -> FieldSelector:
+    """The selector of a fieldSelector query parameter; raises ApiError 400."""
     if not text:
         return ANY_FIELDS
     if len(text) > SELECTOR_CHARACTERS_MAX:
@@ -318,23 +318,18 @@ def parse_fields(resource: Resource, text: str, labels: str = "") -> FieldSelect
     for path, equal, value in _split_fields(text):
         read = own.get(path) or _EVERY_KIND.get(path)
         if read is None:
-            raise _unknown_field(resource, text, labels, path, bool(own))
+            raise _unknown_field(resource, path, bool(own))
         terms.append((read, equal, value))
         if equal and path in fixed:
             fixed[path] = value
     return FieldSelector(tuple(terms), fixed["metadata.name"], fixed["metadata.namespace"])
 
 
-def _unknown_field(resource: Resource, text: str, labels: str, path: str, has_own: bool) -> errors.ApiError:
-    why = (
-        f"field label not supported: {path}"
-        if has_own or not resource.group
-        else f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
-    )
-    gvr = f"{resource.group}/{resource.version}, Resource={resource.plural}"
-    return errors.bad_request(
-        f'Unable to find "{gvr}" that match label selector "{labels}", field selector "{text}": {why}'
-    )
+def _unknown_field(resource: Resource, path: str, has_own: bool) -> errors.ApiError:
+    # kubectl itself puts "Unable to find ... that match ..." before it.
+    if has_own or not resource.group:
+        return errors.bad_request(f"field label not supported: {path}")
+    return errors.bad_request(f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"')
 
 
 def _split_fields(text: str) -> Sequence[tuple[str, bool, str]]:

@@ -46,7 +46,7 @@ def selection(call: Call) -> Selection:
     resource, route = call.resource, call.route
     text = call.parameter("labelSelector")
     labels = selectors.parse_labels(text)
-    fields = selectors.parse_fields(resource, call.parameter("fieldSelector"), text)
+    fields = selectors.parse_fields(resource, call.parameter("fieldSelector"))
     if route.name:
         only = selectors.parse_fields(resource, f"metadata.name={route.name}")
         fields = selectors.FieldSelector(only.terms + fields.terms, route.name, fields.namespace)
