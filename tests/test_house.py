@@ -1,4 +1,4 @@
-"""Keeps the house tidy by reading it: one clock, one chance, one way to spawn; no set iterated; sizes; one place a library.
+"""Keeps the house tidy by reading it: one clock, one chance, one way to spawn, no set iterated, a place a library.
 
 What a linter cannot know about this project stands here as tables. A rule that must give way somewhere is given an
 entry with its reason, not a comment at the line.
