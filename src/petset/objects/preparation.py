@@ -23,7 +23,7 @@ def status_of_new(status: Object) -> Callable[[Object, Object | None], Object]:
 
 
 def pod(new: Object, old: Object | None) -> Object:
-    """A new pod is Pending, in its class of service, and has no ephemeral containers."""
+    """A new pod is Pending, in its class of service."""
     if old is not None:
         return new
     return {**new, "status": {"phase": "Pending", "qosClass": quality_of_service(new)}}
