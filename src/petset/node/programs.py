@@ -53,7 +53,6 @@ async def run(
         env=None if env is None else dict(env),
         cwd=cwd,
         start_new_session=True,
-        umask=0o022,
         limit=LINE_BYTES_MAX,
     )
     lines: deque[str] = deque(maxlen=OUTPUT_LINES_MAX)
@@ -73,7 +72,9 @@ async def run(
 
 
 def _dies_with_us(argv: Sequence[str]) -> list[str]:
-    return ["setpriv", "--pdeathsig", "KILL", "--", *argv] if shutil.which("setpriv") else list(argv)
+    # The usual umask, whatever petset's own is; uvloop has no option for it.
+    usual = ["/bin/sh", "-c", 'umask 022; exec "$0" "$@"', *argv]
+    return ["setpriv", "--pdeathsig", "KILL", "--", *usual] if shutil.which("setpriv") else usual
 
 
 async def _read(process: asyncio.subprocess.Process, lines: deque[str], on_line: Callable[[str], None] | None) -> None:
