@@ -7,6 +7,7 @@ PULL_SHOWN_AFTER_SECONDS is told while it goes on. `failure` and `trouble_after`
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from petset.base import tasks
@@ -14,6 +15,8 @@ from petset.node import pod as pods
 from petset.node.pod import Trouble
 from petset.node.runtime import ImageError, ImageInfo, Runtime
 from petset.objects.meta import Object
+
+log = logging.getLogger("petset.node")
 
 PULL_SHOWN_AFTER_SECONDS = 0.5
 
@@ -32,14 +35,18 @@ async def pull(runtime: Runtime, spec: Object, secrets: Sequence[Object], tell: 
         told.append(pulling)
         tell(*pulling, spec["name"])
 
-    began, failed = tasks.now(), None
+    began = tasks.now()
     info: ImageInfo | None = None
+    failed: ImageError | None = None
     async with asyncio.TaskGroup() as group:
         slow = tasks.spawn(group, tell_when_slow(), f"pulling {reference}")
         try:
             info = await runtime.ensure_image(reference, policy, secrets)
         except ImageError as error:
             failed = error  # Raised below: a task group would wrap it.
+        except Exception as error:
+            log.exception("cannot pull %s", reference)
+            failed = ImageError("ErrImagePull", f"cannot pull {reference}: {error!r}")
         finally:
             slow.cancel()
     if info is None:

@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petset.base import tasks
-from petset.node import environment, payloads, programs
+from petset.node import environment, linux, payloads
 from petset.node.environment import ConfigError, Facts
 from petset.node.payloads import File, TokenWanted
 from petset.node.runtime import Mount
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
 
-MOUNT_SECONDS_MAX = 10.0
 DATA = "..data"
 PROVISIONED_BY = "kubernetes.io/createdby"
 
@@ -120,32 +119,21 @@ class Volumes:
             size = f",size={quantity.to_bytes(str(limit))}" if limit is not None else ""
             owner = f",gid={group}" if group is not None else ""
             mode = "2777" if group is not None else "0777"
-            argv = ["mount", "-t", "tmpfs", "-o", f"nosuid,nodev,mode={mode}{size}{owner}", "petset", str(path)]
-            try:
-                await programs.run(argv, timeout_seconds=MOUNT_SECONDS_MAX)
-            except programs.ProgramFailed as error:
-                raise ConfigError(f"cannot mount memory: {error.why}") from error
+            options = f"mode={mode}{size}{owner}"
+            await tasks.in_thread(linux.mount, "petset", str(path), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
     async def remove(self, pod_uid: str) -> None:
         """Take the pod's own volumes away; claims and host paths stay."""
         directory = self.directory_of(pod_uid)
         if not directory.is_dir():
             return
-        for path in sorted(directory.iterdir()):
-            if os.path.ismount(path):
-                with tasks.best_effort("unmount a memory volume"):
-                    await programs.run(["umount", "-l", str(path)], timeout_seconds=MOUNT_SECONDS_MAX)
-        if any(os.path.ismount(path) for path in directory.iterdir()):
-            return  # Deleting through a mount would be worse than leaving it.
-        await tasks.in_thread(shutil.rmtree, directory, ignore_errors=True)
+        await tasks.in_thread(_remove, directory)
 
     async def unmount_all(self) -> None:
         """Take memory volumes out of the host's mount table (`petset down`); all else stays for the next start."""
         for uid in self.known():
-            for path in sorted(self.directory_of(uid).iterdir()):
-                if os.path.ismount(path):
-                    with tasks.best_effort("unmount a memory volume"):
-                        await programs.run(["umount", "-l", str(path)], timeout_seconds=MOUNT_SECONDS_MAX)
+            with tasks.best_effort("unmount a pod's memory volumes"):
+                await tasks.in_thread(_unmount, self.directory_of(uid))
 
 
 def _sources(volume: Object) -> list[str]:
@@ -204,6 +192,17 @@ def within(root: str, sub_path: str) -> str:
 def _chown(path: Path, user: int, group: int) -> None:
     with contextlib.suppress(PermissionError):  # Without root everything belongs to whoever runs petset.
         os.chown(path, user, group, follow_symlinks=False)
+
+
+def _unmount(directory: Path) -> None:
+    for path in sorted(directory.iterdir()):
+        if os.path.ismount(path):
+            linux.unmount(str(path))
+
+
+def _remove(directory: Path) -> None:
+    _unmount(directory)  # Deleting through a mount would be worse than failing here.
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _make_directory(path: Path, mode: int, group: int | None) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ from petset.node.reporting import Reporter
 from petset.node.runtime import Container, ImageError, Runtime, RuntimeError_, Sandbox
 from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
+
+log = logging.getLogger("petset.node")
 
 SHORTER_BY_SECONDS_MIN = 0.5  # A grace that shrinks by less changes nothing.
 
@@ -314,6 +317,8 @@ class PodWorker:
             yield
             self._held.pop(step, None)
         except Exception as error:
+            if step not in self._held:  # Later ones are counted; the first one says where it comes from.
+                log.exception("cannot take %s for pod %s", step, meta.key(self.pod))
             self._held[step] = _setup_trouble(self._held.get(step), type(error).__name__, str(error))
             raise
 
