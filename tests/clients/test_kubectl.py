@@ -298,6 +298,33 @@ def test_what_is_not_offered_says_so(served, space):
     assert "the server doesn't have a resource type" in unknown.stderr
 
 
+def test_cordon_and_drain(served, space):
+    kubectl = served.admin
+    kubectl("create", "-f", "-", stdin=text(KINDS["node"], ("metadata.name", "drained")))
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["pod"]))
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "x"}, "target": {"name": "drained"}}
+    kubectl("create", "--raw", f"/api/v1/namespaces/{space}/pods/x/binding", "-f", "-", stdin=json.dumps(binding))
+    assert kubectl("get", "pod", "x", "-n", space, "-o", "jsonpath={.spec.nodeName}") == "drained"
+    assert "cordoned" in kubectl("cordon", "drained")
+    assert "SchedulingDisabled" in kubectl("get", "node", "drained")
+    assert "evicted" in kubectl("drain", "drained", "--force", "--grace-period=0", "--timeout=20s")
+    assert "NotFound" in kubectl.run("get", "pod", "x", "-n", space).stderr
+
+
+def test_replace_set_and_rollout(served, space):
+    kubectl = served.admin
+    kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["statefulset"]))
+    shown = json.loads(kubectl("get", "sts", "x", "-n", space, "-o", "json"))
+    replaced = text(shown, ("metadata.labels", {"new": "yes"}))
+    assert "replaced" in kubectl("replace", "-n", space, "-f", "-", stdin=replaced)
+    stale = kubectl.run("replace", "-n", space, "-f", "-", stdin=text(shown, ("metadata.labels", {"old": "yes"})))
+    assert stale.returncode == 1 and "Conflict" in stale.stderr
+    assert "image updated" in kubectl("set", "image", "statefulset/x", "c=other", "-n", space)
+    waiting = kubectl.run("rollout", "status", "statefulset/x", "-n", space, "--timeout=1s")
+    assert "Waiting for statefulset spec update to be observed" in waiting.stdout
+    assert "restarted" in kubectl("rollout", "restart", "statefulset/x", "-n", space)
+
+
 def test_the_server_logged_no_bug(served):
     """Runs last in this file: nothing above may have been answered with an internal error."""
     assert "cannot answer" not in served.log

@@ -89,6 +89,17 @@ def test_a_change_is_encoded_once_for_all_watchers(server, monkeypatch):
         watch.close()
 
 
+def test_the_shared_bytes_have_a_limit(server, monkeypatch):
+    monkeypatch.setattr(watches, "FRAMES_CACHED_BYTES_MAX", 2000)
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={server.store.revision}")
+    for index in range(8):
+        server.create(configmap(f"c{index}", x="y" * 500))
+    assert [name for _, name in watch.take(8)] == [f"c{index}" for index in range(8)]
+    frames = server.api.watches._frames
+    assert frames._bytes == sum(map(len, frames._made.values())) <= 2000
+    watch.close()
+
+
 def test_initial_events_end_with_a_bookmark(server):
     server.create(configmap("a"))
     asked = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"

@@ -119,10 +119,11 @@ class Lists:
         return answers.object_list(call, entries[start:end], metadata)
 
     def _keep(self, identity: tuple[int, str], revision: int, entries: Sequence[stores.Entry]) -> None:
+        now = tasks.monotonic()
         if identity not in self._snapshots:
-            self._snapshots[identity] = Snapshot(tasks.monotonic(), revision, entries)
-            if len(self._snapshots) > SNAPSHOTS_MAX:
-                self._snapshots.popitem(last=False)
+            self._snapshots[identity] = Snapshot(now, revision, entries)
+        while len(self._snapshots) > SNAPSHOTS_MAX or _oldest(self._snapshots).made < now - SNAPSHOT_SECONDS_MAX:
+            self._snapshots.popitem(last=False)
 
     def _resume(self, call: Call, token: str) -> tuple[tuple[int, str], int]:
         try:
@@ -135,6 +136,10 @@ class Lists:
         if call.parameter("resourceVersion") not in ("", "0"):
             raise errors.bad_request("specifying resource version is not allowed when using continue")
         return (revision, _question(call)), start
+
+
+def _oldest(snapshots: OrderedDict[tuple[int, str], Snapshot]) -> Snapshot:
+    return next(iter(snapshots.values()))
 
 
 def _question(call: Call) -> str:

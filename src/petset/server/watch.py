@@ -27,7 +27,7 @@ from petset.wire import http
 
 BOOKMARK_SECONDS = 55.0
 WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
-FRAMES_CACHED_MAX = 2048
+FRAMES_CACHED_BYTES_MAX = 8 << 20
 INITIAL_EVENTS_PER_PIECE = 500
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
@@ -37,14 +37,17 @@ class Frames:
 
     def __init__(self) -> None:
         self._made: OrderedDict[tuple[int, str, str, str], bytes] = OrderedDict()
+        self._bytes = 0
 
     def frame(self, resource: Resource, form: str, include: str, event: str, entry: stores.Entry) -> bytes:
         key = (entry.revision, event, form, include)
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = encode(resource, form, include, event, entry)
-            if len(self._made) > FRAMES_CACHED_MAX:
-                self._made.popitem(last=False)
+            self._bytes += len(made)
+            while self._bytes > FRAMES_CACHED_BYTES_MAX:
+                _, oldest = self._made.popitem(last=False)
+                self._bytes -= len(oldest)
         return made
 
 
