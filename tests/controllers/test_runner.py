@@ -113,6 +113,28 @@ def test_it_does_not_look_again_before_the_cache_shows_what_it_did() -> None:
     run(reconcile, scene)
 
 
+def test_it_looks_again_when_what_it_created_was_gone_before_the_cache_heard_of_it() -> None:
+    informers: list[Informers] = []
+
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        assert isinstance(view, Informers)
+        informers.append(view)
+        gone = view.get(MAPS, "default", "effect") is None
+        return [actions.Create(config_map("effect"))] if key == "default/cause" and gone else []
+
+    async def scene(bench: Bench) -> None:
+        bench.gate.clear()
+        cause = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cause", "namespace": "default"}}
+        await bench.client.create(cause)
+        await waiting.until(lambda: "effect" in bench.names())
+        await bench.client.delete(MAPS, "effect", "default")
+        cache = informers[0].of(MAPS)
+        await cache._list()  # A new list instead of the watch: it shows neither the creation nor the deletion.
+        await waiting.until(lambda: "effect" in bench.names())
+
+    run(reconcile, scene)
+
+
 def test_actions_stop_at_the_first_that_fails_and_the_key_comes_back_later_and_later() -> None:
     def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
         if key != "default/cause":

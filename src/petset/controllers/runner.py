@@ -30,6 +30,7 @@ from petset.objects.resources import Resource
 log = logging.getLogger("petset.controllers")
 
 CATCH_UP_SECONDS_MAX = 10.0
+UNSEEN_SECONDS = 1.0  # After what was created was not found in the cache that should show it.
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 15.0
 
@@ -59,6 +60,7 @@ class _Outcome:
     """How a reconcile went: what to wait for, and when to look again."""
 
     seen: list[tuple[Resource, Callable[[], bool]]] = field(default_factory=list)
+    created: list[Object] = field(default_factory=list)
     after_seconds: float | None = None
     failed: str = "it raised an exception"
 
@@ -177,6 +179,9 @@ class Runner:
             self._backoffs.pop(key, None)
         if outcome.after_seconds is not None:
             self._queue.add_after(key, outcome.after_seconds)
+        if any(self._is_unseen(obj) for obj in outcome.created):
+            # It was gone before the cache heard of it, or the cache is far behind: no change need ever tell.
+            self._queue.add_after(key, UNSEEN_SECONDS)
         self._queue.done(key)
 
     async def _reconcile(self, key: str, outcome: _Outcome) -> None:
@@ -201,7 +206,9 @@ class Runner:
                 case actions.EmitEvent():
                     await self._emit(action)
                 case actions.Create(obj):
-                    self._expect_write(await self._client.create(obj), outcome)
+                    made = await self._client.create(obj)
+                    outcome.created.append(made)
+                    self._expect_write(made, outcome)
                 case actions.Update(obj):
                     self._expect_write(await self._client.update(obj), outcome)
                 case actions.UpdateStatus(obj, subresource):
@@ -306,6 +313,10 @@ class Runner:
             return if_absent if cached is None else true(cached)
 
         outcome.seen.append((informer.resource, seen))
+
+    def _is_unseen(self, made: Object) -> bool:
+        informer = self._view.known(resource_of(made)) if "kind" in made else None
+        return informer is not None and informer.get(meta.namespace(made), meta.name(made)) is None
 
     async def _catch_up(self, outcome: _Outcome) -> None:
         """Wait until the caches show what was written, or long enough."""
