@@ -89,7 +89,7 @@ def test_rbac_is_enforced(cluster, namespace):
         5,
     )
     assert cluster.kubectl.run("get", "pods", "-n", namespace, "--as", account).returncode == 0
-    refused = cluster.kubectl.run("delete", "pods", "--all", "-n", namespace, "--as", account)
+    refused = cluster.kubectl.run("delete", "pod", "any", "-n", namespace, "--as", account)
     assert refused.returncode == 1 and "forbidden" in refused.stderr.lower()
 
 
