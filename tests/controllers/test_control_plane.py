@@ -367,6 +367,42 @@ def test_nothing_is_written_when_nothing_happens() -> None:
     run(scene)
 
 
+def test_a_class_that_binds_late_waits_for_the_pod() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        late = {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": "late"},
+            "provisioner": "kubernetes.io/host-path",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        }
+        (template,) = NGINX[1]["spec"]["volumeClaimTemplates"]
+        template = {"metadata": {"name": "www"}, "spec": {**template["spec"], "storageClassName": "late"}}
+        await it.create(late, NGINX[0], meta.changed(NGINX[1], ("spec", "volumeClaimTemplates"), [template]))
+        await it.until(lambda: is_ready(it, "web-1"))
+        claim = it.get(resources.PERSISTENTVOLUMECLAIMS, "www-web-1")
+        assert claim is not None
+        assert claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == cluster.NODE
+
+    run(scene)
+
+
+def test_the_default_class_is_there_when_the_provisioner_is_on() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        await it.until(lambda: it.get(resources.STORAGECLASSES, "standard"))
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+        await it.create(claim)
+        await it.until(lambda: it.get(resources.PERSISTENTVOLUMECLAIMS, "data")["status"]["phase"] == "Bound")  # type: ignore[index]
+        assert it.get(resources.PERSISTENTVOLUMECLAIMS, "data")["spec"]["storageClassName"] == "standard"  # type: ignore[index]
+
+    run(scene)
+
+
 def test_a_client_without_a_server_is_told_so() -> None:
     async def refuse(request: Any) -> Any:
         raise ConnectionError("refused")

@@ -7,6 +7,7 @@ of them fails. Each runner waits until all caches are filled before its first lo
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
 
 from petset.base import tasks
@@ -26,6 +27,8 @@ from petset.controllers import (
     volumes,
 )
 from petset.objects import errors
+
+log = logging.getLogger("petset.controllers")
 
 
 class HostPath(Protocol):
@@ -84,13 +87,14 @@ def _directories(hostpath: HostPath) -> dict[type, runner.Perform]:
 
 async def _ensure_standard_class(client: Client) -> None:
     """Make the default class, once; whoever deletes or changes it meanwhile is right."""
+    await tasks.retrying("create the standard storage class", lambda: _create_once(client), OSError)
 
-    async def create() -> None:
-        try:
-            await client.create(volumes.standard_class())
-        except errors.ApiError as error:
-            if error.reason != "AlreadyExists":
-                raise
 
-    # A server that is busy or unwell at the start must not end the controllers.
-    await tasks.retrying("create the standard storage class", create, OSError, errors.ApiError)
+async def _create_once(client: Client) -> None:
+    try:
+        await client.create(volumes.standard_class())
+    except errors.ApiError as error:
+        if error.code == 429 or error.code >= 500:
+            raise ConnectionError(error.message) from error  # Not now, it says.
+        if error.reason != "AlreadyExists":
+            log.warning("cannot create the standard storage class: %s", error.message)
