@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-from petset.base import tasks
 from petset.objects import errors
 from petset.server import (
     admission,
@@ -45,7 +44,6 @@ class Options:
     token_key: bytes  # Signs service-account tokens: secret, 32 bytes or more, the same at every start.
     issuer: str = tokens.DEFAULT_ISSUER
     metrics: Callable[[], bytes] | None = None  # The text of /metrics.
-    count: Callable[[str, str, int, float], None] | None = None  # (verb, resource, code, seconds) of each request.
     checks: Mapping[str, Callable[[], str]] | None = None  # /readyz: name -> "" or why it is not ready.
 
 
@@ -101,30 +99,26 @@ class Api:
         }
 
     async def handle(self, request: http.Request) -> http.Response:
-        began = tasks.monotonic()
         warnings: list[str] = []
-        verb, plural = request.method, ""
         try:
-            route = routes.parse(request.target)
-            query = _query(request.target)
-            user = self.authenticator.identify(request)
-            if any(key.startswith("impersonate-") for key, _ in request.headers):
-                user = auth.impersonated(request, user, self.authorizer)
-            call = Call(request, route, user, query, warnings=warnings)
-            if route.resource is None:
-                response = self._path(call)
-            else:
-                plural = route.resource.plural
-                verb = call.verb = routes.verb_of(request.method, route, query)
-                self.authorizer.require(user, routes.attributes(call))
-                response = await self._handler(call)(call)
+            return await self._answer(request, warnings)
         except errors.ApiError as error:
-            response = answers.failure(error, warnings)
+            return answers.failure(error, warnings)
         except Exception as error:
-            response = answers.failure(_translated(request, error), warnings)
-        if self._options.count is not None:
-            self._options.count(verb, plural, response.code, tasks.monotonic() - began)
-        return response
+            return answers.failure(_translated(request, error), warnings)
+
+    async def _answer(self, request: http.Request, warnings: list[str]) -> http.Response:
+        route = routes.parse(request.target)
+        query = _query(request.target)
+        user = self.authenticator.identify(request)
+        if any(key.startswith("impersonate-") for key, _ in request.headers):
+            user = auth.impersonated(request, user, self.authorizer)
+        call = Call(request, route, user, query, warnings=warnings)
+        if route.resource is None:
+            return self._path(call)
+        call.verb = routes.verb_of(request.method, route, query)
+        self.authorizer.require(user, routes.attributes(call))
+        return await self._handler(call)(call)
 
     def _handler(self, call: Call) -> Answer:
         resource, route, verb = call.resource, call.route, call.verb

@@ -120,8 +120,8 @@ class Lists:
 
     def _keep(self, identity: tuple[int, str], revision: int, entries: Sequence[stores.Entry]) -> None:
         now = tasks.monotonic()
-        if identity not in self._snapshots:
-            self._snapshots[identity] = Snapshot(now, revision, entries)
+        self._snapshots.pop(identity, None)
+        self._snapshots[identity] = Snapshot(now, revision, entries)  # Anew with each piece; the newest comes last.
         while len(self._snapshots) > SNAPSHOTS_MAX or _oldest(self._snapshots).made < now - SNAPSHOT_SECONDS_MAX:
             self._snapshots.popitem(last=False)
 
