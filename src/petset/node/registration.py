@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import petset
 from petset.base import tasks
 from petset.client.client import Client
 from petset.objects import errors, meta, resources
@@ -20,10 +21,11 @@ from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
 
+KUBERNETES_VERSION = "1.33.0"  # As the server says it.
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 LEASE_RENEW_SECONDS = 10.0
-PODS_MAX = 1000
+PODS_MAX = 1010  # Of a /22 of addresses.
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
 _INFO_FIELDS = (
@@ -112,6 +114,8 @@ def node_status(config: NodeConfig, arch: str, ready: bool, old: Object, now: fl
         "nodeInfo": {
             **{name: config.node_info.get(name, "") for name in _INFO_FIELDS},
             "kernelVersion": config.node_info.get("kernelVersion") or os.uname().release,
+            "kubeletVersion": config.node_info.get("kubeletVersion")
+            or f"v{KUBERNETES_VERSION}+petset-{petset.__version__}",
             "operatingSystem": "linux",
             "architecture": arch,
         },
