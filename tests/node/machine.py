@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -15,14 +16,32 @@ import pytest
 
 from petset.node import host, linux, network, oci
 from petset.node.runtime import Container, ContainerConfig, ImageInfo, Mount
+from petset.wire.streaming import ExecOptions, LogOptions
 
 BUSYBOX = shutil.which("busybox")
 why_not = host.check() or ("" if BUSYBOX else "busybox-static is not installed; apt-get install busybox-static")
 needs_machine = pytest.mark.skipif(bool(why_not), reason=why_not or "it can")
 
+
+def on_machine(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Run an async test on a machine that can run containers."""
+
+    @needs_machine
+    @functools.wraps(test)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        async def in_time() -> Any:
+            async with asyncio.timeout(TEST_SECONDS_MAX):
+                return await test(*args, **kwargs)
+
+        return asyncio.run(in_time())
+
+    return wrapped
+
+
 HOSTS = "127.0.0.1\tlocalhost\n$(POD_IP)\tweb-0.nginx.default.svc.cluster.local\tweb-0\n"
 RESOLV = "nameserver 10.0.0.10\nsearch default.svc.cluster.local\n"
 SECONDS_MAX = 20.0
+TEST_SECONDS_MAX = 60.0
 
 
 def rootfs(directory: Path) -> Path:
@@ -35,9 +54,7 @@ def rootfs(directory: Path) -> Path:
     for name in listed.stdout.split():
         if name != "busybox":
             (directory / "bin" / name).symlink_to("busybox")
-    (directory / "etc" / "passwd").write_text(
-        "root:x:0:0:root:/root:/bin/sh\nredis:x:999:998:redis:/data:/bin/sh\n"
-    )
+    (directory / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nredis:x:999:998:redis:/data:/bin/sh\n")
     (directory / "etc" / "group").write_text("root:x:0:\nredis:x:998:\nextra:x:1500:redis\n")
     return directory
 
@@ -105,10 +122,15 @@ class Machine:
         return await self.log(of, container.name)
 
     async def log(self, of: dict[str, Any], name: str = "main", **options: Any) -> str:
-        from petset.wire.streaming import LogOptions
-
         pieces = self.runtime.streams.logs(of["metadata"]["uid"], name, LogOptions(**options))
         return b"".join([piece async for piece in pieces]).decode()
+
+    async def exec(self, of: dict[str, Any], *command: str, name: str = "main") -> str:
+        """What a command in a running container writes."""
+        session = await self.runtime.streams.exec(of["metadata"]["uid"], name, ExecOptions(command))
+        data = b"".join([piece async for _, piece in session.output()])
+        await session.close()
+        return data.decode()
 
     def seen(self, container: Container) -> Container:
         _, there = self.runtime.observe()[container.pod_uid]
@@ -137,8 +159,7 @@ class Machine:
             found += [f"cgroup {directory}/{name}" for name in below if self.plan.instance in name]
             if directory.count("/") > 5:
                 below.clear()
-        tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False).stdout
-        found += [line for line in tables.splitlines() if self.plan.table in line]
+        found += [line for line in _tables() if self.plan.table in line]
         for entry in os.listdir("/proc"):
             if entry.isdigit() and linux.process(int(entry)) is not None:
                 with contextlib.suppress(OSError):
@@ -146,6 +167,10 @@ class Machine:
                     if str(self.state) in line and "pytest" not in line:
                         found.append(f"process {entry} {line}")
         return found
+
+
+def _tables() -> list[str]:
+    return subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False).stdout.splitlines()
 
 
 @contextlib.asynccontextmanager
@@ -165,4 +190,4 @@ async def running(state: Path, root: Path) -> AsyncIterator[Machine]:
     assert await machine.left_behind() == []
 
 
-__all__ = ["Machine", "Mount", "config", "needs_machine", "pod", "rootfs", "running"]
+__all__ = ["Machine", "Mount", "config", "needs_machine", "on_machine", "pod", "rootfs", "running"]

@@ -1,8 +1,9 @@
 """The OCI configuration of one container, decided purely: pod, image, user, host facts and places in; config.json out.
 
-`config` puts together the process, the mounts and the Linux section; each is a small function below. What the host cannot grant
-(a capability petset itself does not hold, a limit without its cgroup controller) is left out and told as a Warning,
-so that the container starts all the same. What contradicts itself raises RuntimeError_("CreateContainerConfigError").
+`config` puts together the process, the mounts and the Linux section; each is a small function below. What the host
+cannot grant (a capability petset itself does not hold, a limit without its cgroup controller) is left out and told as a
+Warning, so that the container starts all the same. What contradicts itself raises
+RuntimeError_("CreateContainerConfigError").
 
 Network, UTS and IPC namespaces are the sandbox's, joined by path ("" is the host's); PID and mount namespaces are the
 container's own. Follows: OCI runtime-spec 1.0; the pages "Configure a Security Context" and "Pod Quality of Service
@@ -21,12 +22,21 @@ from petset.node.users import User
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
 
-DEFAULT_CAPABILITIES = tuple(
-    f"CAP_{name}"
-    for name in (
-        "AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE "
-        "NET_RAW SETFCAP SETGID SETPCAP SETUID SYS_CHROOT"
-    ).split()
+DEFAULT_CAPABILITIES = (
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
 )
 MASKED_PATHS = (
     "/proc/acpi",
@@ -103,7 +113,10 @@ def config(
     hostpid = bool(meta.get(wanted.pod, "spec", "hostPID"))
     if meta.get(wanted.pod, "spec", "shareProcessNamespace") and not hostpid:
         warnings.append(
-            Warning_("NotSupported", "shareProcessNamespace is not supported: each container has a PID namespace of its own")
+            Warning_(
+                "NotSupported",
+                "cannot share the process namespace: each container has one of its own in this release of petset",
+            )
         )
     namespaces: list[dict[str, str]] = [{"type": "mount"}]
     if not hostpid:
@@ -161,7 +174,10 @@ def _process(
         )
     tty = bool(wanted.container.get("tty"))
     env = {"PATH": PATH_DEFAULT, "HOSTNAME": places.hostname, **({"TERM": "xterm"} if tty else {})}
-    env.update(entry.split("=", 1) for entry in wanted.image.env if "=" in entry)
+    for entry in wanted.image.env:
+        name, given, value = entry.partition("=")
+        if given:
+            env[name] = value
     env.update(wanted.env)
     return {
         "terminal": tty,
@@ -346,7 +362,8 @@ def _seccomp(
         if localhost_profile is None:
             raise RuntimeError_(
                 "CreateContainerConfigError",
-                f"cannot use seccompProfile Localhost: there is no profile {profile.get('localhostProfile', '')!r} on the node",
+                f"cannot use seccompProfile Localhost: there is no {profile.get('localhostProfile', '')!r} "
+                "in the state directory's seccomp/",
             )
         return seccomp.convert(localhost_profile, host.machine, held, host.kernel)
     return None

@@ -1,9 +1,9 @@
 """One attempt of one container on this machine, by blocking steps: make, start, look at its end, take away.
 
-`start` makes the attempt's directory, writes the OCI bundle, mounts the image's root file system under a writable layer of the
-attempt's own (overlayfs), lets conmon create the container, and starts it. conmon is then its parent: it writes the
-log, keeps the exit code in a file, and outlives petset. `end` reads what it left; `clean` gives back everything
-but the directory; `remove` that too.
+`start` makes the attempt's directory, writes the OCI bundle, mounts the image's root file system under a writable
+layer of the attempt's own (overlayfs), lets conmon create the container, and starts it. conmon is then its parent: it
+writes the log, keeps the exit code in a file, and outlives petset. `end` reads what it left; `clean` gives back
+everything but the directory; `remove` that too.
 
 Called from worker threads; each step may be repeated after a crash, and `start` undoes what it did when it fails.
 Follows: conmon(8), crun(1), the kernel's overlayfs documentation.
@@ -65,7 +65,9 @@ class Tools:
         )
 
 
-def start(tools: Tools, directory: Path, record: ContainerRecord, config: dict[str, Any], lower: str) -> ContainerRecord:
+def start(
+    tools: Tools, directory: Path, record: ContainerRecord, config: dict[str, Any], lower: str
+) -> ContainerRecord:
     """The container running. Raises RuntimeError_, and nothing is left then."""
     try:
         for name in ("rootfs", "upper", "work", "exit", "persist"):
@@ -94,7 +96,8 @@ def start(tools: Tools, directory: Path, record: ContainerRecord, config: dict[s
 
 def _mount_rootfs(directory: Path, lower: str) -> None:
     """`volatile`: the layer goes with the container, so nobody needs it to survive a crash of the machine."""
-    layers = f"lowerdir={_escaped(lower)},upperdir={_escaped(str(directory / 'upper'))},workdir={_escaped(str(directory / 'work'))}"
+    upper, work = (_escaped(str(directory / name)) for name in ("upper", "work"))
+    layers = f"lowerdir={_escaped(lower)},upperdir={upper},workdir={work}"
     target = str(directory / "rootfs")
     for options in (f"{layers},volatile", layers):
         try:
@@ -141,7 +144,7 @@ def _create(tools: Tools, directory: Path, record: ContainerRecord) -> Container
         "--log-level=error",
         *(["--terminal"] if record.tty else []),
         *(["--stdin"] if record.stdin else []),
-        *(["--leave-stdin-open"] if record.stdin else []),
+        *(["--leave-stdin-open"] if record.stdin and not record.stdin_once else []),
     ]
     try:
         with open(directory / "conmon.log", "wb") as complaints:  # No pipe: the conmon that stays may keep it open.

@@ -20,7 +20,9 @@ from typing import Any
 from petset.node import bundle, cgroups, seccomp
 from petset.objects import encoding
 
+NOT_DEVICES = ("/dev/pts", "/dev/shm", "/dev/mqueue")
 OCI_RUNTIMES = ("crun", "runc")
+
 
 def held_capabilities(status: str, last: int) -> tuple[str, ...]:
     """The capabilities in a /proc/<pid>/status text: what the process has and its bounding set lets it hand on."""
@@ -30,15 +32,16 @@ def held_capabilities(status: str, last: int) -> tuple[str, ...]:
         if line.startswith(("CapPrm:", "CapBnd:"))
     }
     mask = masks.get("CapPrm", 0) & masks.get("CapBnd", 0)
-    return tuple(f"CAP_{name}" for bit, name in enumerate(CAPABILITY_NAMES) if bit <= last and mask >> bit & 1)
+    return tuple(f"CAP_{name}" for bit, name in enumerate(CAPABILITY_NAMES.split()) if bit <= last and mask >> bit & 1)
 
 
-CAPABILITY_NAMES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
-    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
-    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
-    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
+# In the order of their numbers.
+CAPABILITY_NAMES = """
+CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
+NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
+SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
+MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
+"""
 
 
 def read(groups: cgroups.Cgroups) -> bundle.Host:
@@ -92,7 +95,7 @@ def devices() -> list[Mapping[str, Any]]:
     """The host's device files, for privileged containers."""
     found: list[Mapping[str, Any]] = []
     for directory, below, names in os.walk("/dev"):
-        below[:] = sorted(name for name in below if os.path.join(directory, name) not in ("/dev/pts", "/dev/shm", "/dev/mqueue"))
+        below[:] = sorted(name for name in below if os.path.join(directory, name) not in NOT_DEVICES)
         for name in sorted(names):
             path = os.path.join(directory, name)
             info = os.lstat(path)

@@ -1,8 +1,8 @@
 """A container's log as conmon writes it, read as `kubectl logs` asks for it: tail, since, limit, timestamps, follow.
 
-Each line of the file is `<time> <stdout|stderr> <F|P> <text>`; P is a part of a longer line. `read` starts at the place that tail
-says, filters, strips, and, when it follows, waits for the kernel to say that the file grew (inotify) until the container has ended
-and everything is read. `Watcher` is the one inotify descriptor all followers share.
+Each line of the file is `<time> <stdout|stderr> <F|P> <text>`; P is a part of a longer line. `read` starts at the
+place that tail says, filters, strips, and, when it follows, waits for the kernel to say that the file grew (inotify)
+until the container has ended and everything is read. `Watcher` is the one inotify descriptor all followers share.
 
 A log that grew beyond LOG_BYTES_MAX has been rotated: `container.log.1` is the newest older file; a read goes through
 all that are left, oldest first. Follows: the CRI's log format, inotify(7).
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +35,7 @@ def files(path: str) -> list[Path]:
 
 async def read(
     path: str, options: LogOptions, watcher: Watcher, has_ended: Callable[[], bool]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The log's bytes; with `follow`, until `has_ended` says so and the file is read to its end."""
     reader = await tasks.in_thread(Reader, path, options)
     left = options.limit_bytes
@@ -88,11 +88,11 @@ class Reader:
     def _open(self, tail: int | None) -> BinaryIO:
         self._pending = files(self._path)
         if tail is None:
-            return open(self._pending.pop(0), "rb")
+            return self._pending.pop(0).open("rb")
         newer: list[Path] = []
         while True:
             path = self._pending.pop()
-            file = open(path, "rb")
+            file = path.open("rb")
             offset, found = _tail(file, tail)
             if found >= tail or not self._pending:
                 file.seek(offset)
@@ -116,7 +116,7 @@ class Reader:
                 return True
             self._pending = [Path(self._path)]
         self._file.close()
-        self._file = open(self._pending.pop(0), "rb")
+        self._file = self._pending.pop(0).open("rb")
         return True
 
     def _formatted(self, line: bytes) -> bytes:

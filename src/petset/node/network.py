@@ -1,11 +1,11 @@
 """The pods' network of one instance: a bridge, a veth pair a pod, addresses, and a way out.
 
-`setup` makes the bridge with the gateway's and the fixed service addresses, lets the kernel forward, and an nftables
-table of the instance's own that masquerades what pods send elsewhere. `join` makes a pod's namespaces, pins them by bind
-mounts, and gives it eth0 with an address; `leave` undoes that. `teardown` leaves nothing of it on the machine.
+`setup` makes the bridge with the gateway's and the fixed service addresses, lets the kernel forward, and makes an
+nftables table of the instance's own that masquerades what pods send elsewhere. `join` makes a pod's namespaces, pins
+them by bind mounts, and gives it eth0 with an address; `leave` undoes that. `teardown` leaves nothing on the machine.
 
-All netlink work and every change of namespace happens in one dedicated thread, since a namespace belongs to a thread and
-pyroute2's synchronous IPRoute must stay in one. Every step may be repeated after a crash. A pod's MAC address follows
+All netlink work and every change of namespace happens in one dedicated thread, since a namespace belongs to a thread
+and pyroute2's synchronous IPRoute must stay in one. Every step may be repeated after a crash. A MAC address follows
 from its IP address, so nobody's ARP cache is wrong when a pet comes back with its old address.
 """
 
@@ -32,6 +32,7 @@ __all__ = ["Network", "NetworkError", "Plan", "choose_networks"]
 NFT_SECONDS_MAX = 10.0
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 POD_INTERFACE = "eth0"
+NO_WAY_OUT = "pods reach nothing beyond this machine"
 
 
 class Network:
@@ -48,8 +49,9 @@ class Network:
 
     async def setup(self, service_addresses: Sequence[str] | None = None) -> list[str]:
         """Make the bridge, its addresses and the way out. Returns what pods will lack. Raises NetworkError."""
-        given = (self.plan.kubernetes_address, self.plan.dns_address) if service_addresses is None else service_addresses
-        return await self._thread.call(self._setup, tuple(given))
+        if service_addresses is None:
+            service_addresses = (self.plan.kubernetes_address, self.plan.dns_address)
+        return await self._thread.call(self._setup, tuple(service_addresses))
 
     async def teardown(self) -> None:
         """Remove bridge, veths and table; the forwarding switch goes back when no other instance is left."""
@@ -109,9 +111,9 @@ class Network:
                     before.write_text("0\n")
                     Path(FORWARDING).write_text("1\n")
             except OSError as error:
-                lacking.append(f"pods reach nothing beyond this machine: cannot switch {FORWARDING} on: {error.strerror}")
+                lacking.append(f"{NO_WAY_OUT}: cannot switch {FORWARDING} on: {error.strerror}")
         if why := _nft(_table(plan)):
-            lacking.append(f"pods reach nothing beyond this machine: cannot masquerade: {why}")
+            lacking.append(f"{NO_WAY_OUT}: cannot masquerade: {why}")
         return lacking
 
     def _teardown(self) -> None:
@@ -195,7 +197,7 @@ class Network:
         inside.route("add", dst="default", gateway=self.plan.gateway)
 
     def _leave(self, directory: Path, uid: str) -> None:
-        """The kernel removes the veth pair with its namespace, in its own time; deleting it here would wait for that."""
+        """The kernel removes the veth pair with its namespace in its own time; deleting it would wait for that."""
         self._unpin(directory)
         self._addresses.release(uid)
         self._save()

@@ -80,7 +80,7 @@ def _address(network: str, number: int) -> str:
 
 
 def choose_networks(state: Path) -> Plan:
-    """The instance's plan, the same at every call while it is free here. Raises NetworkError. Blocks for milliseconds."""
+    """The instance's plan, the same at every call while it is free here. Raises NetworkError. Blocks briefly."""
     path = Path(os.path.realpath(state))
     remembered = _read(path / "network.json")
     instance = hashlib.sha256(os.fsencode(path)).hexdigest()[:6]

@@ -1,9 +1,9 @@
 """The real runtime: pods as namespaces on a bridge, containers under crun (or runc) and conmon.
 
 What it knows is in memory (`observe` is immediate) and on disk (records.py): `start` reads the records of an earlier
-petset, adopts what still runs, and clears away what a crash or a reboot left half-done. A container's end is learned from the
-kernel: its conmon's pidfd becomes readable, the exit code is in conmon's file. Blocking steps (containers.py) run in a few
-worker threads; a step goes on when its caller is cancelled, and what it made is remembered all the same.
+petset, adopts what still runs, and clears away what a crash or a reboot left half-done. A container's end is learned
+from the kernel: its conmon's pidfd becomes readable, the exit code is in conmon's file. Blocking steps (containers.py)
+run in a few worker threads; a step goes on when its caller is cancelled, and what it made is remembered all the same.
 
 Invariants: a container's directory exists from before its start until after its removal; the pod's sandbox record is
 removed only after everything it speaks of is gone.
@@ -63,7 +63,7 @@ class _Pod:
     containers: dict[Key, ContainerRecord] = field(default_factory=dict)
     starting: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
     ended: dict[Key, asyncio.Event] = field(default_factory=dict)
-    cleaning: dict[Key, asyncio.Future[None]] = field(default_factory=dict)
+    cleaning: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
 
 
 class OciRuntime:
@@ -105,14 +105,14 @@ class OciRuntime:
     # ---- what is there
 
     def observe(self) -> Mapping[str, tuple[Sandbox | None, Sequence[Container]]]:
-        return {
-            uid: (
-                pod.sandbox.seen(pod.alive) if pod.sandbox else None,
-                [record.seen() for record in sorted(pod.containers.values(), key=lambda one: (one.name, one.attempt))],
-            )
-            for uid, pod in self._pods.items()
-            if pod.sandbox or pod.containers
-        }
+        return {uid: self.observe_pod(uid) for uid, pod in self._pods.items() if pod.sandbox or pod.containers}
+
+    def observe_pod(self, pod_uid: str) -> tuple[Sandbox | None, Sequence[Container]]:
+        pod = self._pods.get(pod_uid)
+        if pod is None:
+            return None, ()
+        found = sorted(pod.containers.values(), key=lambda one: (one.name, one.attempt))
+        return pod.sandbox.seen(pod.alive) if pod.sandbox else None, [record.seen() for record in found]
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         while True:
@@ -214,12 +214,12 @@ class OciRuntime:
             ended = ended or containers.lost(directory, record)
             containers.clean(self._tools, directory, ended)
             return ended
-        if record.conmon is not None and record.conmon.alive():
-            if record.state == "running" or (record.process and containers.has_started(self._tools, record)):
-                adopted = dataclasses.replace(record, state="running", started_at=record.started_at or tasks.now())
-                if adopted != record:
-                    records.write(directory, adopted)
-                return adopted
+        alive = record.conmon is not None and record.conmon.alive()
+        if alive and (record.state == "running" or containers.has_started(self._tools, record)):
+            adopted = dataclasses.replace(record, state="running", started_at=record.started_at or tasks.now())
+            if adopted != record:
+                records.write(directory, adopted)
+            return adopted
         if record.state == "created":
             containers.destroy(self._tools, directory, record)
             containers.remove(directory, record)
@@ -278,9 +278,7 @@ class OciRuntime:
             ):
                 (directory / name).write_text(text)
             attempt = known.sandbox.attempt + 1 if known.sandbox else 0
-            sandbox = SandboxRecord(
-                uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt
-            )
+            sandbox = SandboxRecord(uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt)
             records.write(directory, sandbox)
         except (OSError, network.NetworkError) as error:
             with tasks.best_effort("clean up a sandbox"):
@@ -384,7 +382,8 @@ class OciRuntime:
         try:
             return encoding.loads(path.read_bytes())
         except ValueError as error:
-            raise RuntimeError_("CreateContainerConfigError", f"cannot read the seccomp profile {path}: {error}") from None
+            message = f"cannot read the seccomp profile {path}: {error}"
+            raise RuntimeError_("CreateContainerConfigError", message) from None
 
     def _record(self, config: ContainerConfig) -> ContainerRecord:
         id = records.container_id(config.pod_uid, config.name, config.attempt)
@@ -406,6 +405,7 @@ class OciRuntime:
             created_at=tasks.now(),
             tty=bool(config.container.get("tty")),
             stdin=bool(config.container.get("stdin")),
+            stdin_once=bool(config.container.get("stdinOnce")),
             termination_policy=config.container.get("terminationMessagePolicy") or "File",
         )
 
@@ -631,4 +631,3 @@ def _os_image() -> str:
     with contextlib.suppress(OSError):
         return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
     return "Linux"
-

@@ -56,6 +56,7 @@ class ContainerRecord:
     created_at: float
     tty: bool = False
     stdin: bool = False
+    stdin_once: bool = False
     termination_policy: str = "File"
     started_at: float = 0.0
     finished_at: float = 0.0

@@ -1,12 +1,12 @@
 """Exec, attach and logs of this node's containers: NodeStreams on real processes.
 
-An exec is the OCI runtime run by petset itself: with pipes, or with a terminal whose master the runtime hands over through a
-socket. It need not survive petset, and is killed when its session is closed early. An attach is a connection to the
-container's conmon, which copies output to every client and takes input from any.
+An exec is the OCI runtime run by petset itself: with pipes, or with a terminal whose master the runtime hands over
+through a socket. It need not survive petset, and is killed when its session is closed early. An attach is a connection
+to the container's conmon, which copies output to every client and takes input from any.
 
-Back-pressure is the kernel's: a descriptor is read only when somebody waits for output, so a slow client makes the process
-wait. A session's output ends when the process has ended and its output is drained (a background child that keeps the pipe open
-is waited for only as long as it writes).
+Back-pressure is the kernel's: a descriptor is read only when somebody waits for output, so a slow client makes the
+process wait. A session's output ends when the process has ended and its output is drained (a background child that
+keeps the pipe open is waited for only as long as it writes).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ READ_BYTES = 32 * 1024
 DRAIN_SECONDS_MAX = 0.5  # How long output may be silent after the process has ended.
 TERMINAL_SECONDS_MAX = 10.0
 ATTACH_MESSAGE_BYTES = 8192 + 1  # conmon's: the pipe it came from, and the data.
+CONMON_STDOUT, CONMON_STDERR = 2, 3
 CANNOT_RUN, NOT_FOUND = 126, 127
 END_OF_TRANSMISSION = b"\x04"
 
@@ -304,8 +305,8 @@ class Exec:
                 else:
                     self._close_output(descriptor)
         await self._until_ended()
-        if self._refused:
-            yield STDERR, b"cannot run the command: " + _plain(self._refused) + b"\n"
+        if self._refused and self._options.tty:  # With pipes the runtime has said it there.
+            yield STDOUT, _plain(self._refused) + b"\r\n"
 
     async def exit_code(self) -> int:
         await self._until_ended()
@@ -395,7 +396,11 @@ class Attach:
                 os.close(control)
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        wanted = {STDOUT: self._options.stdout, STDERR: self._options.stderr}
+        wanted = {}
+        if self._options.stdout:
+            wanted[CONMON_STDOUT] = STDOUT
+        if self._options.stderr and not self._tty:
+            wanted[CONMON_STDERR] = STDERR
         while not self._done.done():
             if not await _readable([self._socket.fileno()], self._done):
                 return
@@ -407,8 +412,8 @@ class Attach:
                 message = b""
             if not message:
                 self._end()
-            elif wanted.get(message[0]):
-                yield message[0], message[1:]
+            elif (channel := wanted.get(message[0])) is not None:
+                yield channel, message[1:]
 
     async def exit_code(self) -> int:
         """0: what the container ended with is told by the pod's status."""

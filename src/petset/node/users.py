@@ -1,8 +1,8 @@
 """Which user and groups a container's process gets, from the pod's security context, the image and its /etc files.
 
 `resolve` is pure: it takes the texts of the image's /etc/passwd and /etc/group. A user is `name`, `uid`, `name:group`
-or `uid:gid`; names are looked up in the image. runAsUser and runAsGroup override the image; supplementalGroups and fsGroup
-are added to the groups that the image's /etc/group lists the user in.
+or `uid:gid`; names are looked up in the image. runAsUser and runAsGroup override the image; supplementalGroups and
+fsGroup are added to the groups that the image's /etc/group lists the user in.
 """
 
 from __future__ import annotations
@@ -83,6 +83,4 @@ def _group(text: str, group: str) -> int:
 
 
 def _memberships(name: str, group: str) -> list[int]:
-    return [
-        int(row[2]) for row in _rows(group, 4) if name and row[2].isdigit() and name in row[3].split(",")
-    ]
+    return [int(row[2]) for row in _rows(group, 4) if name and row[2].isdigit() and name in row[3].split(",")]

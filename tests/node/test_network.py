@@ -1,0 +1,162 @@
+"""Plans, addresses, and a real bridge with real pods' namespaces on it."""
+
+from __future__ import annotations
+
+import ipaddress
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from petset.node import addresses, linux, network, networks
+from tests.node import machine
+
+
+def test_an_address_is_kept_for_its_pet_and_never_shared():
+    table = addresses.Addresses("10.0.0.0/29")  # .1 is the bridge; .2 to .6 are pods'.
+    assert table.allocate("ns/web-0", "a") == "10.0.0.2"
+    assert table.allocate("ns/web-0", "a") == "10.0.0.2"
+    assert table.allocate("ns/web-1", "b") == "10.0.0.3"
+    table.release("a")
+    assert table.allocate("ns/other", "c") == "10.0.0.4"  # Not the one that web-0 may want back.
+    assert table.allocate("ns/web-0", "d") == "10.0.0.2"
+    assert table.allocate("ns/web-0", "e") == "10.0.0.5"  # The old web-0 still runs.
+
+
+def test_when_all_are_remembered_the_longest_free_one_is_taken():
+    table = addresses.Addresses("10.0.0.0/29")
+    for number in range(5):
+        table.allocate(f"ns/p{number}", f"u{number}")
+    with pytest.raises(addresses.NoAddress, match="all 5 addresses"):
+        table.allocate("ns/more", "more")
+    for number in (3, 1):
+        table.release(f"u{number}")
+    assert table.allocate("ns/more", "more") == "10.0.0.5"
+    assert table.allocate("ns/p1", "again") == "10.0.0.3"
+    assert table.last["ns/more"] == "10.0.0.5" and "ns/p3" not in table.last
+
+
+def test_what_is_held_is_found_again_at_a_start():
+    table = addresses.Addresses("10.0.0.0/29")
+    table.allocate("ns/web-0", "a")
+    table.allocate("ns/web-1", "b")
+    later = addresses.restore("10.0.0.0/29", table.record())
+    later.hold("ns/web-0", "a", "10.0.0.2")
+    assert later.allocate("ns/web-1", "new") == "10.0.0.3"
+    assert later.allocate("ns/web-0", "new too") == "10.0.0.4"
+    assert addresses.restore("10.9.0.0/29", table.record()).last == {}
+
+
+ROUTES = """\
+Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
+eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+vpn0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
+petset1\t0000800A\t00000000\t0001\t0\t0\t0\t00FCFFFF\t0\t0\t0
+"""
+
+
+def test_routes_say_what_is_used():
+    assert [str(one) for one in networks.used_networks(ROUTES, but_for="petset1")] == ["192.0.2.0/24", "10.0.0.0/8"]
+    assert "10.128.0.0/22" in [str(one) for one in networks.used_networks(ROUTES)]
+
+
+def test_a_block_is_free_and_depends_on_the_start():
+    ten = [ipaddress.IPv4Network("10.0.0.0/8")]
+    assert str(networks.free_block([], 0)) == "10.128.0.0/21"
+    assert str(networks.free_block([], 1)) == "10.128.8.0/21"
+    assert str(networks.free_block([ipaddress.IPv4Network("10.128.0.0/24")], 0)) == "10.128.8.0/21"
+    assert str(networks.free_block(ten, 0)) == "172.16.0.0/21"
+    wide = [ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/15", "100.64.0.0/10")]
+    assert str(networks.free_block(wide, 3)) == "10.128.24.0/21"  # All covered by wide routes: a narrow one wins.
+
+
+def test_no_block_is_free(monkeypatch):
+    monkeypatch.setattr(networks, "BLOCKS", ("10.0.0.0/20",))
+    halves = [ipaddress.IPv4Network("10.0.0.0/21"), ipaddress.IPv4Network("10.0.8.0/21")]
+    assert networks.free_block(halves[:1], 0) == halves[1]
+    with pytest.raises(networks.NetworkError, match="every private network is in use"):
+        networks.free_block(halves, 0)
+
+
+def test_a_plan_s_names_fit_and_its_addresses_are_its_own():
+    plan = networks.Plan("0a1b2c", "10.128.0.0/22", "10.128.4.0/22")
+    assert (plan.gateway, plan.kubernetes_address, plan.dns_address) == ("10.128.0.1", "10.128.4.1", "10.128.4.10")
+    assert len(plan.bridge) <= 15 and len(plan.veth_prefix + "ffff") <= 15
+    assert network.mac_address("10.1.2.3") == "0a:58:0a:01:02:03"
+
+
+def test_a_missing_kernel_feature_is_explained():
+    class NetlinkError(Exception):
+        code = 95
+
+    error = network._explained("make the bridge", NetlinkError())
+    assert str(error) == "cannot make the bridge: this kernel lacks it; load the modules with `modprobe bridge veth`"
+
+
+@pytest.fixture
+def reservations(tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "RESERVATIONS", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_a_plan_is_remembered_and_two_instances_differ(tmp_path, reservations):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = network.choose_networks(tmp_path / "one"), network.choose_networks(tmp_path / "two")
+    assert network.choose_networks(tmp_path / "one") == one
+    blocks = [ipaddress.ip_network(cidr) for plan in (one, two) for cidr in (plan.pod_cidr, plan.service_cidr)]
+    assert not any(a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[i + 1 :])
+    assert one.instance != two.instance
+    assert networks.forget_reservation(one) is False
+    assert networks.forget_reservation(two) is True
+
+
+def test_a_copied_or_colliding_state_directory_gets_a_plan_of_its_own(tmp_path, reservations):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "copy").mkdir()
+    one = network.choose_networks(tmp_path / "one")
+    (tmp_path / "copy" / "network.json").write_bytes((tmp_path / "one" / "network.json").read_bytes())
+    copy = network.choose_networks(tmp_path / "copy")
+    assert copy.instance != one.instance and copy.pod_cidr != one.pod_cidr
+
+
+@machine.on_machine
+async def test_pods_on_a_bridge(tmp_path):
+    state = tmp_path / "s"
+    state.mkdir()
+    plan = network.choose_networks(state)
+    net = network.Network(plan, state)
+    forwarding = Path(network.FORWARDING).read_text()
+    try:
+        assert await net.setup() == []
+        assert await net.setup() == []  # Again after a crash.
+        places, given = [], []
+        for name in ("web-0", "web-1"):
+            places.append(tmp_path / name)
+            places[-1].mkdir()
+            given.append(await net.join(places[-1], f"default/{name}", name, name, {"kernel.shmmni": "77"}))
+            assert ipaddress.ip_address(given[-1]) in ipaddress.ip_network(plan.pod_cidr)
+        assert inside(places[0], "hostname") == "web-0\n"
+        assert inside(places[0], "cat", "/proc/sys/kernel/shmmni") == "77\n"
+        assert f"default via {plan.gateway} dev eth0" in inside(places[0], "ip", "route")
+        await net.leave(places[0], "web-0")
+        assert await net.join(places[0], "default/web-0", "web-0-again", "web-0", {}) == given[0]
+        (tmp_path / "bad").mkdir()
+        with pytest.raises(network.NetworkError, match="cannot set sysctl"):
+            await net.join(tmp_path / "bad", "default/bad", "bad", "bad", {"kernel.nothing": "1"})
+        assert Path("/proc/sys/kernel/hostname").read_text().strip() not in ("web-0", "web-1", "bad")
+    finally:
+        for place, uid in ((tmp_path / "web-0", "web-0-again"), (tmp_path / "web-1", "web-1")):
+            await net.leave(place, uid)
+        await net.teardown()
+        await net.close()
+    assert Path(network.FORWARDING).read_text() == forwarding or any(networks.RESERVATIONS.glob("*.json"))
+    assert linux.mount_points(str(tmp_path)) == []
+    assert not Path("/sys/class/net", plan.bridge).exists()
+
+
+def inside(directory: Path, *command: str) -> str:
+    """What a program prints in pinned namespaces."""
+    enter = ["nsenter", *(f"--{kind}={directory / kind}" for kind in ("net", "uts", "ipc"))]
+    return subprocess.run([*enter, *command], capture_output=True, text=True, check=True).stdout
