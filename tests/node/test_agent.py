@@ -429,3 +429,50 @@ def test_a_status_somebody_else_wrote_over_is_written_again(tmp_path: Path):
         assert again["status"] == ready["status"]
 
     play(story, tmp_path)
+
+
+def test_a_pod_deleted_while_its_image_is_pulled_goes_at_once(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        node.machine.image_seconds = 3600
+        await node.create(pod("p"))
+        await node.until("p", lambda pod: pod["status"].get("podIP"))
+        assert ("Normal", "Pulling", 'Pulling image "debian:jessie"') not in await node.events("p")
+        await asyncio.sleep(1)
+        assert ("Normal", "Pulling", 'Pulling image "debian:jessie"') in await node.events("p")
+        await node.delete("p")
+        await node.until("p", is_gone, seconds=1)
+        assert node.machine.sandboxes == {}
+
+    play(story, tmp_path)
+
+
+def test_a_pod_that_cannot_be_understood_does_not_end_the_node(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        strange = pod("strange", activeDeadlineSeconds=5)
+        key = resources.PODS.key("default", "strange")
+        await node.store.put(
+            key, {**strange, "status": {"startTime": "yesterday"}, "metadata": {**strange["metadata"], "uid": "u"}}, 0
+        )
+        await node.create(pod("p"))
+        await node.until("p", is_ready)
+
+    play(story, tmp_path)
+
+
+def test_a_finalizer_keeps_the_object_but_not_the_containers(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", metadata={"finalizers": ["example.com/hold"]}))
+        await node.until("p", is_ready)
+        await node.delete("p", grace=1)
+        held = await node.until("p", lambda pod: not node.machine.sandboxes)
+        await asyncio.sleep(30)
+        assert held and await node.pod("p")
+        asked = len(node.node_requests)
+        await asyncio.sleep(30)
+        assert not [one for one in node.node_requests[asked:] if "pods" in one]
+        await node.admin.patch(resources.PODS, "p", "default", {"metadata": {"finalizers": None}})
+        await node.until("p", is_gone)
+        await node.create(pod("p"))
+        await node.until("p", is_ready)
+
+    play(story, tmp_path)

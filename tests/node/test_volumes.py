@@ -53,6 +53,7 @@ def mode(path: Path) -> int:
 
 
 def test_empty_directories_are_for_everybody_and_survive(tmp_path: Path):
+    tmp_path = tmp_path / "volumes"
     given = pod({"name": "work", "emptyDir": {}}, {"name": "nothing"})
     mounted = prepare(tmp_path, given)
     assert mounted["work"] == Mounted(str(tmp_path / "u1" / "work"))
@@ -60,7 +61,7 @@ def test_empty_directories_are_for_everybody_and_survive(tmp_path: Path):
     Path(mounted["work"].path, "x").write_text("kept")
     assert Path(prepare(tmp_path, given)["work"].path, "x").read_text() == "kept"
     volumes = Volumes(tmp_path)
-    assert volumes.known() == ["u1"]
+    assert volumes.known() == ["u1"] and mode(tmp_path) == 0o700
     asyncio.run(volumes.remove("u1"))
     assert volumes.known() == []
 
@@ -148,6 +149,7 @@ def test_projected_volumes(tmp_path: Path):
             "references non-existent configmap key: z",
         ),
         ({"configMap": {"name": "settings", "items": [{"key": "a", "path": "../z"}]}}, "must stay inside"),
+        ({"emptyDir": {"medium": "HugePages"}}, "does not offer emptyDir on HugePages"),
         ({"nfs": {"server": "x", "path": "/"}}, "does not offer volumes of type nfs"),
         ({"persistentVolumeClaim": {"claimName": "c"}}, "its claim is not bound"),
         (

@@ -79,6 +79,7 @@ class Volumes:
     ) -> dict[str, Mounted]:
         """Every volume by its name. Raises VolumeError."""
         mounted: dict[str, Mounted] = {}
+        await tasks.in_thread(_make_private, self._directory)
         for volume in pod["spec"].get("volumes") or ():
             try:
                 mounted[volume["name"]] = await self._prepare_one(pod, volume, facts, claims, tokens)
@@ -112,7 +113,10 @@ class Volumes:
         raise ConfigError(f"this release of petset does not offer volumes of type {_sources(volume)[0]}")
 
     async def _empty_dir(self, path: Path, source: Object, group: int | None) -> None:
-        is_memory = source.get("medium") == "Memory"
+        medium = source.get("medium") or ""
+        if medium not in ("", "Memory"):
+            raise ConfigError(f"this release of petset does not offer emptyDir on {medium}")
+        is_memory = medium == "Memory"
         fresh = await tasks.in_thread(_make_directory, path, 0o777, group)
         if is_memory and self._may_mount and (fresh or not os.path.ismount(path)):
             limit = source.get("sizeLimit")
@@ -192,6 +196,13 @@ def within(root: str, sub_path: str) -> str:
 def _chown(path: Path, user: int, group: int) -> None:
     with contextlib.suppress(PermissionError):  # Without root everything belongs to whoever runs petset.
         os.chown(path, user, group, follow_symlinks=False)
+
+
+def _make_private(directory: Path) -> None:
+    """Secrets lie below: on the host only petset's own user may enter; containers get their volumes bound."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        directory.chmod(0o700)
 
 
 def _unmount(directory: Path) -> None:

@@ -162,7 +162,11 @@ class PodWorker:
                 writer = tasks.spawn(group, self._reporter.run(), f"report {meta.key(self.pod)}")
                 while not (self.finished and self.gone_at is not None):
                     self._wake.clear()
-                    await self._until(self._look())
+                    wake_at: float | None = tasks.now() + pods.SETUP_RETRY_SECONDS_MAX
+                    # One pod that cannot be understood must not end the node and all others with it.
+                    with tasks.best_effort(f"decide about pod {meta.key(self.pod)}"):
+                        wake_at = self._look()
+                    await self._until(wake_at)
                 self._probing.stop()
                 for task in (writer, *self._busy.values()):
                     task.cancel()
