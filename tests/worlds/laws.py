@@ -224,7 +224,7 @@ class Laws:
                 if claim is not None and meta.uid(claim) == reference.get("uid"):
                     self.breaks(f"the data of {meta.key(claim)} was removed")
         for identity, running in self._machines():
-            if path in running.directories and running.uid not in self._excused:
+            if path in running.directories and not self._may_run_on(running.uid):
                 self.breaks(f"the data in {path} was removed under the running {identity}")
 
     # Nodes
@@ -236,12 +236,15 @@ class Laws:
             if other.uid == new.uid:
                 continue
             # Whoever deletes a pod by force gives this up, but only between nodes: one node knows better.
-            forced = other.uid in self._excused or other.uid in self._unprotected
-            if other_identity == identity and (other.node == new.node or not forced):
+            if other_identity == identity and (other.node == new.node or not self._may_run_on(other.uid)):
                 self.breaks(f"two of {identity} run: {other.uid} on {other.node} and {new.uid} on {new.node}")
             shared = [path for path in new.directories if path in other.directories]
             if shared and other_identity != identity:
                 self.breaks(f"{identity} and {other_identity} share {', '.join(shared)}")
+
+    def _may_run_on(self, uid: str) -> bool:
+        """Whether the API has let go of a pod before its node has: by force, or because its own grace is 0."""
+        return uid in self._excused or uid in self._unprotected
 
     def running(self) -> dict[str, list[str]]:
         """The uids that run of each identity."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def what_is_wrong(world: World) -> list[str]:
     objects = world.laws.objects
-    wrong: list[str] = []
+    wrong = [f"{process.name} is down" for process in world.processes if process.task is None or process.task.done()]
     expected: dict[str, str] = {}  # Pods that must be there and no others: key -> uid.
     for key, set_ in objects.items():
         if key.startswith(laws.SETS):
