@@ -66,7 +66,7 @@ class Service:
 
     def wait_in_sync(self) -> None:
         self.cluster.wait_ready(*self.pets, seconds=self.seconds, namespace=self.namespace)
-        self.cluster.wait(_quietly(self.in_sync), "all members to be in sync", self.seconds)
+        self.cluster.wait(quietly(self.in_sync), "all members to be in sync", self.seconds)
 
     def identities(self) -> dict[str, tuple[str, str]]:
         """Each pet's volume and address."""
@@ -233,7 +233,7 @@ def _containers(service: Service, pet: str) -> tuple:
     return pod["metadata"]["uid"], [(c["containerID"], c["restartCount"]) for c in pod["status"]["containerStatuses"]]
 
 
-def _quietly(condition: Callable[[], bool]) -> Callable[[], bool]:
+def quietly(condition: Callable[[], bool]) -> Callable[[], bool]:
     """The condition, with any exception as no: a client that cannot connect says the same."""
 
     def quiet() -> bool:

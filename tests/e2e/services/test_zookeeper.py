@@ -6,10 +6,11 @@ ZooKeeper promises that a write it acknowledged is on the disks of a majority: s
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import kazoo.client
-import kazoo.exceptions
+import kazoo.handlers.threading
 import pytest
 
 from tests.e2e.services import failures
@@ -60,6 +61,9 @@ class Ensemble:
     def epoch(self) -> int:
         return int(self.stat(self.leader())["Zxid"], 16) >> 32
 
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        self.cluster.wait(failures.quietly(condition), what, 60)
+
     def connected(self) -> kazoo.client.KazooClient:
         """One client of all pets: it moves on to another one by itself."""
         if self.client is None:
@@ -78,7 +82,7 @@ class Ensemble:
 
     def cli(self, pet: str, *commands: str) -> str:
         """ZooKeeper's own client, in a pet; what it says, errors too."""
-        script = 'printf "%s\\n" "$@" | ZOO_HEAP=48m zkCli.sh -server localhost:2181 2>&1'
+        script = 'printf "%s\\n" "$@" | ZOO_HEAP=48m zkCli.sh -server localhost:2181 2>&1 || true'
         return self.cluster.exec(pet, "bash", "-c", script, "cli", *commands)
 
     def close(self) -> None:
@@ -120,7 +124,7 @@ def test_quorum_holds_with_one_down_is_refused_with_two_down_and_comes_back(zk):
     zk.client = None
     zk.cluster.kubectl("scale", "statefulset", "zk", "--replicas=2")
     zk.cluster.wait(lambda: "NotFound" in zk.cluster.kubectl.run("get", "pod", "zk-2").stderr, "zk-2 to be gone")
-    zk.cluster.wait(lambda: zk.modes("zk-0", "zk-1") == ["follower", "leader"], "a quorum of two")
+    zk.wait(lambda: zk.modes("zk-0", "zk-1") == ["follower", "leader"], "a quorum of two")
     assert "Created /with-one-down" in zk.cli("zk-1", "create /with-one-down x")
 
     zk.cluster.kubectl("scale", "statefulset", "zk", "--replicas=1")
@@ -128,7 +132,7 @@ def test_quorum_holds_with_one_down_is_refused_with_two_down_and_comes_back(zk):
     assert "not currently serving" in zk.ask("zk-0", "srvr")
     assert zk.ask("zk-0", "ruok") == "imok", "a server in the minority is alive"
     lonely = kazoo.client.KazooClient(f"{zk.service.address('zk-0')}:2181", timeout=2)
-    with pytest.raises(kazoo.client.KazooTimeoutError):
+    with pytest.raises(kazoo.handlers.threading.KazooTimeoutError):
         lonely.start(timeout=5)
     lonely.close()
 
@@ -140,7 +144,7 @@ def test_quorum_holds_with_one_down_is_refused_with_two_down_and_comes_back(zk):
 
 def test_only_the_super_user_may_change_the_membership(zk):
     refused = zk.cli("zk-0", "reconfig -remove 3")
-    assert "NoAuth" in refused or "Authentication is not valid" in refused, refused
+    assert "Insufficient permission" in refused, refused
     assert zk.members("zk-0") == ["server.1", "server.2", "server.3"]
 
 
@@ -148,14 +152,14 @@ def test_three_become_five_and_three_again(zk):
     zk.cluster.kubectl("scale", "statefulset", "zk", "--replicas=5")
     zk.cluster.wait_ready("zk-3", "zk-4", seconds=120)
     five = [f"server.{number}" for number in (1, 2, 3, 4, 5)]
-    zk.cluster.wait(lambda: all(zk.members(pet) == five for pet in (*PETS, "zk-3", "zk-4")), "five members")
+    zk.wait(lambda: all(zk.members(pet) == five for pet in (*PETS, "zk-3", "zk-4")), "five members")
     assert zk.modes(*PETS, "zk-3", "zk-4") == ["follower"] * 4 + ["leader"]
     assert "hello" in zk.cli("zk-4", "sync /greeting", "get /greeting")
 
     removed = zk.cli("zk-0", "addauth digest super:change-me", "reconfig -remove 4,5")
     assert "Committed new configuration" in removed, removed
     zk.cluster.kubectl("scale", "statefulset", "zk", "--replicas=3")
-    zk.cluster.wait(zk.in_sync, "the three", 60)
+    zk.wait(zk.in_sync, "the three")
     assert zk.members("zk-0") == ["server.1", "server.2", "server.3"]
     assert zk.service.acknowledged <= set(zk.read_all())
 
