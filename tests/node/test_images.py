@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from petset.node import images
+from petset.node import image_references, images
 from tests.images_fixture import image_store, recipe_image  # noqa: F401
 
 DIGEST = "sha256:" + "0" * 64
@@ -43,8 +43,8 @@ needs_tools = pytest.mark.skipif(
     ],
 )
 def test_a_reference_is_completed(text, full):
-    assert str(images.parse_reference(text)) == full
-    assert str(images.parse_reference(full)) == full
+    assert str(image_references.parse_reference(text)) == full
+    assert str(image_references.parse_reference(full)) == full
 
 
 @pytest.mark.parametrize(
@@ -64,23 +64,23 @@ def test_a_reference_is_completed(text, full):
 )
 def test_a_bad_reference_is_refused(text, why):
     with pytest.raises(images.ImageError, match=why) as caught:
-        images.parse_reference(text)
+        image_references.parse_reference(text)
     assert caught.value.reason == "InvalidImageName"
 
 
 def test_a_digest_is_what_is_fetched():
-    assert images.parse_reference(f"nginx:1@{DIGEST}").to_fetch == f"docker.io/library/nginx@{DIGEST}"
+    assert image_references.parse_reference(f"nginx:1@{DIGEST}").to_fetch == f"docker.io/library/nginx@{DIGEST}"
 
 
 def test_the_policy_that_a_pod_does_not_name():
-    assert [images.default_policy(name) for name in ("a", "a:latest", "a:1", f"a@{DIGEST}")] == [
+    assert [image_references.default_policy(name) for name in ("a", "a:latest", "a:1", f"a@{DIGEST}")] == [
         "Always", "Always", "IfNotPresent", "IfNotPresent",
     ]  # fmt: skip
 
 
 def test_loopback_registries():
     hosts = ("localhost", "localhost:1", "127.0.0.1:5000", "[::1]:1", "a.b", "127a.b")
-    assert [images.is_loopback(host) for host in hosts] == [
+    assert [image_references.is_loopback(host) for host in hosts] == [
         True, True, True, True, False, False,
     ]  # fmt: skip
 

@@ -95,8 +95,8 @@ class State:
             except BlockingIOError:
                 owner = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
                 raise StateError(
-                    f"cannot use the state directory {self.directory}: petset is running in it already (process {owner}); "
-                    "run `petset down` first, or name another with --state"
+                    f"cannot use the state directory {self.directory}: petset is running in it already "
+                    f"(process {owner}); run `petset down` first, or name another with --state"
                 ) from None
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -37,7 +37,8 @@ class Environment:
     threads: bool = True
 
 
-_environment: contextvars.ContextVar[Environment] = contextvars.ContextVar("environment", default=Environment())
+REAL = Environment()
+_environment: contextvars.ContextVar[Environment] = contextvars.ContextVar("environment", default=REAL)
 
 
 @contextlib.contextmanager
@@ -109,7 +110,7 @@ THREADS_MAX = 8
 
 
 class Thread:
-    """One dedicated worker thread: calls run in it one after another (SQLite's writer, netlink). Or a few, by `threads`."""
+    """One dedicated worker thread: calls run in it one after another (SQLite's writer, netlink); or a few."""
 
     def __init__(self, name: str, threads: int = 1):
         self._executor: ThreadPoolExecutor | None = None

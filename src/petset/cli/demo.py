@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import time
 from pathlib import Path
 
-from petset.base import state
+from petset.base import state, tasks
 from petset.cli import connection, pets, proofs, up
 from petset.cli.main import CommandError
 from petset.node import images, recipes
@@ -32,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     example = proofs.EXAMPLES[args.example]
     folder = examples_folder() / example.folder
-    began = time.monotonic()
+    began = tasks.now()
     asyncio.run(_build(args.instance, example, console))
     if args.instance.running_process() is None:
         args.enable_hostpath_provisioner, args.stand_ins, args.simulate, args.api_port = True, True, False, 0
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         console.print(f"petset runs already in {args.instance.directory}")
     asyncio.run(_show(args.instance, example, folder, args.namespace, console))
-    console.print(f"\nDone in {time.monotonic() - began:.0f} s. The cluster goes on running; use it:")
+    console.print(f"\nDone in {tasks.now() - began:.0f} s. The cluster goes on running; use it:")
     console.print(f"  export KUBECONFIG={args.instance.kubeconfig}", soft_wrap=True)
     for command in example.try_this:
         console.print(f"  {command}", soft_wrap=True)
@@ -65,13 +64,13 @@ async def _build(instance: state.State, example: proofs.Example, console) -> Non
     instance.create()
     store = images.Images(str(instance.images))
     for name in example.recipes:
-        began = time.monotonic()
+        began = tasks.now()
         with console.status(f"image {name}") as status:
             try:
                 image = await store.build(name, lambda line, name=name: status.update(f"image {name}: {line}"))
             except (images.ImageError, recipes.RecipeError) as error:
                 raise CommandError(str(error)) from None
-        took = time.monotonic() - began
+        took = tasks.now() - began
         how = f"built in {took:.0f} s" if took > 1 else "is there"
         console.print(f"image {name}: {how}, {image.size_bytes / 1e6:.0f} MB")
 

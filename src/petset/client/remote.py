@@ -29,7 +29,8 @@ async def execute(
 ) -> Result:
     """Run a command to its end. Raises ApiError when it cannot start, ConnectionError when the connection breaks."""
     words = [("command", word) for word in command]
-    options = [("container", container), ("stdin", "true" if stdin else "false"), ("stdout", "true"), ("stderr", "true")]
+    wanted = (("stdin", bool(stdin)), ("stdout", True), ("stderr", True))
+    options = [("container", container), *((name, str(value).lower()) for name, value in wanted)]
     target = f"{resources.PODS.path(namespace, pod, 'exec')}?{urlencode([*words, *options])}"
     client = websocket.Client(target, (PROTOCOL,))
     response, stream = await dialer.open(client.request)

@@ -33,6 +33,8 @@ from typing import Any
 
 from petset.base import tasks
 from petset.node import programs, recipes
+from petset.node.image_references import DEFAULT_REGISTRY, Reference, is_loopback, parse_reference
+from petset.node.runtime import ImageError
 
 log = logging.getLogger("petset.images")
 
@@ -46,15 +48,6 @@ OWN_REGISTRY = "petset.local"  # petset.local/<recipe> is the recipe's image, al
 REF_NAME = "org.opencontainers.image.ref.name"
 RECIPE_KEY = "petset.recipe-key"
 ADDED = "petset.added"
-
-
-class ImageError(Exception):
-    """An image that cannot be had; reason and message are those of the container's waiting state."""
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason  # ErrImagePull | ErrImageNeverPull | InvalidImageName
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,80 +77,6 @@ class ImageSummary:
     size_bytes: int
     added: str  # RFC 3339
     recipe: str  # the recipe it was built from, or ""
-
-
-# ---- references
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """registry/repository[:tag][@digest], with nothing left out."""
-
-    registry: str
-    repository: str
-    tag: str  # "" when only a digest was given
-    digest: str
-
-    def __str__(self) -> str:
-        tag = f":{self.tag}" if self.tag else ""
-        digest = f"@{self.digest}" if self.digest else ""
-        return f"{self.registry}/{self.repository}{tag}{digest}"
-
-    @property
-    def to_fetch(self) -> str:
-        """A digest says more than a tag, and skopeo takes only one of them."""
-        return str(replace(self, tag="") if self.digest else self)
-
-
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REFERENCE = re.compile(
-    rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?"
-)
-REFERENCE_NAME_CHARS_MAX = 255
-DEFAULT_REGISTRY = "docker.io"
-
-
-def parse_reference(text: str) -> Reference:
-    """The reference that a pod's `image` means: docker.io, library/ and latest are filled in."""
-    found = _REFERENCE.fullmatch(text)
-    if found is None or len(found["name"]) > REFERENCE_NAME_CHARS_MAX:
-        raise ImageError("InvalidImageName", f'cannot use image "{text}": {_what_is_wrong(text)}; correct the name')
-    first, slash, rest = found["name"].partition("/")
-    if not slash or not ("." in first or ":" in first or first == "localhost" or first != first.lower()):
-        first, rest = DEFAULT_REGISTRY, found["name"]
-    if first in ("index.docker.io", "registry-1.docker.io"):
-        first = DEFAULT_REGISTRY
-    if first == DEFAULT_REGISTRY and "/" not in rest:
-        rest = f"library/{rest}"
-    tag = found["tag"] or ("" if found["digest"] else "latest")
-    return Reference(first, rest, tag, found["digest"] or "")
-
-
-def _what_is_wrong(text: str) -> str:
-    if not text.strip():
-        return "the name is empty"
-    if re.search(r"\s", text):
-        return "a name has no spaces"
-    if "://" in text:
-        return "a name has no scheme such as http://"
-    if "@" in text:
-        return "after @ there must be sha256: and 64 hexadecimal digits"
-    if re.search(r"[A-Z]", text.partition(":")[0].rpartition("/")[2]):
-        return "repository names are in lower case"
-    return "it is not of the form registry/name:tag"
-
-
-def default_policy(reference: str) -> str:
-    """What imagePullPolicy is when a pod does not say: Always for latest, else IfNotPresent."""
-    parsed = parse_reference(reference)
-    return "Always" if parsed.tag == "latest" and not parsed.digest else "IfNotPresent"
-
-
-def is_loopback(registry: str) -> bool:
-    host = registry.rpartition(":")[0] if re.search(r":\d+$", registry) else registry
-    return host in ("localhost", "[::1]") or host.startswith("127.")
 
 
 # ---- the store
@@ -530,7 +449,7 @@ class Images:
 
     def _collect(self, in_use: frozenset[str]) -> int:
         """Remove trees and blobs that neither a name nor a container leads to."""
-        digests = {entry["digest"] for entry in self._index()} | in_use | self._mounted()
+        digests = sorted({entry["digest"] for entry in self._index()} | in_use | self._mounted())
         freed = 0
         for tree in os.listdir(os.path.join(self.directory, "rootfs")):
             if f"sha256:{tree}" not in digests:

@@ -26,10 +26,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import yaml
-
 from petset.base import tasks
 from petset.node import programs
+from petset.objects import documents
 
 SOURCE_DATE_EPOCH = 1470182400  # 2016-08-03: the day of the post that petset grew from.
 BUILD_FORMAT = 1  # Part of every key: raise it when the same recipe would give another image.
@@ -73,8 +72,8 @@ def parse(name: str, folder: str, text: str) -> Recipe:
     """A recipe from the text of its recipe.yaml."""
     where = f"cannot use recipe {name}"
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        tree = documents.load(text)
+    except ValueError as error:
         raise RecipeError(f"{where}: recipe.yaml is not YAML: {error}; correct it") from None
     if not isinstance(tree, dict) or not isinstance(tree.get("from"), str):
         raise RecipeError(f'{where}: it has no "from"; name another recipe there, or "{BASE}"')
@@ -118,7 +117,7 @@ class Recipes:
         """(pattern of normalized references, recipe), in the order of the file."""
         try:
             with open(os.path.join(self.folder, "stand-ins.yaml"), encoding="utf-8") as file:
-                tree = yaml.safe_load(file) or {}
+                tree = documents.load(file.read()) or {}
         except FileNotFoundError:
             return ()
         return tuple((pattern, recipe) for recipe, patterns in tree.items() for pattern in patterns)

@@ -34,7 +34,7 @@ class LogOptions:
 
 
 class StreamError(Exception):
-    """A session that cannot start or broke: becomes the answer's Status. `code` is an HTTP status (400, 404, 500...)."""
+    """A session that cannot start or broke: becomes the answer's Status. `code` is an HTTP status."""
 
     def __init__(self, code: int, message: str):
         super().__init__(message)
