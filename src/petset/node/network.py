@@ -92,8 +92,10 @@ class Network:
             self._mtu = _mtu_outside(netlink)
             index = _index(netlink, plan.bridge)
             if index is None:
-                # No learning delay: a port forwards at once, since a bridge of veths cannot loop.
-                netlink.link("add", ifname=plan.bridge, kind="bridge", br_forward_delay=0, br_stp_state=0)
+                # No learning delay: a port forwards at once, since a bridge of veths cannot loop. An address of its
+                # own: else it takes one of its ports', changes it when that pod goes, and nobody finds DNS for a while.
+                own = mac_address(plan.gateway)
+                netlink.link("add", ifname=plan.bridge, kind="bridge", address=own, br_forward_delay=0, br_stp_state=0)
                 index = _index(netlink, plan.bridge)
             netlink.link("set", index=index, state="up", mtu=self._mtu)
             self._bridge_index = int(index or 0)
