@@ -136,8 +136,9 @@ def test_exec_with_a_terminal(web):
 def test_watch_shows_changes(web):
     watcher = web.kubectl.start("get", "pods", "-w", "-l", "app=nginx")
     try:
+        seen = [watcher.stdout.readline() for _ in range(3)]  # What there is: only then does it watch.
         web.kubectl("label", "pod", "web-0", "seen=yes", "--overwrite")
-        seen = [watcher.stdout.readline() for _ in range(4)]
+        seen.append(watcher.stdout.readline())
     finally:
         watcher.kill()
         watcher.wait()
