@@ -98,6 +98,15 @@ class Empty:
 
 
 @dataclass(frozen=True, slots=True)
+class NoneOwned:
+    """Go on only if the server has none of these that name the owner with this uid."""
+
+    resource: resources.Resource
+    namespace: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeDirectory:
     """Make a volume's directory."""
 
@@ -136,6 +145,7 @@ Action = (
     | StillThere
     | Gone
     | Empty
+    | NoneOwned
     | MakeDirectory
     | RemoveDirectory
     | EmitEvent

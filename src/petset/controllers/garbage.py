@@ -64,7 +64,10 @@ def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
     forgetting: list[actions.Action] = [
         actions.Update(without_owners(dependent, uids)) for dependent in dependents_of(obj, view)
     ]
-    return [*forgetting, actions.Update(without_finalizer(obj, ORPHAN))]
+    # One that was adopted a moment ago may not be in the caches yet, and would be collected when the owner has gone.
+    space = meta.namespace(obj)
+    checks = [actions.NoneOwned(kind, space, uids[0]) for kind in KINDS if kind.namespaced or not space]
+    return [*forgetting, *checks, actions.Update(without_finalizer(obj, ORPHAN))]
 
 
 def wait_for_dependents(obj: Object, view: View) -> list[actions.Action]:

@@ -226,6 +226,8 @@ class Runner:
                 case actions.Empty(resource, namespace):
                     left, _ = await self._client.list(resource, namespace)
                     return f"{len(left)} {resource.plural} are left in namespace {namespace}" if left else ""
+                case actions.NoneOwned():
+                    return await self._check_none_owned(action)
                 case _:
                     return await self._perform_other(action)
         except errors.ApiError as error:
@@ -269,6 +271,13 @@ class Runner:
             raise
         there = action.uid in ("", meta.uid(current))
         return f"{action.resource.plural} {action.namespace}/{action.name} is still there" if there else ""
+
+    async def _check_none_owned(self, action: actions.NoneOwned) -> str:
+        left, _ = await self._client.list(action.resource, action.namespace)
+        for obj in left:
+            if any(owner.get("uid") == action.uid for owner in obj["metadata"].get("ownerReferences") or ()):
+                return f"{action.resource.plural} {meta.key(obj)} still names it as its owner"
+        return ""
 
     async def _failure(self, action: actions.Action, error: errors.ApiError, outcome: _Outcome) -> str:
         obj: Object | None = getattr(action, "object", None)
