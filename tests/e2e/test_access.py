@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.e2e.leftovers import plan_of
@@ -66,6 +68,52 @@ def test_a_pod_gets_its_account_and_reads_the_api_as_far_as_its_rights_go(cluste
     host, port = said[1].split()
     service = cluster.kubectl.json("get", "service", "kubernetes")
     assert (host, int(port)) == (service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"])
+
+
+ASK_THE_API = """
+import json, ssl, sys, urllib.error, urllib.request
+url, token, ca = sys.argv[1:]
+request = urllib.request.Request(url, headers={"Authorization": "Bearer " + token})
+try:
+    print(urllib.request.urlopen(request, context=ssl.create_default_context(cafile=ca), timeout=10).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def test_a_pod_reads_the_api_with_its_token(cluster, namespace, tmp_path):
+    """From the pod's own network, at the address in its environment, with the token and the CA mounted in it."""
+    spec = {"containers": [{"name": "main", "image": "debian:jessie", "command": ["sleep", "infinity"]}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "main"}, "spec": spec}
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
+    cluster.wait_ready("main", namespace=namespace)
+
+    def read(file: str) -> str:
+        path = f"/var/run/secrets/kubernetes.io/serviceaccount/{file}"
+        return cluster.kubectl("exec", "-n", namespace, "main", "--", "cat", path)
+
+    (tmp_path / "ca.crt").write_text(read("ca.crt"))
+    service = cluster.kubectl.json("get", "service", "kubernetes")["spec"]["clusterIP"]
+    uid = cluster.pod("main", namespace)["metadata"]["uid"]
+
+    def ask(token: str) -> int:
+        url = f"https://{service}:443/api/v1/namespaces/{namespace}/pods"
+        inside = ["nsenter", f"--net={cluster.state}/pods/{uid}/sandbox/net", sys.executable, "-c", ASK_THE_API]
+        done = subprocess.run(
+            [*inside, url, token, str(tmp_path / "ca.crt")], capture_output=True, text=True, timeout=30
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    token = read("token")
+    assert ask("") == 401
+    assert ask(token[:-3] + "xxx") == 401
+    assert ask(token) == 403
+    cluster.kubectl(
+        *("create", "rolebinding", "reader", "-n", namespace, "--clusterrole=view"),
+        f"--serviceaccount={namespace}:default",
+    )
+    cluster.wait(lambda: ask(token) == 200, "the binding to count", 5)
 
 
 def test_rbac_is_enforced(cluster, namespace):

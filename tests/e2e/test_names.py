@@ -1,0 +1,142 @@
+"""Names: there before the first init container, for unready pets as the service says, never cached as missing."""
+
+from __future__ import annotations
+
+import json
+
+import dns.resolver
+import pytest
+
+from tests.e2e.leftovers import plan_of
+
+DOMAIN = "svc.cluster.local"
+
+
+def service(name: str, **annotations: str) -> dict:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "annotations": annotations},
+        "spec": {
+            "clusterIP": "None",
+            "selector": {"app": name},
+            "ports": [{"name": "a", "port": 1}, {"name": "b", "port": 2}],
+        },
+    }
+
+
+def pet_set(name: str, replicas: int, container: dict, init: list[dict] | None = None) -> dict:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name},
+        "spec": {
+            "serviceName": name,
+            "replicas": replicas,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 1,
+                    "initContainers": init or [],
+                    "containers": [
+                        {"name": "main", "image": "debian:jessie", "command": ["sleep", "infinity"], **container}
+                    ],
+                },
+            },
+        },
+    }
+
+
+NEVER_READY = {"readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 1}}
+
+
+@pytest.fixture
+def resolver(cluster):
+    plan = plan_of(cluster.state)
+    found = dns.resolver.Resolver(configure=False)
+    found.nameservers, found.lifetime = [plan.dns_address], 3
+    return found
+
+
+def ask(resolver, name: str, kind: str) -> list[str]:
+    """The answer's data; [] when there is no such name or no such record."""
+    try:
+        return sorted(str(item) for item in resolver.resolve(name, kind))
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        return []
+
+
+def create(cluster, namespace: str, *objects: dict) -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=text)
+
+
+def test_a_name_is_there_before_the_first_init_container(cluster, namespace):
+    """The init container asks once, at once, and fails the pod when its own name is not there yet."""
+    init = {"name": "look", "image": "debian:jessie", "command": ["sh", "-c", "getent ahostsv4 $(hostname).early"]}
+    create(
+        cluster,
+        namespace,
+        service("early", **{"service.alpha.kubernetes.io/tolerate-unready-endpoints": "true"}),
+        pet_set("early", 3, {}, [init]),
+    )
+    cluster.wait_ready("early-0", "early-1", "early-2", namespace=namespace)
+    for ordinal in range(3):
+        status = cluster.pod(f"early-{ordinal}", namespace)["status"]
+        assert status["initContainerStatuses"][0]["restartCount"] == 0
+
+
+def test_the_service_name_has_one_srv_target_a_pet(cluster, namespace, resolver):
+    create(cluster, namespace, service("peers"), pet_set("peers", 3, {}))
+    cluster.wait_ready("peers-0", "peers-1", "peers-2", namespace=namespace)
+    cluster.wait(lambda: len(ask(resolver, f"peers.{namespace}.{DOMAIN}", "A")) == 3, "three addresses", 5)
+    records = resolver.resolve(f"peers.{namespace}.{DOMAIN}", "SRV")
+    targets = {str(record.target) for record in records}
+    assert targets == {f"peers-{ordinal}.peers.{namespace}.{DOMAIN}." for ordinal in range(3)}
+    assert ask(resolver, f"peers-0.peers.{namespace}.{DOMAIN}", "AAAA") == []
+    with pytest.raises(dns.resolver.NoAnswer):  # Not NXDOMAIN: the name exists.
+        resolver.resolve(f"peers-0.peers.{namespace}.{DOMAIN}", "AAAA")
+
+
+def test_unready_pets_are_absent_unless_the_service_tolerates_them(cluster, namespace, resolver):
+    tolerant = service("tolerant")
+    tolerant["spec"]["publishNotReadyAddresses"] = True
+    create(
+        cluster,
+        namespace,
+        service("strict"),
+        pet_set("strict", 1, NEVER_READY),
+        tolerant,
+        pet_set("tolerant", 1, NEVER_READY),
+    )
+    for name in ("strict-0", "tolerant-0"):
+        cluster.wait(lambda name=name: cluster.pod(name, namespace)["status"]["phase"] == "Running", f"{name} to run")
+    assert ask(resolver, f"tolerant-0.tolerant.{namespace}.{DOMAIN}", "A") == [
+        cluster.pod("tolerant-0", namespace)["status"]["podIP"]
+    ]
+    assert ask(resolver, f"strict-0.strict.{namespace}.{DOMAIN}", "A") == []
+
+
+def test_a_successors_name_is_right_at_once(cluster, namespace, resolver):
+    """Asked for while it is absent: the missing name must not stick, neither here nor in the pods' own resolvers."""
+    create(cluster, namespace, service("again"), pet_set("again", 2, {}))
+    cluster.wait_ready("again-0", "again-1", namespace=namespace)
+    for _ in range(3):
+        before = cluster.pod("again-0", namespace)["metadata"]["uid"]
+        cluster.kubectl("delete", "pod", "again-0", "-n", namespace)
+        ask(resolver, f"again-0.again.{namespace}.{DOMAIN}", "A")
+        cluster.wait(
+            lambda before=before: cluster.pod("again-0", namespace)["metadata"]["uid"] != before, "a successor"
+        )
+        cluster.wait_ready("again-0", namespace=namespace)
+        cluster.wait(lambda: ask(resolver, f"again-0.again.{namespace}.{DOMAIN}", "A"), "its record", 2)
+        said = cluster.kubectl("exec", "-n", namespace, "again-1", "--", "getent", "ahostsv4", "again-0.again")
+        assert said.split()[0] == cluster.pod("again-0", namespace)["status"]["podIP"]
+
+
+def test_names_outside_the_cluster_fail_at_once_without_resolvers_or_are_answered(cluster, namespace, resolver):
+    """Never a hang: an answer or a failure comes within the resolver's own time."""
+    with pytest.raises((dns.resolver.NXDOMAIN, dns.resolver.NoNameservers, dns.resolver.NoAnswer)):
+        resolver.resolve("no-such-name.invalid", "A")

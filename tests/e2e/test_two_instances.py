@@ -1,0 +1,27 @@
+"""Two instances side by side: other names, other networks, other ports, and neither notices the other."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.e2e.leftovers import leftovers, plan_of
+
+NGINX = str(Path(__file__).parent / "manifests" / "nginx.yaml")
+
+
+def test_two_instances_side_by_side(make_cluster):
+    both = [make_cluster(), make_cluster()]
+    with ThreadPoolExecutor(2) as threads:  # At the same moment: their choices must differ all the same.
+        list(threads.map(lambda one: one.up(), both))
+    plans = [plan_of(one.state) for one in both]
+    assert len({plan.bridge for plan in plans}) == len({plan.pod_cidr for plan in plans}) == 2
+    for one in both:
+        one.kubectl("create", "-f", NGINX)
+    for one in both:
+        one.wait_ready("web-0", "web-1")
+    both[0].down()
+    assert leftovers(both[0].state) == []
+    assert both[1].is_ready("web-0")
+    address = both[1].pod("web-1")["status"]["podIP"]
+    assert both[1].exec("web-0", "getent", "ahostsv4", "web-1.nginx").split()[0] == address
