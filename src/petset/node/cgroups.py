@@ -3,7 +3,7 @@
 All containers of an instance are below one parent, /petset_<instance>/pod<uid>/<container id>, in every hierarchy.
 The OCI runtime makes the groups and sets the limits; petset only reads and removes. Version 1, version 2 and
 hybrid (version 1 with an empty version 2 tree at /sys/fs/cgroup/unified) all occur. crun refuses hybrid when it creates
-a container, so there it is run by a wrapper that takes the unified tree away, in a mount namespace of its own.
+a container, so there it is run in a mount namespace of its own, from which the unified tree was taken away.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shlex
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,21 +66,12 @@ def detect(mountinfo: str | None = None) -> Cgroups:
     return Cgroups("hybrid" if unified else "v1", {**hierarchies, **({"unified": unified} if unified else {})})
 
 
-def hybrid_wrapper(runtime: str, unified: str) -> str:
-    """A shell script that runs the OCI runtime without the unified tree where that matters: at create."""
-    quoted, tree = _quoted(runtime), _quoted(unified)
-    inner = _quoted(f'umount {tree} && exec "$0" "$@"')
-    return (
-        "#!/bin/sh\n"
-        'case " $* " in\n'
-        f'*" create "*) exec unshare --mount --propagation private /bin/sh -c {inner} {quoted} "$@" ;;\n'
-        "esac\n"
-        f'exec {quoted} "$@"\n'
-    )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
+def creator(runtime: str, cgroups: Cgroups) -> tuple[str, ...]:
+    """The command that creates containers: the runtime; on a hybrid machine in a mount namespace without that tree."""
+    if cgroups.version != "hybrid" or os.path.basename(runtime) != "crun":
+        return (runtime,)
+    script = f'umount {shlex.quote(cgroups.hierarchies["unified"])} && exec "$0" "$@"'
+    return (shutil.which("unshare") or "unshare", "--mount", "--propagation=private", "/bin/sh", "-c", script, runtime)
 
 
 def oom_kills(cgroups: Cgroups, group: str) -> int:

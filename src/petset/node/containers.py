@@ -45,7 +45,7 @@ class Tools:
     """The programs, and where they keep their own state."""
 
     runtime: str  # crun or runc
-    creator: str  # The same, or the wrapper that a hybrid machine needs to create containers.
+    creator: tuple[str, ...]  # The same, behind what a hybrid machine needs to create containers.
     conmon: str
     root: str  # The runtime's directory of containers.
     groups: cgroups.Cgroups
@@ -131,8 +131,8 @@ def _create(tools: Tools, directory: Path, record: ContainerRecord) -> Container
         f"--cid={record.id}",
         f"--cuuid={record.id}",
         f"--name={record.name}",
-        f"--runtime={tools.creator}",
-        f"--runtime-arg=--root={tools.root}",
+        f"--runtime={tools.creator[0]}",
+        *(f"--runtime-arg={argument}" for argument in (*tools.creator[1:], f"--root={tools.root}")),
         f"--bundle={directory}",
         f"--container-pidfile={directory}/pid",
         f"--conmon-pidfile={directory}/conmon.pid",

@@ -189,12 +189,7 @@ class OciRuntime:
         groups = cgroups.detect()
         root = self._state / "oci"
         root.mkdir(parents=True, exist_ok=True)
-        creator = runtime
-        if groups.version == "hybrid" and os.path.basename(runtime) == "crun":
-            script = self._state / "oci-create"
-            script.write_text(cgroups.hybrid_wrapper(runtime, groups.hierarchies["unified"]))
-            script.chmod(0o700)
-            creator = str(script)
+        creator = cgroups.creator(runtime, groups)
         supervisors = f"{self._plan.cgroup}/supervisors"
         self._tools = containers.Tools(runtime, creator, conmon, str(root), groups, supervisors)
         self._host = host.read(groups)
