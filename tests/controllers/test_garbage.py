@@ -61,6 +61,12 @@ def test_with_one_of_two_owners_left_it_forgets_the_other() -> None:
     assert [reference["name"] for reference in update.object["metadata"]["ownerReferences"]] == ["owner"]
 
 
+def test_what_is_collected_is_as_it_was_seen() -> None:
+    steps = steps_for(thing("leaf", thing("owner")))
+    assert isinstance(steps[-1], actions.Delete)
+    assert steps[-1].at_revision, "it may have been orphaned or adopted since"
+
+
 def test_in_the_foreground_dependents_go_first() -> None:
     owner = thing("owner", finalizers=["foregroundDeletion"], deletionTimestamp=WHEN)
     leaf = thing("leaf", owner)

@@ -23,6 +23,7 @@ from petset.objects.resources import Resource
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
 KINDS = tuple(row for row in resources.TABLE if "list" in row.verbs and row is not resources.EVENTS)
+ADOPTED = (resources.PODS, resources.CONTROLLERREVISIONS, resources.PERSISTENTVOLUMECLAIMS)  # By controllers, later.
 _BY_KEY = {row.key(): row for row in KINDS}
 
 
@@ -66,7 +67,7 @@ def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
     ]
     # One that was adopted a moment ago may not be in the caches yet, and would be collected when the owner has gone.
     space = meta.namespace(obj)
-    checks = [actions.NoneOwned(kind, space, uids[0]) for kind in KINDS if kind.namespaced or not space]
+    checks = [actions.NoneOwned(kind, space, uids[0]) for kind in ADOPTED] if space else []
     return [*forgetting, *checks, actions.Update(without_finalizer(obj, ORPHAN))]
 
 
@@ -112,7 +113,8 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
         uids = [reference["uid"] for reference in (*gone, *waiting)]
         return [*checks, actions.Update(without_owners(obj, uids))]
     in_turn = bool(waiting) and any(_blocks(dependent, obj) for dependent in dependents_of(obj, view))
-    return [*checks, actions.Delete(obj, propagation="Foreground" if in_turn else "Background")]
+    # At its revision: it may have been left as an orphan, or adopted, since the cache saw it.
+    return [*checks, actions.Delete(obj, propagation="Foreground" if in_turn else "Background", at_revision=True)]
 
 
 def _owner(reference: Object, obj: Object, view: View) -> Object | None:
