@@ -69,7 +69,7 @@ def ask(resolver, name: str, kind: str) -> list[str]:
 
 
 def create(cluster, namespace: str, *objects: dict) -> None:
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    text = "\n---\n".join(json.dumps(obj) for obj in objects)
     cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=text)
 
 
