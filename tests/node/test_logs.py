@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -140,10 +141,40 @@ def test_a_follower_that_leaves_leaves_no_watch(path):
         async with contextlib.aclosing(logs.read(path, LogOptions(follow=True), watcher, lambda: False)) as pieces:
             async for _ in pieces:
                 break
-        assert (watcher._waiting, watcher._by_path) == ({}, {})
+        assert (watcher._watches, watcher._by_path) == ({}, {})
         watcher.close()
 
     asyncio.run(leave())
+
+
+def test_a_rotation_keeps_the_full_file_and_only_so_many(path):
+    def begin_anew(number: int) -> None:
+        """As conmon does it."""
+        Path(f"{path}.tmp").write_text(f"2016-08-03T10:00:06.000000000+00:00 stdout F begun {number}\n")
+        os.replace(f"{path}.tmp", path)
+
+    async def rotate() -> None:
+        watcher = logs.Watcher()
+        watcher.keep(path)
+        for number in range(1, 7):
+            begin_anew(number)
+            await waiting.until(lambda: os.path.samefile(path, f"{path}.0"))
+        watcher.forget(path)
+        begin_anew(7)  # Nobody keeps it any more.
+        watcher.close()
+
+    asyncio.run(rotate())
+    assert text(path).splitlines() == [f"begun {number}" for number in (2, 3, 4, 5, 7)]
+    assert sorted(os.listdir(os.path.dirname(path))) == ["container.log", *(f"container.log.{n}" for n in (1, 2, 3, 4))]
+
+
+def test_a_rotation_that_nobody_saw_is_made_up_for(path):
+    logs.keep_rotated(path)
+    Path(f"{path}.tmp").write_text("2016-08-03T10:00:06.000000000+00:00 stdout F six\n")
+    os.replace(f"{path}.tmp", path)
+    logs.keep_rotated(path)
+    logs.keep_rotated(path)
+    assert text(path) == ALL + "six\n"
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +210,21 @@ async def test_logs_of_a_real_container(tmp_path, root):
         assert (await here.log(pod, timestamps=True))[19:20] == "." and "Z second" in await here.log(
             pod, timestamps=True
         )
+
+
+@machine.on_machine
+async def test_a_long_log_is_rotated_and_read_whole(tmp_path, root, monkeypatch):
+    monkeypatch.setattr(logs, "LOG_BYTES_MAX", 4096)
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox()
+        script = "for i in $(seq 150); do echo line $i; sleep 0.01; done"
+        container = await here.run(pod, "sh", "-c", script)
+        followed = await here.log(pod, follow=True)
+        expected = [f"line {number}" for number in range(1, 151)]
+        assert followed.splitlines() == expected
+        assert (await here.log(pod)).splitlines() == expected
+        assert (await here.log(pod, tail_lines=100)).splitlines() == expected[-100:]
+        await here.until(lambda: here.seen(container).state == "exited")
+        found = here.runtime._find("uid-web-0", "main", False)
+        assert len(logs.files(found.record.log_path)) in (2, 3) and not Path(f"{found.record.log_path}.0").exists()
+        await here.runtime.remove_container("uid-web-0", "main", 0)

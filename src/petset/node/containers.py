@@ -137,6 +137,7 @@ def _create(tools: Tools, directory: Path, record: ContainerRecord) -> Container
         f"--container-pidfile={directory}/pid",
         f"--conmon-pidfile={directory}/conmon.pid",
         f"--log-path=k8s-file:{record.log_path}",
+        f"--log-size-max={logs.LOG_BYTES_MAX}",
         f"--exit-dir={directory}/exit",
         f"--persist-dir={directory}/persist",
         "--full-attach",
@@ -282,7 +283,7 @@ def _is_conmon_of(pid: int, directory: Path) -> bool:
 
 def remove(directory: Path, record: ContainerRecord) -> None:
     """Delete the attempt's directory and its logs. It must be clean."""
-    for path in logs.files(record.log_path):
+    for path in [*logs.files(record.log_path), Path(f"{record.log_path}.0")]:
         path.unlink(missing_ok=True)
     remove_tree(directory)
 

@@ -2,10 +2,10 @@
 
 Each line of the file is `<time> <stdout|stderr> <F|P> <text>`; P is a part of a longer line. `read` starts at the
 place that tail says, filters, strips, and, when it follows, waits for the kernel to say that the file grew (inotify)
-until the container has ended and everything is read. `Watcher` is the one inotify descriptor all followers share.
+until the container has ended and everything is read.
 
 A log that grew beyond LOG_BYTES_MAX has been rotated: `container.log.1` is the newest older file; a read goes through
-all that are left, oldest first. Follows: the CRI's log format, inotify(7).
+all that are left, oldest first. Nothing polls. Follows: the CRI's log format, inotify(7).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -29,7 +30,7 @@ LOG_FILES_MAX = 5
 
 def files(path: str) -> list[Path]:
     """The files of one log, oldest first."""
-    found = [Path(f"{path}.{number}") for number in range(LOG_FILES_MAX, 0, -1)]
+    found = [Path(f"{path}.{number}") for number in range(LOG_FILES_MAX - 1, 0, -1)]
     return [*(one for one in found if one.exists()), Path(path)]
 
 
@@ -115,9 +116,13 @@ class Reader:
                 self._file.seek(-len(rest), os.SEEK_CUR)
                 return True
             self._pending = [Path(self._path)]
-        self._file.close()
-        self._file = self._pending.pop(0).open("rb")
-        return True
+        while self._pending:
+            with contextlib.suppress(FileNotFoundError):  # Rotated away since it was listed.
+                following = self._pending.pop(0).open("rb")
+                self._file.close()
+                self._file = following
+                return True
+        return False
 
     def _formatted(self, line: bytes) -> bytes:
         columns = line.split(b" ", 3)
@@ -177,40 +182,45 @@ def last_output(path: str, lines_max: int, bytes_max: int) -> bytes:
 
 
 class Watcher:
-    """Wakes whoever waits for a file to grow. One inotify descriptor, opened when first needed."""
+    """One inotify descriptor for all logs: wakes who follows one, and keeps what a rotation would lose.
+
+    conmon begins a log anew when it is full, by renaming an empty file over it. A second name, `container.log.0`, is
+    kept for the file in use, so the full one is still there then and becomes `container.log.1`.
+    """
 
     def __init__(self) -> None:
         self._descriptor = -1
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: dict[int, list[asyncio.Event]] = {}  # By inotify's watch number.
-        self._by_path: dict[str, list[asyncio.Event]] = {}
+        self._watches: dict[int, list[_Watch]] = {}  # By inotify's number of the directory.
+        self._by_path: dict[str, _Watch] = {}
+
+    def keep(self, path: str) -> None:
+        """Care for the rotation of a running container's log, until `forget`."""
+        with tasks.best_effort("watch a log's rotation"):
+            keep_rotated(path)
+            self._watch(path).kept = True
+
+    def forget(self, path: str) -> None:
+        watch = self._by_path.get(path)
+        if watch is not None:
+            watch.kept = False
+            self._unwatch(watch)
+        Path(f"{path}.0").unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def watch(self, path: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the file at the path is written to, replaced, or `wake` is called for it."""
-        if self._descriptor < 0:
-            self._descriptor = linux.inotify()
-            self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._descriptor, self._read)
+        """An event that is set when the file is written to or begun anew, or when `wake` is called for it."""
         event = asyncio.Event()
-        # The directory, since the file may be replaced by a rotation; its only busy file is the log.
-        number = linux.inotify_add(self._descriptor, os.path.dirname(path), linux.IN_MODIFY | linux.IN_MOVED_TO)
-        self._waiting.setdefault(number, []).append(event)
-        self._by_path.setdefault(path, []).append(event)
+        watch = self._watch(path, event)
         try:
             yield event
         finally:
-            self._by_path[path].remove(event)
-            if not self._by_path[path]:
-                del self._by_path[path]
-            waiting = self._waiting.get(number, [])
-            if event in waiting:
-                waiting.remove(event)
-            if not waiting and self._waiting.pop(number, None) is not None:
-                linux.inotify_remove(self._descriptor, number)
+            watch.events.remove(event)
+            self._unwatch(watch)
 
     def wake(self, path: str) -> None:
-        for event in self._by_path.get(path, ()):
+        watch = self._by_path.get(path)
+        for event in watch.events if watch else ():
             event.set()
 
     def close(self) -> None:
@@ -218,19 +228,81 @@ class Watcher:
             self._loop.remove_reader(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
-        for events in self._by_path.values():
-            for event in events:
-                event.set()
+        self._watches.clear()
+        for path in list(self._by_path):
+            self.wake(path)
+
+    def _watch(self, path: str, event: asyncio.Event | None = None) -> _Watch:
+        if self._descriptor < 0:
+            self._descriptor = linux.inotify()
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._descriptor, self._read)
+        watch = self._by_path.get(path) or _Watch(path)
+        watch.events += [event] if event is not None else []
+        self._set_mask(watch)
+        self._by_path[path] = watch
+        return watch
+
+    def _set_mask(self, watch: _Watch) -> None:
+        """The directory is watched, since the file is replaced; writes only as long as somebody follows."""
+        directory = os.path.dirname(watch.path)
+        same = [one for one in self._by_path.values() if os.path.dirname(one.path) == directory]
+        followed = any(one.events for one in [watch, *same])
+        mask = linux.IN_MOVED_TO | (linux.IN_MODIFY if followed else 0)
+        watch.number = linux.inotify_add(self._descriptor, directory, mask)
+        there = self._watches.setdefault(watch.number, [])
+        if watch not in there:
+            there.append(watch)
+
+    def _unwatch(self, watch: _Watch) -> None:
+        there = self._watches.get(watch.number, [])
+        if watch not in there:
+            return
+        if not watch.events and not watch.kept:
+            there.remove(watch)
+            del self._by_path[watch.path]
+        if there:
+            with contextlib.suppress(OSError):  # The directory is gone, and its watch with it.
+                self._set_mask(there[0])
+        else:
+            del self._watches[watch.number]
+            linux.inotify_remove(self._descriptor, watch.number)
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
             data = os.read(self._descriptor, CHUNK_BYTES)
             while len(data) >= 16:
                 number = int.from_bytes(data[:4], "little", signed=True)
+                mask = int.from_bytes(data[4:8], "little")
                 data = data[16 + int.from_bytes(data[12:16], "little") :]
-                if number == -1:  # The queue overflowed: whose event was lost is not known.
-                    number_events = [event for events in self._waiting.values() for event in events]
-                else:
-                    number_events = self._waiting.get(number, [])
-                for event in number_events:
-                    event.set()
+                # An overflow of the queue has no number: whose event was lost is not known.
+                touched = list(self._by_path.values()) if number == -1 else self._watches.get(number, [])
+                for watch in touched:
+                    if watch.kept and mask & (linux.IN_MOVED_TO | linux.IN_Q_OVERFLOW):
+                        with tasks.best_effort("rotate a log"):
+                            keep_rotated(watch.path)
+                    for event in watch.events:
+                        event.set()
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    path: str
+    number: int = -1
+    events: list[asyncio.Event] = field(default_factory=list)
+    kept: bool = False
+
+
+def keep_rotated(path: str) -> None:
+    """Give the full file its place if conmon has begun a new one, and the file in use a second name."""
+    second = f"{path}.0"
+    try:
+        if os.path.samefile(second, path):
+            return
+        for number in range(LOG_FILES_MAX - 2, -1, -1):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{path}.{number}", f"{path}.{number + 1}")
+    except FileNotFoundError:
+        pass
+    with contextlib.suppress(FileNotFoundError):
+        os.link(path, second)

@@ -433,6 +433,7 @@ class OciRuntime:
         """Hear from the kernel when the container's conmon ends."""
         pod, key = self._pods[record.pod_uid], (record.name, record.attempt)
         pod.ended[key] = asyncio.Event()
+        self._watcher.keep(record.log_path)
         descriptor = record.conmon.pidfd() if record.conmon else None
         if descriptor is None:
             self._conmon_ended(record)
@@ -466,6 +467,7 @@ class OciRuntime:
         if key in pod.containers:
             pod.containers[key] = ended
         pod.ended.setdefault(key, asyncio.Event()).set()
+        self._watcher.forget(ended.log_path)
         self._watcher.wake(ended.log_path)
         self._tell(ended.pod_uid)
 
