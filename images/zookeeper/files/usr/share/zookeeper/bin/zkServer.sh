@@ -21,7 +21,8 @@ case ${1:-} in
     ;;
   stop)
     if [ -f "$pid_file" ] && pid=$(cat "$pid_file") && kill "$pid" 2> /dev/null; then
-      while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done
+      # As an orphan it may stay a zombie: not every first process of a container takes care of those.
+      while grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$pid/status" 2> /dev/null; do sleep 0.1; done
     fi
     rm -f "$pid_file"
     ;;
