@@ -44,7 +44,10 @@ def run(args: argparse.Namespace) -> int:
     console.print(f"  export KUBECONFIG={args.instance.kubeconfig}", soft_wrap=True)
     for command in example.try_this:
         console.print(f"  {command}", soft_wrap=True)
-    console.print(f"and stop it with `{_command()} down` (the data stays; `{_command()} up -d` brings the pets back).")
+    console.print(
+        f"and stop it with `{_command()} down` (the data stays; `{_command()} up -d` brings the pets back).",
+        soft_wrap=True,
+    )
     return 0
 
 

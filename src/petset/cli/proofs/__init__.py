@@ -1,0 +1,15 @@
+"""What each example proves, step by step: a table of examples, and a module each that says and shows it."""
+
+from __future__ import annotations
+
+from petset.cli.proofs import nginx, redis, redis_sentinel, zookeeper
+from petset.cli.proofs.stage import Example, Stage
+
+__all__ = ["EXAMPLES", "Example", "Stage"]
+
+EXAMPLES = {
+    "nginx": nginx.EXAMPLE,
+    "redis": redis.EXAMPLE,
+    "redis-sentinel": redis_sentinel.EXAMPLE,
+    "zookeeper": zookeeper.EXAMPLE,
+}
