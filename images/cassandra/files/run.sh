@@ -4,6 +4,11 @@
 #   POD_IP                 this pet's address; default: what its host name resolves to
 #   CASSANDRA_SEEDS        names of the pets that others ask first, with commas; default: this pet alone
 #   CASSANDRA_CLUSTER_NAME, CASSANDRA_DC, CASSANDRA_RACK, CASSANDRA_NUM_TOKENS, CASSANDRA_DATA, MAX_HEAP_SIZE, HEAP_NEWSIZE
+#   CASSANDRA_COMMITLOG_SYNC
+#                          periodic (default): writes are acknowledged at once, synced every 10 s; batch: synced first
+#   CASSANDRA_RING_DELAY_MS, CASSANDRA_GOSSIP_SETTLE_MS
+#                          how long a new member listens, and any member waits, before it takes part: short, as for a
+#                          ring of a few members on one machine
 set -eu
 
 address=${POD_IP:-$(getent hosts "$(hostname)" | awk 'NR==1 {print $1}')}
@@ -18,6 +23,9 @@ for seed in ${seeds//,/ }; do
   [ -z "$found" ] || resolved+=${resolved:+,}$found
 done
 
+sync=${CASSANDRA_COMMITLOG_SYNC:-periodic}
+[ "$sync" != periodic ] || sync+=$'\ncommitlog_sync_period: 10000ms'
+
 mkdir -p "$data"
 cat > "$conf/cassandra.yaml" <<CONF
 cluster_name: '${CASSANDRA_CLUSTER_NAME:-petset}'
@@ -28,8 +36,7 @@ commitlog_directory: $data/commitlog
 saved_caches_directory: $data/saved_caches
 hints_directory: $data/hints
 cdc_raw_directory: $data/cdc_raw
-commitlog_sync: periodic
-commitlog_sync_period: 10000ms
+commitlog_sync: $sync
 disk_failure_policy: stop
 commit_failure_policy: stop
 seed_provider:
@@ -62,5 +69,5 @@ mapfile -t options < <(grep -v '^#' "$conf/java.options")
 exec java "${options[@]}" -Xms"$heap" -Xmx"$heap" -Xmn"${HEAP_NEWSIZE:-100M}" \
   -Dcassandra.config="file://$conf/cassandra.yaml" -Dcassandra.storagedir="$data" -Dcassandra-foreground=yes \
   -Dlogback.configurationFile="file://$conf/logback.xml" -Dcassandra.jmx.local.port=7199 \
-  -Dcassandra.ring_delay_ms="${CASSANDRA_RING_DELAY_MS:-5000}" -Dcassandra.skip_wait_for_gossip_to_settle="${CASSANDRA_SKIP_GOSSIP_WAIT:-1}" \
+  -Dcassandra.ring_delay_ms="${CASSANDRA_RING_DELAY_MS:-5000}" -Dcassandra.gossip_settle_min_wait_ms="${CASSANDRA_GOSSIP_SETTLE_MS:-1000}" \
   -cp "$conf:/usr/share/cassandra/lib/*" org.apache.cassandra.service.CassandraDaemon
