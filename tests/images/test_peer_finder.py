@@ -11,7 +11,7 @@ import pytest
 
 from tests.images_fixture import CHECKOUT, image_store, recipe_image, run_in  # noqa: F401
 
-PEER_FINDER = CHECKOUT / "images/redis-install/files/peer-finder"
+PEER_FINDER = CHECKOUT / "images/shared/peer-finder/peer-finder"
 SERVER = Path(__file__).parent / "dns_server.py"
 RESOLV = "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 127.0.0.1\noptions ndots:5\n"
 ZONE = "redis.default.svc.cluster.local"

@@ -286,3 +286,17 @@ def test_cancelling_a_build_leaves_nothing(workshop):
 
     asyncio.run(cancelled())
     assert not workshop.left() and running(workshop.store.directory) == []
+
+
+def test_included_files_are_part_of_the_recipe(tmp_path):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "tool").write_text("one")
+    (tmp_path / "web" / "recipe.yaml").write_text("from: debian\ninclude: [shared]\n")
+    ours = recipes.Recipes(str(tmp_path))
+    before = ours.key(ours.recipe("web"), "sha256:parent")
+    (tmp_path / "shared" / "tool").write_text("two")
+    assert ours.key(ours.recipe("web"), "sha256:parent") != before
+    (tmp_path / "web" / "recipe.yaml").write_text("from: debian\ninclude: [nowhere]\n")
+    with pytest.raises(recipes.RecipeError, match="no folder nowhere to include"):
+        ours.key(ours.recipe("web"), "sha256:parent")

@@ -57,6 +57,7 @@ class Recipe:
     maven: tuple[str, ...] = ()  # group:artifact:version; it and what it needs go to maven_into
     maven_into: str = "/usr/share/java"
     exclude: tuple[str, ...] = ()  # paths that no package may bring, here and in every image made from this one
+    include: tuple[str, ...] = ()  # folders of files that several recipes add, relative to the recipes' folder
     run: tuple[str, ...] = ()  # shell steps inside the image, without network
     remove: tuple[str, ...] = ()  # globs
     entrypoint: tuple[str, ...] | None = None
@@ -132,15 +133,16 @@ class Recipes:
     def key(self, recipe: Recipe, parent_digest: str) -> str:
         """What decides whether an image must be built again: the recipe, its files, its parent."""
         digest = hashlib.sha256(f"{BUILD_FORMAT} {parent_digest}\0".encode())
-        for path in _tree(recipe.folder):
-            full = os.path.join(recipe.folder, path)
-            mode = os.lstat(full).st_mode
-            digest.update(f"{path}\0{int(bool(mode & stat.S_IXUSR))}\0".encode())
-            if stat.S_ISLNK(mode):
-                digest.update(os.readlink(full).encode())
-            else:
-                with open(full, "rb") as file:
-                    digest.update(hashlib.sha256(file.read()).digest())
+        for folder in (recipe.folder, *included(recipe)):
+            for path in _tree(folder):
+                full = os.path.join(folder, path)
+                mode = os.lstat(full).st_mode
+                digest.update(f"{path}\0{int(bool(mode & stat.S_IXUSR))}\0".encode())
+                if stat.S_ISLNK(mode):
+                    digest.update(os.readlink(full).encode())
+                else:
+                    with open(full, "rb") as file:
+                        digest.update(hashlib.sha256(file.read()).digest())
         return digest.hexdigest()
 
 
@@ -184,7 +186,8 @@ async def build(recipe: Recipe, space: Workspace, progress: Progress) -> str:
         await builder.unpack(recipe.unpack, rootfs)
         if recipe.maven:
             await builder.fetch_jars()
-        await tasks.in_thread(copy_files, os.path.join(recipe.folder, "files"), rootfs)
+        for folder in (*included(recipe), os.path.join(recipe.folder, "files")):
+            await tasks.in_thread(copy_files, folder, rootfs)
         if recipe.run:
             await builder.run_steps()
         await tasks.in_thread(clean, rootfs, (*recipe.exclude, *recipe.remove))
@@ -460,6 +463,15 @@ def apt_settings(packages: str, rootfs: str, acquire: Sequence[str]) -> str:
             "",
         )
     )
+
+
+def included(recipe: Recipe) -> list[str]:
+    """The folders of files that the recipe shares with others. Raises RecipeError."""
+    folders = [os.path.join(os.path.dirname(recipe.folder), name) for name in recipe.include]
+    for name, folder in zip(recipe.include, folders, strict=True):
+        if not os.path.isdir(folder):
+            raise RecipeError(f'cannot build image "{recipe.name}": there is no folder {name} to include; correct it')
+    return folders
 
 
 def copy_files(source: str, rootfs: str) -> None:
