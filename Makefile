@@ -12,7 +12,7 @@ demo: system setup
 	@$(VENV)/bin/petset demo redis
 
 test: system-test setup-dev check
-	@$(PYTHON) -m pytest tests
+	@$(PYTHON) -m pytest -n 2 --dist loadfile tests
 
 test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images

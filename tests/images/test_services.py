@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from tests.images_fixture import CHECKOUT, image_store, recipe_image, run_in  # noqa: F401
