@@ -91,9 +91,9 @@ class Galera:
         return set(re.findall(r"rsync (IST|SST) completed on joiner", self.cluster.kubectl("logs", pet)))
 
     def gone(self, *pets: str) -> None:
+        find = self.cluster.kubectl.run
         for pet in pets:
-            missing = self.cluster.kubectl.run
-            self.cluster.wait(lambda pet=pet: "NotFound" in missing("get", "pod", pet).stderr, f"{pet} to be gone")
+            self.cluster.wait(lambda pet=pet: "NotFound" in find("get", "pod", pet).stderr, f"{pet} to be gone")
 
     def insert(self, pet: str, numbers: range) -> None:
         self.sql(pet, "insert into test.numbers values " + ", ".join(f"({number})" for number in numbers))

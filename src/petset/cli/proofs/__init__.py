@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from petset.cli.proofs import nginx, redis, redis_sentinel, zookeeper
+from petset.cli.proofs import cassandra, mysql, nginx, redis, redis_sentinel, zookeeper
 from petset.cli.proofs.stage import Example, Stage
 
 __all__ = ["EXAMPLES", "Example", "Stage"]
 
 EXAMPLES = {
+    "cassandra": cassandra.EXAMPLE,
+    "mysql": mysql.EXAMPLE,
     "nginx": nginx.EXAMPLE,
     "redis": redis.EXAMPLE,
     "redis-sentinel": redis_sentinel.EXAMPLE,
