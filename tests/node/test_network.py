@@ -94,6 +94,13 @@ def test_a_missing_kernel_feature_is_explained():
     assert str(error) == "cannot make the bridge: this kernel lacks it; load the modules with `modprobe bridge veth`"
 
 
+def test_a_firewall_that_drops_forwarded_packets_is_seen():
+    chain = "table ip filter {{\n\tchain FORWARD {{\n\t\ttype filter hook forward priority filter; policy {};\n\t}}\n}}"
+    assert network.drops_forwarded(chain.format("drop"))
+    assert not network.drops_forwarded(chain.format("accept"))
+    assert not network.drops_forwarded("")
+
+
 @pytest.fixture
 def reservations(tmp_path, monkeypatch):
     monkeypatch.setattr(networks, "RESERVATIONS", tmp_path / "run")
@@ -142,6 +149,9 @@ async def test_pods_on_a_bridge(tmp_path):
         assert f"default via {plan.gateway} dev eth0" in inside(places[0], "ip", "route")
         await net.leave(places[0], "web-0")
         assert await net.join(places[0], "default/web-0", "web-0-again", "web-0", {}) == given[0]
+        run("ip", "link", "del", plan.bridge)
+        assert await net.setup() == []  # Somebody took the bridge away; the pods are on the new one.
+        assert run("ip", "-o", "link", "show", "master", plan.bridge).count(plan.veth_prefix) == 2
         (tmp_path / "bad").mkdir()
         with pytest.raises(network.NetworkError, match="cannot set sysctl"):
             await net.join(tmp_path / "bad", "default/bad", "bad", "bad", {"kernel.nothing": "1"})
@@ -159,4 +169,8 @@ async def test_pods_on_a_bridge(tmp_path):
 def inside(directory: Path, *command: str) -> str:
     """What a program prints in pinned namespaces."""
     enter = ["nsenter", *(f"--{kind}={directory / kind}" for kind in ("net", "uts", "ipc"))]
-    return subprocess.run([*enter, *command], capture_output=True, text=True, check=True).stdout
+    return run(*enter, *command)
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

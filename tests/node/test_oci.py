@@ -382,7 +382,24 @@ async def test_a_long_state_path_works(tmp_path, root):
 
 
 @machine.on_machine
-async def test_no_zombie_and_no_process_is_left_by_many_short_containers(tmp_path, root):
+async def test_a_state_path_may_have_any_characters(tmp_path, root):
+    async with machine.running(tmp_path / "a:b,c\\d e'f\"ü" / "s", root) as here:
+        pod = await here.sandbox()
+        assert await here.output(pod, "sh", "-c", "echo x > /y; cat /y") == "x\n"
+
+
+@machine.on_machine
+async def test_a_sandbox_that_was_never_finished_is_cleared_away(tmp_path, root):
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox()
+        (here.state / "pods" / "uid-web-0" / "sandbox" / "record.json").unlink()
+        await here.restart()
+        assert here.runtime.observe() == {} and linux.mount_points(str(here.state)) == []
+        assert (await here.runtime.create_sandbox(pod, "", "")).alive
+
+
+@machine.on_machine
+async def test_nothing_is_left_by_many_short_containers(tmp_path, root):
     async with machine.running(tmp_path / "s", root) as here:
         pod = await here.sandbox()
         for attempt in range(5):

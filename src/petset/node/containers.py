@@ -136,7 +136,8 @@ def _create(tools: Tools, directory: Path, record: ContainerRecord) -> Container
         f"--bundle={directory}",
         f"--container-pidfile={directory}/pid",
         f"--conmon-pidfile={directory}/conmon.pid",
-        f"--log-path=k8s-file:{record.log_path}",
+        # Relative, since conmon takes a colon for the end of the path.
+        f"--log-path=k8s-file:{os.path.relpath(record.log_path, directory)}",
         f"--log-size-max={logs.LOG_BYTES_MAX}",
         f"--exit-dir={directory}/exit",
         f"--persist-dir={directory}/persist",
@@ -158,7 +159,7 @@ def _create(tools: Tools, directory: Path, record: ContainerRecord) -> Container
                 start_new_session=True,
                 env={**_environment(), "_OCI_SYNCPIPE": str(writing)},
                 timeout=CREATE_SECONDS_MAX,
-                cwd="/",
+                cwd=directory,
                 check=False,
             )
         os.close(writing)
@@ -178,7 +179,7 @@ def _create(tools: Tools, directory: Path, record: ContainerRecord) -> Container
         raise RuntimeError_(kind, f"cannot create the container: {reason}")
     supervisor = int((directory / "conmon.pid").read_text())
     cgroups.place_supervisor(tools.groups, tools.supervisors, supervisor)
-    return replace(record, conmon=linux.process(supervisor), process=linux.process(pid))
+    return replace(record, conmon=linux.process(supervisor) or Process(supervisor, 0), process=linux.process(pid))
 
 
 def _answer(descriptor: int) -> dict[str, Any] | None:
@@ -202,8 +203,8 @@ def _reason(text: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Times in the log are UTC; nothing else of petset's own environment goes on."""
-    return {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "TZ": "UTC"}
+    """Times in the log are UTC, arguments UTF-8; nothing else of petset's own environment goes on."""
+    return {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 
 
 # ---- the end
@@ -265,9 +266,11 @@ def clean(tools: Tools, directory: Path, record: ContainerRecord) -> None:
 def destroy(tools: Tools, directory: Path, record: ContainerRecord) -> None:
     """End whatever an interrupted or failed start has left, and clean."""
     with contextlib.suppress(FileNotFoundError, ValueError):
-        supervisor = linux.process(int((directory / "conmon.pid").read_text()))
-        if supervisor is not None and _is_conmon_of(supervisor.pid, directory):
-            _kill(supervisor.pid, signal.SIGKILL)
+        pid = int((directory / "conmon.pid").read_text())
+        supervisor = linux.process(pid)
+        if supervisor is not None and _is_conmon_of(pid, directory):
+            kill_and_wait(supervisor)
+        linux.reap(pid)
     if record.process is not None:
         kill_and_wait(record.process)
     clean(tools, directory, record)
@@ -322,13 +325,9 @@ def kill_and_wait(process: Process) -> None:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         if not select.select([descriptor], [], [], KILLED_SECONDS_MAX)[0]:
             raise OSError(errno.EBUSY, f"process {process.pid} does not end after SIGKILL")
+        linux.reap(process.pid)
     finally:
         os.close(descriptor)
-
-
-def _kill(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def stop_signal(wanted: Sequence[str]) -> str:

@@ -75,6 +75,12 @@ def in_namespaces(kinds: Sequence[str]) -> Iterator[None]:
             os.close(descriptor)
 
 
+def reap(pid: int) -> None:
+    """Take the exit status of a process that has ended, if it was ours."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
 def inotify() -> int:
     """A non-blocking inotify descriptor."""
     return _check(_libc.inotify_init1(IN_NONBLOCK | IN_CLOEXEC), "inotify")

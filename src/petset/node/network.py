@@ -104,6 +104,9 @@ class Network:
             for address, length in wanted:
                 if (address, length) not in present:
                     netlink.addr("add", index=index, address=address, prefixlen=length)
+            for link in self._own_veths():  # Of pods that still run, when somebody took the bridge away.
+                if link.get("master") != index:
+                    netlink.link("set", index=link["index"], master=index, state="up")
         except Exception as error:  # pyroute2's NetlinkError is not an OSError.
             raise _explained(f"make the bridge {plan.bridge}", error) from error
         with networks.machine_lock():
@@ -116,13 +119,24 @@ class Network:
                 lacking.append(f"{NO_WAY_OUT}: cannot switch {FORWARDING} on: {error.strerror}")
         if why := _nft(_table(plan)):
             lacking.append(f"{NO_WAY_OUT}: cannot masquerade: {why}")
+        elif drops_forwarded(_listed("list", "chain", "ip", "filter", "FORWARD")):
+            lacking.append(
+                f"{NO_WAY_OUT}, nor perhaps each other: a firewall here drops what is forwarded; allow the bridge: "
+                f"iptables -I FORWARD -i {plan.bridge} -j ACCEPT; iptables -I FORWARD -o {plan.bridge} -j ACCEPT"
+            )
         return lacking
+
+    def _own_veths(self) -> list[Any]:
+        return [
+            link
+            for link in self._netlink_of_this_thread().get_links()
+            if str(link.get("ifname")).startswith(self.plan.veth_prefix)
+        ]
 
     def _teardown(self) -> None:
         netlink = self._netlink_of_this_thread()
-        for link in netlink.get_links():
-            if str(link.get("ifname")).startswith(self.plan.veth_prefix):
-                _ignoring_absence(netlink.link, "del", index=link["index"])
+        for link in self._own_veths():
+            _ignoring_absence(netlink.link, "del", index=link["index"])
         if (index := _index(netlink, self.plan.bridge)) is not None:
             _ignoring_absence(netlink.link, "del", index=index)
         if shutil.which("nft"):
@@ -266,6 +280,17 @@ def _set_sysctl(name: str, value: str) -> None:
         Path("/proc/sys", name.replace(".", "/")).write_text(value)
     except OSError as error:
         raise NetworkError(f"cannot set sysctl {name} to {value!r}: {error.strerror}") from None
+
+
+def _listed(*what: str) -> str:
+    """What nft lists; "" when there is no such thing."""
+    done = subprocess.run(["nft", *what], text=True, capture_output=True, timeout=NFT_SECONDS_MAX, check=False)
+    return done.stdout if done.returncode == 0 else ""
+
+
+def drops_forwarded(chain: str) -> bool:
+    """Whether a chain, as nft lists it, drops what no rule of it accepts."""
+    return "hook forward" in chain and "policy drop" in chain
 
 
 def _iproute() -> Any:

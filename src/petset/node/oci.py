@@ -172,6 +172,8 @@ class OciRuntime:
                 for attempt in sorted(self._directories(name), key=lambda one: int(one.name))
                 if (record := self._adopted(attempt)) is not None
             ]
+            if sandbox is None:
+                containers.remove_tree(directory / "sandbox")  # petset ended while it was being made.
             if sandbox is not None or attempts:
                 found[directory.name] = (sandbox, alive, attempts)
         return found
@@ -210,6 +212,8 @@ class OciRuntime:
             containers.clean(self._tools, directory, ended)
             return ended
         alive = record.conmon is not None and record.conmon.alive()
+        if record.conmon is not None and not alive:
+            linux.reap(record.conmon.pid)
         if alive and (record.state == "running" or containers.has_started(self._tools, record)):
             adopted = dataclasses.replace(record, state="running", started_at=record.started_at or tasks.now())
             if adopted != record:
@@ -444,15 +448,14 @@ class OciRuntime:
             loop.remove_reader(descriptor)
             self._watched.pop(descriptor, None)
             os.close(descriptor)
-            if record.conmon is not None:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(record.conmon.pid, os.WNOHANG)  # Ours when petset is the first process of a container.
             self._conmon_ended(record)
 
         self._watched[descriptor] = on_end
         loop.add_reader(descriptor, on_end)
 
     def _conmon_ended(self, record: ContainerRecord) -> None:
+        if record.conmon is not None:
+            linux.reap(record.conmon.pid)
         pod, key, directory = self._pods.get(record.pod_uid), (record.name, record.attempt), self._place(record)
         if pod is None:
             return
