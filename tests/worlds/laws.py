@@ -5,9 +5,10 @@ here rests on a watch that could be late. What the monkey did on purpose is told
 about what the program did by itself. The controllers decide on copies that are late by design; where a law is about
 what they could know, it looks back as long as the weather may have kept things from them (`stale_seconds`).
 
-The laws: pet i is created only when all pets below it were ready; surplus pets go from the highest down; a claim goes
-only when the monkey deleted it, a volume only with its claim, a claim's volume never changes and is no other claim's;
-a pet mounts its own claims; no two sandboxes of one namespace/name run at once, and no two of them one directory.
+The laws: pet i is created only when all pets below it were ready; surplus pets go from the highest down; no pet goes
+without a reason; nothing is written over that the writer has not read; a claim goes only when the monkey deleted it
+and nobody uses it, a volume only with its claim; a claim's volume never changes and is no other claim's; a pet mounts
+its own claims; no two sandboxes of one namespace/name run at once, and no two of them on one directory.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ PODS, CLAIMS, VOLUMES, LEASES = (
     "/core/persistentvolumes/",
     "/coordination.k8s.io/leases/",
 )
+NODES, REVISIONS = "/core/nodes/", "/apps/controllerrevisions/"
+MEDDLED = "world/meddled"  # An annotation with a number that only grows, written by somebody else in between.
 SETS = ("/apps/statefulsets/", "/apps/petsets/")
 
 
@@ -61,6 +64,9 @@ class Laws:
         self._ready_until: dict[str, float] = {}  # By pod's key: when it was last seen ready and staying.
         self._created_at: dict[str, float] = {}
         self._wanted: dict[str, deque[tuple[float, int]]] = {}  # By set's key: (until when, replicas before).
+        self._edited_at: dict[str, float] = {}  # By set's key: when its template was last changed.
+        self._evicted_at: dict[str, float] = {}  # By node: when it was last seen to send pods away.
+        self._cascaded: dict[str, None] = {}
         self._excused: dict[str, str] = {}  # uid -> what the monkey did to it
         self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
 
@@ -74,6 +80,10 @@ class Laws:
 
     def excused(self, uid: str, what: str) -> None:
         self._excused[uid] = what
+
+    def cascades(self, uid: str) -> None:
+        """The set with this uid is deleted with all that is its own."""
+        self._cascaded[uid] = None
 
     def breaks(self, law: str) -> None:
         self.broken.append(f"{self._clock():.3f}: {law}")
@@ -97,14 +107,24 @@ class Laws:
             self.writes += 1
             self.note(f"{change.type:9}{key} {shown(key, obj)}")
         gone = change.type == "DELETED"
+        if old is not None and not gone:
+            self._keeps_what_others_wrote(key, old, obj)
         if key.startswith(PODS):
             self._saw_pod(key, old, obj, gone, now)
         elif key.startswith(SETS):
             self._saw_set(key, old, obj, gone, now)
         elif key.startswith(CLAIMS):
-            self._saw_claim(key, old, obj, gone)
+            self._saw_claim(key, old, obj, gone, now)
+        elif key.startswith(NODES) and any(is_evicting(node) for node in (old, obj) if node):
+            self._evicted_at[meta.name(obj)] = now
         elif key.startswith(VOLUMES) and gone:
             self._saw_volume_go(obj)
+
+    def _keeps_what_others_wrote(self, key: str, old: Object, new: Object) -> None:
+        """Who writes an object has read what somebody else wrote there just before."""
+        before, after = (int(meta.annotations(obj).get(MEDDLED, "0")) for obj in (old, new))
+        if after < before and not key.startswith(REVISIONS):  # Those carry their set's annotations.
+            self.breaks(f"{key} was written over: what somebody else wrote is lost")
 
     @property
     def stale_seconds(self) -> float:
@@ -116,6 +136,11 @@ class Laws:
     def _saw_pod(self, key: str, old: Object | None, pod: Object, gone: bool, now: float) -> None:
         if old is not None and is_ready(old):
             self._ready_until[key] = now
+        if meta.controller_of(pod) and owner_uid(pod) != owner_uid(old or {"metadata": {}}):
+            set_ = self._family(pod)[1]
+            if set_ is None or meta.is_deleting(set_):
+                # The request was under way when its set was deleted: nobody can know better.
+                self.excused(meta.uid(pod), "created or adopted when its set was just going")
         if old is None:
             self._created_at[key] = now
             if pod["spec"].get("terminationGracePeriodSeconds") == 0:
@@ -124,6 +149,7 @@ class Laws:
             self._starts_in_order(key, pod, now)
             self._mounts_its_own(pod)
         if (gone or meta.is_deleting(pod)) and not (old is not None and meta.is_deleting(old)):
+            self._goes_for_a_reason(pod, now)
             self._stops_in_order(pod, now)
 
     def _starts_in_order(self, key: str, pod: Object, now: float) -> None:
@@ -137,6 +163,23 @@ class Laws:
                 continue
             if now - self._ready_until.get(other, -1e9) > self.stale_seconds:
                 self.breaks(f"{key} was created while {other} was not ready ({'there' if there else 'absent'})")
+
+    def _goes_for_a_reason(self, pod: Object, now: float) -> None:
+        """A pod that runs well is removed only when it is surplus, of an old revision, evicted, or its set deleted."""
+        owner = owner_uid(pod)
+        evicted = now - self._evicted_at.get(meta.get(pod, "spec", "nodeName", default=""), -1e9) <= self.stale_seconds
+        if meta.uid(pod) in self._excused or owner in self._cascaded or evicted:
+            return
+        set_key, set_, ordinal = self._family(pod)
+        if set_ is None:
+            self.breaks(f"{meta.key(pod)} was removed, and nobody had reason to")
+            return
+        end = first_ordinal(set_) + self._fewest_wanted(set_key, now)
+        is_old = meta.labels(pod).get("controller-revision-hash") != meta.get(set_, "status", "updateRevision")
+        edited = now - self._edited_at.get(set_key, -1e9) <= self.stale_seconds
+        has_ended = meta.get(pod, "status", "phase") in ("Failed", "Succeeded")
+        if not (ordinal >= end or is_old or edited or has_ended):
+            self.breaks(f"{meta.key(pod)} was removed though it is wanted as it is")
 
     def _stops_in_order(self, pod: Object, now: float) -> None:
         if meta.uid(pod) in self._excused:
@@ -162,12 +205,20 @@ class Laws:
         before = meta.get(old, "spec", "replicas", default=1)
         if old is not None and before != meta.get(set_, "spec", "replicas", default=1):
             self._wanted.setdefault(key, deque(maxlen=20)).append((now, before))
+        if old is not None and old["spec"].get("template") != set_["spec"].get("template"):
+            self._edited_at[key] = now
 
     def _most_wanted(self, set_key: str, now: float) -> int:
         """The largest number of replicas the controller may still believe in: below it nothing is surplus."""
+        return max(self._beliefs(set_key, now))
+
+    def _fewest_wanted(self, set_key: str, now: float) -> int:
+        return min(self._beliefs(set_key, now))
+
+    def _beliefs(self, set_key: str, now: float) -> list[int]:
         current = meta.get(self.objects.get(set_key), "spec", "replicas", default=1)
         past = [count for until, count in self._wanted.get(set_key, ()) if now - until <= self.stale_seconds]
-        return max([current, *past])
+        return [current, *past]
 
     def _family(self, pod: Object) -> tuple[str, Object | None, int]:
         """(key, set, ordinal) of the set that controls the pod and still is what it was then."""
@@ -195,7 +246,9 @@ class Laws:
             if mounted != own:
                 self.breaks(f"{meta.key(pod)} mounts {mounted}, not its own {own}")
 
-    def _saw_claim(self, key: str, old: Object | None, claim: Object, gone: bool) -> None:
+    def _saw_claim(self, key: str, old: Object | None, claim: Object, gone: bool, now: float) -> None:
+        if gone:
+            self._goes_when_nobody_uses_it(key, claim, now)
         lost = gone or (meta.is_deleting(claim) and not meta.is_deleting(old or claim))
         if lost and meta.uid(claim) not in self._excused:
             self.breaks(f"{key} is lost: nobody asked for its deletion")
@@ -207,6 +260,18 @@ class Laws:
             for other_key, other in self.objects.items():
                 if other_key.startswith(CLAIMS) and other_key != key and other["spec"].get("volumeName") == after:
                     self.breaks(f"{key} got the volume {after}, which is {other_key}'s")
+
+    def _goes_when_nobody_uses_it(self, key: str, claim: Object, now: float) -> None:
+        for pod_key, pod in self.objects.items():
+            if not pod_key.startswith(PODS) or not meta.get(pod, "spec", "nodeName"):
+                continue
+            volumes = [
+                meta.get(each, "persistentVolumeClaim", "claimName") for each in pod["spec"].get("volumes") or ()
+            ]
+            has_ended = meta.get(pod, "status", "phase") in ("Failed", "Succeeded")
+            is_known = now - self._created_at[pod_key] > self.stale_seconds
+            if meta.name(claim) in volumes and is_known and not has_ended:
+                self.breaks(f"{key} went while {pod_key} uses it")
 
     def _saw_volume_go(self, volume: Object) -> None:
         reference = meta.get(volume, "spec", "claimRef", default={})
@@ -260,6 +325,10 @@ def is_ready(pod: Object) -> bool:
 
 def is_running(pod: Object) -> bool:
     return meta.get(pod, "status", "phase") == "Running"
+
+
+def is_evicting(node: Object) -> bool:
+    return any(taint.get("effect") == "NoExecute" for taint in meta.get(node, "spec", "taints", default=()))
 
 
 def is_ordered(set_: Object) -> bool:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 REPLICAS_MAX = 4
 PAUSE_SECONDS_MAX = 60.0
 WAITS_MAX = 600
+OTHER_KIND = {
+    "PetSet": {"apiVersion": "apps/v1", "kind": "StatefulSet"},
+    "StatefulSet": {"apiVersion": "apps/v1alpha1", "kind": "PetSet"},
+}
 
 
 class Monkey:
@@ -36,6 +40,7 @@ class Monkey:
             (2, self.recreate_set),
             (2, self.delete_claim),
             (1, self.cordon),
+            (1, self.delete_endpoints),
             (2, self.relabel_pod),
             (1, self.pause),
             (3, self.kill_program),
@@ -130,6 +135,7 @@ class Monkey:
             return
         policy = self.chance.choice(("Orphan", "Orphan", "Background", "Foreground"))
         if policy != "Orphan":
+            self.world.laws.cascades(meta.uid(set_))
             for pod in self._pods():
                 if laws.owner_uid(pod) == meta.uid(set_):
                     self.world.laws.excused(meta.uid(pod), "its set deleted")
@@ -144,6 +150,8 @@ class Monkey:
         kept = ("name", "namespace", "labels", "annotations")
         metadata = {field: set_["metadata"][field] for field in kept if field in set_["metadata"]}
         fresh = {**set_, "metadata": metadata}
+        if self.chance.random() < 0.3:
+            fresh |= OTHER_KIND[set_["kind"]]
         key = resource.key(meta.namespace(set_), meta.name(set_))
         await self._until(lambda: meta.uid(self.world.laws.objects.get(key) or {"metadata": {}}) != meta.uid(set_))
         await self._try(lambda: self.admin.create({k: v for k, v in fresh.items() if k != "status"}))
@@ -172,6 +180,13 @@ class Monkey:
                 await self._try(
                     lambda: self.admin.delete(resources.PODS, stem, meta.namespace(claim), uid=meta.uid(pod))
                 )
+
+    async def delete_endpoints(self) -> None:
+        """Nobody should, and it is there again at once."""
+        found = self._any(self._objects("/core/endpoints/default/", "/discovery.k8s.io/endpointslices/default/"))
+        if found is not None:
+            resource = resources.by_kind(found["apiVersion"], found["kind"])
+            await self._try(lambda: self.admin.delete(resource, meta.name(found), meta.namespace(found)))
 
     async def cordon(self) -> None:
         node = self.chance.choice(self.world.nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from petset.client import client as api
 from petset.controllers import run as controllers_run
+from petset.dns import records
+from petset.dns import server as dns_server
 from petset.scheduler import loop as scheduler_loop
 from petset.wire import http
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from tests.worlds.world import World
 
 CONTROLLERS_USER = http.User("system:kube-controller-manager", ("system:masters",))
+DNS_USER = http.User("system:kube-dns", ("system:masters",))
 SCHEDULER_USER = http.User("system:kube-scheduler", ("system:masters",))
 
 Main = Callable[[api.Client], Awaitable[None]]
@@ -46,6 +50,18 @@ def controllers(world: World) -> Main:
         await controllers_run.run_controllers(
             client, hostpath=directories, volumes_directory=volumes_directory(world), ca_pem="a certificate"
         )
+
+    return main
+
+
+def dns(world: World) -> Main:
+    """The DNS server but for its sockets."""
+
+    async def main(client: api.Client) -> None:
+        world.zone = records.Zone()
+        async with asyncio.TaskGroup() as group:
+            await dns_server.follow(client, world.zone, group)
+            await asyncio.get_running_loop().create_future()
 
     return main
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from petset.objects import meta
 from petset.objects.meta import Object
+from petset.wire import dns
 from tests.worlds import laws
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def what_is_wrong(world: World) -> list[str]:
             wrong += _of_volume(obj, objects)
         elif key.startswith("/core/endpoints/default/") and meta.name(obj) != "kubernetes":
             wrong += _of_endpoints(obj, objects)
+    wrong += _of_names(world, expected)
     return wrong + _of_nodes(world, expected)
 
 
@@ -102,6 +104,20 @@ def _of_endpoints(endpoints: Object, objects: dict[str, Object]) -> list[str]:
     if wanted != listed:
         return [f"endpoints {meta.key(endpoints)} list {sorted(listed)}, not {sorted(wanted)}"]
     return []
+
+
+def _of_names(world: World, expected: dict[str, str]) -> list[str]:
+    """Every pet is found under its own name, and nowhere else."""
+    wrong: list[str] = []
+    for key in expected:
+        pod = world.laws.objects[key]
+        host, service = meta.get(pod, "spec", "hostname"), meta.get(pod, "spec", "subdomain")
+        found = world.zone.answer(f"{host}.{service}.{meta.namespace(pod)}.svc.cluster.local", dns.A)
+        addresses = [record.data for record in found.answers] if found else []
+        own = dns.packed_address(meta.get(pod, "status", "podIP", default=""))
+        if addresses != [own]:
+            wrong.append(f"the name of {meta.key(pod)} says {addresses}, not {own}")
+    return wrong
 
 
 def _of_nodes(world: World, expected: dict[str, str]) -> list[str]:

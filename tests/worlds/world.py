@@ -25,6 +25,7 @@ from typing import Any
 
 from petset.base import tasks
 from petset.client import client as api
+from petset.dns import records
 from petset.objects import encoding, errors
 from petset.server import bootstrap
 from petset.wire import http
@@ -89,6 +90,7 @@ class World:
         self.chance = random.Random(f"{seed} world")
         self.plan = scenario.of(random.Random(f"{seed} scenario"))
         self.faults = network.Faults.none()
+        self.zone = records.Zone()
         self.disk = tempfile.mkdtemp(prefix="petset-world-")
         self.laws = laws.Laws(loop.time, self._running)
         self.server = network.Server(network.SeenStore(self.laws.saw))
@@ -98,6 +100,7 @@ class World:
         self.processes = [
             Process(self, "controllers", programs.CONTROLLERS_USER, programs.controllers(self)),
             Process(self, "scheduler", programs.SCHEDULER_USER, programs.scheduler(self)),
+            Process(self, "dns", programs.DNS_USER, programs.dns(self)),
             *(Process(self, node.name, node.user, node.run) for node in self.nodes),
         ]
         for node in self.nodes:
@@ -124,7 +127,7 @@ class World:
             path = path.removesuffix(end)
         if "/leases/" in path or "/events/" in path:
             return
-        patch = {"metadata": {"annotations": {"world/meddled": str(self.laws.writes)}}}
+        patch = {"metadata": {"annotations": {laws.MEDDLED: str(self.laws.writes)}}}
         headers = (("content-type", "application/merge-patch+json"),)
         await self.server.handle(http.Request("PATCH", path, headers, encoding.dumps(patch), user=ADMIN))
 

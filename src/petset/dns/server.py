@@ -48,14 +48,8 @@ async def run(
     """Serve until cancelled. `networks` are the pods' and services' (unknown reverse names in them are ours to deny);
     `ready` is set once the sockets are bound."""
     zone = records.Zone(domain, addresses, networks)
-    services, endpoints = informer.Informer(client, resources.SERVICES), informer.Informer(client, resources.ENDPOINTS)
-    services.on_change(_teller(zone.set_service))
-    endpoints.on_change(_teller(zone.set_endpoints))
     async with asyncio.TaskGroup() as group:
-        tasks.spawn(group, services.run(), name="dns services")
-        tasks.spawn(group, endpoints.run(), name="dns endpoints")
-        await services.synced.wait()
-        await endpoints.synced.wait()
+        await follow(client, zone, group)
         ourselves = [(address, port) for address in addresses]
         others = [text for text in upstreams if forwarder.address_and_port(text) not in ourselves]
         server = Server(zone, forwarder.Forwarder(group, others), group)
@@ -65,6 +59,17 @@ async def run(
             if ready is not None:
                 ready.set()
             await asyncio.get_running_loop().create_future()
+
+
+async def follow(client: api.Client, zone: records.Zone, group: asyncio.TaskGroup) -> None:
+    """Keep the zone as the cluster's services and endpoints are; returns when it is complete for the first time."""
+    services, endpoints = informer.Informer(client, resources.SERVICES), informer.Informer(client, resources.ENDPOINTS)
+    services.on_change(_teller(zone.set_service))
+    endpoints.on_change(_teller(zone.set_endpoints))
+    tasks.spawn(group, services.run(), name="dns services")
+    tasks.spawn(group, endpoints.run(), name="dns endpoints")
+    await services.synced.wait()
+    await endpoints.synced.wait()
 
 
 def _teller(tell: Callable[[str, Object | None], None]) -> informer.Change:
