@@ -220,7 +220,9 @@ def run(seed: int) -> World:
             except* virtual.Done:
                 pass
 
-    logging.getLogger("petset").setLevel(logging.CRITICAL)
+    log = logging.getLogger("petset")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # What goes wrong on purpose is nobody's news.
     gc.disable()  # Its moments are nobody's seed.
     try:
         virtual.run(main, seed)
@@ -228,6 +230,7 @@ def run(seed: int) -> World:
         worlds[0].laws.breaks(str(stuck))
     finally:
         gc.enable()
+        log.setLevel(level)
         for each in worlds:
             shutil.rmtree(each.disk, ignore_errors=True)
     world = worlds[0]
