@@ -15,6 +15,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -175,7 +176,7 @@ def _create(tools: Tools, directory: Path, record: ContainerRecord) -> Container
     pid = int(answer.get("data", answer.get("pid", -1)))
     if pid <= 0:
         reason = _reason(str(answer.get("message", "")))
-        kind = "RunContainerError" if "executable" in reason else "CreateContainerError"
+        kind = "RunContainerError" if _EXEC_FAILED.search(reason) else "CreateContainerError"
         raise RuntimeError_(kind, f"cannot create the container: {reason}")
     supervisor = int((directory / "conmon.pid").read_text())
     cgroups.place_supervisor(tools.groups, tools.supervisors, supervisor)
@@ -197,9 +198,18 @@ def _answer(descriptor: int) -> dict[str, Any] | None:
     return json.loads(received.split(b"\n")[0])
 
 
+# crun says: executable file `x` not found, open executable: ...; runc: ... container process: exec: "x": ...
+_EXEC_FAILED = re.compile(r"executable|process: exec: ")
+_RUNC_MESSAGE = re.compile(r'msg=("(?:[^"\\]|\\.)*")')
+
+
 def _reason(text: str) -> str:
+    """The runtime's last words; runc wraps them into time, level and msg."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "the OCI runtime gave no reason"
+    if not lines:
+        return "the OCI runtime gave no reason"
+    wrapped = _RUNC_MESSAGE.search(lines[-1])
+    return json.loads(wrapped[1]) if wrapped else lines[-1]
 
 
 def _environment() -> dict[str, str]:

@@ -152,14 +152,19 @@ class Exec:
             f"--pid-file={self._name}.pid",
         ]
         listening = None
-        if options.tty:
-            listening = self._listen()
-            arguments += ["--tty", f"--console-socket={self._name}.sock"]
         mine: list[int] = []
         theirs: list[int] = []
         stdio = [subprocess.DEVNULL] * 3
         try:
-            if not options.tty:
+            if options.tty and os.path.basename(tools.runtime) == "runc":
+                # runc hands its terminal over only to who does not wait for it; so it gets one, and copies.
+                arguments = ["setsid", "--ctty", *arguments, "--tty"]
+                master, slave = os.openpty()
+                mine, theirs, stdio = [master], [slave], [slave] * 3
+            elif options.tty:
+                listening = self._listen()
+                arguments += ["--tty", f"--console-socket={self._name}.sock"]
+            else:
                 for number, wanted in enumerate((options.stdin, options.stdout, options.stderr)):
                     if wanted:
                         reading, writing = os.pipe()
@@ -173,7 +178,7 @@ class Exec:
                 stderr=stdio[2],
                 cwd=self._directory,  # Relative names: a socket's path may have 107 bytes.
                 env={"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")},
-                start_new_session=True,
+                start_new_session=arguments[0] != "setsid",
             )
         except BaseException:
             for descriptor in mine:
@@ -186,7 +191,9 @@ class Exec:
                 os.close(descriptor)
         for descriptor in mine:
             os.set_blocking(descriptor, False)
-        if not options.tty:
+        if options.tty:
+            self._outputs, self._input = ({mine[0]: STDOUT}, mine[0]) if mine else ({}, -1)
+        else:
             if options.stdin:
                 self._input = mine.pop(0)
             self._outputs = dict(zip(mine, [c for c, on in ((STDOUT, options.stdout), (STDERR, options.stderr)) if on]))
