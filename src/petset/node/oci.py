@@ -554,6 +554,8 @@ class OciRuntime:
 
     async def shut_down(self) -> None:
         """Stop everything now and take it off the machine; records, logs and data stay. For `petset down`."""
+        if not hasattr(self, "_tools"):
+            return  # It never started.
         for uid, pod in list(self._pods.items()):
             for (name, _), record in list(pod.containers.items()):
                 if record.state == "running" or pod.starting:
