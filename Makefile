@@ -18,12 +18,12 @@ test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images
 
 check: setup-dev
-	@$(VENV)/bin/ruff check src tests scripts
-	@$(VENV)/bin/ruff format --check src tests scripts
+	@$(VENV)/bin/ruff check src tests scripts bench
+	@$(VENV)/bin/ruff format --check src tests scripts bench
 	@$(VENV)/bin/pyright --pythonpath $(PYTHON)
 	@$(VENV)/bin/lint-imports
 
-bench: system setup-dev
+bench: system-test setup-dev
 	@$(PYTHON) -m bench
 
 setup: $(VENV)/installed

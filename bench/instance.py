@@ -17,6 +17,8 @@ from petset.base import state
 
 IMAGES = Path(os.environ.get("PETSET_TEST_IMAGES", Path(__file__).resolve().parents[1] / ".petset" / "test-images"))
 
+STOP_SECONDS_MAX = 60
+
 
 @dataclass
 class Instance:
@@ -49,10 +51,12 @@ def running(directory: Path | None = None) -> Iterator[Instance]:
             instance.announced[line.partition(":")[0]] = time.monotonic() - began
             if line.startswith("node"):
                 break
+        else:
+            raise RuntimeError("petset ended before its node was ready; its complaint is above")
         yield instance
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=STOP_SECONDS_MAX)
         if own:
             shutil.rmtree(directory, ignore_errors=True)
 
