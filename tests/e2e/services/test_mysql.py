@@ -163,13 +163,18 @@ def test_the_whole_set_stops_and_starts_again(mysql):
     assert all(mysql.transfers(pet) <= {"IST"} for pet in PETS)
 
 
-def test_two_that_lose_the_majority_refuse_writes_and_go_on_when_it_is_back(mysql):
-    """Servers that die are no longer counted only once they are missed; so both are killed at once."""
+def test_one_without_the_majority_refuses_writes_and_goes_on_once_all_are_known(mysql):
+    """Servers are missed seconds after they died, so two killed at once leave the third in a minority."""
     mysql.service.wait_in_sync()
     uids = {pet: mysql.service.uid(pet) for pet in PETS}
     for pet in ("mysql-1", "mysql-2"):
         failures.kill_server(uids[pet], "mariadbd")
+    lonely = lambda: mysql.status("mysql-0")["wsrep_cluster_status"] == "non-Primary"  # noqa: E731
+    mysql.cluster.wait(failures.quietly(lonely), "mysql-0 to be in a minority", 20)
+    with pytest.raises(pymysql.err.OperationalError, match="WSREP has not yet prepared node"):
+        mysql.insert("mysql-0", range(80, 81))
     mysql.service.wait_in_sync()
+    assert "mysql-0.galera.default.svc.cluster.local goes on" in mysql.cluster.kubectl("logs", "mysql-1")
     assert {pet: mysql.service.uid(pet) for pet in PETS} == uids
     assert mysql.service.acknowledged <= set(mysql.read_all())
 
