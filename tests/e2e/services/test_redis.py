@@ -23,6 +23,11 @@ def rd(cluster):
     return redis_client.Pets(cluster, "rd", "datadir")
 
 
+def test_the_demo_proves_it(rd):
+    said = rd.service.cluster.petset("demo", "redis").stdout
+    assert said.count("✓") == 4, said
+
+
 @pytest.mark.parametrize("failure", failures.FAILURES)
 def test_no_acknowledged_write_is_lost_when(rd, failure):
     failures.survive(rd.service, failure)

@@ -23,6 +23,11 @@ def rs(cluster):
     return redis_client.Pets(cluster, "rs", "data", sentinels="rs", replicas_min=1)
 
 
+def test_the_demo_proves_it(rs):
+    said = rs.service.cluster.petset("demo", "redis-sentinel").stdout
+    assert said.count("✓") == 5, said
+
+
 @pytest.mark.parametrize("failure", failures.FAILURES)
 def test_no_acknowledged_write_is_lost_when(rs, failure):
     rs.service.wait_in_sync()

@@ -110,6 +110,11 @@ def test_a_write_on_one_pet_is_read_on_another(zk):
     assert "hello" in zk.cli("zk-2", "sync /greeting", "get /greeting")
 
 
+def test_the_demo_proves_it(zk):
+    said = zk.cluster.petset("demo", "zookeeper").stdout
+    assert said.count("✓") == 5, said
+
+
 @pytest.mark.parametrize("failure", failures.FAILURES)
 def test_no_acknowledged_write_is_lost_when(zk, failure):
     epoch = zk.epoch()
@@ -168,4 +173,4 @@ def test_five_again_whose_volumes_remember_an_older_membership(zk):
     zk.cluster.wait(lambda: "NotFound" in zk.cluster.kubectl.run("get", "pod", "zk-3").stderr, "zk-3 to be gone")
     zk.cluster.kubectl("scale", "statefulset", "zk", "--replicas=5")
     zk.cluster.wait_ready("zk-3", "zk-4", seconds=120)
-    assert len(zk.members("zk-4")) == 5
+    assert len(zk.members("zk-4")) == 5, "a pet was ready before it had its vote"
