@@ -46,6 +46,7 @@ SCHEDULER = http.User("system:kube-scheduler", ("system:masters",))
 DNS = http.User("system:kube-dns", ("system:masters",))
 DOMAIN = "cluster.local"
 API_PORT_FIRST, API_PORT_LAST = 6443, 6543
+API_BACKLOG = 1024
 KUBERNETES_PORT = 443  # Of the Service of that name.
 FILES_OPEN_MAX = 65536
 
@@ -319,17 +320,15 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
 
     store = await sqlite.SqliteStore.open(instance.database)
     opened.push_async_callback(store.close)
-    port = _api_port(options)
+    listening = _api_socket(options)
+    port = listening.getsockname()[1]
     await bootstrap.ensure(store, bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port))
     streams = LateStreams()
     metrics = telemetry.Telemetry()
     metrics.source("petset_store", lambda: asdict(store.stats()))
     server = api.Api(store, api.Options(pki.secret(instance.keys / "tokens.key"), metrics=metrics.render), streams)
     handle = metrics.counted(server.handle)
-    try:
-        await opened.enter_async_context(listener.serve(handle, "127.0.0.1", port, tls))
-    except OSError as error:
-        raise UpError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another with --api-port") from None
+    await opened.enter_async_context(listener.serve(handle, tls=tls, socket=listening))
     name = _node_name(instance)
     instance.write("instance.json", {"api_port": port, "node_name": name})
     access = kubeconfig.Access(
@@ -350,25 +349,33 @@ _KUBERNETES_NAMES = (
 )
 
 
-def _api_port(options: Options) -> int:
-    """The port asked for, or the one the instance had, or the first that is free."""
+def _api_socket(options: Options) -> socket.socket:
+    """A socket that listens on loopback: at the port asked for, else the one the instance had, else the first free one.
+
+    It is bound while it is chosen: another instance that starts at this moment finds it taken.
+    """
     had = (options.state.read("instance.json") or {}).get("api_port", 0)
-    for port in (options.api_port or had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
-        if port and (port == options.api_port or _is_free(port)):
-            return port
+    for port in (options.api_port,) if options.api_port else (had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
+        if port and (found := _listening(port)):
+            return found
+    if options.api_port:
+        raise UpError(f"cannot listen on 127.0.0.1:{options.api_port}: it is taken; choose another with --api-port")
     raise UpError(
         f"cannot choose a port for the API: {API_PORT_FIRST} to {API_PORT_LAST} are taken; name one with --api-port"
     )
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def _listening(port: int) -> socket.socket | None:
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind(("127.0.0.1", port))
+        found.listen(API_BACKLOG)
+    except OSError:
+        found.close()
+        return None
+    found.setblocking(False)
+    return found
 
 
 class LateStreams:
