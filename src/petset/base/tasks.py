@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import logging
+import os
 import random as _random
 import time as _time
-import uuid as _uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,12 +29,38 @@ log = logging.getLogger("petset")
 T = TypeVar("T")
 
 
+RANDOM_NUMBERS_KEPT = 256
+
+
+class _SystemRandom(_random.SystemRandom):
+    """The kernel's randomness, asked for many identifiers at once: each question lets go of the interpreter's lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[int] = []
+
+    def getrandbits(self, k: int) -> int:
+        if k != IDENTIFIER_BITS:
+            return super().getrandbits(k)
+        try:
+            return self._kept.pop()
+        except IndexError:
+            fresh = os.urandom(RANDOM_NUMBERS_KEPT * IDENTIFIER_BITS // 8)
+            step = IDENTIFIER_BITS // 8
+            numbers = [int.from_bytes(fresh[at : at + step]) for at in range(0, len(fresh), step)]
+            self._kept.extend(numbers[1:])
+            return numbers[0]
+
+
+IDENTIFIER_BITS = 128
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """Where time and chance come from; `threads=False` runs blocking functions inline (simulation)."""
 
     wall_clock: Callable[[], float] = _time.time
-    rng: _random.Random = field(default_factory=_random.SystemRandom)
+    rng: _random.Random = field(default_factory=_SystemRandom)
     threads: bool = True
 
 
@@ -63,7 +90,12 @@ def monotonic() -> float:
 
 def rfc3339(seconds: float) -> str:
     """2016-08-03T00:00:00Z, the form of metav1.Time."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(int(seconds))
+
+
+@functools.lru_cache(maxsize=64)
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(seconds: float) -> str:
@@ -82,7 +114,13 @@ def rng() -> _random.Random:
 
 def new_uid() -> str:
     """A version 4 UUID from the environment's randomness."""
-    return str(_uuid.UUID(int=rng().getrandbits(128), version=4))
+    bits = rng().getrandbits(IDENTIFIER_BITS) & ~_UID_FIXED | _UID_VERSION_4
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+_UID_FIXED = 0xF << 76 | 0x3 << 62  # Version and variant, as RFC 9562 places them.
+_UID_VERSION_4 = 0x4 << 76 | 0x2 << 62
 
 
 _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"

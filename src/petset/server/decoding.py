@@ -104,7 +104,7 @@ def checked(call: Call, tree: Any, resource: Resource, data: bytes = b"") -> tup
     if mode == IGNORE:
         return obj, missing
     repeated = []
-    if data and media_type(call) in JSON_TYPES:
+    if data and media_type(call) in JSON_TYPES and not encoding.has_no_duplicates(data, tree):
         repeated = [f'duplicate field "{path}"' for path in encoding.duplicate_fields(data)]
     wrong = [*repeated, *unknown]
     if wrong and mode == STRICT:
