@@ -56,7 +56,7 @@ class Ring:
             self.driver = cassandra.cluster.Cluster(
                 [self.service.address(pet) for pet in PETS],
                 execution_profiles={cassandra.cluster.EXEC_PROFILE_DEFAULT: profile},
-                reconnection_policy=cassandra.policies.ConstantReconnectionPolicy(1, max_attempts=None),
+                reconnection_policy=cassandra.policies.ConstantReconnectionPolicy(1, max_attempts=1000),
                 protocol_version=5,
                 connect_timeout=ANSWER_SECONDS_MAX,
             )
@@ -72,7 +72,8 @@ class Ring:
     def ask(self, pet: str, statement: str, consistency: int = ConsistencyLevel.ONE) -> list:
         """What this pet answers."""
         session, address = self.connected(), self.service.address(pet)
-        host = next(h for h in session.cluster.metadata.all_hosts() if h.address == address)
+        assert self.driver is not None and self.driver.metadata is not None
+        host = next(h for h in self.driver.metadata.all_hosts() if h.address == address)
         return list(
             session.execute(cassandra.query.SimpleStatement(statement, consistency_level=consistency), host=host)
         )

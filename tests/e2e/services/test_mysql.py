@@ -5,6 +5,7 @@ A write that Galera acknowledged has reached all members and is on the disk of t
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -60,7 +61,8 @@ class Galera:
                 cursor.execute("insert into test.numbers values (%s)", (number,))
         except Exception:
             if self.connection is not None:
-                self.connection._force_close()
+                with contextlib.suppress(Exception):
+                    self.connection.close()
                 self.connection = None
             self.at = (self.at + 1) % len(PETS)
             raise
