@@ -6,12 +6,14 @@ made with ip(8).
 
 from __future__ import annotations
 
+import compileall
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import petset
 from bench import instance
 from bench.bare import SERVER
 
@@ -20,6 +22,7 @@ ROUNDS = 3
 
 def main() -> None:
     instance.heading()
+    compileall.compile_dir(str(Path(petset.__file__).parent), quiet=1)  # As an installation does.
     first = _ours(None)
     with tempfile.TemporaryDirectory(prefix="petset-bench-", dir="/tmp") as directory:
         _ours(Path(directory))  # The second start finds its keys and its store.

@@ -5,13 +5,15 @@ answers on loopback), controllers and scheduler, then the node: network, the API
 with what it adopts, the agent (announced when the node is ready). SIGTERM and SIGINT mean `petset down`: pods stop
 with their grace, the network goes, data stays. Any other end, kill -9 included, leaves the containers running for
 the next start to adopt.
-Invariant: parts are handed what they need here and nowhere find it themselves.
+Invariant: parts are handed what they need here and nowhere find it themselves. What runs only once the API answers is
+imported only then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -24,19 +26,19 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petset.base import pki, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client, InProcess
-from petset.controllers import run as controllers
-from petset.dns import forwarder
-from petset.dns import server as dns
 from petset.net import listener
-from petset.node import agent, host, images, network, oci, simulated
-from petset.scheduler import loop as scheduler
+from petset.node import network
 from petset.server import api, bootstrap
 from petset.store import sqlite
 from petset.wire import http, streaming
+
+if TYPE_CHECKING:
+    from petset.node import oci
 
 log = logging.getLogger("petset")
 
@@ -110,6 +112,8 @@ async def _run(options: Options, announce: Announce) -> None:
 
         def node_is_ready() -> None:
             announce(f"node: {cluster.node_name} is ready after {tasks.monotonic() - began:.2f} s")
+            gc.collect()
+            gc.freeze()  # Modules and tables stay until the end: no later collection need walk them.
 
         await _until_stopped(cluster, options, stop, node_is_ready)
 
@@ -125,6 +129,9 @@ async def _until_stopped(
     cluster: Cluster, options: Options, stop: asyncio.Event, node_is_ready: Callable[[], None]
 ) -> None:
     """Run every part until the stop; a part that fails ends all. Only a stop that was asked for stops containers."""
+    from petset.controllers import run as controllers
+    from petset.scheduler import loop as scheduler
+
     hostpath = HostPath(cluster.state.volumes) if options.hostpath_provisioner else None
     node = _run_simulated_node if options.simulated else _run_node
     async with asyncio.TaskGroup() as parts:
@@ -154,6 +161,8 @@ async def _run_simulated_node(
     cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]
 ) -> None:
     """A node whose pods start, get ready and stop at once, and run nothing: for tests of operators and charts."""
+    from petset.node import agent, simulated
+
     plan = cluster.plan
     machine = simulated.Machine(network=plan.gateway.rpartition(".")[0] + ".")
     async with asyncio.TaskGroup() as parts:
@@ -185,6 +194,10 @@ def _node_user(cluster: Cluster) -> http.User:
 
 async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]) -> None:
     """Network, DNS, the API on the pods' side, runtime and agent; at the stop: pods stopped, network taken away."""
+    from petset.dns import forwarder
+    from petset.dns import server as dns
+    from petset.node import agent, host, images, oci
+
     plan, directory = cluster.plan, cluster.state.directory
     if why := host.check():
         raise UpError(why)
@@ -241,6 +254,8 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
 
 async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, net: network.Network) -> None:
     """What `petset down` means for the node: pods stop with their grace; nothing but data stays."""
+    from petset.node import agent
+
     await agent.stop_all(client, runtime, node_name=cluster.node_name, state_directory=cluster.state.path("node"))
     await runtime.shut_down()
     await net.teardown()
@@ -256,6 +271,8 @@ def stop_left_over(instance: state.State) -> str:
 async def _stop_left_over(instance: state.State) -> str:
     if not instance.path("network.json").exists():
         return "nothing was left running"
+    from petset.node import agent, images, oci
+
     plan = network.choose_networks(instance.directory)
     net = network.Network(plan, instance.directory)
     runtime = oci.OciRuntime(instance.directory, plan, net, images.Images(str(instance.images)))

@@ -13,10 +13,9 @@ from dataclasses import replace
 from petset.base import tasks
 from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
-from petset.server import remotecommand
 from petset.server.routes import Call
 from petset.store import store as stores
-from petset.wire import http, streaming, websocket
+from petset.wire import http, streaming
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 LOG_HEADERS: http.Headers = (("content-type", "text/plain"),)
@@ -85,6 +84,9 @@ class Streams:
             )
         if upgrade != "websocket":
             raise errors.bad_request("Upgrade request required: exec and attach need a WebSocket connection")
+        from petset.server import remotecommand
+        from petset.wire import websocket
+
         headers, socket = websocket.accept(call.request, remotecommand.SUBPROTOCOLS)
         serving = remotecommand.RemoteCommand(socket, start, options)
         return http.Response(101, headers, upgraded=serving.serve)
