@@ -70,6 +70,10 @@ class Options:
 
 def run(options: Options, announce: Announce) -> None:
     """Run the cluster until it is told to stop. Raises UpError and StateError."""
+    if os.geteuid() != 0 and not options.simulated:
+        raise UpError(
+            "cannot run containers: petset is not root; run it with sudo, or without containers: up --simulate"
+        )
     with options.state.lock():
         _prepare_process()
         try:
@@ -165,13 +169,15 @@ async def _run_simulated_node(
 
     plan = cluster.plan
     machine = simulated.Machine(network=plan.gateway.rpartition(".")[0] + ".")
+    runtime = simulated.SimulatedRuntime(machine)
+    cluster.streams.node = runtime.streams
     async with asyncio.TaskGroup() as parts:
         running = tasks.spawn(
             parts,
             agent.run(
                 cluster.client(_node_user(cluster)),
                 node_name=cluster.node_name,
-                runtime=simulated.SimulatedRuntime(machine),
+                runtime=runtime,
                 state_directory=cluster.state.path("node"),
                 pod_cidr=plan.pod_cidr,
                 dns_address=plan.dns_address,
@@ -186,6 +192,7 @@ async def _run_simulated_node(
         )
         await stop.wait()
         running.cancel()
+    network.forget(plan)
 
 
 def _node_user(cluster: Cluster) -> http.User:

@@ -65,3 +65,10 @@ def test_switches_are_spelt_as_kubernetes_spells_them(text, value):
     from petset.cli import up
 
     assert up.switch(text) is value
+
+
+def test_up_without_root_says_what_to_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert main.main(["--state", str(tmp_path / "s"), "up"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("petset: cannot run containers: petset is not root;") and said.count("\n") == 1

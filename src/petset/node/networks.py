@@ -17,11 +17,17 @@ import hashlib
 import ipaddress
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-RESERVATIONS = Path("/run/petset")
+# Who is not root can only simulate a node, but its networks are chosen and reserved all the same.
+RESERVATIONS = (
+    Path("/run/petset")
+    if os.geteuid() == 0
+    else Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), f"petset-{os.geteuid()}")
+)
 BLOCKS = ("10.128.0.0/9", "10.0.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 BLOCK_PREFIX = 21  # A /22 for pods (1,021 of them) and a /22 for services.
 
