@@ -31,12 +31,12 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found))
         return 0
     print(f"running (process {process}, state directory {instance.directory})")
-    print(f"api     {found['server']}: {found['api']}")
+    print(f"api         {found['server']}: {found['api']}")
     for node in found["nodes"]:
-        print(f"node    {node['name']}: {'ready' if node['ready'] else 'not ready'}, {node['pods']} pods")
+        print(f"node        {node['name']}: {'ready' if node['ready'] else 'not ready'}, {node['pods']} pods")
     for pet in found["sets"]:
-        print(f"{pet['kind'].lower():8}{pet['namespace']}/{pet['name']}: {pet['ready']} of {pet['replicas']} ready")
-    print(f"use it  export KUBECONFIG={instance.kubeconfig}")
+        print(f"{pet['kind'].lower():<12}{pet['namespace']}/{pet['name']}: {pet['ready']} of {pet['replicas']} ready")
+    print(f"use it      export KUBECONFIG={instance.kubeconfig}")
     return 0
 
 
