@@ -233,12 +233,7 @@ class OciRuntime:
     async def ensure_image(self, reference: str, policy: str, secrets: Sequence[Object]) -> ImageInfo:
         if self._images is None:
             raise ImageError("ErrImageNeverPull", "cannot get an image: this node has no image store")
-        try:
-            found = await self._images.ensure(reference, policy, secrets)
-        except Exception as error:
-            if (reason := getattr(error, "reason", None)) is None:
-                raise
-            raise ImageError(reason, getattr(error, "message", str(error))) from error
+        found = await self._images.ensure(reference, policy, secrets)
         return ImageInfo(
             reference,
             found.digest,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 from urllib.parse import urljoin, urlsplit
 
+import petset
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import streaming
@@ -30,7 +31,7 @@ SUCCESS_THRESHOLD_DEFAULT, FAILURE_THRESHOLD_DEFAULT = 1, 3
 OUTPUT_BYTES_MAX = 10 * 1024
 HEADER_BYTES_MAX = 64 * 1024
 REDIRECTS_MAX = 10
-USER_AGENT = "kube-probe/1.32"
+USER_AGENT = f"kube-probe/{'.'.join(petset.KUBERNETES_VERSION)}"
 
 
 # ---- the schedule

@@ -21,7 +21,6 @@ from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
 
-KUBERNETES_VERSION = "1.33.0"  # As the server says it.
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 LEASE_RENEW_SECONDS = 10.0
@@ -115,7 +114,7 @@ def node_status(config: NodeConfig, arch: str, ready: bool, old: Object, now: fl
             **{name: config.node_info.get(name, "") for name in _INFO_FIELDS},
             "kernelVersion": config.node_info.get("kernelVersion") or os.uname().release,
             "kubeletVersion": config.node_info.get("kubeletVersion")
-            or f"v{KUBERNETES_VERSION}+petset-{petset.__version__}",
+            or f"v{'.'.join(petset.KUBERNETES_VERSION)}.0+petset-{petset.__version__}",
             "operatingSystem": "linux",
             "architecture": arch,
         },

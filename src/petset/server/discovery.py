@@ -16,8 +16,6 @@ from petset.objects.resources import Resource
 from petset.server import answers
 from petset.wire import http
 
-KUBERNETES_VERSION = ("1", "33")  # What clients judge compatibility by.
-
 # The group, version, kind and verbs of a subresource that is not just another way to the object itself.
 SUBRESOURCES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     "scale": ("autoscaling", "v1", "Scale", ("get", "patch", "update")),
@@ -33,7 +31,7 @@ _FORMS = {"v2": "apidiscovery.k8s.io/v2", "v2beta1": "apidiscovery.k8s.io/v2beta
 
 
 def server_version() -> dict[str, str]:
-    major, minor = KUBERNETES_VERSION
+    major, minor = petset.KUBERNETES_VERSION
     return {
         "major": major,
         "minor": minor,
