@@ -11,11 +11,12 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
+import pytest
 
 from petset.dns import forwarder, records, server
 from petset.wire import dns as wire
 
-HERE = "127.0.0.1"
+HERE = "127.53.0.1"  # Loopback, and nobody else's: no other program's passing connection holds a port here.
 
 
 def zone_with(pets):
@@ -195,6 +196,35 @@ def test_a_question_that_comes_back_does_not_go_round(monkeypatch):
 def test_resolvers_of_the_host():
     text = "# nameserver 1.1.1.1\nsearch a b\nnameserver 192.0.2.1\nnameserver\nnameserver 10.7.0.10\nnameserver x\n"
     assert forwarder.resolvers_of(text, ["10.7.0.10"]) == ["192.0.2.1"]
+
+
+def test_a_free_port_is_free_for_both():
+    """The kernel's choice for UDP may be taken for TCP: nothing of that attempt stays, and another port is found."""
+
+    async def main():
+        loop, taken = asyncio.get_running_loop(), []
+        create_server = loop.create_server
+
+        async def too_late(protocol, address, port):
+            if not taken:
+                taken.append(opened.enter_context(socket.create_server((address, port))))
+            return await create_server(protocol, address, port)
+
+        loop.create_server = too_late
+        async with asyncio.TaskGroup() as group:
+            async with contextlib.AsyncExitStack() as serving:
+                served = server.Server(zone_with(1), forwarder.Forwarder(group, ()), group)
+                port = await served.bind(serving, HERE, 0)
+                lost = taken[0].getsockname()[1]
+                assert port != lost
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as given_back:
+                    given_back.bind((HERE, lost))
+                assert (await ask(port, "pet-0.s.n.svc.cluster.local")).rcode() == dns.rcode.NOERROR
+                with pytest.raises(OSError, match=f"cannot serve DNS on {HERE} port {lost}: "):
+                    await served.bind(serving, HERE, lost)
+
+    with contextlib.ExitStack() as opened:
+        asyncio.run(main())
 
 
 class Live:

@@ -31,6 +31,7 @@ PORT = 53
 CONNECTIONS_MAX = 256
 CONNECTION_IDLE_SECONDS_MAX = 10.0
 CONNECTION_QUESTIONS_MAX = 32  # Under way at once on one connection.
+FREE_PORT_ATTEMPTS_MAX = 16  # A port that is free for UDP may be taken for TCP.
 WAITING_MAX = 1024  # Questions for outside names that wait for a resolver.
 
 Later = Coroutine[Any, Any, bytes]
@@ -90,17 +91,26 @@ class Server:
         self.waiting = 0
 
     async def bind(self, opened: contextlib.AsyncExitStack, address: str, port: int) -> int:
-        """Listen on UDP and TCP; closed with the stack. The port (of both, when it was 0)."""
+        """Listen on UDP and TCP; closed with the stack. The port (when it was 0, one that is free for both)."""
+        attempts = 1 if port else FREE_PORT_ATTEMPTS_MAX
+        while True:
+            attempts -= 1
+            try:
+                return await self._bind(opened, address, port)
+            except OSError as error:
+                if not attempts:
+                    why = f"{error.strerror or error}; is another server there?"
+                    raise OSError(f"cannot serve DNS on {address} port {port}: {why}") from error
+
+    async def _bind(self, opened: contextlib.AsyncExitStack, address: str, port: int) -> int:
         loop = asyncio.get_running_loop()
-        try:
+        async with contextlib.AsyncExitStack() as both:
             transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(address, port))
-            opened.callback(transport.close)
+            both.callback(transport.close)
             port = transport.get_extra_info("sockname")[1]
             listening = await loop.create_server(lambda: _Tcp(self), address, port)
-        except OSError as error:
-            why = error.strerror or error
-            raise OSError(f"cannot serve DNS on {address} port {port}: {why}; is another server there?") from error
-        opened.callback(listening.close)
+            both.callback(listening.close)
+            opened.push_async_exit(both.pop_all())
         return port
 
     def answer(self, data: bytes, tcp: bool) -> bytes | Later | None:
