@@ -180,7 +180,7 @@ given = strategies.fixed_dictionaries(
 
 
 @hypothesis.given(given)
-@hypothesis.settings(max_examples=300, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=300)
 def test_laws_of_the_ordered_policy(given: dict[str, Any]) -> None:
     kind, set_, view = sets.world_of(given)
     steps = petset.reconcile(kind, meta.key(set_), view, sets.NOW)
@@ -214,7 +214,7 @@ def test_laws_of_the_ordered_policy(given: dict[str, Any]) -> None:
 
 
 @hypothesis.given(given)
-@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=100)
 def test_the_status_adds_up(given: dict[str, Any]) -> None:
     status = sets.status_of(sets.reconciled(given))
     assert status["replicas"] == len(given["pods"])

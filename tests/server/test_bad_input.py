@@ -289,7 +289,7 @@ def spoiled_objects(draw: st.DrawFn) -> tuple[Any, Any]:
 
 def fuzzing(examples: int):
     quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=quiet)
+    return settings(max_examples=examples, suppress_health_check=quiet)
 
 
 def encoded(tree: Any) -> bytes:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -104,11 +104,5 @@ class StoreAndModel(RuleBasedStateMachine):
             assert self.real.count(prefix) == self.model.count(prefix) == len(entries)
 
 
-StoreAndModel.TestCase.settings = settings(
-    max_examples=60,
-    stateful_step_count=30,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+StoreAndModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestStoreAndModel = StoreAndModel.TestCase

@@ -5,8 +5,9 @@ keep their order, timers never run early. What it does not promise is shuffled: 
 first. Everything asyncio keeps in sets (a TaskGroup's children, `asyncio.wait`) would be iterated in the order of
 memory addresses, so tasks and futures hash by their serial number here and one seed gives one run, in any process.
 
-A loop that turns too often without the clock moving is a busy loop, and one where every task waits and no timer is
-set is a deadlock: both are failures of the world, told as such.
+A loop that turns too often without the clock moving is a busy loop, one that turns too often in all is somebody who
+tries again without a pause, and one where every task waits and no timer is set is a deadlock: all are failures of the
+world, told as such.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 TURNS_WITHOUT_TIME_MAX = 20_000
+TURNS_MAX = 1_000_000  # A hundred times what the busiest of three hundred worlds takes.
 
 
 class Stuck(AssertionError):
@@ -81,6 +83,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if timeout is None:
             waiting = ", ".join(sorted(task.get_name() for task in asyncio.all_tasks(self)))
             raise Stuck(f"every task waits and no timer is set: {waiting}")
+        if self.turns > TURNS_MAX:
+            self.turns = 0  # What is cancelled now may still clean up.
+            raise Stuck(f"{TURNS_MAX} turns until {self.now:.3f} s: something tries again without a pause")
         if timeout > 0:
             self.now += timeout
             self.turns_without_time = 0

@@ -94,6 +94,16 @@ def test_deadlock_and_spinning_are_told():
         virtual.run(spins, 1)
 
 
+def test_trying_again_without_a_pause_is_told(monkeypatch):
+    async def tries(loop):
+        while True:
+            await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(virtual, "TURNS_MAX", 1000)
+    with pytest.raises(virtual.Stuck, match="without a pause"):
+        virtual.run(tries, 1)
+
+
 def test_threads_run_inline():
     async def main(loop):
         return await asyncio.to_thread(lambda: loop.time())
