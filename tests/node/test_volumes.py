@@ -7,6 +7,7 @@ import base64
 import os
 import socket
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,17 @@ def test_what_cannot_be_mounted_says_why(tmp_path: Path, volume: Any, why: str):
         prepare(tmp_path, pod({"name": "v", **volume}), config_map(a="1"))
     assert caught.value.message.startswith('MountVolume.SetUp failed for volume "v" : ')
     assert why in caught.value.message
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to mount")
+def test_a_full_disk_is_told_with_its_place(tmp_path: Path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(tmp_path)], check=True)
+    try:
+        with pytest.raises(VolumeError) as caught:
+            prepare(tmp_path, pod({"name": "v", "configMap": {"name": "settings"}}), config_map(a="x" * 100_000))
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert caught.value.message.endswith(f" : No space left on device: {tmp_path}")
 
 
 def test_optional_payloads_may_be_absent(tmp_path: Path):

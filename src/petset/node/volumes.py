@@ -84,7 +84,8 @@ class Volumes:
             try:
                 mounted[volume["name"]] = await self._prepare_one(pod, volume, facts, claims, tokens)
             except (ConfigError, OSError) as error:
-                why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+                where = getattr(error, "filename", None) or self._directory  # A full disk names no file.
+                why = f"{error.strerror}: {where}" if isinstance(error, OSError) else str(error)
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {why}') from error
         return mounted
 
