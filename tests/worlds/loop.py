@@ -84,7 +84,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             waiting = ", ".join(sorted(task.get_name() for task in asyncio.all_tasks(self)))
             raise Stuck(f"every task waits and no timer is set: {waiting}")
         if self.turns > TURNS_MAX:
-            self.turns = 0  # What is cancelled now may still clean up.
+            self.turns = 0  # What is cancelled after this may still clean up.
             raise Stuck(f"{TURNS_MAX} turns until {self.now:.3f} s: something tries again without a pause")
         if timeout > 0:
             self.now += timeout
@@ -92,6 +92,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         else:
             self.turns_without_time += 1
             if self.turns_without_time > TURNS_WITHOUT_TIME_MAX:
+                self.turns_without_time = 0
                 raise Stuck(f"something spins at {self.now:.3f} s without waiting, one of: {self._running()}")
         return []
 
