@@ -84,8 +84,9 @@ class Volumes:
             try:
                 mounted[volume["name"]] = await self._prepare_one(pod, volume, facts, claims, tokens)
             except (ConfigError, OSError) as error:
-                where = getattr(error, "filename", None) or self._directory  # A full disk names no file.
-                why = f"{error.strerror}: {where}" if isinstance(error, OSError) else str(error)
+                why = str(error)
+                if isinstance(error, OSError):  # A full disk names no file.
+                    why = f"{error.strerror}: {error.filename or self._directory}"
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {why}') from error
         return mounted
 
