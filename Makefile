@@ -6,7 +6,7 @@ SYSTEM_PACKAGES := crun conmon skopeo umoci mmdebstrap nftables util-linux golan
 TEST_PACKAGES := docker-registry busybox-static iproute2
 SERVICE_PACKAGES := maven
 
-.PHONY: demo test test-services check bench clean setup setup-dev system system-test system-services
+.PHONY: demo test test-services check bench clean pin setup setup-dev system system-test system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -25,6 +25,9 @@ check: setup-dev
 
 bench: system-test setup-dev
 	@$(PYTHON) -m bench
+
+pin: setup-dev
+	@scripts/pin
 
 setup: $(VENV)/installed
 setup-dev: $(VENV)/installed-dev
