@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from petset.server import lists
-from tests.server.conftest import configmap, petset, pod
+from petset.wire import http
+from tests.server.conftest import ADMIN, configmap, petset, pod
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -252,7 +255,6 @@ def test_a_forgotten_snapshot_is_gone(server, monkeypatch):
         ("resourceVersion=0&resourceVersionMatch=Exact", 400),
         ("resourceVersionMatch=Exact", 400),
         ("resourceVersion=1&resourceVersionMatch=Sometimes", 400),
-        ("resourceVersion=99999", 504),
         ("resourceVersion=x", 400),
         ("resourceVersion=-1", 400),
         ("limit=x", 400),
@@ -262,6 +264,37 @@ def test_a_forgotten_snapshot_is_gone(server, monkeypatch):
 )
 def test_which_revision_a_list_may_ask_for(server, query, code):
     assert server("GET", f"{CONFIGMAPS}?{query}").code == code
+
+
+@pytest.mark.parametrize("what", [CONFIGMAPS, f"{CONFIGMAPS}/a"])
+def test_a_read_of_a_revision_that_does_not_come_is_told_to_try_again(server, monkeypatch, what):
+    monkeypatch.setattr(lists, "FRESH_SECONDS_MAX", 0.01)
+    server.create(configmap("a"))
+    assert server("GET", f"{what}?resourceVersion={server.store.revision}").code == 200
+    assert server("GET", f"{what}?resourceVersion=x").code == 400
+    answer = server("GET", f"{what}?resourceVersion=99999")
+    assert (answer.code, answer.body["reason"], answer.headers["Retry-After"]) == (504, "Timeout", "1")
+    assert answer.message == f"Timeout: Too large resource version: 99999, current: {server.store.revision}"
+    assert answer.body["details"]["retryAfterSeconds"] == 1
+    assert [cause["reason"] for cause in answer.body["details"]["causes"]] == ["ResourceVersionTooLarge"]
+
+
+@pytest.mark.parametrize("what", [CONFIGMAPS, f"{CONFIGMAPS}/b"])
+def test_a_read_waits_for_a_revision_that_comes_soon(server, what):
+    server.create(configmap("b"))
+    wanted = server.store.revision + 2
+
+    async def main() -> http.Response:
+        read = asyncio.ensure_future(
+            server.api.handle(http.Request("GET", f"{what}?resourceVersion={wanted}", user=ADMIN))
+        )
+        for name in "xy":
+            await asyncio.sleep(0)
+            assert not read.done()
+            await server.store.put(f"/core/configmaps/default/{name}", configmap(name), 0)
+        return await read
+
+    assert server.run(main()).code == 200
 
 
 def test_lists_are_selected_by_labels_and_fields(server):

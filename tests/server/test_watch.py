@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from petset.server import lists
 from petset.server import watch as watches
 from petset.store import memory
 from petset.wire import http
@@ -48,6 +49,19 @@ def test_selectors_turn_changes_into_coming_and_going(server):
     watch.close()
 
 
+@pytest.mark.parametrize("form", ["", ";as=PartialObjectMetadata;v=v1;g=meta.k8s.io"])
+def test_an_object_that_leaves_a_selection_is_shown_as_it_last_was_inside(server, form):
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&labelSelector=on", headers={"accept": f"application/json{form}"})
+    server.create(configmap("a", {"on": "yes"}))
+    left = server.ok("PATCH", f"{CONFIGMAPS}/a", {"metadata": {"labels": {"on": None}}}, **MERGE)
+    watch.next()
+    event = watch.next()
+    metadata = event["object"]["metadata"]
+    assert (event["type"], metadata["labels"]) == ("DELETED", {"on": "yes"})
+    assert metadata["resourceVersion"] == left["metadata"]["resourceVersion"]
+    watch.close()
+
+
 def test_watching_one_object_by_name(server):
     watch = server.watch(f"{CONFIGMAPS}?watch=true&fieldSelector=metadata.name%3Db")
     server.create(configmap("a"))
@@ -77,7 +91,7 @@ def test_a_change_is_encoded_once_for_all_watchers(server, monkeypatch):
     original = watches.encode
 
     def counting(*args):
-        encoded.append(args[3])
+        encoded.append(args[1])
         return original(*args)
 
     monkeypatch.setattr(watches, "encode", counting)
@@ -130,13 +144,32 @@ def test_a_watch_ends_at_its_timeout(server):
     assert server.api.watches.open_count == 0
 
 
-@pytest.mark.parametrize("since", ["1", "999999"])
-def test_a_revision_that_is_not_to_be_had_is_gone(server, since):
+def test_a_watch_from_a_revision_to_come_begins_after_it(server, monkeypatch):
+    monkeypatch.setattr(watches, "BOOKMARK_SECONDS", 0.01)
+    since = server.store.revision + 2
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={since}")
+    bookmark = watch.next()
+    assert (bookmark["type"], bookmark["object"]["metadata"]["resourceVersion"]) == ("BOOKMARK", str(since))
+    for name in "abc":
+        server.create(configmap(name))
+    seen = next(event for event in iter(watch.next, None) if event["type"] != "BOOKMARK")
+    assert (seen["type"], seen["object"]["metadata"]["name"]) == ("ADDED", "c")
+    watch.close()
+
+
+def test_initial_events_of_a_revision_to_come_are_awaited_a_moment(server, monkeypatch):
+    monkeypatch.setattr(lists, "FRESH_SECONDS_MAX", 0.01)
+    asked = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    answer = server("GET", f"{CONFIGMAPS}?{asked}&resourceVersion=99999")
+    assert (answer.code, answer.body["reason"]) == (504, "Timeout")
+
+
+def test_a_revision_that_is_compacted_is_gone(server):
     small = Server()
     small.store._history._changes_max = 1
     small.create(configmap("a"))
     small.create(configmap("b"))
-    watch = small.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={since}")
+    watch = small.watch(f"{CONFIGMAPS}?watch=true&resourceVersion=1")
     event = watch.next()
     assert event["type"] == "ERROR" and event["object"]["code"] == 410 and event["object"]["reason"] == "Expired"
     assert watch.is_over()

@@ -2,13 +2,16 @@
 
 A list is a snapshot of the newest revision. When a limit cuts it, the rest of that very snapshot is kept for a while
 under the continue token, so that the pieces together are one consistent list; a token whose snapshot is gone is
-answered 410 and the client lists again. An older revision than the newest is only to be had that way.
+answered 410 and the client lists again. An older revision than the newest is only to be had that way. A read that names
+a later one waits for it a moment, and is answered 504 when it does not come.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
 
+FRESH_SECONDS_MAX = 3.0  # As long as upstream waits for a revision that it has not seen yet.
 SNAPSHOTS_MAX = 64
 SNAPSHOT_SECONDS_MAX = 300.0
 
@@ -79,7 +83,7 @@ class Lists:
         self._store = store
         self._snapshots: OrderedDict[tuple[int, str], Snapshot] = OrderedDict()
 
-    def answer(self, call: Call) -> http.Response:
+    async def answer(self, call: Call) -> http.Response:
         wanted = selection(call)
         limit = call.number("limit") or 0
         token = call.parameter("continue")
@@ -93,6 +97,7 @@ class Lists:
                 )
             revision, entries = snapshot.revision, snapshot.entries
         else:
+            await until_fresh(self._store, revision_number(call.parameter("resourceVersion")))
             check_revision(call, self._store.revision)
             start = 0
             revision, entries = chosen(self._store, call, wanted)
@@ -153,7 +158,7 @@ def _token(revision: int, start: int) -> str:
 
 
 def check_revision(call: Call, newest: int) -> None:
-    """Whether a list at the wanted revision is possible, when the newest is what there is. Raises ApiError."""
+    """Whether the newest revision, which is all there is, is the one that a list may be of. Raises ApiError."""
     match = call.parameter("resourceVersionMatch")
     text = call.parameter("resourceVersion")
     if match not in ("", "Exact", "NotOlderThan"):
@@ -161,20 +166,32 @@ def check_revision(call: Call, newest: int) -> None:
     if match and not text:
         raise errors.bad_request("cannot list: resourceVersionMatch is forbidden unless resourceVersion is provided")
     wanted = revision_number(text)
-    if wanted > newest:
-        raise errors.ApiError(
-            504,
-            "Timeout",
-            f"Too large resource version: {wanted}, current: {newest}",
-            {
-                "retryAfterSeconds": 1,
-                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-            },
-        )
     if match == "Exact" and wanted == 0:
         raise errors.bad_request("cannot list: resourceVersionMatch Exact is forbidden for resourceVersion 0")
     if match == "Exact" and wanted != newest:
         raise errors.expired(f"The resourceVersion for the provided list is too old: {wanted}; list the newest")
+
+
+async def until_fresh(store: stores.Store, wanted: int) -> None:
+    """Give a revision that is still to come a moment to do so. Raises ApiError 504."""
+    if wanted <= store.revision:
+        return
+    with contextlib.suppress(TimeoutError, stores.Expired), store.watch("", store.revision) as watch:
+        async with asyncio.timeout(FRESH_SECONDS_MAX):
+            async for change in watch:
+                if change.revision >= wanted:
+                    return
+    if wanted > store.revision:
+        raise errors.ApiError(
+            504,
+            "Timeout",
+            f"Timeout: Too large resource version: {wanted}, current: {store.revision}",
+            {
+                "retryAfterSeconds": 1,
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            },
+            (("Retry-After", "1"),),
+        )
 
 
 def revision_number(text: str) -> int:

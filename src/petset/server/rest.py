@@ -50,10 +50,11 @@ class Rest:
         return found
 
     async def get(self, call: Call) -> http.Response:
+        await lists.until_fresh(self._store, lists.revision_number(call.parameter("resourceVersion")))
         return answers.entry(call, self.existing(call.resource, call.route.namespace, call.route.name))
 
     async def list(self, call: Call) -> http.Response:
-        return self._lists.answer(call)
+        return await self._lists.answer(call)
 
     # Create
 

@@ -2,10 +2,11 @@
 
 A watcher is a loop over the store's watch: changes that wait are taken together and sent as one piece. Without
 selectors every watcher of a representation sends the same bytes, made once a change and kept for a moment in
-`Frames`. Selectors turn a change into ADDED or DELETED as an object enters or leaves the selection.
+`Frames`. Selectors turn a change into ADDED or DELETED as an object enters or leaves the selection; one that leaves is
+shown as it last was inside, at the revision at which it left.
 Invariants: the events sent have increasing revisions and none is left out; a bookmark's revision is one up to which
 everything was sent. A watcher that falls behind, or asks for a revision that is gone, gets one ERROR event with a
-410 Status and the end of the stream, and lists again.
+410 Status and the end of the stream, and lists again. One that asks for a revision to come waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import encoding, errors, tables
+from petset.objects import encoding, errors, meta, tables
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
 from petset.server import answers, lists
@@ -39,11 +40,11 @@ class Frames:
         self._made: OrderedDict[tuple[int, str, str, str], bytes] = OrderedDict()
         self._bytes = 0
 
-    def frame(self, resource: Resource, form: str, include: str, event: str, entry: stores.Entry) -> bytes:
-        key = (entry.revision, event, form, include)
+    def frame(self, viewer: Viewer, event: str, change: stores.Change) -> bytes:
+        key = (change.revision, event, viewer.form, viewer.include)
         made = self._made.get(key)
         if made is None:
-            made = self._made[key] = encode(resource, form, include, event, entry)
+            made = self._made[key] = encode(viewer, event, _shown(event, change))
             self._bytes += len(made)
             while self._bytes > FRAMES_CACHED_BYTES_MAX:
                 _, oldest = self._made.popitem(last=False)
@@ -51,12 +52,21 @@ class Frames:
         return made
 
 
-def encode(resource: Resource, form: str, include: str, event: str, entry: stores.Entry) -> bytes:
-    if form is answers.JSON:
+def _shown(event: str, change: stores.Change) -> stores.Entry:
+    """The version that an event carries: of an object that left the selection, the last one inside."""
+    entry, last = change.entry, change.previous
+    if event != "DELETED" or change.type == "DELETED" or last is None:
+        return entry
+    tree = meta.changed(last.object, ("metadata", "resourceVersion"), str(entry.revision))
+    return stores.Entry(entry.key, entry.revision, entry.created_revision, encoding.dumps(tree), tree)
+
+
+def encode(viewer: Viewer, event: str, entry: stores.Entry) -> bytes:
+    if viewer.form is answers.JSON:
         return b'{"type":"%s","object":%s}\n' % (event.encode(), entry.encoded)
-    if form is answers.TABLE:
+    if viewer.form is answers.TABLE:
         metadata = {"resourceVersion": str(entry.revision)}
-        obj: Object = tables.table(resource, [entry.object], tasks.now(), include, metadata=metadata)
+        obj: Object = tables.table(viewer.resource, [entry.object], tasks.now(), viewer.include, metadata=metadata)
     else:
         obj = answers.partial(entry.object)
     return encoding.dumps({"type": event, "object": obj}) + b"\n"
@@ -104,11 +114,11 @@ class Watches:
         seconds = float(call.number("timeoutSeconds", 24 * 3600) or 0)
         if not seconds:
             seconds = WATCH_SECONDS_MIN + tasks.rng().random() * (WATCH_SECONDS_MAX - WATCH_SECONDS_MIN)
-        start = self._start(call, wanted)
+        start = await self._start(call, wanted)
         body = self._events(viewer, start, seconds, call.flag("allowWatchBookmarks"))
         return http.Response(200, answers.JSON_HEADERS, body)
 
-    def _start(self, call: Call, wanted: lists.Selection) -> Start:
+    async def _start(self, call: Call, wanted: lists.Selection) -> Start:
         text = call.parameter("resourceVersion")
         since = lists.revision_number(text)
         match = call.parameter("resourceVersionMatch")
@@ -116,7 +126,7 @@ class Watches:
             if match != "NotOlderThan":
                 raise errors.bad_request("cannot watch: sendInitialEvents needs resourceVersionMatch=NotOlderThan")
             if call.flag("sendInitialEvents"):
-                lists.check_revision(call, self._store.revision) if text else None
+                await lists.until_fresh(self._store, since)
                 if not call.flag("allowWatchBookmarks"):
                     raise errors.bad_request("cannot watch: sendInitialEvents needs allowWatchBookmarks=true")
                 revision, entries = lists.chosen(self._store, call, wanted)
@@ -135,24 +145,26 @@ class Watches:
             with self._store.watch(viewer.wanted.prefix, start.since) as watch:
                 for at in range(0, len(start.initial), INITIAL_EVENTS_PER_PIECE):
                     piece = start.initial[at : at + INITIAL_EVENTS_PER_PIECE]
-                    yield b"".join([self._frame(viewer, "ADDED", entry) for entry in piece])
+                    yield b"".join([encode(viewer, "ADDED", entry) for entry in piece])
                 if start.ends_initial:
                     yield _bookmark(viewer, start.since, {INITIAL_EVENTS_END: "true"})
-                async for piece in self._live(viewer, watch, tasks.monotonic() + seconds, bookmarks):
+                async for piece in self._live(viewer, watch, start.since, tasks.monotonic() + seconds, bookmarks):
                     yield piece
         except stores.Expired as error:
             yield gone(str(error))
         finally:
             self.open_count -= 1
 
-    async def _live(self, viewer: Viewer, watch: stores.Watch, end: float, bookmarks: bool) -> AsyncIterator[bytes]:
+    async def _live(
+        self, viewer: Viewer, watch: stores.Watch, since: int, end: float, bookmarks: bool
+    ) -> AsyncIterator[bytes]:
         while True:
             pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS) if bookmarks else end
             try:
                 async with asyncio.timeout_at(pause):
                     changes: Iterable[stores.Change] = (await anext(watch), *watch.pending())
             except TimeoutError:
-                revision = self._store.revision
+                revision = max(since, self._store.revision)
                 late = self._piece(viewer, watch.pending())
                 if bookmarks:
                     late += _bookmark(viewer, revision)
@@ -168,11 +180,9 @@ class Watches:
                 yield piece
 
     def _piece(self, viewer: Viewer, changes: Iterable[stores.Change]) -> bytes:
-        frames = [self._frame(viewer, event, change.entry) for change in changes if (event := viewer.event(change))]
+        frame = self._frames.frame
+        frames = [frame(viewer, event, change) for change in changes if (event := viewer.event(change))]
         return frames[0] if len(frames) == 1 else b"".join(frames)
-
-    def _frame(self, viewer: Viewer, event: str, entry: stores.Entry) -> bytes:
-        return self._frames.frame(viewer.resource, viewer.form, viewer.include, event, entry)
 
 
 def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None = None) -> bytes:

@@ -107,7 +107,7 @@ class Core:
     @contextmanager
     def watch(self, prefix: str, since: int) -> Iterator[Watch]:
         past = self._history.after(since, self._revision)
-        watch = self._feed.subscribe(prefix, [change for change in past if change.entry.key.startswith(prefix)])
+        watch = self._feed.subscribe(prefix, since, [change for change in past if change.entry.key.startswith(prefix)])
         try:
             yield watch
         finally:
@@ -294,12 +294,10 @@ class History:
         return len(self._changes)
 
     def after(self, since: int, newest: int) -> Sequence[Change]:
-        """The changes with a greater revision. Raises Expired."""
+        """The changes with a greater revision: none yet when it lies in the future. Raises Expired."""
         oldest = newest - len(self._changes)  # Revisions are gap-free.
         if since < oldest:
             raise Expired(f"revision {since} was compacted: the history begins after {oldest}; list again")
-        if since > newest:
-            raise Expired(f"revision {since} is in the future: the newest is {newest}; list again")
         return list(itertools.islice(self._changes, since - oldest, None)) if since < newest else ()
 
 
@@ -314,8 +312,8 @@ class Feed:
     def __len__(self) -> int:
         return sum(map(len, self._watches.values()))
 
-    def subscribe(self, prefix: str, past: Sequence[Change]) -> Watch:
-        watch = Watch(prefix, past, len(past) + self._buffer_events_max)
+    def subscribe(self, prefix: str, since: int, past: Sequence[Change]) -> Watch:
+        watch = Watch(prefix, since, past, len(past) + self._buffer_events_max)
         if prefix not in self._watches:
             self._watches[prefix] = {}
             self._lengths = sorted(set(map(len, self._watches)))
@@ -350,10 +348,11 @@ class Feed:
 class Watch:
     """One watcher's buffer: changes go in at a commit and come out in order. Full, it is emptied and Expired."""
 
-    __slots__ = ("_changes", "_changes_max", "_closed", "_expired", "_waiter", "prefix")
+    __slots__ = ("_changes", "_changes_max", "_closed", "_expired", "_since", "_waiter", "prefix")
 
-    def __init__(self, prefix: str, past: Sequence[Change], changes_max: int):
+    def __init__(self, prefix: str, since: int, past: Sequence[Change], changes_max: int):
         self.prefix = prefix
+        self._since = since
         self._changes: deque[Change] = deque(past)
         self._changes_max = changes_max
         self._waiter: asyncio.Future[None] | None = None
@@ -382,6 +381,8 @@ class Watch:
 
     def offer(self, change: Change) -> bool:
         """Take a change; False when the watcher has fallen behind and is to be dropped."""
+        if change.revision <= self._since:  # It began in the future.
+            return True
         if len(self._changes) >= self._changes_max:
             self._changes, self._expired = deque(), True
         else:

@@ -6,8 +6,8 @@ the write's revision and encodes the object once (orjson); lists, gets and watch
 
 Invariants: a write is acknowledged (its future returns) and becomes visible to reads and watches only after its
 commit; revisions are consecutive; conflicts are judged against the newest accepted write, committed or not; a watch
-from revision r yields every change with a greater revision, in order, none twice, or raises Expired; a watcher whose
-buffer is full is ended with Expired, never waited for.
+from revision r, be it in the future, yields every change with a greater revision, in order, none twice, or raises
+Expired; a watcher whose buffer is full is ended with Expired, never waited for.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Conflict(Exception):
 
 
 class Expired(Exception):
-    """The revision asked for is no longer (or not yet) in the history, or the watcher fell behind: list again."""
+    """The revision asked for is no longer in the history, or the watcher fell behind: list again."""
 
 
 class Unavailable(Exception):
@@ -122,7 +122,7 @@ class Store(Protocol):
         ...
 
     def watch(self, prefix: str, since: int) -> AbstractContextManager[Watch]:
-        """Every change under the prefix after `since`. Raises Expired when that is compacted or in the future."""
+        """Every change under the prefix after `since`. Raises Expired when that is compacted."""
         ...
 
     async def close(self) -> None:
