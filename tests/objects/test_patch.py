@@ -241,7 +241,7 @@ def main(result):
 
 def test_containers_merge_by_name_and_keep_their_place():
     result = pod({"spec": {"containers": [{"name": "main", "image": "redis:2"}, {"name": "new", "image": "n"}]}})
-    assert [c["name"] for c in result["spec"]["containers"]] == ["main", "side", "new"]
+    assert [c["name"] for c in result["spec"]["containers"]] == ["main", "new", "side"]
     assert main(result)["image"] == "redis:2"
     assert main(result)["args"] == ["x", "y"]
 
@@ -301,7 +301,7 @@ def test_finalizers_are_a_set_to_add_to_and_delete_from():
     gone = pod({"metadata": {"$deleteFromPrimitiveList/finalizers": ["x/a"]}})
     assert gone["metadata"]["finalizers"] == ["x/b"]
     both = pod({"metadata": {"$deleteFromPrimitiveList/finalizers": ["x/a"], "finalizers": ["x/d"]}})
-    assert both["metadata"]["finalizers"] == ["x/b", "x/d"]
+    assert both["metadata"]["finalizers"] == ["x/d", "x/b"]
 
 
 def test_owner_references_merge_by_uid():
@@ -312,8 +312,8 @@ def test_owner_references_merge_by_uid():
         resources.PODS,
     )
     assert both["metadata"]["ownerReferences"] == [
-        {"uid": "1", "name": "a", "controller": True},
         {"uid": "2", "name": "b"},
+        {"uid": "1", "name": "a", "controller": True},
     ]
 
 
@@ -327,12 +327,38 @@ def test_the_order_of_elements_is_set():
     assert [c["name"] for c in pod(change)["spec"]["containers"]] == ["new", "side", "main"]
 
 
-def test_elements_the_order_does_not_name_keep_their_place():
-    env = [{"name": name, "value": "1"} for name in "ABCD"]
-    obj = {**POD, "spec": {"containers": [{"name": "main", "env": env}]}}
-    change = {"spec": {"containers": [{"name": "main", "$setElementOrder/env": [{"name": "D"}, {"name": "B"}]}]}}
-    result = patch.strategic_merge(obj, change, resources.PODS)
-    assert [e["name"] for e in result["spec"]["containers"][0]["env"]] == ["A", "C", "D", "B"]
+@pytest.mark.parametrize(
+    ("there", "sent", "order", "result"),
+    [
+        ("AB", "N", None, "NAB"),
+        ("AB", "BN", None, "ABN"),
+        ("AB", "NB", None, "NAB"),
+        ("AB", "NA", None, "NAB"),
+        ("ABC", "CA", None, "BCA"),
+        ("AB", "", None, "AB"),
+        ("ABCD", "", "DB", "ACDB"),
+        ("ABCD", "", "BD", "ABCD"),
+        ("AB", "N", "NB", "NAB"),
+        ("AB", "N", "N", "NAB"),
+        ("AB", "N", "BAN", "BAN"),
+        ("", "NM", "NM", "NM"),
+    ],
+)
+def test_what_only_the_server_has_follows_what_is_new(there, sent, order, result):
+    """It stays before an element that the patch orders and that stood after it."""
+    main = {"name": "main", "env": [{"name": name} for name in there]}
+    change = {"name": "main", "env": [{"name": name} for name in sent]}
+    if order is not None:
+        change["$setElementOrder/env"] = [{"name": name} for name in order]
+    merged = patch.strategic_merge({"spec": {"containers": [main]}}, {"spec": {"containers": [change]}}, resources.PODS)
+    assert "".join(one["name"] for one in merged["spec"]["containers"][0]["env"]) == result
+
+
+def test_a_new_container_is_the_first_of_a_set():
+    obj = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "nginx"}]}}}}
+    change = {"spec": {"template": {"spec": {"containers": [{"name": "added", "image": "pause"}]}}}}
+    merged = patch.strategic_merge(obj, change, resources.STATEFULSETS)
+    assert [one["name"] for one in merged["spec"]["template"]["spec"]["containers"]] == ["added", "web"]
 
 
 def test_service_ports_merge_by_port():
@@ -382,6 +408,13 @@ def test_directives_never_stay_where_there_was_nothing():
         {"spec": {"containers": ["x"]}},
         {"spec": {"$setElementOrder/containers": {}}},
         {"spec": {"$setElementOrder/containers": [{"image": "x"}]}},
+        {"spec": {"$setElementOrder/containers": [{"name": "main"}], "containers": [{"name": "new"}]}},
+        {
+            "spec": {
+                "$setElementOrder/containers": [{"name": "main"}, {"name": "side"}],
+                "containers": [{"name": "side"}, {"name": "main"}],
+            }
+        },
         {"metadata": {"$deleteFromPrimitiveList/finalizers": "x"}},
         {"spec": {"volumes": [{"name": "data", "$retainKeys": "x"}]}},
         {"spec": {"volumes": [{"name": "data", "$retainKeys": ["name"], "configMap": {}}]}},

@@ -9,6 +9,7 @@ $patch, $retainKeys, $setElementOrder/<list> and $deleteFromPrimitiveList/<list>
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -339,9 +340,10 @@ def _list_of(
             value for index, value in enumerate(changes) if value not in original and value not in changes[:index]
         ]
         result = [value for value in result if value not in (deleted or ())]
+    own = [change for change in changes if not (merge_key and "$patch" in change)]
     if isinstance(order, list):
-        result = _ordered(result, original, order, merge_key, where)
-    return result
+        _check_order(own, order, merge_key, where)
+    return _ordered(result, original, order if isinstance(order, list) else own, merge_key)
 
 
 def _merged_elements(
@@ -370,24 +372,36 @@ def _same_key(item: Any, change: Mapping[str, Any], merge_key: str) -> bool:
     return isinstance(item, dict) and item.get(merge_key) == change[merge_key]
 
 
-def _ordered(result: list[Any], original: list[Any], order: list[Any], merge_key: str, where: str) -> list[Any]:
-    """The elements in the order that $setElementOrder gives; those it does not name keep their place among the old."""
+def _key_of(item: Any, merge_key: str) -> Any:
+    """What tells an element of a list from the others; None for one without its merge key."""
+    if not merge_key:
+        return encoding.dumps(item)
+    return encoding.dumps(item[merge_key]) if isinstance(item, dict) and merge_key in item else None
 
-    def identity(item: Any) -> Any:
-        if not merge_key:
-            return encoding.dumps(item)
-        if not isinstance(item, dict) or merge_key not in item:
-            raise _bad(f"{_ORDER}{where} has an element without its merge key {merge_key!r}")
-        return encoding.dumps(item[merge_key])
 
-    wanted = {identity(item): index for index, item in enumerate(order)}
-    before = {identity(item): index for index, item in reversed(list(enumerate(original)))}
-    named = sorted((item for item in result if identity(item) in wanted), key=lambda item: wanted[identity(item)])
-    others = [item for item in result if identity(item) not in wanted]
+def _check_order(own: list[Any], order: list[Any], merge_key: str, where: str) -> None:
+    """The patch's elements are among those that it orders, and stand in that order."""
+    keys = [_key_of(item, merge_key) for item in order]
+    if None in keys:
+        raise _bad(f"{_ORDER}{where} has an element without its merge key {merge_key!r}")
+    following = iter(keys)
+    if not all(_key_of(item, merge_key) in following for item in own):
+        raise _bad(f"the order of {where} does not match that of {_ORDER}{where}")
+
+
+def _ordered(result: list[Any], original: list[Any], order: list[Any], merge_key: str) -> list[Any]:
+    """The elements that the patch orders, in its order, among those that only the server has, in theirs.
+
+    An element that only the server has stays before one of the patch's that it stood before; it follows new ones.
+    """
+    wanted = {_key_of(item, merge_key): index for index, item in enumerate(order)}
+    before = {_key_of(item, merge_key): index for index, item in reversed(list(enumerate(original)))}
+    known = [(_key_of(item, merge_key), item) for item in result]
+    named = deque(sorted((pair for pair in known if pair[0] in wanted), key=lambda pair: wanted[pair[0]]))
+    others = deque(pair for pair in known if pair[0] not in wanted)
     merged: list[Any] = []
     while named and others:
-        first, other = before.get(identity(named[0])), before.get(identity(others[0]))
-        # Only an element that already stood before the other goes first; new ones follow what was there.
-        takes_named = first is not None and other is not None and first < other
-        merged.append(named.pop(0) if takes_named else others.pop(0))
-    return merged + named + others
+        first, other = before.get(named[0][0]), before.get(others[0][0])
+        stays_before = first is not None and other is not None and other < first
+        merged.append((others if stays_before else named).popleft())
+    return [item for _, item in (*merged, *named, *others)]
