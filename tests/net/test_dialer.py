@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -135,6 +136,42 @@ def test_a_client_certificate_is_presented_and_the_servers_is_verified(tmp_path:
         async with dialer.Dialer(wrong_name.replace("localhost.localdomain", "127.0.0.2"), context) as mistaken:
             with pytest.raises(ConnectionError):
                 await mistaken.send(http.Request("GET", "/a"))
+
+    serving(check, runner, tls=tls)
+
+
+@loops
+@pytest.mark.parametrize("end", ["dialer", "listener"])
+def test_a_connection_may_be_ended_and_used_again_in_any_order(tmp_path: Path, runner: object, end: str) -> None:
+    """Two owners end it, a reader has not heard of it yet; over TLS asyncio tolerates less than other transports do."""
+    authority = pki.authority(tmp_path)
+    tls = pki.server_context(authority.server("server", ["127.0.0.1"]), authority.certificate_pem)
+    uses = ("close", "abort", "write", "pause_reading", "resume_reading")
+
+    async def check(echo: Echo, server: listener.Listener) -> None:
+        async with dialer.Dialer(url(server, "https"), pki.client_context(authority.certificate_pem)) as client:
+            for order in itertools.permutations(uses, 4):
+                watch = await client.send(http.Request("GET", "/watch"))
+                ours, theirs = next(reversed(client._open)), next(reversed(server.connections))
+                connection = ours if end == "dialer" else theirs
+                for use in order:
+                    getattr(connection, use)(*((b"x",) if use == "write" else ()))
+                ours.abort(), theirs.abort()
+                await watch.body.aclose()  # type: ignore[union-attr]
+                await until(lambda: not client._open and not server.connections)
+
+    serving(check, runner, tls=tls)
+
+
+@loops
+def test_a_dialer_closes_right_after_its_last_stream(tmp_path: Path, runner: object) -> None:
+    authority = pki.authority(tmp_path)
+    tls = pki.server_context(authority.server("server", ["127.0.0.1"]), authority.certificate_pem)
+
+    async def check(echo: Echo, server: listener.Listener) -> None:
+        async with dialer.Dialer(url(server, "https"), pki.client_context(authority.certificate_pem)) as client:
+            watch = await client.send(http.Request("GET", "/watch"))
+            await watch.body.aclose()  # type: ignore[union-attr]
 
     serving(check, runner, tls=tls)
 

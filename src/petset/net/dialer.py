@@ -257,7 +257,7 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        self._transport.close()
+        upgraded.close(self._transport)
 
     def abort(self) -> None:
         self._transport.abort()

@@ -309,7 +309,7 @@ class _Connection(asyncio.Protocol):
             else:
                 keep_alive = await self._write_stream(response, response.body, received)
         except asyncio.CancelledError:
-            self._transport.close()
+            upgraded.close(self._transport)
             raise
         self._task = None
         if self.is_lost:
@@ -382,7 +382,7 @@ class _Connection(asyncio.Protocol):
             log.exception("cannot go on with the upgraded connection %s", received.request.path)
         finally:
             self._task = None
-            self._transport.close()
+            upgraded.close(self._transport)
 
     # Small steps
 
@@ -413,7 +413,7 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         self._state = "closing"
         self.deadline = math.inf
-        self._transport.close()
+        upgraded.close(self._transport)
 
     def _set_deadline(self, seconds: float) -> None:
         self.deadline = asyncio.get_running_loop().time() + seconds

@@ -28,6 +28,12 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
+def close(transport: asyncio.Transport) -> None:
+    """Close it unless that was done: asyncio's TLS, closed a second time, forgets its protocol and fails at any later use."""
+    if not transport.is_closing():
+        transport.close()
+
+
 class Stream:
     """`first` came with the upgrade itself."""
 
