@@ -1,18 +1,29 @@
 # petset's own tasks. `make demo` and `make test` set up everything they need on a fresh Debian 12 as root.
 
+# PYTHON3=/path/to/python3 sets up with that Python; by default it is Debian's own, else the first on PATH.
+export PYTHON3
+
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+NEWEST := .venv-newest
 SYSTEM_PACKAGES := crun conmon skopeo umoci mmdebstrap nftables util-linux golang-github-containers-common
 TEST_PACKAGES := docker-registry busybox-static iproute2
 SERVICE_PACKAGES := maven
 
-.PHONY: demo test test-services check bench clean pin setup setup-dev system system-test system-services
+# What needs no containers, no images and no other programs: seconds, with any Python.
+QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images,$(patsubst %/,%,$(wildcard tests/*/)))
+
+.PHONY: demo test test-newest test-services check bench clean pin setup setup-dev system system-test system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
 
 test: system-test setup-dev check
 	@$(PYTHON) -m pytest -n 2 --dist loadfile tests
+
+test-newest: system-test $(NEWEST)/installed
+	@$(NEWEST)/bin/python --version
+	@$(NEWEST)/bin/python -m pytest -n 2 --dist loadfile $(QUICK_TESTS)
 
 test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images
@@ -40,6 +51,11 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	@scripts/setup-python $(VENV) requirements-dev.txt
 	@touch $@
 
+$(NEWEST)/installed: requirements.txt requirements-dev.txt pyproject.toml
+	@PYTHON3=$$(scripts/newest-python $(NEWEST)/cpython) && \
+		PYTHON3=$$PYTHON3 scripts/setup-python $(NEWEST) requirements.txt requirements-dev.txt
+	@touch $@
+
 system:
 	@scripts/setup-system $(SYSTEM_PACKAGES)
 
@@ -49,7 +65,9 @@ system-test:
 system-services:
 	@scripts/setup-system $(SYSTEM_PACKAGES) $(TEST_PACKAGES) $(SERVICE_PACKAGES)
 
+# Takes away what make itself has made. The state directory stays: `petset destroy` is what deletes data.
 clean:
-	@if [ -x $(VENV)/bin/petset ] && [ -d .petset ]; then $(VENV)/bin/petset down >/dev/null 2>&1 || true; fi
-	rm -rf $(VENV) .petset .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/petset.egg-info
+	@if [ -x $(VENV)/bin/petset ] && $(VENV)/bin/petset status >/dev/null 2>&1; then \
+		echo "cannot clean: petset is running here; run $(VENV)/bin/petset down first" >&2; exit 1; fi
+	rm -rf $(VENV) $(NEWEST) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/petset.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -105,6 +105,23 @@ def test_one_clock_one_chance_one_way_to_spawn(path):
     assert not wrong, "\n".join(wrong)
 
 
+CLEANUPS = ("close", "aclose", "__aexit__")
+
+
+@parametrised(SOURCES)
+def test_a_cleanup_waits_by_asyncio_wait(path):
+    """Before Python 3.11.4 a timeout in a task that is being cancelled ends as CancelledError, not as TimeoutError."""
+    cleanups = []
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.AsyncFunctionDef) and node.name in CLEANUPS:
+            cleanups += node.body
+        elif isinstance(node, ast.Try):
+            cleanups += node.finalbody
+    inside_them = (part for cleanup in cleanups for part in ast.walk(cleanup))
+    wrong = [part.lineno for part in inside_them if isinstance(part, ast.Call) and "timeout" in ast.unparse(part.func)]
+    assert not wrong, f"lines {wrong}: use asyncio.wait(..., timeout=...), which the task's cancellation leaves alone"
+
+
 @parametrised(SOURCES)
 def test_no_set_is_iterated(path):
     finder = SetFinder()

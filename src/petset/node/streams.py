@@ -333,9 +333,7 @@ class Exec:
                 self._close_output(descriptor)
         if self._process is not None and not self._ended.done():
             self._kill(self._process)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TERMINAL_SECONDS_MAX):
-                    await self._until_ended()
+            await asyncio.wait([self._ended], timeout=TERMINAL_SECONDS_MAX)
         for descriptor in dict.fromkeys([*self._outputs, self._input]):
             if descriptor >= 0:
                 os.close(descriptor)
