@@ -29,7 +29,7 @@ class Connection(Protocol):
 
 
 def close(transport: asyncio.Transport) -> None:
-    """Close it unless that was done: asyncio's TLS, closed a second time, forgets its protocol and fails at any later use."""
+    """Close it unless that was done: asyncio's TLS, closed twice, forgets its protocol and fails at any later use."""
     if not transport.is_closing():
         transport.close()
 
