@@ -26,6 +26,22 @@ def test_many_brackets_side_by_side_are_not_deep():
     assert encoding.loads(encoding.dumps(wide)) == wide
 
 
+def test_values_have_a_limit_and_only_values_count():
+    many = encoding.VALUES_MAX
+    assert len(encoding.loads(b"[" + b"1," * (many - 2) + b"1]")) == many - 1
+    for text in (
+        "[" + "1," * many + "1]",
+        "[" + "[]," * (many // 2) + "{}]",
+        '["a' + "," * 9 + '"' + ",1" * many + "]",
+    ):
+        with pytest.raises(ValueError, match="values"):
+            encoding.loads(text)
+    inside = {"data": {"a": "[{," * many, "b\\": '\\",' * many}}
+    assert encoding.loads(encoding.dumps(inside)) == inside
+    with pytest.raises(ValueError, match=r"."):
+        encoding.loads(b'"' + b'\\",' * many)
+
+
 def test_sorted_bytes_do_not_depend_on_the_order_of_keys():
     assert encoding.dumps_sorted({"b": 1, "a": {"d": 1, "c": 2}}) == b'{"a":{"c":2,"d":1},"b":1}'
 
@@ -38,6 +54,7 @@ def test_sorted_bytes_do_not_depend_on_the_order_of_keys():
         ('{"a":1,"a":2,"a":3}', ["a"]),
         ('{"spec":{"x":[{"y":1,"y":2}]}}', ["spec.x[0].y"]),
         ('{"a":{"b":1,"b":2},"c":1,"c":1}', ["c", "a.b"]),
+        ('{"%s":{"a":1,"a":2}}' % ("k" * 9999), ["k" * 256 + "....a"]),
         ("[", []),
         ("[" * 5000 + "]" * 5000, []),
     ],

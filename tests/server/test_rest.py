@@ -362,7 +362,7 @@ def test_apply_is_not_offered_and_says_so(server):
 
 
 def test_yaml_and_protobuf_bodies(server):
-    text = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata: {when: '2016-08-03'}\n"
+    text = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yml}\ndata: {when: '2016-08-03'}\n"
     assert server("POST", CONFIGMAPS, text, kind="application/yaml").body["data"] == {"when": "2016-08-03"}
     wrong = server("POST", CONFIGMAPS, b"k8s\x00\xff", kind="application/vnd.kubernetes.protobuf")
     assert wrong.code == 400 and "not protobuf" in wrong.message

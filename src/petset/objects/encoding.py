@@ -1,7 +1,8 @@
 """JSON to and from bytes; the one place that imports orjson.
 
-`loads` is for bytes of strangers: whatever is wrong with them is a plain ValueError that says what and where, also a
-tree nested deeper than a later encoding, or a walk of ours, could follow. `dumps` is for trees that came from
+`loads` is for bytes of strangers: whatever is wrong with them is a plain ValueError that says what and where. The two
+limits here hold for a body in any form (JSON, YAML, protobuf): how deep it is nested, so that a later walk may recurse,
+and how many values it has, so that a walk has an end. `dumps` is for trees that came from
 `loads`. `duplicate_fields` is the slow second look that strict field validation asks for, since orjson (like every
 quick parser) lets the last of two equal keys win.
 """
@@ -14,7 +15,10 @@ from typing import Any
 
 import orjson
 
-NESTING_LEVELS_MAX = 200  # orjson encodes at most 254 levels; managed fields and patches need room around an object.
+NESTING_LEVELS_MAX = (
+    100  # Kubernetes' deepest types have about 30; orjson encodes 254, and what wraps an object needs room.
+)
+VALUES_MAX = 100_000  # In one object; a ConfigMap of 1 MiB in lines has 30,000.
 
 
 def dumps(obj: Any) -> bytes:
@@ -28,19 +32,28 @@ def dumps_sorted(obj: Any) -> bytes:
 
 
 def loads(data: bytes | bytearray | memoryview | str) -> Any:
-    """The tree; raises ValueError for anything that is not JSON in UTF-8, or is nested too deeply."""
+    """The tree; raises ValueError for what is not JSON in UTF-8, is nested too deeply or has too many values."""
+    data = data.encode() if isinstance(data, str) else bytes(data)
+    opened = data.count(b"{") + data.count(b"[")
+    if opened + data.count(b",") > VALUES_MAX:
+        _refuse_many(data)
     try:
         tree = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise ValueError(str(error)) from None
-    if isinstance(data, memoryview):
-        data = bytes(data)
-    brackets = (
-        data.count("{") + data.count("[") if isinstance(data, str) else data.count(b"{") + data.count(b"[")
-    )  # Most objects have fewer brackets than levels allowed, and need no walk.
-    if brackets > NESTING_LEVELS_MAX:
+    if opened > NESTING_LEVELS_MAX:  # Most objects have fewer brackets than levels allowed, and need no walk.
         refuse_deep(tree)
     return tree
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+
+
+def _refuse_many(data: bytes) -> None:
+    """Raise ValueError for a text with more than VALUES_MAX values, before any of them is made."""
+    bare = _STRINGS.sub(b"", data)
+    if bare.count(b"{") + bare.count(b"[") + bare.count(b",") > VALUES_MAX:
+        raise ValueError(f"it has more than {VALUES_MAX} values")
 
 
 def loads_answer(data: bytes) -> Any:
@@ -108,15 +121,25 @@ def has_no_duplicates(data: bytes, tree: Any) -> bool:
 _SPACE_BEFORE_COLON = re.compile(rb'"[ \t\r\n]+:')
 
 
+KEY_CHARACTERS_SHOWN_MAX = 256
+
+
+def joined(path: str, key: str) -> str:
+    """The path of a field (spec.replicas); a long key is cut, since each of the values below it repeats it."""
+    if len(key) > KEY_CHARACTERS_SHOWN_MAX:
+        key = key[:KEY_CHARACTERS_SHOWN_MAX] + "..."
+    return f"{path}.{key}" if path else key
+
+
 def duplicate_fields(data: bytes | str) -> list[str]:
     """The paths (spec.containers[0].image) of keys that occur twice in one object, for bytes that `loads` took."""
     found: list[str] = []
 
     def look(node: Any, path: str) -> None:
         if isinstance(node, _Object):
-            found.extend(f"{path}.{key}" if path else key for key in node.repeated)
+            found.extend(joined(path, key) for key in node.repeated)
             for key, value in node.items():
-                look(value, f"{path}.{key}" if path else key)
+                look(value, joined(path, key))
         elif isinstance(node, list):
             for index, value in enumerate(node):
                 look(value, f"{path}[{index}]")

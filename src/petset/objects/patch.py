@@ -36,32 +36,14 @@ def json_patch(obj: Object, operations: Any) -> Object:
         raise errors.too_large(
             f"cannot apply the JSON patch: at most {OPERATIONS_MAX} operations are allowed, it has {len(operations)}"
         )
-    tree: Any = obj
-    copied = 0
+    draft = _Draft(obj)
     for index, operation in enumerate(operations):
         name, path, argument = _operation(index, operation)
         try:
-            if name in ("copy", "move"):
-                value = _at(tree, argument)
-                if name == "move":
-                    if path[: len(argument)] == argument and path != argument:
-                        raise _Refused("a value cannot be moved into itself")
-                    tree = _removed(tree, argument)
-                else:
-                    copied += _size(value)
-                    if copied > COPIED_BYTES_MAX:
-                        raise _Refused(f"more than {COPIED_BYTES_MAX} bytes are copied")
-                tree = _added(tree, path, value)
-            elif name == "add":
-                tree = _added(tree, path, argument)
-            elif name == "remove":
-                tree = _removed(tree, path)
-            elif name == "replace":
-                tree = _replaced(tree, path, argument)
-            elif not equal(_at(tree, path), argument):
-                raise _Refused(f"the value there is not {encoding.dumps(argument).decode()[:200]}")
+            draft.apply(name, path, argument)
         except _Refused as refused:
             raise _does_not_apply(index, operation, str(refused)) from None
+    tree = draft.tree
     if not isinstance(tree, dict):
         raise errors.bad_request("cannot apply the JSON patch: its result is not an object")
     try:
@@ -71,11 +53,92 @@ def json_patch(obj: Object, operations: Any) -> Object:
     return tree
 
 
-def _size(value: Any) -> int:
-    try:
-        return len(encoding.dumps(value))
-    except TypeError:  # orjson's word for nesting beyond its limit.
-        raise _Refused("the value is nested too deeply") from None
+class _Draft:
+    """The object on its way from operation to operation.
+
+    What an operation changes is copied once and is the draft's own from then on, so that ten thousand additions to one
+    list copy it once. Nothing is shared between two places of the draft: a copy is a copy through and through.
+    """
+
+    def __init__(self, obj: Object):
+        self.tree: Any = obj
+        self._own: dict[int, Any] = {}  # By identity, and kept alive, so that no identity comes again.
+        self._copied_bytes = 0
+
+    def apply(self, name: str, path: list[str], argument: Any) -> None:
+        """One operation; `argument` is its value, or the path it takes from. Raises _Refused."""
+        match name:
+            case "add":
+                self._add(path, argument)
+            case "remove":
+                self._remove(path)
+            case "replace":
+                self._replace(path, argument)
+            case "copy":
+                self._add(path, self._copy(_at(self.tree, argument)))
+            case "move":
+                if path[: len(argument)] == argument and path != argument:
+                    raise _Refused("a value cannot be moved into itself")
+                value = _at(self.tree, argument)
+                self._remove(argument)
+                self._add(path, value)
+            case "test" if not equal(_at(self.tree, path), argument):
+                raise _Refused(f"the value there is not {encoding.dumps(argument).decode()[:200]}")
+
+    def _copy(self, value: Any) -> Any:
+        try:
+            data = encoding.dumps(value)
+        except TypeError:  # orjson's word for nesting beyond its limit.
+            raise _Refused("the value is nested too deeply") from None
+        self._copied_bytes += len(data)
+        if self._copied_bytes > COPIED_BYTES_MAX:
+            raise _Refused(f"more than {COPIED_BYTES_MAX} bytes are copied")
+        return encoding.loads_answer(data)
+
+    def _owned(self, node: Any) -> Any:
+        """The node itself when it is the draft's own, else a copy that is."""
+        if id(node) not in self._own:
+            if not isinstance(node, (dict, list)):
+                return node
+            node = node.copy()
+            self._own[id(node)] = node
+        return node
+
+    def _parent(self, path: Sequence[str]) -> Any:
+        """What holds the path's end, ready to be changed."""
+        node = self.tree = self._owned(self.tree)
+        for token in path[:-1]:
+            child = self._owned(_child(node, token))
+            node[token if isinstance(node, dict) else int(token)] = child
+            node = child
+        return node
+
+    def _add(self, path: Sequence[str], value: Any) -> None:
+        if not path:
+            self.tree = value
+            return
+        parent, token = self._parent(path), path[-1]
+        if isinstance(parent, dict):
+            parent[token] = value
+        elif isinstance(parent, list):
+            parent.insert(len(parent) if token == "-" else _index(parent, token, len(parent)), value)
+        else:
+            raise _Refused(f'"{token}" has no parent that is an object or a list')
+
+    def _remove(self, path: Sequence[str]) -> None:
+        if not path:
+            raise _Refused("the whole object cannot be removed")
+        parent, token = self._parent(path), path[-1]
+        _child(parent, token)
+        del parent[token if isinstance(parent, dict) else int(token)]
+
+    def _replace(self, path: Sequence[str], value: Any) -> None:
+        if not path:
+            self.tree = value
+            return
+        parent, token = self._parent(path), path[-1]
+        _child(parent, token)
+        parent[token if isinstance(parent, dict) else int(token)] = value
 
 
 def _does_not_apply(index: int, operation: Mapping[str, Any], why: str) -> errors.ApiError:
@@ -142,55 +205,6 @@ def _child(tree: Any, token: str) -> Any:
     if isinstance(tree, list):
         return tree[_index(tree, token, len(tree) - 1)]
     raise _Refused(f'there is no "{token}": its parent is neither an object nor a list')
-
-
-def _edited(tree: Any, path: Sequence[str], edit: Callable[[Any, str], Any]) -> Any:
-    """A new tree in which `edit(parent, last token)` replaced the parent of what the path names."""
-    parents = [tree]
-    for token in path[:-1]:
-        parents.append(_child(parents[-1], token))
-    result = edit(parents.pop(), path[-1])
-    for token in reversed(path[:-1]):
-        parent = parents.pop()
-        if isinstance(parent, dict):
-            result = {**parent, token: result}
-        else:
-            result = [*parent[: int(token)], result, *parent[int(token) + 1 :]]
-    return result
-
-
-def _added(tree: Any, path: Sequence[str], value: Any) -> Any:
-    def edit(parent: Any, token: str) -> Any:
-        if isinstance(parent, dict):
-            return {**parent, token: value}
-        if isinstance(parent, list):
-            at = len(parent) if token == "-" else _index(parent, token, len(parent))
-            return [*parent[:at], value, *parent[at:]]
-        raise _Refused(f'"{token}" has no parent that is an object or a list')
-
-    return _edited(tree, path, edit) if path else value
-
-
-def _removed(tree: Any, path: Sequence[str]) -> Any:
-    def edit(parent: Any, token: str) -> Any:
-        _child(parent, token)
-        if isinstance(parent, dict):
-            return {key: value for key, value in parent.items() if key != token}
-        return [*parent[: int(token)], *parent[int(token) + 1 :]]
-
-    if not path:
-        raise _Refused("the whole object cannot be removed")
-    return _edited(tree, path, edit)
-
-
-def _replaced(tree: Any, path: Sequence[str], value: Any) -> Any:
-    def edit(parent: Any, token: str) -> Any:
-        _child(parent, token)
-        if isinstance(parent, dict):
-            return {**parent, token: value}
-        return [*parent[: int(token)], value, *parent[int(token) + 1 :]]
-
-    return _edited(tree, path, edit) if path else value
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -297,10 +311,11 @@ def _retained(target: dict[str, Any], patch: Mapping[str, Any], path: str) -> di
         return target
     if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
         raise _bad(f"{path}.$retainKeys must be a list of field names")
+    retained = dict.fromkeys(keys)
     for key, value in patch.items():
-        if not key.startswith("$") and value is not None and key not in keys:
+        if not key.startswith("$") and value is not None and key not in retained:
             raise _bad(f"{path}.{key} is set but not among $retainKeys")
-    return {key: value for key, value in target.items() if key in keys}
+    return {key: value for key, value in target.items() if key in retained}
 
 
 def _stripped(value: Any) -> Any:
@@ -335,15 +350,19 @@ def _list_of(
     if merge_key:
         result = _merged_elements(original, changes, field, merge_key, where)
     else:
-        result = list(original)
-        result += [
-            value for index, value in enumerate(changes) if value not in original and value not in changes[:index]
-        ]
-        result = [value for value in result if value not in (deleted or ())]
+        kept = {_identity(value): value for value in (*original, *changes)}  # Each once, where it first stood.
+        for value in deleted or ():
+            kept.pop(_identity(value), None)
+        result = list(kept.values())
     own = [change for change in changes if not (merge_key and "$patch" in change)]
     if isinstance(order, list):
         _check_order(own, order, merge_key, where)
     return _ordered(result, original, order if isinstance(order, list) else own, merge_key)
+
+
+def _identity(value: Any) -> Any:
+    """What two equal values of JSON share, so that an element is found by a look-up."""
+    return value if isinstance(value, str) else encoding.dumps(value)
 
 
 def _merged_elements(
@@ -354,29 +373,35 @@ def _merged_elements(
             raise _bad(f"{where} must hold objects, each with {merge_key!r}")
     if any(change.get("$patch") == "replace" for change in changes):
         return _stripped(changes)
-    result = list(original)
+    result: list[Any] = list(original)
+    places: dict[Any, list[int]] = {}
+    for index, item in enumerate(original):
+        if isinstance(item, dict) and merge_key in item:
+            places.setdefault(_identity(item[merge_key]), []).append(index)
     for change in changes:
         if change.get(merge_key) is None:
             raise _bad(f"{where} has an element without its merge key {merge_key!r}")
-        at = next((index for index, item in enumerate(result) if _same_key(item, change, merge_key)), None)
+        key, item_node = _identity(change[merge_key]), field.item if field else None
         if change.get("$patch") == "delete":
-            result = [item for item in result if not _same_key(item, change, merge_key)]
-        elif at is None:
-            result.append(_strategic({}, change, field.item if field else None, where))
+            for index in places.pop(key, ()):
+                result[index] = _GONE
+        elif key in places:
+            index = places[key][0]
+            result[index] = _strategic(result[index], change, item_node, where)
         else:
-            result[at] = _strategic(result[at], change, field.item if field else None, where)
-    return result
+            places[key] = [len(result)]
+            result.append(_strategic({}, change, item_node, where))
+    return [item for item in result if item is not _GONE]
 
 
-def _same_key(item: Any, change: Mapping[str, Any], merge_key: str) -> bool:
-    return isinstance(item, dict) and item.get(merge_key) == change[merge_key]
+_GONE = object()
 
 
 def _key_of(item: Any, merge_key: str) -> Any:
     """What tells an element of a list from the others; None for one without its merge key."""
     if not merge_key:
-        return encoding.dumps(item)
-    return encoding.dumps(item[merge_key]) if isinstance(item, dict) and merge_key in item else None
+        return _identity(item)
+    return _identity(item[merge_key]) if isinstance(item, dict) and merge_key in item else None
 
 
 def _check_order(own: list[Any], order: list[Any], merge_key: str, where: str) -> None:

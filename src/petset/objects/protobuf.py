@@ -4,7 +4,8 @@ A body is the magic `k8s\\0`, an envelope with apiVersion and kind, and the obje
 shapes are data (protobuf.json, generated from the API's Go types by scripts/protobuf-facts); this module knows the
 wire format and the few types whose JSON is not their fields. As Go's JSON encoder does, zero values are left out
 unless the field says them on purpose. Only reading: answers are JSON, which those clients accept as well.
-Invariant: bytes of strangers raise ValueError and nothing else. Format: protobuf's encoding document, proto2.
+Invariant: bytes of strangers raise ValueError and nothing else, and become no more values and levels than a JSON body
+may have; fields that are not known count as well. Format: protobuf's encoding document, proto2.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from petset.objects import encoding
 
 MAGIC = b"k8s\x00"
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
-NESTING_LEVELS_MAX = 100
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 Fields = dict[str, list[str]]  # By number: JSON name, shape, flags (i: inline, r: repeated, z: zero is said).
@@ -37,135 +37,150 @@ def loads(data: bytes) -> dict[str, Any]:
     """The object of a body; raises ValueError."""
     if not data.startswith(MAGIC):
         raise ValueError("it does not begin with the magic of Kubernetes' protobuf")
-    version, kind, raw = _envelope(data[len(MAGIC) :])
+    reading = _Reading()
+    version, kind, raw = reading.envelope(data[len(MAGIC) :])
     kinds, _ = _facts()
     message = kinds.get(f"{version} {kind}") or (kinds["v1 DeleteOptions"] if kind == "DeleteOptions" else None)
     if message is None:
         raise ValueError(f"{version[:100]} {kind[:100]} is not known in protobuf; send JSON")
-    return {"kind": kind, "apiVersion": version, **_message(raw, message, 0)}
-
-
-def _envelope(data: bytes) -> tuple[str, str, bytes]:
-    """(apiVersion, kind, the object's bytes) of a runtime.Unknown."""
-    version = kind = ""
-    raw = b""
-    for number, value in _fields(data):
-        if number == 1:
-            for inner, text in _fields(_as_bytes(value)):
-                if inner == 1:
-                    version = _text(text)
-                elif inner == 2:
-                    kind = _text(text)
-        elif number == 2:
-            raw = _as_bytes(value)
-        elif number == 3 and value:
-            raise ValueError("its content is encoded once more")
-    return version, kind, raw
-
-
-def _message(data: bytes, name: str, level: int) -> dict[str, Any]:
-    if level > NESTING_LEVELS_MAX:
-        raise ValueError(f"nested deeper than {NESTING_LEVELS_MAX} levels")
-    fields = _facts()[1][name]
-    tree: dict[str, Any] = {}
-    for number, value in _fields(data):
-        known = fields.get(str(number))
-        if known is None:
-            continue  # A newer client's field: as in JSON, what is unknown is dropped.
-        key, shape, flags = known
-        if shape.startswith("map "):
-            entry_key, entry_value = _map_entry(_as_bytes(value), shape[4:], level)
-            tree.setdefault(key, {})[entry_key] = entry_value
-        elif "i" in flags:
-            tree |= _message(_as_bytes(value), shape, level + 1)
-        elif "r" in flags:
-            tree.setdefault(key, []).extend(_repeated(value, shape, level))
-        else:
-            read = _value(value, shape, level)
-            if "z" in flags or read not in ("", 0, False, None):
-                tree[key] = read
+    tree = {"kind": kind, "apiVersion": version, **reading.message(raw, message, 0)}
+    encoding.refuse_deep(tree)  # A raw part is JSON with levels of its own.
     return tree
 
 
-def _repeated(value: int | bytes, shape: str, level: int) -> list[Any]:
-    if shape in ("int", "bool") and isinstance(value, bytes):
-        return [_value(number, shape, level) for number in _packed(value)]
-    return [_value(value, shape, level)]
+class _Reading:
+    """One body's way from bytes to a tree, which counts what it reads."""
 
+    def __init__(self) -> None:
+        self._values = 0
 
-def _map_entry(data: bytes, shape: str, level: int) -> tuple[str, Any]:
-    key, value = "", _value(b"" if shape not in ("int", "bool") else 0, shape, level)
-    for number, given in _fields(data):
-        if number == 1:
-            key = _text(given)
-        elif number == 2:
-            value = _value(given, shape, level)
-    return key, value
+    def _count(self) -> None:
+        self._values += 1
+        if self._values > encoding.VALUES_MAX:
+            raise ValueError(f"it has more than {encoding.VALUES_MAX} values")
 
+    def envelope(self, data: bytes) -> tuple[str, str, bytes]:
+        """(apiVersion, kind, the object's bytes) of a runtime.Unknown."""
+        version = kind = ""
+        raw = b""
+        for number, value in self._fields(data):
+            if number == 1:
+                for inner, text in self._fields(_as_bytes(value)):
+                    if inner == 1:
+                        version = _text(text)
+                    elif inner == 2:
+                        kind = _text(text)
+            elif number == 2:
+                raw = _as_bytes(value)
+            elif number == 3 and value:
+                raise ValueError("its content is encoded once more")
+        return version, kind, raw
 
-def _value(value: int | bytes, shape: str, level: int) -> Any:
-    match shape:
-        case "string":
-            return _text(value)
-        case "int":
-            return _signed(value)
-        case "bool":
-            return _signed(value) != 0
-        case "bytes":
-            return base64.b64encode(_as_bytes(value)).decode()
-        case "time" | "microtime":
-            return _time(_as_bytes(value), shape == "microtime")
-        case "quantity":
-            return next((_text(text) for number, text in _fields(_as_bytes(value)) if number == 1), "0") or "0"
-        case "int-or-string":
-            return _int_or_string(_as_bytes(value))
-        case "strings":
-            return [_text(text) for number, text in _fields(_as_bytes(value)) if number == 1]
-        case "raw":
-            raw = next((_as_bytes(given) for number, given in _fields(_as_bytes(value)) if number == 1), b"")
-            return encoding.loads(raw) if raw else None
-    return _message(_as_bytes(value), shape, level + 1)
+    def message(self, data: bytes, name: str, level: int) -> dict[str, Any]:
+        if level > encoding.NESTING_LEVELS_MAX:
+            raise ValueError(f"nested deeper than {encoding.NESTING_LEVELS_MAX} levels")
+        fields = _facts()[1][name]
+        tree: dict[str, Any] = {}
+        for number, value in self._fields(data):
+            known = fields.get(str(number))
+            if known is None:
+                continue  # A newer client's field: as in JSON, what is unknown is dropped.
+            key, shape, flags = known
+            if shape.startswith("map "):
+                entry_key, entry_value = self._map_entry(_as_bytes(value), shape[4:], level)
+                tree.setdefault(key, {})[entry_key] = entry_value
+            elif "i" in flags:
+                tree |= self.message(_as_bytes(value), shape, level + 1)
+            elif "r" in flags:
+                tree.setdefault(key, []).extend(self._repeated(value, shape, level))
+            else:
+                read = self._value(value, shape, level)
+                if "z" in flags or read not in ("", 0, False, None):
+                    tree[key] = read
+        return tree
 
+    def _repeated(self, value: int | bytes, shape: str, level: int) -> list[Any]:
+        if shape in ("int", "bool") and isinstance(value, bytes):
+            return [self._value(number, shape, level) for number in self._packed(value)]
+        return [self._value(value, shape, level)]
 
-def _time(data: bytes, micro: bool) -> str | None:
-    given = {number: _signed(value) for number, value in _fields(data)}
-    if not given:
-        return None  # The zero time.
-    try:
-        moment = datetime.fromtimestamp(given.get(1, 0), UTC)
-    except (ValueError, OverflowError, OSError):
-        raise ValueError("a time is out of range") from None
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{given.get(2, 0) // 1000 % 1_000_000:06d}Z" if micro else f"{text}Z"
+    def _map_entry(self, data: bytes, shape: str, level: int) -> tuple[str, Any]:
+        key, value = "", self._value(b"" if shape not in ("int", "bool") else 0, shape, level)
+        for number, given in self._fields(data):
+            if number == 1:
+                key = _text(given)
+            elif number == 2:
+                value = self._value(given, shape, level)
+        return key, value
 
+    def _value(self, value: int | bytes, shape: str, level: int) -> Any:
+        match shape:
+            case "string":
+                return _text(value)
+            case "int":
+                return _signed(value)
+            case "bool":
+                return _signed(value) != 0
+            case "bytes":
+                return base64.b64encode(_as_bytes(value)).decode()
+            case "time" | "microtime":
+                return self._time(_as_bytes(value), shape == "microtime")
+            case "quantity":
+                return next((_text(text) for number, text in self._fields(_as_bytes(value)) if number == 1), "0") or "0"
+            case "int-or-string":
+                return self._int_or_string(_as_bytes(value))
+            case "strings":
+                return [_text(text) for number, text in self._fields(_as_bytes(value)) if number == 1]
+            case "raw":
+                raw = next((_as_bytes(given) for number, given in self._fields(_as_bytes(value)) if number == 1), b"")
+                return encoding.loads(raw) if raw else None
+        return self.message(_as_bytes(value), shape, level + 1)
 
-def _int_or_string(data: bytes) -> int | str:
-    given = dict(_fields(data))
-    return _text(given.get(3, b"")) if _signed(given.get(1, 0)) == 1 else _signed(given.get(2, 0))
+    def _time(self, data: bytes, micro: bool) -> str | None:
+        given = {number: _signed(value) for number, value in self._fields(data)}
+        if not given:
+            return None  # The zero time.
+        try:
+            moment = datetime.fromtimestamp(given.get(1, 0), UTC)
+        except (ValueError, OverflowError, OSError):
+            raise ValueError("a time is out of range") from None
+        text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{text}.{given.get(2, 0) // 1000 % 1_000_000:06d}Z" if micro else f"{text}Z"
+
+    def _int_or_string(self, data: bytes) -> int | str:
+        given = dict(self._fields(data))
+        return _text(given.get(3, b"")) if _signed(given.get(1, 0)) == 1 else _signed(given.get(2, 0))
+
+    def _fields(self, data: bytes) -> Iterator[tuple[int, int | bytes]]:
+        """(field number, varint or bytes) in order."""
+        at, end = 0, len(data)
+        while at < end:
+            self._count()
+            key, at = _varint(data, at)
+            number, kind = key >> 3, key & 7
+            if kind == VARINT:
+                value, at = _varint(data, at)
+                yield number, value
+                continue
+            size = {FIXED64: 8, FIXED32: 4}.get(kind)
+            if size is None:
+                if kind != BYTES:
+                    raise ValueError(f"wire type {kind} is not known")
+                size, at = _varint(data, at)
+            if at + size > end:
+                raise ValueError("it ends too early")
+            yield number, data[at : at + size]
+            at += size
+
+    def _packed(self, data: bytes) -> Iterator[int]:
+        at = 0
+        while at < len(data):
+            self._count()
+            value, at = _varint(data, at)
+            yield value
 
 
 # The wire format
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(field number, varint or bytes) in order."""
-    at, end = 0, len(data)
-    while at < end:
-        key, at = _varint(data, at)
-        number, kind = key >> 3, key & 7
-        if kind == VARINT:
-            value, at = _varint(data, at)
-            yield number, value
-            continue
-        size = {FIXED64: 8, FIXED32: 4}.get(kind)
-        if size is None:
-            if kind != BYTES:
-                raise ValueError(f"wire type {kind} is not known")
-            size, at = _varint(data, at)
-        if at + size > end:
-            raise ValueError("it ends too early")
-        yield number, data[at : at + size]
-        at += size
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -179,13 +194,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return result & 0xFFFF_FFFF_FFFF_FFFF, at
         shift += 7
-
-
-def _packed(data: bytes) -> Iterator[int]:
-    at = 0
-    while at < len(data):
-        value, at = _varint(data, at)
-        yield value
 
 
 def _signed(value: int | bytes) -> int:

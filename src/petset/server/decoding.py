@@ -51,9 +51,8 @@ def _json(data: bytes) -> Any:
 
 def _yaml(data: bytes) -> Any:
     try:
-        # Through JSON and back, since YAML's numbers and texts can be what JSON has not.
-        return encoding.loads(encoding.dumps(documents.load(data)))
-    except (ValueError, TypeError) as error:
+        return documents.load(data)
+    except ValueError as error:
         raise errors.bad_request(f"the object provided is unrecognized (not YAML): {error}") from None
 
 

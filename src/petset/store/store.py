@@ -65,7 +65,7 @@ class Entry:
     def object(self) -> Object:
         tree = self._object
         if tree is None:
-            tree = self._object = encoding.loads(self.encoded)
+            tree = self._object = encoding.loads_answer(self.encoded)
         return tree
 
     def forget(self) -> None:
