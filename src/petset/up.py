@@ -66,6 +66,7 @@ class Options:
     stand_ins: bool = True
     simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
     api_port: int = 0  # 0: the one it had, else the first free.
+    pod_pids_limit: int = 1024  # Processes and threads of a container; -1: as many as it likes.
 
 
 def run(options: Options, announce: Announce) -> None:
@@ -210,7 +211,7 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
         raise UpError(why)
     net = network.Network(plan, directory)
     store = images.Images(str(cluster.state.images), stand_ins=options.stand_ins)
-    runtime = oci.OciRuntime(directory, plan, net, store)
+    runtime = oci.OciRuntime(directory, plan, net, store, pids_max=options.pod_pids_limit)
     client = cluster.client(_node_user(cluster))
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(net.close)

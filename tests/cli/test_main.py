@@ -67,6 +67,13 @@ def test_switches_are_spelt_as_kubernetes_spells_them(text, value):
     assert up.switch(text) is value
 
 
+@pytest.mark.parametrize("text", ["0", "-2", "many"])
+def test_a_limit_of_processes_is_a_number_or_none(text, capsys):
+    with pytest.raises(SystemExit):
+        main.main(["up", f"--pod-pids-limit={text}"])
+    assert "--pod-pids-limit" in capsys.readouterr().err
+
+
 def test_up_without_root_says_what_to_do(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert main.main(["--state", str(tmp_path / "s"), "up"]) == 1

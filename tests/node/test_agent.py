@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 from petset.node import agent, simulated
+from petset.node import pod as pods
 from petset.node.simulated import Behaviour
 from petset.objects import meta, resources
 from tests.node.node_fixture import NODE, NodeUnderTest, container, is_gone, is_ready, play, pod, state, waits_with
@@ -103,6 +104,22 @@ def test_a_pod_forced_out_of_the_api_is_killed_before_its_successor_starts(tmp_p
         ready = await node.until("p", is_ready)
         assert meta.uid(ready) == meta.uid(second) != meta.uid(first)
         assert list(node.machine.records) == [meta.uid(second)]
+
+    play(story, tmp_path, lambda config: Behaviour(stop_seconds=10_000))
+
+
+def test_a_grace_of_zero_kills_at_once_and_its_successor_starts_at_once(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        hook = {"preStop": {"exec": {"command": ["true"]}}}
+        first = await node.create(pod("p", container("c", lifecycle=hook), terminationGracePeriodSeconds=0))
+        await node.until("p", is_ready)
+        began = node.loop.time()
+        await node.delete("p")
+        second = await node.create(pod("p", terminationGracePeriodSeconds=0))
+        ready = await node.until("p", is_ready)
+        assert node.loop.time() - began < pods.STOP_GRACE_SECONDS_MIN / 2
+        assert meta.uid(ready) == meta.uid(second) != meta.uid(first)
+        assert node.attempts.hooks == []  # There is no time for it.
 
     play(story, tmp_path, lambda config: Behaviour(stop_seconds=10_000))
 

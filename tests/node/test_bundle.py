@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from petset.node import bundle, cgroups, host, seccomp, users
+from petset.node import bundle, cgroups, host, oci, seccomp, users
 from petset.node.runtime import ContainerConfig, ImageInfo, Mount, RuntimeError_, Warning_
 from petset.node.users import User, UserError
 
@@ -147,6 +147,12 @@ def test_limits():
         "pids": {"limit": 100},
     }
     assert configured()[0]["linux"]["resources"]["cpu"] == {"shares": 2}
+
+
+def test_processes_may_be_without_limit():
+    wanted, host = {"resources": {}}, HOST
+    assert bundle.resources(wanted, False, host, oci.PIDS_MAX, [])["pids"] == {"limit": 1024}
+    assert "pids" not in bundle.resources(wanted, False, host, -1, [])
 
 
 def test_a_limit_without_its_controller_is_told():

@@ -213,6 +213,11 @@ CASES: dict[str, tuple[Any, View, Decision]] = {
         view(attempt(), gone_at=NOW - 0.5),
         Decision((StopContainer("c", 0, NOW + 0.5, "Stopping container c", hook=False),)),
     ),
+    "a pod that wants no grace gets none when it is gone": (
+        pod(terminationGracePeriodSeconds=0),
+        view(attempt(), gone_at=NOW - 0.5),
+        Decision((StopContainer("c", 0, NOW - 0.5, "Stopping container c", hook=False),)),
+    ),
     "nothing left of a pod that is gone": (pod(), view(gone_at=NOW, sandbox=None), Decision((Finish(gone=True),))),
     "a pod past its deadline is stopped": (
         {**pod(activeDeadlineSeconds=60), "status": {"startTime": tasks.rfc3339(NOW - 61)}},

@@ -17,6 +17,7 @@ from petset.cli.main import CommandError
 NODE_READY = "node"
 
 
+
 def switch(text: str) -> bool:
     """true/false as Kubernetes flags spell it, and on/off."""
     if text.lower() in ("true", "1", "t", "on", "yes"):
@@ -24,6 +25,25 @@ def switch(text: str) -> bool:
     if text.lower() in ("false", "0", "f", "off", "no"):
         return False
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def processes(text: str) -> int:
+    """As many as a container may have; -1 for any number."""
+    number = int(text)
+    if number < 1 and number != -1:
+        raise argparse.ArgumentTypeError(f"{text} is neither -1 nor a number from 1 on")
+    return number
+
+
+# The node's limits, by their names in a kubelet: (flag, of up.Options, what reads it, metavar, help).
+LIMITS = (
+    ("--pod-pids-limit", "pod_pids_limit", processes, "N", "processes a container may have (default 1024; -1: any)"),
+)
+
+
+def _limits_given(args: argparse.Namespace) -> dict[str, int]:
+    given = {name: getattr(args, name, None) for _, name, *_ in LIMITS}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +75,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add the context `petset` to your kubeconfig, as `petset kubeconfig --write` does",
     )
+    for flag, name, reads, metavar, text in LIMITS:
+        parser.add_argument(flag, dest=name, type=reads, default=None, metavar=metavar, help=text)
     parser.add_argument("--announce-fd", type=int, default=None, help=argparse.SUPPRESS)
 
 
@@ -82,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         stand_ins=args.stand_ins,
         simulated=args.simulate,
         api_port=args.api_port,
+        **_limits_given(args),
     )
     try:
         up.run(options, announce)
@@ -111,6 +134,7 @@ def start(args: argparse.Namespace) -> list[str]:
         f"--stand-ins={'on' if args.stand_ins else 'off'}",
         f"--api-port={args.api_port}",
         *(("--simulate",) if args.simulate else ()),
+        *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
         f"--announce-fd={writing}",
     ]
     with open(instance.log, "ab") as log:

@@ -324,7 +324,8 @@ async def _stop_pod(
     ip: str,
     grace_seconds_max: float,
 ) -> None:
-    grace = max(pods.STOP_GRACE_SECONDS_MIN, min(pods.grace_seconds(pod), grace_seconds_max))
+    least = pods.least_grace_seconds(pod)
+    grace = max(least, min(pods.grace_seconds(pod), grace_seconds_max))
     until = tasks.now() + grace
     sidecars = [spec["name"] for spec in pods.init_containers(pod) if pods.is_sidecar(spec)]
 
@@ -333,7 +334,7 @@ async def _stop_pod(
             spec = pods.container_named(pod, name) or {}
             if why := await hooks.pre_stop(attempts, pod, spec, ip, until - tasks.now()):
                 log.warning("preStop hook of container %s of pod %s failed: %s", name, meta.name(pod), why)
-            left = max(pods.STOP_GRACE_SECONDS_MIN, until - tasks.now())
+            left = max(least, until - tasks.now())
             await runtime.stop_container(meta.uid(pod), name, left)
 
     async with asyncio.TaskGroup() as group:

@@ -105,7 +105,10 @@ def config(
     devices: Sequence[Object] = (),
     localhost_profile: Object | None = None,
 ) -> tuple[dict[str, Any], list[Warning_]]:
-    """config.json and what could not be granted. `devices` are the host's, for privileged containers."""
+    """config.json and what could not be granted. `devices` are the host's, for privileged containers.
+
+    `pids_max` limits the container's processes and threads; -1 does not.
+    """
     warnings: list[Warning_] = []
     own = wanted.container.get("securityContext") or {}
     privileged = bool(own.get("privileged"))
@@ -263,7 +266,7 @@ def resources(
             result["cpu"].update(quota=quota, period=CPU_PERIOD_MICROSECONDS)
     if cpu_limit and not ("cpu" in host.controllers and host.cpu_quota):
         lacking("the CPU limit", "cpu")
-    if "pids" in host.controllers:
+    if "pids" in host.controllers and pids_max > 0:
         result["pids"] = {"limit": pids_max}
     return result
 

@@ -41,7 +41,7 @@ from petset.objects.meta import Object
 from petset.wire.streaming import NodeStreams
 
 WORKERS = 4
-PIDS_MAX = 16_384  # Processes and threads of one container.
+PIDS_MAX = 1024  # Processes and threads of one container.
 SHM_BYTES = 64 << 20
 KILLED_SECONDS_MAX = 30.0
 SANDBOX_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}  # A pod's ports are its own: no reason to reserve some.

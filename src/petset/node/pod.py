@@ -29,7 +29,7 @@ IMAGE_RETRY_SECONDS_MAX = 300.0
 IMAGE_ERROR_SHOWN_SECONDS = 2.0  # How long ErrImagePull stays before it reads ImagePullBackOff.
 SETUP_RETRY_SECONDS_MIN = 0.5  # Volumes, sandbox, configuration: what is missing may appear any moment.
 SETUP_RETRY_SECONDS_MAX = 30.0
-STOP_GRACE_SECONDS_MIN = 1.0  # Even a forced deletion gives a process the time to hear of it.
+STOP_GRACE_SECONDS_MIN = 1.0  # Even a forced deletion gives a process the time to hear of it, unless its pod wants none.
 GRACE_SECONDS_DEFAULT = 30
 NAME_WAIT_SECONDS_MAX = 3.0
 ATTEMPTS_KEPT = 2  # The present one, and the one before for `logs --previous`.
@@ -170,7 +170,7 @@ class StartContainer:
 class StopContainer:
     container: str
     attempt: int
-    deadline: float  # When the grace is over; whoever takes the step gives at least STOP_GRACE_SECONDS_MIN.
+    deadline: float  # When the grace is over; whoever takes the step gives at least least_grace_seconds.
     message: str  # Of the Killing event.
     hook: bool = True  # Whether preStop is run.
 
@@ -254,7 +254,12 @@ def restart_policy(pod: Object) -> str:
 
 def grace_seconds(pod: Object) -> float:
     grace = pod["spec"].get("terminationGracePeriodSeconds")
-    return float(GRACE_SECONDS_DEFAULT if grace is None else grace)
+    return float(GRACE_SECONDS_DEFAULT if grace is None else grace if grace >= 0 else 1)
+
+
+def least_grace_seconds(pod: Object) -> float:
+    """What a process gets at least, however late or forced the stop is: nothing where the pod itself asks for that."""
+    return min(STOP_GRACE_SECONDS_MIN, grace_seconds(pod))
 
 
 def is_terminal(pod: Object) -> bool:
@@ -354,7 +359,7 @@ def decide(pod: Object, view: View) -> Decision:
     """The steps to take now, and when to look again if nothing happens before."""
     plan = _Plan()
     if view.gone_at is not None:
-        _stop_and_finish(pod, view, plan, view.gone_at + STOP_GRACE_SECONDS_MIN, gone=True)
+        _stop_and_finish(pod, view, plan, view.gone_at + least_grace_seconds(pod), gone=True)
     elif meta.is_deleting(pod):
         # deletionTimestamp is when the grace ends; a second, shorter deletion moves it.
         _stop_and_finish(pod, view, plan, tasks.parse_rfc3339(pod["metadata"]["deletionTimestamp"]), gone=False)
@@ -386,7 +391,7 @@ def _prepare(pod: Object, view: View, plan: _Plan) -> bool:
         # What an old sandbox left running shares nothing with the new one and must not run beside it.
         left = view.running()
         for container in left:
-            plan.step(_stop(container, view.now + STOP_GRACE_SECONDS_MIN, "its sandbox is gone", hook=False))
+            plan.step(_stop(container, view.now + least_grace_seconds(pod), "its sandbox is gone", hook=False))
         if not left:
             _try(view, plan, view.sandbox_trouble, CreateSandbox())
     elif not view.name_published and view.now < view.name_wait_until and not view.has_begun():

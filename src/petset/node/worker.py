@@ -464,7 +464,7 @@ class PodWorker:
             message = await hooks.pre_stop(self.around.attempts, self.pod, spec, self.ip(), left)
             if message:
                 self.tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {message}", step.container)
-        grace = max(pods.STOP_GRACE_SECONDS_MIN, step.deadline - tasks.now())
+        grace = max(pods.least_grace_seconds(self.pod), step.deadline - tasks.now())
         await self.around.runtime.stop_container(self.uid, step.container, grace)
 
     async def _finish(self, gone: bool) -> None:
