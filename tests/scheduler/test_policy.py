@@ -214,17 +214,3 @@ def test_who_is_not_ours_to_schedule() -> None:
         {**pod("ended"), "status": {"phase": "Failed"}},
     ]
     assert decided(*others, node()) == []
-
-
-def test_requests_are_containers_together_or_the_largest_init_container() -> None:
-    def container(cpu: str, **more: Any) -> Object:
-        return {"name": cpu, "resources": {"requests": {"cpu": cpu}}, **more}
-
-    spec = {"containers": [container("100m"), container("200m")], "initContainers": [container("250m")]}
-    assert policy.requests_of({"spec": spec}) == {"cpu": 300}
-    spec["initContainers"] = [container("500m")]
-    assert policy.requests_of({"spec": spec}) == {"cpu": 500}
-    spec["initContainers"] = [container("50m", restartPolicy="Always"), container("400m")]
-    assert policy.requests_of({"spec": spec}) == {"cpu": 450}
-    limits = {"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}], "overhead": {"cpu": "10m"}}
-    assert policy.requests_of({"spec": limits}) == {"cpu": 1010}

@@ -17,7 +17,6 @@ from petset.cli.main import CommandError
 NODE_READY = "node"
 
 
-
 def switch(text: str) -> bool:
     """true/false as Kubernetes flags spell it, and on/off."""
     if text.lower() in ("true", "1", "t", "on", "yes"):

@@ -24,7 +24,7 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
-from petset.node import environment, hooks, probes, registration, supplies, worker
+from petset.node import admission, environment, hooks, probes, registration, supplies, worker
 from petset.node import pod as pods
 from petset.node import volumes as volumes_
 from petset.node.references import References
@@ -179,6 +179,7 @@ class Agent:
             sources=sources,
             services=self._services,
             endpoints=self._endpoints,
+            ledger=admission.Ledger(config.allocatable or config.capacity),
             tell=self._tell,
             is_older_alive=self._is_older_alive,
             ended=self._ended,

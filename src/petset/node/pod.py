@@ -29,7 +29,7 @@ IMAGE_RETRY_SECONDS_MAX = 300.0
 IMAGE_ERROR_SHOWN_SECONDS = 2.0  # How long ErrImagePull stays before it reads ImagePullBackOff.
 SETUP_RETRY_SECONDS_MIN = 0.5  # Volumes, sandbox, configuration: what is missing may appear any moment.
 SETUP_RETRY_SECONDS_MAX = 30.0
-STOP_GRACE_SECONDS_MIN = 1.0  # Even a forced deletion gives a process the time to hear of it, unless its pod wants none.
+STOP_GRACE_SECONDS_MIN = 1.0  # Even a forced deletion lets a process hear of it, unless its pod wants none.
 GRACE_SECONDS_DEFAULT = 30
 NAME_WAIT_SECONDS_MAX = 3.0
 ATTEMPTS_KEPT = 2  # The present one, and the one before for `logs --previous`.
@@ -50,6 +50,15 @@ def trouble_after(before: Trouble | None, reason: str, message: str, now: float,
     """The same trouble once more, with a longer pause; it never ends the trying."""
     failures = before.failures + 1 if before else 1
     return Trouble(reason, message, now, now + min(most, first * 2 ** min(failures - 1, 20)), failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the node itself ends a pod: it cannot take it, or can no longer keep it. A terminal word, in its status."""
+
+    reason: str
+    message: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,7 @@ class View:
     memories: Mapping[str, Memory] = field(default_factory=dict)
     gone_at: float | None = None  # Since when the API no longer has it.
     older_alive: bool = False
+    failure: Failure | None = None
     volumes_ready: bool = False
     volumes_trouble: Trouble | None = None
     sandbox_trouble: Trouble | None = None
@@ -363,6 +373,8 @@ def decide(pod: Object, view: View) -> Decision:
     elif meta.is_deleting(pod):
         # deletionTimestamp is when the grace ends; a second, shorter deletion moves it.
         _stop_and_finish(pod, view, plan, tasks.parse_rfc3339(pod["metadata"]["deletionTimestamp"]), gone=False)
+    elif view.failure is not None:
+        _stop_all(pod, view, plan, view.failure.at + least_grace_seconds(pod))
     elif is_terminal(pod) or is_past_deadline(pod, view.now) or init_failed(pod, view):
         end = deadline(pod) if is_past_deadline(pod, view.now) else None
         _stop_all(pod, view, plan, (view.now if end is None else end) + grace_seconds(pod))

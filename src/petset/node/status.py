@@ -43,10 +43,20 @@ def status(pod: Object, view: View) -> dict[str, Any]:
     ip = _pod_ip(pod, view, phase)
     if ip:
         new["podIP"], new["podIPs"] = ip, [{"ip": ip}]
-    if phase == "Failed" and pods.is_past_deadline(pod, view.now) and not old.get("reason"):
+    if view.failure is not None and phase == "Failed" and not old.get("reason"):
+        new["reason"], new["message"] = view.failure.reason, view.failure.message
+    elif phase == "Failed" and pods.is_past_deadline(pod, view.now) and not old.get("reason"):
         new["reason"] = "DeadlineExceeded"
         new["message"] = "Pod was active on the node longer than the specified deadline"
+    if phase == "Failed" and _never_began(view, old):  # Nothing is to be said of its containers.
+        new.pop("initContainerStatuses", None)
+        del new["containerStatuses"]
     return new
+
+
+def _never_began(view: View, old: Object) -> bool:
+    known = [*(old.get("initContainerStatuses") or ()), *(old.get("containerStatuses") or ())]
+    return not view.containers and not any(one.get("containerID") for one in known)
 
 
 _OURS = (
@@ -124,7 +134,7 @@ def _states(
         return {"running": {"startedAt": tasks.rfc3339(latest.started_at)}}, before
     is_current = view.current(name) is not None
     is_over = pods.is_terminal(pod) or meta.is_deleting(pod) or pods.is_settled(pod, view)
-    is_over = is_over or pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view)
+    is_over = is_over or view.failure is not None or pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view)
     if latest is not None and latest.state == "exited":
         stays = is_over or (is_current and not pods.restarts(pod, spec, latest, init))
         waiting = _waiting_again(pod, view, name, latest) if is_current and not stays else None
@@ -258,7 +268,7 @@ def _phase(pod: Object, view: View, init_statuses: list[dict], statuses: list[di
     """Pending, Running, Succeeded or Failed, by the containers' states."""
     if pods.is_terminal(pod):
         return pod["status"]["phase"]
-    if pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view):
+    if view.failure is not None or pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view):
         return "Failed" if not view.running() else "Running" if _has_run(statuses) else "Pending"
     if not _has_run(statuses) and not pods.is_initialized(pod, view) and not meta.is_deleting(pod):
         return "Pending"

@@ -22,9 +22,9 @@ from typing import Any
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache
-from petset.node import environment, hooks, launch, names, probes, pulling, status, supplies, volumes
+from petset.node import admission, environment, hooks, launch, names, probes, pulling, status, supplies, volumes
 from petset.node import pod as pods
-from petset.node.pod import Memory, Trouble, View
+from petset.node.pod import Failure, Memory, Trouble, View
 from petset.node.probing import Probing
 from petset.node.reporting import Reporter
 from petset.node.runtime import Container, ImageError, Runtime, RuntimeError_, Sandbox
@@ -58,6 +58,7 @@ class Surroundings:
     sources: supplies.Sources
     services: Cache
     endpoints: Cache
+    ledger: admission.Ledger
     tell: Tell
     is_older_alive: Callable[[PodWorker], bool]
     ended: Callable[[PodWorker], None]
@@ -81,6 +82,8 @@ class PodWorker:
         self.uid = meta.uid(pod)
         self.gone_at: float | None = tasks.now() if gone else None
         self.finished = False  # Nothing of the pod is left here.
+        self._admitted = False
+        self._failure: Failure | None = None
         self._wake = asyncio.Event()
         self._reporter = Reporter(around.client, self)
         self._supplies = supplies.Supplies(around.sources, self.uid)
@@ -184,7 +187,11 @@ class PodWorker:
         """One turn: view, decide, take steps, report; the time to look again."""
         if self.finished:
             return None
+        if self.gone_at is not None or self._failure is not None or pods.is_terminal(self.pod):
+            self.around.ledger.release(self.uid)
         view = self._view()
+        if not self._admitted and not view.older_alive:
+            view = self._admit(view)
         decision = pods.decide(self.pod, view)
         times = [decision.wake_at] if decision.wake_at is not None else []
         for step in decision.steps:
@@ -201,6 +208,27 @@ class PodWorker:
                 self.tell(*said)
             self._reporter.want(wanted)
         return min(times) if times else None
+
+    def _admit(self, view: View) -> View:
+        """Ask once whether the node can take the pod; the view with the answer."""
+        self._admitted = True
+        if self.gone_at is not None or meta.is_deleting(self.pod) or pods.is_terminal(self.pod):
+            return view
+        if view.sandbox is not None or view.containers or meta.get(self.pod, "status", "podIP"):
+            self.around.ledger.enter(self.pod)  # It has begun here before.
+            return view
+        refusal = self.around.ledger.admit(self.pod)
+        if refusal is None:
+            return view
+        return dataclasses.replace(view, failure=self.fail(refusal.reason, refusal.message))
+
+    def fail(self, reason: str, message: str) -> Failure:
+        """End the pod for good, in the node's own name."""
+        if self._failure is None:
+            self._failure = Failure(reason, message, tasks.now())
+            self.tell("Warning", reason, message)
+            self.wake()
+        return self._failure
 
     def _refresh_volumes_when_due(self, view: View) -> list[float]:
         if self._supplies.mounted is None or self.gone_at is not None or meta.is_deleting(self.pod):
@@ -221,6 +249,7 @@ class PodWorker:
             memories=self._memories,
             gone_at=self.gone_at,
             older_alive=self.around.is_older_alive(self),
+            failure=self._failure,
             volumes_ready=self._supplies.mounted is not None,
             volumes_trouble=self._troubles.get("volumes"),
             sandbox_trouble=self._troubles.get("sandbox"),
@@ -482,6 +511,7 @@ class PodWorker:
                 if error.code not in (404, 409):
                     raise
         self.finished = True
+        self.around.ledger.release(self.uid)
         self.around.ended(self)
 
     async def _write_last(self, final: Object) -> None:

@@ -10,20 +10,18 @@ host ports, claims and the topology of volumes. Preemption is not offered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from petset.client.views import View, claims_of
-from petset.objects import meta, quantity, resources
+from petset.objects import meta, requests, resources
 from petset.objects.meta import Object
+from petset.objects.requests import Amounts
 from petset.scheduler import affinity
 
 SCHEDULER_NAME = "default-scheduler"
 SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
-PODS_PER_NODE_DEFAULT = 110
-
-Amounts = dict[str, int]  # CPU in thousandths, everything else in units or bytes.
 
 
 @dataclass(slots=True)
@@ -36,7 +34,7 @@ class Place:
 
     def add(self, pod: Object) -> None:
         self.pods.append(pod)
-        for name, amount in requests_of(pod).items():
+        for name, amount in requests.of(pod).items():
             self.used[name] = self.used.get(name, 0) + amount
 
     @property
@@ -210,21 +208,19 @@ def tolerates(pod: Object, taint: Object) -> bool:
 def too_little(pod: Object, place: Place) -> Sequence[str]:
     """What the node has not enough of, in the order of names."""
     free = allocatable_of(place.node)
-    reasons = ["Too many pods"] if len(place.pods) + 1 > free.get("pods", PODS_PER_NODE_DEFAULT) else []
-    for name, amount in sorted(requests_of(pod).items()):
+    reasons = ["Too many pods"] if len(place.pods) + 1 > free.get("pods", requests.PODS_PER_NODE_DEFAULT) else []
+    for name, amount in sorted(requests.of(pod).items()):
         if amount and place.used.get(name, 0) + amount > free.get(name, 0):
             reasons.append(f"Insufficient {name}")
     return reasons
 
 
 def ports_taken(pod: Object, place: Place) -> Sequence[str]:
-    wanted = list(host_ports(pod))
+    wanted = requests.host_ports(pod)
     for other in place.pods if wanted else ():
-        for protocol, address, port in host_ports(other):
-            for its_protocol, its_address, its_port in wanted:
-                overlaps = address == its_address or "0.0.0.0" in (address, its_address)
-                if (protocol, port) == (its_protocol, its_port) and overlaps:
-                    return ("node(s) didn't have free ports for the requested pod ports",)
+        theirs = requests.host_ports(other)
+        if any(mine.collides(its) for mine in wanted for its in theirs):
+            return (requests.PORTS_TAKEN,)
     return ()
 
 
@@ -258,57 +254,6 @@ def score(pod: Object, place: Place) -> int:
     return affinity.preference(pod, place) * 10_000 - same * 1_000 + room - len(place.pods)
 
 
-# Amounts
-
-
-def requests_of(pod: Object) -> Amounts:
-    """What a pod asks for: its containers together, or the largest init container; and the overhead."""
-    spec = pod["spec"]
-    together: Amounts = {}
-    for container in spec.get("containers") or ():
-        _add(together, _requests(container))
-    kept: Amounts = {}  # Init containers that stay (restartPolicy Always) run beside all that follow.
-    largest: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        asked = _requests(container)
-        if container.get("restartPolicy") == "Always":
-            _add(kept, asked)
-            asked = {}
-        for name, amount in {**dict.fromkeys(kept, 0), **asked}.items():
-            largest[name] = max(largest.get(name, 0), amount + kept.get(name, 0))
-    _add(together, kept)
-    result = {name: max(together.get(name, 0), largest.get(name, 0)) for name in (*together, *largest)}
-    _add(result, amounts_of(spec.get("overhead") or {}))
-    return result
-
-
-def _add(total: Amounts, more: Mapping[str, int]) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, 0) + amount
-
-
-def _requests(container: Object) -> Amounts:
-    limits = meta.get(container, "resources", "limits", default={})
-    return amounts_of({**limits, **meta.get(container, "resources", "requests", default={})})
-
-
-def amounts_of(texts: Mapping[str, str]) -> Amounts:
-    return {
-        name: quantity.to_milli(str(text)) if name == "cpu" else quantity.to_bytes(str(text))
-        for name, text in texts.items()
-    }
-
-
 def allocatable_of(node: Object) -> Amounts:
     status = node.get("status") or {}
-    return amounts_of(status.get("allocatable") or status.get("capacity") or {})
-
-
-def host_ports(pod: Object) -> Iterable[tuple[str, str, int]]:
-    """(protocol, address, port) of the ports it takes on its node."""
-    spec = pod["spec"]
-    for container in spec.get("containers") or ():
-        for port in container.get("ports") or ():
-            number = port.get("hostPort") or (port["containerPort"] if spec.get("hostNetwork") else 0)
-            if number:
-                yield port.get("protocol", "TCP"), port.get("hostIP") or "0.0.0.0", number
+    return requests.amounts(status.get("allocatable") or status.get("capacity") or {})
