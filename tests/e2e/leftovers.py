@@ -39,7 +39,7 @@ def _named(state: Path) -> list[str]:
     interfaces = os.listdir("/sys/class/net")
     found = [f"interface {name}" for name in interfaces if name == plan.bridge or name.startswith(plan.veth_prefix)]
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.split()
-    found += [f"nft table {plan.table}"] if plan.table in tables else []
+    found += [f"nft table {table}" for table in tables if table.startswith(plan.table)]
     found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*{plan.cgroup}")]
     found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*/{plan.cgroup[1:]}")]
     reserved = networks.RESERVATIONS / f"{plan.instance}.json"

@@ -15,21 +15,19 @@ import contextlib
 import errno
 import ipaddress
 import os
-import shutil
 import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from petset.base import tasks
-from petset.node import addresses, linux, networks
+from petset.node import addresses, host_ports, linux, networks, nftables
 from petset.node.networks import NetworkError, Plan, choose_networks
 from petset.objects import encoding
+from petset.objects.requests import HostPort
 
 __all__ = ["Network", "NetworkError", "Plan", "choose_networks"]
 
-NFT_SECONDS_MAX = 10.0
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 POD_INTERFACE = "eth0"
 NO_WAY_OUT = "pods reach nothing beyond this machine"
@@ -46,6 +44,7 @@ class Network:
         self._bridge_index = 0
         self._mtu = 1500
         self._addresses = addresses.restore(plan.pod_cidr, _read(self._file))
+        self._host_ports = host_ports.HostPorts(plan)
 
     async def setup(self, service_addresses: Sequence[str] | None = None) -> list[str]:
         """Make the bridge, its addresses and the way out. Returns what pods will lack. Raises NetworkError."""
@@ -76,6 +75,15 @@ class Network:
     def hold(self, pod: str, uid: str, address: str) -> None:
         """Say, before the first join, that a sandbox found at the start has this address."""
         self._addresses.hold(pod, uid, address)
+
+    async def publish(self, uid: str, address: str, ports: Sequence[HostPort]) -> None:
+        """Let ports of this machine lead to a pod until it leaves. Raises NetworkError."""
+        if ports:
+            await self._thread.call(self._publish, uid, address, ports)
+
+    async def restore_ports(self, found: host_ports.Published) -> None:
+        """The same of all pods found at a start. Raises NetworkError."""
+        await self._thread.call(lambda: self._host_ports.restore(found, self._local_addresses()))
 
     async def close(self) -> None:
         """Let go; the network stays."""
@@ -117,9 +125,9 @@ class Network:
                     Path(FORWARDING).write_text("1\n")
             except OSError as error:
                 lacking.append(f"{NO_WAY_OUT}: cannot switch {FORWARDING} on: {error.strerror}")
-        if why := _nft(_table(plan)):
+        if why := nftables.apply(_table(plan)):
             lacking.append(f"{NO_WAY_OUT}: cannot masquerade: {why}")
-        elif drops_forwarded(_listed("list", "chain", "ip", "filter", "FORWARD")):
+        elif drops_forwarded(nftables.listed("list", "chain", "ip", "filter", "FORWARD")):
             lacking.append(
                 f"{NO_WAY_OUT}, nor perhaps each other: a firewall here drops what is forwarded; allow the bridge: "
                 f"iptables -I FORWARD -i {plan.bridge} -j ACCEPT; iptables -I FORWARD -o {plan.bridge} -j ACCEPT"
@@ -133,14 +141,24 @@ class Network:
             if str(link.get("ifname")).startswith(self.plan.veth_prefix)
         ]
 
+    def _publish(self, uid: str, address: str, ports: Sequence[HostPort]) -> None:
+        self._host_ports.publish(uid, address, ports, self._local_addresses())
+        # A pod that asks for its own port gets its packet back by the way it came.
+        with contextlib.suppress(OSError):
+            Path(f"/sys/class/net/{self._host_end(address)}/brport/hairpin_mode").write_text("1\n")
+
+    def _local_addresses(self) -> list[str]:
+        """This machine's addresses, but for those of Services."""
+        found = [str(entry.get("address")) for entry in self._netlink_of_this_thread().get_addr(family=2)]
+        return [one for one in found if one not in (self.plan.kubernetes_address, self.plan.dns_address)]
+
     def _teardown(self) -> None:
         netlink = self._netlink_of_this_thread()
         for link in self._own_veths():
             _ignoring_absence(netlink.link, "del", index=link["index"])
         if (index := _index(netlink, self.plan.bridge)) is not None:
             _ignoring_absence(netlink.link, "del", index=index)
-        if shutil.which("nft"):
-            _nft(f"add table ip {self.plan.table}\ndelete table ip {self.plan.table}\n")
+        nftables.remove(self.plan.table, host_ports.table(self.plan))
         with networks.machine_lock():
             before = networks.RESERVATIONS / "ip_forward.before"
             if networks.forget_reservation(self.plan) and before.exists():
@@ -215,6 +233,7 @@ class Network:
     def _leave(self, directory: Path, uid: str) -> None:
         """The kernel removes the veth pair with its namespace in its own time; deleting it would wait for that."""
         self._unpin(directory)
+        self._host_ports.withdraw(uid)
         self._addresses.release(uid)
         self._save()
 
@@ -236,6 +255,7 @@ class Network:
         return self._netlink
 
     def _close(self) -> None:
+        self._host_ports.close()
         if self._netlink is not None:
             self._netlink.close()
             self._netlink = None
@@ -268,30 +288,11 @@ def _table(plan: Plan) -> str:
     )
 
 
-def _nft(script: str) -> str:
-    """Why the kernel or nft refused a script; "" when it is in force."""
-    if not shutil.which("nft"):
-        return "nft is not installed; apt-get install nftables"
-    try:
-        done = subprocess.run(
-            ["nft", "-f", "-"], input=script, text=True, capture_output=True, timeout=NFT_SECONDS_MAX, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"nft did not answer within {NFT_SECONDS_MAX:.0f} s"
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["nft failed"])[0]
-
-
 def _set_sysctl(name: str, value: str) -> None:
     try:
         Path("/proc/sys", name.replace(".", "/")).write_text(value)
     except OSError as error:
         raise NetworkError(f"cannot set sysctl {name} to {value!r}: {error.strerror}") from None
-
-
-def _listed(*what: str) -> str:
-    """What nft lists; "" when there is no such thing."""
-    done = subprocess.run(["nft", *what], text=True, capture_output=True, timeout=NFT_SECONDS_MAX, check=False)
-    return done.stdout if done.returncode == 0 else ""
 
 
 def drops_forwarded(chain: str) -> bool:

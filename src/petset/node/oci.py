@@ -36,7 +36,7 @@ from petset.node.runtime import (
     Sandbox,
     Warning_,
 )
-from petset.objects import encoding, meta
+from petset.objects import encoding, meta, requests
 from petset.objects.meta import Object
 from petset.wire.streaming import NodeStreams
 
@@ -153,6 +153,10 @@ class OciRuntime:
                 if record.state == "running":
                     self._watch(record)
             self._tell(uid)
+        with tasks.best_effort("publish host ports again"):
+            await self._network.restore_ports(
+                {uid: (one.ip, one.ports) for uid, (one, alive, _) in found.items() if one is not None and alive}
+            )
 
     def _read_all(self) -> dict[str, tuple[SandboxRecord | None, bool, list[ContainerRecord]]]:
         """In a worker: the tools, the host's facts, and every record, made true."""
@@ -263,6 +267,8 @@ class OciRuntime:
             directory.mkdir(parents=True, exist_ok=True)
             _mount_shm(directory / "shm")
             ip = await self._network.join(directory, f"{namespace}/{pod_name}", uid, hostname, sysctls, kinds)
+            ports = tuple(requests.host_ports(pod)) if "net" in kinds else ()
+            await self._network.publish(uid, ip, ports)
             ip = ip or self._plan.gateway
             hostname = hostname if "uts" in kinds else platform.node()
             for name, text in (
@@ -272,7 +278,9 @@ class OciRuntime:
             ):
                 (directory / name).write_text(text)
             attempt = known.sandbox.attempt + 1 if known.sandbox else 0
-            sandbox = SandboxRecord(uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt)
+            sandbox = SandboxRecord(
+                uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports
+            )
             records.write(directory, sandbox)
         except (OSError, network.NetworkError) as error:
             with tasks.best_effort("clean up a sandbox"):

@@ -17,6 +17,7 @@ from petset.node.linux import Process
 from petset.node.runtime import Container, ContainerState, Sandbox
 from petset.objects import encoding
 from petset.objects.meta import Object
+from petset.objects.requests import HostPort
 
 FILE = "record.json"
 
@@ -32,6 +33,7 @@ class SandboxRecord:
     boot_id: str  # "" once it was let go.
     kinds: tuple[str, ...]  # The namespaces of its own.
     attempt: int = 0
+    ports: tuple[HostPort, ...] = ()  # Of this machine, that lead to it.
 
     def seen(self, alive: bool) -> Sandbox:
         return Sandbox(self.pod_uid, self.pod_name, self.namespace, self.ip, self.created_at, alive, self.attempt)
@@ -116,7 +118,9 @@ def read_sandbox(directory: Path) -> SandboxRecord | None:
     record = _read(directory)
     if record is None:
         return None
-    return SandboxRecord(**{**_known(SandboxRecord, record), "kinds": tuple(record.get("kinds", ()))})
+    ports = tuple(HostPort(**port) for port in record.get("ports", ()))
+    kinds = tuple(record.get("kinds", ()))
+    return SandboxRecord(**{**_known(SandboxRecord, record), "kinds": kinds, "ports": ports})
 
 
 def read_container(directory: Path) -> ContainerRecord | None:
