@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from petset.store import core, sqlite
-from petset.store.store import CannotOpen, Unavailable
+from petset.store.store import CannotOpen, Conflict, Unavailable
 from tests.store.objects import config_map, key, value
 from tests.waiting import until
 
@@ -70,6 +70,51 @@ def test_no_acknowledgement_and_no_sight_of_a_write_precedes_its_commit(tmp_path
         assert first < store.order.index("a acknowledged") < store.order.index("b acknowledged")
         assert "commit of 1 begins" in store.order[first:second]
         assert second < store.order.index("c acknowledged")
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_no_refusal_precedes_the_commit_of_what_it_rests_on(tmp_path: Path) -> None:
+    """A client that is told "it exists already" and reads then, finds it."""
+
+    async def main() -> None:
+        store = await GatedStore.open(tmp_path / "store.db")
+        assert isinstance(store, GatedStore)
+
+        async def refused(expected: int) -> None:
+            with pytest.raises(Conflict):
+                await store.put(key("a"), config_map("a", "second"), expected)
+            store.order.append("refused")
+            assert store.get(key("a")) is not None
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.put(key("a"), config_map("a"), 0))
+            await until(lambda: store.order)
+            group.create_task(refused(0))
+            group.create_task(refused(7))
+            await asyncio.sleep(0.02)
+            assert store.order == ["commit of 1 begins"]
+            store.gate.set()
+        assert store.order == ["commit of 1 begins", "commit is done", "refused", "refused"]
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_write_is_not_refused_for_one_that_failed(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await GatedStore.open(tmp_path / "store.db")
+        assert isinstance(store, GatedStore)
+        with full_disk(16 << 10, tmp_path):
+            failing = asyncio.ensure_future(store.put(key("a"), config_map("a", "x" * 1_000_000), 0))
+            await until(lambda: store.order)
+            creating = asyncio.ensure_future(store.put(key("a"), config_map("a", "small"), 0))
+            await asyncio.sleep(0)
+            store.gate.set()
+            with pytest.raises(Unavailable):
+                await failing
+        assert (await creating).revision == 1
         await store.close()
 
     asyncio.run(main())

@@ -5,19 +5,20 @@ waits. The writes of one loop turn, and all that come while a commit is under wa
 (a subclass's only duty) makes them durable together. Then, back in the loop, the batch becomes visible in order:
 index, history, watchers, and only then the writers' answers.
 
-Invariants: nothing of a batch is seen before its commit; a failed commit fails every write accepted since, since they
-were judged against it, and gives their revisions back; a writer that is cancelled leaves its write to be committed.
+Invariants: nothing of a batch is seen before its commit, not even by a refusal: a write that conflicts with one on its
+way waits for that one's commit and is judged again; a failed commit fails every write accepted since, since they were
+judged against it, and gives their revisions back; a writer that is cancelled leaves its write to be committed.
 No task and no timer belongs to a store: an idle one costs nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from petset.objects import encoding
@@ -104,7 +105,7 @@ class Core:
             failed_writes=self._failed_writes,
         )
 
-    @contextmanager
+    @contextlib.contextmanager
     def watch(self, prefix: str, since: int) -> Iterator[Watch]:
         past = self._history.after(since, self._revision)
         watch = self._feed.subscribe(prefix, since, [change for change in past if change.entry.key.startswith(prefix)])
@@ -116,14 +117,14 @@ class Core:
     # Writing
 
     async def put(self, key: str, obj: Object, expected: int | None) -> Entry:
-        previous = self._judged(key, expected)
+        previous = await self._judged(key, expected)
         revision = self._accepted_revision + 1
         tree = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(revision)}}
         created = previous.created_revision if previous else revision
         return await self._accept(Entry(key, revision, created, encoding.dumps(tree), tree), previous, deleted=False)
 
     async def delete(self, key: str, expected: int | None) -> Entry | None:
-        previous = self._judged(key, expected)
+        previous = await self._judged(key, expected)
         if previous is None:
             if key in self._pending:  # "It is gone" is true only once the deletion before is durable.
                 await asyncio.shield(self._pending[key].done)
@@ -141,18 +142,22 @@ class Core:
             await asyncio.shield(self._quiet)
         self._feed.end()
 
-    def _judged(self, key: str, expected: int | None) -> Entry | None:
+    async def _judged(self, key: str, expected: int | None) -> Entry | None:
         """The newest accepted version of the key, which is what the write expected it to be."""
-        if self._closed:
-            raise Unavailable(f"cannot write {key}: the store is closed")
-        pending = self._pending.get(key)
-        newest = self._index.entries.get(key)
-        if pending is not None:
-            newest = None if pending.deleted else pending.entry
-        current = newest.revision if newest else 0
-        if expected is not None and expected != current:
-            raise Conflict(key, expected, current)
-        return newest
+        while True:
+            if self._closed:
+                raise Unavailable(f"cannot write {key}: the store is closed")
+            pending = self._pending.get(key)
+            newest = self._index.entries.get(key)
+            if pending is not None:
+                newest = None if pending.deleted else pending.entry
+            current = newest.revision if newest else 0
+            if expected is None or expected == current:
+                return newest
+            if pending is None:
+                raise Conflict(key, expected, current)
+            with contextlib.suppress(Unavailable):  # What stands in the way may fail yet, and the refusal be untrue.
+                await asyncio.shield(pending.done)
 
     async def _accept(self, entry: Entry, previous: Entry | None, deleted: bool) -> Entry:
         loop = asyncio.get_running_loop()
