@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +39,6 @@ class Book:
     told: History = field(default_factory=History)
     codes: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)  # Answers that no server should give.
-    highest: dict[str, int] = field(default_factory=dict)  # The revision each watcher has come to.
 
     @property
     def path(self) -> str:
@@ -125,13 +124,13 @@ class Worker(Speaker):
         code, answer = await self.ask("GET", f"{self.book.path}/{key}")
         self.finish(operation, code, answer)
 
-    async def write(self, verb: str, key: str) -> None:
+    async def write(self, verb: str, key: str, color: str = "") -> None:
         self.number += 1
         by = f"{self.name}-{self.number}"
         expected = self.known.get(key, 0) if verb != "create" and self.chance.random() < 0.5 else 0
         operation = Operation(self.name, verb, key, time.monotonic(), by="" if verb == "delete" else by)
         self.book.told.operations.append(operation)
-        color = self.chance.choice(COLORS)
+        color = color or self.chance.choice(COLORS)
         data = {"by": by, f"p-{self.name}" if verb == "patch" else "pad": self.padding()}
         operation.value = {**{name: short(text) for name, text in data.items()}, "color": color}
         operation.expected = expected
@@ -207,7 +206,7 @@ class Watcher(Speaker):
         while True:
             try:
                 if not self.since and not self.streamed:
-                    self.reached((await self.listed(self.chance)).revision)
+                    self.since = (await self.listed(self.chance)).revision
                 if self.since:
                     await self.watch(resumed)
                     resumed = True
@@ -219,10 +218,6 @@ class Watcher(Speaker):
             except OSError:
                 resumed = True
                 await asyncio.sleep(PAUSE_SECONDS)
-
-    def reached(self, revision: int) -> None:
-        self.since = revision
-        self.book.highest[self.name] = max(revision, self.book.highest.get(self.name, 0))
 
     async def watch(self, resumed: bool) -> None:
         stream = Stream(self.name, self.since, self.color, resumed)
@@ -243,7 +238,7 @@ class Watcher(Speaker):
             stream.events.append(Event(at, kind, Version("", revision, None)))
         elif version := seen(obj):
             stream.events.append(Event(at, kind, version))
-        self.reached(revision)
+        self.since = revision
 
     async def listed_by_watching(self) -> None:
         """A list whose items come as events, and then goes on as a watch."""
@@ -264,7 +259,7 @@ class Watcher(Speaker):
                 operation.revision, operation.seen = revision, tuple(found)
                 stream = Stream(self.name, revision)
                 self.book.told.streams.append(stream)
-                self.reached(revision)
+                self.since = revision
             elif version := seen(obj):
                 found.append(version)
 
@@ -286,6 +281,3 @@ class Watcher(Speaker):
                 for line in lines:
                     event = json.loads(line)
                     yield event["type"], event["object"]
-
-
-Make = Callable[[Book, random.Random], Speaker]

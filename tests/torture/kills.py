@@ -99,17 +99,30 @@ class Round:
         async with self.instance.dialer() as line:
             last = Worker("last", self.book, line, self.chance)
             async with asyncio.timeout(HEARD_SECONDS_MAX):
-                operation = Operation("last", "list", "", 0.0)
                 for color in clients.COLORS * 2:  # Each watch is told of at least one of them.
                     operation = await self.marked(last, color)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(HEARD_SECONDS_MAX / 2):
-                        while any(self.book.highest.get(each.name, 0) < operation.revision for each in self.watchers):
-                            await asyncio.sleep(0.01)
-                for each in self.watchers:
-                    if self.book.highest.get(each.name, 0) < operation.revision:
-                        self.figures.wrong.append(f"the watch of {each.name} never came to {operation.revision}")
-                await last.listed(self.chance)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARD_SECONDS_MAX):
+                    await self.heard(operation.revision)
+            self.figures.wrong += [
+                f"the watch of {each.name} never came to {operation.revision}"
+                for each in self.watchers
+                if each.since < operation.revision
+            ]
+            await last.listed(self.chance)
+
+    async def heard(self, revision: int) -> None:
+        while any(each.since < revision for each in self.watchers):  # noqa: ASYNC110  # Streams of other tasks.
+            await asyncio.sleep(0.01)
+
+    async def marked(self, last: Worker, color: str) -> Operation:
+        """A write of that color that was acknowledged."""
+        while True:
+            with contextlib.suppress(OSError):
+                await last.write("create" if last.number % 2 else "update", "k-0", color)
+            mine = [each for each in self.book.told.operations if each.client == "last"]
+            if mine and mine[-1].outcome == history.DONE:
+                return mine[-1]
 
     async def marked(self, last: Worker, color: str) -> Operation:
         """A write that was acknowledged."""
