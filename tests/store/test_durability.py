@@ -303,9 +303,12 @@ def test_superseded_rows_go_and_the_revision_stays(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(fill())
-    assert len(rows(path)) < sqlite.SUPERSEDED_ROWS_MIN + 600
+    kept = sqlite.SUPERSEDED_ROWS_KEPT
+    assert kept <= len(rows(path)) < kept + sqlite.SUPERSEDED_ROWS_MIN + 600
     store = asyncio.run(contents(path))
     assert (store.revision, store.count("")) == (4200, 0)
+
+    assert [revision for revision, _, _ in rows(path)[-kept:]] == list(range(4200 - kept + 1, 4201))
 
     async def go_on() -> None:
         store = await sqlite.SqliteStore.open(path)
@@ -314,7 +317,7 @@ def test_superseded_rows_go_and_the_revision_stays(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(go_on())
-    assert len(rows(path)) < sqlite.SUPERSEDED_ROWS_MIN
+    assert kept <= len(rows(path)) < kept + sqlite.SUPERSEDED_ROWS_MIN
     store = asyncio.run(contents(path))
     assert (store.revision, store.count("")) == (4210, 1)
 

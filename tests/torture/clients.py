@@ -39,6 +39,7 @@ class Book:
     told: History = field(default_factory=History)
     codes: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)  # Answers that no server should give.
+    durable: int = 0  # The revision that petset's last start began with.
 
     @property
     def path(self) -> str:
@@ -190,14 +191,22 @@ def outcome_of(code: int, answer: Any) -> str:
 class Watcher(Speaker):
     """Lists, watches from there, and goes on from the last revision whenever the stream ends; lists again after a 410.
 
-    With `streamed` the list itself comes as a watch's initial events.
+    With `streamed` the list itself comes as a watch's initial events. A `witness` begins where petset's last start
+    began, so that somebody saw every change: superseded versions do not stay in the file for ever.
     """
 
     def __init__(
-        self, name: str, book: Book, dialer: Dialer, chance: random.Random, color: str = "", streamed: bool = False
+        self,
+        name: str,
+        book: Book,
+        dialer: Dialer,
+        chance: random.Random,
+        color: str = "",
+        streamed: bool = False,
+        witness: bool = False,
     ):
         super().__init__(name, book, dialer)
-        self.chance, self.color, self.streamed = chance, color, streamed
+        self.chance, self.color, self.streamed, self.witness = chance, color, streamed, witness
         self.since = 0
         self.expired = 0
 
@@ -226,7 +235,7 @@ class Watcher(Speaker):
         async for kind, obj in self.events({"resourceVersion": str(self.since), **selector}):
             if kind == "ERROR":
                 self.expired += 1
-                self.since = 0
+                self.since = self.book.durable if self.witness and self.since < self.book.durable else 0
                 if obj.get("code") != 410:
                     self.book.faults.append(f"{self.name}'s watch ends with {obj}")
                 return

@@ -50,9 +50,11 @@ class Round:
     async def run(self, kills: int) -> None:
         async with self.at_work():
             done = 0
+            deck: list[Mishap] = []
             while done < kills:
                 await asyncio.sleep(self.chance.choice((0.02, 0.1, 0.2, 0.3)) * (0.5 + self.chance.random()))
-                mishap = self.chance.choices(MISHAPS, WEIGHTS)[0]
+                deck = deck or self.chance.sample(MISHAPS, sum(COUNTS), counts=COUNTS)
+                mishap = deck.pop()
                 if mishap is starved and not self.instance.has_own_disk:
                     mishap = killed
                 self.figures.mishaps[mishap.__name__] += 1
@@ -80,7 +82,7 @@ class Round:
                 port = self.cable.port if i >= WORKERS_STRAIGHT else 0
                 speakers.append(Worker(f"w{i}", book, await line(port), await a_random()))
             self.watchers = [
-                Watcher("all", book, await line(), await a_random()),
+                Watcher("all", book, await line(), await a_random(), witness=True),
                 Watcher("cut", book, await line(self.cable.port), await a_random()),
                 Watcher("red", book, await line(), await a_random(), color="red"),
                 Watcher("streamed", book, await line(self.cable.port), await a_random(), streamed=True),
@@ -124,18 +126,6 @@ class Round:
             if mine and mine[-1].outcome == history.DONE:
                 return mine[-1]
 
-    async def marked(self, last: Worker, color: str) -> Operation:
-        """A write that was acknowledged."""
-        while True:
-            last.chance = random.Random(last.number)
-            with contextlib.suppress(OSError):
-                await last.write("create" if last.number % 2 else "update", "k-0")
-                found = self.book.told.operations[-1]
-                mine = [each for each in self.book.told.operations[-50:] if each.client == "last"]
-                found = mine[-1]
-                if found.outcome == history.DONE:
-                    return found
-
     async def up_again(self) -> None:
         for _ in range(STARTS_MAX):
             if await self.instance.start():
@@ -149,6 +139,7 @@ class Round:
         revision, live, also = self.instance.durable(f"/core/configmaps/{self.book.namespace}/")
         operation = Operation(checker.DISK, "list", "", began, time.monotonic(), history.DONE, revision=revision)
         operation.seen, operation.also = tuple(live), tuple(also)
+        self.book.durable = revision
         self.book.told.operations.append(operation)
 
 
@@ -216,7 +207,7 @@ async def starved(round_: Round) -> None:
 
 Mishap = Callable[[Round], Awaitable[None]]
 MISHAPS: tuple[Mishap, ...] = (killed, killed_while_starting, ended, frozen, cut_off, starved)
-WEIGHTS = (12, 2, 1, 1, 3, 2)
+COUNTS = (7, 1, 1, 1, 2, 2)  # Of a deck that is dealt again and again.
 
 
 # -- rounds -------------------------------------------------------------------------------------------------------
@@ -238,9 +229,9 @@ async def run(instance: Instance, kills: int, seed: int, keep: Path, tell: Calla
             await Round(instance, book, chance, figures, cable).run(wanted)
             done += wanted
             judged(book, figures, keep, f"seed-{seed}-round-{number}")
-            tell(
-                f"kills {done}: {figures.outcomes['done']} answers, {figures.events} events, {len(figures.wrong)} wrong"
-            )
+            answers = figures.outcomes[history.DONE]
+            tell(f"kills {done}: {answers} answers, {figures.events} events, {len(figures.wrong)} wrong")
+    await instance.stop()
     if count := instance.tracebacks():
         figures.wrong.append(f"{count} tracebacks in petset's log")
     return figures

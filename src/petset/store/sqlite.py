@@ -27,7 +27,8 @@ from petset.store.store import CannotOpen, Entry, Unavailable
 
 FORMAT = 1  # PRAGMA user_version; a file of a greater one is refused.
 APPLICATION_ID = 0x70657473  # "pets", so that another program's database is never taken for ours.
-SUPERSEDED_ROWS_MIN = 500  # How many wait before a commit deletes any: one statement for many.
+SUPERSEDED_ROWS_KEPT = 500  # The latest stay: who looks into the file after a fault sees how it came about.
+SUPERSEDED_ROWS_MIN = 500  # How many more wait before a commit deletes any: one statement for many.
 SUPERSEDED_ROWS_MAX = 1000  # Deleted by one commit.
 WAL_BYTES_MAX = 32 << 20  # What the write-ahead log is cut back to after a checkpoint.
 
@@ -129,10 +130,11 @@ class SqliteStore(core.Core):
             encoded = None if write.deleted else entry.encoded
             values += (entry.revision, entry.key, entry.created_revision, write.deleted, encoded)
         insert = "INSERT INTO changes VALUES " + ",".join(["(?,?,?,?,?)"] * len(batch))
-        if len(self._superseded) < SUPERSEDED_ROWS_MIN:
+        waiting = len(self._superseded) - SUPERSEDED_ROWS_KEPT
+        if waiting < SUPERSEDED_ROWS_MIN:
             connection.execute(insert, values)
             return
-        gone = [self._superseded[i] for i in range(min(len(self._superseded), SUPERSEDED_ROWS_MAX))]
+        gone = [self._superseded[i] for i in range(min(waiting, SUPERSEDED_ROWS_MAX))]
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(insert, values)
         connection.execute(f"DELETE FROM changes WHERE revision IN ({','.join('?' * len(gone))})", gone)
