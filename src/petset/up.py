@@ -18,7 +18,6 @@ import logging
 import os
 import re
 import resource
-import shutil
 import signal
 import socket
 import ssl
@@ -32,7 +31,7 @@ from petset.base import pki, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client, InProcess
 from petset.net import listener
-from petset.node import network
+from petset.node import hostpath, network
 from petset.server import api, bootstrap
 from petset.store import sqlite
 from petset.wire import http, streaming
@@ -137,7 +136,7 @@ async def _until_stopped(
     from petset.controllers import run as controllers
     from petset.scheduler import loop as scheduler
 
-    hostpath = HostPath(cluster.state.volumes) if options.hostpath_provisioner else None
+    directories = hostpath.HostPath(cluster.state.volumes) if options.hostpath_provisioner else None
     node = _run_simulated_node if options.simulated else _run_node
     async with asyncio.TaskGroup() as parts:
         running = [
@@ -147,7 +146,7 @@ async def _until_stopped(
                     "controllers",
                     controllers.run_controllers(
                         cluster.client(CONTROLLERS),
-                        hostpath=hostpath,
+                        hostpath=directories,
                         volumes_directory=str(cluster.state.volumes),
                         ca_pem=cluster.ca_pem,
                     ),
@@ -422,33 +421,3 @@ class LateStreams:
 
     def logs(self, pod_uid: str, container: str, options: streaming.LogOptions) -> AsyncIterator[bytes]:
         return self._ready().logs(pod_uid, container, options)
-
-
-class HostPath:
-    """The directories of provisioned volumes: only below the instance's own, made and removed in a thread."""
-
-    def __init__(self, directory: Path):
-        self._directory = directory
-
-    def _checked(self, path: str) -> Path:
-        target = Path(path)
-        if target.parent != self._directory:
-            raise OSError(f"cannot touch {path}: it is not a volume of this instance")
-        return target
-
-    async def make(self, path: str) -> None:
-        await tasks.in_thread(self._make, self._checked(path))
-
-    @staticmethod
-    def _make(target: Path) -> None:
-        target.mkdir(parents=True, exist_ok=True)
-        target.chmod(0o777)  # A server that does not run as root writes there too.
-
-    async def remove(self, path: str) -> None:
-        await tasks.in_thread(_remove_tree, self._checked(path))
-
-
-def _remove_tree(path: Path) -> None:
-    """A removal that was done before, and not written down any more when petset died, is done."""
-    if path.exists():
-        shutil.rmtree(path)

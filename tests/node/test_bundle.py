@@ -23,6 +23,7 @@ PLACES = bundle.Places(
     hostname_file="/s/hostname",
     resolv_conf="/s/resolv.conf",
     termination_log="/s/termination-log",
+    volumes="/s/volumes",
     hostname="web-0",
 )
 
@@ -190,21 +191,19 @@ def test_mounts_of_the_container_come_last_outer_ones_first_and_win():
     config, _ = configured(
         mounts=(
             Mount("/v/b", "/data/deep/", read_only=True),
-            Mount("/v/a", "/data", propagation="HostToContainer"),
+            Mount("/v/a", "/data", propagation="rslave"),
             Mount("/v/hosts", "/etc/hosts"),
             Mount("", "/cache", kind="tmpfs", size_bytes=1024),
         )
     )
-    assert config["mounts"][-4:] == [
-        {"destination": "/data", "type": "bind", "source": "/v/a", "options": ["rbind", "rslave", "rw"]},
-        {
-            "destination": "/cache",
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": ["nosuid", "nodev", "mode=1777", "rw", "size=1024"],
-        },
-        {"destination": "/data/deep", "type": "bind", "source": "/v/b", "options": ["rbind", "rprivate", "ro"]},
-        {"destination": "/etc/hosts", "type": "bind", "source": "/v/hosts", "options": ["rbind", "rprivate", "rw"]},
+    assert [(one["destination"], one["source"], one["options"]) for one in config["mounts"][-7:]] == [
+        ("/data", "/s/volumes/1", ["rbind", "rslave", "rw"]),
+        ("/cache", "tmpfs", ["nosuid", "nodev", "mode=1777", "rw", "size=1024"]),
+        ("/etc/hostname", "/s/hostname", ["rbind", "rprivate", "rw"]),
+        ("/etc/resolv.conf", "/s/resolv.conf", ["rbind", "rprivate", "rw"]),
+        ("/dev/termination-log", "/s/termination-log", ["rbind", "rprivate", "rw"]),
+        ("/data/deep", "/s/volumes/0", ["rbind", "rprivate", "ro"]),
+        ("/etc/hosts", "/s/volumes/2", ["rbind", "rprivate", "rw"]),
     ]
     assert [mount["destination"] for mount in config["mounts"]].count("/etc/hosts") == 1
     assert config["linux"]["rootfsPropagation"] == "rslave"

@@ -16,8 +16,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.node import seccomp, status
-from petset.node.runtime import ContainerConfig, Mount, RuntimeError_, Warning_
+from petset.node import mounting, seccomp, status
+from petset.node.runtime import ContainerConfig, Mount, Propagation, RuntimeError_, Warning_
 from petset.node.users import User
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
@@ -92,6 +92,7 @@ class Places:
     hostname_file: str
     resolv_conf: str
     termination_log: str
+    volumes: str  # Where mounting.py puts the container's mounts, by their number.
     hostname: str
 
 
@@ -275,7 +276,7 @@ def resources(
 
 
 def mounts(wanted: ContainerConfig, places: Places, privileged: bool, read_only_root: bool) -> list[dict[str, Any]]:
-    """The usual file systems, the pod's own files, then the container's mounts, outer ones first."""
+    """The usual file systems, then the pod's own files and the container's mounts, outer ones first."""
     sys_mode = "rw" if privileged else "ro"
     host_network = not places.network
     given = {_normal(mount.target) for mount in wanted.mounts}
@@ -295,19 +296,18 @@ def mounts(wanted: ContainerConfig, places: Places, privileged: bool, read_only_
         _bind(places.shm, "/dev/shm", "rw", "nosuid", "nodev", "noexec"),
     ]
     file_mode = "ro" if read_only_root else "rw"
-    for source, target in (
-        (places.hosts, "/etc/hosts"),
-        (places.hostname_file, "/etc/hostname"),
-        (places.resolv_conf, "/etc/resolv.conf"),
-    ):
-        found.append(_bind(source, target, file_mode))
-    found.append(_bind(places.termination_log, _normal(wanted.termination_message_path), "rw"))
-    found = [mount for mount in found if mount["destination"] not in given]
-    ordered = sorted(wanted.mounts, key=lambda mount: _normal(mount.target).count("/"))
-    return found + [_volume(mount) for mount in ordered]
+    files = [
+        _bind(places.hosts, "/etc/hosts", file_mode),
+        _bind(places.hostname_file, "/etc/hostname", file_mode),
+        _bind(places.resolv_conf, "/etc/resolv.conf", file_mode),
+        _bind(places.termination_log, _normal(wanted.termination_message_path), "rw"),
+    ]
+    found, files = ([one for one in some if one["destination"] not in given] for some in (found, files))
+    files += [_volume(mount, mounting.place(places.volumes, number)) for number, mount in enumerate(wanted.mounts)]
+    return found + sorted(files, key=lambda one: one["destination"].count("/"))
 
 
-def _volume(mount: Mount) -> dict[str, Any]:
+def _volume(mount: Mount, source: str) -> dict[str, Any]:
     mode = "ro" if mount.read_only else "rw"
     if mount.kind == "tmpfs":
         size = [f"size={mount.size_bytes}"] if mount.size_bytes else []
@@ -315,16 +315,13 @@ def _volume(mount: Mount) -> dict[str, Any]:
     return {
         "destination": _normal(mount.target),
         "type": "bind",
-        "source": mount.source,
-        "options": ["rbind", _PROPAGATION.get(mount.propagation, "rprivate"), mode],
+        "source": source,
+        "options": ["rbind", mount.propagation, mode],
     }
 
 
-_PROPAGATION = {"private": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared", "None": "rprivate"}
-
-
-def _root_propagation(found: Sequence[Mount]) -> str:
-    asked = [_PROPAGATION.get(mount.propagation, "rprivate") for mount in found]
+def _root_propagation(found: Sequence[Mount]) -> Propagation:
+    asked = [mount.propagation for mount in found]
     return "rshared" if "rshared" in asked else "rslave" if "rslave" in asked else "rprivate"
 
 

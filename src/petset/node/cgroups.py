@@ -3,7 +3,7 @@
 All containers of an instance are below one parent, /petset_<instance>/pod<uid>/<container id>, in every hierarchy.
 The OCI runtime makes the groups and sets the limits; petset only reads and removes. Version 1, version 2 and
 hybrid (version 1 with an empty version 2 tree at /sys/fs/cgroup/unified) all occur. crun refuses hybrid when it creates
-a container, so there it is run in a mount namespace of its own, from which the unified tree was taken away.
+a container, so the unified tree is taken away in the mount namespace where it does (mounting.py).
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shlex
-import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,12 +64,9 @@ def detect(mountinfo: str | None = None) -> Cgroups:
     return Cgroups("hybrid" if unified else "v1", {**hierarchies, **({"unified": unified} if unified else {})})
 
 
-def creator(runtime: str, cgroups: Cgroups) -> tuple[str, ...]:
-    """The command that creates containers: the runtime; on a hybrid machine in a mount namespace without that tree."""
-    if cgroups.version != "hybrid" or os.path.basename(runtime) != "crun":
-        return (runtime,)
-    script = f'umount {shlex.quote(cgroups.hierarchies["unified"])} && exec "$0" "$@"'
-    return (shutil.which("unshare") or "unshare", "--mount", "--propagation=private", "/bin/sh", "-c", script, runtime)
+def hidden_at_creation(runtime: str, cgroups: Cgroups) -> str:
+    """The mount that must not be there where this runtime creates a container; "" for none."""
+    return cgroups.hierarchies["unified"] if cgroups.version == "hybrid" and runtime.endswith("/crun") else ""
 
 
 def oom_kills(cgroups: Cgroups, group: str) -> int:

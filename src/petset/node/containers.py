@@ -1,9 +1,9 @@
 """One attempt of one container on this machine, by blocking steps: make, start, look at its end, take away.
 
 `start` makes the attempt's directory, writes the OCI bundle, mounts the image's root file system under a writable
-layer of the attempt's own (overlayfs), lets conmon create the container, and starts it. conmon is then its parent: it
-writes the log, keeps the exit code in a file, and outlives petset. `end` reads what it left; `clean` gives back
-everything but the directory; `remove` that too.
+layer of the attempt's own (overlayfs), has its volumes put in place (mounting.py), lets conmon create the container,
+and starts it. conmon is then its parent: it writes the log, keeps the exit code in a file, and outlives petset. `end`
+reads what it left; `clean` gives back everything but the directory; `remove` that too.
 
 Called from worker threads; each step may be repeated after a crash, and `start` undoes what it did when it fails.
 Follows: conmon(8), crun(1), the kernel's overlayfs documentation.
@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from petset.base import tasks
-from petset.node import cgroups, linux, logs, records
+from petset.node import cgroups, linux, logs, mounting, paths, records
 from petset.node.linux import Process
 from petset.node.records import ContainerRecord
-from petset.node.runtime import RuntimeError_
+from petset.node.runtime import Mount, RuntimeError_
 from petset.objects import encoding
 
 CREATE_SECONDS_MAX = 60.0
@@ -37,6 +37,7 @@ RUNTIME_SECONDS_MAX = 30.0
 KILLED_SECONDS_MAX = 10.0
 TERMINATION_MESSAGE_BYTES_MAX = 4096
 FALLBACK_MESSAGE_BYTES_MAX, FALLBACK_MESSAGE_LINES_MAX = 2048, 80
+VOLUMES = "volumes"  # The attempt's directory of places for its mounts.
 EXIT_CODE_LOST = 255  # As other runtimes say it when nobody saw the end.
 EXIT_CODE_KILLED = 137
 
@@ -46,11 +47,11 @@ class Tools:
     """The programs, and where they keep their own state."""
 
     runtime: str  # crun or runc
-    creator: tuple[str, ...]  # The same, behind what a hybrid machine needs to create containers.
     conmon: str
     root: str  # The runtime's directory of containers.
     groups: cgroups.Cgroups
     supervisors: str  # The cgroup of the conmons.
+    hidden: str = ""  # A mount that must not be there when a container is created.
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A runtime command to its end; its status is for the caller to judge."""
@@ -67,7 +68,12 @@ class Tools:
 
 
 def start(
-    tools: Tools, directory: Path, record: ContainerRecord, config: dict[str, Any], lower: str
+    tools: Tools,
+    directory: Path,
+    record: ContainerRecord,
+    config: dict[str, Any],
+    lower: str,
+    mounts: Sequence[Mount] = (),
 ) -> ContainerRecord:
     """The container running. Raises RuntimeError_, and nothing is left then."""
     try:
@@ -78,7 +84,8 @@ def start(
         (directory / "config.json").write_bytes(encoding.dumps(config))
         records.write(directory, record)
         _mount_rootfs(directory, lower)
-        record = _create(tools, directory, record)
+        with mounting.prepared(directory / VOLUMES, mounts, tools.hidden) as entering:
+            record = _create(tools, directory, record, entering)
         records.write(directory, record)
         done = tools.run("start", record.id)
         if done.returncode != 0:
@@ -123,17 +130,18 @@ def _overlay_refused(directory: Path, error: OSError) -> str:
     return f"cannot mount the root file system in {directory}: {advice}"
 
 
-def _create(tools: Tools, directory: Path, record: ContainerRecord) -> ContainerRecord:
+def _create(tools: Tools, directory: Path, record: ContainerRecord, entering: Sequence[str]) -> ContainerRecord:
     """Let conmon create the container; it answers with the pid, or the runtime's complaint, on a pipe."""
     reading, writing = os.pipe()
+    creator = [*entering, tools.runtime, f"--root={tools.root}"]
     arguments = [
         tools.conmon,
         "--api-version=1",
         f"--cid={record.id}",
         f"--cuuid={record.id}",
         f"--name={record.name}",
-        f"--runtime={tools.creator[0]}",
-        *(f"--runtime-arg={argument}" for argument in (*tools.creator[1:], f"--root={tools.root}")),
+        f"--runtime={creator[0]}",
+        *(f"--runtime-arg={argument}" for argument in creator[1:]),
         f"--bundle={directory}",
         f"--container-pidfile={directory}/pid",
         f"--conmon-pidfile={directory}/conmon.pid",
@@ -305,8 +313,7 @@ def remove_tree(directory: Path) -> None:
     """Delete a directory, never what is mounted in it."""
     for target in linux.mount_points(str(directory)):
         linux.unmount(target)
-    if directory.exists():
-        shutil.rmtree(directory)
+    paths.remove_tree(directory)
 
 
 # ---- signals

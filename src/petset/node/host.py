@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from petset.node import bundle, cgroups, seccomp
+from petset.node import bundle, cgroups, paths, seccomp
 from petset.objects import encoding
 
 NOT_DEVICES = ("/dev/pts", "/dev/shm", "/dev/mqueue")
@@ -88,7 +88,7 @@ def check() -> str:
         return "cannot run containers: there is no OCI runtime; apt-get install crun"
     if not shutil.which("conmon"):
         return "cannot run containers: conmon is not installed; apt-get install conmon"
-    return ""
+    return paths.why_not()
 
 
 def devices() -> list[Mapping[str, Any]]:

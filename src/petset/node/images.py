@@ -24,7 +24,7 @@ import json
 import logging
 import os
 import re
-import shutil
+import stat
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from petset.base import tasks
-from petset.node import programs, recipes
+from petset.node import paths, programs, recipes
 from petset.node.image_references import DEFAULT_REGISTRY, Reference, is_loopback, parse_reference
 from petset.node.runtime import ImageError
 
@@ -400,7 +400,7 @@ class Images:
             yield work
         finally:
             os.close(descriptor)
-            await asyncio.shield(tasks.in_thread(shutil.rmtree, work, ignore_errors=True))
+            await asyncio.shield(tasks.in_thread(_remove, work))
 
     def _sweep_work(self) -> None:
         """Remove what killed processes left: work folders that nobody has locked."""
@@ -409,7 +409,7 @@ class Images:
                 descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(work, ignore_errors=True)
+                    _remove(work)
                 finally:
                     os.close(descriptor)
 
@@ -457,7 +457,7 @@ class Images:
                 freed += _tree_bytes(path)
                 doomed = os.path.join(tempfile.mkdtemp(dir=os.path.join(self.directory, "work")), tree)
                 os.rename(path, doomed)
-                shutil.rmtree(os.path.dirname(doomed), ignore_errors=True)
+                _remove(os.path.dirname(doomed))
         kept = set()
         for digest in digests:
             with contextlib.suppress(FileNotFoundError):
@@ -617,5 +617,11 @@ def _write_atomically(path: str, content: bytes) -> None:
     os.rename(draft, path)
 
 
+def _remove(path: str) -> None:
+    with tasks.best_effort("remove a folder of the image store"):
+        paths.remove_tree(path)
+
+
 def _tree_bytes(path: str) -> int:
-    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
+    with paths.opened(path) as tree:
+        return sum(found.st_size for _, _, found in paths.walk(tree) if not stat.S_ISDIR(found.st_mode))

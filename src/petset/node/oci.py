@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from petset.base import tasks
-from petset.node import bundle, cgroups, containers, host, linux, logs, names, network, records, streams, users
+from petset.node import bundle, cgroups, containers, host, linux, logs, names, network, paths, records, streams, users
 from petset.node.network import Network, Plan
 from petset.node.records import ContainerRecord, SandboxRecord
 from petset.node.runtime import (
@@ -43,6 +43,7 @@ from petset.wire.streaming import NodeStreams
 WORKERS = 4
 PIDS_MAX = 1024  # Processes and threads of one container.
 SHM_BYTES = 64 << 20
+IMAGE_FILE_BYTES_MAX = 1 << 20  # What is read of an image's /etc/passwd and /etc/group.
 KILLED_SECONDS_MAX = 30.0
 SANDBOX_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}  # A pod's ports are its own: no reason to reserve some.
 SYSCTL_PREFIXES = {"net": ("net.",), "ipc": ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")}
@@ -195,9 +196,9 @@ class OciRuntime:
         groups = cgroups.detect()
         root = self._state / "oci"
         root.mkdir(parents=True, exist_ok=True)
-        creator = cgroups.creator(runtime, groups)
+        hidden = cgroups.hidden_at_creation(runtime, groups)
         supervisors = f"{self._plan.cgroup}/supervisors"
-        self._tools = containers.Tools(runtime, creator, conmon, str(root), groups, supervisors)
+        self._tools = containers.Tools(runtime, conmon, str(root), groups, supervisors, hidden)
         self._host = host.read(groups)
 
     def _adopted(self, directory: Path) -> ContainerRecord | None:
@@ -355,10 +356,8 @@ class OciRuntime:
     ) -> ContainerRecord:
         """In a worker."""
         try:
-            etc = Path(config.image.rootfs, "etc")
-            user = users.resolve(
-                config.pod, config.container, config.image.user, _text(etc / "passwd"), _text(etc / "group")
-            )
+            passwd, group = (_of_image(config.image, path) for path in ("etc/passwd", "etc/group"))
+            user = users.resolve(config.pod, config.container, config.image.user, passwd, group)
         except users.UserError as error:
             raise RuntimeError_("CreateContainerConfigError", str(error)) from None
         own = config.container.get("securityContext") or {}
@@ -373,16 +372,18 @@ class OciRuntime:
             localhost_profile=self._localhost_profile(profile) if profile.get("type") == "Localhost" else None,
         )
         warnings += said
-        return containers.start(self._tools, self._place(record), record, oci, config.image.rootfs)
+        directory = self._place(record)
+        return containers.start(self._tools, directory, record, oci, config.image.rootfs, config.mounts)
 
     def _localhost_profile(self, profile: Object) -> Object | None:
         """From <state>/seccomp/; a name cannot lead out of it."""
-        root = self._state / "seccomp"
-        path = Path(os.path.realpath(root / str(profile.get("localhostProfile", ""))))
-        if not path.is_relative_to(root) or not path.is_file():
-            return None
+        path = self._state / "seccomp" / str(profile.get("localhostProfile", ""))
         try:
-            return encoding.loads(path.read_bytes())
+            with paths.opened(self._state / "seccomp") as place:
+                with open(paths.beneath(place, str(profile.get("localhostProfile", "")), os.O_RDONLY), "rb") as file:
+                    return encoding.loads(file.read())
+        except OSError:
+            return None
         except ValueError as error:
             message = f"cannot read the seccomp profile {path}: {error}"
             raise RuntimeError_("CreateContainerConfigError", message) from None
@@ -431,6 +432,7 @@ class OciRuntime:
             hostname_file=str(shared / "hostname"),
             resolv_conf=str(shared / "resolv.conf"),
             termination_log=str(attempt / "termination-log"),
+            volumes=str(attempt / containers.VOLUMES),
             hostname=sandbox.hostname,
         )
 
@@ -614,22 +616,16 @@ def _sysctls(pod: Object, kinds: Sequence[str]) -> dict[str, str]:
 # ---- small looks at the machine
 
 
+def _of_image(image: ImageInfo, path: str) -> str:
+    return paths.text_in_root(image.rootfs, path, IMAGE_FILE_BYTES_MAX)
+
+
 def _mount_shm(path: Path) -> None:
     """One /dev/shm for all containers of a pod."""
     path.mkdir(exist_ok=True)
     if not os.path.ismount(path):
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount("shm", str(path), "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")
-
-
-def _text(path: Path) -> str:
-    """A file of an image, which may name anything: only a regular file that is not a link out of it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    with open(descriptor, errors="replace") as file:
-        return file.read(1 << 20)
 
 
 def _os_image() -> str:

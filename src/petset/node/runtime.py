@@ -85,13 +85,19 @@ class Container:
     spec_hash: str = ""  # Of the container spec it was made from.
 
 
+Propagation = Literal["rprivate", "rslave", "rshared"]
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
+    """`source` is a place whose path no container can change; `sub_path`, below it, is one that containers may."""
+
     source: str  # Absolute on the host; "" for tmpfs.
     target: str
     read_only: bool = False
+    sub_path: str = ""
     kind: Literal["bind", "tmpfs"] = "bind"
-    propagation: str = "private"
+    propagation: Propagation = "rprivate"
     size_bytes: int | None = None  # tmpfs
 
 

@@ -1,30 +1,29 @@
 """A pod's volumes on this machine: made before its containers start, bound into them, and taken away with the pod.
 
-`prepare` makes every volume of a pod and says where each is; `mounts` (pure but for looking at the file system) turns
-one container's volumeMounts into mounts. A pod's own volumes live in `<directory>/<pod uid>/<volume>`; claims and
+`prepare` makes every volume of a pod and says where each is; `mounts` (pure) turns one container's volumeMounts into
+mounts. A pod's own volumes live in `<directory>/<pod uid>/<volume>`; claims and
 hostPath volumes live where they are and are never touched at the end. Payload volumes (configMap, secret, downwardAPI,
 projected) are written like upstream's: files are links into `..data`, itself a link to a directory with the time in
 its name, so that a reader sees all of a new version or nothing of it.
 
-Invariants: `prepare` may be called again at any time and changes only what differs; no path given in a manifest leads
-out of its volume, through symbolic links neither; a memory emptyDir is the only thing mounted on the host itself.
+Invariants: `prepare` may be called again at any time and changes only what differs; what containers may have written in
+a volume is reached through paths.py alone; a memory emptyDir is the only thing mounted on the host itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from petset.base import tasks
-from petset.node import environment, linux, payloads
+from petset.node import environment, linux, paths, payloads
 from petset.node.environment import ConfigError, Facts
 from petset.node.payloads import File, TokenWanted
-from petset.node.runtime import Mount
+from petset.node.runtime import Mount, Propagation
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
 
@@ -152,7 +151,7 @@ def _sources(volume: Object) -> list[str]:
 def mounts(
     pod: Object, container: Object, mounted: Mapping[str, Mounted], own_environment: Mapping[str, str]
 ) -> tuple[Mount, ...]:
-    """The container's volumeMounts as mounts, in the order given. Raises ConfigError."""
+    """The container's volumeMounts as mounts, in the order given; pure. Raises ConfigError."""
     result = []
     for entry in container.get("volumeMounts") or ():
         volume = mounted.get(entry["name"])
@@ -163,33 +162,16 @@ def mounts(
             sub_path = environment.expand(entry["subPathExpr"], own_environment)
             if "$(" in sub_path:
                 raise ConfigError(f"missing value for {entry['subPathExpr']!r} in subPathExpr")
-        source = within(volume.path, sub_path) if sub_path else volume.path
-        propagation = {"HostToContainer": "rslave", "Bidirectional": "rshared"}.get(
-            entry.get("mountPropagation") or "", "private"
-        )
+        if sub_path.startswith("/") or ".." in sub_path.split("/"):
+            raise ConfigError(f"cannot mount subPath {sub_path!r}: it must stay inside its volume")
         read_only = bool(entry.get("readOnly")) or volume.read_only
-        result.append(Mount(source, entry["mountPath"], read_only, propagation=propagation))
+        propagation = PROPAGATION[entry.get("mountPropagation") or "None"]
+        result.append(Mount(volume.path, entry["mountPath"], read_only, sub_path, propagation=propagation))
     return tuple(result)
 
 
-def within(root: str, sub_path: str) -> str:
-    """The path of sub_path inside a volume, made as a directory where it is not there; never outside of the volume."""
-    if sub_path.startswith("/") or ".." in sub_path.split("/"):
-        raise ConfigError(f"cannot mount subPath {sub_path!r}: it must stay inside its volume")
-    base = os.path.realpath(root)
-    target = os.path.realpath(os.path.join(base, sub_path))
-    if target != base and not target.startswith(base.rstrip("/") + "/"):
-        raise ConfigError(f"cannot mount subPath {sub_path!r}: it leads out of its volume")
-    if not os.path.lexists(target):
-        owner = os.stat(base)
-        made = Path(base)
-        for part in os.path.relpath(target, base).split("/"):
-            made = made / part
-            if not made.exists():
-                made.mkdir()
-                os.chmod(made, 0o750 | (stat.S_IMODE(owner.st_mode) & 0o2777))
-                _chown(made, owner.st_uid, owner.st_gid)
-    return target
+# From the documentation's words to the kernel's: here and nowhere else.
+PROPAGATION: Mapping[str, Propagation] = {"None": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}
 
 
 # ---- on disk
@@ -214,8 +196,9 @@ def _unmount(directory: Path) -> None:
 
 
 def _remove(directory: Path) -> None:
-    _unmount(directory)  # Deleting through a mount would be worse than failing here.
-    shutil.rmtree(directory, ignore_errors=True)
+    _unmount(directory)
+    with tasks.best_effort("remove a pod's volumes"):  # A file made immutable, say: the pod ends all the same.
+        paths.remove_tree(directory)
 
 
 def _make_directory(path: Path, mode: int, group: int | None) -> bool:
@@ -295,16 +278,12 @@ def _give_to_group(root: Path, group: int) -> None:
     found = root.stat()
     if found.st_gid == group and found.st_mode & 0o2000:
         return
-    for directory, names, files in os.walk(root):
-        for name in [*names, *files]:
-            path = Path(directory) / name
-            mode = path.lstat().st_mode
-            if stat.S_ISLNK(mode):
-                continue
-            _chown(path, -1, group)
-            os.chmod(path, stat.S_IMODE(mode) | (0o2770 if stat.S_ISDIR(mode) else 0o660))
-    _chown(root, -1, group)
-    os.chmod(root, stat.S_IMODE(found.st_mode) | 0o2770)
+    with paths.opened(root) as place:
+        for _, descriptor, inside in paths.walk(place):
+            if not stat.S_ISLNK(inside.st_mode):
+                more = 0o2770 if stat.S_ISDIR(inside.st_mode) else 0o660
+                paths.change(descriptor, group, stat.S_IMODE(inside.st_mode) | more)
+        paths.change(place, group, stat.S_IMODE(found.st_mode) | 0o2770)
 
 
 # ---- payloads
@@ -338,7 +317,8 @@ def _write_payload(path: Path, files: Mapping[str, File], group: int | None, now
     link.rename(path / DATA)
     _link_names(path, files)
     if previous and previous != version.name:
-        shutil.rmtree(path / previous, ignore_errors=True)
+        with tasks.best_effort("remove the version before of a payload"):
+            paths.remove_tree(path / previous)
 
 
 def _link_names(path: Path, files: Mapping[str, File]) -> None:

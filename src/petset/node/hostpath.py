@@ -1,0 +1,42 @@
+"""The directories of provisioned volumes: made and removed below the instance's own directory of volumes, nowhere else.
+
+The controllers say which path (their `HostPath`); up.py hands this in. A path is accepted only as a name in that
+directory, and a name is what is used from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from petset.base import tasks
+from petset.node import paths
+
+
+class HostPath:
+    def __init__(self, directory: Path):
+        self._directory = directory
+
+    async def make(self, path: str) -> None:
+        await tasks.in_thread(self._make, self._name(path))
+
+    async def remove(self, path: str) -> None:
+        await tasks.in_thread(paths.remove_tree, self._directory / self._name(path))
+
+    def _name(self, path: str) -> str:
+        directory, name = os.path.split(path)
+        if directory != str(self._directory) or name in ("", ".", ".."):
+            raise OSError(f"cannot touch {path}: it is not a volume of this instance")
+        return name
+
+    def _make(self, name: str) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with paths.opened(self._directory) as place:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=place)
+            made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+            try:
+                os.fchmod(made, 0o777)  # A server that does not run as root writes there too.
+            finally:
+                os.close(made)

@@ -1,0 +1,88 @@
+"""The mount namespace in which the OCI runtime creates one container: its volumes stand there, and only there.
+
+The flow of `prepared`: every volume is opened (a subPath beneath it, see paths.py) and what was opened is cloned into a
+mount of its own; then this thread enters a new mount namespace, gives each its place below the attempt's directory and
+leaves again. The runtime is started in that namespace, so it finds by name what was opened, while no other process can
+reach the name; the namespace is gone with the creation, and the host's mount table has never seen it.
+
+A machine with both versions of cgroups has its empty version 2 tree taken away in there: crun refuses the mixture.
+Follows: mount_namespaces(7), open_tree(2); the page "Volumes", on mount propagation, of the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from petset.node import linux, paths
+from petset.node.runtime import Mount, RuntimeError_
+
+_FLAGS = {"rprivate": linux.MS_PRIVATE, "rslave": linux.MS_SLAVE, "rshared": 0}  # A clone is its origin's peer.
+_NEEDS = {"rslave": ("shared", "master"), "rshared": ("shared",)}
+
+
+def place(directory: str, number: int) -> str:
+    """Where the runtime finds the container's mount of this number."""
+    return f"{directory}/{number}"
+
+
+@contextlib.contextmanager
+def prepared(directory: Path, mounts: Sequence[Mount], hidden: str) -> Iterator[tuple[str, ...]]:
+    """The words before a command that runs it where `mounts` have their places below `directory`.
+
+    `hidden` is a mount to take away there, or "". Raises RuntimeError_, OSError.
+    """
+    directory.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as kept:
+        trees = {
+            place(str(directory), number): (_clone(mount, kept), mount)
+            for number, mount in enumerate(mounts)
+            if mount.kind == "bind"
+        }
+        for target, (tree, _) in trees.items():
+            if stat.S_ISDIR(os.fstat(tree).st_mode):
+                Path(target).mkdir(exist_ok=True)
+            else:
+                Path(target).touch()
+        with linux.in_namespaces(("mnt",)):
+            linux.set_propagation("/", linux.MS_PRIVATE)
+            if hidden:
+                linux.unmount(hidden)
+            for target, (tree, mount) in trees.items():
+                linux.attach(tree, target)
+                if flags := _FLAGS[mount.propagation]:
+                    linux.set_propagation(target, flags)
+            namespace = kept.enter_context(paths.opened("/proc/thread-self/ns/mnt", os.O_RDONLY))
+        enter = shutil.which("nsenter") or "nsenter"
+        yield enter, f"--mount=/proc/{os.getpid()}/fd/{namespace}", "--"
+
+
+def _clone(mount: Mount, kept: contextlib.ExitStack) -> int:
+    """The detached mount of a volume, or of what is at its subPath now; made as a directory when nothing is."""
+    with paths.opened(mount.source) as root:
+        try:
+            found = paths.made_beneath(root, mount.sub_path) if mount.sub_path else os.dup(root)
+        except OSError as error:
+            message = f"cannot mount subPath {mount.sub_path!r} at {mount.target}: {error.strerror}"
+            raise RuntimeError_("CreateContainerConfigError", message) from None
+    try:
+        needed = _NEEDS.get(mount.propagation)
+        if needed and not any(linux.propagation(found).startswith(one) for one in needed):
+            raise RuntimeError_("CreateContainerError", _not_shared(mount))
+        tree = linux.clone_mount(found, mount.source)
+    finally:
+        os.close(found)
+    kept.callback(os.close, tree)
+    return tree
+
+
+def _not_shared(mount: Mount) -> str:
+    kind = "HostToContainer" if mount.propagation == "rslave" else "Bidirectional"
+    return (
+        f"cannot mount {mount.source} at {mount.target} with mountPropagation {kind}: it lies on a mount that is not "
+        "shared; mount --make-rshared that one, or leave mountPropagation out"
+    )
