@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import idle, pets, rates, startup
+from bench import idle, memory, pets, rates, startup
 
-PARTS = {"pets": pets.main, "startup": startup.main, "idle": idle.main, "rates": rates.main}
+PARTS = {"pets": pets.main, "startup": startup.main, "idle": idle.main, "memory": memory.main, "rates": rates.main}
 
 
 def main() -> int:

@@ -33,13 +33,13 @@ class Instance:
 
 
 @contextlib.contextmanager
-def running(directory: Path | None = None) -> Iterator[Instance]:
-    """`petset up` in the foreground until its node is ready; taken down afterwards."""
+def running(directory: Path | None = None, *arguments: str) -> Iterator[Instance]:
+    """`petset up` with these arguments in the foreground until its node is ready; taken down afterwards."""
     own = directory is None
     directory = directory or Path(tempfile.mkdtemp(prefix="petset-bench-", dir="/tmp"))
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "petset", "--state", str(directory), "up"],
+        [sys.executable, "-m", "petset", "--state", str(directory), "up", *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env={**_environment(), "PETSET_IMAGES": str(IMAGES)},

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -66,6 +67,7 @@ class Options:
     simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
     api_port: int = 0  # 0: the one it had, else the first free.
     pod_pids_limit: int = 1024  # Processes and threads of a container; -1: as many as it likes.
+    accept_older: bool = False  # Begin although acknowledged writes are missing.
 
 
 def run(options: Options, announce: Announce) -> None:
@@ -79,8 +81,8 @@ def run(options: Options, announce: Announce) -> None:
         try:
             with asyncio.Runner(loop_factory=_loop) as runner:
                 runner.run(_run(options, announce))
-        except* (OSError, sqlite.CannotOpen) as group:
-            raise UpError(_first(group)) from None
+        except* (OSError, sqlite.CannotOpen, sqlite.Unavailable) as group:
+            raise UpError(_first(group, options.state.directory)) from None
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -89,10 +91,12 @@ def _loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _first(error: BaseException) -> str:
+def _first(error: BaseException, directory: Path) -> str:
     """The first plain message in a group of errors."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"cannot run: {error.strerror}: {error.filename or directory}; free space there and try again"
     return str(error) or type(error).__name__
 
 
@@ -271,8 +275,11 @@ async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, 
 def stop_left_over(instance: state.State) -> str:
     """Stop what a killed petset left running and take its network away; what was done. Raises UpError."""
     with instance.lock():
-        with asyncio.Runner() as runner:
-            return runner.run(_stop_left_over(instance))
+        try:
+            with asyncio.Runner() as runner:
+                return runner.run(_stop_left_over(instance))
+        except (OSError, sqlite.CannotOpen) as error:
+            raise UpError(_first(error, instance.directory)) from None
 
 
 async def _stop_left_over(instance: state.State) -> str:
@@ -342,7 +349,7 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
     tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), authority.certificate_pem)
     administrator = authority.client("admin", ADMINISTRATOR.name, ADMINISTRATOR.groups)
 
-    store = await sqlite.SqliteStore.open(instance.database)
+    store = await sqlite.SqliteStore.open(instance.database, accept_older=options.accept_older)
     opened.push_async_callback(store.close)
     listening = _api_socket(options)
     port = listening.getsockname()[1]
@@ -350,7 +357,8 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
     streams = LateStreams()
     metrics = telemetry.Telemetry()
     metrics.source("petset_store", lambda: asdict(store.stats()))
-    server = api.Api(store, api.Options(pki.secret(instance.keys / "tokens.key"), metrics=metrics.render), streams)
+    key, checks = pki.secret(instance.keys / "tokens.key"), {"store": lambda: store.trouble}
+    server = api.Api(store, api.Options(key, metrics=metrics.render, checks=checks), streams)
     handle = metrics.counted(server.handle)
     await opened.enter_async_context(listener.serve(handle, tls=tls, socket=listening))
     name = _node_name(instance)

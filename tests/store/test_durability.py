@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from petset.store import core, sqlite
+from petset.store import core, recovery, sqlite
 from petset.store.store import CannotOpen, Conflict, Unavailable
 from tests.store.objects import config_map, key, value
 from tests.waiting import until
@@ -38,10 +38,10 @@ class GatedStore(sqlite.SqliteStore):
         self.gate = threading.Event()
         self.order: list[str] = []
 
-    def _insert(self, connection: sqlite3.Connection, batch: Any) -> None:
+    def _insert(self, connection: sqlite3.Connection, batch: Any, sums: Any) -> None:
         self.order.append(f"commit of {len(batch)} begins")
         assert self.gate.wait(10)
-        super()._insert(connection, batch)
+        super()._insert(connection, batch, sums)
         self.order.append("commit is done")
 
 
@@ -275,8 +275,8 @@ def test_a_commit_that_was_reported_as_failed_is_not_seen_by_later_ones(tmp_path
     """The disk may have it although the answer was an error; the revision is given again, to another write."""
 
     class Doubtful(sqlite.SqliteStore):
-        def _insert(self, connection: sqlite3.Connection, batch: Any) -> None:
-            super()._insert(connection, batch)
+        def _insert(self, connection: sqlite3.Connection, batch: Any, sums: Any) -> None:
+            super()._insert(connection, batch, sums)
             if any(write.entry.key == key("doubtful") for write in batch):
                 raise sqlite3.OperationalError("disk I/O error")
 
@@ -365,8 +365,8 @@ def test_a_file_of_a_newer_format_of_another_program_or_of_nothing_known_is_refu
     path = tmp_path / "store.db"
     asyncio.run(contents(path))
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {sqlite.FORMAT + 1}")
-    with pytest.raises(CannotOpen, match=f"it has format {sqlite.FORMAT + 1}.*use the newer petset"):
+        connection.execute(f"PRAGMA user_version = {recovery.FORMAT + 1}")
+    with pytest.raises(CannotOpen, match=f"it has format {recovery.FORMAT + 1}.*use the newer petset"):
         asyncio.run(contents(path))
 
     other = tmp_path / "other.db"
@@ -389,7 +389,7 @@ def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
         await store.put(key("secret"), config_map("secret"), 0)
         for path in tmp_path.iterdir():
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-        assert len(list(tmp_path.iterdir())) == 4
+        assert len(list(tmp_path.iterdir())) == 5
         await store.close()
 
     asyncio.run(main())

@@ -79,16 +79,23 @@ class State:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             os.chmod(self.directory, 0o700)
+            sync_directory(self.directory.parent)
         except OSError as error:
-            raise StateError(
-                f"cannot use the state directory {self.directory}: {error.strerror}; name another with --state"
-            ) from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> StateError:
+        return StateError(
+            f"cannot use the state directory {self.directory}: {error.strerror}; name another with --state"
+        )
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the instance for as long as the context lasts. Raises StateError when another process does."""
         self.create()
-        descriptor = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from None
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,8 +105,11 @@ class State:
                     f"cannot use the state directory {self.directory}: petset is running in it already "
                     f"(process {owner}); run `petset down` first, or name another with --state"
                 ) from None
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            try:
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            except OSError as error:
+                raise self._unusable(error) from None
             yield
         finally:
             os.close(descriptor)
@@ -140,11 +150,24 @@ def write_private(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
         os.replace(temporary, path)
-    except BaseException:
+        sync_directory(path.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:  # A full disk names no file.
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in it survive a power cut, as their files do."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

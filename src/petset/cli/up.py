@@ -68,6 +68,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run no containers: pods get ready at once in the API alone (needs no root)",
     )
+    parser.add_argument(
+        "--accept-older",
+        action="store_true",
+        help="begin although the last writes are missing from the state file, which is kept beside the new one",
+    )
     parser.add_argument("--api-port", type=int, default=0, metavar="PORT", help="the API's port (default: chosen once)")
     parser.add_argument(
         "--write-kubeconfig",
@@ -104,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         simulated=args.simulate,
         api_port=args.api_port,
         **_limits_given(args),
+        accept_older=args.accept_older,
     )
     try:
         up.run(options, announce)
@@ -134,6 +140,7 @@ def start(args: argparse.Namespace) -> list[str]:
         f"--api-port={args.api_port}",
         *(("--simulate",) if args.simulate else ()),
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
+        *(("--accept-older",) if args.accept_older else ()),
         f"--announce-fd={writing}",
     ]
     with open(instance.log, "ab") as log:

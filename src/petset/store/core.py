@@ -8,7 +8,7 @@ index, history, watchers, and only then the writers' answers.
 Invariants: nothing of a batch is seen before its commit, not even by a refusal: a write that conflicts with one on its
 way waits for that one's commit and is judged again; a failed commit fails every write accepted since, since they were
 judged against it, and gives their revisions back; a writer that is cancelled leaves its write to be committed.
-No task and no timer belongs to a store: an idle one costs nothing.
+No task belongs to a store: an idle one costs nothing.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Core:
         self._flush_is_due = False
         self._closed = False
         self._commits = self._committed_writes = self._failed_writes = 0
+        self.trouble = ""  # Why the last commit failed; "" when it did not.
         self._quiet: asyncio.Future[None] | None = None  # What close() waits for.
 
     # Reading
@@ -196,9 +197,11 @@ class Core:
                 self._publish(write)
             for write in batch:
                 _answer(write)
+            self.trouble = ""
             self._commits += 1
             self._committed_writes += len(batch)
         else:
+            self.trouble = str(error)
             batch, self._waiting = batch + self._waiting, []
             self._accepted_revision = self._revision
             self._pending.clear()

@@ -1,12 +1,14 @@
 """The store on disk: one append-only table in one SQLite file, one writer thread, one fsync a batch.
 
-`SqliteStore.open` locks the file, reads every row and keeps the newest of each key; a row's object stays bytes until
-somebody asks for it. A batch is one INSERT statement that commits by itself (WAL, synchronous=FULL): the writer thread
-takes the interpreter's lock once or twice a batch, however busy the loop is. Superseded rows are deleted, oldest first,
-a bounded number within a later commit; the newest row always stays, and carries the revision over a restart.
+`SqliteStore.open` locks the file, has it examined (recovery.py) and keeps the newest row of each key; a row's object
+stays bytes until somebody asks for it. A batch is one INSERT statement that commits by itself (WAL, synchronous=FULL):
+the writer thread takes the interpreter's lock once or twice a batch, however busy the loop is. Superseded rows are
+deleted, oldest first, a bounded number within a later commit; the newest row always stays, and carries over a restart
+the revision and the sum of all objects. The log is folded into the file some seconds after a write and at a clean stop.
 
-Invariants: a row is on disk before its write is acknowledged; a failed commit leaves nothing: its connection is closed
-and the next batch begins with a new one, from which anything past the last acknowledged revision is removed.
+Invariants: a row is on disk, and its revision with the witness, before its write is acknowledged; a failed commit
+leaves nothing: its connection is closed and the next batch begins with a new one, from which anything past the last
+acknowledged revision is removed; a start changes nothing in a file that is not whole and complete.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import os
 import sqlite3
 from collections import deque
@@ -21,27 +24,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from petset.base import tasks
-from petset.store import core
-from petset.store.store import CannotOpen, Entry, Unavailable
+from petset.base import state, tasks
+from petset.store import core, recovery, witness
+from petset.store.store import CannotOpen, Unavailable
 
-FORMAT = 1  # PRAGMA user_version; a file of a greater one is refused.
-APPLICATION_ID = 0x70657473  # "pets", so that another program's database is never taken for ours.
+FOLD_SECONDS_MAX = 5.0  # How long the log may be the only place of a write.
 SUPERSEDED_ROWS_KEPT = 500  # The latest stay: who looks into the file after a fault sees how it came about.
 SUPERSEDED_ROWS_MIN = 500  # How many more wait before a commit deletes any: one statement for many.
 SUPERSEDED_ROWS_MAX = 1000  # Deleted by one commit.
 WAL_BYTES_MAX = 32 << 20  # What the write-ahead log is cut back to after a checkpoint.
-
-SCHEMA = """
-CREATE TABLE changes (
-    revision INTEGER PRIMARY KEY,
-    key      TEXT    NOT NULL,
-    created  INTEGER NOT NULL,
-    deleted  INTEGER NOT NULL,
-    value    BLOB
-)"""
-
-Row = tuple[int, str, int, int, bytes | None]
 
 
 class SqliteStore(core.Core):
@@ -53,15 +44,21 @@ class SqliteStore(core.Core):
         self._lock = lock
         self._thread = tasks.Thread("petset-store")
         self._connection: sqlite3.Connection | None = None
+        self._witness: witness.Witness | None = None
+        self._fold_timer: asyncio.TimerHandle | None = None
         self._superseded: deque[int] = deque()  # Revisions whose rows may go, ascending.
+        self._sum = 0  # Of all objects: what the next row is to carry on.
 
     @classmethod
-    async def open(cls, path: str | os.PathLike[str], **limits: int) -> SqliteStore:
-        """The store in that file, made when absent. Raises CannotOpen; `limits` are those of Core, for tests."""
+    async def open(cls, path: str | os.PathLike[str], *, accept_older: bool = False, **limits: int) -> SqliteStore:
+        """The store in that file, made when absent; with `accept_older` also where acknowledged writes are missing.
+
+        Raises CannotOpen. `limits` are those of Core, for tests.
+        """
         file = Path(path)
         opened = cls(file, _locked(file), **limits)
         try:
-            await opened._thread.call(opened._load)
+            await opened._thread.call(opened._load, accept_older)
         except BaseException:
             await opened._thread.call(opened._disconnect)
             opened._release()
@@ -70,66 +67,87 @@ class SqliteStore(core.Core):
 
     async def close(self) -> None:
         await super().close()
+        if self._fold_timer is not None:
+            self._fold_timer.cancel()
         await self._thread.call(self._disconnect)
         self._release()
 
     def _release(self) -> None:
         self._thread.close()
+        if self._witness is not None:
+            self._witness.close()
+            self._witness = None
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     def _commit(self, batch: Sequence[core.Write]) -> asyncio.Future[None]:
+        if self._fold_timer is None:
+            self._fold_timer = asyncio.get_running_loop().call_later(FOLD_SECONDS_MAX, self._fold_soon)
         return self._thread.submit(self._write, batch, self._revision)
+
+    def _fold_soon(self) -> None:
+        self._fold_timer = None
+        self._thread.submit(self._fold)
 
     # In the writer's thread
 
-    def _load(self) -> None:
+    def _load(self, accept_older: bool) -> None:
+        contents = recovery.examined(self._path, accept_older)
         try:
-            self._connection = connection = _connected(self._path)
-            _prepare(connection, self._path)
-            rows: list[Row] = connection.execute("SELECT * FROM changes ORDER BY revision").fetchall()
+            if contents.format < recovery.FORMAT:
+                witness.create(witness.beside(self._path), contents.revision)  # First: no file of ours lacks one.
+            self._connection = _connected(self._path)
+            if contents.format == 0:
+                recovery.create(self._connection)
+                state.sync_directory(self._path.parent)
+            elif contents.format < recovery.FORMAT:
+                recovery.upgrade(self._connection, contents)
+            self._witness = witness.Witness(witness.beside(self._path))
+            self._witness.record(contents.revision)
         except (sqlite3.Error, OSError) as error:
-            raise CannotOpen(
-                f"cannot open the state file {self._path}: {error}; "
-                "restore it from a backup, or move it away to begin anew"
-            ) from None
-        latest: dict[str, Row] = {}
-        for row in rows:
-            older = latest.get(row[1])
-            if older is not None:
-                self._superseded.append(older[0])
-            latest[row[1]] = row
-        self._superseded = deque(sorted([*self._superseded, *(row[0] for row in latest.values() if row[3])]))
-        entries = [
-            Entry(key, revision, created, value or b"")
-            for revision, key, created, deleted, value in latest.values()
-            if not deleted
-        ]
-        self._restore(entries, rows[-1][0] if rows else 0)
+            raise CannotOpen(f"cannot open the state file {self._path}: {_why(error)}") from None
+        self._superseded, self._sum = deque(contents.superseded), contents.sum
+        self._restore(contents.entries, contents.revision)
+        self._fold()
 
     def _write(self, batch: Sequence[core.Write], committed_revision: int) -> None:
+        sums = list(itertools.accumulate(map(_added, batch), initial=self._sum))[1:]
         try:
             if self._connection is None:
                 self._connection = _connected(self._path)
                 self._connection.execute("DELETE FROM changes WHERE revision > ?", (committed_revision,))
-            self._insert(self._connection, batch)
+                recovery.mark(self._connection, committed_revision, self._sum)
+            self._insert(self._connection, batch, sums)
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
-            raise Unavailable(f"cannot write to {self._path}: {error}; free or repair the disk and try again") from None
+            raise Unavailable(f"cannot write to {self._path}: {_why(error)}") from None
+        assert self._witness is not None
+        self._witness.record(batch[-1].entry.revision)
+        self._sum = sums[-1]
         for write in batch:
             if write.previous is not None:
                 self._superseded.append(write.previous.revision)
             if write.deleted:
                 self._superseded.append(write.entry.revision)
 
-    def _insert(self, connection: sqlite3.Connection, batch: Sequence[core.Write]) -> None:
+    def _fold(self) -> None:
+        """Bring all of the log into the file and empty it: what it held can then not be lost with it."""
+        if self._connection is None or self._witness is None:
+            return
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._witness.sync()
+        except (sqlite3.Error, OSError) as error:  # The log has it all, and the next write brings the next attempt.
+            self.trouble = f"cannot fold the log of {self._path} into it: {_why(error)}"
+
+    def _insert(self, connection: sqlite3.Connection, batch: Sequence[core.Write], sums: Sequence[int]) -> None:
         values: list[Any] = []
-        for write in batch:
+        for write, total in zip(batch, sums, strict=True):
             entry = write.entry
             encoded = None if write.deleted else entry.encoded
-            values += (entry.revision, entry.key, entry.created_revision, write.deleted, encoded)
-        insert = "INSERT INTO changes VALUES " + ",".join(["(?,?,?,?,?)"] * len(batch))
+            values += (entry.revision, entry.key, entry.created_revision, write.deleted, encoded, total)
+        insert = recovery.INSERT + ",".join([recovery.PLACES] * len(batch))
         waiting = len(self._superseded) - SUPERSEDED_ROWS_KEPT
         if waiting < SUPERSEDED_ROWS_MIN:
             connection.execute(insert, values)
@@ -182,31 +200,12 @@ def _connected(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the table in a new file; refuse a file that is not ours or newer than we are."""
-    (format_,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(SCHEMA)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
-        connection.execute("COMMIT")
-        _sync_directory(path.parent)
-    elif application != APPLICATION_ID:
-        raise CannotOpen(f"cannot open the state file {path}: it is another program's database; name another file")
-    elif format_ > FORMAT:
-        raise CannotOpen(
-            f"cannot open the state file {path}: it has format {format_} and this petset knows formats up to {FORMAT}; "
-            "use the newer petset that wrote it"
-        )
+def _added(write: core.Write) -> int:
+    """What a write adds to the sum of all objects."""
+    more = 0 if write.deleted else recovery.checksum(write.entry)
+    return more - (recovery.checksum(write.previous) if write.previous else 0)
 
 
-def _sync_directory(path: Path) -> None:
-    """The file's own name must survive a power cut too."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _why(error: sqlite3.Error | OSError) -> str:
+    what = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+    return f"{what}; free or repair the disk and try again"
