@@ -33,7 +33,7 @@ from petset.client import kubeconfig
 from petset.client.client import Client, InProcess
 from petset.net import listener
 from petset.node import hostpath, network
-from petset.server import api, bootstrap
+from petset.server import api, bootstrap, users
 from petset.store import sqlite
 from petset.wire import http, streaming
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("petset")
 
-ADMINISTRATOR = http.User("petset-admin", ("system:masters",))
-CONTROLLERS = http.User("system:kube-controller-manager", ("system:masters",))
-SCHEDULER = http.User("system:kube-scheduler", ("system:masters",))
-DNS = http.User("system:kube-dns", ("system:masters",))
+ADMINISTRATOR = http.User("petset-admin", (users.MASTERS,))
+CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
+SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
+DNS = http.User("system:kube-dns", (users.MASTERS,))
 DOMAIN = "cluster.local"
 API_PORT_FIRST, API_PORT_LAST = 6443, 6543
 API_BACKLOG = 1024
@@ -200,7 +200,7 @@ async def _run_simulated_node(
 
 
 def _node_user(cluster: Cluster) -> http.User:
-    return http.User(f"system:node:{cluster.node_name}", ("system:nodes",))
+    return users.of_node(cluster.node_name)
 
 
 async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]) -> None:

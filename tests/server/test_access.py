@@ -53,7 +53,7 @@ def test_without_credentials_only_health_version_and_discovery_answer(server):
         assert server("GET", path, user=None).code == 200, path
     for path in (PODS, f"{PODS}/x", "/metrics", "/anything", "/"):
         answer = server("GET", path, user=None)
-        assert (answer.code, answer.body["reason"]) == (401, "Unauthorized"), path
+        assert (answer.code, answer.body["reason"], answer.message) == (401, "Unauthorized", "Unauthorized"), path
     assert server("POST", PODS, pod("p"), user=None).code == 401
 
 
@@ -268,6 +268,7 @@ def test_a_node_keeps_to_its_own(server):
     taint = {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}
     assert code("PATCH", "/api/v1/nodes/n1", taint, **merge) == 403
     assert code("PATCH", "/api/v1/nodes/n1/status", {"status": {"addresses": []}}, **merge) == 200
+    assert code("POST", f"{PODS}/p2/eviction", {}) == 403
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "n1"}, "spec": {}}
     leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
     assert code("POST", leases, lease) == 201
@@ -281,6 +282,71 @@ def test_a_node_keeps_to_its_own(server):
         assert code("POST", accounts, {**token, "spec": bound}) == expected
     assert code("DELETE", f"{PODS}/p1", {"gracePeriodSeconds": 0}) == 200
     assert code("GET", f"{secrets}/mine") == 403, "nothing of the node's refers to it any more"
+
+
+RESTRICTED = "node-restriction.kubernetes.io/trusted"
+LABELS_OF_NODES = [
+    ("kubernetes.io/hostname", True),
+    ("kubernetes.io/arch", True),
+    ("topology.kubernetes.io/zone", True),
+    ("node.kubernetes.io/instance-type", True),
+    ("node.kubernetes.io/anything", True),
+    ("kubelet.kubernetes.io/anything", True),
+    ("deep.kubelet.kubernetes.io/anything", True),
+    ("example.com/anything", True),
+    ("plain", True),
+    (RESTRICTED, False),
+    ("deep.node-restriction.kubernetes.io/trusted", False),
+    ("node-role.kubernetes.io/control-plane", False),
+    ("kubernetes.io/anything", False),
+    ("k8s.io/anything", False),
+    ("deep.k8s.io/anything", False),
+    ("xkubernetes.io/anything", True),
+    ("xkubelet.kubernetes.io/anything", False),
+]
+
+
+@pytest.mark.parametrize(("label", "allowed"), LABELS_OF_NODES)
+def test_a_node_gives_itself_no_label_that_others_trust(server, label, allowed):
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {label: "v"}}}
+    merge = {"kind": "application/merge-patch+json"}
+
+    def code(method: str, path: str, body, user=NODE, **options) -> int:
+        return server(method, path, body, user=user, **options).code
+
+    assert code("POST", "/api/v1/nodes", node) == (201 if allowed else 403)
+    if allowed:
+        server.ok("DELETE", "/api/v1/nodes/n1")
+    server.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
+    add = {"metadata": {"labels": {label: "v"}}}
+    assert code("PATCH", "/api/v1/nodes/n1", add, **merge) == (200 if allowed else 403)
+    server.ok("PATCH", "/api/v1/nodes/n1", add, **merge)  # By an administrator.
+    for path in ("/api/v1/nodes/n1", "/api/v1/nodes/n1/status"):
+        assert code("PATCH", path, {"metadata": {"annotations": {"a": "b"}}}, **merge) == 200, "others stay writable"
+    for changed in ("w", None):
+        change = {"metadata": {"labels": {label: changed}}}
+        assert code("PATCH", "/api/v1/nodes/n1", change, **merge) == (200 if allowed else 403), changed
+
+
+def test_a_node_owns_no_taint_at_birth_and_nobody_owns_it(server):
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "u"}
+    merge = {"kind": "application/merge-patch+json"}
+    born = {**node, "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}
+    assert server("POST", "/api/v1/nodes", born, user=NODE).code == 201, "a node may begin with taints"
+    patch = {"metadata": {"ownerReferences": [owner]}}
+    assert server("PATCH", "/api/v1/nodes/n1", patch, user=NODE, **merge).code == 403
+    assert server("DELETE", "/api/v1/nodes/n1", user=NODE).code == 403
+    assert server("POST", "/api/v1/nodes", {**node, "metadata": {"name": "n2"}}, user=NODE).code == 403
+
+
+def test_a_node_evicts_its_own_pods_only(server):
+    for name in ("n1", "n2"):
+        server.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+    on_node(server, "p1", "n1")
+    on_node(server, "p2", "n2")
+    assert server("POST", f"{PODS}/p2/eviction", {}, user=NODE).code == 403
+    assert server("POST", f"{PODS}/p1/eviction", {}, user=NODE).code == 201
 
 
 # -- Acting as another, and asking
@@ -298,6 +364,55 @@ def test_impersonation(server):
     server.create(binding("b", "r", user("bob"), kind="ClusterRole", namespace=""))
     assert 'User "jane"' in server("GET", PODS, user=http.User("bob"), headers={"impersonate-user": "jane"}).message
     assert 'User "bob"' in server("GET", PODS, user=http.User("bob"), headers=headers).message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "evilsystem:serviceaccount:default:worker",
+        "x system:serviceaccount:default:worker",
+        "system:serviceaccount:default:worker:more",
+        "system:serviceaccount::worker",
+        "system:serviceaccount:default:",
+        "system:serviceaccount:default:Worker",
+        "system:serviceaccount:de/fault:worker",
+    ],
+)
+def test_only_the_whole_name_of_a_service_account_is_one(server, name):
+    """Who may act as a service account may not act as a user whose name merely contains it."""
+    bob = http.User("bob")
+    server.create(role("r", rule("impersonate", "serviceaccounts", resourceNames=["worker"])))
+    server.create(binding("b", "r", user("bob")))
+    account = {"impersonate-user": "system:serviceaccount:default:worker"}
+    as_worker = server("GET", PODS, user=bob, headers=account)
+    assert as_worker.message.startswith('pods is forbidden: User "system:serviceaccount:default:worker" cannot list')
+    refused = server("GET", PODS, user=bob, headers={"impersonate-user": name})
+    assert refused.code == 403
+    assert refused.message.startswith(f'users "{name}" is forbidden: User "bob" cannot impersonate resource "users"')
+    whoami = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    info = server.ok("POST", path, whoami, headers={"impersonate-user": name})["status"]["userInfo"]
+    assert info == {"username": name, "groups": ["system:authenticated"]}, "no account: no groups of accounts"
+
+
+def test_who_is_impersonated_is_in_the_groups_they_would_be_in(server):
+    whoami = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    anybody = group("system:unauthenticated")
+    server.create(binding("b", "system:basic-user", anybody, kind="ClusterRole", namespace=""))
+
+    def info(**headers: str):
+        given = {f"impersonate-{key.replace('__', '-').replace('_', '%')}": value for key, value in headers.items()}
+        answer = server.ok("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", whoami, headers=given)
+        return answer["status"]["userInfo"]
+
+    account = "system:serviceaccount:default:worker"
+    of_accounts = ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]
+    assert info(user=account)["groups"] == of_accounts
+    assert info(user=account, group="a")["groups"] == ["a", "system:authenticated"]
+    assert info(user="jane", group="system:unauthenticated")["groups"] == ["system:unauthenticated"]
+    assert info(user="system:anonymous")["groups"] == ["system:unauthenticated"]
+    assert info(user="system:anonymous", group="system:unauthenticated")["groups"] == ["system:unauthenticated"]
+    assert info(user="jane", extra__scopes_2fview="a")["extra"] == {"scopes/view": ["a"]}, "keys are percent-encoded"
 
 
 def test_reviews_answer_what_a_request_would_get(server):

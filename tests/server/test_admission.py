@@ -14,6 +14,14 @@ TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 INIT = [{"name": "first", "image": "i", "args": ["--a"]}]
 
 
+@pytest.mark.parametrize("name", ["default", "kube-node-lease", "kube-public", "kube-system"])
+def test_the_namespaces_of_every_cluster_stay(server, name):
+    refused = server("DELETE", f"/api/v1/namespaces/{name}")
+    assert (refused.code, refused.body["reason"]) == (403, "Forbidden")
+    assert refused.message == f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+    assert "deletionTimestamp" not in server.get(f"/api/v1/namespaces/{name}")["metadata"]
+
+
 def annotated(obj: dict, **annotations: str) -> dict:
     named = {key.replace("__", "/").replace("_", "."): value for key, value in annotations.items()}
     return meta.changed(obj, ("metadata", "annotations"), named)

@@ -16,12 +16,11 @@ from typing import Any, Protocol
 import petset
 from petset.base import tasks
 from petset.client.client import Client
-from petset.objects import errors, meta, resources
+from petset.objects import errors, meta, namespaces, resources
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
 
-LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 LEASE_RENEW_SECONDS = 10.0
 PODS_MAX = 1010  # Of a /22 of addresses.
@@ -166,7 +165,7 @@ def lease_of(node: Object, now: float) -> dict[str, Any]:
         "kind": "Lease",
         "metadata": {
             "name": name,
-            "namespace": LEASE_NAMESPACE,
+            "namespace": namespaces.NODE_LEASES,
             "ownerReferences": [meta.owner_reference(node, controller=False, block=False)],
         },
         "spec": {
@@ -193,7 +192,7 @@ async def renew_lease(client: Client, config: NodeConfig, node: Object) -> None:
 
 async def _get_or_create_lease(client: Client, node: Object) -> Object:
     try:
-        return await client.get(resources.LEASES, meta.name(node), LEASE_NAMESPACE)
+        return await client.get(resources.LEASES, meta.name(node), namespaces.NODE_LEASES)
     except errors.ApiError as error:
         if error.code != 404:
             raise

@@ -168,11 +168,8 @@ def bad_request(message: str) -> ApiError:
 
 
 def unauthorized() -> ApiError:
-    return ApiError(
-        401,
-        "Unauthorized",
-        "cannot tell who is asking: no valid client certificate or bearer token; use the kubeconfig",
-    )
+    """Says no more than that: clients know the word, and a guesser learns nothing."""
+    return ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def forbidden(plural: str, name: str, why: str, group: str = "") -> ApiError:

@@ -2,7 +2,7 @@
 
 A table of hooks, each for some kinds and verbs, run in the table's order. A hook gets the context (the store as it is
 now, who asks), the new object and, at an update, the old one; it returns the object, changed or not, or raises
-ApiError. Pods have hooks of their own in pod_admission.py. Nothing here writes.
+ApiError. Pods have hooks of their own in pod_admission.py, what nodes write in node_admission.py. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from petset.objects import errors, meta, resources
+from petset.objects import errors, meta, namespaces, resources
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
-from petset.server import auth, nodes, pod_admission, rbac
+from petset.server import auth, node_admission, pod_admission, rbac, users
 from petset.server.routes import Call
 from petset.store import store as stores
 
-IMMORTAL_NAMESPACES = ("default", "kube-system", "kube-public")
 NAMESPACE_FINALIZER = "kubernetes"
 CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -94,7 +92,7 @@ def namespace_exists(context: Context, obj: Object, old: Object | None) -> Objec
 
 
 def namespace_is_mortal(context: Context, obj: Object, old: Object | None) -> Object:
-    if meta.name(obj) in IMMORTAL_NAMESPACES:
+    if meta.name(obj) in namespaces.OF_EVERY_CLUSTER:
         raise errors.forbidden("namespaces", meta.name(obj), "this namespace may not be deleted")
     return obj
 
@@ -144,30 +142,6 @@ def storage_protection(context: Context, obj: Object, old: Object | None) -> Obj
     return obj if wanted in present else meta.changed(obj, ("metadata", "finalizers"), [*present, wanted])
 
 
-def node_restriction(context: Context, obj: Object, old: Object | None) -> Object:
-    """What the authorizer cannot see by name: a node writes its own Node, lease and pods only."""
-    user = context.call.user
-    node = nodes.node_name(user)
-    if not node or auth.MASTERS in user.groups:
-        return obj
-    resource, name = context.resource, meta.name(obj)
-    if resource in (resources.NODES, resources.LEASES) and name != node:
-        raise errors.forbidden(resource.plural, name, f'node "{node}" may write only its own', resource.group)
-    if resource is resources.PODS and meta.get(old or obj, "spec", "nodeName") != node:
-        raise errors.forbidden("pods", name, f'node "{node}" may write only pods that are bound to it')
-    if resource is resources.NODES and old is not None and _fenced(obj, old):
-        raise errors.forbidden("nodes", name, f'node "{node}" may not change its taints or restricted labels')
-    return obj
-
-
-def _fenced(new: Object, old: Object) -> bool:
-    def guarded(obj: Object) -> Any:
-        labels = {k: v for k, v in meta.labels(obj).items() if k.startswith("node-restriction.kubernetes.io/")}
-        return labels, meta.get(obj, "spec", "taints"), obj["metadata"].get("ownerReferences")
-
-    return guarded(new) != guarded(old)
-
-
 def role_escalation(context: Context, obj: Object, old: Object | None) -> Object:
     """Nobody gives rights they do not hold themselves, unless they may escalate."""
     if old is not None and obj.get("rules") == old.get("rules"):
@@ -188,7 +162,7 @@ def _may_everything(context: Context) -> bool:
     everything = rbac.Rule(("*",), ("*",), ("*",)), rbac.Rule(("*",), paths=("*",))
     user = context.call.user
     held = context.authorizer.rbac.granted(user).everywhere
-    return auth.MASTERS in user.groups or all(rbac.covers(held, rule) for rule in everything)
+    return users.MASTERS in user.groups or all(rbac.covers(held, rule) for rule in everything)
 
 
 def binding_escalation(context: Context, obj: Object, old: Object | None) -> Object:
@@ -198,7 +172,7 @@ def binding_escalation(context: Context, obj: Object, old: Object | None) -> Obj
         return obj
     plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
     rules = context.authorizer.rbac.role_rules(reference, meta.namespace(obj))
-    if rules is None and auth.MASTERS not in context.call.user.groups:
+    if rules is None and users.MASTERS not in context.call.user.groups:
         raise errors.not_found(plural, str(reference.get("name")), rbac.GROUP)
     _require_covered(context, rules or (), "bind", plural, str(reference.get("name")), obj)
     return obj
@@ -208,7 +182,7 @@ def _require_covered(
     context: Context, rules: Sequence[rbac.Rule], verb: str, plural: str, name: str, obj: Object
 ) -> None:
     user, space = context.call.user, meta.namespace(obj)
-    if auth.MASTERS in user.groups:
+    if users.MASTERS in user.groups:
         return
     if context.authorizer.allows(user, rbac.Attributes(verb, rbac.GROUP, plural, namespace=space, name=name)):
         return
@@ -235,7 +209,7 @@ HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
     ((), (CREATE,), namespace_exists),
     ((resources.NAMESPACES,), (DELETE,), namespace_is_mortal),
     ((resources.NAMESPACES,), (CREATE, UPDATE), namespace_finalizer),
-    (_OF_NODES, (CREATE, UPDATE, DELETE), node_restriction),
+    (_OF_NODES, (CREATE, UPDATE, DELETE), node_admission.node_restriction),
     (_PODS, (CREATE,), pod_admission.annotations_of_2016),
     (_PODS, (CREATE,), pod_admission.service_account),
     (_PODS, (CREATE,), pod_admission.priority),

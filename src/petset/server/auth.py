@@ -10,19 +10,16 @@ nothing useful otherwise.
 from __future__ import annotations
 
 import logging
+from urllib.parse import unquote
 
 from petset.base import tasks
 from petset.objects import errors, meta, resources
-from petset.server import nodes, rbac, tokens
+from petset.server import nodes, rbac, tokens, users
 from petset.store import store as stores
 from petset.wire import http
 
 log = logging.getLogger("petset.server")
 
-AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
-MASTERS, NODES = "system:masters", "system:nodes"
-SERVICE_ACCOUNTS = "system:serviceaccounts"
-ANONYMOUS = http.User("system:anonymous", (UNAUTHENTICATED,))
 TOKENS_CACHED_MAX = 2_000
 POD_NAME, POD_UID = "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
@@ -40,7 +37,7 @@ class Authenticator:
         if user is None:
             header = request.header("authorization")
             if not header:
-                return ANONYMOUS
+                return users.ANONYMOUS
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
                 raise errors.unauthorized()
@@ -48,13 +45,13 @@ class Authenticator:
         return self._with_everybody(user)
 
     def _with_everybody(self, user: http.User) -> http.User:
-        if AUTHENTICATED in user.groups:
+        if users.AUTHENTICATED in user.groups:
             return user
         joined = self._joined.get(user)
         if joined is None:
             if len(self._joined) > TOKENS_CACHED_MAX:
                 self._joined.clear()
-            joined = http.User(user.name, (*user.groups, AUTHENTICATED), user.uid, user.extra)
+            joined = http.User(user.name, (*user.groups, users.AUTHENTICATED), user.uid, user.extra)
             self._joined[user] = joined
         return joined
 
@@ -83,7 +80,7 @@ def _account_user(claims: tokens.Claims) -> http.User:
     extra: list[tuple[str, tuple[str, ...]]] = [(CREDENTIAL_ID, (f"JTI={claims.identifier}",))]
     if claims.pod_name:
         extra += [(POD_NAME, (claims.pod_name,)), (POD_UID, (claims.pod_uid,))]
-    groups = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{claims.namespace}", AUTHENTICATED)
+    groups = (*users.service_account_groups(claims.namespace), users.AUTHENTICATED)
     return http.User(claims.subject, groups, claims.account_uid, tuple(extra))
 
 
@@ -95,17 +92,17 @@ class Authorizer:
         self._nodes = nodes.NodeAuthorizer(store)
 
     def allows(self, user: http.User, asked: rbac.Attributes) -> bool:
-        if MASTERS in user.groups:
+        if users.MASTERS in user.groups:
             return True
-        if NODES in user.groups and self._nodes.allows(user, asked):
+        if users.NODES in user.groups and self._nodes.allows(user, asked):
             return True
         return self.rbac.allows(user, asked)
 
     def require(self, user: http.User, asked: rbac.Attributes) -> None:
         """Raises ApiError 403, or 401 when nobody said who they are."""
-        if MASTERS in user.groups or self.allows(user, asked):
+        if users.MASTERS in user.groups or self.allows(user, asked):
             return
-        if user.name == ANONYMOUS.name:
+        if user.name == users.ANONYMOUS.name:
             raise errors.unauthorized()
         raise refusal(user, asked)
 
@@ -122,48 +119,50 @@ def refusal(user: http.User, asked: rbac.Attributes) -> errors.ApiError:
     return errors.forbidden(asked.resource, asked.name, why, asked.group)
 
 
+_EXTRA = "impersonate-extra-"
+
+
 def impersonated(request: http.Request, user: http.User, authorizer: Authorizer) -> http.User:
     """The user the request asks to act as (kubectl --as), when the caller may. Raises ApiError."""
     name = request.header("impersonate-user")
     groups = tuple(request.header_values("impersonate-group"))
     uid = request.header("impersonate-uid")
-    extra = [(key, value) for key, value in request.headers if key.startswith("impersonate-extra-")]
+    extra = [(unquote(key.removeprefix(_EXTRA)), value) for key, value in request.headers if key.startswith(_EXTRA)]
     if not (name or groups or uid or extra):
         return user
     if not name:
         raise errors.bad_request("cannot impersonate: the header Impersonate-User is missing; name a user")
     for asked in _impersonations(name, groups, uid, extra):
         authorizer.require(user, asked)
-    if not groups and name.startswith("system:serviceaccount:") and name.count(":") == 3:
-        groups = (SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{name.split(':')[2]}")
-    if name == ANONYMOUS.name:
-        return http.User(name, (*groups, UNAUTHENTICATED), uid)
     collected: dict[str, tuple[str, ...]] = {}
     for key, value in extra:
-        key = key.removeprefix("impersonate-extra-")
         collected[key] = (*collected.get(key, ()), value)
-    if AUTHENTICATED not in groups:
-        groups = (*groups, AUTHENTICATED)
-    return http.User(name, groups, uid, tuple(collected.items()))
+    return http.User(name, _with_implied(name, groups), uid, tuple(collected.items()))
+
+
+def _with_implied(name: str, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """The groups asked for, and those a user of that name is in anyway."""
+    account = users.service_account(name)
+    if account is not None and not groups:
+        groups = users.service_account_groups(account[0])
+    if users.AUTHENTICATED in groups or users.UNAUTHENTICATED in groups:
+        return groups
+    return (*groups, users.UNAUTHENTICATED if name == users.ANONYMOUS.name else users.AUTHENTICATED)
 
 
 def _impersonations(
     name: str, groups: tuple[str, ...], uid: str, extra: list[tuple[str, str]]
 ) -> list[rbac.Attributes]:
     """What the caller must be allowed: the verb impersonate on each part of the identity."""
-    _, _, account = name.partition("system:serviceaccount:")
-    if account.count(":") == 1:
-        space, _, account_name = account.partition(":")
-        wanted = [rbac.Attributes("impersonate", "", "serviceaccounts", namespace=space, name=account_name)]
+    account = users.service_account(name)
+    if account is not None:
+        wanted = [rbac.Attributes("impersonate", "", "serviceaccounts", namespace=account[0], name=account[1])]
     else:
         wanted = [rbac.Attributes("impersonate", "", "users", name=name)]
     wanted += [rbac.Attributes("impersonate", "", "groups", name=group) for group in groups]
     if uid:
         wanted.append(rbac.Attributes("impersonate", "authentication.k8s.io", "uids", name=uid))
     wanted += [
-        rbac.Attributes(
-            "impersonate", "authentication.k8s.io", "userextras", key.removeprefix("impersonate-extra-"), name=value
-        )
-        for key, value in extra
+        rbac.Attributes("impersonate", "authentication.k8s.io", "userextras", key, name=value) for key, value in extra
     ]
     return wanted

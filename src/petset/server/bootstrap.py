@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import meta, resources
+from petset.objects import meta, namespaces, resources
 from petset.objects.meta import Object
-from petset.server import admission, auth
+from petset.server import admission, users
 from petset.store import store as stores
 
-NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 BOOTSTRAPPING = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 RBAC = "rbac.authorization.k8s.io"
 READ = ("get", "list", "watch")
@@ -80,7 +79,7 @@ def _object(api_version: str, kind: str, name: str, namespace: str = "", **field
 
 
 def _namespaces() -> Iterable[Object]:
-    for name in NAMESPACES:
+    for name in namespaces.OF_EVERY_CLUSTER:
         yield _object(
             "v1",
             "Namespace",
@@ -92,7 +91,7 @@ def _namespaces() -> Iterable[Object]:
 
 
 def _accounts() -> Iterable[Object]:
-    for name in NAMESPACES:
+    for name in namespaces.OF_EVERY_CLUSTER:
         yield _object("v1", "ServiceAccount", "default", name)
 
 
@@ -255,10 +254,10 @@ ROLES: tuple[tuple[str, Sequence[Object]], ...] = (
 
 # Role -> groups. Discovery is open to the anonymous too: it tells no more than the documentation does.
 BINDINGS: tuple[tuple[str, Sequence[str]], ...] = (
-    ("cluster-admin", (auth.MASTERS,)),
-    ("system:discovery", (auth.AUTHENTICATED, auth.UNAUTHENTICATED)),
-    ("system:basic-user", (auth.AUTHENTICATED,)),
-    ("system:public-info-viewer", (auth.AUTHENTICATED, auth.UNAUTHENTICATED)),
+    ("cluster-admin", (users.MASTERS,)),
+    ("system:discovery", (users.AUTHENTICATED, users.UNAUTHENTICATED)),
+    ("system:basic-user", (users.AUTHENTICATED,)),
+    ("system:public-info-viewer", (users.AUTHENTICATED, users.UNAUTHENTICATED)),
 )
 
 

@@ -10,21 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from petset.objects import meta, resources
+from petset.objects import meta, namespaces, resources
 from petset.objects.meta import Object
+from petset.server import users
 from petset.server.live import LiveView
 from petset.server.rbac import Attributes
 from petset.store import store as stores
 from petset.wire import http
 
-USER_PREFIX = "system:node:"
-LEASE_NAMESPACE = "kube-node-lease"
 READ = ("get", "list", "watch")
-
-
-def node_name(user: http.User) -> str:
-    """The node a user is, "" for other users."""
-    return user.name.removeprefix(USER_PREFIX) if user.name.startswith(USER_PREFIX) else ""
 
 
 class NodeAuthorizer:
@@ -34,7 +28,7 @@ class NodeAuthorizer:
         self._referred: dict[str, dict[tuple[str, str, str], None]] = {}  # Node -> (plural, namespace, name).
 
     def allows(self, user: http.User, asked: Attributes) -> bool:
-        node = node_name(user)
+        node = users.node_name(user)
         decide = _TABLE.get((asked.group, asked.full_resource))
         return bool(node) and decide is not None and decide(self, node, asked)
 
@@ -131,6 +125,10 @@ def _pods(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
     return asked.verb in ("get", "delete") and authorizer.owns_pod(node, asked)
 
 
+def _pod_eviction(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    return asked.verb == "create" and authorizer.owns_pod(node, asked)
+
+
 def _pod_status(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
     return asked.verb in ("update", "patch") and authorizer.owns_pod(node, asked)
 
@@ -142,7 +140,7 @@ def _own_node(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
 
 
 def _own_lease(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
-    if asked.namespace != LEASE_NAMESPACE:
+    if asked.namespace != namespaces.NODE_LEASES:
         return False
     if asked.verb == "create":
         return asked.name in ("", node)
@@ -163,6 +161,7 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("discovery.k8s.io", "endpointslices"): _reads,
     ("", "pods"): _pods,
     ("", "pods/status"): _pod_status,
+    ("", "pods/eviction"): _pod_eviction,
     ("", "nodes"): _own_node,
     ("", "nodes/status"): _own_node,
     ("coordination.k8s.io", "leases"): _own_lease,

@@ -15,6 +15,7 @@ from itertools import product
 
 from petset.objects import meta, resources
 from petset.objects.meta import Object
+from petset.server import users
 from petset.server.live import LiveView
 from petset.store import store as stores
 from petset.wire import http
@@ -198,5 +199,5 @@ def is_subject(subject: Object, user: http.User, namespace: str) -> bool:
     if kind == "Group":
         return name in user.groups
     if kind == "ServiceAccount":
-        return user.name == f"system:serviceaccount:{subject.get('namespace') or namespace}:{name}"
+        return user.name == users.of_service_account(subject.get("namespace") or namespace, str(name))
     return False

@@ -11,7 +11,7 @@ from typing import Any
 from petset.objects import errors, meta
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.server import answers, auth, decoding, rbac
+from petset.server import answers, auth, decoding, rbac, users
 from petset.server.routes import Call
 from petset.wire import http
 
@@ -44,7 +44,7 @@ class Reviews:
         space = review["spec"].get("namespace")
         if not isinstance(space, str) or not space:
             raise errors.bad_request("no namespace on request")
-        if auth.MASTERS in call.user.groups:
+        if users.MASTERS in call.user.groups:
             rules: tuple[rbac.Rule, ...] = (rbac.Rule(("*",), ("*",), ("*",)), rbac.Rule(("*",), paths=("*",)))
         else:
             rules = self._authorizer.rbac.granted(call.user).rules(space)

@@ -14,7 +14,7 @@ from petset.objects import errors, meta, resources, selectors
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
-from petset.server import answers, auth, decoding, deletion, nodes, rest, tokens
+from petset.server import answers, decoding, deletion, rest, tokens, users
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -92,7 +92,7 @@ class Subresources:
         spec = body.get("spec") or {}
         audiences, seconds = self._wanted(spec)
         pod = self._bound_pod(call, spec.get("boundObjectRef"))
-        if nodes.node_name(call.user) and auth.MASTERS not in call.user.groups:
+        if users.node_name(call.user) and users.MASTERS not in call.user.groups:
             _check_node_asks_for_its_pod(call, pod)
         now = tasks.now()
         claims = tokens.Claims(
@@ -158,7 +158,7 @@ class Subresources:
 
 
 def _check_node_asks_for_its_pod(call: Call, pod: Object | None) -> None:
-    node = nodes.node_name(call.user)
+    node = users.node_name(call.user)
     if pod is None or meta.get(pod, "spec", "nodeName") != node:
         raise errors.forbidden(
             "serviceaccounts", call.route.name, f'node "{node}" may request only tokens bound to its own pods'

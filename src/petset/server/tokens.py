@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.objects import encoding
+from petset.server import users
 
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 TOKEN_BYTES_MAX = 8192
@@ -47,7 +48,7 @@ class Claims:
 
     @property
     def subject(self) -> str:
-        return f"system:serviceaccount:{self.namespace}:{self.account_name}"
+        return users.of_service_account(self.namespace, self.account_name)
 
 
 class Tokens:

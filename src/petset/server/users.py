@@ -1,0 +1,45 @@
+"""Users and groups whose names mean something: nodes, service accounts, administrators, everybody.
+
+A name is read as a whole and by one function here, never searched: `evilsystem:node:n1` is a user like any other.
+"""
+
+from __future__ import annotations
+
+from petset.objects import names
+from petset.wire import http
+
+MASTERS = "system:masters"  # May everything.
+NODES = "system:nodes"
+AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
+SERVICE_ACCOUNTS = "system:serviceaccounts"
+ANONYMOUS = http.User("system:anonymous", (UNAUTHENTICATED,))
+
+_NODE = "system:node:"
+_SERVICE_ACCOUNT = "system:serviceaccount:"
+
+
+def node_name(user: http.User) -> str:
+    """The node a user is, "" for other users."""
+    return user.name.removeprefix(_NODE) if user.name.startswith(_NODE) else ""
+
+
+def of_node(name: str) -> http.User:
+    return http.User(f"{_NODE}{name}", (NODES,))
+
+
+def of_service_account(namespace: str, name: str) -> str:
+    """The user name of a service account."""
+    return f"{_SERVICE_ACCOUNT}{namespace}:{name}"
+
+
+def service_account(user_name: str) -> tuple[str, str] | None:
+    """(namespace, name) of the service account a user name is, None for other users."""
+    if not user_name.startswith(_SERVICE_ACCOUNT):
+        return None
+    namespace, _, name = user_name.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    return None if names.label(namespace) or names.subdomain(name) else (namespace, name)
+
+
+def service_account_groups(namespace: str) -> tuple[str, str]:
+    """The groups every service account of a namespace is in."""
+    return SERVICE_ACCOUNTS, f"{SERVICE_ACCOUNTS}:{namespace}"
