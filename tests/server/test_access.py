@@ -170,7 +170,7 @@ def test_what_a_rule_allows(given, asked, allowed):
     ],
 )
 def test_who_holds_a_rule_already(owned, wanted, covered):
-    assert rbac.covers(map(rbac.rule_of, owned), rbac.rule_of(wanted)) is covered
+    assert rbac.covers(map(rbac.rule_of, owned), [rbac.rule_of(wanted)]) is covered
 
 
 def test_a_role_counts_from_the_moment_it_is_bound_until_it_is_not(server):

@@ -162,7 +162,7 @@ def _may_everything(context: Context) -> bool:
     everything = rbac.Rule(("*",), ("*",), ("*",)), rbac.Rule(("*",), paths=("*",))
     user = context.call.user
     held = context.authorizer.rbac.granted(user).everywhere
-    return users.MASTERS in user.groups or all(rbac.covers(held, rule) for rule in everything)
+    return users.MASTERS in user.groups or rbac.covers(held, everything)
 
 
 def binding_escalation(context: Context, obj: Object, old: Object | None) -> Object:
@@ -187,8 +187,17 @@ def _require_covered(
     if context.authorizer.allows(user, rbac.Attributes(verb, rbac.GROUP, plural, namespace=space, name=name)):
         return
     held = context.authorizer.rbac.granted(user).rules(space)
-    if all(rbac.covers(held, rule) for rule in rules):
-        return
+    try:
+        if rbac.covers(held, rules):
+            return
+    except rbac.Unclear:
+        raise errors.forbidden(
+            context.resource.plural,
+            meta.name(obj),
+            f'cannot tell whether user "{user.name}" holds these permissions: the rules combine in too many ways; '
+            "write fewer values a rule, or hold one rule that has them all",
+            rbac.GROUP,
+        ) from None
     raise errors.forbidden(
         context.resource.plural,
         meta.name(obj),

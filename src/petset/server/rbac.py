@@ -9,9 +9,9 @@ The pure part (`Rule`, `covers`) follows the documented semantics of rbac.author
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from petset.objects import meta, resources
 from petset.objects.meta import Object
@@ -87,31 +87,87 @@ def rule_of(obj: Object) -> Rule:
     )
 
 
-def covers(owned: Iterable[Rule], wanted: Rule) -> bool:
-    """Whether somebody with the owned rules already holds all that the wanted one would give."""
-    owned = tuple(owned)
-    for verb, path in product(wanted.verbs, wanted.paths):
-        if not any(_has(rule.verbs, verb) and any(_path_matches(p, path) for p in rule.paths) for rule in owned):
-            return False
-    names: tuple[str, ...] = wanted.names or ("",)
-    for verb, group, resource, name in product(wanted.verbs, wanted.groups, wanted.resources, names):
-        if not any(_covers_one(rule, verb, group, resource, name) for rule in owned):
-            return False
-    return True
+COVER_STEPS_MAX = 200_000
 
 
-def _covers_one(rule: Rule, verb: str, group: str, resource: str, name: str) -> bool:
-    _, _, sub = resource.partition("/")
-    return (
-        _has(rule.verbs, verb)
-        and _has(rule.groups, group)
-        and (resource in rule.resources or "*" in rule.resources or (bool(sub) and f"*/{sub}" in rule.resources))
-        and (not rule.names or (bool(name) and name in rule.names))
-    )
+class Unclear(Exception):
+    """Whether rules cover others would take more than COVER_STEPS_MAX steps to tell."""
 
 
-def _has(values: Sequence[str], value: str) -> bool:
-    return value in values or "*" in values
+def covers(owned: Iterable[Rule], wanted: Iterable[Rule]) -> bool:
+    """Whether somebody with the owned rules already holds all that the wanted ones would give. Raises Unclear.
+
+    Several rules together may cover one: for each choice of a verb, group, resource and name there must be one that has
+    them all. The choices are as many as the product of the lists, so they are never walked: values that the same owned
+    rules have are one, and what is left is counted.
+    """
+    held = _Held(tuple(owned))
+    return all(held.cover(rule) for rule in wanted)
+
+
+class _Held:
+    """Owned rules by what they name: a set of rules is a number with a bit for each."""
+
+    def __init__(self, owned: Sequence[Rule]):
+        self._steps = 0
+        self._words = 1 + len(owned) // 512  # What a step with such a number costs.
+        self._verbs = self._index(rule.verbs for rule in owned)
+        self._groups = self._index(rule.groups for rule in owned)
+        self._resources = self._index(rule.resources for rule in owned)
+        self._names = self._index(rule.names for rule in owned)
+        self._unnamed = sum(1 << index for index, rule in enumerate(owned) if not rule.names)
+        self._paths = self._index(rule.paths for rule in owned)
+        self._patterns = [(pattern, bits) for pattern, bits in self._paths.items() if pattern.endswith("*")]
+
+    def _index(self, lists: Iterable[Sequence[str]]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for index, values in enumerate(lists):
+            self._step(len(values))
+            for value in values:
+                found[value] = found.get(value, 0) | 1 << index
+        return found
+
+    def _step(self, count: int) -> None:
+        self._steps += count * self._words
+        if self._steps > COVER_STEPS_MAX:
+            raise Unclear
+
+    def cover(self, wanted: Rule) -> bool:
+        verbs = [self._any(self._verbs, verb) for verb in wanted.verbs]
+        self._step(len(wanted.paths) * (1 + len(self._patterns)))
+        paths = [self._path(path) for path in wanted.paths]
+        groups = [self._any(self._groups, group) for group in wanted.groups]
+        kinds = [self._resource(resource) for resource in wanted.resources]
+        names = [self._unnamed | (self._names.get(name, 0) if name else 0) for name in wanted.names or ("",)]
+        return self._meet(verbs, paths) and self._meet(verbs, groups, kinds, names)
+
+    def _any(self, index: Mapping[str, int], value: str) -> int:
+        return index.get(value, 0) | index.get("*", 0)
+
+    def _resource(self, resource: str) -> int:
+        _, slash, sub = resource.partition("/")
+        found = self._any(self._resources, resource)
+        return found | self._resources.get(f"*/{sub}", 0) if slash else found
+
+    def _path(self, path: str) -> int:
+        found = self._paths.get(path, 0)
+        for pattern, bits in self._patterns:
+            if _path_matches(pattern, path):
+                found |= bits
+        return found
+
+    def _meet(self, *choices: Sequence[int]) -> bool:
+        """Whether every choice of one number from each list leaves a rule that has them all."""
+        if not all(choices):
+            return True  # There is nothing to choose.
+        if functools.reduce(int.__and__, [bits for masks in choices for bits in masks]):
+            return True  # One rule has everything.
+        reached = dict.fromkeys(choices[0])
+        for masks in choices[1:]:
+            distinct = dict.fromkeys(masks)
+            self._step(len(reached) * len(distinct))
+            reached = {a & b: None for a in reached for b in distinct}
+        return 0 not in reached
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,80 @@
+"""Whether rules cover others: the question before anybody gives rights, however the rules are written."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from petset.server import rbac
+from tests.server.conftest import JANE
+from tests.server.test_access import RBAC, binding, role, rule, user
+
+
+def some(*values: str) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(values), max_size=3).map(tuple)
+
+
+RULES = st.builds(
+    rbac.Rule,
+    some("get", "list", "*"),
+    some("", "apps", "*"),
+    some("pods", "pods/log", "*/log", "*"),
+    some("a", "b", "", "*"),
+    some("/a", "/a/b", "/a*", "/a/*", "*"),
+)
+
+
+@given(st.lists(RULES, max_size=4), RULES)
+@settings(max_examples=500)
+def test_who_holds_every_single_right_of_a_rule_holds_it(owned, wanted):
+    """What the rule gives, right by right, each asked as upstream asks: does one owned rule have it?"""
+
+    def has(values: tuple[str, ...], value: str) -> bool:
+        return value in values or "*" in values
+
+    def one(rule: rbac.Rule, verb: str, group: str, resource: str, name: str) -> bool:
+        sub = resource.partition("/")[2]
+        known = has(rule.resources, resource) or bool(sub and f"*/{sub}" in rule.resources)
+        named = not rule.names or (bool(name) and name in rule.names)
+        return has(rule.verbs, verb) and has(rule.groups, group) and known and named
+
+    def path_of(rule: rbac.Rule, verb: str, path: str) -> bool:
+        return has(rule.verbs, verb) and any(
+            p in (path, "*") or (p.endswith("*") and path.startswith(p[:-1])) for p in rule.paths
+        )
+
+    rights = itertools.product(wanted.verbs, wanted.groups, wanted.resources, wanted.names or ("",))
+    covered = all(any(one(rule, *right) for rule in owned) for right in rights) and all(
+        any(path_of(rule, *right) for rule in owned) for right in itertools.product(wanted.verbs, wanted.paths)
+    )
+    assert rbac.covers(owned, [wanted]) is covered
+
+
+def test_a_rule_of_many_combinations_is_judged_without_walking_them():
+    verbs, groups, kinds = (tuple(f"{word}{n}" for n in range(2000)) for word in ("v", "g", "r"))
+    wanted = rbac.Rule(verbs, groups, kinds)
+    assert rbac.covers([rbac.Rule(verbs, ("*",), kinds)], [wanted])
+    halves = [rbac.Rule(verbs[:1000], groups, ("*",)), rbac.Rule(verbs[1000:], groups, ("*",))]
+    assert rbac.covers(halves, [wanted])
+    assert not rbac.covers([*halves[:1], rbac.Rule(verbs[1000:], groups[1:], ("*",))], [wanted])
+
+
+def test_rules_that_combine_in_too_many_ways_are_refused():
+    """Whom rules like these were given could make the server walk a product after all; the safe answer is no."""
+    values = [tuple(f"{word}{n}" for n in range(120)) for word in "vgr"]
+    rng = random.Random(1)
+    owned = [rbac.Rule(*(tuple(rng.sample(v, 60)) for v in values)) for _ in range(200)]
+    with pytest.raises(rbac.Unclear):
+        rbac.covers(owned, [rbac.Rule(*values)] * 50)
+
+
+def test_a_huge_role_is_answered_at_once(server):
+    server.create(role("roles", rule("create", "roles", rbac.GROUP)))
+    server.create(binding("b", "roles", user(JANE.name)))
+    many = {field: [f"x{n}" for n in range(2000)] for field in ("verbs", "apiGroups", "resources")}
+    answer = server("POST", f"{RBAC}/namespaces/default/roles", {**role("huge"), "rules": [many]}, user=JANE)
+    assert answer.code == 403 and "not currently held" in answer.message
