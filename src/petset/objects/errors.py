@@ -90,6 +90,10 @@ class FieldError:
     def too_long(field: str, most: int) -> FieldError:
         return FieldError(field, "FieldValueTooLong", f"Too long: may not be more than {most} bytes")
 
+    @staticmethod
+    def too_many(field: str, count: int, most: int) -> FieldError:
+        return FieldError(field, "FieldValueTooMany", f"Too many: {count}: must have at most {most} items")
+
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from petset.objects import errors, quantity, schema_nodes
+from petset.objects import encoding, errors, quantity, schema_nodes
 from petset.objects.errors import FieldError
 from petset.objects.resources import Resource
 from petset.objects.schema_nodes import Node
@@ -47,7 +47,7 @@ class _Wrong(Exception):
 def check(
     obj: Any, resource: Resource, strict: bool = False, duplicates: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[str], list[FieldError]]:
-    """(the object as it would be stored, what strict decoding would refuse, missing required fields).
+    """(the object as it would be stored, what strict decoding would refuse, missing required fields and long lists).
 
     Raises ApiError 400 for wrong types and another kind, and with `strict` for unknown and duplicate fields too.
     Without `strict` the second item holds texts for Warning headers: `unknown field "spec.foo"`. `duplicates` are the
@@ -74,7 +74,7 @@ def check_as(
         raise _refused(api_version, kind, str(wrong)) from None
     if strict and reading.told:
         raise _refused(api_version, kind, "strict decoding error: " + ", ".join(reading.told))
-    return result, reading.told, reading.missing
+    return result, reading.told, reading.wrong
 
 
 def _refused(api_version: str, kind: str, why: str) -> errors.ApiError:
@@ -112,18 +112,18 @@ def _json_type(value: Any) -> str:
 
 
 class _Reading:
-    """One slow walk: what it told about unknown fields, and which required ones it missed."""
+    """One slow walk: what it told about unknown fields, which required ones it missed and which lists are too long."""
 
     def __init__(self, told: list[str]):
         self.told = told
-        self.missing: list[FieldError] = []
+        self.wrong: list[FieldError] = []
 
     def struct(self, node: Node, value: Any, path: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
         fields = node.fields
         for key, inner in value.items():
             field = fields.get(key)
-            where = f"{path}.{key}" if path else key
+            where = encoding.joined(path, key)
             if field is None:
                 if len(self.told) < UNKNOWN_FIELDS_TOLD_MAX:
                     self.told.append(f'unknown field "{where}"')
@@ -133,11 +133,14 @@ class _Reading:
             for key in sorted(node.required - result.keys()):
                 where = f"{path}.{key}" if path else key
                 if where != "status":
-                    self.missing.append(FieldError.required(where))
+                    self.wrong.append(FieldError.required(where))
         return result
 
     def value(self, node: Node, value: Any, path: str, struct: Node) -> Any:
         """The value as it is stored, for one that `ok` refused."""
+        if node.items_max and isinstance(value, (list, dict)) and len(value) > node.items_max:
+            self.wrong.append(FieldError.too_many(path, len(value), node.items_max))
+            return self.zero(node)
         match node.kind:
             case "struct" if isinstance(value, dict):
                 return self.struct(node, value, path)
@@ -150,7 +153,9 @@ class _Reading:
             case "map" if isinstance(value, dict) and node.item is not None:
                 item = node.item
                 return {
-                    key: self.zero(item) if inner is None else self.value(item, inner, f"{path}.{key}", struct)
+                    key: self.zero(item)
+                    if inner is None
+                    else self.value(item, inner, encoding.joined(path, key), struct)
                     for key, inner in value.items()
                 }
         if node.ok(value):

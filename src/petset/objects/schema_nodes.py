@@ -19,7 +19,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from petset.objects import encoding, quantity
+from petset.objects import encoding, quantity, schema_limits
 
 # Fields that the schema calls required and the API server does not: it fills them, or their absence means empty.
 _NOT_REQUIRED = frozenset(
@@ -44,13 +44,17 @@ _NOT_REQUIRED = frozenset(
 class Node:
     """A type: what values it takes (`ok`), and for structs, lists and maps what is inside."""
 
-    __slots__ = ("_fields", "_load", "item", "kind", "list_keys", "list_type", "merge_key", "name", "ok", "strategies")
+    __slots__ = (
+        "_fields", "_load", "item", "items_max", "kind", "list_keys", "list_type", "merge_key", "name", "ok",
+        "strategies",
+    )  # fmt: skip
 
     def __init__(self, kind: str, name: str, ok: Callable[[Any], bool], item: Node | None = None):
         self.kind = kind  # struct, list, map, or a scalar's type.
         self.name = name  # As the API server's messages call it: v1.PodSpec, []string, int32.
         self.ok = ok  # True when the value is exactly as it would be stored.
-        self.item = item  # Of lists and maps.
+        self.item = item  # Of lists and maps ...
+        self.items_max = 0  # ... and how many they may have.
         self.merge_key = ""  # Strategic merge patches identify a list's elements by it ...
         self.strategies: tuple[str, ...] = ()  # ... where "merge" is among the strategies.
         self.list_type = ""  # atomic, set or map; "" is atomic.
@@ -98,9 +102,9 @@ def _is_struct(node: Node) -> Callable[[Any], bool]:
     return first
 
 
-def _is_list(item: Node) -> Callable[[Any], bool]:
+def _is_list(item: Node, most: int) -> Callable[[Any], bool]:
     def ok(value: Any) -> bool:
-        if type(value) is not list:
+        if type(value) is not list or len(value) > most:
             return False
         for inner in value:  # noqa: SIM110 (a loop is a third quicker than all() over a generator)
             if not item.ok(inner):
@@ -110,9 +114,9 @@ def _is_list(item: Node) -> Callable[[Any], bool]:
     return ok
 
 
-def _is_map(item: Node) -> Callable[[Any], bool]:
+def _is_map(item: Node, most: int) -> Callable[[Any], bool]:
     def ok(value: Any) -> bool:
-        if type(value) is not dict:
+        if type(value) is not dict or len(value) > most:
             return False
         for inner in value.values():  # noqa: SIM110
             if not item.ok(inner):
@@ -245,7 +249,8 @@ def _fields(module: str, name: str) -> tuple[Mapping[str, Node], frozenset[str]]
             continue
         annotation = str(ast.literal_eval(line.annotation))
         json_name = _json_name(line) or line.target.id
-        fields[json_name] = _of_annotation(module, annotation, facts.get(json_name, "").split())
+        most = schema_limits.ITEMS_MAX.get((f"{module}.{name}", json_name), 0)
+        fields[json_name] = _of_annotation(module, annotation, facts.get(json_name, "").split(), most)
         optional = annotation.startswith("Optional[")
         if not optional and (f"{module}.{name}", json_name) not in _NOT_REQUIRED:
             required.append(json_name)
@@ -270,7 +275,7 @@ def _petset_fields(name: str) -> tuple[Mapping[str, Node], frozenset[str]]:
     return fields, required.difference(lenient)
 
 
-def _of_annotation(module: str, annotation: str, fact: Sequence[str]) -> Node:
+def _of_annotation(module: str, annotation: str, fact: Sequence[str], most: int = 0) -> Node:
     if annotation.startswith("Optional["):
         annotation = annotation[9:-1]
     said: dict[str, str] = {}
@@ -279,13 +284,13 @@ def _of_annotation(module: str, annotation: str, fact: Sequence[str]) -> Node:
         said[key] = value
     if annotation.startswith("List["):
         item = _of_annotation(module, annotation[5:-1], [word for word in fact if "=" not in word])
-        node = Node("list", f"[]{item.name}", _is_list(item), item)
+        node = _list(item, most)
         node.list_type, _, keys = said.get("list", "").partition(":")
         node.list_keys = tuple(keys.split(",")) if keys else ()
     elif annotation in ("dict", "Dict"):
         if "values" not in said:
             return _OBJECT
-        node = _map(_value(said["values"]))
+        node = _map(_value(said["values"]), most)
     else:
         node = _named(module, annotation, said)
     if "patch" in said:
@@ -298,21 +303,31 @@ def _of_annotation(module: str, annotation: str, fact: Sequence[str]) -> Node:
 
 def _copy(node: Node) -> Node:
     copy = Node(node.kind, node.name, node.ok, node.item)
+    copy.items_max = node.items_max
     copy._load = node._loaded if node.kind == "struct" else None
     if node.kind == "struct":
         copy.ok = _is_struct(copy)
     return copy
 
 
-def _map(item: Node) -> Node:
-    return Node("map", f"map[string]{item.name}", _is_map(item), item)
+def _list(item: Node, most: int = 0) -> Node:
+    most = most or schema_limits.LIST_ITEMS_MAX
+    node = Node("list", f"[]{item.name}", _is_list(item, most), item)
+    node.items_max = most
+    return node
+
+
+def _map(item: Node, most: int = 0) -> Node:
+    most = most or schema_limits.MAP_ENTRIES_MAX
+    node = Node("map", f"map[string]{item.name}", _is_map(item, most), item)
+    node.items_max = most
+    return node
 
 
 def _value(word: str) -> Node:
     """The type of a map's values, as the facts name it."""
     if word.startswith("[]"):
-        item = _value(word[2:])
-        return Node("list", f"[]{item.name}", _is_list(item), item)
+        return _list(_value(word[2:]))
     if word in _SCALARS:
         return _SCALARS[word]
     if "." in word:

@@ -179,7 +179,8 @@ def _metadata_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> Errors:
         "deletionGracePeriodSeconds",
     )  # fmt: skip
     if old.get("deletionTimestamp"):
-        added = [name for name in new.get("finalizers") or () if name not in (old.get("finalizers") or ())]
+        kept = dict.fromkeys(old.get("finalizers") or ())
+        added = [name for name in new.get("finalizers") or () if name not in kept]
         if added:
             yield FieldError.forbidden(
                 "metadata.finalizers",

@@ -6,7 +6,7 @@ container may not have. Whether names and host ports repeat among a pod's contai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from petset.objects import names, quantity, validation_volume
 from petset.objects.errors import FieldError
@@ -21,7 +21,7 @@ STANDARD_RESOURCES = ("cpu", "ephemeral-storage", "memory")
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
-def container(given: Object, path: str, volumes: Sequence[str], on_host: bool, init: bool) -> Errors:
+def container(given: Object, path: str, volumes: Container[str], on_host: bool, init: bool) -> Errors:
     yield from named(given.get("name"), f"{path}.name", names.label)
     image = given.get("image") or ""
     if not image:
@@ -77,14 +77,14 @@ def _is_privileged(given: Object) -> bool:
 
 
 def ports(given: Sequence[Object], path: str, on_host: bool) -> Errors:
-    seen: list[str] = []
+    seen: dict[str, None] = {}
     for index, port in enumerate(given):
         where = f"{path}[{index}]"
         if name := port.get("name"):
             yield from optional(name, f"{where}.name", names.port_name)
             if name in seen:
                 yield FieldError.duplicate(f"{where}.name", name)
-            seen.append(name)
+            seen[name] = None
         number, host = port.get("containerPort") or 0, port.get("hostPort") or 0
         if not number:
             yield FieldError.required(f"{where}.containerPort")
@@ -143,8 +143,8 @@ def _environment_from(given: Sequence[Object], path: str) -> Errors:
             yield from named(source[kind].get("name"), f"{where}.{kind}.name", names.subdomain)
 
 
-def mounts(given: Sequence[Object], path: str, volumes: Sequence[str], privileged: bool) -> Errors:
-    seen: list[str] = []
+def mounts(given: Sequence[Object], path: str, volumes: Container[str], privileged: bool) -> Errors:
+    seen: dict[str, None] = {}
     for index, mount in enumerate(given):
         where = f"{path}[{index}]"
         name, at = mount.get("name", ""), mount.get("mountPath", "")
@@ -156,7 +156,7 @@ def mounts(given: Sequence[Object], path: str, volumes: Sequence[str], privilege
             yield FieldError.required(f"{where}.mountPath")
         if at in seen:
             yield FieldError.invalid(f"{where}.mountPath", at, "must be unique")
-        seen.append(at)
+        seen[at] = None
         if mount.get("subPath") and mount.get("subPathExpr"):
             yield FieldError.invalid(
                 f"{where}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are exclusive"
@@ -172,8 +172,8 @@ def mounts(given: Sequence[Object], path: str, volumes: Sequence[str], privilege
                 )
 
 
-def _devices(given: Object, path: str, volumes: Sequence[str]) -> Errors:
-    mounted = [mount.get("name") for mount in given.get("volumeMounts") or ()]
+def _devices(given: Object, path: str, volumes: Container[str]) -> Errors:
+    mounted = dict.fromkeys(mount.get("name") for mount in given.get("volumeMounts") or ())
     for index, device in enumerate(given["volumeDevices"]):
         where, name = f"{path}[{index}]", device.get("name", "")
         if not name:

@@ -125,7 +125,7 @@ def namespace(obj: Object) -> Errors:
 
 @listed
 def node(obj: Object) -> Errors:
-    seen: list[tuple[str, str]] = []
+    seen: dict[tuple[str, str], None] = {}
     for index, taint in enumerate(meta.get(obj, "spec", "taints", default=())):
         where, key, effect = f"spec.taints[{index}]", taint.get("key") or "", taint.get("effect") or ""
         if wrong := names.qualified(key):
@@ -135,7 +135,7 @@ def node(obj: Object) -> Errors:
         yield from one_of(effect, f"{where}.effect", EFFECTS)
         if (key, effect) in seen:
             yield FieldError.duplicate(where, dict(taint))
-        seen.append((key, effect))
+        seen[(key, effect)] = None
 
 
 @listed

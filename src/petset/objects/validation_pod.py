@@ -7,10 +7,10 @@ be set once, by the binding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
-from petset.objects import names, validation_affinity, validation_container, validation_volume
+from petset.objects import encoding, names, validation_affinity, validation_container, validation_volume
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import (
@@ -29,6 +29,7 @@ RESTART_POLICIES = ("Always", "Never", "OnFailure")
 DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 NAMESERVERS_MAX = 3
 SEARCH_DOMAINS_MAX, SEARCH_CHARACTERS_MAX = 32, 2048
+SYSCTL_CHARACTERS_MAX = 253
 INT32_MAX = 2**31 - 1
 
 
@@ -45,7 +46,7 @@ def spec(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     volumes = given.get("volumes") or ()
     if volumes:
         yield from validation_volume.volumes(volumes, f"{path}.volumes")
-    mountable = [*(volume.get("name", "") for volume in volumes), *claims]
+    mountable = dict.fromkeys((*(volume.get("name", "") for volume in volumes), *claims))
     yield from _containers(given, path, mountable)
     yield from one_of(given.get("restartPolicy"), f"{path}.restartPolicy", RESTART_POLICIES)
     yield from at_least(given.get("terminationGracePeriodSeconds"), f"{path}.terminationGracePeriodSeconds")
@@ -70,15 +71,15 @@ def spec(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
         yield from one_of(given["os"].get("name"), f"{path}.os.name", ("linux", "windows"))
 
 
-def _containers(given: Object, path: str, mountable: Sequence[str]) -> Errors:
+def _containers(given: Object, path: str, mountable: Container[str]) -> Errors:
     regular, initial = given.get("containers") or (), given.get("initContainers") or ()
     if not regular:
         yield FieldError.required(f"{path}.containers")
     if given.get("ephemeralContainers"):
         yield FieldError.forbidden(f"{path}.ephemeralContainers", "cannot be set on create")
     on_host = bool(given.get("hostNetwork"))
-    seen: list[str] = []
-    host_ports: list[tuple[Any, ...]] = []
+    seen: dict[str, None] = {}
+    host_ports: dict[tuple[Any, ...], None] = {}
     for field, containers in (("containers", regular), ("initContainers", initial)):
         for index, container in enumerate(containers):
             where = f"{path}.{field}[{index}]"
@@ -87,7 +88,7 @@ def _containers(given: Object, path: str, mountable: Sequence[str]) -> Errors:
             name = container.get("name", "")
             if name and name in seen:
                 yield FieldError.duplicate(f"{where}.name", name)
-            seen.append(name)
+            seen[name] = None
             if init and container.get("restartPolicy") != "Always":
                 continue  # It has ended before others listen.
             for position, port in enumerate(container.get("ports") or ()):
@@ -96,7 +97,7 @@ def _containers(given: Object, path: str, mountable: Sequence[str]) -> Errors:
                     if taken in host_ports:
                         shown = "/".join(str(part) for part in taken)
                         yield FieldError.duplicate(f"{where}.ports[{position}].hostPort", shown)
-                    host_ports.append(taken)
+                    host_ports[taken] = None
 
 
 def _names(given: Object, path: str) -> Errors:
@@ -162,13 +163,13 @@ def _security(given: Object, context: Object, path: str) -> Errors:
     if context.get("fsGroupChangePolicy"):
         yield from one_of(context["fsGroupChangePolicy"], f"{path}.fsGroupChangePolicy", ("Always", "OnRootMismatch"))
     yield from validation_container.seccomp(context.get("seccompProfile"), f"{path}.seccompProfile")
-    seen: list[str] = []
+    seen: dict[str, None] = {}
     for index, sysctl in enumerate(context.get("sysctls") or ()):
         where, name = f"{path}.sysctls[{index}].name", sysctl.get("name", "")
         yield from named(name, where, _sysctl)
         if name in seen:
             yield FieldError.duplicate(where, name)
-        seen.append(name)
+        seen[name] = None
     if given.get("shareProcessNamespace") and given.get("hostPID"):
         yield FieldError.invalid(
             f"{path.rpartition('.')[0]}.shareProcessNamespace",
@@ -178,6 +179,8 @@ def _security(given: Object, context: Object, path: str) -> Errors:
 
 
 def _sysctl(name: str) -> str:
+    if len(name) > SYSCTL_CHARACTERS_MAX:
+        return f"must be no more than {SYSCTL_CHARACTERS_MAX} characters"
     parts = name.replace("/", ".").split(".")
     if all(part and not names.label(part.replace("_", "-").strip("-") or "x") for part in parts):
         return ""
@@ -234,7 +237,8 @@ def _may(field: str, wanted: Object, given: Object) -> bool:
                 _but_image(container) for container in old or ()
             ]
         case "tolerations":
-            return all(_tolerated(toleration, new or ()) for toleration in old or ())
+            kept = dict.fromkeys(map(_tolerated, new or ()))  # For how many seconds may change.
+            return all(_tolerated(toleration) in kept for toleration in old or ())
         case "terminationGracePeriodSeconds":
             return old is not None and old < 0 and new == 1
         case "nodeName":
@@ -248,13 +252,8 @@ def _but_image(container: Object) -> Object:
     return {key: value for key, value in container.items() if key != "image"}
 
 
-def _tolerated(toleration: Object, tolerations: Sequence[Object]) -> bool:
-    """It is still there; for how many seconds may change."""
-
-    def kind(given: Object) -> Object:
-        return {key: value for key, value in given.items() if key != "tolerationSeconds"}
-
-    return any(kind(toleration) == kind(other) for other in tolerations)
+def _tolerated(toleration: Object) -> bytes:
+    return encoding.dumps_sorted({key: value for key, value in toleration.items() if key != "tolerationSeconds"})
 
 
 def _deadline(new: int | None, old: int | None) -> Errors:
@@ -270,7 +269,7 @@ def _deadline(new: int | None, old: int | None) -> Errors:
 
 
 def _gates(new: Sequence[Object], old: Sequence[Object]) -> Errors:
-    kept = [gate.get("name") for gate in old]
+    kept = dict.fromkeys(gate.get("name") for gate in old)
     for index, gate in enumerate(new):
         if gate.get("name") not in kept:
             yield FieldError.forbidden(

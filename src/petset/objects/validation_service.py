@@ -51,8 +51,8 @@ def service(obj: Object) -> Errors:
 
 
 def _ports(given: Sequence[Object], path: str, on_nodes: bool) -> Errors:
-    seen: list[str] = []
-    numbers: list[tuple[object, object]] = []
+    seen: dict[str, None] = {}
+    numbers: dict[tuple[object, object], None] = {}
     for index, port in enumerate(given):
         where, name = f"{path}[{index}]", port.get("name") or ""
         if not name and len(given) > 1:
@@ -60,7 +60,7 @@ def _ports(given: Sequence[Object], path: str, on_nodes: bool) -> Errors:
         yield from optional(name, f"{where}.name", names.label)
         if name and name in seen:
             yield FieldError.duplicate(f"{where}.name", name)
-        seen.append(name)
+        seen[name] = None
         if wrong := names.port(port.get("port")):
             yield FieldError.invalid(f"{where}.port", port.get("port"), wrong)
         yield from one_of(port.get("protocol"), f"{where}.protocol", PROTOCOLS)
@@ -71,7 +71,7 @@ def _ports(given: Sequence[Object], path: str, on_nodes: bool) -> Errors:
         if key in numbers:
             shown = {"port": port.get("port"), "protocol": port.get("protocol")}
             yield FieldError.duplicate(where, shown)
-        numbers.append(key)
+        numbers[key] = None
 
 
 @listed
@@ -110,32 +110,28 @@ def endpoint_slice(obj: Object) -> Errors:
     yield from one_of(kind, "addressType", tuple(_RULES))
     given, ports = obj.get("endpoints") or (), obj.get("ports") or ()
     if len(given) > ENDPOINTS_MAX:
-        yield _too_many("endpoints", len(given), ENDPOINTS_MAX)
+        yield FieldError.too_many("endpoints", len(given), ENDPOINTS_MAX)
     if len(ports) > SLICE_PORTS_MAX:
-        yield _too_many("ports", len(ports), SLICE_PORTS_MAX)
+        yield FieldError.too_many("ports", len(ports), SLICE_PORTS_MAX)
     for index, endpoint in enumerate(given):
         where, addresses = f"endpoints[{index}]", endpoint.get("addresses") or ()
         if not addresses:
             yield FieldError.required(f"{where}.addresses", "must contain at least 1 address")
         if len(addresses) > ADDRESSES_MAX:
-            yield _too_many(f"{where}.addresses", len(addresses), ADDRESSES_MAX)
+            yield FieldError.too_many(f"{where}.addresses", len(addresses), ADDRESSES_MAX)
         for position, address in enumerate(addresses):
             yield from named(address, f"{where}.addresses[{position}]", _RULES.get(kind or "", names.subdomain))
         yield from optional(endpoint.get("hostname"), f"{where}.hostname", names.label)
-    seen: list[str] = []
+    seen: dict[str, None] = {}
     for index, port in enumerate(ports):
         where, name = f"ports[{index}]", port.get("name") or ""
         yield from optional(name, f"{where}.name", names.label)
         if name in seen:
             yield FieldError.duplicate(f"{where}.name", name)
-        seen.append(name)
+        seen[name] = None
         if port.get("port") is not None and (wrong := names.port(port["port"])):
             yield FieldError.invalid(f"{where}.port", port["port"], wrong)
         yield from one_of(port.get("protocol"), f"{where}.protocol", PROTOCOLS)
-
-
-def _too_many(path: str, count: int, most: int) -> FieldError:
-    return FieldError(path, "FieldValueTooMany", f"Too many: {count}: must have at most {most} items")
 
 
 @listed

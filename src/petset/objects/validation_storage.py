@@ -63,14 +63,14 @@ def _access_modes(modes: Sequence[str], path: str) -> Errors:
 
 def claim_templates(given: Sequence[Object], path: str) -> Errors:
     """A set's volumeClaimTemplates: each becomes a claim a pod, and a volume of that pod."""
-    seen: list[str] = []
+    seen: dict[str, None] = {}
     for index, template in enumerate(given):
         where, metadata = f"{path}[{index}]", template.get("metadata") or {}
         name = metadata.get("name", "")
         yield from named(name, f"{where}.metadata.name", names.label)
         if name in seen:
             yield FieldError.duplicate(f"{where}.metadata.name", name)
-        seen.append(name)
+        seen[name] = None
         yield from object_metadata(metadata, f"{where}.metadata")
         yield from claim_spec(template.get("spec") or {}, f"{where}.spec")
 

@@ -53,14 +53,14 @@ CONTAINER_RESOURCES = (
 
 
 def volumes(given: Sequence[Object], path: str) -> Errors:
-    seen: list[str] = []
+    seen: dict[str, None] = {}
     for index, volume in enumerate(given):
         where = f"{path}[{index}]"
         name = volume.get("name", "")
         yield from named(name, f"{where}.name", names.label)
         if name in seen:
             yield FieldError.duplicate(f"{where}.name", name)
-        seen.append(name)
+        seen[name] = None
         sources = [key for key, value in volume.items() if key != "name" and value is not None]
         if not sources:
             yield FieldError.required(where, "must specify a volume type")

@@ -1,0 +1,58 @@
+"""How many elements a list of an object may have: a maximum for every list and map, smaller ones where each costs more.
+
+Kubernetes limits most of them by the size of the object alone. Here one process serves, checks and runs everything, so
+that each has a number; they are far above what anybody was seen to need. More is a 422 that names the path.
+What is typed as anything (a revision's data) is held by `encoding.VALUES_MAX` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+LIST_ITEMS_MAX = 10_000
+MAP_ENTRIES_MAX = 50_000  # A ConfigMap of 1 MiB in lines has 30,000.
+
+CONTAINERS_MAX = 200  # Each is a process, a cgroup and a file system.
+VOLUMES_MAX = 1_000  # Each is a mount.
+MOUNTS_MAX = 1_000
+LABELS_MAX = 1_000  # Every selector of every watcher looks at them.
+OWNERS_MAX = 1_000
+FINALIZERS_MAX = 1_000
+RULES_MAX = 1_000
+RULE_VALUES_MAX = 2_000  # Verbs, groups, resources, names: every request of who holds them looks at them.
+TERMS_MAX = 100  # Of an affinity, a spread or a selector: every pod is held against every node.
+
+_PLACES: Mapping[int, Mapping[str, str]] = {
+    CONTAINERS_MAX: {"core_v1.PodSpec": "containers initContainers ephemeralContainers"},
+    VOLUMES_MAX: {
+        "core_v1.PodSpec": "volumes",
+        "core_v1.ProjectedVolumeSource": "sources",
+        "apps_v1.StatefulSetSpec": "volumeClaimTemplates",
+    },
+    MOUNTS_MAX: {"core_v1.Container": "volumeMounts volumeDevices", "core_v1.EphemeralContainer": "volumeMounts"},
+    LABELS_MAX: {"meta_v1.ObjectMeta": "labels", "meta_v1.LabelSelector": "matchLabels"},
+    OWNERS_MAX: {"meta_v1.ObjectMeta": "ownerReferences"},
+    FINALIZERS_MAX: {"meta_v1.ObjectMeta": "finalizers", "core_v1.NamespaceSpec": "finalizers"},
+    RULES_MAX: {"rbac_v1.Role": "rules", "rbac_v1.ClusterRole": "rules"},
+    RULE_VALUES_MAX: {"rbac_v1.PolicyRule": "verbs apiGroups resources resourceNames nonResourceURLs"},
+    TERMS_MAX: {
+        "meta_v1.LabelSelector": "matchExpressions",
+        "core_v1.NodeSelector": "nodeSelectorTerms",
+        "core_v1.NodeSelectorTerm": "matchExpressions matchFields",
+        "core_v1.NodeAffinity": "preferredDuringSchedulingIgnoredDuringExecution",
+        "core_v1.PodAffinity": "requiredDuringSchedulingIgnoredDuringExecution "
+        "preferredDuringSchedulingIgnoredDuringExecution",
+        "core_v1.PodAntiAffinity": "requiredDuringSchedulingIgnoredDuringExecution "
+        "preferredDuringSchedulingIgnoredDuringExecution",
+        "core_v1.PodSpec": "topologySpreadConstraints schedulingGates tolerations",
+        "core_v1.NodeSpec": "taints",
+        "rbac_v1.AggregationRule": "clusterRoleSelectors",
+    },
+}
+
+ITEMS_MAX: Mapping[tuple[str, str], int] = {
+    (struct, field): most
+    for most, structs in _PLACES.items()
+    for struct, fields in structs.items()
+    for field in fields.split()
+}
