@@ -10,6 +10,7 @@ import pytest
 from petset.node import environment, launch
 from petset.node.environment import ConfigError, Facts, Reference
 from petset.node.runtime import ImageInfo
+from petset.objects import validation_container
 
 POD = {
     "metadata": {
@@ -194,3 +195,57 @@ def test_the_whole_configuration():
     assert (config.attempt, config.working_dir, config.termination_message_path) == (2, "/srv", "/tmp/end")
     with pytest.raises(ConfigError, match="neither it nor its image says what to run"):
         launch.container_config(POD, container, 0, ImageInfo("i", "d", "/r"), FACTS, {})
+
+
+# -- Size
+
+DOUBLING = [{"name": "A0", "value": "x" * 64}] + [
+    {"name": f"A{n + 1}", "value": f"$(A{n})$(A{n})"} for n in range(1000)
+]
+MANY = {"name": "M", "value": "$(A0)" * 100_000}
+
+
+def refused_by_the_api(**container: Any) -> list[str]:
+    given = {"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File", **container}
+    return [error.field for error in validation_container.container(given, "spec.containers[0]", (), False, False)]
+
+
+@pytest.mark.parametrize(
+    ("container", "field"),
+    [
+        ({"env": DOUBLING}, "spec.containers[0].env"),
+        ({"env": [DOUBLING[0], MANY]}, "spec.containers[0].env"),
+        ({"env": DOUBLING[:1], "args": ["$(A0)" * 20_000]}, "spec.containers[0].args"),
+        ({"env": DOUBLING[:10], "command": ["$(A9)"] * 100}, "spec.containers[0].command"),
+    ],
+)
+def test_what_becomes_too_large_is_refused_by_the_api_and_by_the_node(container: Any, field: str):
+    """The same container on both sides of the seam."""
+    assert refused_by_the_api(**container) == [field]
+    with pytest.raises(ConfigError, match=r"1048576 bytes"):
+        environment.command({"name": "c", "command": ["run"], **container}, IMAGE, of([], **container))
+
+
+def test_what_the_api_cannot_know_is_refused_by_the_node():
+    facts = Facts(POD, sources=source("ConfigMap", "big", {"a": "é" * 300_000}))
+    entries = [{"name": "A0", "valueFrom": {"configMapKeyRef": {"name": "big", "key": "a"}}}, *DOUBLING[1:3]]
+    assert refused_by_the_api(env=entries) == []
+    with pytest.raises(ConfigError, match=r"larger than 1048576 bytes"):
+        of(entries, facts)
+    with pytest.raises(ConfigError, match=r"at the variable p1a"):
+        of([], facts, envFrom=[{"prefix": f"p{n}", "configMapRef": {"name": "big"}} for n in range(5)])
+
+
+def test_a_variable_that_is_replaced_counts_once():
+    entries = [{"name": "A", "value": "x" * 600_000}] * 3 + [{"name": "B", "value": "$(A)"[:1]}]
+    assert refused_by_the_api(env=entries) == []
+    assert len(of(entries)["A"]) == 600_000
+
+
+def test_one_entry_of_a_source_is_read_alone():
+    """A thousand variables from one large ConfigMap decode a thousand entries, not a million."""
+    data = {f"k{n}": base64.b64encode(b"v%d" % n).decode() for n in range(1000)}
+    data["broken"] = "%"  # Whoever does not ask for it does not see it.
+    facts = Facts(POD, sources=source("Secret", "many", data))
+    entries = [{"name": f"V{n}", "valueFrom": {"secretKeyRef": {"name": "many", "key": f"k{n}"}}} for n in range(1000)]
+    assert of(entries, facts)["V999"] == "v999"

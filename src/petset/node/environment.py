@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from petset.node.runtime import ImageInfo
-from petset.objects import meta, quantity
+from petset.objects import expansion, meta, quantity
 from petset.objects.meta import Object
 
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -65,19 +65,42 @@ def references(container: Object) -> list[Reference]:
 
 def variables(container: Object, facts: Facts) -> dict[str, str]:
     """The container's own variables, later ones replacing earlier ones. Raises ConfigError."""
-    result = service_variables(facts.pod, facts.services)
+    result = _Variables(container["name"])
+    for name, value in service_variables(facts.pod, facts.services).items():
+        result.set(name, value)
     for source in container.get("envFrom") or ():
         prefix = source.get("prefix") or ""
         for key, value in _all_of(source, facts).items():
-            result[prefix + key] = value
+            result.set(prefix + key, value)
     for entry in container.get("env") or ():
         if entry.get("valueFrom") is None:
-            result[entry["name"]] = expand(entry.get("value") or "", result)
+            result.set(entry["name"], expand(entry.get("value") or "", result.values))
             continue
         value = _value_from(entry["valueFrom"], container, facts)
         if value is not None:
-            result[entry["name"]] = value
-    return result
+            result.set(entry["name"], value)
+    return result.values
+
+
+class _Variables:
+    """Variables as they come, no more of them than a process could be given."""
+
+    def __init__(self, container: str):
+        self.values: dict[str, str] = {}
+        self._container = container
+        self._bytes = 0
+
+    def set(self, name: str, value: str) -> None:
+        """Raises ConfigError."""
+        if name in self.values:
+            self._bytes -= expansion.variable_size(name, expansion.size(self.values[name]))
+        self._bytes += expansion.variable_size(name, expansion.size(value))
+        if self._bytes > expansion.ENVIRONMENT_BYTES_MAX:
+            raise ConfigError(
+                f"cannot start container {self._container}: its environment is larger than "
+                f"{expansion.ENVIRONMENT_BYTES_MAX} bytes, at the variable {name[:100]}; give it less, or a file"
+            )
+        self.values[name] = value
 
 
 def with_image(own: Mapping[str, str], image: ImageInfo, hostname: str, tty: bool = False) -> dict[str, str]:
@@ -92,11 +115,8 @@ def with_image(own: Mapping[str, str], image: ImageInfo, hostname: str, tty: boo
 def command(container: Object, image: ImageInfo, own: Mapping[str, str]) -> tuple[str, ...]:
     """The argv: the container's command and args, or the image's entry point and command. Raises ConfigError."""
     given, args = container.get("command") or (), container.get("args") or ()
-    expanded = [expand(word, own) for word in given]
-    if given:
-        argv = [*expanded, *(expand(word, own) for word in args)]
-    else:
-        argv = [*image.entrypoint, *((expand(word, own) for word in args) if args else image.command)]
+    expanded, added = _words(container, given, own), _words(container, args, own)
+    argv = [*expanded, *added] if given else [*image.entrypoint, *(added if args else image.command)]
     if not argv:
         raise ConfigError(
             f"cannot start container {container['name']}: neither it nor its image says what to run; give it a command"
@@ -104,18 +124,25 @@ def command(container: Object, image: ImageInfo, own: Mapping[str, str]) -> tupl
     return tuple(argv)
 
 
-_EXPANSION = re.compile(r"\$\$|\$\(([^()]*)\)")
+def _words(container: Object, words: Sequence[str], own: Mapping[str, str]) -> list[str]:
+    result, total = [], 0
+    for word in words:
+        result.append(expand(word, own))
+        total += expansion.size(result[-1]) + 1
+        if total > expansion.ARGUMENTS_BYTES_MAX:
+            raise ConfigError(
+                f"cannot start container {container['name']}: its command line is larger than "
+                f"{expansion.ARGUMENTS_BYTES_MAX} bytes once expanded; give it less, or a file"
+            )
+    return result
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:
-    """$(NAME) becomes its value where NAME is known and stays otherwise; $$ becomes $."""
-
-    def replaced(match: re.Match[str]) -> str:
-        if match.group(0) == "$$":
-            return "$"
-        return known.get(match.group(1), match.group(0))
-
-    return _EXPANSION.sub(replaced, text)
+    """$(NAME) becomes its value where NAME is known and stays otherwise; $$ becomes $. Raises ConfigError."""
+    try:
+        return expansion.expand(text, known, expansion.ENVIRONMENT_BYTES_MAX)
+    except expansion.TooLarge as error:
+        raise ConfigError(f"cannot expand {text[:40]!r}: {error}; refer to less") from None
 
 
 # ---- references
@@ -130,10 +157,16 @@ def _source(kind: str, ref: Object, facts: Facts) -> Object | None:
 
 def data_of(source: Object) -> dict[str, bytes]:
     """The entries of a ConfigMap or Secret, as bytes. Raises ConfigError for what is not base64."""
-    if source["kind"] == "Secret":
-        return {key: _decoded(key, value) for key, value in (source.get("data") or {}).items()}
-    plain = {key: value.encode() for key, value in (source.get("data") or {}).items()}
-    return {**plain, **{key: _decoded(key, value) for key, value in (source.get("binaryData") or {}).items()}}
+    return {key: _entry(source, key) for field in ("data", "binaryData") for key in source.get(field) or {}}
+
+
+def _entry(source: Object, key: str) -> bytes:
+    """One entry; the others are not looked at, since a container may ask for a thousand of them one by one."""
+    binary = source.get("binaryData") or {}
+    if key in binary:
+        return _decoded(key, binary[key])
+    value = source["data"][key]
+    return _decoded(key, value) if source["kind"] == "Secret" else value.encode()
 
 
 def _decoded(key: str, value: str) -> bytes:
@@ -165,13 +198,13 @@ def _value_from(ref: Object, container: Object, facts: Facts) -> str | None:
 
 def _keyed(kind: str, ref: Object, facts: Facts) -> str | None:
     source = _source(kind, ref, facts)
-    entries = data_of(source) if source is not None else {}
-    if ref["key"] in entries:
-        return entries[ref["key"]].decode(errors="surrogateescape")
+    key = ref["key"]
+    if source is not None and (key in (source.get("data") or {}) or key in (source.get("binaryData") or {})):
+        return _entry(source, key).decode(errors="surrogateescape")
     if ref.get("optional"):
         return None
     namespace = meta.namespace(facts.pod)
-    raise ConfigError(f"couldn't find key {ref['key']} in {kind} {namespace}/{ref.get('name', '')}")
+    raise ConfigError(f"couldn't find key {key} in {kind} {namespace}/{ref.get('name', '')}")
 
 
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from functools import lru_cache
+
+from petset.objects.remembered import remembered
 
 LABEL_CHARACTERS_MAX = 63
 SUBDOMAIN_CHARACTERS_MAX = 253
@@ -91,25 +92,25 @@ def _wrong(text: str, form: tuple[re.Pattern[str], int, str]) -> str:
     return "" if pattern.match(text) else said
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def label(text: str) -> str:
     """An RFC 1123 label: namespaces, containers, volumes."""
     return _wrong(text, _FORM_LABEL)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def label_1035(text: str) -> str:
     """A label that begins with a letter: services."""
     return _wrong(text, _FORM_LABEL_1035)
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def subdomain(text: str) -> str:
     """Labels with dots between: most objects."""
     return _wrong(text, _FORM_SUBDOMAIN)
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def qualified(text: str) -> str:
     """An optional subdomain and '/', then a name: keys of labels and annotations, finalizers, resources."""
     prefix, slash, name = text.rpartition("/")
@@ -128,12 +129,12 @@ def qualified(text: str) -> str:
     return _wrong(name, _FORM_QUALIFIED)
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def label_value(text: str) -> str:
     return _wrong(text, _FORM_LABEL_VALUE)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def config_key(text: str) -> str:
     """A key of a ConfigMap or Secret: it may become a file's name."""
     if text in (".", "..") or text.startswith(".."):
@@ -151,7 +152,7 @@ def path_segment(text: str) -> str:
     return _too_long(SUBDOMAIN_CHARACTERS_MAX) if len(text) > SUBDOMAIN_CHARACTERS_MAX else ""
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def port_name(text: str) -> str:
     """An IANA service name: at most 15 of a-z, 0-9 and '-', with a letter among them."""
     if len(text) > PORT_NAME_CHARACTERS_MAX:
@@ -166,14 +167,14 @@ def port(number: object) -> str:
     return "" if fine else "must be between 1 and 65535, inclusive"
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def environment_variable(text: str) -> str:
     if re.fullmatch(r"[ -<>-~]+", text):
         return ""
     return "a valid environment variable name must consist only of printable ASCII characters other than '='"
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def ip(text: str) -> str:
     try:
         ipaddress.ip_address(text)

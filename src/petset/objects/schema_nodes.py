@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from petset.objects import encoding, quantity, schema_limits
+from petset.objects.remembered import remembered
 
 # Fields that the schema calls required and the API server does not: it fills them, or their absence means empty.
 _NOT_REQUIRED = frozenset(
@@ -140,13 +141,13 @@ def _is_bytes(value: Any) -> bool:
 _RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,9}))?(?:Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def time_text(text: str) -> str | None:
     """2016-08-03T00:00:00Z, whole seconds in UTC; None for what is not a time."""
     return _utc(text, "seconds")
 
 
-@lru_cache(maxsize=2048)
+@remembered(2048)
 def micro_time_text(text: str) -> str | None:
     return _utc(text, "microseconds")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from petset.objects import names, quantity, validation_volume
+from petset.objects import expansion, names, quantity, validation_volume
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import NOT_NEGATIVE, Errors, at_least, named, one_of, optional
@@ -35,6 +35,8 @@ def container(given: Object, path: str, volumes: Container[str], on_host: bool, 
         yield from ports(given["ports"], f"{path}.ports", on_host)
     if given.get("env"):
         yield from environment(given["env"], f"{path}.env")
+    if given.get("env") or given.get("args") or given.get("command"):
+        yield from _expansion(given, path)
     if given.get("envFrom"):
         yield from _environment_from(given["envFrom"], f"{path}.envFrom")
     if given.get("volumeMounts"):
@@ -128,6 +130,31 @@ def environment(given: Sequence[Object], path: str) -> Errors:
 _ENVIRONMENT_FIELDS = tuple(
     path for path in validation_volume.FIELD_PATHS if path not in ("metadata.annotations", "metadata.labels")
 )  # A variable holds one label's value, never all of them.
+
+
+def _expansion(given: Object, path: str) -> Errors:
+    """That the environment and the command line are no larger, expanded, than a process may be given.
+
+    What comes from elsewhere counts nothing here: the node knows it.
+    """
+    sizes: dict[str, int] = {}
+    total = 0
+
+    def size_of(name: str) -> int:
+        return sizes.get(name, 0)
+
+    for variable in given.get("env") or ():
+        name = variable.get("name", "")
+        total -= expansion.variable_size(name, sizes[name]) if name in sizes else 0
+        sizes[name] = 0 if variable.get("valueFrom") else expansion.expanded_size(variable.get("value") or "", size_of)
+        total += expansion.variable_size(name, sizes[name])
+        if total > expansion.ENVIRONMENT_BYTES_MAX:
+            yield FieldError.too_long(f"{path}.env", expansion.ENVIRONMENT_BYTES_MAX)
+            return
+    for field in ("command", "args"):
+        words = given.get(field) or ()
+        if sum(expansion.expanded_size(word, size_of) + 1 for word in words) > expansion.ARGUMENTS_BYTES_MAX:
+            yield FieldError.too_long(f"{path}.{field}", expansion.ARGUMENTS_BYTES_MAX)
 
 
 def _environment_from(given: Sequence[Object], path: str) -> Errors:
