@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from petset.base import tasks
 from petset.client import client as api
-from petset.objects import meta, resources
+from petset.objects import meta, resources, storage_class
 from petset.objects.meta import Object
 from tests.controllers import cluster
 
@@ -367,7 +369,14 @@ def test_nothing_is_written_when_nothing_happens() -> None:
     run(scene)
 
 
-def test_a_class_that_binds_late_waits_for_the_pod() -> None:
+BY_FIELD = {"metadata": {"name": "www"}, "spec": {"storageClassName": "late"}}
+BY_ANNOTATION = {"metadata": {"name": "www", "annotations": {storage_class.BETA_ANNOTATION: "late"}}, "spec": {}}
+
+
+@pytest.mark.parametrize("given", [BY_FIELD, BY_ANNOTATION], ids=["field", "annotation"])
+def test_a_class_that_binds_late_waits_for_the_pod(given: Object) -> None:
+    """Admission, the volumes' controller and the scheduler read the same class, whichever way it is written."""
+
     async def scene(it: cluster.Cluster) -> None:
         late = {
             "apiVersion": "storage.k8s.io/v1",
@@ -377,12 +386,12 @@ def test_a_class_that_binds_late_waits_for_the_pod() -> None:
             "volumeBindingMode": "WaitForFirstConsumer",
         }
         (template,) = NGINX[1]["spec"]["volumeClaimTemplates"]
-        template = {"metadata": {"name": "www"}, "spec": {**template["spec"], "storageClassName": "late"}}
+        template = {**given, "spec": {**template["spec"], **given["spec"]}}
         await it.create(late, NGINX[0], meta.changed(NGINX[1], ("spec", "volumeClaimTemplates"), [template]))
         await it.until(lambda: is_ready(it, "web-1"))
         claim = it.get(resources.PERSISTENTVOLUMECLAIMS, "www-web-1")
         assert claim is not None
-        assert claim["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == cluster.NODE
+        assert claim["metadata"]["annotations"][storage_class.SELECTED_NODE_ANNOTATION] == cluster.NODE
 
     run(scene)
 

@@ -8,7 +8,7 @@ import pytest
 
 from petset.client.views import Snapshot
 from petset.controllers import actions, reclaim, volumes
-from petset.objects import meta
+from petset.objects import meta, storage_class
 from petset.objects.meta import Object
 from tests.controllers.sets import told
 
@@ -219,7 +219,7 @@ def test_a_late_class_waits_for_the_pods_node() -> None:
     assert told(steps_for(claim(**{"class": "late"}), late)) == [
         "event Normal WaitForFirstConsumer: waiting for first consumer to be created before binding"
     ]
-    told_node = claim(annotations={volumes.SELECTED_NODE_ANNOTATION: "n"}, **{"class": "late"})
+    told_node = claim(annotations={storage_class.SELECTED_NODE_ANNOTATION: "n"}, **{"class": "late"})
     assert any(isinstance(step, actions.Create) for step in steps_for(told_node, late))
 
 

@@ -20,22 +20,15 @@ from typing import Any
 from petset.client.views import View, claims_of
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, quantity, resources, selectors
+from petset.objects import meta, quantity, resources, selectors, storage_class
 from petset.objects.meta import Object
 
-ALPHA_CLASS_ANNOTATION = "volume.alpha.kubernetes.io/storage-class"
-BETA_CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
-DEFAULT_CLASS_ANNOTATIONS = (
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-)
 CREATED_BY_ANNOTATION = "kubernetes.io/createdby"
 CREATED_BY = "hostpath-dynamic-provisioner"
 PROVISIONED_BY_ANNOTATION = "pv.kubernetes.io/provisioned-by"
 BOUND_BY_CONTROLLER_ANNOTATION = "pv.kubernetes.io/bound-by-controller"
 BIND_COMPLETED_ANNOTATION = "pv.kubernetes.io/bind-completed"
 PROVISIONER_ANNOTATION = "volume.kubernetes.io/storage-provisioner"
-SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"
 CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
 PROVISIONER = "kubernetes.io/host-path"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
@@ -163,7 +156,7 @@ def volume_for(claim: Object, view: View) -> Object | None:
             return volume
     if _waits_for_consumer(claim, view):
         return None
-    class_name = class_name_of(claim, view)
+    class_name = storage_class.counting(claim, view.list(resources.STORAGECLASSES))
     fitting = [volume for volume in volumes if fits(volume, claim, class_name)]
     return min(fitting, key=lambda volume: (_bytes(volume, "capacity"), meta.name(volume)), default=None)
 
@@ -173,7 +166,7 @@ def fits(volume: Object, claim: Object, class_name: str) -> bool:
     return (
         not spec.get("claimRef")
         and meta.get(volume, "status", "phase", default="Pending") in ("Pending", "Available")
-        and (spec.get("storageClassName") or meta.annotations(volume).get(BETA_CLASS_ANNOTATION, "")) == class_name
+        and (storage_class.of(volume) or "") == class_name
         and (spec.get("volumeMode") or "Filesystem") == (wanted.get("volumeMode") or "Filesystem")
         and all(mode in (spec.get("accessModes") or ()) for mode in wanted.get("accessModes") or ())
         and _bytes(volume, "capacity") >= requested_bytes(claim)
@@ -192,53 +185,21 @@ def requested_bytes(claim: Object) -> int:
 # Classes and provisioning
 
 
-def named_class(claim: Object) -> str | None:
-    """The class a claim names; None when it names none."""
-    annotated = meta.annotations(claim).get(BETA_CLASS_ANNOTATION)
-    return annotated if annotated is not None else meta.get(claim, "spec", "storageClassName")
-
-
-def wants_alpha(claim: Object) -> bool:
-    """2016's way: any value of the alpha annotation asks for whatever provisioner there is."""
-    return named_class(claim) is None and ALPHA_CLASS_ANNOTATION in meta.annotations(claim)
-
-
-def class_name_of(claim: Object, view: View) -> str:
-    """The class that counts: the one named, else the default one, else none."""
-    name = named_class(claim)
-    if name is not None:
-        return name
-    default = None if wants_alpha(claim) else default_class(view)
-    return meta.name(default) if default else ""
-
-
-def default_class(view: View) -> Object | None:
-    """The newest class marked as the default."""
-    marked = [
-        class_
-        for class_ in view.list(resources.STORAGECLASSES)
-        if any(meta.annotations(class_).get(annotation) == "true" for annotation in DEFAULT_CLASS_ANNOTATIONS)
-    ]
-    return max(marked, key=lambda c: (c["metadata"].get("creationTimestamp", ""), meta.name(c)), default=None)
-
-
 def _waits_for_consumer(claim: Object, view: View) -> bool:
-    class_ = view.get(resources.STORAGECLASSES, "", class_name_of(claim, view) or "-")
-    is_late = class_ is not None and class_.get("volumeBindingMode") == "WaitForFirstConsumer"
-    return is_late and SELECTED_NODE_ANNOTATION not in meta.annotations(claim)
+    is_late = storage_class.binds_late(claim, view.list(resources.STORAGECLASSES))
+    return is_late and storage_class.SELECTED_NODE_ANNOTATION not in meta.annotations(claim)
 
 
 def provision(settings: Settings, claim: Object, view: View) -> list[actions.Action]:
     """Make a volume for a claim that nothing fits, or say why not."""
     notes: list[actions.Action] = []
-    if ALPHA_CLASS_ANNOTATION in meta.annotations(claim) and BETA_CLASS_ANNOTATION in meta.annotations(claim):
-        both = (
-            f'both "{ALPHA_CLASS_ANNOTATION}" and "{BETA_CLASS_ANNOTATION}" annotations are present, using the latter'
-        )
+    alpha, beta = storage_class.ALPHA_ANNOTATION, storage_class.BETA_ANNOTATION
+    if alpha in meta.annotations(claim) and beta in meta.annotations(claim):
+        both = f'both "{alpha}" and "{beta}" annotations are present, using the latter'
         notes.append(_event(claim, "Warning", "ProvisioningIgnoreAlpha", both))
-    if wants_alpha(claim):
+    if storage_class.wants_any(claim):
         return [*_provision_ours(settings, claim, None)]
-    name = class_name_of(claim, view)
+    name = storage_class.counting(claim, view.list(resources.STORAGECLASSES))
     if not name:
         why = "no persistent volumes available for this claim and no storage class is set"
         return [*notes, _event(claim, "Normal", "FailedBinding", why)]
@@ -306,7 +267,7 @@ def standard_class() -> dict[str, Any]:
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
-        "metadata": {"name": STANDARD_CLASS, "annotations": {DEFAULT_CLASS_ANNOTATIONS[0]: "true"}},
+        "metadata": {"name": STANDARD_CLASS, "annotations": {storage_class.DEFAULT_ANNOTATION: "true"}},
         "provisioner": PROVISIONER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",

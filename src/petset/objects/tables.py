@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from petset.objects import meta, tables_pod
+from petset.objects import meta, storage_class, tables_pod
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
 
@@ -227,9 +227,7 @@ def _endpoint_slice(obj: Object, now: float) -> list[Any]:
 
 
 def _class_name(obj: Object) -> str:
-    return meta.annotations(obj).get("volume.beta.kubernetes.io/storage-class") or meta.get(
-        obj, "spec", "storageClassName", default=""
-    )
+    return storage_class.of(obj) or ""
 
 
 def _claim(obj: Object, now: float) -> list[Any]:
@@ -266,10 +264,8 @@ def _volume(obj: Object, now: float) -> list[Any]:
 
 
 def _storage_class(obj: Object, now: float) -> list[Any]:
-    marks = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
-    default = any(meta.annotations(obj).get(mark) == "true" for mark in marks)
     return [
-        name(obj) + (" (default)" if default else ""),
+        name(obj) + (" (default)" if storage_class.is_default(obj) else ""),
         obj.get("provisioner", ""),
         obj.get("reclaimPolicy") or "Delete",
         obj.get("volumeBindingMode") or "Immediate",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from petset.objects import meta, names, quantity, validation_affinity, validation_volume
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
+from petset.objects.storage_class import BETA_ANNOTATION
 from petset.objects.validation import (
     IMMUTABLE,
     Errors,
@@ -25,7 +26,6 @@ from petset.objects.validation import (
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
-BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 
 
 @listed
@@ -91,9 +91,9 @@ def claim_update(new: Object, old: Object) -> Errors:
             "spec",
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
         )
-    if meta.annotations(new).get(BETA_CLASS) != meta.annotations(old).get(BETA_CLASS):
-        value = meta.annotations(new).get(BETA_CLASS, "")
-        yield FieldError.invalid(f"metadata.annotations[{BETA_CLASS}]", value, IMMUTABLE)
+    if meta.annotations(new).get(BETA_ANNOTATION) != meta.annotations(old).get(BETA_ANNOTATION):
+        value = meta.annotations(new).get(BETA_ANNOTATION, "")
+        yield FieldError.invalid(f"metadata.annotations[{BETA_ANNOTATION}]", value, IMMUTABLE)
 
 
 def _without_requests(spec: Object) -> Object:

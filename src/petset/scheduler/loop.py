@@ -18,7 +18,7 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.views import Informers
-from petset.objects import errors, meta, resources
+from petset.objects import errors, meta, resources, storage_class
 from petset.objects.meta import Object
 from petset.scheduler import policy
 
@@ -123,9 +123,9 @@ class Scheduler:
         await self._recorder.record(pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}")
 
     async def _tell_node(self, claim: Object, node: str) -> None:
-        if meta.annotations(claim).get(policy.SELECTED_NODE_ANNOTATION) == node:
+        if meta.annotations(claim).get(storage_class.SELECTED_NODE_ANNOTATION) == node:
             return
-        patch = {"metadata": {"annotations": {policy.SELECTED_NODE_ANNOTATION: node}}}
+        patch = {"metadata": {"annotations": {storage_class.SELECTED_NODE_ANNOTATION: node}}}
         await self._client.patch(resources.PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
 
     def _forget(self, pod: Object) -> None:

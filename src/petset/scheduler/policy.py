@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from petset.client.views import View, claims_of
-from petset.objects import meta, requests, resources
+from petset.objects import meta, requests, resources, storage_class
 from petset.objects.meta import Object
 from petset.objects.requests import Amounts
 from petset.scheduler import affinity
 
 SCHEDULER_NAME = "default-scheduler"
-SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 
 
@@ -138,17 +137,10 @@ def claims_for(pod: Object, view: View) -> tuple[list[Object], str]:
         phase = meta.get(claim, "status", "phase")
         if phase == "Lost":
             return [], f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume'
-        if phase != "Bound" and not binds_late(claim, view):
+        if phase != "Bound" and not storage_class.binds_late(claim, view.list(resources.STORAGECLASSES)):
             return [], UNBOUND
         claims.append(claim)
     return claims, ""
-
-
-def binds_late(claim: Object, view: View) -> bool:
-    """Its class waits for the pod's node before it makes or chooses a volume."""
-    name = meta.get(claim, "spec", "storageClassName", default="")
-    class_ = view.get(resources.STORAGECLASSES, "", name) if name else None
-    return class_ is not None and class_.get("volumeBindingMode") == "WaitForFirstConsumer"
 
 
 # Filters: each answers the reasons why this node cannot take the pod.

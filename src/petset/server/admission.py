@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from petset.objects import errors, meta, namespaces, resources
+from petset.objects import errors, meta, namespaces, resources, storage_class
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
@@ -21,9 +21,6 @@ from petset.store import store as stores
 
 NAMESPACE_FINALIZER = "kubernetes"
 CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
-DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
-ALPHA_CLASS = "volume.alpha.kubernetes.io/storage-class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +122,11 @@ def cluster_ip(context: Context, obj: Object, old: Object | None) -> Object:
 
 
 def default_storage_class(context: Context, obj: Object, old: Object | None) -> Object:
-    given = meta.annotations(obj)
-    if meta.get(obj, "spec", "storageClassName") is not None or BETA_CLASS in given or ALPHA_CLASS in given:
-        return obj
     _, entries = context.store.list(resources.STORAGECLASSES.key())
-    marked = [entry.object for entry in entries if meta.annotations(entry.object).get(DEFAULT_CLASS) == "true"]
-    if not marked:
+    name = storage_class.counting(obj, [entry.object for entry in entries])
+    if storage_class.of(obj) is not None or not name:
         return obj
-    newest = max(marked, key=lambda cls: (cls["metadata"].get("creationTimestamp", ""), meta.name(cls)))
-    return meta.changed(obj, ("spec", "storageClassName"), meta.name(newest))
+    return meta.changed(obj, ("spec", "storageClassName"), name)
 
 
 def storage_protection(context: Context, obj: Object, old: Object | None) -> Object:

@@ -1,0 +1,56 @@
+"""The class of a claim or a volume, whichever way it is written: everybody who asks for it asks here.
+
+Three ways have been: spec.storageClassName; the beta annotation of 1.4, which wins where both are given; and the alpha
+annotation of 1.2, which names no class but asks for any provisioner there is. A claim that names none has the default
+class, the newest of those marked so. An empty name is a name: it says that there is no class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from petset.objects import meta
+from petset.objects.meta import Object
+
+ALPHA_ANNOTATION = "volume.alpha.kubernetes.io/storage-class"
+BETA_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"  # Which node a claim that binds late is for.
+DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
+DEFAULT_ANNOTATIONS = (DEFAULT_ANNOTATION, "storageclass.beta.kubernetes.io/is-default-class")
+
+
+def of(obj: Object) -> str | None:
+    """The class that a claim or a volume names; None when it names none."""
+    annotated = meta.annotations(obj).get(BETA_ANNOTATION)
+    return annotated if annotated is not None else meta.get(obj, "spec", "storageClassName")
+
+
+def wants_any(claim: Object) -> bool:
+    """2016's way: whatever provisioner there is."""
+    return of(claim) is None and ALPHA_ANNOTATION in meta.annotations(claim)
+
+
+def counting(claim: Object, classes: Iterable[Object]) -> str:
+    """The name of the class that counts for a claim: the one it names, else the default one, else ""."""
+    name = of(claim)
+    if name is not None:
+        return name
+    default = None if wants_any(claim) else default_of(classes)
+    return meta.name(default) if default else ""
+
+
+def default_of(classes: Iterable[Object]) -> Object | None:
+    """The newest class that is marked as the default."""
+    marked = [class_ for class_ in classes if is_default(class_)]
+    return max(marked, key=lambda c: (c["metadata"].get("creationTimestamp", ""), meta.name(c)), default=None)
+
+
+def is_default(class_: Object) -> bool:
+    return any(meta.annotations(class_).get(annotation) == "true" for annotation in DEFAULT_ANNOTATIONS)
+
+
+def binds_late(claim: Object, classes: Iterable[Object]) -> bool:
+    """Its class waits for the pod's node before a volume is made or chosen."""
+    known = {meta.name(class_): class_ for class_ in classes}
+    class_ = known.get(counting(claim, known.values()))
+    return class_ is not None and class_.get("volumeBindingMode") == "WaitForFirstConsumer"
