@@ -328,3 +328,20 @@ def test_replace_set_and_rollout(served, space):
 def test_the_server_logged_no_bug(served):
     """Runs last in this file: nothing above may have been answered with an internal error."""
     assert "cannot answer" not in served.log
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"), [("apps/v1", "Deployment"), ("apps/v1beta1", "StatefulSet"), ("boats.example.com/v1", "Boat")]
+)
+def test_a_missing_kind(served, version, kind):
+    """And not that validation failed, which kubectl would advise to turn off."""
+    manifest = json.dumps({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}})
+    done = served.admin.run("apply", "-f", "-", stdin=manifest)
+    assert done.returncode == 1 and f'no matches for kind "{kind}" in version "{version}"' in done.stderr
+    assert "validat" not in done.stderr
+
+
+def test_a_debug_container_is_refused_in_words(served, space):
+    served.admin("run", "x", "--image=i", "-n", space)
+    done = served.admin.run("debug", "x", "--image=i", "-n", space)
+    assert done.returncode == 1 and "petset has no ephemeralcontainers of pods" in done.stderr, done.stderr

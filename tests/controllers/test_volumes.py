@@ -8,8 +8,9 @@ import pytest
 
 from petset.client.views import Snapshot
 from petset.controllers import actions, reclaim, volumes
-from petset.objects import meta, storage_class
+from petset.objects import meta
 from petset.objects.meta import Object
+from petset.objects.storage_class import SELECTED_NODE_ANNOTATION
 from tests.controllers.sets import told
 
 ON, OFF = volumes.Settings("/volumes", True), volumes.Settings("/volumes", False)
@@ -219,7 +220,7 @@ def test_a_late_class_waits_for_the_pods_node() -> None:
     assert told(steps_for(claim(**{"class": "late"}), late)) == [
         "event Normal WaitForFirstConsumer: waiting for first consumer to be created before binding"
     ]
-    told_node = claim(annotations={storage_class.SELECTED_NODE_ANNOTATION: "n"}, **{"class": "late"})
+    told_node = claim(annotations={SELECTED_NODE_ANNOTATION: "n"}, **{"class": "late"})
     assert any(isinstance(step, actions.Create) for step in steps_for(told_node, late))
 
 

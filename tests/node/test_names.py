@@ -36,6 +36,7 @@ def test_hosts():
     aliases = [{"ip": "192.0.2.7", "hostnames": ["a", "b"]}]
     lines = names.hosts({**PET, "spec": {**PET["spec"], "hostAliases": aliases}}, "cluster.local").splitlines()
     assert "$(POD_IP)\tweb-0.nginx.default.svc.cluster.local\tweb-0" in lines
+    assert lines[0] == "# Kubernetes-managed hosts file."
     assert "127.0.0.1\tlocalhost" in lines and lines[-1] == "192.0.2.7\ta\tb"
     assert "$(POD_IP)\tp" in names.hosts({"metadata": {"name": "p", "namespace": "d"}, "spec": {}}, "x").splitlines()
 

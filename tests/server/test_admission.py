@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from petset.objects import meta
+from petset.objects import meta, resources
+from petset.server import admission
 from tests.server.conftest import JANE, pod
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -189,3 +190,10 @@ def test_bootstrap_follows_the_plan_and_leaves_the_rest_alone(server):
         {"addresses": [{"ip": "10.1.0.1"}], "ports": [{"name": "https", "port": 7443, "protocol": "TCP"}]}
     ]
     assert server("GET", roles, user=JANE).code == 403
+
+
+def test_a_kind_outside_the_table_has_the_hooks_of_all_kinds():
+    """Found by the row itself: nothing to look up, so nothing to miss."""
+    boats = resources.Resource("example.com", "v1", "boats", "Boat")
+    assert admission.hooks_of("create", boats) == (admission.namespace_exists,)
+    assert admission.hooks_of("update", boats) == ()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+
+import pytest
 
 from petset.objects import protobuf, resources
 from petset.wire import http
@@ -66,7 +69,16 @@ def test_openapi_says_that_fields_are_validated(server):
         http.Request("GET", url, (("if-none-match", answer.headers["etag"]),), user=http.User("a", ("system:masters",)))
     )
     assert unchanged.code == 304
-    assert server("GET", "/openapi/v2").code == 404
+
+
+def test_the_older_openapi_has_a_head_and_no_types(server):
+    """kubectl asks it about a kind that is unknown, and gives up on validating when it cannot be read."""
+    assert server.get("/openapi/v2")["swagger"] == "2.0"
+    accept = {"accept": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
+    answer = server("GET", "/openapi/v2", headers=accept)
+    assert answer.headers["content-type"] == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    version = server.get("/version")["gitVersion"]
+    assert answer.body == field(1, "2.0") + field(2, field(1, "petset") + field(2, version))
 
 
 def test_health(server):
@@ -159,11 +171,33 @@ def test_protobuf_of_secrets_times_and_negative_numbers():
     assert priority["spec"]["priority"] == -7
 
 
+@pytest.mark.parametrize(
+    ("seconds", "nanoseconds", "said"),
+    [
+        (0, 0, None),  # The message is empty: the zero time.
+        (-62_135_596_800, 0, None),  # The zero time once more, in numbers.
+        (-62_135_596_799, 0, "0001-01-01T00:00:01"),
+        (-62_104_060_800, 5_000, "0002-01-01T00:00:00"),
+        (1_505_828_956, 123_456_789, "2017-09-19T13:49:16"),
+        (253_402_300_799, 0, "9999-12-31T23:59:59"),
+        (253_402_300_800, 0, ValueError),
+        (-62_135_596_801, 0, ValueError),
+        (2**62, 0, ValueError),
+    ],
+)
+def test_every_time_that_has_a_name_is_read(seconds, nanoseconds, said):
+    time = (field(1, seconds) if seconds else b"") + (field(2, nanoseconds) if nanoseconds else b"")
+    event = envelope("v1", "Event", field(7, time) + field(10, time))  # lastTimestamp and eventTime.
+    if said is ValueError:
+        with pytest.raises(ValueError):
+            protobuf.loads(event)
+        return
+    tree = protobuf.loads(event)
+    assert tree.get("lastTimestamp") == (said and f"{said}Z")
+    assert tree.get("eventTime") == (said and f"{said}.{nanoseconds // 1000:06d}Z")
+
+
 def test_wrong_protobuf_is_a_value_error_whatever_it_is():
-    import random
-
-    import pytest
-
     chance = random.Random(1)
     good = envelope("v1", "Pod", field(1, field(1, "a")) + field(2, field(2, field(1, "c") + field(2, "i"))))
     for _ in range(3000):

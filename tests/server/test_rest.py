@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from petset.objects import meta
 from petset.server import lists
 from petset.wire import http
 from tests.server.conftest import ADMIN, configmap, petset, pod
@@ -40,6 +41,9 @@ def test_update_needs_the_newest_version(server):
     assert changed["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
     stale = server("PUT", f"{CONFIGMAPS}/a", {**made, "data": {"x": "3"}})
     assert (stale.code, stale.body["reason"]) == (409, "Conflict")
+    assert (
+        "the object has been modified; please apply your changes to the latest version and try again" in stale.message
+    )
     assert server.get(f"{CONFIGMAPS}/a")["data"] == {"x": "2"}
     unconditional = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "4"}}
     written = server.ok("PUT", f"{CONFIGMAPS}/a", unconditional)
@@ -65,6 +69,30 @@ def test_the_generation_counts_changes_of_the_spec(server):
     assert labelled["metadata"]["generation"] == 2
     status = server.ok("PATCH", f"{PETSETS}/web/status", {"status": {"replicas": 1}}, **merge)
     assert status["metadata"]["generation"] == 2 and status["status"]["replicas"] == 1
+
+
+def test_the_generation_of_a_pod(server):
+    """Counted as for other kinds; a binding is not a change of the spec, a deletion is one."""
+    merge = {"kind": "application/merge-patch+json"}
+    made = server.create(meta.changed(pod("p"), ("metadata", "generation"), 7))
+    assert made["metadata"]["generation"] == 1
+    server.ok("POST", f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}})
+    assert server.get(f"{PODS}/p")["metadata"]["generation"] == 1
+    change = {"spec": {"activeDeadlineSeconds": 9}}
+    assert server.ok("PATCH", f"{PODS}/p", change, **merge)["metadata"]["generation"] == 2
+    status = {"status": {"phase": "Running", "observedGeneration": 2}}
+    assert server.ok("PATCH", f"{PODS}/p/status", status, **merge)["metadata"]["generation"] == 2
+    assert server.ok("DELETE", f"{PODS}/p")["metadata"]["generation"] == 3
+
+
+def test_a_question_is_answered_as_it_is_and_not_as_metadata(server):
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    review = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
+    for form in ("Table", "PartialObjectMetadata"):
+        accept = f"application/json;as={form};g=meta.k8s.io;v=v1"
+        refused = server("POST", path, review, headers={"accept": accept})
+        assert (refused.code, refused.body["reason"]) == (406, "NotAcceptable")
+        assert server.ok("POST", path, review, headers={"accept": f"{accept},application/json"})["status"]["allowed"]
 
 
 def test_spec_and_status_are_written_apart(server):

@@ -1,4 +1,4 @@
-"""Events are kept for an hour after they last happened."""
+"""Events are kept for an hour after they last happened, and for an hour after they were told, whatever they say."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     event = view.get(resources.EVENTS, *meta.split_key(key))
     if event is None or meta.is_deleting(event):
         return []
-    left = last_happened(event, now) + EVENT_SECONDS_MAX - now
+    left = last_heard_of(event, now) + EVENT_SECONDS_MAX - now
     return [actions.RequeueAfter(left)] if left > 0 else [actions.Delete(event, at_revision=True)]
 
 
-def last_happened(event: Object, now: float) -> float:
-    said = (
-        meta.get(event, "series", "lastObservedTime")
-        or event.get("lastTimestamp")
-        or event.get("eventTime")
-        or event["metadata"].get("creationTimestamp")
+def last_heard_of(event: Object, now: float) -> float:
+    """The latest of its times: one written today may tell of something long ago."""
+    times = (
+        event["metadata"].get("creationTimestamp"),
+        event.get("eventTime"),
+        event.get("lastTimestamp"),
+        meta.get(event, "series", "lastObservedTime"),
     )
-    return tasks.parse_rfc3339(said) if said else now
+    return max((tasks.parse_rfc3339(time) for time in times if time), default=now)
 
 
 CONTROLLERS = (

@@ -151,9 +151,8 @@ def with_claim_owner(set_: Object, pod: Object | None, claim: Object, condemned:
     policy = meta.get(set_, "spec", "persistentVolumeClaimRetentionPolicy", default={})
     references = claim["metadata"].get("ownerReferences") or []
     ours = [meta.uid(owner) for owner in (set_, pod) if owner is not None]
-    controller = meta.controller_of(claim)
-    if controller is not None and controller.get("uid") not in ours:
-        return dict(claim)  # Somebody else's: left alone.
+    if is_foreign(claim, set_, pod):
+        return dict(claim)  # Left alone.
     owner: Object | None = None
     if condemned and policy.get("whenScaled") == "Delete":
         owner = pod
@@ -161,12 +160,24 @@ def with_claim_owner(set_: Object, pod: Object | None, claim: Object, condemned:
         owner = set_
     wanted = [reference for reference in references if reference.get("uid") not in ours]
     if owner is not None:
-        wanted.append(meta.owner_reference(owner, block=False))
+        wanted.append(meta.owner_reference(owner))
     if _uids(wanted) == _uids(references):
         return dict(claim)
     if not wanted:
         return meta.without(claim, ("metadata", "ownerReferences"))
     return meta.changed(claim, ("metadata", "ownerReferences"), wanted)
+
+
+def is_foreign(claim: Object, set_: Object, pod: Object | None) -> bool:
+    """Somebody else manages the claim."""
+    controller = meta.controller_of(claim)
+    return controller is not None and controller.get("uid") not in [meta.uid(one) for one in (set_, pod) if one]
+
+
+def keeps_claims(set_: Object) -> bool:
+    """Its retention policy takes no claim away, whatever happens."""
+    policy = meta.get(set_, "spec", "persistentVolumeClaimRetentionPolicy", default={})
+    return "Delete" not in policy.values()
 
 
 def _uids(references: list[Object]) -> list[str]:

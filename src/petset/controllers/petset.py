@@ -241,6 +241,9 @@ def owned_claims(family: Family, pod: Object, condemned: bool) -> list[actions.A
         claim = family.view.get(resources.PERSISTENTVOLUMECLAIMS, meta.namespace(pod), name)
         if claim is None or meta.is_deleting(claim):
             continue
+        if identity.is_foreign(claim, family.set, pod) and not identity.keeps_claims(family.set):
+            why = f"claim {name} has another controller: the retention policy does not count for it"
+            steps.append(actions.EmitEvent(family.set, "Warning", "ConflictingController", why))
         wanted = identity.with_claim_owner(family.set, pod, claim, condemned)
         if wanted != claim:
             steps.append(actions.Update(wanted))

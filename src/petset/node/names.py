@@ -38,7 +38,7 @@ def hosts(pod: Object, cluster_domain: str) -> str:
     """/etc/hosts, with POD_IP for the address."""
     full, short = full_name(pod, cluster_domain), hostname(pod)
     lines = [
-        "# Written by petset for this pod.",
+        "# Kubernetes-managed hosts file.",  # Scripts look for this line.
         "127.0.0.1\tlocalhost",
         "::1\tlocalhost ip6-localhost ip6-loopback",
         f"{POD_IP}\t{full}\t{short}" if full != short else f"{POD_IP}\t{short}",

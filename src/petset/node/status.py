@@ -37,6 +37,7 @@ def status(pod: Object, view: View) -> dict[str, Any]:
         "startTime": old.get("startTime") or tasks.rfc3339(view.now),
         "qosClass": old.get("qosClass") or qos_class(pod),
         "containerStatuses": statuses,
+        **_observed(pod),
     }
     if init_statuses:
         new["initContainerStatuses"] = init_statuses
@@ -70,7 +71,14 @@ _OURS = (
     "qosClass",
     "containerStatuses",
     "initContainerStatuses",
+    "observedGeneration",
 )
+
+
+def _observed(pod: Object) -> dict[str, int]:
+    """Which generation of the pod all this is about."""
+    generation = pod["metadata"].get("generation")
+    return {"observedGeneration": generation} if generation else {}
 
 
 def _pod_ip(pod: Object, view: View, phase: str) -> str:
@@ -303,7 +311,7 @@ def _conditions(pod: Object, view: View, phase: str, init_statuses: list[dict], 
         containers_ready,
         {"type": "PodScheduled", "status": "True"},
     ):
-        conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now})
+        conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now, **_observed(pod)})
     return conditions
 
 

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Clients look for these words to know that a write lost against another and is to be made anew.
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+
 
 class ApiError(Exception):
     """An answer other than success. `code` is the HTTP status, `reason` a metav1.StatusReason."""
@@ -36,7 +39,7 @@ class ApiError(Exception):
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
-            **({"details": dict(self.details)} if self.details else {}),
+            **({"details": dict(self.details)} if self.details is not None else {}),
             "code": self.code,
         }
 
@@ -135,7 +138,7 @@ def conflict(plural: str, name: str, why: str, group: str = "") -> ApiError:
     return ApiError(
         409,
         "Conflict",
-        f'cannot change {_named(plural, group)} "{name}": {why}',
+        f'Operation cannot be fulfilled on {_named(plural, group)} "{name}": {why}',
         {"name": name, "group": group, "kind": plural} if group else {"name": name, "kind": plural},
     )
 
@@ -144,7 +147,7 @@ def stale_write(plural: str, name: str, expected: int | str, current: int | str,
     return conflict(
         plural,
         name,
-        f"it is at resourceVersion {current} and the request was made for {expected}; read it again and retry",
+        f"{MODIFIED} (it is at resourceVersion {current}, the request was made for {expected})",
         group,
     )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from importlib import resources as package
 from typing import Any
 
@@ -22,6 +22,9 @@ from petset.objects import encoding
 MAGIC = b"k8s\x00"
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+_EPOCH = datetime(1970, 1, 1)
+_ZERO_TIME_SECONDS = -62_135_596_800  # The first of January of the year 1.
 
 Fields = dict[str, list[str]]  # By number: JSON name, shape, flags (i: inline, r: repeated, z: zero is said).
 
@@ -138,14 +141,14 @@ class _Reading:
 
     def _time(self, data: bytes, micro: bool) -> str | None:
         given = {number: _signed(value) for number, value in self._fields(data)}
-        if not given:
-            return None  # The zero time.
+        seconds, nanoseconds = given.get(1, 0), given.get(2, 0)
+        if not given or (seconds, nanoseconds) == (_ZERO_TIME_SECONDS, 0):
+            return None  # Go's zero time, left out or written: null in JSON.
         try:
-            moment = datetime.fromtimestamp(given.get(1, 0), UTC)
-        except (ValueError, OverflowError, OSError):
+            moment = _EPOCH + timedelta(seconds=seconds, microseconds=nanoseconds // 1000 if micro else 0)
+        except OverflowError:
             raise ValueError("a time is out of range") from None
-        text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{text}.{given.get(2, 0) // 1000 % 1_000_000:06d}Z" if micro else f"{text}Z"
+        return moment.isoformat(timespec="microseconds" if micro else "seconds") + "Z"
 
     def _int_or_string(self, data: bytes) -> int | str:
         given = dict(self._fields(data))

@@ -100,6 +100,7 @@ PODS = Resource(
     short_names=("po",),
     categories=("all",),
     subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
+    has_generation=True,
     default=defaults_pod.pod,
     prepare=preparation.pod,
     validate=validation_pod.pod,

@@ -52,7 +52,7 @@ class Admission:
         self._run("delete", call, resource, old, old)
 
     def _run(self, verb: str, call: Call, resource: Resource, obj: Object, old: Object | None) -> Object:
-        hooks = hooks_of(verb, resource.group, resource.plural)
+        hooks = hooks_of(verb, resource)
         if hooks:
             context = Context(self._store, self._authorizer, call, resource)
             for hook in hooks:
@@ -225,7 +225,6 @@ HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
 
 
 @functools.cache
-def hooks_of(verb: str, group: str, plural: str) -> tuple[Hook, ...]:
-    """The hooks of one verb on one kind."""
-    resource = next(row for row in resources.TABLE if (row.group, row.plural) == (group, plural))
+def hooks_of(verb: str, resource: Resource) -> tuple[Hook, ...]:
+    """The hooks of one verb on one kind, of the table of kinds or not."""
     return tuple(hook for kinds, verbs, hook in HOOKS if verb in verbs and (not kinds or resource in kinds))

@@ -19,21 +19,31 @@ from petset.store import store as stores
 from petset.wire import http
 
 JSON, TABLE, PARTIAL = "json", "table", "partial"
+FORMS = {
+    JSON: "application/json",
+    TABLE: "application/json;as=Table;g=meta.k8s.io;v=v1",
+    PARTIAL: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+}
 JSON_HEADERS: http.Headers = (("content-type", "application/json"),)
 META_GROUP = "meta.k8s.io"
 _ACCEPTED_CACHED_MAX = 500
-_accepted: dict[str, str] = {}
+_accepted: dict[tuple[str, tuple[str, ...]], str] = {}
 
 
-def representation(accept: str) -> str:
-    """JSON, TABLE or PARTIAL: the first of the Accept header that this server can give. Raises ApiError 406."""
-    known = _accepted.get(accept)
+def representation(accept: str, offered: tuple[str, ...] = tuple(FORMS)) -> str:
+    """The first form of the Accept header that is offered. Raises ApiError 406."""
+    known = _accepted.get((accept, offered))
     if known is None:
-        known = _negotiate(accept)
+        known = _negotiate(accept, offered)
         if len(_accepted) >= _ACCEPTED_CACHED_MAX:
             _accepted.clear()
-        _accepted[accept] = known
+        _accepted[accept, offered] = known
     return known
+
+
+def require_json(call: Call) -> None:
+    """For what has neither rows nor metadata of its own: an answer to a question. Raises ApiError 406."""
+    representation(call.request.header("accept"), (JSON,))
 
 
 def media_ranges(accept: str) -> list[tuple[str, dict[str, str]]]:
@@ -49,7 +59,7 @@ def media_ranges(accept: str) -> list[tuple[str, dict[str, str]]]:
     return ranges
 
 
-def _negotiate(accept: str) -> str:
+def _negotiate(accept: str, offered: tuple[str, ...]) -> str:
     if not accept.strip():
         return JSON
     for kind, given in media_ranges(accept):
@@ -60,16 +70,14 @@ def _negotiate(accept: str) -> str:
             return JSON
         if given.get("g") != META_GROUP or given.get("v") not in ("v1", "v1beta1"):
             continue
-        if wanted == "Table":
-            return TABLE
-        if wanted in ("PartialObjectMetadata", "PartialObjectMetadataList"):
-            return PARTIAL
-    raise errors.ApiError(
-        406,
-        "NotAcceptable",
-        "only the following media types are accepted: application/json, application/json;as=Table;g=meta.k8s.io;v=v1, "
-        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
-    )
+        form = _AS.get(wanted)
+        if form in offered:
+            return form
+    accepted = ", ".join(FORMS[form] for form in offered)
+    raise errors.ApiError(406, "NotAcceptable", f"only the following media types are accepted: {accepted}")
+
+
+_AS = {"Table": TABLE, "PartialObjectMetadata": PARTIAL, "PartialObjectMetadataList": PARTIAL}
 
 
 def warning_headers(warnings: Sequence[str]) -> http.Headers:

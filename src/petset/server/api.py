@@ -27,6 +27,7 @@ from petset.server import (
     streams,
     subresources,
     tokens,
+    unknown,
     watch,
 )
 from petset.server.routes import Call
@@ -151,7 +152,7 @@ class Api:
         else:
             response = discovery.answer(path, request.header("accept"))
         if response is None:
-            raise routes.unknown_path()
+            raise unknown.path(path, ROOT_PATHS)
         return response
 
     def _health(self, call: Call) -> http.Response | None:
@@ -173,7 +174,18 @@ class Api:
 Answer = Callable[[Call], Awaitable[http.Response]]
 
 _PATH_VERBS = {"GET": "get", "HEAD": "get", "PUT": "put", "PATCH": "patch", "DELETE": "delete"}
-ROOT_PATHS = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+ROOT_PATHS = [
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/readyz",
+    "/version",
+]
 
 
 def _query(target: str) -> dict[str, list[str]]:
@@ -193,7 +205,7 @@ def _translated(request: http.Request, error: Exception) -> errors.ApiError:
     if isinstance(error, stores.Expired):
         return errors.expired(str(error))
     if isinstance(error, stores.Conflict):
-        return errors.ApiError(409, "Conflict", f"cannot write {error}; read it again and retry")
+        return errors.ApiError(409, "Conflict", f"cannot write {error}: {errors.MODIFIED}")
     if isinstance(error, RecursionError):
         return errors.bad_request("cannot read the body: it is nested too deeply")
     log.error("cannot answer %s %s", request.method, request.target.partition("?")[0], exc_info=error)

@@ -73,8 +73,34 @@ def _index() -> bytes:
     return encoding.dumps({"paths": paths})
 
 
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+def _v2(request: http.Request) -> http.Response:
+    """The older document's head, and no type in it.
+
+    kubectl asks for it about a kind that version 3 does not list; finding nothing there either, it goes on to
+    discovery, which tells the user that there is no such kind, instead of telling him to turn validation off.
+    """
+    title, version = "petset", discovery.server_version()["gitVersion"]
+    if "+protobuf" in request.header("accept"):
+        info = _protobuf_field(1, title.encode()) + _protobuf_field(2, version.encode())
+        head = _protobuf_field(1, b"2.0") + _protobuf_field(2, info)
+        return http.Response(200, (("content-type", V2_PROTOBUF), ("vary", "Accept")), head)
+    tree = {"swagger": "2.0", "info": {"title": title, "version": version}, "paths": {}, "definitions": {}}
+    return http.Response(200, (("content-type", "application/json"), ("vary", "Accept")), encoding.dumps(tree))
+
+
+def _protobuf_field(number: int, content: bytes) -> bytes:
+    """A text or a message of less than 128 bytes in protobuf's wire format."""
+    assert len(content) < 128
+    return bytes((number << 3 | 2, len(content))) + content
+
+
 def answer(path: str, request: http.Request) -> http.Response | None:
     """The answer to a path under /openapi, None when it is none of ours. Raises ApiError 406."""
+    if path == "/openapi/v2":
+        return _v2(request)
     if path == "/openapi/v3":
         return http.Response(200, (("content-type", "application/json"),), _index())
     data = _documents().get(path.removeprefix("/openapi/v3/"))

@@ -239,7 +239,7 @@ class Turns:
 
 
 def _crowded(resource: Resource, name: str) -> errors.ApiError:
-    return errors.conflict(resource.plural, name, "other writes came between each time; retry later", resource.group)
+    return errors.conflict(resource.plural, name, errors.MODIFIED, resource.group)
 
 
 def delete_options(call: Call) -> deletion.Options:

@@ -77,7 +77,8 @@ class Reviews:
 
 
 def _asked(call: Call) -> dict[str, Any]:
-    """The review in the body, its metadata without what the server would set. Raises ApiError."""
+    """The review in the body, its metadata without what the server would set. Raises ApiError, also 406."""
+    answers.require_json(call)
     obj, missing = decoding.posted(call, call.resource)
     missing = [error for error in missing if not error.field.startswith("status")]
     if missing:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from petset.objects import errors, resources
 from petset.objects.resources import Resource
-from petset.server import rbac
+from petset.server import rbac, unknown
 from petset.wire import http
 
 
@@ -32,7 +32,7 @@ def parse(target: str) -> Route:
     if "%" in raw:
         parts = [unquote(part) for part in parts]
         if any("/" in part for part in parts):
-            raise unknown_path()
+            raise unknown.path(raw)
     if parts and parts[-1] == "":
         parts.pop()
     match parts:
@@ -48,21 +48,19 @@ def _resource_route(path: str, group: str, version: str, rest: list[str]) -> Rou
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in resources.NAMESPACES.subresources:
         namespace, rest = rest[1], rest[2:]
         if not namespace:
-            raise unknown_path()
+            raise unknown.path(path)
     resource = resources.by_plural(group, version, rest[0])
-    if resource is None or len(rest) > 3 or bool(namespace) > resource.namespaced or "" in rest:
-        raise unknown_path()
+    if resource is None:
+        raise unknown.resource(group, version, rest[0])
+    if len(rest) > 3 or bool(namespace) > resource.namespaced or "" in rest:
+        raise unknown.path(path)
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""
     if subresource and subresource not in resource.subresources:
-        raise unknown_path()
+        raise unknown.subresource(resource, subresource)
     if name and resource.namespaced and not namespace:
-        raise unknown_path()
+        raise unknown.path(path)
     return Route(path, resource, namespace, name, subresource)
-
-
-def unknown_path() -> errors.ApiError:
-    return errors.ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
