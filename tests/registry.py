@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import socket
 import subprocess
+from typing import Any
+
+USER_PET_PASSWORD_SECRET = "pet:$2b$05$UuM6H1eq4CJJzBnrYOgwm.8iSbF/jYv1I0vEPtjJVzLobXav2vlT6"
+
+
+def pull_secret(name: str, auths: Any, key: str = ".dockerconfigjson") -> dict[str, Any]:
+    """A Secret as `kubectl create secret docker-registry` makes it, or of the older form (.dockercfg)."""
+    tree = {"auths": auths} if key == ".dockerconfigjson" else auths
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "type": f"kubernetes.io/{key[1:]}",
+        "data": {key: base64.b64encode(json.dumps(tree).encode()).decode()},
+    }
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ import json
 import subprocess
 
 from tests.images_fixture import image_store, recipe_image  # noqa: F401
-from tests.registry import Registry
+from tests.registry import USER_PET_PASSWORD_SECRET, Registry, pull_secret
 
 
 def pod(name: str, image: str) -> str:
@@ -35,6 +35,48 @@ def test_an_image_from_a_registry(cluster, namespace, image_store, tmp_path):  #
         name = registry.push(source(image_store), "bare:1")
         assert "Successfully pulled image" in run(cluster, namespace, "pulled", name)
         assert "already present on machine" in run(cluster, namespace, "present", name)
+    finally:
+        registry.stop()
+
+
+def test_an_image_from_a_private_registry(cluster, namespace, image_store, tmp_path):  # noqa: F811
+    registry = Registry(tmp_path, password=USER_PET_PASSWORD_SECRET)
+    try:
+        name = registry.push(source(image_store), "bare:1", "--dest-creds=pet:secret")
+
+        def create(obj) -> None:
+            cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(obj))
+
+        def refused(pod_name: str, *secrets: str) -> list[str]:
+            """The events of a pod whose image the registry does not give."""
+            obj = json.loads(pod(pod_name, name))
+            obj["spec"]["imagePullSecrets"] = [{"name": secret} for secret in secrets]
+            create(obj)
+
+            def said() -> list[str]:
+                about = ("--field-selector", f"involvedObject.name={pod_name}")
+                events = cluster.kubectl.json("get", "events", "-n", namespace, *about)["items"]
+                found = [f"{one['reason']}: {one['message']}" for one in events]
+                return found if "Failed: Error: ErrImagePull" in found else []
+
+            return cluster.wait(said, "the registry to refuse it")
+
+        answer = f'Failed to pull image "{name}": cannot pull image "{name}": {registry.host}: the registry refuses it'
+        create(pull_secret("wrong", {registry.host: {"username": "pet", "password": "wrong"}}))
+        create(pull_secret("right", {registry.host: {"username": "pet", "password": "secret"}}))
+        assert any(answer in one and "unauthorized" in one for one in refused("without"))
+        said = refused("with-the-wrong-one", "wrong", "absent")
+        assert any(answer in one for one in said)
+        assert any(one.startswith("FailedToRetrieve") and "there is no secret absent" in one for one in said)
+
+        obj = json.loads(pod("with-both", name))
+        obj["spec"]["imagePullSecrets"] = [{"name": "wrong"}, {"name": "right"}]
+        create(obj)
+        cluster.wait_ready("with-both", namespace=namespace)
+        name = registry.push(source(image_store), "bare:2", "--dest-creds=pet:secret")
+        patch = json.dumps({"imagePullSecrets": [{"name": "right"}]})
+        cluster.kubectl("patch", "serviceaccount", "default", "-n", namespace, "-p", patch)
+        assert "Successfully pulled image" in run(cluster, namespace, "by-its-account", name)
     finally:
         registry.stop()
 

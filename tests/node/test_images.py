@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import stat
@@ -11,9 +10,9 @@ import subprocess
 
 import pytest
 
-from petset.node import image_references, images
+from petset.node import image_references, images, registry_logins
 from tests.images_fixture import image_store, recipe_image  # noqa: F401
-from tests.registry import Registry, free_port
+from tests.registry import USER_PET_PASSWORD_SECRET, Registry, free_port, pull_secret
 
 DIGEST = "sha256:" + "0" * 64
 needs_tools = pytest.mark.skipif(
@@ -85,16 +84,7 @@ def test_loopback_registries():
     ]  # fmt: skip
 
 
-# ---- secrets and errors
-
-
-def test_pull_secrets_are_merged_and_the_first_wins():
-    first = json.dumps({"auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}}})
-    second = {"auths": {"docker.io": {"auth": "x"}, "r.example:5000": {"username": "a", "password": "b"}}}
-    old = b'{"https://old.example": {"auth": "eDp5"}}'
-    assert images.merge_secrets([first, second, old, "not json", {"auths": 3}]) == {
-        "docker.io": {"auth": "YTpi"}, "r.example:5000": {"auth": "YTpi"}, "old.example": {"auth": "eDp5"},
-    }  # fmt: skip
+# ---- errors
 
 
 @pytest.mark.parametrize(
@@ -239,6 +229,10 @@ def test_errors_of_a_pull_are_sentences(store, registry, tmp_path):
     assert os.listdir(os.path.join(store.directory, "work")) == []
 
 
+def login(registry: str, user: str, password: str) -> registry_logins.RegistryLogin:
+    return registry_logins.from_secret(pull_secret("s", {registry: {"username": user, "password": password}}))
+
+
 @needs_tools
 def test_a_pull_secret_opens_a_private_registry(store, tmp_path, monkeypatch):
     folder = tmp_path / "private"
@@ -246,8 +240,9 @@ def test_a_pull_secret_opens_a_private_registry(store, tmp_path, monkeypatch):
     server = Registry(folder, password=USER_PET_PASSWORD_SECRET)
     try:
         name = server.push(small_image(tmp_path), "small:1", "--dest-creds=pet:secret")
-        with pytest.raises(images.ImageError, match="credentials"):
-            ensure(store, name, "IfNotPresent")
+        for logins in ([], [login("elsewhere.example", "pet", "secret")], [login(server.host, "pet", "wrong")]):
+            with pytest.raises(images.AccessRefused, match=r"credentials \(.*(unauthorized|authentication)"):
+                ensure(store, name, "IfNotPresent", logins)
         modes = []
         run = images.programs.run
 
@@ -258,15 +253,12 @@ def test_a_pull_secret_opens_a_private_registry(store, tmp_path, monkeypatch):
             return await run(argv, **options)
 
         monkeypatch.setattr(images.programs, "run", watched)
-        secret = {"auths": {server.host: {"username": "pet", "password": "secret"}}}
-        assert read(ensure(store, name, "IfNotPresent", [json.dumps(secret)])) == "one"
-        assert modes == [0o600]
+        logins = [login(server.host, "pet", "wrong"), login(server.host, "pet", "secret")]
+        assert read(ensure(store, name, "IfNotPresent", logins)) == "one"
+        assert modes == [0o600, 0o600]
         assert not [left for left in os.listdir(os.path.join(store.directory, "locks")) if left.startswith("auth-")]
     finally:
         server.stop()
-
-
-USER_PET_PASSWORD_SECRET = "pet:$2b$05$UuM6H1eq4CJJzBnrYOgwm.8iSbF/jYv1I0vEPtjJVzLobXav2vlT6"
 
 
 @needs_tools

@@ -15,7 +15,6 @@ Follows: OCI image-spec 1.0 (layout, manifest, config), the reference grammar of
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import fcntl
 import glob
@@ -27,13 +26,14 @@ import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from petset.base import tasks
-from petset.node import paths, programs, recipes
-from petset.node.image_references import DEFAULT_REGISTRY, Reference, is_loopback, parse_reference
+from petset.node import paths, programs, recipes, registry_logins
+from petset.node.image_references import Reference, is_loopback, parse_reference
+from petset.node.registry_logins import Credential, RegistryLogin
 from petset.node.runtime import ImageError
 
 log = logging.getLogger("petset.images")
@@ -42,6 +42,7 @@ PULL_SECONDS_MAX = 1800.0
 UNPACK_SECONDS_MAX = 600.0
 PULLS_AT_ONCE_MAX = 3
 LOCK_RETRY_SECONDS = 0.05
+LOGINS_TRIED_MAX = 8  # Of one pod, at one registry.
 DOCUMENT_BYTES_MAX = 4 << 20
 OWN_REGISTRY = "petset.local"  # petset.local/<recipe> is the recipe's image, always; nobody can register that name.
 
@@ -82,6 +83,10 @@ class ImageSummary:
 # ---- the store
 
 
+class AccessRefused(ImageError):
+    """The registry wants another login."""
+
+
 class Images:
     """One directory of images. Several of these, in several processes, may use the same directory."""
 
@@ -112,11 +117,8 @@ class Images:
 
     # -- what others call
 
-    async def ensure(self, reference: str, policy: str, secrets: Iterable[Any] = ()) -> Image:
-        """The image of a pod's container, ready to be a lower layer. Raises ImageError.
-
-        `secrets`: contents of the pod's pull secrets (.dockerconfigjson or .dockercfg: JSON text, bytes or a dict).
-        """
+    async def ensure(self, reference: str, policy: str, logins: Iterable[RegistryLogin] = ()) -> Image:
+        """The image of a pod's container, ready to be a lower layer. Raises ImageError."""
         wanted = parse_reference(reference)
         recipe = self._recipe_for(wanted)
         if recipe is not None:
@@ -144,11 +146,11 @@ class Images:
                 if present is not None:
                     return replace(present, reference=reference)
             async with self._pulls:
-                return replace(await self._pull(wanted, secrets), reference=reference)
+                return replace(await self._pull(wanted, logins), reference=reference)
 
-    async def pull(self, reference: str, secrets: Iterable[Any] = ()) -> Image:
+    async def pull(self, reference: str, logins: Iterable[RegistryLogin] = ()) -> Image:
         """Fetch an image whether it is there or not (`petset image pull`)."""
-        return await self.ensure(reference, "Always", secrets)
+        return await self.ensure(reference, "Always", logins)
 
     async def load(self, archive_path: str, reference: str | None = None) -> list[Image]:
         """Take the images of an archive: docker-archive, oci-archive, or an OCI layout directory."""
@@ -271,24 +273,37 @@ class Images:
 
     # -- fetching and unpacking
 
-    async def _pull(self, wanted: Reference, secrets: Iterable[Any]) -> Image:
-        """Fetch from the first of mirrors and registry that has it."""
-        hosts = (*self.mirrors.get(wanted.registry, ()), wanted.registry)
-        with self._authfile(secrets) as auth:
-            for host in hosts:
-                options = [*auth]
-                if is_loopback(host) or host in self.insecure_registries:
-                    options.append("--src-tls-verify=false")
-                try:
-                    source = "docker://" + replace(wanted, registry=host).to_fetch
-                    image = await self._copy(source, wanted, options)
-                    break
-                except ImageError as error:
-                    if host == hosts[-1]:
-                        raise
-                    log.info("mirror %s: %s", host, error.message)
-        self._pulled[str(wanted)] = tasks.monotonic()
-        return image
+    async def _pull(self, wanted: Reference, logins: Iterable[RegistryLogin]) -> Image:
+        """Fetch from the first of mirrors and registry that has it, with the first login that opens it."""
+        attempts = [
+            (place, credential)
+            for host in (*self.mirrors.get(wanted.registry, ()), wanted.registry)
+            for place in [replace(wanted, registry=host)]
+            for credential in registry_logins.credentials(logins, place)[:LOGINS_TRIED_MAX] or [None]
+        ]
+        closed = ""  # A registry that failed in another way than by refusing a login is not asked again.
+        failed: ImageError | None = None
+        for place, credential in attempts:
+            if place.registry == closed:
+                continue
+            try:
+                image = await self._fetch(place, wanted, credential)
+            except ImageError as error:
+                log.info("%s: %s", place.registry, error.message)
+                failed = error
+                closed = "" if isinstance(error, AccessRefused) else place.registry
+            else:
+                self._pulled[str(wanted)] = tasks.monotonic()
+                return image
+        assert failed is not None
+        raise failed
+
+    async def _fetch(self, place: Reference, wanted: Reference, credential: Credential | None) -> Image:
+        options = []
+        if is_loopback(place.registry) or place.registry in self.insecure_registries:
+            options.append("--src-tls-verify=false")
+        with self._authfile(place.registry, credential) as auth:
+            return await self._copy(f"docker://{place.to_fetch}", wanted, [*auth, *options])
 
     async def _copy(self, source: str, wanted: Reference, options: Sequence[str]) -> Image:
         """Copy an image from anywhere skopeo reads into the layout, unpack it, name it."""
@@ -302,7 +317,8 @@ class Images:
                     timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work},
                 )  # fmt: skip
             except programs.ProgramFailed as error:
-                raise ImageError("ErrImagePull", pull_failure(str(wanted), source, error.why)) from None
+                kind = AccessRefused if re.search(_REFUSED, error.why) else ImageError
+                raise kind("ErrImagePull", pull_failure(str(wanted), source, error.why)) from None
             entry = _only_entry(layout)
             return await self._publish(entry, str(wanted), {}, "pulled")
 
@@ -433,16 +449,15 @@ class Images:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def _authfile(self, secrets: Iterable[Any]) -> Any:
-        """skopeo's option for the pull secrets, in a file of mode 0600 that is gone afterwards; [] without secrets."""
-        merged = merge_secrets(secrets)
-        if not merged:
+    def _authfile(self, registry: str, credential: Credential | None) -> Iterator[list[str]]:
+        """skopeo's option for a login, in a file of mode 0600 that is gone afterwards; [] for the machine's own."""
+        if credential is None:
             yield []
             return
         descriptor, path = tempfile.mkstemp(prefix="auth-", dir=os.path.join(self.directory, "locks"))
         try:
             with os.fdopen(descriptor, "w") as file:
-                json.dump({"auths": merged}, file)
+                file.write(registry_logins.authfile(registry, credential))
             yield [f"--src-authfile={path}"]
         finally:
             os.unlink(path)
@@ -489,7 +504,7 @@ def _recipes_in(folder: str | None) -> recipes.Recipes:
     return recipes.Recipes(folder or recipes.default_folder())
 
 
-# ---- archives, secrets, errors
+# ---- archives, errors
 
 
 def _images_in(path: str) -> list[tuple[str, str]]:
@@ -541,25 +556,8 @@ def _only_entry(layout: str) -> dict[str, Any]:
     return entries[0]
 
 
-def merge_secrets(secrets: Iterable[Any]) -> dict[str, dict[str, str]]:
-    """{registry: {"auth": ...}} of pull secrets in either form; the first that names a registry wins."""
-    merged: dict[str, dict[str, str]] = {}
-    for secret in secrets:
-        try:
-            tree = json.loads(secret) if isinstance(secret, str | bytes) else secret
-            auths = tree.get("auths", tree)
-            for address, login in auths.items():
-                registry = re.sub(r"^https?://|/(v[12]/?)?$", "", address)
-                registry = DEFAULT_REGISTRY if registry == "index.docker.io" else registry
-                auth = login.get("auth") or base64.b64encode(
-                    f"{login['username']}:{login['password']}".encode()
-                ).decode("ascii")
-                merged.setdefault(registry, {"auth": auth})
-        except (ValueError, AttributeError, KeyError, TypeError):
-            log.warning("an image pull secret is not a dockerconfigjson; it is not used")
-    return merged
-
-
+ANSWER_CHARS_MAX = 200
+_REFUSED = r"unauthorized|authentication required|denied|invalid username|\b40[13]\b"
 _LOAD_INSTEAD = "check the network, or load the image with petset image load"
 _REASONS = (  # (what skopeo says, why, what to do)
     (
@@ -568,7 +566,7 @@ _REASONS = (  # (what skopeo says, why, what to do)
         "check the name and the tag",
     ),
     (
-        r"unauthorized|authentication required|denied|invalid username|\b40[13]\b",
+        _REFUSED,
         "the registry refuses it without other credentials",
         "check the name, and give a pull secret in imagePullSecrets",
     ),
@@ -602,8 +600,9 @@ def pull_failure(name: str, source: str, said: str) -> str:
     doing = f'cannot pull image "{name}"' if source.startswith("docker://") else f"cannot load image {name}"
     host = source.removeprefix("docker://").partition("/")[0] if source.startswith("docker://") else ""
     for pattern, why, remedy in _REASONS:
-        if re.search(pattern, text):
-            return f"{doing}: {host + ': ' if host else ''}{why}; {remedy}"
+        if answer := re.search(pattern, text):
+            said = f" ({text[answer.start() :][:ANSWER_CHARS_MAX]})" if pattern == _REFUSED else ""
+            return f"{doing}: {host + ': ' if host else ''}{why}{said}; {remedy}"
     return f"{doing}: {text.rpartition(': ')[2] if len(text) > 200 else text}; see the registry's answer"
 
 

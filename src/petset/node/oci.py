@@ -26,6 +26,7 @@ from petset.base import tasks
 from petset.node import bundle, cgroups, containers, host, linux, logs, names, network, paths, records, streams, users
 from petset.node.network import Network, Plan
 from petset.node.records import ContainerRecord, SandboxRecord
+from petset.node.registry_logins import RegistryLogin
 from petset.node.runtime import (
     Container,
     ContainerConfig,
@@ -54,7 +55,7 @@ Key = tuple[str, int]  # container name, attempt
 class ImageSource(Protocol):
     """What is asked of images.Images."""
 
-    async def ensure(self, reference: str, policy: str, secrets: Sequence[Object] = ()) -> Any: ...
+    async def ensure(self, reference: str, policy: str, logins: Sequence[RegistryLogin] = ()) -> Any: ...
 
 
 @dataclass(slots=True)
@@ -235,10 +236,10 @@ class OciRuntime:
 
     # ---- images
 
-    async def ensure_image(self, reference: str, policy: str, secrets: Sequence[Object]) -> ImageInfo:
+    async def ensure_image(self, reference: str, policy: str, logins: Sequence[RegistryLogin]) -> ImageInfo:
         if self._images is None:
             raise ImageError("ErrImageNeverPull", "cannot get an image: this node has no image store")
-        found = await self._images.ensure(reference, policy, secrets)
+        found = await self._images.ensure(reference, policy, logins)
         return ImageInfo(
             reference,
             found.digest,

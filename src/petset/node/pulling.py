@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from petset.base import tasks
 from petset.node import pod as pods
 from petset.node.pod import Trouble
+from petset.node.registry_logins import RegistryLogin
 from petset.node.runtime import ImageError, ImageInfo, Runtime
 from petset.objects.meta import Object
 
@@ -24,7 +25,9 @@ Said = tuple[str, str, str]  # type, reason, message
 Tell = Callable[[str, str, str, str], None]  # ..., container
 
 
-async def pull(runtime: Runtime, spec: Object, secrets: Sequence[Object], tell: Tell) -> tuple[ImageInfo, list[Said]]:
+async def pull(
+    runtime: Runtime, spec: Object, logins: Sequence[RegistryLogin], tell: Tell
+) -> tuple[ImageInfo, list[Said]]:
     """Raises ImageError."""
     reference, policy = spec.get("image") or "", spec.get("imagePullPolicy") or "IfNotPresent"
     pulling = ("Normal", "Pulling", f'Pulling image "{reference}"')
@@ -41,7 +44,7 @@ async def pull(runtime: Runtime, spec: Object, secrets: Sequence[Object], tell: 
     async with asyncio.TaskGroup() as group:
         slow = tasks.spawn(group, tell_when_slow(), f"pulling {reference}")
         try:
-            info = await runtime.ensure_image(reference, policy, secrets)
+            info = await runtime.ensure_image(reference, policy, logins)
         except ImageError as error:
             failed = error  # Raised below: a task group would wrap it.
         except Exception as error:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from petset.objects.meta import Object
 from petset.wire.streaming import NodeStreams
+
+if TYPE_CHECKING:
+    from petset.node.registry_logins import RegistryLogin
 
 ContainerState = Literal["created", "running", "exited"]
 
@@ -154,7 +157,7 @@ class Runtime(Protocol):
 
     def events(self) -> AsyncIterator[RuntimeEvent]: ...
 
-    async def ensure_image(self, reference: str, policy: str, secrets: Sequence[Object]) -> ImageInfo:
+    async def ensure_image(self, reference: str, policy: str, logins: Sequence[RegistryLogin]) -> ImageInfo:
         """Raises ImageError."""
         ...
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
 from petset.node.probes import Outcome
+from petset.node.registry_logins import RegistryLogin
 from petset.node.runtime import (
     Container,
     ContainerConfig,
@@ -172,7 +173,7 @@ class SimulatedRuntime:
                 async with asyncio.timeout(None if due is None else max(0.0, due - tasks.now())):
                     await self._changed.wait()
 
-    async def ensure_image(self, reference: str, policy: str, secrets: Sequence[Object]) -> ImageInfo:
+    async def ensure_image(self, reference: str, policy: str, logins: Sequence[RegistryLogin]) -> ImageInfo:
         if self.machine.image_seconds:
             await asyncio.sleep(self.machine.image_seconds)
         if reference in self.machine.images_missing:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache
-from petset.node import payloads, references, volumes
+from petset.node import payloads, references, registry_logins, volumes
 from petset.node.environment import Facts, Reference
 from petset.node.payloads import TokenWanted
+from petset.node.registry_logins import NotALogin, RegistryLogin
 from petset.objects import meta, resources
 from petset.objects.meta import Object
 
@@ -88,13 +89,19 @@ class Supplies:
         services += [one for one in self._sources.services.list(namespace) if meta.name(one) != "kubernetes"]
         return Facts(pod, ip, self._sources.host_ip, self._sources.allocatable, services, found)
 
-    async def pull_secrets(self, pod: Object) -> list[Object]:
-        namespace, found = meta.namespace(pod), []
-        for reference in pod["spec"].get("imagePullSecrets") or ():
-            secret = await self._sources.references.get(namespace, Reference("Secret", reference.get("name", "")))
-            if secret is not None:
-                found.append(secret)
-        return found
+    async def registry_logins(self, pod: Object) -> tuple[list[RegistryLogin], list[str]]:
+        """The logins of the pod's pull secrets, and what is wrong with those that hold none."""
+        found: list[RegistryLogin] = []
+        troubles: list[str] = []
+        for name in [reference.get("name", "") for reference in pod["spec"].get("imagePullSecrets") or ()]:
+            secret = await self._sources.references.get(meta.namespace(pod), Reference("Secret", name))
+            try:
+                if secret is None:
+                    raise NotALogin(f"there is no secret {name}")
+                found.append(registry_logins.from_secret(secret))
+            except NotALogin as error:
+                troubles.append(f"cannot use a pull secret: {error}; an image that needs it will not be pulled")
+        return found, troubles
 
     async def _claimed(self, pod: Object, name: str) -> volumes.Claimed | None:
         client = self._sources.client

@@ -378,9 +378,11 @@ class PodWorker:
         spec = pods.container_named(self.pod, name)
         if spec is None:
             return
-        secrets = await self._supplies.pull_secrets(self.pod)
+        logins, troubles = await self._supplies.registry_logins(self.pod)
+        for trouble in troubles:
+            self.tell("Warning", "FailedToRetrieveImagePullSecret", trouble)
         try:
-            info, said = await pulling.pull(self.around.runtime, spec, secrets, self.tell)
+            info, said = await pulling.pull(self.around.runtime, spec, logins, self.tell)
         except ImageError as error:
             for one in pulling.failure(spec, error):
                 self.tell(*one)
