@@ -304,3 +304,57 @@ def test_nothing_in_the_repository_is_of_one_machine():
             if found := pattern.search(line):
                 wrong.append(f"{path.relative_to(ROOT)}:{number}: {found.group()}")
     assert not wrong, "\n".join(wrong)
+
+
+# -- A list that is searched once for each element of another makes the product of their lengths.
+
+SEARCHED_ROOMS = ("objects/", "server/")
+
+
+def _lists_of(function: ast.AST) -> dict[str, None]:
+    """The names that a function itself makes lists: `x = []`, `x: list[...] = ...`, `x = [... for ...]`."""
+    found: dict[str, None] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            if ast.unparse(node.annotation).startswith("list["):
+                found[node.target.id] = None
+        elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.List, ast.ListComp)):
+            found |= {target.id: None for target in node.targets if isinstance(target, ast.Name)}
+    return found
+
+
+def searches_in_loops(tree: ast.AST) -> list[tuple[int, str]]:
+    """(line, name) of each `... in name` inside of a loop where the name is a list, or a value got out of an object."""
+    loops = (ast.For, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    found: dict[tuple[int, str], None] = {}
+    for function in ast.walk(tree):
+        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        lists = _lists_of(function)
+        for loop in (node for node in ast.walk(function) if isinstance(node, loops)):
+            for node in ast.walk(loop):
+                if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], (ast.In, ast.NotIn)):
+                    continue
+                place = node.comparators[0]
+                if (isinstance(place, ast.Name) and place.id in lists) or ".get(" in ast.unparse(place):
+                    found[(node.lineno, ast.unparse(place))] = None
+    return list(found)
+
+
+def test_no_list_is_searched_in_a_loop():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: in {name}"
+        for path in SOURCES
+        if str(path.relative_to(ROOT / "src" / "petset")).startswith(SEARCHED_ROOMS)
+        for line, name in searches_in_loops(ast.parse(path.read_text()))
+    ]
+    assert not found, found
+
+
+def test_the_search_for_searches_finds_them():
+    text = (
+        "def f(a, o):\n  s: list[int] = []\n  d = {}\n  for x in a:\n    if x in s or x in d: s.append(x)\n  return s"
+    )
+    assert searches_in_loops(ast.parse(text)) == [(5, "s")]
+    text = "def f(a, o):\n  return [x for x in a if x not in (o.get('b') or ())]"
+    assert searches_in_loops(ast.parse(text)) == [(2, "o.get('b') or ()")]

@@ -1,6 +1,6 @@
 import pytest
 
-from petset.objects import documents, errors, resources, schema
+from petset.objects import documents, errors, resources, schema, schema_limits, schema_nodes
 
 
 def pod(**spec):
@@ -260,3 +260,31 @@ def test_a_manifest_of_2016_is_read_strictly_and_found_valid():
     read, told, missing = schema.check(obj, resources.PETSETS, strict=True)
     assert (told, missing) == ([], [])
     assert resources.PETSETS.validate(resources.PETSETS.default(read)) == []
+
+
+def test_every_list_has_a_maximum_and_more_is_an_error_with_its_path():
+    for (struct, field), most in schema_limits.ITEMS_MAX.items():
+        assert schema.node(struct).fields[field].items_max == most, (struct, field)
+    seen: dict[int, None] = {}
+
+    def look(node: schema_nodes.Node) -> None:
+        if id(node) in seen:
+            return
+        seen[id(node)] = None
+        if node.kind in ("list", "map"):
+            assert node.items_max > 0 and node.item is not None, node.name
+            look(node.item)
+        for field in node.fields.values():
+            look(field)
+
+    for resource in resources.TABLE:
+        look(schema.node_of(resource))
+    many = {"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": dict.fromkeys(map(str, range(1001)), "v")}}
+    containers = [{"name": "c", "ports": [{"containerPort": 1}] * 10_001}, *[{"name": "c"}] * 199]
+    _, _, wrong = schema.check({**many, "spec": {"containers": containers}}, resources.PODS)
+    assert [(error.field, error.reason) for error in wrong] == [
+        ("metadata.labels", "FieldValueTooMany"),
+        ("spec.containers[0].ports", "FieldValueTooMany"),
+    ]
+    _, _, wrong = schema.check({**many, "metadata": {}, "spec": {"containers": [{}] * 201}}, resources.PODS)
+    assert [str(error.message) for error in wrong] == ["Too many: 201: must have at most 200 items"]

@@ -7,7 +7,7 @@ What is typed as anything (a revision's data) is held by `encoding.VALUES_MAX` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 LIST_ITEMS_MAX = 10_000
 MAP_ENTRIES_MAX = 50_000  # A ConfigMap of 1 MiB in lines has 30,000.
@@ -22,37 +22,35 @@ RULES_MAX = 1_000
 RULE_VALUES_MAX = 2_000  # Verbs, groups, resources, names: every request of who holds them looks at them.
 TERMS_MAX = 100  # Of an affinity, a spread or a selector: every pod is held against every node.
 
-_PLACES: Mapping[int, Mapping[str, str]] = {
-    CONTAINERS_MAX: {"core_v1.PodSpec": "containers initContainers ephemeralContainers"},
-    VOLUMES_MAX: {
-        "core_v1.PodSpec": "volumes",
-        "core_v1.ProjectedVolumeSource": "sources",
-        "apps_v1.StatefulSetSpec": "volumeClaimTemplates",
-    },
-    MOUNTS_MAX: {"core_v1.Container": "volumeMounts volumeDevices", "core_v1.EphemeralContainer": "volumeMounts"},
-    LABELS_MAX: {"meta_v1.ObjectMeta": "labels", "meta_v1.LabelSelector": "matchLabels"},
-    OWNERS_MAX: {"meta_v1.ObjectMeta": "ownerReferences"},
-    FINALIZERS_MAX: {"meta_v1.ObjectMeta": "finalizers", "core_v1.NamespaceSpec": "finalizers"},
-    RULES_MAX: {"rbac_v1.Role": "rules", "rbac_v1.ClusterRole": "rules"},
-    RULE_VALUES_MAX: {"rbac_v1.PolicyRule": "verbs apiGroups resources resourceNames nonResourceURLs"},
-    TERMS_MAX: {
-        "meta_v1.LabelSelector": "matchExpressions",
-        "core_v1.NodeSelector": "nodeSelectorTerms",
-        "core_v1.NodeSelectorTerm": "matchExpressions matchFields",
-        "core_v1.NodeAffinity": "preferredDuringSchedulingIgnoredDuringExecution",
-        "core_v1.PodAffinity": "requiredDuringSchedulingIgnoredDuringExecution "
-        "preferredDuringSchedulingIgnoredDuringExecution",
-        "core_v1.PodAntiAffinity": "requiredDuringSchedulingIgnoredDuringExecution "
-        "preferredDuringSchedulingIgnoredDuringExecution",
-        "core_v1.PodSpec": "topologySpreadConstraints schedulingGates tolerations",
-        "core_v1.NodeSpec": "taints",
-        "rbac_v1.AggregationRule": "clusterRoleSelectors",
-    },
-}
+_AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution"
+
+# How many, of which struct, in which fields.
+_PLACES: Sequence[tuple[int, str, str]] = (
+    (CONTAINERS_MAX, "core_v1.PodSpec", "containers initContainers ephemeralContainers"),
+    (VOLUMES_MAX, "core_v1.PodSpec", "volumes"),
+    (VOLUMES_MAX, "core_v1.ProjectedVolumeSource", "sources"),
+    (VOLUMES_MAX, "apps_v1.StatefulSetSpec", "volumeClaimTemplates"),
+    (MOUNTS_MAX, "core_v1.Container", "volumeMounts volumeDevices"),
+    (MOUNTS_MAX, "core_v1.EphemeralContainer", "volumeMounts volumeDevices"),
+    (LABELS_MAX, "meta_v1.ObjectMeta", "labels"),
+    (LABELS_MAX, "meta_v1.LabelSelector", "matchLabels"),
+    (OWNERS_MAX, "meta_v1.ObjectMeta", "ownerReferences"),
+    (FINALIZERS_MAX, "meta_v1.ObjectMeta", "finalizers"),
+    (FINALIZERS_MAX, "core_v1.NamespaceSpec", "finalizers"),
+    (RULES_MAX, "rbac_v1.Role", "rules"),
+    (RULES_MAX, "rbac_v1.ClusterRole", "rules"),
+    (RULE_VALUES_MAX, "rbac_v1.PolicyRule", "verbs apiGroups resources resourceNames nonResourceURLs"),
+    (TERMS_MAX, "rbac_v1.AggregationRule", "clusterRoleSelectors"),
+    (TERMS_MAX, "meta_v1.LabelSelector", "matchExpressions"),
+    (TERMS_MAX, "core_v1.NodeSelector", "nodeSelectorTerms"),
+    (TERMS_MAX, "core_v1.NodeSelectorTerm", "matchExpressions matchFields"),
+    (TERMS_MAX, "core_v1.NodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution"),
+    (TERMS_MAX, "core_v1.PodAffinity", _AFFINITY),
+    (TERMS_MAX, "core_v1.PodAntiAffinity", _AFFINITY),
+    (TERMS_MAX, "core_v1.PodSpec", "topologySpreadConstraints schedulingGates tolerations"),
+    (TERMS_MAX, "core_v1.NodeSpec", "taints"),
+)
 
 ITEMS_MAX: Mapping[tuple[str, str], int] = {
-    (struct, field): most
-    for most, structs in _PLACES.items()
-    for struct, fields in structs.items()
-    for field in fields.split()
+    (struct, field): most for most, struct, fields in _PLACES for field in fields.split()
 }

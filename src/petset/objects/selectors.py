@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from petset.objects.resources import Resource
 
 SELECTOR_CHARACTERS_MAX = 16 * 1024
+REQUIREMENTS_MAX = 100  # Each object of a list, and each change that a watch sees, is held against all of them.
+VALUES_MAX = 1_000
 _KEY = re.compile(
     r"^(?:(?=.{1,253}/)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*/)?"
     r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z"
@@ -122,6 +124,8 @@ class _Parser:
         while self.peek() == ",":
             self.take()
             requirements.append(self.requirement())
+            if len(requirements) > REQUIREMENTS_MAX:
+                raise errors.bad_request(f"unable to parse requirement: more than {REQUIREMENTS_MAX} requirements")
         if self.peek():
             raise self.fail(self.peek(), "',' or 'end of string'")
         return Selector(tuple(requirements))
@@ -154,11 +158,11 @@ class _Parser:
         if self.take() != "(":
             self.at -= 1
             raise self.fail(self.peek(), "'('")
-        found: list[str] = []
+        found: dict[str, None] = {}
         while True:
-            value = "" if self.peek() in (",", ")") else self.value()
-            if value not in found:
-                found.append(value)
+            found["" if self.peek() in (",", ")") else self.value()] = None
+            if len(found) > VALUES_MAX:
+                raise errors.bad_request(f"unable to parse requirement: more than {VALUES_MAX} values")
             token = self.take()
             if token == ")":
                 return tuple(found)
@@ -315,7 +319,10 @@ def parse_fields(resource: Resource, text: str) -> FieldSelector:
     own = _FIELDS.get((resource.group, resource.plural), {})
     terms: list[tuple[Field, bool, str]] = []
     fixed = {"metadata.name": "", "metadata.namespace": ""}
-    for path, equal, value in _split_fields(text):
+    split = _split_fields(text)
+    if len(split) > REQUIREMENTS_MAX:
+        raise errors.bad_request(f"invalid selector: more than {REQUIREMENTS_MAX} terms")
+    for path, equal, value in split:
         read = own.get(path) or _EVERY_KIND.get(path)
         if read is None:
             raise _unknown_field(resource, path, bool(own))
@@ -336,7 +343,7 @@ def _split_fields(text: str) -> Sequence[tuple[str, bool, str]]:
     """(path, equal?, value) of each term; commas, equals signs and backslashes in values are escaped by a backslash."""
     found: list[tuple[str, bool, str]] = []
     for term in re.findall(r"(?:[^,\\]|\\.|\\$)+", text):
-        match = re.match(r"^([^=!\\]+?)\s*(!=|==|=)((?:[^\\=]|\\[\\,=])*)\Z", term)
+        match = re.match(r"^([^=!\\]+)(!=|==|=)((?:[^\\=]|\\[\\,=])*)\Z", term)
         if match is None:
             raise errors.bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
         path, operator, value = match.groups()

@@ -385,7 +385,7 @@ def _name_and_age(obj: Object, now: float) -> list[Any]:
 
 def columns(narrow: str, numbers: str = "") -> tuple[Mapping[str, Any], ...]:
     """Column definitions from a comma-separated list: + marks the wide ones, `numbers` names the numeric ones."""
-    numeric = [text.strip() for text in numbers.split(",")]
+    numeric = dict.fromkeys(text.strip() for text in numbers.split(","))
     found = []
     for text in narrow.split(","):
         title = text.strip().lstrip("+")

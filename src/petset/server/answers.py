@@ -80,8 +80,12 @@ def _negotiate(accept: str, offered: tuple[str, ...]) -> str:
 _AS = {"Table": TABLE, "PartialObjectMetadata": PARTIAL, "PartialObjectMetadataList": PARTIAL}
 
 
+WARNINGS_MAX, WARNING_CHARACTERS_MAX = 30, 256  # Clients read a head of 8 KiB or more.
+
+
 def warning_headers(warnings: Sequence[str]) -> http.Headers:
-    return tuple(("warning", f"299 - {_quoted(text)}") for text in dict.fromkeys(warnings))
+    told = list(dict.fromkeys(warnings))[:WARNINGS_MAX]
+    return tuple(("warning", f"299 - {_quoted(text[:WARNING_CHARACTERS_MAX])}") for text in told)
 
 
 def _quoted(text: str) -> str:

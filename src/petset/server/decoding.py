@@ -104,7 +104,9 @@ def checked(call: Call, tree: Any, resource: Resource, data: bytes = b"") -> tup
         return obj, missing
     repeated = []
     if data and media_type(call) in JSON_TYPES and not encoding.has_no_duplicates(data, tree):
-        repeated = [f'duplicate field "{path}"' for path in encoding.duplicate_fields(data)]
+        repeated = [
+            f'duplicate field "{path}"' for path in encoding.duplicate_fields(data)[: schema.UNKNOWN_FIELDS_TOLD_MAX]
+        ]
     wrong = [*repeated, *unknown]
     if wrong and mode == STRICT:
         raise errors.bad_request(

@@ -1,0 +1,223 @@
+# ruff: noqa: E501
+"""The nastiest requests: each has a body that grows, and the answer it is given at two sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from petset.objects import meta
+from petset.wire import http
+from tests.server import conftest
+from tests.server.conftest import ADMIN, JANE, configmap, pod
+
+LARGER = 4
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+PODS = "/api/v1/namespaces/default/pods"
+SETS = "/apis/apps/v1alpha1/namespaces/default/petsets"
+SERVICES = "/api/v1/namespaces/default/services"
+ENDPOINTS = "/api/v1/namespaces/default/endpoints"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
+REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+YAML, PROTOBUF = "application/yaml", "application/vnd.kubernetes.protobuf"
+STRATEGIC, MERGE = "application/strategic-merge-patch+json", "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+
+
+@dataclass(frozen=True)
+class Nasty:
+    """A request whose body grows: at `small` and at LARGER times that it is answered with `code`."""
+
+    name: str
+    code: int
+    small: int
+    body: Callable[[int], Any]
+    target: str = CONFIGMAPS
+    kind: str = "application/json"
+    method: str = "POST"
+    user: http.User = ADMIN
+    before: Callable[[int], Any] | None = None  # The object that a PATCH finds.
+    query: Callable[[int], str] = lambda n: ""
+
+
+def names(n: int, word: str = "k") -> list[str]:
+    """No two sizes share a name, so that none is known from before."""
+    return [f"{word}{n}-{i}" for i in range(n)]
+
+
+def owner(i: int) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "name": f"o{i}", "uid": f"u{i}"}
+
+
+def owned(n: int) -> dict[str, Any]:
+    return meta.changed(configmap("held"), ("metadata", "ownerReferences"), [owner(i) for i in range(n)])
+
+
+def with_metadata(field: str, value: Callable[[int], Any]) -> Callable[[int], Any]:
+    return lambda n: meta.changed(configmap("a"), ("metadata", field), value(n))
+
+
+def containers(n: int) -> list[dict[str, Any]]:
+    port = {"containerPort": 80, "name": "web"}
+    return [{"name": f"c{i}", "image": "i", "ports": [{**port, "hostPort": 1 + i}]} for i in range(n)]
+
+
+def one_container(**fields: Any) -> dict[str, Any]:
+    return pod("a", containers=[{"name": "c", "image": "i", **fields}])
+
+
+def volumes(n: int) -> dict[str, Any]:
+    mounts = [{"name": f"v{i}", "mountPath": f"/m{i}"} for i in range(n)]
+    made = [{"name": f"v{i}", "emptyDir": {}} for i in range(n)]
+    return pod("a", volumes=made, containers=[{"name": "c", "image": "i", "volumeMounts": mounts}])
+
+
+def variables(n: int) -> dict[str, Any]:
+    chain = [{"name": f"A{i}", "value": f"$(A{i - 1 if i % 9 else 0})x"} for i in range(n)]
+    return one_container(env=chain, args=["$(A0)"] * n)
+
+
+def doubling(n: int) -> dict[str, Any]:
+    return one_container(
+        env=[{"name": "A0", "value": "x" * 64}] + [{"name": f"A{i + 1}", "value": f"$(A{i})" * 2} for i in range(n)]
+    )
+
+
+def claims(n: int) -> dict[str, Any]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return conftest.petset("a", volumeClaimTemplates=[{"metadata": {"name": f"v{i}"}, "spec": spec} for i in range(n)])
+
+
+def service(n: int) -> dict[str, Any]:
+    ports = [{"name": f"p{i}", "port": 1 + i} for i in range(n)]
+    spec = {"clusterIP": "None", "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": spec}
+
+
+def endpoints(n: int) -> dict[str, Any]:
+    subset = {"addresses": [{"ip": f"10.0.{i // 256}.{i % 256}"} for i in range(n)], "ports": [{"port": 80}]}
+    return {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "a"}, "subsets": [subset]}
+
+
+def slices(n: int) -> dict[str, Any]:
+    given = [{"addresses": [f"10.0.{i // 256}.{i % 256}"]} for i in range(n)]
+    made = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "a"}}
+    return {**made, "addressType": "IPv4", "endpoints": given, "ports": []}
+
+
+def role(*rules: Any) -> dict[str, Any]:
+    made = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "a"}}
+    return {**made, "rules": list(rules)}
+
+
+def rule(n: int, word: str = "") -> dict[str, Any]:
+    return {"verbs": names(n, word + "v"), "apiGroups": names(n, word + "g"), "resources": names(n, word + "r")}
+
+
+def review(n: int) -> dict[str, Any]:
+    spec = {"user": "x", "groups": names(n), "extra": {key: ["v"] * 3 for key in names(n)}}
+    asked = {"verb": "get", "resource": "pods"}
+    made = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}}
+    return {**made, "spec": {**spec, "resourceAttributes": asked}}
+
+
+def yaml(n: int) -> bytes:
+    lines = "".join(f"  k{i}: the value\n" for i in range(n))
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n{lines}".encode()
+
+
+def protobuf(*fields: bytes) -> bytes:
+    """A ConfigMap's message of these fields, in its envelope."""
+    kind = field(1, field(1, b"v1") + field(2, b"ConfigMap"))
+    return b"k8s\0" + kind + field(2, field(1, field(1, b"a")) + b"".join(fields))
+
+
+def field(number: int, data: bytes) -> bytes:
+    size, length = len(data), b""
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + data
+
+
+def copies(n: int) -> list[dict[str, Any]]:
+    """Each operation doubles what is there."""
+    return [{"op": "copy", "from": "/data", "path": "/data/a"} for _ in range(n)]
+
+
+def additions(n: int) -> list[dict[str, Any]]:
+    return [{"op": "add", "path": "/metadata/ownerReferences/0", "value": owner(i + 1000)} for i in range(n)]
+
+
+def order(n: int) -> dict[str, Any]:
+    uids = [{"uid": f"u{i}"} for i in reversed(range(n))]
+    return {"metadata": {"$setElementOrder/ownerReferences": uids, "ownerReferences": [{**owner(0), "kind": "Pod"}]}}
+
+
+def primitive(n: int) -> dict[str, Any]:
+    deleted = [f"x/f{i}" for i in range(0, n, 2)]
+    return {"metadata": {"finalizers": [f"x/f{i}" for i in range(n)], "$deleteFromPrimitiveList/finalizers": deleted}}
+
+
+CASES = [
+    Nasty("a ConfigMap of many lines", 201, 2_000, lambda n: configmap("a", **dict.fromkeys(names(n), "v"))),
+    Nasty("the same as YAML", 201, 2_000, yaml, kind=YAML),
+    Nasty("the same as protobuf", 201, 2_000, lambda n: protobuf(*[field(2, field(1, k.encode())) for k in names(n)]), kind=PROTOBUF),
+    Nasty("fields that are not known", 201, 2_000, lambda n: {**configmap("a"), **dict.fromkeys(names(n), 1)}),
+    Nasty("unknown fields in protobuf", 201, 2_000, lambda n: protobuf(*[field(15, b"x")] * n), kind=PROTOBUF),
+    Nasty("empty messages", 400, 12_000, lambda n: protobuf(*[field(2, b"")] * n * 4), kind=PROTOBUF),
+    Nasty("keys that occur twice", 201, 1_000, lambda n: b'{"metadata":{"name":"a"},"data":{%s}}' % b",".join(b'"k%d":"v"' % (i // 2) for i in range(n))),
+    Nasty("a long key above many values", 201, 2_000, lambda n: {**configmap("a"), "x" * n: {**dict.fromkeys(names(n), 1)}}),
+    Nasty("empty lists", 400, 12_000, lambda n: b"[" + b"[]," * n * 4 + b"1]"),
+    Nasty("brackets", 400, 12_000, lambda n: b"[" * n, SELF),
+    Nasty("brackets as YAML", 400, 12_000, lambda n: b"[" * n, SELF, YAML),
+    Nasty("objects as YAML", 400, 12_000, lambda n: b'{"a":' * n, SELF, YAML),
+    Nasty("braces as YAML", 400, 12_000, lambda n: b"{" * n, SELF, YAML),
+    Nasty("empty lists as YAML", 400, 12_000, lambda n: b"[" + b"[]," * n * 4 + b"]", SELF, YAML),
+    Nasty("base 60", 400, 12_000, lambda n: b"1:" * n + b"1.5", SELF, YAML),
+    Nasty("a set", 400, 5_000, lambda n: b"!!set {" + b",".join(b"a%d" % i for i in range(n)) + b"}", SELF, YAML),
+    Nasty("merges", 400, 5, lambda n: b"a: &a0 {x: 1}\n" + b"".join(b"b%d: &a%d {<<: [%s]}\n" % (i, i + 1, b",".join([b"*a%d" % i] * 9)) for i in range(n)), SELF, YAML),
+    Nasty("aliases", 400, 5, lambda n: b"a: &a0 [1,2,3,4,5,6,7,8,9]\n" + b"".join(b"b%d: &a%d [%s]\n" % (i, i + 1, b",".join([b"*a%d" % i] * 9)) for i in range(4 + n)), SELF, YAML),
+    Nasty("tag directives", 400, 1_000, lambda n: b"".join(b"%%TAG !%d! x\n" % i for i in range(n)) + b"--- a", SELF, YAML),
+    Nasty("labels", 201, 250, with_metadata("labels", lambda n: dict.fromkeys(names(n), "v"))),
+    Nasty("more labels than there may be", 422, 5_000, with_metadata("labels", lambda n: dict.fromkeys(names(n), "v"))),
+    Nasty("annotations", 201, 2_000, with_metadata("annotations", lambda n: dict.fromkeys(names(n), "v"))),
+    Nasty("owners", 201, 250, owned),
+    Nasty("finalizers", 201, 250, with_metadata("finalizers", lambda n: [f"x/{k}" for k in names(n)])),
+    Nasty("containers", 201, 50, lambda n: pod("a", containers=containers(n)), PODS),
+    Nasty("more containers than there may be", 422, 1_000, lambda n: pod("a", containers=containers(n)), PODS),
+    Nasty("one container, many times", 422, 50, lambda n: pod("a", containers=containers(1) * n), PODS),
+    Nasty("volumes", 201, 200, volumes, PODS),
+    Nasty("variables", 201, 1_000, variables, PODS),
+    Nasty("variables that double", 422, 1_000, doubling, PODS),
+    Nasty("tolerations", 201, 20, lambda n: pod("a", tolerations=[{"key": k, "operator": "Exists"} for k in names(n)]), PODS),
+    Nasty("host aliases", 201, 1_000, lambda n: pod("a", hostAliases=[{"ip": "1.2.3.4", "hostnames": ["a"]}] * n), PODS),
+    Nasty("sysctls", 201, 1_000, lambda n: pod("a", securityContext={"sysctls": [{"name": k, "value": "1"} for k in names(n)]}), PODS),
+    Nasty("init containers of 2016", 201, 50, lambda n: meta.changed(pod("a"), ("metadata", "annotations"), {"pod.beta.kubernetes.io/init-containers": json.dumps([{"name": k, "image": "i"} for k in names(n, "i")])}), PODS),
+    Nasty("claim templates", 201, 200, claims, SETS),
+    Nasty("service ports", 201, 1_000, service, SERVICES),
+    Nasty("addresses", 201, 2_000, endpoints, ENDPOINTS),
+    Nasty("a slice", 201, 250, slices, SLICES),
+    Nasty("a role of long lists", 403, 500, lambda n: role(rule(n)), ROLES, user=JANE),
+    Nasty("a role of many rules", 403, 100, lambda n: role(*[rule(10, f"{i}") for i in range(n)]), ROLES, user=JANE),
+    Nasty("a role that is held", 201, 500, lambda n: role({**rule(n), "apiGroups": [""], "resources": ["pods"]}), ROLES, user=JANE),
+    Nasty("groups and extra", 201, 1_000, review, REVIEWS),
+    Nasty("strategic: owners", 200, 250, lambda n: {"metadata": {"ownerReferences": [owner(i + n // 2) for i in range(n // 2)]}}, kind=STRATEGIC, before=owned),
+    Nasty("strategic: an order", 200, 250, order, kind=STRATEGIC, before=owned),
+    Nasty("strategic: an order of what is not there", 200, 2_500, order, kind=STRATEGIC, before=lambda n: owned(1)),
+    Nasty("strategic: texts", 200, 250, primitive, kind=STRATEGIC, before=lambda n: configmap("held")),
+    Nasty("strategic: keys that stay", 200, 1_000, lambda n: {"data": {"$retainKeys": names(n), **dict.fromkeys(names(n), "w")}}, kind=STRATEGIC, before=lambda n: configmap("held", **dict.fromkeys(names(n), "v"))),
+    Nasty("merge: many keys", 200, 2_000, lambda n: {"data": dict.fromkeys(names(n), "w")}, kind=MERGE, before=lambda n: configmap("held", **dict.fromkeys(names(n), "v"))),
+    Nasty("JSON patch: one list", 200, 200, additions, kind=JSON_PATCH, before=lambda n: owned(1)),
+    Nasty("JSON patch: copies that double", 422, 1_000, copies, kind=JSON_PATCH, before=lambda n: configmap("held", b="x")),
+    Nasty("JSON patch: tests", 200, 2_000, lambda n: [{"op": "test", "path": "/data/k", "value": "v"}] * n, kind=JSON_PATCH, before=lambda n: configmap("held", k="v", **dict.fromkeys(names(n), "v"))),
+    Nasty("JSON patch: a long path", 422, 20_000, lambda n: [{"op": "add", "path": "/a" * n, "value": 1}], kind=JSON_PATCH, before=lambda n: configmap("held")),
+    Nasty("parameters", 200, 200, lambda n: None, method="GET", query=lambda n: "&".join(f"{k}=v" for k in names(n))),
+    Nasty("a label's values", 200, 250, lambda n: None, method="GET", query=lambda n: f"labelSelector=a+in+({','.join(names(n))})"),
+    Nasty("labels wanted", 200, 25, lambda n: None, method="GET", query=lambda n: f"labelSelector={','.join(names(n))}"),
+    Nasty("more labels wanted than there may be", 400, 500, lambda n: None, method="GET", query=lambda n: f"labelSelector={','.join('!' + k for k in names(n))}"),
+    Nasty("spaces in a field selector", 400, 3_000, lambda n: None, method="GET", query=lambda n: f"fieldSelector=metadata.name{'+' * n}x"),
+]  # fmt: skip
