@@ -24,6 +24,7 @@ from petset.objects import meta, resources, selectors
 from petset.objects.meta import Object
 
 INITIALIZED_ANNOTATION = "pod.alpha.kubernetes.io/initialized"
+PET_SECONDS_MIN = 1.0  # Between a pet and its successor: a node may refuse each at once.
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ def pet_step(family: Family, i: int, pod: Object | None) -> tuple[list[actions.A
     if meta.is_deleting(pod):
         return [], False
     if has_ended(pod):
-        return [remove_pet(family, pod)], False
+        return [replaced_in_time(family, pod)], False
     steps: list[actions.Action] = []
     if meta.get(pod, "status", "phase", default="Pending") == "Pending":
         steps += missing_claims(family, pod)
@@ -266,6 +267,13 @@ def first_unhealthy(family: Family) -> Object | None:
         if not family.is_healthy(pod):
             return pod
     return None
+
+
+def replaced_in_time(family: Family, pod: Object) -> actions.Action:
+    """A pet that ended goes, and another comes; those that end as soon as they are made do not go in a circle."""
+    made = tasks.parse_rfc3339(pod["metadata"].get("creationTimestamp", "1970-01-01T00:00:00Z"))
+    left = made + PET_SECONDS_MIN - family.now
+    return actions.RequeueAfter(left) if left > 0 else remove_pet(family, pod)
 
 
 def remove_pet(family: Family, pod: Object) -> actions.Action:
