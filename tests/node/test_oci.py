@@ -8,10 +8,11 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from petset.node import containers, linux, records
+from petset.node import cgroups, containers, linux, records
 from petset.node.runtime import Mount, RuntimeError_
 from petset.wire.streaming import ExecOptions
 from tests import waiting
@@ -141,6 +142,54 @@ async def test_limits_are_real(tmp_path, root):
         crowd = await here.run_to_end(pod, "sh", "-c", script, name="crowd")
         assert crowd.exit_code != 0 and not crowd.oom_killed
         assert "can't fork" in await here.log(pod, "crowd")
+
+
+# A shell ends at the first fork that is refused; awk goes on trying.
+BOMB = """
+    for i in 1 2 3 4; do awk 'BEGIN { while (1) system("sleep 1000 &") }' 2>/dev/null & done
+    exec sleep 1000
+"""
+
+
+@machine.on_machine
+async def test_a_fork_bomb_in_one_pod_stops_no_other(tmp_path, root):
+    """It is bounded by its limit and weighed by its pod's requests; all else goes on, and can be taken away."""
+    async with machine.running(tmp_path / "s", root) as here:
+        calm, angry = await here.sandbox("calm", containers=[wants_cpu("500m")]), await here.sandbox("angry")
+        here.runtime._pids_max = 64
+        await here.run(calm, *FOREVER)
+        bomb = await here.run(angry, "sh", "-c", BOMB)
+        group = f"{here.plan.cgroup}/poduid-angry/{bomb.id}"
+        await waiting.until(lambda: refused_forks(group) > 100)
+        assert [weight(f"{here.plan.cgroup}/poduid-{name}") for name in ("calm", "angry")] == [512, 2]
+
+        assert await here.exec(calm, "echo", "still here") == "still here\n"
+        assert await here.output(calm, "echo", "another", name="another") == "another\n"
+        await here.runtime.remove_sandbox("uid-calm")
+        assert here.seen(bomb).state == "running" and refused_forks(group) > 100
+        await here.runtime.stop_container("uid-angry", "main", 0)
+        await here.runtime.remove_sandbox("uid-angry")
+
+
+def wants_cpu(amount: str) -> dict[str, Any]:
+    return {"name": "main", "image": "busybox", "resources": {"requests": {"cpu": amount}}}
+
+
+def refused_forks(group: str) -> int:
+    """How often the kernel refused a process of a group for its limit."""
+    found = cgroups.detect()
+    place = found.hierarchies["unified" if found.version == "v2" else "pids"]
+    events = dict(line.split() for line in Path(f"{place}{group}/pids.events").read_text().splitlines())
+    return int(events["max"])
+
+
+def weight(group: str) -> int:
+    """A group's CPU shares, translated back from version 2's weight as exactly as that can be."""
+    found = cgroups.detect()
+    if found.version != "v2":
+        return int(Path(f"{found.hierarchies['cpu']}{group}/cpu.shares").read_text())
+    value = int(Path(f"{found.hierarchies['unified']}{group}/cpu.weight").read_text())
+    return next(shares for shares in (2, 512) if cgroups.weight_of(shares) == value)
 
 
 @machine.on_machine

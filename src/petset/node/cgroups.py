@@ -1,7 +1,9 @@
 """Cgroups of one instance: which version this machine has, OOM kills, and taking the groups away at the end.
 
 All containers of an instance are below one parent, /petset_<instance>/pod<uid>/<container id>, in every hierarchy.
-The OCI runtime makes the groups and sets the limits; petset only reads and removes. Version 1, version 2 and
+The OCI runtime makes the groups and sets the limits of containers; petset weighs the pods against each other by what
+they request, reads, and removes. petset itself and the runtime's programs stay outside of that parent, so that all pods
+together, however busy, are one neighbour to them. Version 1, version 2 and
 hybrid (version 1 with an empty version 2 tree at /sys/fs/cgroup/unified) all occur. crun refuses hybrid when it creates
 a container, so the unified tree is taken away in the mount namespace where it does (mounting.py).
 """
@@ -17,6 +19,7 @@ from pathlib import Path
 
 ROOT = "/sys/fs/cgroup"
 REMOVE_ATTEMPTS_MAX = 50
+SHARES_MIN, SHARES_MAX = 2, 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,23 @@ def _let_processes_end(attempt: int) -> None:
     select.select([], [], [], min(0.002 * 2**attempt, 0.1))
 
 
+def weigh(cgroups: Cgroups, group: str, shares: int) -> None:
+    """How much of a busy CPU a group gets beside its neighbours; `shares` as version 1 counts them, 1024 a CPU."""
+    if cgroups.version == "v2":
+        file, value = f"{cgroups.hierarchies['unified']}{group}/cpu.weight", weight_of(shares)
+    elif "cpu" in cgroups.hierarchies:
+        file, value = f"{cgroups.hierarchies['cpu']}{group}/cpu.shares", max(SHARES_MIN, shares)
+    else:
+        return
+    with contextlib.suppress(OSError):  # Without the controller, or the right to it, nothing is shared out.
+        Path(file).write_text(str(value))
+
+
+def weight_of(shares: int) -> int:
+    """Version 2's 1 to 10,000 for version 1's 2 to 262,144, as the runtimes translate it."""
+    return 1 + (min(max(shares, SHARES_MIN), SHARES_MAX) - SHARES_MIN) * 9999 // (SHARES_MAX - SHARES_MIN)
+
+
 def place_supervisor(cgroups: Cgroups, group: str, pid: int) -> None:
     """Move a conmon out of the groups that a service manager would kill together with petset."""
     for name in ("name=systemd", "unified"):
@@ -129,3 +149,4 @@ def place_supervisor(cgroups: Cgroups, group: str, pid: int) -> None:
             with contextlib.suppress(OSError):
                 os.makedirs(root + group, exist_ok=True)
                 Path(root + group, "cgroup.procs").write_text(str(pid))
+    weigh(cgroups, group, SHARES_MAX)  # A conmon needs little, and at once: it carries a container's output and end.

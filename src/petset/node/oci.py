@@ -374,7 +374,10 @@ class OciRuntime:
         )
         warnings += said
         directory = self._place(record)
-        return containers.start(self._tools, directory, record, oci, config.image.rootfs, config.mounts)
+        started = containers.start(self._tools, directory, record, oci, config.image.rootfs, config.mounts)
+        shares = requests.of(config.pod).get("cpu", 0) * 1024 // 1000
+        cgroups.weigh(self._tools.groups, f"{self._plan.cgroup}/pod{config.pod_uid}", shares)
+        return started
 
     def _localhost_profile(self, profile: Object) -> Object | None:
         """From <state>/seccomp/; a name cannot lead out of it."""
