@@ -21,6 +21,7 @@ from tests.worlds import loop as virtual
 
 ADMIN = http.User("petset-admin", ("system:masters",))
 NODE = "n1"
+CAPACITY = {"cpu": "4", "memory": "8Gi", "ephemeral-storage": "100Gi", "pods": "110"}
 BEGAN = 1_750_000_000.0
 
 
@@ -57,7 +58,7 @@ class NodeUnderTest:
             dns_address="10.96.0.10",
             api_address=("10.96.0.1", 443),
             host_ip="10.200.0.1",
-            capacity={"cpu": "4", "memory": "8Gi", "pods": "110"},
+            capacity=CAPACITY,
             may_mount=False,
             attempts=self.attempts,
             on_ready=ready.set,

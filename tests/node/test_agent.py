@@ -10,7 +10,18 @@ from petset.node import agent, simulated
 from petset.node import pod as pods
 from petset.node.simulated import Behaviour
 from petset.objects import meta, resources
-from tests.node.node_fixture import NODE, NodeUnderTest, container, is_gone, is_ready, play, pod, state, waits_with
+from tests.node.node_fixture import (
+    CAPACITY,
+    NODE,
+    NodeUnderTest,
+    container,
+    is_gone,
+    is_ready,
+    play,
+    pod,
+    state,
+    waits_with,
+)
 
 
 def test_a_pod_runs_and_is_ready(tmp_path: Path):
@@ -46,7 +57,7 @@ def test_the_node_is_registered_and_renews_its_lease(tmp_path: Path):
         assert meta.is_condition_true(found, "Ready")
         assert found["spec"]["podCIDR"] == "10.200.0.0/24"
         assert found["metadata"]["labels"]["kubernetes.io/os"] == "linux"
-        assert found["status"]["capacity"] == {"cpu": "4", "memory": "8Gi", "pods": "110"}
+        assert found["status"]["capacity"] == CAPACITY
         await asyncio.sleep(1)
         first = await node.admin.get(resources.LEASES, NODE, "kube-node-lease")
         before = len(node.node_requests)
@@ -260,6 +271,31 @@ def test_pods_that_end(tmp_path: Path):
         assert len(node.machine.started) == started
 
     play(story, tmp_path, script)
+
+
+def test_a_pod_that_has_ended_gives_back_its_address_its_ports_and_its_volumes(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        ports = [{"containerPort": 80, "hostPort": 21018}]
+        scratch = {"volumes": [{"name": "v", "emptyDir": {}}], "restartPolicy": "Never"}
+        first = await node.create(pod("first", container("c", ports=ports), **scratch))
+        place = tmp_path / "volumes" / meta.uid(first) / "v"
+        await node.until("first", lambda pod: place.is_dir())
+        ended = await node.until("first", lambda pod: pod["status"]["phase"] == "Succeeded")
+        await node.until("first", lambda pod: not node.machine.sandboxes[meta.uid(first)].alive)
+        assert not place.exists()
+        await node.create(pod("second", container("c", ports=ports)))
+        await node.until("second", is_ready)
+        await node.kill()
+        await node.boot()
+        await asyncio.sleep(60)
+        assert await node.pod("first") == ended  # Nothing is made anew, and nothing more is told.
+        await node.delete("first")
+        await node.until("first", is_gone)
+        await node.until("second", lambda pod: meta.uid(first) not in node.machine.sandboxes)
+
+    play(
+        story, tmp_path, lambda config: Behaviour(runs_seconds=5 if config.pod["metadata"]["name"] == "first" else None)
+    )
 
 
 def test_active_deadline(tmp_path: Path):

@@ -144,6 +144,10 @@ class LookedAt(simulated.SimulatedRuntime):
         await super().stop_container(pod_uid, name, grace_seconds)
         self._node.world.laws.note(f"STOPPED  {name} of {pod_uid[:8]} on {self._node.name}")
 
+    async def stop_sandbox(self, pod_uid: str) -> None:
+        self._hear()
+        await super().stop_sandbox(pod_uid)
+
     async def remove_sandbox(self, pod_uid: str) -> None:
         self._hear()
         await super().remove_sandbox(pod_uid)

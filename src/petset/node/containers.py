@@ -273,12 +273,14 @@ def _ended(tools: Tools, directory: Path, record: ContainerRecord, code: int, fi
 
 
 def clean(tools: Tools, directory: Path, record: ContainerRecord) -> None:
-    """Give back cgroup, mount and the runtime's own state of an attempt that has ended; its files stay."""
+    """Give back cgroup, mount, layer and the runtime's own state of an attempt that has ended; logs and record stay."""
     if os.path.isdir(os.path.join(tools.root, record.id)):
         tools.run("delete", "--force", record.id)
         shutil.rmtree(os.path.join(tools.root, record.id), ignore_errors=True)
     cgroups.remove(tools.groups, record.group)
     linux.unmount(str(directory / "rootfs"))
+    for name in ("upper", "work"):  # Nobody can come to what it wrote there any more.
+        paths.remove_tree(directory / name)
 
 
 def destroy(tools: Tools, directory: Path, record: ContainerRecord) -> None:
@@ -300,6 +302,11 @@ def _is_conmon_of(pid: int, directory: Path) -> bool:
         return os.fsencode(f"--bundle={directory}") in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+def kept(directory: Path, record: ContainerRecord) -> list[Path]:
+    """What grows with what a container writes: its layer, its logs, its last words."""
+    return [directory / "upper", directory / "termination-log", *logs.files(record.log_path)]
 
 
 def remove(directory: Path, record: ContainerRecord) -> None:

@@ -23,7 +23,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from petset.base import tasks
-from petset.node import bundle, cgroups, containers, host, linux, logs, names, network, paths, records, streams, users
+from petset.node import (
+    bundle,
+    cgroups,
+    containers,
+    host,
+    linux,
+    logs,
+    names,
+    network,
+    paths,
+    records,
+    storage,
+    streams,
+    users,
+)
 from petset.node.network import Network, Plan
 from petset.node.records import ContainerRecord, SandboxRecord
 from petset.node.registry_logins import RegistryLogin
@@ -83,6 +97,7 @@ class OciRuntime:
         self._pending: dict[str, None] = {}
         self._watched: dict[int, Any] = {}  # pidfds of conmons
         self._watcher = logs.Watcher()
+        self._meter = storage.Meter()
         self._streams = streams.Streams(lambda: self._tools, self._find, self._watcher)
         self._host = bundle.Host()
         self._tools: containers.Tools
@@ -292,6 +307,26 @@ class OciRuntime:
         known.sandbox, known.alive = sandbox, True
         self._tell(uid)
         return sandbox.seen(True)
+
+    async def disk_usage(self, pod_uid: str) -> Mapping[str, int]:
+        pod, directory = self._pods.get(pod_uid), self._pod_directory(pod_uid) / "containers"
+        latest = {name: self._find(pod_uid, name, False) for name, _ in (pod.containers if pod else ())}
+        places = {
+            name: [os.path.relpath(path, directory) for path in containers.kept(found.directory, found.record)]
+            for name, found in latest.items()
+            if found is not None
+        }
+        measured = await self._meter.bytes_in(directory, [path for paths in places.values() for path in paths])
+        return {name: sum(measured.get(path, 0) for path in paths) for name, paths in places.items()}
+
+    async def stop_sandbox(self, pod_uid: str) -> None:
+        pod = self._pods.get(pod_uid)
+        if pod is None or not pod.alive:
+            return
+        if pod.cleaning:
+            await asyncio.wait(list(pod.cleaning.values()))
+        await self._let_go(pod_uid, pod)
+        self._tell(pod_uid)
 
     async def remove_sandbox(self, pod_uid: str) -> None:
         pod = self._pods.get(pod_uid)

@@ -32,6 +32,7 @@ SETUP_RETRY_SECONDS_MAX = 30.0
 STOP_GRACE_SECONDS_MIN = 1.0  # Even a forced deletion lets a process hear of it, unless its pod wants none.
 GRACE_SECONDS_DEFAULT = 30
 NAME_WAIT_SECONDS_MAX = 3.0
+EVICTED = "Evicted"  # The reason of a pod that the node could no longer keep.
 ATTEMPTS_KEPT = 2  # The present one, and the one before for `logs --previous`.
 
 
@@ -192,13 +193,20 @@ class RemoveContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class StopSandbox:
+    """Give back the address, the host ports and the volumes of its own that a pod that has ended no longer needs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Report the end, take sandbox and volumes away, and remove the pod from the API (unless it is gone already)."""
 
     gone: bool
 
 
-Step = EnsureImage | MountVolumes | CreateSandbox | StartContainer | StopContainer | RemoveContainer | Finish
+Step = (
+    EnsureImage | MountVolumes | CreateSandbox | StartContainer | StopContainer | RemoveContainer | StopSandbox | Finish
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,11 +381,12 @@ def decide(pod: Object, view: View) -> Decision:
     elif meta.is_deleting(pod):
         # deletionTimestamp is when the grace ends; a second, shorter deletion moves it.
         _stop_and_finish(pod, view, plan, tasks.parse_rfc3339(pod["metadata"]["deletionTimestamp"]), gone=False)
-    elif view.failure is not None:
+    elif view.failure is not None and not is_terminal(pod):
         _stop_all(pod, view, plan, view.failure.at + least_grace_seconds(pod))
     elif is_terminal(pod) or is_past_deadline(pod, view.now) or init_failed(pod, view):
         end = deadline(pod) if is_past_deadline(pod, view.now) else None
-        _stop_all(pod, view, plan, (view.now if end is None else end) + grace_seconds(pod))
+        if _stop_all(pod, view, plan, (view.now if end is None else end) + grace_seconds(pod)):
+            _rest(pod, view, plan)
     elif is_settled(pod, view):
         _stop_sidecars(pod, view, plan)
     elif not view.older_alive and _prepare(pod, view, plan):
@@ -530,6 +539,12 @@ def _stop_sidecars(pod: Object, view: View, plan: _Plan) -> None:
 def _stop_and_finish(pod: Object, view: View, plan: _Plan, until: float, gone: bool) -> None:
     if _stop_all(pod, view, plan, until, hook=not gone):
         plan.step(Finish(gone))
+
+
+def _rest(pod: Object, view: View, plan: _Plan) -> None:
+    """A pod whose end is told keeps its containers' logs, and nothing else."""
+    if is_terminal(pod) and ((view.sandbox is not None and view.sandbox.alive) or view.volumes_ready):
+        plan.step(StopSandbox())
 
 
 def _remove_old_attempts(pod: Object, view: View, plan: _Plan) -> None:

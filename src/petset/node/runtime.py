@@ -179,6 +179,14 @@ class Runtime(Protocol):
 
     async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None: ...
 
+    async def disk_usage(self, pod_uid: str) -> Mapping[str, int]:
+        """Bytes on disk of each container's latest attempt: its writable layer and its logs."""
+        ...
+
+    async def stop_sandbox(self, pod_uid: str) -> None:
+        """Gives back address, namespaces and host ports of a pod whose containers have ended; logs and records stay."""
+        ...
+
     async def remove_sandbox(self, pod_uid: str) -> None:
         """Kills what is left in it, gives the address back, removes namespaces, containers and logs of the pod.
 

@@ -88,6 +88,7 @@ class Machine:
     records: dict[str, list[_Record]] = field(default_factory=dict)
     started: list[tuple[str, str, int]] = field(default_factory=list)  # (pod name, container, attempt), in order.
     containers_made: int = 0
+    disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict)  # By pod uid and container.
 
     def free_address(self) -> str:
         taken = dict.fromkeys(sandbox.ip for sandbox in self.sandboxes.values())
@@ -243,6 +244,14 @@ class SimulatedRuntime:
         records = self.machine.records.get(pod_uid, [])
         keep = [one for one in records if (one.container.name, one.container.attempt) != (name, attempt)]
         self.machine.records[pod_uid] = keep
+
+    async def disk_usage(self, pod_uid: str) -> Mapping[str, int]:
+        return {name: size for (uid, name), size in self.machine.disk_bytes.items() if uid == pod_uid}
+
+    async def stop_sandbox(self, pod_uid: str) -> None:
+        await asyncio.sleep(self.machine.sandbox_seconds)
+        if (sandbox := self.machine.sandboxes.get(pod_uid)) is not None:
+            self.machine.sandboxes[pod_uid] = replace(sandbox, alive=False)
 
     async def remove_sandbox(self, pod_uid: str) -> None:
         await asyncio.sleep(self.machine.sandbox_seconds)

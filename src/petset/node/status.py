@@ -312,6 +312,10 @@ def _conditions(pod: Object, view: View, phase: str, init_statuses: list[dict], 
         {"type": "PodScheduled", "status": "True"},
     ):
         conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now, **_observed(pod)})
+    if view.failure is not None and view.failure.reason == pods.EVICTED:
+        disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+        disrupted |= {"message": view.failure.message, "lastTransitionTime": now}
+        conditions = meta.with_condition(conditions, disrupted)
     return conditions
 
 

@@ -74,8 +74,13 @@ class Supplies:
     def release(self) -> None:
         self._sources.references.release(self._uid)
 
+    async def usage(self, pod: Object) -> Mapping[str, int]:
+        """Bytes of each of its emptyDirs."""
+        return await self._sources.volumes.usage(pod)
+
     async def remove(self) -> None:
         await self._sources.volumes.remove(self._uid)
+        self.mounted = None
         self.release()
 
     async def facts(self, pod: Object, refers: Sequence[Reference], ip: str = "") -> Facts:

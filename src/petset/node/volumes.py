@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petset.base import tasks
-from petset.node import environment, linux, paths, payloads
+from petset.node import environment, linux, paths, payloads, storage
 from petset.node.environment import ConfigError, Facts
 from petset.node.payloads import File, TokenWanted
 from petset.node.runtime import Mount, Propagation
@@ -65,6 +65,7 @@ class Volumes:
     def __init__(self, directory: Path, *, may_mount: bool = True):
         self._directory = directory
         self._may_mount = may_mount
+        self._meter = storage.Meter()
 
     def directory_of(self, pod_uid: str) -> Path:
         return self._directory / pod_uid
@@ -133,6 +134,11 @@ class Volumes:
         if not directory.is_dir():
             return
         await tasks.in_thread(_remove, directory)
+
+    async def usage(self, pod: Object) -> Mapping[str, int]:
+        """Bytes of each of the pod's emptyDirs."""
+        names = [volume["name"] for volume in storage.empty_dirs(pod)]
+        return await self._meter.bytes_in(self.directory_of(meta.uid(pod)), names)
 
     async def unmount_all(self) -> None:
         """Take memory volumes out of the host's mount table (`petset down`); all else stays for the next start."""

@@ -22,7 +22,19 @@ from typing import Any
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache
-from petset.node import admission, environment, hooks, launch, names, probes, pulling, status, supplies, volumes
+from petset.node import (
+    admission,
+    environment,
+    hooks,
+    launch,
+    names,
+    probes,
+    pulling,
+    status,
+    storage,
+    supplies,
+    volumes,
+)
 from petset.node import pod as pods
 from petset.node.pod import Failure, Memory, Trouble, View
 from petset.node.probing import Probing
@@ -148,6 +160,14 @@ class PodWorker:
             path = f"spec.{'initContainers' if is_init else 'containers'}{{{container}}}"
         self.around.tell(self.pod, type_, reason, message, path)
 
+    @property
+    def is_running(self) -> bool:
+        return any(container.state == "running" for container in self._observed()[1])
+
+    async def usage(self) -> storage.Usage:
+        containers = await self.around.runtime.disk_usage(self.uid)
+        return storage.Usage(containers, await self._supplies.usage(self.pod))
+
     def ip(self) -> str:
         sandbox, _ = self._observed()
         return sandbox.ip if sandbox else ""
@@ -163,6 +183,7 @@ class PodWorker:
                 self._group = group
                 self._probing = Probing(self, self.around.attempts, group)
                 writer = tasks.spawn(group, self._reporter.run(), f"report {meta.key(self.pod)}")
+                keeper = tasks.spawn(group, storage.keep_to_limits(self), f"storage of {meta.key(self.pod)}")
                 while not (self.finished and self.gone_at is not None):
                     self._wake.clear()
                     wake_at: float | None = tasks.now() + pods.SETUP_RETRY_SECONDS_MAX
@@ -171,7 +192,7 @@ class PodWorker:
                         wake_at = self._look()
                     await self._until(wake_at)
                 self._probing.stop()
-                for task in (writer, *self._busy.values()):
+                for task in (writer, keeper, *self._busy.values()):
                     task.cancel()
         finally:
             self._supplies.release()
@@ -305,7 +326,7 @@ class PodWorker:
         if isinstance(step, pods.StopContainer):
             self._take_stop(step)
         elif step not in self._busy:
-            if isinstance(step, pods.Finish) and not self._may_finish():
+            if isinstance(step, pods.StopSandbox | pods.Finish) and not self._may_finish():
                 return
             self._busy[step] = tasks.spawn(self._group, self._guarded(step), f"{step} of {meta.key(self.pod)}")
 
@@ -371,6 +392,9 @@ class PodWorker:
                 await self._stop(step)
             case pods.RemoveContainer(name, attempt):
                 await self.around.runtime.remove_container(self.uid, name, attempt)
+            case pods.StopSandbox():
+                await self._supplies.remove()
+                await self.around.runtime.stop_sandbox(self.uid)
             case pods.Finish(gone):
                 await self._finish(gone)
 
