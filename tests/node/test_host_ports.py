@@ -178,7 +178,8 @@ async def test_no_pod_comes_to_what_listens_on_the_machine_s_loopback(tmp_path: 
             liar = await here.sandbox("web-1", securityContext=pretends)
             script = (
                 "ip addr flush dev lo; ip route flush table local dev lo;"
-                f"ip route add 127.0.0.1/32 via {here.plan.gateway} dev eth0 && nc -w 2 127.0.0.1 {number} 2>/dev/null; echo $?"
+                f"ip route add 127.0.0.1/32 via {here.plan.gateway} dev eth0 &&"
+                f"nc -w 2 127.0.0.1 {number} 2>/dev/null; echo $?"
             )
             said = await here.output(liar, "sh", "-c", script, container={"securityContext": {"privileged": True}})
             assert said.splitlines()[-1] == "1"
