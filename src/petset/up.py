@@ -146,6 +146,7 @@ async def _until_stopped(
         running = [
             tasks.spawn(parts, work, name)
             for name, work in (
+                ("the cluster's own services", bootstrap.keep(cluster.store, cluster.services)),
                 (
                     "controllers",
                     controllers.run_controllers(
@@ -325,6 +326,7 @@ class Cluster:
 
     state: state.State
     plan: network.Plan
+    store: sqlite.SqliteStore
     handle: http.Handler
     tls: ssl.SSLContext
     ca_pem: str
@@ -336,8 +338,16 @@ class Cluster:
     def server(self) -> str:
         return f"https://127.0.0.1:{self.api_port}"
 
+    @property
+    def services(self) -> bootstrap.Plan:
+        return _services(self.plan, self.api_port)
+
     def client(self, user: http.User) -> Client:
         return Client(InProcess(self.handle, user), user_agent=user.name)
+
+
+def _services(plan: network.Plan, port: int) -> bootstrap.Plan:
+    return bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port)
 
 
 async def _start_control_plane(options: Options, opened: contextlib.AsyncExitStack) -> Cluster:
@@ -353,7 +363,7 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
     opened.push_async_callback(store.close)
     listening = _api_socket(options)
     port = listening.getsockname()[1]
-    await bootstrap.ensure(store, bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port))
+    await bootstrap.ensure(store, _services(plan, port))
     streams = LateStreams()
     metrics = telemetry.Telemetry()
     metrics.source("petset_store", lambda: asdict(store.stats()))
@@ -370,7 +380,7 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
         administrator.key_pem().encode(),
     )
     state.write_private(instance.kubeconfig, kubeconfig.render(access))
-    return Cluster(instance, plan, handle, tls, authority.certificate_pem, port, name, streams)
+    return Cluster(instance, plan, store, handle, tls, authority.certificate_pem, port, name, streams)
 
 
 _KUBERNETES_NAMES = (

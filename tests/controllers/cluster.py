@@ -44,8 +44,10 @@ class Directories:
 
 
 class Cluster:
-    def __init__(self, client: api.Client, store: memory.MemoryStore, directories: Directories | None):
-        self.client, self.store, self.directories = client, store, directories
+    def __init__(
+        self, client: api.Client, store: memory.MemoryStore, directories: Directories | None, handle: http.Handler
+    ):
+        self.handle, self.client, self.store, self.directories = handle, client, store, directories
         self.ready: Callable[[Object], bool] = lambda pod: True
         self.node_view = Informers(client)
         self.pods = self.node_view.of(resources.PODS)
@@ -145,7 +147,7 @@ async def running(provisioner: bool = True, store: memory.MemoryStore | None = N
     handle = server.Api(kept, server.Options(b"a key for tokens in tests, 32 by")).handle
     await bootstrap.ensure(kept)
     client = api.Client(api.InProcess(handle, ADMIN))
-    it = Cluster(client, kept, Directories() if provisioner else None)
+    it = Cluster(client, kept, Directories() if provisioner else None, handle)
     async with asyncio.TaskGroup() as group:
         parts = [
             group.create_task(

@@ -221,17 +221,6 @@ def test_nobody_gives_what_they_do_not_hold(server):
     assert server("POST", f"{create}/rolebindings", absent, user=JANE).code == 404
 
 
-def test_a_cluster_role_may_be_the_sum_of_others(server):
-    part = role("part", rule("list", "pods"), namespace="")
-    part["metadata"]["labels"] = {"into": "whole"}
-    whole = role("whole", namespace="")
-    whole |= {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"into": "whole"}}]}}
-    server.create(part)
-    server.create(whole)
-    server.create(binding("b", "whole", user("jane"), kind="ClusterRole"))
-    assert server("GET", PODS, user=JANE).code == 200
-
-
 # -- Nodes
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from petset.objects import meta, resources
 from petset.server import admission
-from tests.server.conftest import JANE, pod
+from tests.server.conftest import pod
 
 PODS = "/api/v1/namespaces/default/pods"
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -171,25 +171,6 @@ def test_a_namespace_keeps_its_finalizer_and_label(server):
     patched = server.ok("PATCH", path, {"spec": {"finalizers": []}, "metadata": {"labels": None}}, **merge)
     assert patched["spec"]["finalizers"] == ["kubernetes"]
     assert patched["metadata"]["labels"] == {"kubernetes.io/metadata.name": "z"}
-
-
-def test_bootstrap_follows_the_plan_and_leaves_the_rest_alone(server):
-    from petset.server import bootstrap
-
-    revision = server.store.revision
-    server.run(bootstrap.ensure(server.store, bootstrap.Plan("10.96.0.1", "10.96.0.10", "10.0.0.1", 6443)))
-    assert server.store.revision == revision, "a second start writes nothing"
-    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles/view"
-    merge = {"kind": "application/merge-patch+json"}
-    server.ok("PATCH", roles, {"rules": [], "metadata": {"labels": {"mine": "yes"}}}, **merge)
-    server.run(bootstrap.ensure(server.store, bootstrap.Plan("10.97.0.1", "10.97.0.10", "10.1.0.1", 7443)))
-    assert server.get(roles)["rules"] and server.get(roles)["metadata"]["labels"]["mine"] == "yes"
-    assert server.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"] == "10.97.0.1"
-    subsets = server.get("/api/v1/namespaces/default/endpoints/kubernetes")["subsets"]
-    assert subsets == [
-        {"addresses": [{"ip": "10.1.0.1"}], "ports": [{"name": "https", "port": 7443, "protocol": "TCP"}]}
-    ]
-    assert server("GET", roles, user=JANE).code == 403
 
 
 def test_a_kind_outside_the_table_has_the_hooks_of_all_kinds():

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from petset.base import tasks
 from petset.client.client import Client, resource_of
 from petset.client.informer import Cache, Index, Informer
-from petset.objects import meta, resources
+from petset.objects import aggregation, meta, resources
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
 
@@ -54,12 +54,17 @@ def _service(endpoint_slice: Object) -> Iterable[str]:
     return (f"{meta.namespace(endpoint_slice)}/{name}",) if name else ()
 
 
+def _aggregated(role: Object) -> Iterable[str]:
+    return ("yes",) if aggregation.is_aggregated(role) else ()
+
+
 INDICES: tuple[tuple[Resource, Mapping[str, Index]], ...] = (
     (resources.PODS, {"controller": _controller_uid, "node": _node, "claim": claims_of}),
     (resources.PERSISTENTVOLUMES, {"claim": _claimed_for}),
     (resources.PERSISTENTVOLUMECLAIMS, {"volume": _volume}),
     (resources.CONTROLLERREVISIONS, {"controller": _controller_uid}),
     (resources.ENDPOINTSLICES, {"service": _service}),
+    (resources.CLUSTERROLES, {"aggregated": _aggregated}),
 )
 
 

@@ -15,6 +15,7 @@ from petset.client.client import Client
 from petset.client.views import Informers
 from petset.controllers import (
     actions,
+    aggregation,
     endpoints,
     expiry,
     garbage,
@@ -46,6 +47,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float) -> tuple[runn
         *endpoints.CONTROLLERS,
         *volumes.controllers(settings),
         *reclaim.controllers(settings),
+        *aggregation.CONTROLLERS,
         *garbage.CONTROLLERS,
         *namespaces.CONTROLLERS,
         *serviceaccounts.controllers(ca_pem),

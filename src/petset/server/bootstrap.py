@@ -1,27 +1,30 @@
-"""What a new cluster begins with: namespaces, roles and their bindings, the services of the API and of DNS.
+"""What a cluster begins with, and keeps: namespaces, roles and their bindings, the services of the API and of DNS.
 
-`ensure` writes what is missing and leaves alone what is there, except for the two services' addresses, which follow
-the instance's network plan, and the bootstrap roles, which follow the release. It writes to the store directly,
-before anybody is served; every object passes the defaults of its kind, as if it had been posted.
+`ensure` writes what is missing, before anybody is served; every object passes the defaults of its kind, as if it had
+been posted. What is there already is left alone, except that the services follow the instance's network plan and that
+the roles of this release get the rights, and their bindings the subjects, that they lack (not those annotated
+`rbac.authorization.kubernetes.io/autoupdate: "false"`). `keep` makes the services again whenever they are deleted or
+changed. Both write to the store directly: they are the server's own doing, and no client's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import meta, namespaces, resources
+from petset.objects import aggregation, meta, namespaces, resources
 from petset.objects.meta import Object
-from petset.server import admission, users
+from petset.server import admission, controller_roles, rbac, roles
 from petset.store import store as stores
 
 BOOTSTRAPPING = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-RBAC = "rbac.authorization.k8s.io"
-READ = ("get", "list", "watch")
-WRITE = ("create", "delete", "deletecollection", "patch", "update")
-ALL = ("*",)
+AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+PART_OF = "rbac.authorization.k8s.io/aggregate-to-"
+ROLES = (*roles.ROLES, *controller_roles.ROLES)
+BINDINGS = (*roles.BINDINGS, *controller_roles.BINDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +39,56 @@ class Plan:
 
 async def ensure(store: stores.Store, plan: Plan | None = None) -> None:
     """Write what is missing; without a plan no services (a cluster without nodes)."""
-    objects = [*_namespaces(), *_accounts(), *_roles(), *_bindings(), *(_services(plan) if plan else ())]
-    for obj in objects:
-        await _ensure_one(store, obj)
+    first = [*_namespaces(), *_accounts(), *map(_role, ROLES), *map(_binding, BINDINGS)]
+    async with asyncio.TaskGroup() as group:  # At once: so many writes share a commit.
+        for obj in (*first, *(_services(plan) if plan else ())):
+            tasks.spawn(group, _ensure_one(store, obj), f"write {obj['kind']} {meta.name(obj)}")
+    for role in ROLES:
+        if role.is_sum:  # As the controller will see it, but for those who ask before it runs.
+            entries = store.list(resources.CLUSTERROLES.key())[1]
+            rules = aggregation.sum_of(_role(role), [entry.object for entry in entries])
+            await _ensure_one(store, {**_role(role), "rules": rules})
+
+
+async def keep(store: stores.Store, plan: Plan) -> None:
+    """Make the cluster's own services again whenever somebody deletes or changes them, until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        for obj in _services(plan):
+            tasks.spawn(group, _keep_one(store, obj), f"keep {obj['kind']} {meta.name(obj)}")
+
+
+async def _keep_one(store: stores.Store, obj: Object) -> None:
+    async def mend() -> None:
+        await tasks.retrying(f"keep {_key(obj)}", lambda: _ensure_one(store, obj), stores.Unavailable)
+
+    while True:
+        try:
+            with store.watch(_key(obj), store.revision) as changes:
+                await mend()
+                async for _ in changes:
+                    await mend()
+                return  # The store is closed.
+        except stores.Expired:
+            continue  # It fell behind: look again.
+
+
+def _key(obj: Object) -> str:
+    resource = resources.of(obj)
+    assert resource is not None
+    return resource.key(meta.namespace(obj), meta.name(obj))
 
 
 async def _ensure_one(store: stores.Store, obj: Object) -> None:
     resource = resources.of(obj)
     assert resource is not None
-    key = resource.key(meta.namespace(obj), meta.name(obj))
-    obj = resource.default(obj)
+    key, obj = _key(obj), resource.default(obj)
     while True:
         present = store.get(key)
-        metadata = {"uid": tasks.new_uid(), "creationTimestamp": tasks.rfc3339(tasks.now())}
-        new = {**obj, "metadata": {**obj["metadata"], **metadata}}
-        if present is not None:
-            followed = FOLLOWED.get(resource.plural, ())
-            new = {**present.object, **{field: obj[field] for field in followed if field in obj}}
+        if present is None:
+            metadata = {"uid": tasks.new_uid(), "creationTimestamp": tasks.rfc3339(tasks.now())}
+            new = {**obj, "metadata": {**obj["metadata"], **metadata}}
+        else:
+            new = MENDED.get(resource.plural, _as_it_is)(present.object, obj)
             if new == present.object:
                 return
         try:
@@ -62,13 +98,73 @@ async def _ensure_one(store: stores.Store, obj: Object) -> None:
             continue  # Another writer was quicker; look again.
 
 
-# The fields that follow the release or the plan also when the object is there already.
-FOLLOWED = {
-    "clusterroles": ("rules",),
-    "services": ("spec",),
-    "endpoints": ("subsets",),
-    "endpointslices": ("endpoints", "ports"),
+# How what is there already is brought up to date.
+
+Mend = Callable[[Object, Object], Object]  # (present, wanted) -> new
+
+
+def _as_it_is(present: Object, wanted: Object) -> Object:
+    return present
+
+
+def _following(*fields: str) -> Mend:
+    return lambda present, wanted: {**present, **{field: wanted[field] for field in fields}}
+
+
+def _is_left_alone(present: Object) -> bool:
+    return meta.annotations(present).get(AUTOUPDATE) == "false"
+
+
+def _with_marks(present: Object, wanted: Object) -> dict[str, Any]:
+    """With the labels and annotations of this release, others kept."""
+    new = dict(present)
+    for field in ("labels", "annotations"):
+        there = meta.get(present, "metadata", field, default={})
+        new = meta.changed(new, ("metadata", field), {**there, **wanted["metadata"][field]})
+    return new
+
+
+def _role_mended(present: Object, wanted: Object) -> Object:
+    if _is_left_alone(present):
+        return present
+    new = _with_marks(present, wanted)
+    if aggregation.is_aggregated(wanted):
+        return {**new, "aggregationRule": wanted["aggregationRule"], "rules": wanted.get("rules", present.get("rules"))}
+    if present.get("rules") == wanted["rules"]:
+        return new
+    there: Sequence[Object] = present.get("rules") or ()
+    held = [rbac.rule_of(rule) for rule in there]
+    missing = [rule for rule in wanted["rules"] if rule not in there and not _is_covered(held, rule)]
+    return {**new, "rules": [*there, *missing]} if missing else new
+
+
+def _is_covered(held: Sequence[rbac.Rule], rule: Object) -> bool:
+    try:
+        return rbac.covers(held, [rbac.rule_of(rule)])
+    except rbac.Unclear:
+        return False  # Once too often does no harm.
+
+
+def _binding_mended(present: Object, wanted: Object) -> Object:
+    if _is_left_alone(present):
+        return present
+    there: Sequence[Object] = present.get("subjects") or ()
+    missing = [subject for subject in wanted.get("subjects") or () if subject not in there]
+    new = {**_with_marks(present, wanted), "roleRef": wanted["roleRef"]}
+    return {**new, "subjects": [*there, *missing]} if missing else new
+
+
+MENDED: Mapping[str, Mend] = {
+    "clusterroles": _role_mended,
+    "roles": _role_mended,
+    "clusterrolebindings": _binding_mended,
+    "rolebindings": _binding_mended,
+    "services": _following("spec"),
+    "endpoints": _following("subsets"),
+    "endpointslices": _following("endpoints", "ports"),
 }
+
+# The objects.
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str = "", **fields: Any) -> dict[str, Any]:
@@ -136,140 +232,22 @@ def _services(plan: Plan) -> Iterable[Object]:
     yield service("kube-dns", "kube-system", plan.dns_address, dns, labels=named)
 
 
-def _rule(verbs: Sequence[str], groups: Sequence[str], plurals: Sequence[str]) -> dict[str, Any]:
-    return {"verbs": list(verbs), "apiGroups": list(groups), "resources": list(plurals)}
+def _of_access(kind: str, name: str, namespace: str, labels: Mapping[str, str], **fields: Any) -> dict[str, Any]:
+    obj = _object(f"{rbac.GROUP}/v1", kind, name, namespace, labels={**BOOTSTRAPPING, **labels}, **fields)
+    return meta.changed(obj, ("metadata", "annotations"), {AUTOUPDATE: "true"})
 
 
-def _paths(verbs: Sequence[str], paths: Sequence[str]) -> dict[str, Any]:
-    return {"verbs": list(verbs), "nonResourceURLs": list(paths)}
+def _role(role: roles.Role) -> dict[str, Any]:
+    labels = {f"{PART_OF}{role.part_of}": "true"} if role.part_of else {}
+    kind = "Role" if role.namespace else "ClusterRole"
+    if role.is_sum:
+        selector = {"matchLabels": {f"{PART_OF}{role.name}": "true"}}
+        return _of_access(kind, role.name, "", labels, aggregationRule={"clusterRoleSelectors": [selector]})
+    return _of_access(kind, role.name, role.namespace, labels, rules=list(role.rules))
 
 
-_HEALTH = ("/healthz", "/livez", "/readyz", "/version", "/version/")
-_DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_HEALTH)
-
-# What people may see (view), change (edit) and administer (admin) in a namespace.
-_VIEW = (
-    _rule(
-        READ,
-        ("",),
-        (
-            "bindings",
-            "configmaps",
-            "endpoints",
-            "events",
-            "namespaces",
-            "namespaces/status",
-            "persistentvolumeclaims",
-            "persistentvolumeclaims/status",
-            "pods",
-            "pods/log",
-            "pods/status",
-            "serviceaccounts",
-            "services",
-            "services/status",
-        ),
-    ),
-    _rule(
-        READ,
-        ("apps",),
-        (
-            "controllerrevisions",
-            "petsets",
-            "petsets/scale",
-            "petsets/status",
-            "statefulsets",
-            "statefulsets/scale",
-            "statefulsets/status",
-        ),
-    ),
-    _rule(READ, ("discovery.k8s.io",), ("endpointslices",)),
-)
-_EDIT = (
-    _rule(READ, ("",), ("pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "secrets", "services/proxy")),
-    _rule(("impersonate",), ("",), ("serviceaccounts",)),
-    _rule(
-        WRITE,
-        ("",),
-        (
-            "configmaps",
-            "events",
-            "persistentvolumeclaims",
-            "pods",
-            "pods/attach",
-            "pods/exec",
-            "pods/portforward",
-            "pods/proxy",
-            "secrets",
-            "serviceaccounts",
-            "services",
-            "services/proxy",
-        ),
-    ),
-    _rule(("create",), ("",), ("pods/eviction", "serviceaccounts/token")),
-    _rule(WRITE, ("apps",), ("petsets", "petsets/scale", "statefulsets", "statefulsets/scale")),
-    _rule((*READ, *WRITE), ("coordination.k8s.io",), ("leases",)),
-    *_VIEW,
-)
-_ADMIN = (
-    *_EDIT,
-    _rule(("create",), ("authorization.k8s.io",), ("localsubjectaccessreviews",)),
-    _rule((*READ, *WRITE), (RBAC,), ("rolebindings", "roles")),
-)
-_REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
-
-# Upstream gives nodes their rights by the authorizer and keeps this role for those who bind it themselves.
-_NODE = (
-    _rule(("create",), ("authentication.k8s.io",), ("tokenreviews",)),
-    _rule(("create",), ("authorization.k8s.io",), ("localsubjectaccessreviews", "subjectaccessreviews")),
-    _rule(READ, ("",), ("services",)),
-    _rule(("create", *READ), ("",), ("nodes",)),
-    _rule(("patch", "update"), ("",), ("nodes", "nodes/status")),
-    _rule(("create", "patch", "update"), ("",), ("events",)),
-    _rule(("create", "delete", *READ), ("",), ("pods",)),
-    _rule(("patch", "update"), ("",), ("pods/status",)),
-    _rule(("create",), ("",), ("pods/eviction",)),
-    _rule(READ, ("",), ("configmaps", "secrets")),
-    _rule(("get",), ("",), ("persistentvolumeclaims", "persistentvolumes")),
-    _rule(("get",), ("",), ("endpoints",)),
-    _rule(("create", "delete", "get", "patch", "update"), ("coordination.k8s.io",), ("leases",)),
-    _rule(("create",), ("",), ("serviceaccounts/token",)),
-)
-
-ROLES: tuple[tuple[str, Sequence[Object]], ...] = (
-    ("cluster-admin", (_rule(ALL, ALL, ALL), _paths(ALL, ALL))),
-    ("admin", _ADMIN),
-    ("edit", _EDIT),
-    ("view", _VIEW),
-    ("system:node", _NODE),
-    ("system:discovery", (_paths(("get",), _DISCOVERY),)),
-    (
-        "system:basic-user",
-        (
-            _rule(("create",), ("authorization.k8s.io",), _REVIEWS),
-            _rule(("create",), ("authentication.k8s.io",), ("selfsubjectreviews",)),
-        ),
-    ),
-    ("system:public-info-viewer", (_paths(("get",), _HEALTH),)),
-)
-
-# Role -> groups. Discovery is open to the anonymous too: it tells no more than the documentation does.
-BINDINGS: tuple[tuple[str, Sequence[str]], ...] = (
-    ("cluster-admin", (users.MASTERS,)),
-    ("system:discovery", (users.AUTHENTICATED, users.UNAUTHENTICATED)),
-    ("system:basic-user", (users.AUTHENTICATED,)),
-    ("system:public-info-viewer", (users.AUTHENTICATED, users.UNAUTHENTICATED)),
-)
-
-
-def _roles() -> Iterable[Object]:
-    for name, rules in ROLES:
-        yield _object(f"{RBAC}/v1", "ClusterRole", name, labels=BOOTSTRAPPING, rules=list(rules))
-
-
-def _bindings() -> Iterable[Object]:
-    for role, groups in BINDINGS:
-        reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": role}
-        subjects = [{"apiGroup": RBAC, "kind": "Group", "name": group} for group in groups]
-        yield _object(
-            f"{RBAC}/v1", "ClusterRoleBinding", role, labels=BOOTSTRAPPING, roleRef=reference, subjects=subjects
-        )
+def _binding(binding: roles.Binding) -> dict[str, Any]:
+    prefix = "" if binding.namespace else "Cluster"
+    reference = {"apiGroup": rbac.GROUP, "kind": f"{prefix}Role", "name": binding.role}
+    fields = {"roleRef": reference, **({"subjects": list(binding.subjects)} if binding.subjects else {})}
+    return _of_access(f"{prefix}RoleBinding", binding.name or binding.role, binding.namespace, {}, **fields)

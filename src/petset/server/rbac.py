@@ -1,8 +1,8 @@
 """Role-based access control: which rules a user has, from the live roles and bindings, and what a rule allows.
 
 The roles and bindings are decoded once a change, not once a request: `Rbac` compiles them to sets of rules a
-user, kept until one of the four kinds changes. A binding to a role that does not exist gives nothing; a ClusterRole
-with an aggregationRule has the rules of the roles it selects.
+user, kept until one of the four kinds changes. A binding to a role that does not exist gives nothing. A ClusterRole
+with an aggregationRule has the rules that its controller has written into it.
 The pure part (`Rule`, `covers`) follows the documented semantics of rbac.authorization.k8s.io/v1: "*" is everything,
 "pods/*" is every subresource of nothing else, resourceNames never match a request without a name.
 """
@@ -210,20 +210,7 @@ class Rbac:
     def _role_rules(self, reference: Object, namespace: str) -> tuple[Rule, ...] | None:
         resource = resources.ROLES if reference.get("kind") == "Role" else resources.CLUSTERROLES
         role = self._view.objects.get(resource.key(namespace, str(reference.get("name", ""))))
-        return None if role is None else tuple(rule_of(rule) for rule in self._raw_rules(role))
-
-    def _raw_rules(self, role: Object) -> list[Object]:
-        selectors = meta.get(role, "aggregationRule", "clusterRoleSelectors", default=())
-        if not selectors:
-            return role.get("rules") or []
-        prefix = resources.CLUSTERROLES.key()
-        return [
-            rule
-            for key, other in sorted(self._view.objects.items())
-            if key.startswith(prefix) and not meta.get(other, "aggregationRule")
-            if any(_labels_match(meta.get(selector, "matchLabels", default={}), other) for selector in selectors)
-            for rule in other.get("rules") or ()
-        ]
+        return None if role is None else tuple(rule_of(rule) for rule in role.get("rules") or ())
 
     def _compile(self, user: http.User) -> Granted:
         everywhere: list[Rule] = []
@@ -240,11 +227,6 @@ class Rbac:
             else:
                 everywhere += rules
         return Granted(tuple(everywhere), by_namespace)
-
-
-def _labels_match(wanted: Mapping[str, str], role: Object) -> bool:
-    labels = meta.labels(role)
-    return bool(wanted) and all(labels.get(key) == value for key, value in wanted.items())
 
 
 def is_subject(subject: Object, user: http.User, namespace: str) -> bool:
