@@ -70,14 +70,16 @@ async def _churn(one: instance.Instance) -> None:
         clients = [(await opened.enter_async_context(connection.connect(one.state))).client for _ in range(AT_ONCE)]
         kept = _objects(OBJECTS, "kept")
         await _each(clients, [(_create, obj) for obj in kept])
-        watching = asyncio.gather(*(_follow(client, number) for number, client in enumerate(clients[:WATCHERS])))
+        watching = [asyncio.create_task(_follow(client, at)) for at, client in enumerate(clients[:WATCHERS])]
         changing, writes = itertools.cycle(kept), []
         for number, passing in enumerate(_objects(WRITES // 4, "passing")):
             writes += [(_annotate, {**next(changing), "number": number}) for _ in range(2)]
             writes.append((_pass, passing))
         await _each(clients, writes)
         await _list(clients[0])
-        watching.cancel()
+        for watcher in watching:
+            watcher.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
 
 
 async def _each(clients: list[Client], steps: list[Any]) -> None:

@@ -1,6 +1,20 @@
+import tracemalloc
+
 import pytest
 
 from petset.objects import encoding
+
+
+@pytest.mark.parametrize("size", [10, 900, 3000, 20_000, 300_000])
+def test_what_is_encoded_takes_no_more_memory_than_it_is_long(size):
+    tree = {"k": "v" * size}
+    tracemalloc.start()
+    try:
+        kept = [encoding.dumps(tree) for _ in range(10)]
+        now, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert now <= sum(len(each) + 100 for each in kept) + 2000
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from petset.objects import meta
-from petset.server import lists
+from petset.server import answers, lists
 from petset.wire import http
+from tests import waiting
 from tests.server.conftest import ADMIN, configmap, petset, pod
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -271,6 +273,50 @@ def test_a_forgotten_snapshot_is_gone(server, monkeypatch):
     answer = server("GET", f"{CONFIGMAPS}?limit=1&continue={old}")
     assert (answer.code, answer.body["reason"]) == (410, "Expired")
     assert server("GET", f"{CONFIGMAPS}?limit=1&continue=nonsense").code == 400
+
+
+def test_snapshots_are_bounded_by_bytes_and_the_newest_stays(server, monkeypatch):
+    monkeypatch.setattr(lists, "SNAPSHOTS_BYTES_MAX", 5000)
+    for index in range(4):
+        server.create(configmap(f"c{index}", x="y" * 1000))
+    tokens = []
+    for index in range(3):
+        server.create(configmap(f"d{index}"))
+        tokens.append(server.get(f"{CONFIGMAPS}?limit=1")["metadata"]["continue"])
+        kept = server.api.rest._lists._snapshots
+        assert len(kept) == 1 or sum(one.size_bytes for one in kept.values()) <= 5000
+    assert [server("GET", f"{CONFIGMAPS}?limit=1&continue={token}").code for token in tokens] == [410, 410, 200]
+
+
+def test_a_snapshot_goes_when_its_time_is_over_although_nobody_lists(server, monkeypatch):
+    monkeypatch.setattr(lists, "SNAPSHOT_SECONDS_MAX", 0.01)
+    for index in range(3):
+        server.create(configmap(f"c{index}"))
+    server.get(f"{CONFIGMAPS}?limit=1")
+    kept = server.api.rest._lists._snapshots
+    server.run(waiting.until(lambda: not kept))
+
+
+@pytest.mark.parametrize(("limit", "size"), [(1 << 20, 100), (4000, 1000), (500, 1000)])
+def test_a_long_list_is_written_in_pieces(server, monkeypatch, limit, size):
+    monkeypatch.setattr(answers, "PIECE_BYTES_MAX", limit)
+    for index in range(10):
+        server.create(configmap(f"c{index}", x="y" * size))
+    response = server.send(http.Request("GET", CONFIGMAPS, user=ADMIN))
+    if isinstance(response.body, bytes):
+        pieces = [response.body]
+    else:
+
+        async def read() -> list[bytes]:
+            return [piece async for piece in response.body]
+
+        pieces = server.run(read())
+    longest = max(len(entry.encoded) for entry in server.store.list("/core/configmaps/default/")[1])
+    assert max(map(len, pieces)) <= max(limit, longest) + 200
+    assert (len(pieces) > 3) == (limit < 10_000)
+    assert [item["metadata"]["name"] for item in json.loads(b"".join(pieces))["items"]] == [
+        f"c{index}" for index in range(10)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from petset.server import lists
+from petset.server import answers, lists
 from petset.server import watch as watches
 from petset.store import memory
 from petset.wire import http
@@ -112,6 +112,22 @@ def test_the_shared_bytes_have_a_limit(server, monkeypatch):
     frames = server.api.watches._frames
     assert frames._bytes == sum(map(len, frames._made.values())) <= 2000
     watch.close()
+
+
+@pytest.mark.parametrize("since", ["", "since"])
+def test_what_is_written_at_once_is_bounded_by_bytes(server, monkeypatch, since):
+    monkeypatch.setattr(answers, "PIECE_BYTES_MAX", 3000)
+    revision = f"&resourceVersion={server.store.revision}" if since else ""
+    for index in range(10):
+        server.create(configmap(f"c{index}", x="y" * 700))
+    response = server.send(http.Request("GET", f"{CONFIGMAPS}?watch=true&timeoutSeconds=1{revision}", user=ADMIN))
+
+    async def read() -> list[bytes]:
+        return [piece async for piece in response.body]
+
+    pieces = server.run(read())
+    assert len(b"".join(pieces).splitlines()) == 10
+    assert 1000 < max(map(len, pieces)) < 3500
 
 
 def test_initial_events_end_with_a_bookmark(server):

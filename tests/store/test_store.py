@@ -210,6 +210,7 @@ def test_the_history_is_bounded_by_bytes_too(opened: Opener) -> None:
         for _ in range(20):
             await store.put(key("a"), config_map("a", "x" * 1000), None)
         assert store.stats().history_changes < 10
+        assert store._history._bytes == sum(change.kept_bytes for change in store._history._changes) <= 9000
         with store.watch("", since=19) as watch:
             assert [change.revision for change in watch.pending()] == [20]
 
@@ -232,6 +233,42 @@ def test_a_watcher_that_falls_behind_is_expired_and_others_are_not(opened: Opene
         assert store.stats().watchers == 0
 
     run(opened, check, watch_buffer_events_max=5)
+
+
+def test_a_watcher_that_keeps_many_bytes_is_expired(opened: Opener) -> None:
+    async def check(store: core.Core) -> None:
+        with store.watch("", since=0) as slow, store.watch("", since=0) as quick:
+            assert isinstance(slow, core.Watch) and isinstance(quick, core.Watch)
+            for i in range(40):
+                await store.put(key("a"), config_map("a", "x" * 1000), None)
+                if i % 3 == 0:
+                    assert (await anext(quick), *quick.pending())[-1].revision == i + 1
+                for watch in (slow, quick):
+                    assert watch._bytes == sum(change.kept_bytes for change in watch._changes) <= 30_000
+            with pytest.raises(Expired):
+                slow.pending()
+
+    run(opened, check, watch_buffer_bytes_max=30_000)
+
+
+def test_one_change_may_be_larger_than_a_watchers_buffer(opened: Opener) -> None:
+    async def check(store: core.Core) -> None:
+        with store.watch("", since=0) as watch:
+            await store.put(key("a"), config_map("a", "x" * 1000), None)
+            assert [change.revision for change in watch.pending()] == [1]
+
+    run(opened, check, watch_buffer_bytes_max=10)
+
+
+def test_a_commit_is_bounded_by_bytes_too(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "BATCH_BYTES_MAX", 3500)
+
+    async def check(store: core.Core) -> None:
+        await asyncio.gather(*(store.put(key(f"k{i}"), config_map("k", "x" * 1000), 0) for i in range(9)))
+        await store.put(key("big"), config_map("big", "x" * 10_000), 0)
+        assert (store.stats().writes, store.stats().commits) == (10, 4)
+
+    run(opened, check)
 
 
 def test_a_long_past_does_not_expire_its_watcher(opened: Opener) -> None:

@@ -7,7 +7,7 @@ protobuf but takes JSON gets JSON; one that takes neither of ours gets 406.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from petset.base import tasks
@@ -25,6 +25,7 @@ FORMS = {
     PARTIAL: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
 }
 JSON_HEADERS: http.Headers = (("content-type", "application/json"),)
+PIECE_BYTES_MAX = 1 << 20  # What is written at once to one reader.
 META_GROUP = "meta.k8s.io"
 _ACCEPTED_CACHED_MAX = 500
 _accepted: dict[tuple[str, tuple[str, ...]], str] = {}
@@ -158,5 +159,29 @@ def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Mapping[s
         return json(200, {**head, "items": [partial(found.object) for found in entries]})
     resource = call.resource
     head = encoding.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
-    body = head[:-1] + b',"items":[' + b",".join([found.encoded for found in entries]) + b"]}"
-    return http.Response(200, JSON_HEADERS, body)
+    head = head[:-1] + b',"items":['
+    if sum(len(found.encoded) for found in entries) <= PIECE_BYTES_MAX:
+        return http.Response(200, JSON_HEADERS, head + b",".join([found.encoded for found in entries]) + b"]}")
+    return http.Response(200, JSON_HEADERS, _long_list(head, entries))
+
+
+async def _long_list(head: bytes, entries: Sequence[stores.Entry]) -> AsyncIterator[bytes]:
+    """A list in pieces: a slow reader holds up one of them, and otherwise shares the store's bytes."""
+    yield head
+    first = True
+    for piece in pieces(entries):
+        yield (b"" if first else b",") + b",".join([found.encoded for found in piece])
+        first = False
+    yield b"]}"
+
+
+def pieces(entries: Sequence[stores.Entry]) -> Iterator[Sequence[stores.Entry]]:
+    """Runs of them that are not longer than PIECE_BYTES_MAX together, or of one."""
+    begin = size = 0
+    for at, found in enumerate(entries):
+        size += len(found.encoded)
+        if size > PIECE_BYTES_MAX and at > begin:
+            yield entries[begin:at]
+            begin, size = at, len(found.encoded)
+    if begin < len(entries):
+        yield entries[begin:]

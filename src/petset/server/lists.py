@@ -12,6 +12,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from petset.wire import http
 
 FRESH_SECONDS_MAX = 3.0  # As long as upstream waits for a revision that it has not seen yet.
 SNAPSHOTS_MAX = 64
+SNAPSHOTS_BYTES_MAX = 32 << 20  # Of encoded objects that all of them may keep from going; the newest always stays.
 SNAPSHOT_SECONDS_MAX = 300.0
 
 
@@ -76,12 +78,14 @@ class Snapshot:
     made: float
     revision: int
     entries: Sequence[stores.Entry]
+    size_bytes: int
 
 
 class Lists:
     def __init__(self, store: stores.Store):
         self._store = store
         self._snapshots: OrderedDict[tuple[int, str], Snapshot] = OrderedDict()
+        self._forgetting: asyncio.TimerHandle | None = None
 
     async def answer(self, call: Call) -> http.Response:
         wanted = selection(call)
@@ -90,45 +94,59 @@ class Lists:
         if token:
             identity, start = self._resume(call, token)
             snapshot = self._snapshots.get(identity)
-            if snapshot is None or tasks.monotonic() - snapshot.made > SNAPSHOT_SECONDS_MAX:
+            if snapshot is None:
                 raise errors.expired(
                     "The provided continue parameter is too old to display a consistent list result; "
                     "start a new list without the continue parameter"
                 )
-            revision, entries = snapshot.revision, snapshot.entries
+            snapshot = dataclasses.replace(snapshot, made=tasks.monotonic())
         else:
             await until_fresh(self._store, revision_number(call.parameter("resourceVersion")))
             check_revision(call, self._store.revision)
             start = 0
             revision, entries = chosen(self._store, call, wanted)
             identity = (revision, _question(call))
-        return self._piece(call, identity, revision, entries, start, limit)
+            size = sum(len(found.encoded) for found in entries) if limit else 0
+            snapshot = Snapshot(tasks.monotonic(), revision, entries, size)
+        return self._piece(call, identity, snapshot, start, limit)
 
     def _piece(
         self,
         call: Call,
         identity: tuple[int, str],
-        revision: int,
-        entries: Sequence[stores.Entry],
+        snapshot: Snapshot,
         start: int,
         limit: int,
     ) -> http.Response:
+        revision, entries = snapshot.revision, snapshot.entries
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         end = start + limit
         if not limit or end >= len(entries):
             return answers.object_list(call, entries[start:] if start else entries, metadata)
-        self._keep(identity, revision, entries)
+        self._keep(identity, snapshot)
         metadata["continue"] = _token(revision, end)
         if not call.parameter("labelSelector") and not call.parameter("fieldSelector"):
             metadata["remainingItemCount"] = len(entries) - end
         return answers.object_list(call, entries[start:end], metadata)
 
-    def _keep(self, identity: tuple[int, str], revision: int, entries: Sequence[stores.Entry]) -> None:
-        now = tasks.monotonic()
+    def _keep(self, identity: tuple[int, str], snapshot: Snapshot) -> None:
         self._snapshots.pop(identity, None)
-        self._snapshots[identity] = Snapshot(now, revision, entries)  # Anew with each piece; the newest comes last.
-        while len(self._snapshots) > SNAPSHOTS_MAX or _oldest(self._snapshots).made < now - SNAPSHOT_SECONDS_MAX:
+        self._snapshots[identity] = snapshot  # Anew with each piece; the newest comes last.
+        size = sum(kept.size_bytes for kept in self._snapshots.values())
+        while len(self._snapshots) > 1 and (len(self._snapshots) > SNAPSHOTS_MAX or size > SNAPSHOTS_BYTES_MAX):
+            size -= self._snapshots.popitem(last=False)[1].size_bytes
+        if self._forgetting is None:
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Let go of those that are too old, now and when the next one is: no list need come for it."""
+        self._forgetting = None
+        end = tasks.monotonic() - SNAPSHOT_SECONDS_MAX
+        while self._snapshots and _oldest(self._snapshots).made <= end:
             self._snapshots.popitem(last=False)
+        if self._snapshots:
+            wait = _oldest(self._snapshots).made - end
+            self._forgetting = asyncio.get_running_loop().call_later(wait, self._forget_old)
 
     def _resume(self, call: Call, token: str) -> tuple[tuple[int, str], int]:
         try:

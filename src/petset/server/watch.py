@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,7 @@ from petset.wire import http
 
 BOOKMARK_SECONDS = 55.0
 WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
-FRAMES_CACHED_BYTES_MAX = 8 << 20
-INITIAL_EVENTS_PER_PIECE = 500
+FRAMES_CACHED_BYTES_MAX = 2 << 20
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -143,8 +142,7 @@ class Watches:
         self.open_count += 1
         try:
             with self._store.watch(viewer.wanted.prefix, start.since) as watch:
-                for at in range(0, len(start.initial), INITIAL_EVENTS_PER_PIECE):
-                    piece = start.initial[at : at + INITIAL_EVENTS_PER_PIECE]
+                for piece in answers.pieces(start.initial):
                     yield b"".join([encode(viewer, "ADDED", entry) for entry in piece])
                 if start.ends_initial:
                     yield _bookmark(viewer, start.since, {INITIAL_EVENTS_END: "true"})
@@ -165,24 +163,33 @@ class Watches:
                     changes: Iterable[stores.Change] = (await anext(watch), *watch.pending())
             except TimeoutError:
                 revision = max(since, self._store.revision)
-                late = self._piece(viewer, watch.pending())
+                for piece in self._pieces(viewer, watch.pending()):
+                    yield piece
                 if bookmarks:
-                    late += _bookmark(viewer, revision)
-                if late:
-                    yield late
+                    yield _bookmark(viewer, revision)
                 if tasks.monotonic() >= end:
                     return
                 continue
             except StopAsyncIteration:
                 return
-            piece = self._piece(viewer, changes)
-            if piece:
+            for piece in self._pieces(viewer, changes):
                 yield piece
 
-    def _piece(self, viewer: Viewer, changes: Iterable[stores.Change]) -> bytes:
-        frame = self._frames.frame
-        frames = [frame(viewer, event, change) for change in changes if (event := viewer.event(change))]
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+    def _pieces(self, viewer: Viewer, changes: Iterable[stores.Change]) -> Iterator[bytes]:
+        """The changes' frames, those that fit joined."""
+        frames: list[bytes] = []
+        size = 0
+        for change in changes:
+            if not (event := viewer.event(change)):
+                continue
+            frame = self._frames.frame(viewer, event, change)
+            if size + len(frame) > answers.PIECE_BYTES_MAX and frames:
+                yield b"".join(frames)
+                frames, size = [], 0
+            frames.append(frame)
+            size += len(frame)
+        if frames:
+            yield frames[0] if len(frames) == 1 else b"".join(frames)
 
 
 def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None = None) -> bytes:

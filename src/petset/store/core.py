@@ -27,6 +27,7 @@ from petset.store import store
 from petset.store.store import Change, Conflict, Entry, Expired, Unavailable
 
 BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
+BATCH_BYTES_MAX = 4 << 20  # Of encoded objects in one commit, unless a single one is larger.
 DECODED_PAST_MAX = 512  # How many superseded versions keep their decoded tree: selectors ask for the latest of them.
 
 
@@ -65,10 +66,11 @@ class Core:
         history_changes_max: int = store.HISTORY_CHANGES_MAX,
         history_bytes_max: int = store.HISTORY_BYTES_MAX,
         watch_buffer_events_max: int = store.WATCH_BUFFER_EVENTS_MAX,
+        watch_buffer_bytes_max: int = store.WATCH_BUFFER_BYTES_MAX,
     ):
         self._index = Index()
         self._history = History(history_changes_max, history_bytes_max)
-        self._feed = Feed(watch_buffer_events_max)
+        self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max)
         self._revision = 0  # Committed.
         self._accepted_revision = 0
         self._pending: dict[str, Write] = {}  # The newest uncommitted write of each key.
@@ -182,7 +184,8 @@ class Core:
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        self._committing, self._waiting = self._waiting[:BATCH_WRITES_MAX], self._waiting[BATCH_WRITES_MAX:]
+        count = _batch_length(self._waiting)
+        self._committing, self._waiting = self._waiting[:count], self._waiting[count:]
         commit = self._commit(self._committing)
         if commit.done():
             self._committed(commit)
@@ -229,6 +232,16 @@ class Core:
         """Begin with what was durable at the last stop; the history begins anew."""
         self._index.fill(entries)
         self._revision = self._accepted_revision = revision
+
+
+def _batch_length(waiting: Sequence[Write]) -> int:
+    """How many of the waiting writes the next commit takes."""
+    size = 0
+    for count, write in enumerate(waiting[:BATCH_WRITES_MAX]):
+        size += len(write.entry.encoded)
+        if size > BATCH_BYTES_MAX and count:
+            return count
+    return min(len(waiting), BATCH_WRITES_MAX)
 
 
 def _answer(write: Write) -> None:
@@ -288,9 +301,9 @@ class History:
 
     def append(self, change: Change) -> None:
         self._changes.append(change)
-        self._bytes += len(change.entry.encoded)
+        self._bytes += change.kept_bytes
         while self._changes and (len(self._changes) > self._changes_max or self._bytes > self._bytes_max):
-            self._bytes -= len(self._changes.popleft().entry.encoded)
+            self._bytes -= self._changes.popleft().kept_bytes
         if change.previous is not None:
             self._decoded.append(change.previous)
         if change.type == "DELETED":
@@ -312,8 +325,8 @@ class History:
 class Feed:
     """Who watches what. Watchers are found by prefix, so a change costs only those that want it."""
 
-    def __init__(self, buffer_events_max: int):
-        self._buffer_events_max = buffer_events_max
+    def __init__(self, buffer_events_max: int, buffer_bytes_max: int):
+        self._buffer_events_max, self._buffer_bytes_max = buffer_events_max, buffer_bytes_max
         self._watches: dict[str, dict[Watch, None]] = {}
         self._lengths: list[int] = []  # The distinct lengths of the watched prefixes.
 
@@ -321,7 +334,7 @@ class Feed:
         return sum(map(len, self._watches.values()))
 
     def subscribe(self, prefix: str, since: int, past: Sequence[Change]) -> Watch:
-        watch = Watch(prefix, since, past, len(past) + self._buffer_events_max)
+        watch = Watch(prefix, since, past, self._buffer_events_max, self._buffer_bytes_max)
         if prefix not in self._watches:
             self._watches[prefix] = {}
             self._lengths = sorted(set(map(len, self._watches)))
@@ -354,15 +367,29 @@ class Feed:
 
 
 class Watch:
-    """One watcher's buffer: changes go in at a commit and come out in order. Full, it is emptied and Expired."""
+    """One watcher's buffer: changes go in at a commit and come out in order. Full, it is emptied and Expired.
 
-    __slots__ = ("_changes", "_changes_max", "_closed", "_expired", "_since", "_waiter", "prefix")
+    It begins with a past, which the history holds anyway, and may take as much again as its limits say.
+    """
 
-    def __init__(self, prefix: str, since: int, past: Sequence[Change], changes_max: int):
+    __slots__ = (
+        "_bytes",
+        "_bytes_max",
+        "_changes",
+        "_changes_max",
+        "_closed",
+        "_expired",
+        "_since",
+        "_waiter",
+        "prefix",
+    )
+
+    def __init__(self, prefix: str, since: int, past: Sequence[Change], changes_max: int, bytes_max: int):
         self.prefix = prefix
         self._since = since
         self._changes: deque[Change] = deque(past)
-        self._changes_max = changes_max
+        self._bytes = sum(change.kept_bytes for change in past)
+        self._changes_max, self._bytes_max = len(past) + changes_max, self._bytes + bytes_max
         self._waiter: asyncio.Future[None] | None = None
         self._expired = self._closed = False
 
@@ -377,22 +404,25 @@ class Watch:
                 raise StopAsyncIteration
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        return self._changes.popleft()
+        change = self._changes.popleft()
+        self._bytes -= change.kept_bytes
+        return change
 
     def pending(self) -> Sequence[Change]:
         if not self._changes:
             if self._expired:  # Who never awaits must learn of it here.
                 raise Expired("the watcher fell behind and was dropped; list again")
             return ()
-        changes, self._changes = list(self._changes), deque()
+        changes, self._changes, self._bytes = list(self._changes), deque(), 0
         return changes
 
     def offer(self, change: Change) -> bool:
         """Take a change; False when the watcher has fallen behind and is to be dropped."""
         if change.revision <= self._since:  # It began in the future.
             return True
-        if len(self._changes) >= self._changes_max:
-            self._changes, self._expired = deque(), True
+        self._bytes += change.kept_bytes
+        if len(self._changes) >= self._changes_max or (self._bytes > self._bytes_max and self._changes):
+            self._changes, self._bytes, self._expired = deque(), 0, True
         else:
             self._changes.append(change)
         self._wake()

@@ -22,7 +22,6 @@ import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from petset.base import state, tasks
 from petset.store import core, recovery, witness
@@ -32,6 +31,7 @@ FOLD_SECONDS_MAX = 5.0  # How long the log may be the only place of a write.
 SUPERSEDED_ROWS_KEPT = 500  # The latest stay: who looks into the file after a fault sees how it came about.
 SUPERSEDED_ROWS_MIN = 500  # How many more wait before a commit deletes any: one statement for many.
 SUPERSEDED_ROWS_MAX = 1000  # Deleted by one commit.
+STATEMENT_BYTES_MAX = 256 << 10  # SQLite's statements are kept, and with them the values they last wrote.
 WAL_BYTES_MAX = 32 << 20  # What the write-ahead log is cut back to after a checkpoint.
 
 
@@ -142,19 +142,21 @@ class SqliteStore(core.Core):
             self.trouble = f"cannot fold the log of {self._path} into it: {_why(error)}"
 
     def _insert(self, connection: sqlite3.Connection, batch: Sequence[core.Write], sums: Sequence[int]) -> None:
-        values: list[Any] = []
-        for write, total in zip(batch, sums, strict=True):
-            entry = write.entry
-            encoded = None if write.deleted else entry.encoded
-            values += (entry.revision, entry.key, entry.created_revision, write.deleted, encoded, total)
-        insert = recovery.INSERT + ",".join([recovery.PLACES] * len(batch))
+        rows = [_row(write, total) for write, total in zip(batch, sums, strict=True)]
+        size = sum(len(write.entry.encoded) for write in batch)
         waiting = len(self._superseded) - SUPERSEDED_ROWS_KEPT
-        if waiting < SUPERSEDED_ROWS_MIN:
-            connection.execute(insert, values)
+        gone: list[int] = []
+        if waiting >= SUPERSEDED_ROWS_MIN:
+            gone = list(itertools.islice(self._superseded, min(waiting, SUPERSEDED_ROWS_MAX)))
+        insert = recovery.INSERT + ",".join([recovery.PLACES] * len(batch))
+        if size <= STATEMENT_BYTES_MAX and not gone:
+            connection.execute(insert, [*itertools.chain(*rows)])
             return
-        gone = [self._superseded[i] for i in range(min(waiting, SUPERSEDED_ROWS_MAX))]
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(insert, values)
+        if size <= STATEMENT_BYTES_MAX:
+            connection.execute(insert, [*itertools.chain(*rows)])
+        else:
+            connection.executemany(recovery.INSERT + recovery.PLACES, rows)
         connection.execute(f"DELETE FROM changes WHERE revision IN ({','.join('?' * len(gone))})", gone)
         connection.execute("COMMIT")
         for _ in gone:
@@ -198,6 +200,12 @@ def _connected(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _row(write: core.Write, total: int) -> recovery.Row:
+    entry = write.entry
+    encoded = None if write.deleted else entry.encoded
+    return entry.revision, entry.key, entry.created_revision, int(write.deleted), encoded, total
 
 
 def _added(write: core.Write) -> int:

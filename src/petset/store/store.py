@@ -20,9 +20,10 @@ from typing import Literal, Protocol
 from petset.objects import encoding
 from petset.objects.meta import Object
 
-WATCH_BUFFER_EVENTS_MAX = 4096  # A watcher that has this many changes waiting is ended with Expired.
+WATCH_BUFFER_EVENTS_MAX = 4096  # A watcher that has this many changes waiting is ended with Expired,
+WATCH_BUFFER_BYTES_MAX = 8 << 20  # and one whose changes hold more encoded objects than this.
 HISTORY_CHANGES_MAX = 20_000  # Older changes are compacted away; a watch from before answers Expired.
-HISTORY_BYTES_MAX = 16 << 20  # Of encoded objects that only the history keeps; older changes go first.
+HISTORY_BYTES_MAX = 8 << 20  # Of encoded objects in the history, as they were and became; older changes go first.
 
 
 class Conflict(Exception):
@@ -85,6 +86,12 @@ class Change:
     @property
     def revision(self) -> int:
         return self.entry.revision
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much encoded data it keeps alive, at most: others may hold the same."""
+        previous = self.previous
+        return len(self.entry.encoded) + (len(previous.encoded) if previous is not None else 0)
 
 
 class Watch(Protocol):
