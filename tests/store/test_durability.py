@@ -102,6 +102,35 @@ def test_no_refusal_precedes_the_commit_of_what_it_rests_on(tmp_path: Path) -> N
     asyncio.run(main())
 
 
+def test_a_writer_that_goes_away_takes_nobody_along(tmp_path: Path) -> None:
+    """Who waits for what its write will come to is still answered."""
+
+    async def main() -> None:
+        store = await GatedStore.open(tmp_path / "store.db")
+        assert isinstance(store, GatedStore)
+        store.gate.set()
+        await store.put(key("b"), config_map("b"), 0)
+        store.gate.clear()
+        creating = asyncio.ensure_future(store.put(key("a"), config_map("a"), 0))
+        deleting = asyncio.ensure_future(store.delete(key("b"), None))
+        await asyncio.sleep(0)
+        others = [
+            asyncio.ensure_future(store.put(key("a"), config_map("a"), 0)),
+            asyncio.ensure_future(store.delete(key("b"), None)),
+        ]
+        await asyncio.sleep(0)
+        creating.cancel()
+        deleting.cancel()
+        await asyncio.sleep(0)
+        store.gate.set()
+        refused, absent = await asyncio.gather(*others, return_exceptions=True)
+        assert isinstance(refused, Conflict)
+        assert absent is None
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_a_write_is_not_refused_for_one_that_failed(tmp_path: Path) -> None:
     async def main() -> None:
         store = await GatedStore.open(tmp_path / "store.db")

@@ -61,11 +61,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.now = 0.0
         self.serials = itertools.count(1)
-        self.turns_without_time = 0
-        self.turns = 0
-        self._chance = random.Random(f"{seed} order")
         self._selector = self
+        self.begin(seed)
         self.set_task_factory(self._make_task)
+
+    def begin(self, seed: int) -> None:
+        """Order by this seed from now on, whatever has run on the loop before."""
+        self.turns_without_time = self.turns = 0
+        self._chance = random.Random(f"{seed} order")
 
     def time(self) -> float:
         return self.now

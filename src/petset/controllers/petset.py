@@ -255,15 +255,16 @@ def surplus_step(family: Family, pod: Object) -> tuple[list[actions.Action], boo
     """(how a pet beyond the range goes, whether the next one may go too)."""
     if meta.is_deleting(pod):
         return [], False
-    if family.is_ordered and not family.is_healthy(pod) and pod is not first_unhealthy(family):
+    may_go = has_ended(pod) or family.is_healthy(pod) or pod is first_unhealthy(family)
+    if family.is_ordered and not may_go:
         return [], False
     return [*owned_claims(family, pod, condemned=True), remove_pet(family, pod)], False
 
 
 def first_unhealthy(family: Family) -> Object | None:
-    """The lowest pet that is not healthy, those in the range before those beyond it."""
+    """The lowest pet that is not healthy, those in the range before those beyond it that may get well yet."""
     in_range = [pod for pod in family.pets.values() if pod is not None]
-    for pod in [*in_range, *reversed(family.condemned)]:
+    for pod in [*in_range, *(pod for pod in reversed(family.condemned) if not has_ended(pod))]:
         if not family.is_healthy(pod):
             return pod
     return None

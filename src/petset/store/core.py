@@ -169,7 +169,7 @@ class Core:
         self._pending[entry.key] = write
         self._waiting.append(write)
         self._flush_soon(loop)
-        return await write.done
+        return await asyncio.shield(write.done)  # Others may wait for it, too, when this writer has gone.
 
     # Committing
 
