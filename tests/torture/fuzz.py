@@ -1,7 +1,7 @@
 """Spoilt requests, thousands a minute, over HTTPS: nothing is a 500, nothing stops, every answer is a whole sentence.
 
-A dozen connections send at once. Beside them one client asks /livez again and again: how long the slowest answer took is
-how long anybody could hold up everybody. What is wrong is told with its seed: `--request SEED` prints that request.
+A dozen connections send at once. Beside them one client asks /livez again and again: how long the slowest answer took
+is how long anybody could hold up everybody. What is wrong is told with its seed: `--request SEED` prints that request.
 """
 
 from __future__ import annotations
