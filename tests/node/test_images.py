@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from petset.node import image_references, images, registry_logins
+from petset.node import image_references, image_sources, images, registry_logins
 from tests.images_fixture import image_store, recipe_image  # noqa: F401
 from tests.registry import USER_PET_PASSWORD_SECRET, Registry, free_port, pull_secret
 
@@ -104,7 +104,7 @@ def test_loopback_registries():
     ],
 )
 def test_skopeos_words_become_a_sentence(said, expected):
-    assert images.pull_failure("r.example/x:1", "docker://r.example/x:1", said) == expected
+    assert image_sources.pull_failure("r.example/x:1", "docker://r.example/x:1", said) == expected
 
 
 # ---- a real registry
@@ -308,7 +308,7 @@ def test_loading_an_archive(store, tmp_path, form):
 @needs_tools
 def test_loading_what_is_no_archive(store, tmp_path):
     (tmp_path / "text").write_text("nothing")
-    for path, words in ((tmp_path / "absent", "there is no"), (tmp_path / "text", "no image archive")):
+    for path, words in ((tmp_path / "absent", "there is no"), (tmp_path / "text", "no tar archive")):
         with pytest.raises(images.ImageError, match=words):
             asyncio.run(store.load(str(path)))
 

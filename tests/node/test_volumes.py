@@ -149,6 +149,11 @@ def test_projected_volumes(tmp_path: Path):
             "references non-existent configmap key: z",
         ),
         ({"configMap": {"name": "settings", "items": [{"key": "a", "path": "../z"}]}}, "must stay inside"),
+        (
+            {"configMap": {"name": "settings", "items": [{"key": "a", "path": "d/" * 1500 + "a"}]}},
+            "more than 100 parts",
+        ),
+        ({"hostPath": {"path": "/nosuch" + "/d" * 1500}}, "more than 100 parts"),
         ({"emptyDir": {"medium": "HugePages"}}, "does not offer emptyDir on HugePages"),
         ({"nfs": {"server": "x", "path": "/"}}, "does not offer volumes of type nfs"),
         ({"persistentVolumeClaim": {"claimName": "c"}}, "its claim is not bound"),

@@ -24,17 +24,17 @@ import logging
 import os
 import re
 import stat
-import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from petset.base import tasks
-from petset.node import paths, programs, recipes, registry_logins
+from petset.node import image_sources, layers, paths, programs, recipes, registry_logins
 from petset.node.image_references import Reference, is_loopback, parse_reference
 from petset.node.registry_logins import Credential, RegistryLogin
 from petset.node.runtime import ImageError
+from petset.objects import encoding
 
 log = logging.getLogger("petset.images")
 
@@ -43,10 +43,12 @@ UNPACK_SECONDS_MAX = 600.0
 PULLS_AT_ONCE_MAX = 3
 LOCK_RETRY_SECONDS = 0.05
 LOGINS_TRIED_MAX = 8  # Of one pod, at one registry.
-DOCUMENT_BYTES_MAX = 4 << 20
+UNPACKED_BYTES_MAX = 64 << 30  # Of one image.
+UNPACKED_SHARE_MAX = 0.5  # Of what the disk has room for, in bytes and in files.
+ENTRIES_MAX = 500_000  # Of one image, in all its layers.
 OWN_REGISTRY = "petset.local"  # petset.local/<recipe> is the recipe's image, always; nobody can register that name.
 
-REF_NAME = "org.opencontainers.image.ref.name"
+REF_NAME = image_sources.REF_NAME
 RECIPE_KEY = "petset.recipe-key"
 ADDED = "petset.added"
 
@@ -98,11 +100,14 @@ class Images:
         stand_ins: bool = True,
         insecure_registries: Collection[str] = (),
         mirrors: Mapping[str, Sequence[str]] | None = None,
+        unpacked_bytes_max: int = UNPACKED_BYTES_MAX,
+        entries_max: int = ENTRIES_MAX,
     ):
         self.directory = os.path.abspath(directory)
         self.stand_ins = stand_ins
         self.insecure_registries = frozenset(insecure_registries)
         self.mirrors = dict(mirrors or {})  # {"docker.io": ["127.0.0.1:5000"]}: asked first
+        self.unpacked_bytes_max, self.entries_max = unpacked_bytes_max, entries_max
         self.recipes = _recipes_in(recipes)
         self._layout = os.path.join(self.directory, "layout")
         self._pulls = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
@@ -110,6 +115,9 @@ class Images:
         self._built: dict[str, str] = {}  # recipe -> digest found fresh by this process
         for folder in ("layout/blobs/sha256", "rootfs", "work", "locks", "packages"):
             os.makedirs(os.path.join(self.directory, folder), mode=0o755, exist_ok=True)
+        # Devices and programs that run as root are harmless in a container; nobody else on this machine may reach them.
+        with contextlib.suppress(PermissionError):  # Its owner has done it.
+            os.chmod(os.path.join(self.directory, "rootfs"), 0o700)
         marker = os.path.join(self._layout, "oci-layout")
         if not os.path.exists(marker):
             _write_atomically(marker, b'{"imageLayoutVersion":"1.0.0"}')
@@ -154,7 +162,7 @@ class Images:
 
     async def load(self, archive_path: str, reference: str | None = None) -> list[Image]:
         """Take the images of an archive: docker-archive, oci-archive, or an OCI layout directory."""
-        found = await tasks.in_thread(_images_in, archive_path)
+        found = await tasks.in_thread(image_sources.images_in, archive_path)
         if reference is not None and len(found) > 1:
             raise ImageError(
                 "ErrImagePull",
@@ -239,33 +247,39 @@ class Images:
             return len(after) < len(before)
 
     def _blob(self, digest: str) -> str:
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is no digest")
         return os.path.join(self._layout, "blobs", *digest.split(":", 1))
 
     def _document(self, digest: str) -> dict[str, Any]:
         with open(self._blob(digest), "rb") as file:
-            return json.loads(file.read(DOCUMENT_BYTES_MAX))
+            return encoding.loads(file.read(image_sources.DOCUMENT_BYTES_MAX))
 
     def _rootfs(self, digest: str) -> str:
         return os.path.join(self.directory, "rootfs", digest.partition(":")[2])
 
     def _read_image(self, digest: str) -> Image:
-        """The image of a manifest, from its configuration."""
-        manifest = self._document(digest)
-        config = self._document(manifest["config"]["digest"]).get("config") or {}
-        return Image(
-            reference="",
-            digest=digest,
-            rootfs=self._rootfs(digest),
-            entrypoint=tuple(config.get("Entrypoint") or ()),
-            command=tuple(config.get("Cmd") or ()),
-            env=tuple(config.get("Env") or ()),
-            working_dir=config.get("WorkingDir") or "/",
-            user=config.get("User") or "",
-            stop_signal=config.get("StopSignal") or "SIGTERM",
-            exposed_ports=tuple(sorted(config.get("ExposedPorts") or {})),
-            source="present",
-            size_bytes=manifest["config"]["size"] + sum(layer["size"] for layer in manifest["layers"]),
-        )
+        """The image of a manifest, from its configuration. Raises ImageError."""
+        try:
+            manifest = self._document(digest)
+            config = self._document(manifest["config"]["digest"]).get("config") or {}
+            return Image(
+                reference="",
+                digest=digest,
+                rootfs=self._rootfs(digest),
+                entrypoint=image_sources.texts(config.get("Entrypoint")),
+                command=image_sources.texts(config.get("Cmd")),
+                env=image_sources.texts(config.get("Env")),
+                working_dir=image_sources.text(config.get("WorkingDir")) or "/",
+                user=image_sources.text(config.get("User")),
+                stop_signal=image_sources.text(config.get("StopSignal")) or "SIGTERM",
+                exposed_ports=tuple(sorted(image_sources.texts(list(config.get("ExposedPorts") or {})))),
+                source="present",
+                size_bytes=int(manifest["config"]["size"]) + sum(int(layer["size"]) for layer in manifest["layers"]),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            message = f"cannot use image {digest}: its manifest or its configuration is malformed; have it built anew"
+            raise ImageError("ErrImagePull", message) from None
 
     async def _present(self, wanted: Reference) -> Image | None:
         entry = self._entry(str(wanted))
@@ -314,11 +328,12 @@ class Images:
                 await programs.run(
                     ["skopeo", "copy", "--insecure-policy", "--quiet", "--retry-times=1", *options,
                      f"--dest-shared-blob-dir={blobs}", source, f"oci:{layout}:{recipes.TAG}"],
-                    timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work},
+                    timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work, "GOTRACEBACK": "none"},
+                    file_bytes_max=int(layers.free(self.directory)[0] * UNPACKED_SHARE_MAX),
                 )  # fmt: skip
             except programs.ProgramFailed as error:
-                kind = AccessRefused if re.search(_REFUSED, error.why) else ImageError
-                raise kind("ErrImagePull", pull_failure(str(wanted), source, error.why)) from None
+                kind = AccessRefused if re.search(image_sources.REFUSED, error.why) else ImageError
+                raise kind("ErrImagePull", image_sources.pull_failure(str(wanted), source, error.why)) from None
             entry = _only_entry(layout)
             return await self._publish(entry, str(wanted), {}, "pulled")
 
@@ -338,18 +353,30 @@ class Images:
         async with self._lock(f"rootfs-{digest}"), self._work() as work:
             if not os.path.isdir(image.rootfs):
                 layout = self._side_layout(work, entry)
-                into = os.path.join(work, "rootfs")
+                into = os.path.join(work, "unpacked", "rootfs")
+                os.mkdir(os.path.dirname(into))
                 try:
+                    unpacked_bytes = await tasks.in_thread(self._measure, digest)
                     await programs.run(
                         ("umoci", "raw", "unpack", "--keep-dirlinks", "--image", f"{layout}:{recipes.TAG}", into),
                         timeout_seconds=UNPACK_SECONDS_MAX,
+                        file_bytes_max=unpacked_bytes,
                     )
-                except programs.ProgramFailed as error:
-                    raise ImageError(
-                        "ErrImagePull", f"cannot unpack image {digest}: {error}; remove it and pull again"
-                    ) from None
-                os.rename(into, image.rootfs)
+                    os.rename(into, image.rootfs)
+                except (programs.ProgramFailed, layers.LayerError, OSError) as error:
+                    why = "a layer removes the root itself" if isinstance(error, FileNotFoundError) else error
+                    raise ImageError("ErrImagePull", f"cannot unpack image {digest}: {why}; it is not used") from None
         return image
+
+    def _measure(self, digest: str) -> int:
+        """The bytes that an image will unpack to. Raises LayerError when that is more than is good for this machine."""
+        free_bytes, free_files = layers.free(self.directory)
+        bytes_max = min(self.unpacked_bytes_max, int(free_bytes * UNPACKED_SHARE_MAX))
+        tally = layers.Tally(bytes_max, min(self.entries_max, int(free_files * UNPACKED_SHARE_MAX)))
+        for layer in self._document(digest)["layers"]:
+            with open(self._blob(layer["digest"]), "rb") as file:
+                layers.count(file, layer["mediaType"], tally)
+        return tally.bytes
 
     # -- recipes
 
@@ -500,53 +527,11 @@ class Images:
         return found
 
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
 def _recipes_in(folder: str | None) -> recipes.Recipes:
     return recipes.Recipes(folder or recipes.default_folder())
-
-
-# ---- archives, errors
-
-
-def _images_in(path: str) -> list[tuple[str, str]]:
-    """[(skopeo's name of the source, the image's own name or "")] of an archive or a layout directory."""
-    what = f"cannot load {path}"
-    try:
-        if os.path.isdir(path):
-            with open(os.path.join(path, "index.json"), "rb") as file:
-                return _of_index("oci", path, json.load(file))
-        with tarfile.open(path, "r:*") as archive:
-            documents: dict[str, Any] = {}
-            for member in archive:
-                name = member.name.removeprefix("./")
-                if name in ("manifest.json", "index.json") and member.size <= DOCUMENT_BYTES_MAX:
-                    content = archive.extractfile(member)
-                    assert content is not None
-                    documents[name] = json.load(content)
-    except FileNotFoundError as error:
-        raise ImageError("ErrImagePull", f"{what}: there is no {error.filename}; check the path") from None
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise ImageError(
-            "ErrImagePull", f"{what}: it is no image archive ({error}); make one with docker save"
-        ) from None
-    if "manifest.json" in documents:
-        return [
-            (f"docker-archive:{path}:@{number}" if not tags else f"docker-archive:{path}:{tag}", tag)
-            for number, image in enumerate(documents["manifest.json"])
-            for tags in [image.get("RepoTags") or []]
-            for tag in tags or [""]
-        ]
-    if "index.json" in documents:
-        return _of_index("oci-archive", path, documents["index.json"])
-    raise ImageError("ErrImagePull", f"{what}: it has neither manifest.json nor index.json; make one with docker save")
-
-
-def _of_index(transport: str, path: str, index: dict[str, Any]) -> list[tuple[str, str]]:
-    entries = index.get("manifests", [])
-    names = [(entry.get("annotations") or {}).get(REF_NAME, "") for entry in entries]
-    if len(entries) == 1:
-        full = (entries[0].get("annotations") or {}).get("io.containerd.image.name", names[0])
-        return [(f"{transport}:{path}" + (f":{names[0]}" if names[0] else ""), full)]
-    return [(f"{transport}:{path}:{name}", name) for name in names if name]
 
 
 def _only_entry(layout: str) -> dict[str, Any]:
@@ -554,56 +539,6 @@ def _only_entry(layout: str) -> dict[str, Any]:
         entries = json.load(file)["manifests"]
     assert len(entries) == 1, entries
     return entries[0]
-
-
-ANSWER_CHARS_MAX = 200
-_REFUSED = r"unauthorized|authentication required|denied|invalid username|\b40[13]\b"
-_LOAD_INSTEAD = "check the network, or load the image with petset image load"
-_REASONS = (  # (what skopeo says, why, what to do)
-    (
-        r"manifest unknown|name unknown|name invalid|not found: |was not found|does not exist",
-        "the registry has no such image or tag",
-        "check the name and the tag",
-    ),
-    (
-        _REFUSED,
-        "the registry refuses it without other credentials",
-        "check the name, and give a pull secret in imagePullSecrets",
-    ),
-    (r"connection refused", "nothing answers there (connection refused)", "start the registry or check its address"),
-    (
-        r"no such host|server misbehaving|Temporary failure in name resolution",
-        "the registry's name is not known to DNS",
-        _LOAD_INSTEAD,
-    ),
-    (
-        r"i/o timeout|did not end within|deadline exceeded|Timeout|network is unreachable|no route to host",
-        "the registry does not answer in time",
-        _LOAD_INSTEAD,
-    ),
-    (r"HTTP response to HTTPS client", "the registry speaks plain HTTP", "name it as an insecure registry"),
-    (r"certificate", "its certificate is not trusted", "install its CA on this machine"),
-    (
-        r"no image found in (manifest list|image index)|no matching",
-        "it has no image for this machine's architecture",
-        "choose another image",
-    ),
-    (r"is not installed", "skopeo is not installed", "install the package skopeo"),
-    (r"[Nn]o space left on device", "the disk is full", "make room, or remove unused images"),
-)
-
-
-def pull_failure(name: str, source: str, said: str) -> str:
-    """skopeo's last line as a sentence that says what to do."""
-    found = re.search(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"', said)
-    text = found[1].replace('\\"', '"') if found else said
-    doing = f'cannot pull image "{name}"' if source.startswith("docker://") else f"cannot load image {name}"
-    host = source.removeprefix("docker://").partition("/")[0] if source.startswith("docker://") else ""
-    for pattern, why, remedy in _REASONS:
-        if answer := re.search(pattern, text):
-            said = f" ({text[answer.start() :][:ANSWER_CHARS_MAX]})" if pattern == _REFUSED else ""
-            return f"{doing}: {host + ': ' if host else ''}{why}{said}; {remedy}"
-    return f"{doing}: {text.rpartition(': ')[2] if len(text) > 200 else text}; see the registry's answer"
 
 
 def _write_atomically(path: str, content: bytes) -> None:

@@ -18,6 +18,7 @@ from petset.objects import meta
 from petset.objects.meta import Object
 
 MODE_DEFAULT = 0o644
+PATH_PARTS_MAX = 100  # Of one file of a volume.
 TOKEN_SECONDS_DEFAULT = 3600
 
 
@@ -134,6 +135,8 @@ def _mode(item: Object, default: int) -> int:
 def _path(path: str) -> str:
     if not path or path.startswith("/") or any(part in ("", ".", "..") for part in path.split("/")):
         raise ConfigError(f"cannot write the file {path!r} of a volume: its path must stay inside; correct it")
+    if path.count("/") > PATH_PARTS_MAX:
+        raise ConfigError(f"cannot write a file of a volume: its path has more than {PATH_PARTS_MAX} parts; shorten it")
     return path
 
 

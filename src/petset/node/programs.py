@@ -39,14 +39,18 @@ async def run(
     timeout_seconds: float,
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
+    file_bytes_max: int | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> list[str]:
-    """The lines (standard output and error together, the last OUTPUT_LINES_MAX) of a program that ended well."""
+    """The lines (standard output and error together, the last OUTPUT_LINES_MAX) of a program that ended well.
+
+    `file_bytes_max`: no file that it writes becomes larger.
+    """
     program = os.path.basename(argv[0])
     if shutil.which(argv[0]) is None:
         raise ProgramFailed(program, None, (), "is not installed")
     process = await asyncio.create_subprocess_exec(
-        *_dies_with_us(argv),
+        *_dies_with_us(argv, file_bytes_max),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -71,9 +75,10 @@ async def run(
     return list(lines)
 
 
-def _dies_with_us(argv: Sequence[str]) -> list[str]:
+def _dies_with_us(argv: Sequence[str], file_bytes_max: int | None) -> list[str]:
     # The usual umask, whatever petset's own is; uvloop has no option for it.
-    usual = ["/bin/sh", "-c", 'umask 022; exec "$0" "$@"', *argv]
+    limited = [] if file_bytes_max is None else ["prlimit", f"--fsize={file_bytes_max}", "--"]
+    usual = ["/bin/sh", "-c", 'umask 022; exec "$0" "$@"', *limited, *argv]
     return ["setpriv", "--pdeathsig", "KILL", "--", *usual] if shutil.which("setpriv") else usual
 
 

@@ -231,6 +231,8 @@ _TYPE_CHECKS = {
 
 def _host_path(source: Object) -> str:
     path, type_ = Path(source["path"]), source.get("type") or ""
+    if len(path.parts) > payloads.PATH_PARTS_MAX:
+        raise ConfigError(f"cannot use a hostPath of more than {payloads.PATH_PARTS_MAX} parts; shorten it")
     if not path.exists():
         if type_ in ("DirectoryOrCreate", ""):  # Without a type as docker does for a source that is missing.
             path.mkdir(parents=True)
