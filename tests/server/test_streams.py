@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 
@@ -16,7 +17,7 @@ V5 = "v5.channel.k8s.io"
 
 
 class Session:
-    """A process that echoes its input to stdout until the input ends, then says bye on stderr and exits."""
+    """A process that echoes its input to stdout until that ends, or says END; then says bye on stderr and exits."""
 
     def __init__(self, code: int):
         self.code = code
@@ -34,7 +35,7 @@ class Session:
         self.sizes.append((columns, rows))
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        while (data := await self._input.get()) is not None:
+        while (data := await self._input.get()) not in (None, b"END"):
             yield streaming.STDOUT, data
         yield streaming.STDERR, b"bye"
 
@@ -115,16 +116,17 @@ def upgrade(server: Server, target: str, protocols=(V5,)) -> tuple[websocket.Cli
     return client, server.send(request)
 
 
-async def converse(response, client, *messages: bytes) -> list[bytes]:
+async def converse(response, client, *messages: bytes, is_text: bool = False) -> list[bytes]:
     """Everything the server sends after these messages, until it closes."""
     connection, pipe = client.accepted(response), Pipe()
     serving = asyncio.ensure_future(response.upgraded(pipe))
     for message in messages:
-        pipe.incoming.put_nowait(connection.send_binary(message))
+        pipe.incoming.put_nowait(connection.send(message, is_text))
     received: list[bytes] = []
     while True:
         events = connection.feed(await pipe.outgoing.get())
         received += [event.data for event in events if isinstance(event, websocket.Message)]
+        assert all(event.is_text is is_text for event in events if isinstance(event, websocket.Message))
         if answer := connection.outgoing():
             pipe.incoming.put_nowait(answer)
         if any(isinstance(event, websocket.Closed) for event in events):
@@ -137,9 +139,9 @@ def test_exec_carries_input_output_and_the_exit_code(server, node):
     client, response = upgrade(server, f"{PODS}/p/exec?command=cat&command=-&stdin=true&stdout=true&stderr=true")
     assert response.code == 101 and response.header("sec-websocket-protocol") == V5
     received = server.run(converse(response, client, b"\x00hello", b"\x00", b"\xff\x00"))
-    assert received[:2] == [b"\x01hello", b"\x02bye"]
-    assert received[2][0] == streaming.ERROR
-    status = json.loads(received[2][1:])
+    assert received[:3] == [b"\x01", b"\x01hello", b"\x02bye"], "the first says that it is connected"
+    assert received[3][0] == streaming.ERROR
+    status = json.loads(received[3][1:])
     assert (status["status"], status["reason"]) == ("Failure", "NonZeroExitCode")
     assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "7"}]
     assert node.sessions[0].closed
@@ -176,8 +178,83 @@ def test_a_session_that_cannot_start_says_why(server, node):
     node.error = streaming.StreamError(404, "no such program")
     client, response = upgrade(server, f"{PODS}/p/exec?command=cat&stdout=1")
     received = server.run(converse(response, client))
-    status = json.loads(received[0][1:])
+    status = json.loads(received[-1][1:])
     assert status["status"] == "Failure" and status["message"] == "no such program"
+
+
+OLDER = ("v3.channel.k8s.io", "v2.channel.k8s.io", "v1.channel.k8s.io", "channel.k8s.io")
+
+
+@pytest.mark.parametrize("protocol", [*OLDER, ""])
+def test_older_protocols_end_with_a_sentence_or_in_silence(server, node, protocol):
+    """They cannot close the input: the process ends when it likes."""
+    target = f"{PODS}/p/exec?command=cat&stdin=1&stdout=1&stderr=1"
+    for code, end in ((0, []), (7, [b"\x03command terminated with non-zero exit code: exit status 7"])):
+        node.code = code
+        client, response = upgrade(server, target, (protocol,) if protocol else ())
+        assert response.header("sec-websocket-protocol") == protocol
+        received = server.run(converse(response, client, b"\x00hello", b"\xff\x00", b"\x00END"))
+        assert received == [b"\x01", b"\x01hello", b"\x02bye", *end]
+
+
+@pytest.mark.parametrize(("protocol", "is_new"), [("base64.channel.k8s.io", False), ("v4.base64.channel.k8s.io", True)])
+def test_channels_in_base64(server, node, protocol, is_new):
+    node.code = 7
+    client, response = upgrade(server, f"{PODS}/p/exec?command=cat&stdin=1&stdout=1&stderr=1", (protocol,))
+    wrong = [b"", b"x", b"0?", b"9aGk="]
+    received = server.run(converse(response, client, *wrong, b"0" + base64.b64encode(b"hello"), b"0RU5E", is_text=True))
+    assert received[:3] == [b"1", b"1" + base64.b64encode(b"hello"), b"2" + base64.b64encode(b"bye")]
+    end = base64.b64decode(received[3][1:])
+    said = json.loads(end)["message"] if is_new else end.decode()
+    assert received[3][:1] == b"3" and said == "command terminated with non-zero exit code: exit status 7"
+
+
+def test_of_several_protocols_the_first_that_is_known_is_spoken(server):
+    offered = ("v9.channel.k8s.io", "channel.k8s.io", V5)
+    _, response = upgrade(server, f"{PODS}/p/exec?command=cat&stdout=1", offered)
+    assert response.header("sec-websocket-protocol") == "channel.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "messages"),
+    [
+        ("", [b"", b"one\n", b"two\n"]),
+        ("binary.k8s.io", [b"", b"one\n", b"two\n"]),
+        ("base64.binary.k8s.io", [b"", b"b25lCg==", b"dHdvCg=="]),
+    ],
+)
+def test_a_log_over_websocket(server, protocol, messages):
+    client, response = upgrade(server, f"{PODS}/p/log", (protocol,) if protocol else ())
+    assert response.code == 101 and response.header("sec-websocket-protocol") == protocol
+    said = converse(response, client, b"what a client says is not heard", is_text=protocol.startswith("base64"))
+    assert server.run(said) == messages
+
+
+def test_a_log_whose_reader_leaves_is_closed(server, node):
+    closed = asyncio.Event()
+
+    async def endless(pod_uid, container, options):
+        if options.tail_lines == 0:
+            return
+        try:
+            yield b"one\n"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    node.logs = endless
+    client, response = upgrade(server, f"{PODS}/p/log?follow=true", ("binary.k8s.io",))
+
+    async def leave():
+        connection, pipe = client.accepted(response), Pipe()
+        serving = asyncio.ensure_future(response.upgraded(pipe))
+        while not any(getattr(event, "data", b"") for event in connection.feed(await pipe.outgoing.get())):
+            pass
+        pipe.incoming.put_nowait(b"")
+        await serving
+
+    server.run(leave())
+    assert closed.is_set()
 
 
 def test_attach_ends_without_an_exit_code(server, node):

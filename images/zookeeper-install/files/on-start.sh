@@ -2,7 +2,8 @@
 # Makes a ZooKeeper pet a member of its ensemble, before its server starts. Peer-finder runs this in an init container:
 # the peers' names come on standard input, one a line, this pet's own among them. The pet's volume is mounted here too.
 #
-#   1. A pet that has been a member keeps what its volume says: names do not change, so the old membership holds.
+#   1. A pet that has been a member keeps what its volume says: names do not change, so the old membership holds. Until
+#      it has a quorum it serves reads, so that it is ready and the next pet comes: all may be stopped and started in order.
 #   2. One whose name the ensemble knows, but whose volume is empty, takes the membership from a peer and is filled by it.
 #   3. A new one starts as an observer, is added as a participant (reconfig), and stops; the main container goes on.
 #   4. The first pet, when nobody answers, is an ensemble of one.
@@ -50,12 +51,17 @@ membership() {
     sed -n 's/^\(server\.[0-9]*=.*\)$/\1/p' | tr -d '\r'
 }
 
+# From now on a member: the main container starts the server on this volume.
+done_as() {
+  touch "$data/joined"
+  echo "SERVER_JVMFLAGS=-Dreadonlymode.enabled=true" > "$zoo/conf/java.env"
+  echo "$me $1"
+  exit 0
+}
+
 mkdir -p "$data"
 ln -sfn "$data/zoo.cfg" "$zoo/conf/zoo.cfg"
-if [ -f "$data/joined" ]; then
-  echo "$me is a member already"
-  exit 0
-fi
+[ ! -f "$data/joined" ] || done_as "is a member already"
 
 known= via=
 until=$((SECONDS + answer_seconds))
@@ -78,18 +84,14 @@ if [ -z "$known" ]; then
   echo "$line" > "$dynamic"
   configure
   echo "$id" > "$data/myid"
-  touch "$data/joined"
-  echo "$me is an ensemble of one"
-  exit 0
+  done_as "is an ensemble of one"
 fi
 
 if grep -q "^server\.$id=" <<< "$known"; then
   echo "$known" > "$dynamic"
   configure
   echo "$id" > "$data/myid"
-  touch "$data/joined"
-  echo "$me takes the membership from $via"
-  exit 0
+  done_as "takes the membership from $via"
 fi
 
 { echo "$known"; echo "${line/participant/observer}"; } > "$dynamic"
@@ -116,5 +118,4 @@ while ! joined; do
     exit 1
   fi
 done
-touch "$data/joined"
-echo "$me joined the ensemble by $via"
+done_as "joined the ensemble by $via"

@@ -1,9 +1,9 @@
 """The remote-command protocol over WebSocket: one exec or attach between a client and a session in a container.
 
-Each message begins with the number of its channel: stdin and resizes (JSON) come in; stdout, stderr and, at the end,
-one Status on the error channel go out. In v5 the message CLOSE, channel closes the input, so that a program which
-reads to the end of its input can end. A process's exit code travels as the Status' cause ExitCode. Whichever side
-ends first ends the other; the session is closed in any case. Protocol: v5.channel.k8s.io (v4: without CLOSE).
+Stdin and resizes (JSON) come in on their channels; stdout, stderr and, at the end, how it ended on the error channel go
+out. An empty message opens it. A client that may close a channel closes the input so, and a program that reads to its
+end can end. A process's exit code travels as the Status' cause ExitCode. Whichever side ends first ends the other; the
+session is closed in any case. Protocol: the remote command's *.channel.k8s.io, see wire/channels.py.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Any
 
 from petset.base import tasks
 from petset.objects import encoding
-from petset.wire import http, streaming, websocket
+from petset.wire import channels, http, streaming, websocket
 
 log = logging.getLogger("petset.server")
 
-SUBPROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-CLOSE_SECONDS_MAX = 2.0  # For the client to answer the closing handshake.
+
 TERMINAL_CELLS_MAX = 65535
 
 
@@ -32,9 +31,13 @@ class RemoteCommand:
         options: streaming.ExecOptions,
     ):
         self._socket, self._start, self._options = socket, start, options
+        self._dialect = channels.SESSIONS[socket.subprotocol]
 
     async def serve(self, stream: http.ByteStream) -> None:
         """Run the session over the upgraded connection until either side has ended."""
+        options = self._options
+        first = streaming.STDOUT if options.stdout else streaming.STDERR if options.stderr else streaming.ERROR
+        stream.write(self._message(first, b""))  # Tells the client that it is connected, before there is output.
         try:
             session = await self._start()
         except streaming.StreamError as error:
@@ -64,7 +67,7 @@ class RemoteCommand:
 
     async def _send_output(self, stream: http.ByteStream, session: streaming.Session) -> dict[str, Any]:
         async for channel, data in session.output():
-            stream.write(self._socket.send_binary(bytes([channel]) + data))
+            stream.write(self._message(channel, data))
             await stream.drain()
         try:
             return ended(await session.exit_code() if self._options.command else 0)
@@ -88,24 +91,26 @@ class RemoteCommand:
 
     async def _take(self, session: streaming.Session, message: bytes) -> None:
         """One message of the client; what is not of the protocol is ignored, as upstream does."""
-        if not message:
+        decoded = channels.decode(self._dialect, message)
+        if decoded is None:
             return
-        channel, data = message[0], message[1:]
+        channel, data = decoded
         if channel == streaming.STDIN and self._options.stdin:
             if data:
                 await session.write(data)
         elif channel == streaming.RESIZE and self._options.tty:
             if size := terminal_size(data):
                 session.resize(*size)
-        elif channel == streaming.CLOSE and data[:1] == bytes([streaming.STDIN]):
+        elif self._dialect.can_close and channel == streaming.CLOSE and data[:1] == bytes([streaming.STDIN]):
             session.close_input()
 
     async def _end(self, stream: http.ByteStream, status: dict[str, Any]) -> None:
         """Say how it ended and close; wait for the client a moment, or unread input would reset the answer away."""
         try:
-            stream.write(self._socket.send_binary(bytes([streaming.ERROR]) + encoding.dumps(status)))
+            if said := self._said(status):
+                stream.write(self._message(streaming.ERROR, said))
             stream.write(self._socket.send_close())
-            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+            async with asyncio.timeout(websocket.CLOSE_SECONDS_MAX):
                 await stream.drain()
                 while not self._socket.is_over:
                     data = await stream.read()
@@ -114,6 +119,15 @@ class RemoteCommand:
                         return
         except (TimeoutError, ConnectionError):
             return
+
+    def _said(self, status: dict[str, Any]) -> bytes:
+        if self._dialect.tells_status:
+            return encoding.dumps(status)
+        return b"" if status["status"] == "Success" else status["message"].encode()
+
+    def _message(self, channel: int, data: bytes) -> bytes:
+        message = channels.encode(self._dialect, channel, data)
+        return self._socket.send(message, self._dialect.is_base64)
 
 
 def _result(task: asyncio.Task[dict[str, Any]] | None) -> dict[str, Any] | None:

@@ -1,13 +1,14 @@
 """Logs, exec and attach: the API's side of what happens in a pod's containers.
 
 The pod and the container are looked up and judged here, from the API's own objects, so that a wrong request has its
-answer before any connection is upgraded; the rest is the node's, behind `streaming.NodeStreams`. Exec and attach need
-WebSocket; a client that asks for SPDY, or for port-forward, is told in a sentence that this release has not got it.
+answer before any connection is upgraded; the rest is the node's, behind `streaming.NodeStreams`. A log is text, or
+messages for who asks for WebSocket. Exec and attach need WebSocket; a client that asks for SPDY, or for port-forward,
+is told in a sentence that this release has not got it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from petset.base import tasks
@@ -15,7 +16,7 @@ from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 from petset.server.routes import Call
 from petset.store import store as stores
-from petset.wire import http, streaming
+from petset.wire import channels, http, streaming
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 LOG_HEADERS: http.Headers = (("content-type", "text/plain"),)
@@ -48,7 +49,14 @@ class Streams:
                 pass
         except streaming.StreamError as error:
             raise stream_failure(error) from None
-        return http.Response(200, LOG_HEADERS, _bounded(node.logs(uid, container, options), options.limit_bytes))
+        pieces = _bounded(node.logs(uid, container, options), options.limit_bytes)
+        if call.request.header("upgrade").lower() != "websocket":
+            return http.Response(200, LOG_HEADERS, pieces)
+        from petset.server import log_messages
+        from petset.wire import websocket
+
+        headers, socket = websocket.accept(call.request, tuple(channels.LOGS))
+        return http.Response(101, headers, upgraded=log_messages.LogMessages(socket, pieces).serve)
 
     async def exec(self, call: Call) -> http.Response:
         pod = self._pod(call)
@@ -87,12 +95,12 @@ class Streams:
         from petset.server import remotecommand
         from petset.wire import websocket
 
-        headers, socket = websocket.accept(call.request, remotecommand.SUBPROTOCOLS)
+        headers, socket = websocket.accept(call.request, tuple(channels.SESSIONS))
         serving = remotecommand.RemoteCommand(socket, start, options)
         return http.Response(101, headers, upgraded=serving.serve)
 
 
-async def _bounded(pieces: AsyncIterator[bytes], most: int | None) -> AsyncIterator[bytes]:
+async def _bounded(pieces: AsyncIterator[bytes], most: int | None) -> AsyncGenerator[bytes, None]:
     """The log up to limitBytes, then no more; a log that breaks off says so in its last line."""
     left = most
     try:

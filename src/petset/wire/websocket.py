@@ -23,6 +23,7 @@ from petset.wire import http
 
 MESSAGE_BYTES_MAX = 4 << 20
 NORMAL_CLOSE = 1000
+CLOSE_SECONDS_MAX = 2.0  # For the other end to answer the closing handshake.
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,9 @@ class Connection:
     def send_text(self, text: str) -> bytes:
         return self._sent(self._inner.send_text, text.encode())
 
+    def send(self, data: bytes, is_text: bool) -> bytes:
+        return self._sent(self._inner.send_text if is_text else self._inner.send_binary, data)
+
     def send_ping(self, data: bytes = b"") -> bytes:
         return self._sent(self._inner.send_ping, data)
 
@@ -130,18 +134,19 @@ class Connection:
 def accept(
     request: http.Request, subprotocols: Sequence[str], message_bytes_max: int = MESSAGE_BYTES_MAX
 ) -> tuple[http.Headers, Connection]:
-    """The headers of the 101 and the open connection, with the first of `subprotocols` that the client offers.
+    """The headers of the 101 and the open connection, with the first subprotocol of the client's that is among ours.
 
-    Raises ApiError when it is no request to upgrade to WebSocket, or offers none of them.
+    "" among ours: the client need not name one. Raises ApiError when it is no request to upgrade to WebSocket, or when
+    it offers only others.
     """
     offered = [
         name.strip() for value in request.header_values("sec-websocket-protocol") for name in value.split(",") if name
     ]
-    chosen = next((name for name in subprotocols if name in offered), "")
-    if subprotocols and not chosen:
+    chosen = next((name for name in offered if name in subprotocols), "")
+    if not chosen and subprotocols and (offered or "" not in subprotocols):
         raise errors.bad_request(
             f"cannot open a WebSocket: the client offers the subprotocols {', '.join(offered) or '(none)'}; "
-            f"offer one of {', '.join(subprotocols)}"
+            f"offer one of {', '.join(filter(None, subprotocols))}"
         )
     inner = server.ServerProtocol(
         select_subprotocol=lambda *_: chosen or None,  # type: ignore[arg-type, return-value]

@@ -47,3 +47,23 @@ def test_a_deleted_pet_comes_back_as_a_member_with_its_volume(zoo):
     assert zoo.kubectl.json("get", "pvc", "datadir-zoo-1")["spec"]["volumeName"] == claim
     assert "a member already" in zoo.kubectl("logs", "zoo-1", "-c", "bootstrap")
     assert "world" in zoo.exec("zoo-1", CLI, "get", "/hello", container="zk")
+
+
+def test_all_are_stopped_and_started_again_with_their_data(zoo):
+    """One after another: the first must be ready, on its old volume, before there is anybody to form a quorum with."""
+    zoo.exec("zoo-0", CLI, "create", "/foo", "bar", container="zk")
+    zoo.kubectl("scale", "petset", "zoo", "--replicas=0")
+    zoo.wait(lambda: not zoo.kubectl("get", "pods", "-l", "app=zk", "-o", "name"), "all pets to be gone", 120)
+    zoo.kubectl("scale", "petset", "zoo", "--replicas=3")
+    zoo.wait(lambda: all(zoo.is_ready(pet) for pet in PETS), "all three to be ready", 300)
+    zoo.wait(lambda: modes(zoo) == ["follower", "follower", "leader"], "a leader", 60)
+    assert "bar" in zoo.exec("zoo-2", CLI, "get", "/foo", container="zk")
+    assert "world" in zoo.exec("zoo-2", CLI, "get", "/hello", container="zk")
+    zoo.exec("zoo-1", CLI, "create", "/again", "x", container="zk")
+
+
+def test_a_fourth_and_a_fifth_join(zoo):
+    zoo.kubectl("scale", "petset", "zoo", "--replicas=5")
+    zoo.wait_ready("zoo-3", "zoo-4", seconds=180)
+    assert zoo.exec("zoo-0", CLI, "config", container="zk").count("participant") == 5
+    assert "bar" in zoo.exec("zoo-4", CLI, "get", "/foo", container="zk")

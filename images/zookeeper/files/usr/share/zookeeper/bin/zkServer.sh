@@ -1,12 +1,15 @@
 #!/bin/bash
 # zkServer.sh start-foreground | start | stop | status | version
-# The configuration is conf/zoo.cfg beside this script's folder, or ZOOCFG.
+# The configuration is conf/zoo.cfg beside this script's folder, or ZOOCFG; conf/java.env may give SERVER_JVMFLAGS.
 set -u
 bin=$(dirname "$(readlink -f "$0")")
 # The real path: ZooKeeper writes a changed membership beside its configuration, which may be on a pet's volume.
 conf=$(readlink -f "${ZOOCFG:-$(dirname "$bin")/conf/zoo.cfg}")
 main=org.apache.zookeeper.server.quorum.QuorumPeerMain
 data=$(sed -n 's/^dataDir=//p' "$conf")
+environment=$(dirname "$bin")/conf/java.env
+[ ! -f "$environment" ] || . "$environment"
+export ZOO_JAVA_OPTS="${ZOO_JAVA_OPTS:-} ${SERVER_JVMFLAGS:-}"
 pid_file=$data/zookeeper_server.pid
 
 case ${1:-} in
