@@ -36,6 +36,7 @@ ONE_CLOCK = "base/tasks.py"
 # Which third-party library is imported where. (A folder ends with a slash.)
 LIBRARIES = {
     "cryptography": ("base/pki.py",),
+    "h2": ("wire/grpc_health.py",),
     "httptools": ("wire/http1.py",),
     "orjson": ("objects/encoding.py",),
     "prometheus_client": ("base/telemetry.py",),

@@ -341,6 +341,14 @@ def test_a_missing_kind(served, version, kind):
     assert "validat" not in done.stderr
 
 
+def test_a_file_that_is_one_list(served, space):
+    items = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in "ab"]
+    done = served.admin(
+        "create", "-n", space, "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    )
+    assert done.splitlines() == ["configmap/a created", "configmap/b created"]
+
+
 def test_a_debug_container_is_refused_in_words(served, space):
     served.admin("run", "x", "--image=i", "-n", space)
     done = served.admin.run("debug", "x", "--image=i", "-n", space)

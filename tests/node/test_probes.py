@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator
+from concurrent import futures
 from typing import Any
 
+import grpc
 import pytest
 
 from petset.node import probes
@@ -160,7 +163,90 @@ def test_sockets():
     assert not closed.ok and "connection refused" in closed.message
 
 
+class Health:
+    """A gRPC server with the health service, as grpcio serves it: a status for each service; others are not found."""
+
+    def __init__(self, statuses: dict[str, int]):
+        self.statuses, self.agents = statuses, []
+        self.is_slow = threading.Event()
+
+    def check(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        self.agents.append(dict(context.invocation_metadata())["user-agent"])
+        if self.is_slow.is_set():
+            context.abort(grpc.StatusCode.UNAVAILABLE, "later: 50 %, pétit à petit")
+        name = request[2:].decode()
+        if name not in self.statuses:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service {name}")
+        status = self.statuses[name]
+        return bytes((0x08, status)) if status else b""
+
+
+@pytest.fixture
+def health():
+    """(the service, its port)"""
+    service = Health({"": 1, "db": 1, "sick": 2, "unknown": 0, "lost": 3})
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    handlers = {"Check": grpc.unary_unary_rpc_method_handler(service.check)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield service, port
+    server.stop(None).wait()
+
+
+@pytest.mark.parametrize(
+    ("service", "outcome"),
+    [
+        (None, Outcome(True, "service healthy")),
+        ("", Outcome(True, "service healthy")),
+        ("db", Outcome(True, "service healthy")),
+        ("sick", Outcome(False, 'service unhealthy (responded with "NOT_SERVING")')),
+        ("unknown", Outcome(False, 'service unhealthy (responded with "UNKNOWN")')),
+        ("lost", Outcome(False, 'service unhealthy (responded with "SERVICE_UNKNOWN")')),
+        ("n" * 300, Outcome(False, f"error: health rpc probe failed: code 5: unknown service {'n' * 299}")),
+    ],
+)
+def test_grpc(health, service, outcome):
+    _, port = health
+    found = attempt({"grpc": {"port": port, **({"service": service} if service is not None else {})}})
+    if service and len(service) > 127:
+        assert not found.ok and found.message.startswith("error: health rpc probe failed: code 5: unknown service")
+    else:
+        assert found == outcome
+    assert health[0].agents[0].startswith(probes.USER_AGENT)
+
+
+def test_grpc_that_fails_says_why(health):
+    service, port = health
+    service.is_slow.set()
+    assert attempt({"grpc": {"port": port}}).message == (
+        "error: health rpc probe failed: code 14: later: 50 %, pétit à petit"
+    )
+    other = grpc.server(futures.ThreadPoolExecutor(1))
+    other_port = other.add_insecure_port("127.0.0.1:0")
+    other.start()
+    found = attempt({"grpc": {"port": other_port}})
+    other.stop(None).wait()
+    assert not found.ok and "does not implement the grpc health protocol (grpc.health.v1.Health)" in found.message
+    assert "connection refused" in attempt({"grpc": {"port": other_port}}).message
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\0" * 100_000])
+def test_a_server_without_grpc_is_unhealthy(answer):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        writer.close()
+
+    async def main() -> Outcome:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await probes.Prober(Streams()).probe(POD, {"name": "c"}, {"grpc": {"port": port}}, "127.0.0.1")
+
+    found = asyncio.run(main())
+    assert not found.ok and found.message.startswith("error: health rpc probe failed: "), found
+
+
 def test_what_cannot_be_probed_says_so():
     assert "couldn't find port" in attempt({"httpGet": {"port": "nosuch"}}).message
-    assert "does not offer it" in attempt({"grpc": {"port": 1}}).message
     assert not attempt({}).ok

@@ -2,11 +2,13 @@
 # Makes a ZooKeeper pet a member of its ensemble, before its server starts. Peer-finder runs this in an init container:
 # the peers' names come on standard input, one a line, this pet's own among them. The pet's volume is mounted here too.
 #
-#   1. A pet that has been a member keeps what its volume says: names do not change, so the old membership holds. Until
-#      it has a quorum it serves reads, so that it is ready and the next pet comes: all may be stopped and started in order.
+#   1. A pet that has been a member keeps what its volume says: names do not change, so the old membership holds.
 #   2. One whose name the ensemble knows, but whose volume is empty, takes the membership from a peer and is filled by it.
 #   3. A new one starts as an observer, is added as a participant (reconfig), and stops; the main container goes on.
 #   4. The first pet, when nobody answers, is an ensemble of one.
+#
+# A member without a quorum serves reads, and nothing else: so it is ready, the next pet is started, and in the end there
+# is a quorum, which has everything that was ever acknowledged. All pets may be stopped and started one after another.
 set -u
 
 zoo=${ZOO_HOME:-/opt/zookeeper}
@@ -51,9 +53,11 @@ membership() {
     sed -n 's/^\(server\.[0-9]*=.*\)$/\1/p' | tr -d '\r'
 }
 
-# From now on a member: the main container starts the server on this volume.
+# A member: the main container starts the server on this volume. Only local sessions can begin without a quorum.
 done_as() {
   touch "$data/joined"
+  grep -q '^localSessionsEnabled=' "$data/zoo.cfg" ||
+    printf '\nlocalSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n' >> "$data/zoo.cfg"
   echo "SERVER_JVMFLAGS=-Dreadonlymode.enabled=true" > "$zoo/conf/java.env"
   echo "$me $1"
   exit 0

@@ -161,11 +161,10 @@ class Prober:
                 source = action["tcpSocket"]
                 return await _connect(source.get("host") or ip, port_number(container, source.get("port")))
             if action.get("grpc") is not None:
-                why = "cannot probe by grpc: this release of petset does not offer it; use exec, httpGet or tcpSocket"
-                return Outcome(False, why)
+                return await _check_health(action["grpc"], ip)
         except ValueError as error:
             return Outcome(False, str(error))
-        return Outcome(False, "cannot probe: it names no exec, httpGet or tcpSocket")
+        return Outcome(False, "cannot probe: it names no exec, httpGet, tcpSocket or grpc")
 
 
 async def run_command(streams: streaming.NodeStreams, pod_uid: str, container: str, command: Sequence[str]) -> Outcome:
@@ -214,6 +213,38 @@ async def _connect(host: str, port: int) -> Outcome:
 
 def _why(error: OSError) -> str:
     return "connect: connection refused" if isinstance(error, ConnectionRefusedError) else str(error.strerror or error)
+
+
+# ---- gRPC
+
+
+async def _check_health(source: Object, ip: str) -> Outcome:
+    """The answer of a server's health service about one of its services, or, without a name, about the server."""
+    from petset.wire import grpc_health
+
+    authority = f"{_bracketed(ip)}:{source['port']}"
+    check = grpc_health.Check(authority, source.get("service") or "", USER_AGENT)
+    try:
+        reader, writer = await asyncio.open_connection(ip, source["port"])
+        try:
+            answer = None
+            while answer is None:
+                writer.write(check.outgoing())
+                answer = check.feed(await reader.read(grpc_health.RECEIVED_BYTES_MAX))
+        finally:
+            writer.close()
+    except OSError as error:
+        return Outcome(False, f'error: failed to connect service at "{authority}": {_why(error)}')
+    except ValueError as error:
+        return Outcome(False, f"error: health rpc probe failed: {error}")
+    if answer.code == grpc_health.UNIMPLEMENTED:
+        why = "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+        return Outcome(False, f"{why}: {answer.message}")
+    if answer.code != grpc_health.OK:
+        return Outcome(False, f"error: health rpc probe failed: code {answer.code}: {answer.message}")
+    if answer.service_status != grpc_health.SERVING:
+        return Outcome(False, f'service unhealthy (responded with "{answer.service_status}")')
+    return Outcome(True, "service healthy")
 
 
 # ---- HTTP

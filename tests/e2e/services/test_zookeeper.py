@@ -147,6 +147,18 @@ def test_quorum_holds_with_one_down_is_refused_with_two_down_and_comes_back(zk):
     assert zk.service.acknowledged <= set(zk.read_all())
 
 
+def test_all_are_stopped_and_started_again_with_their_data(zk):
+    zk.close()
+    zk.client = None
+    zk.cluster.kubectl("scale", "statefulset", "zk", "--replicas=0")
+    zk.cluster.wait(lambda: not zk.cluster.kubectl("get", "pods", "-l", "app=zk", "-o", "name"), "all to be gone")
+    zk.cluster.kubectl("scale", "statefulset", "zk", "--replicas=3")
+    zk.cluster.wait_ready(*PETS, seconds=120)
+    zk.service.wait_in_sync()
+    assert "hello" in zk.cli("zk-2", "sync /greeting", "get /greeting")
+    assert zk.service.acknowledged <= set(zk.read_all())
+
+
 def test_only_the_super_user_may_change_the_membership(zk):
     refused = zk.cli("zk-0", "reconfig -remove 3")
     assert "Insufficient permission" in refused, refused
