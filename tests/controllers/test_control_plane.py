@@ -10,6 +10,7 @@ import pytest
 
 from petset.base import tasks
 from petset.client import client as api
+from petset.controllers import garbage
 from petset.objects import meta, resources, storage_class
 from petset.objects.meta import Object
 from tests.controllers import cluster
@@ -337,13 +338,17 @@ def test_what_every_namespace_has_comes_back() -> None:
         assert it.get(resources.CONFIGMAPS, "kube-root-ca.crt")["data"] == {"ca.crt": "a certificate"}  # type: ignore[index]
         await it.client.delete(resources.SERVICEACCOUNTS, "default", "default")
         await it.until(lambda: it.get(resources.SERVICEACCOUNTS, "default"))
+        await it.client.delete(resources.CONFIGMAPS, "kube-root-ca.crt", "default")
+        await it.until(lambda: it.get(resources.CONFIGMAPS, "kube-root-ca.crt"))
         await it.client.patch(resources.CONFIGMAPS, "kube-root-ca.crt", "default", {"data": {"ca.crt": "another"}})
         await it.until(lambda: it.get(resources.CONFIGMAPS, "kube-root-ca.crt")["data"] == {"ca.crt": "a certificate"})  # type: ignore[index]
 
     run(scene)
 
 
-def test_pods_of_a_node_that_no_longer_exists_go() -> None:
+def test_pods_of_a_node_that_no_longer_exists_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "NODE_GONE_SECONDS", 0.1)
+
     async def scene(it: cluster.Cluster) -> None:
         await it.create(*NGINX)
         await it.until(lambda: is_ready(it, "web-1"))

@@ -131,15 +131,24 @@ def node(*taints: str, ready: str = "True") -> Object:
     }
 
 
-def pod_steps(*objects: Object) -> list[actions.Action]:
-    return garbage.reconcile_pod("default/p", Snapshot(objects), 0)
+def pod_steps(*objects: Object, missing: dict[str, float] | None = None, now: float = 0) -> list[actions.Action]:
+    return garbage.reconcile_pod({} if missing is None else missing, "default/p", Snapshot(objects), now)
 
 
-def test_a_pod_whose_node_is_gone_is_removed_at_once() -> None:
-    gone, delete = pod_steps(pod())
+def test_a_pod_whose_node_stays_away_is_removed() -> None:
+    missing: dict[str, float] = {}
+    assert pod_steps(pod(), missing=missing, now=100) == [actions.RequeueAfter(garbage.NODE_GONE_SECONDS)]
+    assert pod_steps(pod(), missing=missing, now=110) == [actions.RequeueAfter(garbage.NODE_GONE_SECONDS - 10)]
+    gone, delete = pod_steps(pod(), missing=missing, now=100 + garbage.NODE_GONE_SECONDS)
     assert isinstance(gone, actions.Gone) and gone.name == "n"
     assert isinstance(delete, actions.Delete) and delete.grace_seconds == 0
-    assert pod_steps(pod(), node()) == []
+
+
+def test_a_node_that_comes_back_has_its_whole_time_again() -> None:
+    missing: dict[str, float] = {}
+    pod_steps(pod(), missing=missing, now=100)
+    assert pod_steps(pod(), node(), missing=missing, now=130) == []
+    assert pod_steps(pod(), missing=missing, now=139) == [actions.RequeueAfter(garbage.NODE_GONE_SECONDS)]
 
 
 def test_a_pod_that_goes_on_a_node_out_of_service_is_removed_at_once() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from pathlib import Path
 
-from petset.node import agent, simulated
+from petset.node import agent, registration, simulated
 from petset.node import pod as pods
 from petset.node.simulated import Behaviour
 from petset.objects import meta, resources
@@ -155,6 +155,33 @@ def test_a_crashing_container_is_restarted_with_growing_delays(tmp_path: Path):
         assert any(one[1] == "BackOff" for one in await node.events("p"))
 
     play(story, tmp_path, script)
+
+
+def test_a_deleted_node_registers_again_and_keeps_its_pods(tmp_path: Path):
+    async def story(node: NodeUnderTest):
+        await node.create(pod("p"))
+        await node.until("p", is_ready)
+        before = await node.admin.get(resources.NODES, NODE)
+        await node.admin.delete(resources.NODES, NODE)
+        node.node_requests.clear()
+        async with asyncio.timeout(5):
+            while True:
+                items, _ = await node.admin.list(resources.NODES)
+                if items and meta.is_condition_true(items[0], "Ready"):
+                    break
+                await asyncio.sleep(0.01)
+        assert meta.uid(items[0]) != meta.uid(before)
+        assert meta.labels(items[0]) == meta.labels(before) and items[0]["spec"] == before["spec"]
+        asked = [request for request in node.node_requests if request.endswith("/api/v1/nodes")]
+        assert asked == ["POST /api/v1/nodes"], "it heard of it, and registered once"
+        await asyncio.sleep(registration.LEASE_RENEW_SECONDS)
+        lease = await node.admin.get(resources.LEASES, NODE, "kube-node-lease")
+        assert [owner["uid"] for owner in lease["metadata"]["ownerReferences"]] == [meta.uid(items[0])]
+        await node.create(pod("q"))
+        await node.until("q", is_ready)
+        assert node.machine.started == [("p", "c", 0), ("q", "c", 0)], "p never stopped"
+
+    play(story, tmp_path)
 
 
 def test_a_restarted_agent_adopts_what_runs(tmp_path: Path):

@@ -3,7 +3,7 @@
 Every object is looked at on its own. One whose owners are all gone is deleted; one with some owners left forgets the
 others. One that is being deleted with the `orphan` finalizer first has its dependents forget it; with
 `foregroundDeletion` it waits until those that block it are gone, which are deleted because it waits. Pods also go
-when their node no longer exists, or is said to be out of service for good.
+when their node has not existed for NODE_GONE_SECONDS, or is said to be out of service for good.
 
 Invariants: an owner counts as gone only when the server says so, not the cache; owners of kinds we do not know count
 as there; a deletion names the uid it means.
@@ -12,6 +12,7 @@ as there; a deletion names the uid it means.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from petset.client.views import View
 from petset.controllers import actions
@@ -21,6 +22,7 @@ from petset.objects.meta import Object
 from petset.objects.resources import Resource
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+NODE_GONE_SECONDS = 40.0  # A node that was deleted and lives registers again; until then nothing of it is given up.
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
 KINDS = tuple(row for row in resources.TABLE if "list" in row.verbs and row is not resources.EVENTS)
 ADOPTED = (resources.PODS, resources.CONTROLLERREVISIONS, resources.PERSISTENTVOLUMECLAIMS)  # By controllers, later.
@@ -163,8 +165,8 @@ def keys(obj: Object, view: View) -> Iterable[str]:
 # Pods whose node is gone
 
 
-def reconcile_pod(key: str, view: View, now: float) -> list[actions.Action]:
-    """Remove a pod that no node will ever stop."""
+def reconcile_pod(missing: dict[str, float], key: str, view: View, now: float) -> list[actions.Action]:
+    """Remove a pod that no node will ever stop. `missing` remembers since when each node is: it can only delay."""
     pod = view.get(resources.PODS, *meta.split_key(key))
     if pod is None:
         return []
@@ -173,7 +175,11 @@ def reconcile_pod(key: str, view: View, now: float) -> list[actions.Action]:
         return [actions.Delete(pod, grace_seconds=0)] if meta.is_deleting(pod) else []
     node = view.get(resources.NODES, "", node_name)
     if node is None:
+        left = missing.setdefault(node_name, now) + NODE_GONE_SECONDS - now
+        if left > 0:
+            return [actions.RequeueAfter(left)]
         return [actions.Gone(resources.NODES, "", node_name), actions.Delete(pod, grace_seconds=0)]
+    missing.pop(node_name, None)
     taints = [taint.get("key") for taint in meta.get(node, "spec", "taints", default=())]
     if OUT_OF_SERVICE_TAINT in taints and meta.is_deleting(pod) and not meta.is_condition_true(node, "Ready"):
         return [actions.Delete(pod, grace_seconds=0)]
@@ -189,17 +195,18 @@ def pods_of_node(node: Object, view: View) -> Iterable[str]:
         yield meta.key(pod)
 
 
-CONTROLLERS = (
-    Controller(
-        name="garbage",
-        component="garbage-collector-controller",
-        watches=tuple((kind, keys) for kind in KINDS),
-        reconcile=reconcile,
-    ),
-    Controller(
-        name="pods",
-        component="pod-garbage-collector",
-        watches=((resources.PODS, pods_to_look_at), (resources.NODES, pods_of_node)),
-        reconcile=reconcile_pod,
-    ),
-)
+def controllers() -> tuple[Controller, ...]:
+    return (
+        Controller(
+            name="garbage",
+            component="garbage-collector-controller",
+            watches=tuple((kind, keys) for kind in KINDS),
+            reconcile=reconcile,
+        ),
+        Controller(
+            name="pods",
+            component="pod-garbage-collector",
+            watches=((resources.PODS, pods_to_look_at), (resources.NODES, pods_of_node)),
+            reconcile=partial(reconcile_pod, {}),
+        ),
+    )

@@ -48,7 +48,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float) -> tuple[runn
         *volumes.controllers(settings),
         *reclaim.controllers(settings),
         *aggregation.CONTROLLERS,
-        *garbage.CONTROLLERS,
+        *garbage.controllers(),
         *namespaces.CONTROLLERS,
         *serviceaccounts.controllers(ca_pem),
         *nodes.controllers(started),

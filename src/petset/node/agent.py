@@ -126,36 +126,42 @@ class Agent:
                 tasks.spawn(group, informer.run(), f"watch {informer.resource.plural}")
             tasks.spawn(group, self._tell_events(), "node events")
             tasks.spawn(group, self._follow_runtime(), "runtime events")
-            node = await self._until_done("register", lambda: registration.register(self._client, self._config))
-            tasks.spawn(group, registration.renew_lease(self._client, self._config, node), "node lease")
+            await self._until_done("register", lambda: registration.register(self._client, self._config))
+            lease = registration.renew_lease(self._client, self._config, self._node_there_is)
+            tasks.spawn(group, lease, "node lease")
             for informer in (self._services, self._endpoints, self._pods):
                 await informer.synced.wait()
             self._pods.on_change(self._pod_changed)
             self._endpoints.on_change(self._endpoints_changed)
             await self._take_over()
-            await self._until_done("say it is ready", lambda: registration.set_ready(self._client, self._config, node))
-            self._tell(node, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
-            tasks.spawn(group, self._stay_ready(), "node readiness")
+            said = await self._until_done("say it is ready", self._say_ready)
+            self._tell(said, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
+            tasks.spawn(group, self._stay_ready(said), "node readiness")
             if on_ready is not None:
                 on_ready()
 
-    async def _stay_ready(self) -> None:
-        """Say again that the node is ready when somebody took it for silent: its lease was late, or seen late."""
-        while True:
-            await self._node.until(self._is_taken_for_silent)
-            node = self._node.get("", self._config.node_name)
-            if node is None:
-                continue
-            said = await self._until_done(
-                "say it is ready", lambda node=node: registration.set_ready(self._client, self._config, node)
-            )
-            await self._node.until(lambda said=said: self._node.has_seen(said["metadata"]["resourceVersion"]))
-            # Whoever still sees only old leases would say the opposite at once, and so on for ever.
-            await asyncio.sleep(registration.LEASE_RENEW_SECONDS)
+    def _registered(self) -> Object | None:
+        return self._node.get("", self._config.node_name)
 
-    def _is_taken_for_silent(self) -> bool:
-        node = self._node.get("", self._config.node_name)
-        return node is not None and not meta.is_condition_true(node, "Ready")
+    async def _node_there_is(self) -> Object:
+        while (node := self._registered()) is None:
+            await self._node.until(lambda: self._registered() is not None)
+        return node
+
+    async def _say_ready(self) -> Object:
+        node = self._registered() or await registration.register(self._client, self._config)
+        return await registration.set_ready(self._client, self._config, node)
+
+    async def _stay_ready(self, said: Object) -> None:
+        """Say so again when somebody took the node for silent (its lease was late, or seen late) or deleted it."""
+        while True:
+            await self._node.until(lambda said=said: self._node.has_seen(said["metadata"]["resourceVersion"]))
+            await self._node.until(lambda: not meta.is_condition_true(self._registered() or {}, "Ready"))
+            was_deleted = self._registered() is None
+            said = await self._until_done("say it is ready", self._say_ready)
+            if not was_deleted:
+                # Whoever still sees only old leases would say the opposite at once, and so on for ever.
+                await asyncio.sleep(registration.LEASE_RENEW_SECONDS)
 
     async def _until_done(self, doing: str, attempt: Callable[[], Awaitable[Object]]) -> Object:
         """A server that is unwell or away at the start does not end the node."""

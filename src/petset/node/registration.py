@@ -1,7 +1,8 @@
 """The Node object and its Lease: what this machine offers, that it is ready, and that it lives.
 
 `register` makes the Node or brings an old one up to date and keeps what others wrote there (cordon, taints, labels);
-`set_ready` turns its Ready condition; `renew_lease` is the node's only clock-driven write.
+`set_ready` turns its Ready condition; `renew_lease` is the node's only clock-driven write. A Node that somebody
+deletes is registered again: then it is another one of that name, and the Lease follows it.
 Follows: the page "Nodes" of the Kubernetes documentation; condition reasons are those kubectl's users know.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import petset
@@ -158,42 +159,39 @@ async def _write_status(client: Client, config: NodeConfig, node: Object, ready:
         node = await client.get(resources.NODES, config.node_name)
 
 
-def lease_of(node: Object, now: float) -> dict[str, Any]:
+def renewed(lease: Object | None, node: Object, now: float) -> dict[str, Any]:
+    """The node's Lease, new or renewed; it goes with the Node as it is now."""
     name = meta.name(node)
-    return {
+    new: Object = lease or {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {
-            "name": name,
-            "namespace": namespaces.NODE_LEASES,
-            "ownerReferences": [meta.owner_reference(node, controller=False, block=False)],
-        },
-        "spec": {
-            "holderIdentity": name,
-            "leaseDurationSeconds": LEASE_SECONDS,
-            "renewTime": tasks.rfc3339_micro(now),
-        },
+        "metadata": {"name": name, "namespace": namespaces.NODE_LEASES},
+        "spec": {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS},
     }
+    owner = meta.owner_reference(node, controller=False, block=False)
+    new = meta.changed(new, ("metadata", "ownerReferences"), [owner])
+    return meta.changed(new, ("spec", "renewTime"), tasks.rfc3339_micro(now))
 
 
-async def renew_lease(client: Client, config: NodeConfig, node: Object) -> None:
-    """Say that the node lives, until cancelled."""
+async def renew_lease(client: Client, config: NodeConfig, current: Callable[[], Awaitable[Object]]) -> None:
+    """Say that the node lives, until cancelled; `current` gives its Node, and waits while there is none."""
     lease: Object | None = None
     while True:
+        node = await current()
         try:
-            if lease is None:
-                lease = await _get_or_create_lease(client, node)
-            lease = await client.update(meta.changed(lease, ("spec", "renewTime"), tasks.rfc3339_micro(tasks.now())))
+            lease = lease or await _found_lease(client, node)
+            write = client.create if lease is None else client.update
+            lease = await write(renewed(lease, node, tasks.now()))
         except (errors.ApiError, OSError) as error:
             log.warning("cannot renew the lease of node %s: %s", config.node_name, error)
             lease = None
         await asyncio.sleep(LEASE_RENEW_SECONDS)
 
 
-async def _get_or_create_lease(client: Client, node: Object) -> Object:
+async def _found_lease(client: Client, node: Object) -> Object | None:
     try:
         return await client.get(resources.LEASES, meta.name(node), namespaces.NODE_LEASES)
     except errors.ApiError as error:
         if error.code != 404:
             raise
-    return await client.create(lease_of(node, tasks.now()))
+    return None
