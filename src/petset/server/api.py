@@ -1,9 +1,9 @@
 """The API server: one request's way from bytes to answer.
 
-route -> authenticate -> authorize -> the verb's handler (decode, schema, defaults, admission, validate, store) ->
-encode. `Api.handle` is an http.Handler for the listener and for clients in the same process alike; the tables below
-say which handler a path, a verb or a subresource has. Whatever fails expectedly is an ApiError and becomes a Status
-here and only here; anything else is a bug, logged with its trace and answered 500 without it.
+route -> authenticate -> flow control -> authorize -> the verb's handler (decode, schema, defaults, admission, validate,
+store) -> encode. `Api.handle` is an http.Handler for the listener and for clients in the same process alike; the tables
+below say which handler a path, a verb or a subresource has. Whatever fails expectedly is an ApiError and becomes a
+Status here and only here; anything else is a bug, logged with its trace and answered 500 without it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from petset.server import (
     answers,
     auth,
     discovery,
+    flow,
     openapi,
     rbac,
     rest,
@@ -37,7 +38,6 @@ from petset.wire import http, streaming
 log = logging.getLogger("petset.server")
 
 QUERY_FIELDS_MAX = 1000
-RETRY_AFTER_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Api:
         self.authorizer = auth.Authorizer(store)
         self.rest = rest.Rest(store, admission.Admission(store, self.authorizer))
         self.watches = watch.Watches(store)
+        self._flow = flow.Flow(store)
         reviewer = reviews.Reviews(self.authenticator, self.authorizer)
         subs = subresources.Subresources(store, self.rest, self.tokens)
         pods = streams.Streams(store, streams_)
@@ -111,7 +112,19 @@ class Api:
     async def _answer(self, request: http.Request, warnings: list[str]) -> http.Response:
         route = routes.parse(request.target)
         query = _query(request.target)
-        user = self.authenticator.identify(request)
+        asking = self.authenticator.identify(request)
+        with self._flow.request(request, asking):
+            return await self._answer_to(request, asking, route, query, warnings)
+
+    async def _answer_to(
+        self,
+        request: http.Request,
+        asking: http.User,
+        route: routes.Route,
+        query: dict[str, list[str]],
+        warnings: list[str],
+    ) -> http.Response:
+        user = asking
         if any(key.startswith("impersonate-") for key, _ in request.headers):
             user = auth.impersonated(request, user, self.authorizer)
         call = Call(request, route, user, query, warnings=warnings)
@@ -119,7 +132,11 @@ class Api:
             return self._path(call)
         call.verb = routes.verb_of(request.method, route, query)
         self.authorizer.require(user, routes.attributes(call))
-        return await self._handler(call)(call)
+        streams_ = call.verb == "watch" or route.subresource in flow.STREAMING_SUBRESOURCES
+        if streams_:
+            self._flow.require_stream(request, asking)
+        response = await self._handler(call)(call)
+        return self._flow.streamed(request, asking, response) if streams_ else response
 
     def _handler(self, call: Call) -> Answer:
         resource, route, verb = call.resource, call.route, call.verb

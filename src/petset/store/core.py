@@ -76,6 +76,7 @@ class Core:
         self._pending: dict[str, Write] = {}  # The newest uncommitted write of each key.
         self._waiting: list[Write] = []  # Accepted, not yet in a commit.
         self._committing: list[Write] = []
+        self._waiting_bytes = 0  # Of both.
         self._flush_is_due = False
         self._closed = False
         self._commits = self._committed_writes = self._failed_writes = 0
@@ -87,6 +88,10 @@ class Core:
     @property
     def revision(self) -> int:
         return self._revision
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting_bytes
 
     def get(self, key: str) -> Entry | None:
         return self._index.entries.get(key)
@@ -168,6 +173,7 @@ class Core:
         self._accepted_revision = entry.revision
         self._pending[entry.key] = write
         self._waiting.append(write)
+        self._waiting_bytes += len(entry.encoded)
         self._flush_soon(loop)
         return await asyncio.shield(write.done)  # Others may wait for it, too, when this writer has gone.
 
@@ -211,6 +217,7 @@ class Core:
             self._failed_writes += len(batch)
             for write in batch:
                 _fail(write, error)
+        self._waiting_bytes -= sum(len(write.entry.encoded) for write in batch)
         if self._waiting:
             self._flush_soon(asyncio.get_running_loop())
         elif self._quiet is not None and not self._quiet.done():

@@ -112,6 +112,11 @@ class Store(Protocol):
         """The newest committed revision."""
         ...
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Of all writes that are accepted and not committed yet."""
+        ...
+
     def get(self, key: str) -> Entry | None: ...
 
     def list(self, prefix: str) -> tuple[int, Sequence[Entry]]:
