@@ -187,8 +187,38 @@ def test_what_is_no_file_of_an_image_is_as_if_it_were_not_there(tmp_path: Path):
     (tmp_path / "etc").symlink_to("/etc")  # The host's own, read by nobody.
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "directory").mkdir()
+    before = os.listdir("/proc/self/fd")
     for path in ("etc/passwd", "pipe", "directory", "absent"):
         assert paths.text_in_root(tmp_path, path, 100) == ""
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_file_of_petset_s_own_is_read_only_where_it_is_one(tmp_path: Path, outside: Path):
+    (tmp_path / "log").write_text("a line")
+    (tmp_path / "link").symlink_to(outside / "file")
+    os.mkfifo(tmp_path / "pipe")
+    with paths.regular(tmp_path / "log") as file:
+        assert file.read() == b"a line"
+    for name in ("link", "pipe", "outside", "absent"):
+        with pytest.raises(OSError):
+            paths.regular(tmp_path / name)
+
+
+def test_what_is_made_has_its_mode_and_is_never_behind_a_link(tmp_path: Path, outside: Path):
+    before = os.umask(0o077)
+    try:
+        paths.make_directory(tmp_path / "d", 0o755)
+        paths.make_file(tmp_path / "f", 0o644)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "df"] == [0o755, 0o644]
+    (tmp_path / "link").symlink_to(outside)
+    (tmp_path / "nowhere").symlink_to(outside / "made")
+    for act in (paths.make_directory, paths.make_file):
+        for name in ("link", "nowhere"):
+            with pytest.raises(OSError):
+                act(tmp_path / name, 0o777)
+    assert untouched(outside)
 
 
 # ---- depth

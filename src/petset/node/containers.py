@@ -263,7 +263,7 @@ def _ended(tools: Tools, directory: Path, record: ContainerRecord, code: int, fi
     killed = (directory / "persist" / "oom").exists() or cgroups.oom_kills(tools.groups, record.group) > 0
     message = b""
     with contextlib.suppress(OSError):
-        with open(directory / "termination-log", "rb") as file:
+        with paths.regular(directory / "termination-log") as file:
             message = file.read(TERMINATION_MESSAGE_BYTES_MAX)
     if not message and record.termination_policy == "FallbackToLogsOnError" and code != 0:
         message = logs.last_output(record.log_path, FALLBACK_MESSAGE_LINES_MAX, FALLBACK_MESSAGE_BYTES_MAX)

@@ -6,7 +6,6 @@ directory, and a name is what is used from then on.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
@@ -32,11 +31,4 @@ class HostPath:
 
     def _make(self, name: str) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        with paths.opened(self._directory) as place:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, dir_fd=place)
-            made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
-            try:
-                os.fchmod(made, 0o777)  # A server that does not run as root writes there too.
-            finally:
-                os.close(made)
+        paths.make_directory(self._directory / name, 0o777)  # A server that does not run as root writes there too.

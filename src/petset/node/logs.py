@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from petset.base import tasks
-from petset.node import linux
+from petset.node import linux, paths
 from petset.wire.streaming import LogOptions
 
 CHUNK_BYTES = 64 * 1024
@@ -89,11 +89,11 @@ class Reader:
     def _open(self, tail: int | None) -> BinaryIO:
         self._pending = files(self._path)
         if tail is None:
-            return self._pending.pop(0).open("rb")
+            return paths.regular(self._pending.pop(0))
         newer: list[Path] = []
         while True:
             path = self._pending.pop()
-            file = path.open("rb")
+            file = paths.regular(path)
             offset, found = _tail(file, tail)
             if found >= tail or not self._pending:
                 file.seek(offset)
@@ -118,7 +118,7 @@ class Reader:
             self._pending = [Path(self._path)]
         while self._pending:
             with contextlib.suppress(FileNotFoundError):  # Rotated away since it was listed.
-                following = self._pending.pop(0).open("rb")
+                following = paths.regular(self._pending.pop(0))
                 self._file.close()
                 self._file = following
                 return True

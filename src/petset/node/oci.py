@@ -416,15 +416,14 @@ class OciRuntime:
 
     def _localhost_profile(self, profile: Object) -> Object | None:
         """From <state>/seccomp/; a name cannot lead out of it."""
-        path = self._state / "seccomp" / str(profile.get("localhostProfile", ""))
+        root, name = self._state / "seccomp", str(profile.get("localhostProfile", ""))
         try:
-            with paths.opened(self._state / "seccomp") as place:
-                with open(paths.beneath(place, str(profile.get("localhostProfile", "")), os.O_RDONLY), "rb") as file:
-                    return encoding.loads(file.read())
+            with paths.opened(root) as place, paths.file_beneath(place, name) as file:
+                return encoding.loads(file.read())
         except OSError:
             return None
         except ValueError as error:
-            message = f"cannot read the seccomp profile {path}: {error}"
+            message = f"cannot read the seccomp profile {root / name}: {error}"
             raise RuntimeError_("CreateContainerConfigError", message) from None
 
     def _record(self, config: ContainerConfig) -> ContainerRecord:

@@ -21,12 +21,14 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from petset.base import tasks
 from petset.node import linux
 
 OPEN_ATTEMPTS_MAX = 100  # The kernel says "again" when something above a `..` was renamed meanwhile.
 _DIRECTORY = os.O_DIRECTORY | os.O_RDONLY
+_READING = os.O_RDONLY | os.O_NONBLOCK  # It may be a pipe, and nobody writes there.
 
 
 class LeadsOut(OSError):
@@ -78,13 +80,15 @@ def _open(place: int, path: str, flags: int, resolve: int) -> int:
     raise OSError(errno.EBUSY, "its directories are being renamed all the time", path)
 
 
+def file_beneath(place: int, path: str) -> BinaryIO:
+    """A regular file beneath a place, for reading. Raises LeadsOut, OSError."""
+    return _regular(beneath(place, path, _READING), path)
+
+
 def text_in_root(root: str | Path, path: str, bytes_max: int) -> str:
     """The beginning of a regular file of an image; "" where there is none."""
-    with contextlib.suppress(OSError), opened(root) as place:
-        descriptor = in_root(place, path, os.O_RDONLY | os.O_NONBLOCK)  # It may be a pipe, and nobody writes there.
-        with open(descriptor, "rb") as file:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return file.read(bytes_max).decode(errors="replace")
+    with contextlib.suppress(OSError), opened(root) as place, _regular(in_root(place, path, _READING), path) as file:
+        return file.read(bytes_max).decode(errors="replace")
     return ""
 
 
@@ -116,6 +120,39 @@ def _make(parent: int, name: str, like: os.stat_result) -> None:
                 os.fchmod(made, 0o750 | (stat.S_IMODE(like.st_mode) & 0o2777))
         finally:
             os.close(made)
+
+
+def make_directory(path: str | Path, mode: int) -> None:
+    """A directory of this mode, whatever the umask; one that is there gets the mode too. Never behind a link."""
+    with opened(Path(path).parent) as parent:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(Path(path).name, dir_fd=parent)
+        made = os.open(Path(path).name, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            os.fchmod(made, mode)
+        finally:
+            os.close(made)
+
+
+def make_file(path: str | Path, mode: int) -> None:
+    """An empty file of this mode, whatever the umask. Raises FileExistsError, OSError."""
+    made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(made, mode)
+    finally:
+        os.close(made)
+
+
+def regular(path: str | Path) -> BinaryIO:
+    """The file of that name for reading; a link, a pipe or a device in its place is an OSError."""
+    return _regular(os.open(path, _READING | os.O_NOFOLLOW | os.O_CLOEXEC), str(path))
+
+
+def _regular(descriptor: int, path: str) -> BinaryIO:
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is not a regular file", path)
 
 
 def walk(place: int) -> Iterator[tuple[str, int, os.stat_result]]:

@@ -235,11 +235,10 @@ def _host_path(source: Object) -> str:
         raise ConfigError(f"cannot use a hostPath of more than {payloads.PATH_PARTS_MAX} parts; shorten it")
     if not path.exists():
         if type_ in ("DirectoryOrCreate", ""):  # Without a type as docker does for a source that is missing.
-            path.mkdir(parents=True)
-            path.chmod(0o755)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            paths.make_directory(path, 0o755)
         elif type_ == "FileOrCreate":
-            path.touch()
-            path.chmod(0o644)
+            paths.make_file(path, 0o644)
     wanted = {"DirectoryOrCreate": "Directory", "FileOrCreate": "File"}.get(type_, type_)
     if wanted:
         check, shown = _TYPE_CHECKS[wanted]
