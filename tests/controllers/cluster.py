@@ -15,7 +15,7 @@ from petset.base import tasks
 from petset.client import client as api
 from petset.client.views import Informers
 from petset.controllers import run as controllers
-from petset.objects import errors, meta, resources
+from petset.objects import encoding, errors, meta, resources
 from petset.objects.meta import Object
 from petset.scheduler import loop as scheduler
 from petset.server import api as server
@@ -166,3 +166,7 @@ async def running(provisioner: bool = True, store: memory.MemoryStore | None = N
         finally:
             for part in parts:
                 part.cancel()
+            for entry in kept.list("")[
+                1
+            ]:  # Caches share the store's trees: whoever changed one would change it for all.
+                assert encoding.loads(entry.encoded) == entry.object

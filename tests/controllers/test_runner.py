@@ -40,15 +40,15 @@ class Bench:
     async def handle(self, request: http.Request) -> http.Response:
         response = await self._handle(request)
         if "watch=true" in request.target and request.path == MAPS.path():
-            return http.Response(response.code, response.headers, self._held(response.body))
+            return http.Response(response.code, response.headers, objects=self._held(response.objects))
         if request.method != "GET":
             self.requests.append(f"{request.method} {request.path.rpartition('/')[2]} {response.code}")
         return response
 
-    async def _held(self, body: Any) -> Any:
-        async for part in body:
+    async def _held(self, pieces: Any) -> Any:
+        async for piece in pieces:
             await self.gate.wait()
-            yield part
+            yield piece
 
     def names(self) -> list[str]:
         return [meta.name(entry.object) for entry in self.store.list(MAPS.key("default"))[1]]

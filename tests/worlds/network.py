@@ -262,7 +262,7 @@ class Link:
             return self._refusal()
         if self._meddle is not None and request.method in ("PUT", "PATCH") and self._happens(self.faults.conflict):
             await self._meddle(request)
-        response = await self.server.handle(dataclasses.replace(request, user=self.user))
+        response = await self.server.handle(dataclasses.replace(request, user=self.user, takes_objects=False))
         if isinstance(response.body, bytes):
             if self._happens(self.faults.lost_answer):
                 raise ConnectionResetError("the answer was lost")

@@ -4,8 +4,8 @@ A call makes one `http.Request`, sends it, and gives back the decoded object or 
 answer's Status. `watch` decodes frames as they come, however the bytes were cut. What could not be sent or was cut off
 is an OSError (ConnectionError), never an ApiError: the caller knows nothing about whether it was done.
 
-Invariants: nothing is retried here (whoever calls knows whether that is safe); answers are decoded once and never
-mutated; a streaming body is closed when its reader stops.
+Invariants: nothing is retried here (whoever calls knows whether that is safe); answers are decoded once (in process,
+lists and watches hand on the server's own trees) and never mutated; a streaming body is closed when its reader stops.
 """
 
 from __future__ import annotations
@@ -139,12 +139,16 @@ class Client:
         response = await self._send("GET", resource.path(namespace), query)
         if response.code != 200:
             raise _failure(response.code, await _whole(response.body))
+        if response.objects is not None:
+            async with contextlib.aclosing(response.objects) as pieces:
+                async for piece in pieces:
+                    for type_, obj in piece:
+                        yield _event(resource, type_, obj)
+            return
         async with contextlib.aclosing(_lines(response.body)) as frames:
             async for frame in frames:
                 event = _decoded(frame)
-                if event["type"] == "ERROR":
-                    raise errors.from_status(event["object"], 500)
-                yield event["type"], _typed(resource, event["object"])
+                yield _event(resource, event["type"], event["object"])
 
     async def raw(self, target: str) -> bytes:
         """The body of a GET that is no object (health, metrics, logs)."""
@@ -163,6 +167,8 @@ class Client:
         content_type: str = "application/json",
     ) -> Object:
         response = await self._send(method, path, query, body, content_type)
+        if response.objects is not None:
+            return response.objects
         answer = await _whole(response.body)
         if response.code >= 300 or response.code < 200:
             raise _failure(response.code, answer)
@@ -179,7 +185,7 @@ class Client:
         given = {key: value for key, value in (query or {}).items() if value}
         target = quote(path) + ("?" + urlencode(given) if given else "")
         if body is None:
-            return await self._transport.send(http.Request(method, target, self._headers))
+            return await self._transport.send(http.Request(method, target, self._headers, takes_objects=True))
         headers = (*self._headers, ("content-type", content_type))
         return await self._transport.send(http.Request(method, target, headers, encoding.dumps(body)))
 
@@ -204,6 +210,13 @@ def _typed(resource: resources.Resource, obj: Object, subresource: str = "") -> 
     if "kind" in obj or subresource:
         return obj
     return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+
+
+def _event(resource: resources.Resource, type_: str, obj: Object) -> WatchEvent:
+    """Raises ApiError for the event that ends a watch."""
+    if type_ == "ERROR":
+        raise errors.from_status(obj, 500)
+    return type_, _typed(resource, obj)
 
 
 async def _whole(body: bytes | AsyncIterator[bytes]) -> bytes:

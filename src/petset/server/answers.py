@@ -158,6 +158,9 @@ def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Mapping[s
         head = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META_GROUP}/v1", "metadata": metadata}
         return json(200, {**head, "items": [partial(found.object) for found in entries]})
     resource = call.resource
+    if call.request.takes_objects:
+        head = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata}
+        return http.Response(200, JSON_HEADERS, objects={**head, "items": [found.object for found in entries]})
     head = encoding.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
     head = head[:-1] + b',"items":['
     if sum(len(found.encoded) for found in entries) <= PIECE_BYTES_MAX:

@@ -1,9 +1,9 @@
 """Watch: the store's changes as frames of JSON, one encoding for all who watch the same way.
 
-A watcher is a loop over the store's watch: changes that wait are taken together and sent as one piece. Without
-selectors every watcher of a representation sends the same bytes, made once a change and kept for a moment in
-`Frames`. Selectors turn a change into ADDED or DELETED as an object enters or leaves the selection; one that leaves is
-shown as it last was inside, at the revision at which it left.
+A watcher is a loop over the store's watch: changes that wait are taken together and sent as one piece of bytes, or of
+the store's own trees to who is in this process. Without selectors every watcher of a representation sends the same
+bytes, made once a change and kept for a moment in `Frames`. Selectors turn a change into ADDED or DELETED as an object
+enters or leaves the selection; one that leaves is shown as it last was inside, at the revision at which it left.
 Invariants: the events sent have increasing revisions and none is left out; a bookmark's revision is one up to which
 everything was sent. A watcher that falls behind, or asks for a revision that is gone, gets one ERROR event with a
 410 Status and the end of the stream, and lists again. One that asks for a revision to come waits for it.
@@ -73,12 +73,13 @@ def encode(viewer: Viewer, event: str, entry: stores.Entry) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """How one watcher sees changes."""
+    """How one watcher sees changes: as frames, those that fit joined into a piece."""
 
     resource: Resource
     wanted: lists.Selection
     form: str
     include: str
+    frames: Frames
 
     def event(self, change: stores.Change) -> str:
         """ADDED, MODIFIED, DELETED, or "" for a change outside the selection."""
@@ -89,6 +90,44 @@ class Viewer:
         if after:
             return "MODIFIED" if before else "ADDED"
         return "DELETED" if before else ""
+
+    def initial(self, entries: Sequence[stores.Entry]) -> Iterator[Any]:
+        for piece in answers.pieces(entries):
+            yield b"".join([encode(self, "ADDED", entry) for entry in piece])
+
+    def changes(self, changes: Iterable[stores.Change]) -> Iterator[Any]:
+        frames: list[bytes] = []
+        size = 0
+        for change in changes:
+            if not (event := self.event(change)):
+                continue
+            frame = self.frames.frame(self, event, change)
+            if size + len(frame) > answers.PIECE_BYTES_MAX and frames:
+                yield b"".join(frames)
+                frames, size = [], 0
+            frames.append(frame)
+            size += len(frame)
+        if frames:
+            yield frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def notice(self, event: str, obj: Object) -> Any:
+        """A bookmark or an error."""
+        return encoding.dumps({"type": event, "object": obj}) + b"\n"
+
+
+class Neighbour(Viewer):
+    """A watcher in this process: it is handed the store's own trees, and keeps no copies of them."""
+
+    def initial(self, entries: Sequence[stores.Entry]) -> Iterator[Any]:
+        yield [("ADDED", entry.object) for entry in entries]
+
+    def changes(self, changes: Iterable[stores.Change]) -> Iterator[Any]:
+        seen = [(event, _shown(event, change).object) for change in changes if (event := self.event(change))]
+        if seen:
+            yield seen
+
+    def notice(self, event: str, obj: Object) -> Any:
+        return [(event, obj)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +148,16 @@ class Watches:
     async def answer(self, call: Call) -> http.Response:
         wanted = lists.selection(call)
         form = answers.representation(call.request.header("accept"))
-        viewer = Viewer(call.resource, wanted, form, answers.included(call))
+        shares = call.request.takes_objects and form is answers.JSON
+        viewer = (Neighbour if shares else Viewer)(call.resource, wanted, form, answers.included(call), self._frames)
         seconds = float(call.number("timeoutSeconds", 24 * 3600) or 0)
         if not seconds:
             seconds = WATCH_SECONDS_MIN + tasks.rng().random() * (WATCH_SECONDS_MAX - WATCH_SECONDS_MIN)
         start = await self._start(call, wanted)
-        body = self._events(viewer, start, seconds, call.flag("allowWatchBookmarks"))
-        return http.Response(200, answers.JSON_HEADERS, body)
+        pieces = self._pieces(viewer, start, seconds, call.flag("allowWatchBookmarks"))
+        if shares:
+            return http.Response(200, answers.JSON_HEADERS, objects=pieces)
+        return http.Response(200, answers.JSON_HEADERS, pieces)
 
     async def _start(self, call: Call, wanted: lists.Selection) -> Start:
         text = call.parameter("resourceVersion")
@@ -138,24 +180,24 @@ class Watches:
         revision, entries = lists.chosen(self._store, call, wanted)
         return Start(revision, entries, False)
 
-    async def _events(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncIterator[bytes]:
+    async def _pieces(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncIterator[Any]:
         self.open_count += 1
         try:
             with self._store.watch(viewer.wanted.prefix, start.since) as watch:
-                for piece in answers.pieces(start.initial):
-                    yield b"".join([encode(viewer, "ADDED", entry) for entry in piece])
+                for piece in viewer.initial(start.initial):
+                    yield piece
                 if start.ends_initial:
-                    yield _bookmark(viewer, start.since, {INITIAL_EVENTS_END: "true"})
+                    yield viewer.notice("BOOKMARK", _bookmark(viewer, start.since, {INITIAL_EVENTS_END: "true"}))
                 async for piece in self._live(viewer, watch, start.since, tasks.monotonic() + seconds, bookmarks):
                     yield piece
         except stores.Expired as error:
-            yield gone(str(error))
+            yield viewer.notice("ERROR", _gone(str(error)))
         finally:
             self.open_count -= 1
 
     async def _live(
         self, viewer: Viewer, watch: stores.Watch, since: int, end: float, bookmarks: bool
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncIterator[Any]:
         while True:
             pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS) if bookmarks else end
             try:
@@ -163,36 +205,20 @@ class Watches:
                     changes: Iterable[stores.Change] = (await anext(watch), *watch.pending())
             except TimeoutError:
                 revision = max(since, self._store.revision)
-                for piece in self._pieces(viewer, watch.pending()):
+                for piece in viewer.changes(watch.pending()):
                     yield piece
                 if bookmarks:
-                    yield _bookmark(viewer, revision)
+                    yield viewer.notice("BOOKMARK", _bookmark(viewer, revision))
                 if tasks.monotonic() >= end:
                     return
                 continue
             except StopAsyncIteration:
                 return
-            for piece in self._pieces(viewer, changes):
+            for piece in viewer.changes(changes):
                 yield piece
 
-    def _pieces(self, viewer: Viewer, changes: Iterable[stores.Change]) -> Iterator[bytes]:
-        """The changes' frames, those that fit joined."""
-        frames: list[bytes] = []
-        size = 0
-        for change in changes:
-            if not (event := viewer.event(change)):
-                continue
-            frame = self._frames.frame(viewer, event, change)
-            if size + len(frame) > answers.PIECE_BYTES_MAX and frames:
-                yield b"".join(frames)
-                frames, size = [], 0
-            frames.append(frame)
-            size += len(frame)
-        if frames:
-            yield frames[0] if len(frames) == 1 else b"".join(frames)
 
-
-def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None = None) -> bytes:
+def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None = None) -> Object:
     metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
     if annotations:
         metadata["annotations"] = annotations
@@ -201,11 +227,13 @@ def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None 
         kind, version = "Table", f"{answers.META_GROUP}/v1"
     elif viewer.form is answers.PARTIAL:
         kind, version = "PartialObjectMetadata", f"{answers.META_GROUP}/v1"
-    obj = {"kind": kind, "apiVersion": version, "metadata": metadata}
-    return encoding.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
+    return {"kind": kind, "apiVersion": version, "metadata": metadata}
+
+
+def _gone(why: str) -> Object:
+    return errors.expired(f"too old resource version: {why}").status()
 
 
 def gone(why: str) -> bytes:
     """The ERROR event of a watch that cannot go on."""
-    status = errors.expired(f"too old resource version: {why}").status()
-    return encoding.dumps({"type": "ERROR", "object": status}) + b"\n"
+    return encoding.dumps({"type": "ERROR", "object": _gone(why)}) + b"\n"

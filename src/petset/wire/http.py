@@ -1,8 +1,9 @@
 """What a request and an answer are, for the listener, the server, the client and the node alike.
 
 In process the client hands a `Request` to the server's `handle` and gets the `Response`; over the network the dialer
-and the listener put bytes between the two. Neither side can tell which. A body is bytes; a streaming answer's body is
-an async iterator of bytes (closed with `aclose()` by whoever reads it, also when the peer goes away); an upgraded
+and the listener put bytes between the two. Neither side need tell which; only who takes objects is handed, in process,
+the server's own frozen trees instead of the bytes they are kept as. A body is bytes; a streaming answer's body is an
+async iterator of bytes (closed with `aclose()` by whoever reads it, also when the peer goes away); an upgraded
 connection's is a coroutine that is given the raw byte stream.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 Headers = tuple[tuple[str, str], ...]  # Lower-case names; repeated values stay repeated (SPDY's protocol list).
@@ -56,6 +57,7 @@ class Request:
     body: bytes = b""
     peer: Peer = field(default_factory=Peer)
     user: User | None = None  # Set by an in-process transport that vouches for the caller; never from the network.
+    takes_objects: bool = False  # In process: a list or watch may be answered with `Response.objects`.
 
     @property
     def path(self) -> str:
@@ -87,6 +89,9 @@ class Response:
     headers: Headers = ()
     body: bytes | AsyncIterator[bytes] = b""
     upgraded: Upgraded | None = None  # With code 101: takes the connection over, returns when it is done with it.
+    objects: Any = (
+        None  # In process, instead of a body: a list's tree, or an iterator of a watch's events by the piece.
+    )
 
     def header(self, name: str, default: str = "") -> str:
         for key, value in self.headers:
