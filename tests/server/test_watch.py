@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -128,6 +129,18 @@ def test_what_is_written_at_once_is_bounded_by_bytes(server, monkeypatch, since)
     pieces = server.run(read())
     assert len(b"".join(pieces).splitlines()) == 10
     assert 1000 < max(map(len, pieces)) < 3500
+
+
+def test_a_watch_does_not_keep_its_initial_objects(server):
+    server.create(configmap("a"))
+    entry = server.store.get("/core/configmaps/default/a")
+    before = sys.getrefcount(entry)
+    watch = server.watch(f"{CONFIGMAPS}?watch=true")
+    assert watch.take(1) == [("ADDED", "a")]
+    server.create(configmap("b"))
+    assert watch.take(1) == [("ADDED", "b")]
+    assert sys.getrefcount(entry) == before
+    watch.close()
 
 
 def test_initial_events_end_with_a_bookmark(server):

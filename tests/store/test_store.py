@@ -351,12 +351,17 @@ def test_closing_waits_for_writes_refuses_later_ones_and_ends_watches(opened: Op
     run(opened, check)
 
 
-def test_a_history_full_of_decoded_trees_is_not_kept(opened: Opener) -> None:
+def test_a_history_full_of_decoded_trees_is_not_kept(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "DECODED_PAST_BYTES_MAX", 20_000)
+
     async def check(store: core.Core) -> None:
-        for i in range(core.DECODED_PAST_MAX + 50):
-            await store.put(key("a"), config_map("a", str(i)), None)
+        for _ in range(50):
+            await store.put(key("a"), config_map("a", "x" * 1000), None)
+        await store.delete(key("a"), None)
         with store.watch("", since=0) as watch:
-            decoded = [change.entry._object is not None for change in watch.pending()]
-        assert decoded == [False] * 49 + [True] * (core.DECODED_PAST_MAX + 1)
+            entries = [change.entry for change in watch.pending()]
+        decoded = [len(entry.encoded) for entry in entries if entry._object is not None]
+        assert 18_000 < sum(decoded) <= 20_000
+        assert [entry._object is not None for entry in entries] == [False] * (51 - len(decoded)) + [True] * len(decoded)
 
     run(opened, check)

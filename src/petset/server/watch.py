@@ -130,13 +130,18 @@ class Neighbour(Viewer):
         return [(event, obj)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """Where a watch begins: after a revision, with the objects of now first when wanted."""
 
     since: int
     initial: Sequence[stores.Entry]
     ends_initial: bool  # A bookmark says where the initial events end.
+
+    def taken(self) -> Sequence[stores.Entry]:
+        """The initial objects, once: a watch that lasts for an hour must not keep them as they were."""
+        entries, self.initial = self.initial, ()
+        return entries
 
 
 class Watches:
@@ -184,7 +189,7 @@ class Watches:
         self.open_count += 1
         try:
             with self._store.watch(viewer.wanted.prefix, start.since) as watch:
-                for piece in viewer.initial(start.initial):
+                for piece in viewer.initial(start.taken()):
                     yield piece
                 if start.ends_initial:
                     yield viewer.notice("BOOKMARK", _bookmark(viewer, start.since, {INITIAL_EVENTS_END: "true"}))

@@ -28,7 +28,7 @@ from petset.store.store import Change, Conflict, Entry, Expired, Unavailable
 
 BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
 BATCH_BYTES_MAX = 4 << 20  # Of encoded objects in one commit, unless a single one is larger.
-DECODED_PAST_MAX = 512  # How many superseded versions keep their decoded tree: selectors ask for the latest of them.
+DECODED_PAST_BYTES_MAX = 512 << 10  # Of superseded versions, encoded, that keep their decoded tree, for selectors.
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +304,7 @@ class History:
     def __init__(self, changes_max: int, bytes_max: int):
         self._changes: deque[Change] = deque()
         self._decoded: deque[Entry] = deque()
+        self._decoded_bytes = 0
         self._changes_max, self._bytes_max, self._bytes = changes_max, bytes_max, 0
 
     def append(self, change: Change) -> None:
@@ -312,11 +313,18 @@ class History:
         while self._changes and (len(self._changes) > self._changes_max or self._bytes > self._bytes_max):
             self._bytes -= self._changes.popleft().kept_bytes
         if change.previous is not None:
-            self._decoded.append(change.previous)
+            self._superseded(change.previous)
         if change.type == "DELETED":
-            self._decoded.append(change.entry)
-        while len(self._decoded) > DECODED_PAST_MAX:
-            self._decoded.popleft().forget()
+            self._superseded(change.entry)
+
+    def _superseded(self, entry: Entry) -> None:
+        """Keep its tree for a while: who watches with a selector asks what it was before."""
+        self._decoded.append(entry)
+        self._decoded_bytes += len(entry.encoded)
+        while self._decoded_bytes > DECODED_PAST_BYTES_MAX:
+            oldest = self._decoded.popleft()
+            self._decoded_bytes -= len(oldest.encoded)
+            oldest.forget()
 
     def __len__(self) -> int:
         return len(self._changes)
