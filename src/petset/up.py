@@ -67,6 +67,8 @@ class Options:
     simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
     api_port: int = 0  # 0: the one it had, else the first free.
     pod_pids_limit: int = 1024  # Processes and threads of a container; -1: as many as it likes.
+    image_gc_high_threshold: int = 85  # Percents of the images' disk: over this unused images go,
+    image_gc_low_threshold: int = 80  # until no more than this is used.
     accept_older: bool = False  # Begin although acknowledged writes are missing.
 
 
@@ -208,7 +210,7 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
     """Network, DNS, the API on the pods' side, runtime and agent; at the stop: pods stopped, network taken away."""
     from petset.dns import forwarder
     from petset.dns import server as dns
-    from petset.node import agent, host, images, oci
+    from petset.node import agent, disk, host, images, oci
 
     plan, directory = cluster.plan, cluster.state.directory
     if why := host.check():
@@ -252,6 +254,8 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
                         cluster_domain=DOMAIN,
                         node_info=runtime.node_info(),
                         host_resolv_conf=_host_resolv_conf(),
+                        disks=lambda: disk.look(nodefs=directory, imagefs=cluster.state.images),
+                        marks=disk.Marks(options.image_gc_high_threshold, options.image_gc_low_threshold),
                         on_ready=is_ready,
                     ),
                     "agent",

@@ -89,6 +89,12 @@ def test_taints_follow_the_ready_condition_and_others_stay() -> None:
     recovered = node("True", taints=[mine, taint("node.kubernetes.io/unreachable")])
     assert nodes.taints_for(recovered, NOW) == [mine]
     assert [t["key"] for t in nodes.taints_for(node(unschedulable=True), NOW)] == ["node.kubernetes.io/unschedulable"]
+    pressed = meta.changed(
+        node(), ("status", "conditions"), [*node()["status"]["conditions"], {"type": "DiskPressure", "status": "True"}]
+    )
+    pressure = {"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule", "timeAdded": tasks.rfc3339(NOW)}
+    assert nodes.taints_for(pressed, NOW) == [pressure]
+    assert nodes.taints_for(meta.changed(node(), ("spec", "taints"), [pressure]), NOW) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 from petset.base import tasks
 from petset.client import client as api
-from petset.node import agent, simulated
+from petset.node import agent, disk, simulated
 from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 from petset.server import api as server_api
@@ -33,6 +33,7 @@ class NodeUnderTest:
         self.admin = self._client(ADMIN)
         self.machine = simulated.Machine(script)
         self.attempts = simulated.SimulatedAttempts(self.machine)
+        self.disks: disk.Disks | None = None  # Given before a boot, the node looks at them.
         self.node_requests: list[str] = []  # "METHOD path" of what the node asks.
         self._life: asyncio.Task[None] | None = None
 
@@ -60,6 +61,7 @@ class NodeUnderTest:
             host_ip="10.200.0.1",
             capacity=CAPACITY,
             may_mount=False,
+            disks=(lambda: self.disks or {}) if self.disks is not None else None,
             attempts=self.attempts,
             on_ready=ready.set,
         )

@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 
-from petset.node import image_references, image_sources, images, registry_logins
+from petset.base import tasks
+from petset.node import image_collection, image_references, image_sources, images, registry_logins
 from tests.images_fixture import image_store, recipe_image  # noqa: F401
 from tests.registry import USER_PET_PASSWORD_SECRET, Registry, free_port, pull_secret
 
@@ -326,9 +327,36 @@ def test_what_no_name_leads_to_is_removed(store, registry, tmp_path):
     assert os.path.isdir(old.rootfs)
     assert asyncio.run(store.remove_unused(set())) > 0
     assert not os.path.exists(old.rootfs) and read(new) == "two"
-    assert asyncio.run(store.remove_unused(set(), named=True)) > 0
+    assert asyncio.run(store.remove_unused(set(), store.list()[0].references)) > 0
     assert store.list() == [] and not os.path.exists(new.rootfs)
     assert read(ensure(store, name, "IfNotPresent")) == "two"
+
+
+@needs_tools
+def test_images_are_collected_until_enough_is_free(store, registry, tmp_path, monkeypatch):
+    """The longest unused first; one from an archive stays, since nobody could fetch it again."""
+    archive = f"oci:{tmp_path / 'a'}:a"
+    subprocess.run(["skopeo", "copy", "-q", "--insecure-policy", small_image(tmp_path), archive], check=True)
+    loaded = asyncio.run(store.load(str(tmp_path / "a"), "example.org/loaded:1"))[0]
+    pulled = {}
+    for name in ("first", "second", "used"):
+        reference = registry.push(small_image(tmp_path, name, name), name)
+        pulled[name] = ensure(store, reference, "Always")
+    in_use = [pulled["used"].digest]
+    assert asyncio.run(store.collect(in_use, 1)) == 0  # All were asked for a moment ago.
+
+    later = tasks.now() + image_collection.UNUSED_SECONDS_MIN + 1
+    just_idle = later - image_collection.UNUSED_SECONDS_MIN
+    os.utime(store._use(pulled["first"].digest), (just_idle, just_idle))
+    monkeypatch.setattr(images.tasks, "now", lambda: later)
+    assert asyncio.run(store.collect(in_use, 1)) > 0
+    there = [name for name, image in pulled.items() if os.path.isdir(image.rootfs)]
+    assert there == ["first", "used"]
+    assert asyncio.run(store.collect(in_use, 1 << 60)) > 0
+    assert not os.path.exists(pulled["first"].rootfs)
+    assert read(pulled["used"]) == "used" and read(loaded) == "one"
+    assert sorted(image.loaded for image in store.list()) == [False, True]
+    assert read(ensure(store, pulled["second"].reference, "IfNotPresent")) == "second"
 
 
 @needs_tools

@@ -305,6 +305,24 @@ def test_stop_signals(texts, expected):
 
 
 @machine.on_machine
+async def test_the_logs_of_attempts_before_the_latest_make_room(tmp_path, root):
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox()
+        for attempt in range(3):
+            await here.run_to_end(pod, "sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x; echo", attempt=attempt)
+        await here.run(pod, *FOREVER, name="stays")
+        assert await here.runtime.collect(1, logs=False) == 0
+        assert await here.runtime.collect(1, logs=True) > 2 * 100_000
+        kept = [(one.name, one.attempt) for one in here.runtime.observe_pod("uid-web-0")[1]]
+        assert kept == [("main", 2), ("stays", 0)]
+        assert len(await here.log(pod)) == 100_001
+
+        (here.state / "pods" / "stale" / "containers" / "main").mkdir(parents=True)  # Of a pod half taken away.
+        await here.restart()
+        assert not (here.state / "pods" / "stale").exists() and list(here.runtime.observe()) == ["uid-web-0"]
+
+
+@machine.on_machine
 async def test_a_restart_adopts_what_runs_and_learns_what_ended(tmp_path, root):
     async with machine.running(tmp_path / "s", root) as here:
         pod = await here.sandbox("web-0")

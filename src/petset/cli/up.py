@@ -34,9 +34,31 @@ def processes(text: str) -> int:
     return number
 
 
+def percent(text: str) -> int:
+    """0 to 100."""
+    number = int(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is no percentage from 0 to 100")
+    return number
+
+
 # The node's limits, by their names in a kubelet: (flag, of up.Options, what reads it, metavar, help).
 LIMITS = (
     ("--pod-pids-limit", "pod_pids_limit", processes, "N", "processes a container may have (default 1024; -1: any)"),
+    (
+        "--image-gc-high-threshold",
+        "image_gc_high_threshold",
+        percent,
+        "PERCENT",
+        "used part of the images' disk over which images that nobody uses are removed (default 85; 100: never)",
+    ),
+    (
+        "--image-gc-low-threshold",
+        "image_gc_low_threshold",
+        percent,
+        "PERCENT",
+        "used part of the images' disk down to which they are removed (default 80)",
+    ),
 )
 
 

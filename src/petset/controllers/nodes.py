@@ -25,7 +25,12 @@ NODE_LEASE_SECONDS_MAX = 40.0
 NOT_READY_TAINT = "node.kubernetes.io/not-ready"
 UNREACHABLE_TAINT = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
-OURS = (NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT)
+PRESSURE_TAINTS = {  # By condition.
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+}
+OURS = (NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT, *PRESSURE_TAINTS.values())
 
 
 def reconcile(started: float, key: str, view: View, now: float) -> list[actions.Action]:
@@ -67,7 +72,7 @@ def _fallen_silent(node: Object, now: float) -> Object:
 
 
 def taints_for(node: Object, now: float) -> list[dict[str, Any]]:
-    """The node's taints as its Ready condition and spec.unschedulable want them; others are kept."""
+    """The node's taints as its conditions and spec.unschedulable want them; others are kept."""
     there = meta.get(node, "spec", "taints", default=[])
     status = (meta.condition(node, "Ready") or {}).get("status", "False")
     wanted: list[tuple[str, str]] = []
@@ -76,6 +81,7 @@ def taints_for(node: Object, now: float) -> list[dict[str, Any]]:
         wanted = [(key, "NoSchedule"), (key, "NoExecute")]
     if meta.get(node, "spec", "unschedulable"):
         wanted.append((UNSCHEDULABLE_TAINT, "NoSchedule"))
+    wanted += [(key, "NoSchedule") for type_, key in PRESSURE_TAINTS.items() if meta.is_condition_true(node, type_)]
     kept = [t for t in there if t.get("key") not in OURS or (t["key"], t.get("effect")) in wanted]
     present = [(taint.get("key"), taint.get("effect")) for taint in kept]
     added = [

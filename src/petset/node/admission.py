@@ -33,6 +33,7 @@ class _Entry:
 class Ledger:
     def __init__(self, allocatable: Mapping[str, str]):
         self._allocatable = {"pods": requests.PODS_PER_NODE_DEFAULT, **requests.amounts(allocatable)}
+        self.disk_pressure = False
         self._entries: dict[str, _Entry] = {}
         self._used: Amounts = {}
         self._ports: dict[tuple[str, int], dict[str, list[HostPort]]] = {}  # By protocol and number, then by pod.
@@ -49,7 +50,7 @@ class Ledger:
         if uid in self._entries:
             return None
         wanted = _wanted(pod)
-        refusal = self._ports_taken(wanted) or self._too_little(wanted)
+        refusal = self._under_pressure(pod) or self._ports_taken(wanted) or self._too_little(wanted)
         if refusal is None:
             self._enter(uid, wanted)
         return refusal
@@ -72,6 +73,11 @@ class Ledger:
             self._used[name] = self._used.get(name, 0) + amount
         for port in entry.ports:
             self._ports.setdefault((port.protocol, port.number), {}).setdefault(uid, []).append(port)
+
+    def _under_pressure(self, pod: Object) -> Refusal | None:
+        if self.disk_pressure and meta.get(pod, "spec", "priority", default=0) < requests.CRITICAL_PRIORITY:
+            return Refusal("Evicted", "The node had condition: [DiskPressure]. ")
+        return None
 
     def _ports_taken(self, wanted: _Entry) -> Refusal | None:
         for mine in wanted.ports:

@@ -24,7 +24,7 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
-from petset.node import admission, environment, hooks, probes, registration, supplies, worker
+from petset.node import admission, disk, environment, hooks, probes, registration, storage, supplies, worker
 from petset.node import pod as pods
 from petset.node import volumes as volumes_
 from petset.node.references import References
@@ -79,10 +79,13 @@ async def run(
     labels: Mapping[str, str] | None = None,
     host_resolv_conf: str = "",
     may_mount: bool = True,
+    disks: Callable[[], disk.Disks] | None = None,
+    marks: disk.Marks | None = None,
     attempts: probes.Attempts | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Be the node until cancelled. `attempts` makes probes and hooks; by default through the runtime's streams."""
+    """Be the node until cancelled. `attempts` makes probes and hooks, by default through the runtime's streams; `disks`
+    says how full the node's disks are, None that nobody is to care."""
     config = Config(
         node_name=node_name,
         state_directory=Path(state_directory),
@@ -99,7 +102,8 @@ async def run(
         host_resolv_conf=host_resolv_conf,
         may_mount=may_mount,
     )
-    await Agent(client, runtime, config, attempts).run(on_ready)
+    one = Agent(client, runtime, config, attempts)
+    await one.run(on_ready, disk.Keeper(one, disks, marks or disk.Marks()) if disks is not None else None)
 
 
 class Agent:
@@ -112,12 +116,13 @@ class Agent:
         self._services = Informer(client, resources.SERVICES)
         self._endpoints = Informer(client, resources.ENDPOINTS)
         self._volumes = volumes_.Volumes(config.state_directory / "volumes", may_mount=config.may_mount)
+        self._ledger = admission.Ledger(config.allocatable or config.capacity)
         self._workers: dict[str, worker.PodWorker] = {}
         self._of_name: dict[str, list[worker.PodWorker]] = {}  # By namespace/name, oldest first.
         self._events: deque[tuple[Object, str, str, str, str]] = deque(maxlen=EVENTS_WAITING_MAX)
         self._event_waits = asyncio.Event()
 
-    async def run(self, on_ready: Callable[[], None] | None) -> None:
+    async def run(self, on_ready: Callable[[], None] | None, keeper: disk.Keeper | None = None) -> None:
         await self._runtime.start()
         async with asyncio.TaskGroup() as group:
             self._group = group
@@ -137,6 +142,8 @@ class Agent:
             said = await self._until_done("say it is ready", self._say_ready)
             self._tell(said, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
             tasks.spawn(group, self._stay_ready(said), "node readiness")
+            if keeper is not None:
+                tasks.spawn(group, keeper.run(), "node disks")
             if on_ready is not None:
                 on_ready()
 
@@ -150,7 +157,7 @@ class Agent:
 
     async def _say_ready(self) -> Object:
         node = self._registered() or await registration.register(self._client, self._config)
-        return await registration.set_ready(self._client, self._config, node)
+        return await registration.set_ready(self._client, self._config, node, self._ledger.disk_pressure)
 
     async def _stay_ready(self, said: Object) -> None:
         """Say so again when somebody took the node for silent (its lease was late, or seen late) or deleted it."""
@@ -185,7 +192,7 @@ class Agent:
             sources=sources,
             services=self._services,
             endpoints=self._endpoints,
-            ledger=admission.Ledger(config.allocatable or config.capacity),
+            ledger=self._ledger,
             tell=self._tell,
             is_older_alive=self._is_older_alive,
             ended=self._ended,
@@ -269,6 +276,40 @@ class Agent:
             one = self._workers.get(event.pod_uid)
             if one is not None:
                 one.wake()
+
+    # ---- what disk.Keeper asks
+
+    async def collect(self, bytes_wanted: int, logs: bool) -> int:
+        return await self._runtime.collect(bytes_wanted, logs)
+
+    async def say_pressure(self, lack: disk.Lack | None) -> None:
+        self._ledger.disk_pressure = lack is not None
+        name, node = self._config.node_name, self._registered()
+        if node is None:
+            return  # It is said when the node is registered again.
+        if lack is not None:
+            self._tell(node, "Warning", "EvictionThresholdMet", f"Attempting to reclaim {lack.resource}", "")
+        said = "NodeHasDiskPressure" if lack is not None else "NodeHasNoDiskPressure"
+        self._tell(node, "Normal", said, f"Node {name} status is now: {said}", "")
+        await self._until_done("say how its disk is", self._say_ready)
+
+    async def evict_largest(self, lack: disk.Lack) -> None:
+        running = [one for one in list(self._workers.values()) if one.is_running and one.gone_at is None]
+        found = storage.first_to_go([(one.pod, await one.usage()) for one in running])
+        if found is None:
+            return
+        pod, size = found
+        self._workers[meta.uid(pod)].fail(
+            pods.EVICTED,
+            f"The node was low on resource: {lack.resource}. Threshold quantity: {lack.least}, available: "
+            f"{lack.available}. The pod was using {size}. ",
+        )
+
+    def tell_collection_failed(self, wanted: int, freed: int) -> None:
+        if (node := self._registered()) is not None:
+            why = f"Attempted to free {wanted} bytes, but only found {freed} bytes eligible to free."
+            message = f"Failed to garbage collect required amount of images. {why}"
+            self._tell(node, "Warning", "FreeDiskSpaceFailed", message, "")
 
     # ---- events
 

@@ -309,6 +309,10 @@ def kept(directory: Path, record: ContainerRecord) -> list[Path]:
     return [directory / "upper", directory / "termination-log", *logs.files(record.log_path)]
 
 
+def log_bytes(record: ContainerRecord) -> int:
+    return sum(path.stat().st_size for path in logs.files(record.log_path) if path.exists())
+
+
 def remove(directory: Path, record: ContainerRecord) -> None:
     """Delete the attempt's directory and its logs. It must be clean."""
     for path in [*logs.files(record.log_path), Path(f"{record.log_path}.0")]:

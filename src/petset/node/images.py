@@ -4,7 +4,7 @@ The flow of `ensure`: the reference is parsed; a name that a recipe stands in fo
 when it is not there yet; any other name is looked up, or fetched by skopeo, as the pull policy says. What was fetched
 is unpacked by umoci and only then gets its name. A directory holds it all and may be shared by several instances:
 `layout/` an OCI image layout whose tags are the references, `rootfs/<digest>/` one unpacked tree an image,
-`packages/` what builds download, `locks/` and `work/`.
+`packages/` what builds download, `used/` when an image last was, `locks/` and `work/`.
 
 Invariants: a name in the layout's index always has all its blobs; a folder below rootfs/ is complete; both appear by
 rename. Changes of one image happen under its own file lock, changes of the index under the index's. Whoever adds
@@ -27,10 +27,11 @@ import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from petset.base import tasks
-from petset.node import image_sources, layers, paths, programs, recipes, registry_logins
+from petset.node import image_collection, image_sources, layers, paths, programs, recipes, registry_logins
 from petset.node.image_references import Reference, is_loopback, parse_reference
 from petset.node.registry_logins import Credential, RegistryLogin
 from petset.node.runtime import ImageError
@@ -51,6 +52,7 @@ OWN_REGISTRY = "petset.local"  # petset.local/<recipe> is the recipe's image, al
 REF_NAME = image_sources.REF_NAME
 RECIPE_KEY = "petset.recipe-key"
 ADDED = "petset.added"
+LOADED = "petset.loaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class ImageSummary:
     size_bytes: int
     added: str  # RFC 3339
     recipe: str  # the recipe it was built from, or ""
+    loaded: bool = False  # From an archive: nobody can fetch it again.
+    used_at: float = 0.0  # When a container last asked for it, by any instance; 0: never.
 
 
 # ---- the store
@@ -113,7 +117,7 @@ class Images:
         self._pulls = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
         self._pulled: dict[str, float] = {}  # reference -> when its last pull ended, by the loop's clock
         self._built: dict[str, str] = {}  # recipe -> digest found fresh by this process
-        for folder in ("layout/blobs/sha256", "rootfs", "work", "locks", "packages"):
+        for folder in ("layout/blobs/sha256", "rootfs", "work", "locks", "packages", "used"):
             os.makedirs(os.path.join(self.directory, folder), mode=0o755, exist_ok=True)
         # Devices and programs that run as root are harmless in a container; nobody else on this machine may reach them.
         with contextlib.suppress(PermissionError):  # Its owner has done it.
@@ -127,6 +131,11 @@ class Images:
 
     async def ensure(self, reference: str, policy: str, logins: Iterable[RegistryLogin] = ()) -> Image:
         """The image of a pod's container, ready to be a lower layer. Raises ImageError."""
+        image = await self._ensure(reference, policy, logins)
+        self._remember_use(image.digest)
+        return image
+
+    async def _ensure(self, reference: str, policy: str, logins: Iterable[RegistryLogin]) -> Image:
         wanted = parse_reference(reference)
         recipe = self._recipe_for(wanted)
         if recipe is not None:
@@ -177,7 +186,7 @@ class Images:
                 )
             parsed = parse_reference(wanted)
             async with self._lock(f"name-{parsed}"):
-                loaded.append(replace(await self._copy(source, parsed, ()), reference=wanted))
+                loaded.append(replace(await self._copy(source, parsed, (), {LOADED: "true"}), reference=wanted))
         return loaded
 
     async def build(self, name: str, progress: Callable[[str], None] = log.info) -> Image:
@@ -196,7 +205,8 @@ class Images:
             own = [name for name in names if name.startswith(OWN_REGISTRY + "/")]
             recipe = parse_reference(own[0]).repository if own else ""
             added = max(note.get(ADDED, "") for note in notes)
-            found.append(ImageSummary(digest, names, self._read_image(digest).size_bytes, added, recipe))
+            loaded, size = any(LOADED in note for note in notes), self._read_image(digest).size_bytes
+            found.append(ImageSummary(digest, names, size, added, recipe, loaded, self._used_at(digest)))
         return sorted(found, key=lambda image: image.references)
 
     async def remove(self, reference: str) -> bool:
@@ -204,20 +214,39 @@ class Images:
         name = str(parse_reference(reference))
         return await self._name(name, None)
 
-    async def remove_unused(self, in_use: Collection[str], *, named: bool = False) -> int:
-        """Remove what no name leads to (with named=True: names too); the bytes freed. Nothing while a pull goes on.
+    async def remove_unused(self, in_use: Collection[str], names: Sequence[str] = ()) -> int:
+        """Take these names away, and remove what no name leads to; the bytes freed. Nothing while a pull goes on.
 
         `in_use`: digests of the caller's containers. What another instance has mounted is found in /proc and kept.
         """
         async with self._lock("blobs", wait=False) as alone:
             if not alone:
                 return 0
-            if named:
-                for image in self.list():
-                    if image.digest not in in_use and not image.recipe:
-                        for name in image.references:
-                            await self._name(name, None)
+            for name in names:
+                await self._name(name, None)
             return await tasks.in_thread(self._collect, frozenset(in_use))
+
+    async def collect(self, in_use: Collection[str], bytes_wanted: int) -> int:
+        """Remove what nobody uses until so many bytes are free, the longest unused first; the bytes freed."""
+        freed = await self.remove_unused(in_use)
+        for image in image_collection.candidates(self.list(), in_use, tasks.now()):
+            if freed >= bytes_wanted:
+                break
+            freed += await self.remove_unused(in_use, image.references)
+        return freed
+
+    def _use(self, digest: str) -> str:
+        """An empty file whose time says when an image was last used."""
+        return os.path.join(self.directory, "used", digest.partition(":")[2])
+
+    def _remember_use(self, digest: str) -> None:
+        with contextlib.suppress(OSError), open(self._use(digest), "ab"):  # A full disk is no reason to start nothing.
+            os.utime(self._use(digest), (tasks.now(), tasks.now()))
+
+    def _used_at(self, digest: str) -> float:
+        with contextlib.suppress(FileNotFoundError):
+            return os.stat(self._use(digest)).st_mtime
+        return 0.0
 
     # -- names and blobs
 
@@ -319,7 +348,9 @@ class Images:
         with self._authfile(place.registry, credential) as auth:
             return await self._copy(f"docker://{place.to_fetch}", wanted, [*auth, *options])
 
-    async def _copy(self, source: str, wanted: Reference, options: Sequence[str]) -> Image:
+    async def _copy(
+        self, source: str, wanted: Reference, options: Sequence[str], notes: Mapping[str, str] = MappingProxyType({})
+    ) -> Image:
         """Copy an image from anywhere skopeo reads into the layout, unpack it, name it."""
         async with self._lock("blobs", shared=True), self._work() as work:
             layout = self._side_layout(work, None)
@@ -335,9 +366,9 @@ class Images:
                 kind = AccessRefused if re.search(image_sources.REFUSED, error.why) else ImageError
                 raise kind("ErrImagePull", image_sources.pull_failure(str(wanted), source, error.why)) from None
             entry = _only_entry(layout)
-            return await self._publish(entry, str(wanted), {}, "pulled")
+            return await self._publish(entry, str(wanted), notes, "pulled")
 
-    async def _publish(self, entry: dict[str, Any], name: str, notes: dict[str, str], source: str) -> Image:
+    async def _publish(self, entry: dict[str, Any], name: str, notes: Mapping[str, str], source: str) -> Image:
         image = await self._unpacked(entry)
         notes = {REF_NAME: name, ADDED: tasks.rfc3339(tasks.now()), **notes}
         known = {key: entry[key] for key in ("mediaType", "digest", "size") if key in entry}
@@ -500,6 +531,8 @@ class Images:
                 doomed = os.path.join(tempfile.mkdtemp(dir=os.path.join(self.directory, "work")), tree)
                 os.rename(path, doomed)
                 _remove(os.path.dirname(doomed))
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._use(f"sha256:{tree}"))
         kept = set()
         for digest in digests:
             with contextlib.suppress(FileNotFoundError):

@@ -17,7 +17,7 @@ import dataclasses
 import os
 import platform
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,7 @@ from petset.node import (
     network,
     paths,
     records,
+    sandboxes,
     storage,
     streams,
     users,
@@ -57,11 +58,8 @@ from petset.wire.streaming import NodeStreams
 
 WORKERS = 4
 PIDS_MAX = 1024  # Processes and threads of one container.
-SHM_BYTES = 64 << 20
 IMAGE_FILE_BYTES_MAX = 1 << 20  # What is read of an image's /etc/passwd and /etc/group.
 KILLED_SECONDS_MAX = 30.0
-SANDBOX_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}  # A pod's ports are its own: no reason to reserve some.
-SYSCTL_PREFIXES = {"net": ("net.",), "ipc": ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")}
 
 Key = tuple[str, int]  # container name, attempt
 
@@ -70,6 +68,8 @@ class ImageSource(Protocol):
     """What is asked of images.Images."""
 
     async def ensure(self, reference: str, policy: str, logins: Sequence[RegistryLogin] = ()) -> Any: ...
+
+    async def collect(self, in_use: Collection[str], bytes_wanted: int) -> int: ...
 
 
 @dataclass(slots=True)
@@ -197,6 +197,8 @@ class OciRuntime:
                 containers.remove_tree(directory / "sandbox")  # petset ended while it was being made.
             if sandbox is not None or attempts:
                 found[directory.name] = (sandbox, alive, attempts)
+            else:
+                self._delete_pod(directory.name)  # Or while it was being taken away.
         return found
 
     def _directories(self, path: Path) -> Iterator[Path]:
@@ -276,13 +278,13 @@ class OciRuntime:
         known = self._pods.setdefault(uid, _Pod())
         if known.sandbox is not None and known.alive:
             return known.sandbox.seen(True)
-        kinds, hostname = _own_namespaces(pod), names.hostname(pod)
+        kinds, hostname = sandboxes.own_namespaces(pod), names.hostname(pod)
         directory = self._pod_directory(uid) / "sandbox"
         pod_name, namespace = meta.name(pod), meta.namespace(pod)
         try:
-            sysctls = _sysctls(pod, kinds)
+            sysctls = sandboxes.sysctls(pod, kinds)
             directory.mkdir(parents=True, exist_ok=True)
-            _mount_shm(directory / "shm")
+            sandboxes.mount_shm(directory / "shm")
             ip = await self._network.join(directory, f"{namespace}/{pod_name}", uid, hostname, sysctls, kinds)
             ports = tuple(requests.host_ports(pod)) if "net" in kinds else ()
             await self._network.publish(uid, ip, ports)
@@ -318,6 +320,19 @@ class OciRuntime:
         }
         measured = await self._meter.bytes_in(directory, [path for paths in places.values() for path in paths])
         return {name: sum(measured.get(path, 0) for path in paths) for name, paths in places.items()}
+
+    async def collect(self, bytes_wanted: int, logs: bool) -> int:
+        freed = 0
+        for uid, pod in list(self._pods.items()) if logs else ():
+            latest = dict(sorted(pod.containers))
+            for (name, attempt), record in list(pod.containers.items()):
+                if record.state == "exited" and attempt < latest[name]:
+                    freed += containers.log_bytes(record)
+                    await self.remove_container(uid, name, attempt)
+        if self._images is not None:
+            in_use = [one.image_digest for pod in self._pods.values() for one in pod.containers.values()]
+            freed += await self._images.collect(in_use, bytes_wanted)
+        return freed
 
     async def stop_sandbox(self, pod_uid: str) -> None:
         pod = self._pods.get(pod_uid)
@@ -630,40 +645,11 @@ class OciRuntime:
         self._workers.close()
 
 
-# ---- pure leaves
-
-
-def _own_namespaces(pod: Object) -> tuple[str, ...]:
-    spec = pod["spec"]
-    found = () if spec.get("hostNetwork") else ("net", "uts")
-    return found if spec.get("hostIPC") else (*found, "ipc")
-
-
-def _sysctls(pod: Object, kinds: Sequence[str]) -> dict[str, str]:
-    """The pod's sysctls on top of ours; only those that belong to the pod's own namespaces."""
-    wanted = dict(SANDBOX_SYSCTLS) if "net" in kinds else {}
-    allowed = tuple(prefix for kind in kinds for prefix in SYSCTL_PREFIXES.get(kind, ()))
-    for entry in meta.get(pod, "spec", "securityContext", "sysctls", default=()):
-        name = entry["name"].replace("/", ".")
-        if not name.startswith(allowed):
-            raise network.NetworkError(f"sysctl {name} is not the pod's own: it would change the node")
-        wanted[name] = str(entry.get("value", ""))
-    return wanted
-
-
 # ---- small looks at the machine
 
 
 def _of_image(image: ImageInfo, path: str) -> str:
     return paths.text_in_root(image.rootfs, path, IMAGE_FILE_BYTES_MAX)
-
-
-def _mount_shm(path: Path) -> None:
-    """One /dev/shm for all containers of a pod."""
-    path.mkdir(exist_ok=True)
-    if not os.path.ismount(path):
-        flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-        linux.mount("shm", str(path), "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")
 
 
 def _os_image() -> str:

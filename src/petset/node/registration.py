@@ -83,13 +83,15 @@ def node_labels(config: NodeConfig, arch: str) -> dict[str, str]:
     }
 
 
-def node_status(config: NodeConfig, arch: str, ready: bool, old: Object, now: float) -> dict[str, Any]:
+def node_status(
+    config: NodeConfig, arch: str, ready: bool, old: Object, now: float, disk_pressure: bool = False
+) -> dict[str, Any]:
     """The NodeStatus; conditions of others and transition times are kept."""
     conditions: list[Object] = list(old.get("conditions") or ())
     stamp = tasks.rfc3339(now)
     for type_, status, reason, message in (
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        _DISK_PRESSURE if disk_pressure else _NO_DISK_PRESSURE,
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         (
             "Ready",
@@ -121,6 +123,10 @@ def node_status(config: NodeConfig, arch: str, ready: bool, old: Object, now: fl
     }
 
 
+_DISK_PRESSURE = ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
+_NO_DISK_PRESSURE = ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+
+
 async def register(client: Client, config: NodeConfig) -> Object:
     """The Node, made or brought up to date, not ready yet."""
     arch = architecture()
@@ -139,17 +145,17 @@ async def register(client: Client, config: NodeConfig) -> Object:
             patch["spec"] = spec
         if patch:
             node = await client.patch(resources.NODES, config.node_name, "", patch)
-    return await _write_status(client, config, node, ready=False)
+    return await _write_status(client, config, node, False, False)
 
 
-async def set_ready(client: Client, config: NodeConfig, node: Object) -> Object:
-    return await _write_status(client, config, node, ready=True)
+async def set_ready(client: Client, config: NodeConfig, node: Object, disk_pressure: bool = False) -> Object:
+    return await _write_status(client, config, node, True, disk_pressure)
 
 
-async def _write_status(client: Client, config: NodeConfig, node: Object, ready: bool) -> Object:
+async def _write_status(client: Client, config: NodeConfig, node: Object, ready: bool, disk_pressure: bool) -> Object:
     backoff = tasks.Backoff()
     while True:
-        wanted = node_status(config, architecture(), ready, node.get("status") or {}, tasks.now())
+        wanted = node_status(config, architecture(), ready, node.get("status") or {}, tasks.now(), disk_pressure)
         try:
             return await client.update({**node, "status": wanted}, "status")
         except errors.ApiError as error:

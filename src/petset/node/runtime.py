@@ -183,6 +183,10 @@ class Runtime(Protocol):
         """Bytes on disk of each container's latest attempt: its writable layer and its logs."""
         ...
 
+    async def collect(self, bytes_wanted: int, logs: bool) -> int:
+        """Remove images that no container uses; with `logs` those of attempts before the latest. The bytes freed."""
+        ...
+
     async def stop_sandbox(self, pod_uid: str) -> None:
         """Gives back address, namespaces and host ports of a pod whose containers have ended; logs and records stay."""
         ...

@@ -88,6 +88,7 @@ class Machine:
     records: dict[str, list[_Record]] = field(default_factory=dict)
     started: list[tuple[str, str, int]] = field(default_factory=list)  # (pod name, container, attempt), in order.
     containers_made: int = 0
+    collections: list[tuple[int, bool]] = field(default_factory=list)  # What `collect` was asked for.
     disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict)  # By pod uid and container.
 
     def free_address(self) -> str:
@@ -247,6 +248,10 @@ class SimulatedRuntime:
 
     async def disk_usage(self, pod_uid: str) -> Mapping[str, int]:
         return {name: size for (uid, name), size in self.machine.disk_bytes.items() if uid == pod_uid}
+
+    async def collect(self, bytes_wanted: int, logs: bool) -> int:
+        self.machine.collections.append((bytes_wanted, logs))
+        return 0
 
     async def stop_sandbox(self, pod_uid: str) -> None:
         await asyncio.sleep(self.machine.sandbox_seconds)

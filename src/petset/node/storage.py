@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -23,11 +23,12 @@ from typing import Protocol
 from petset.base import tasks
 from petset.node import pod as pods
 from petset.node import programs
-from petset.objects import meta, quantity
+from petset.objects import meta, quantity, requests
 from petset.objects.meta import Object
 
 LOOK_SECONDS = 10.0
 MEASURING_SECONDS_MAX = 120.0
+EVICTED_BYTES_MIN = 64 << 20  # Whoever keeps less is not worth an eviction.
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,31 @@ def excess(pod: Object, usage: Usage) -> str:
     limits = _container_limits(pod)
     if limits:
         most = sum(quantity.to_bytes(limit) for limit in limits.values())
-        on_disk = [usage.volumes.get(one["name"], 0) for one in empty_dirs(pod) if not is_memory(one)]
-        if sum(on_disk) + sum(usage.containers.values()) > most:
-            total = quantity.total(limits.values())
-            return f"Pod ephemeral local storage usage exceeds the total limit of containers {total}. "
+        if on_disk(pod, usage) > most:
+            told = quantity.total(limits.values())
+            return f"Pod ephemeral local storage usage exceeds the total limit of containers {told}. "
     for name, limit in limits.items():
         if usage.containers.get(name, 0) > quantity.to_bytes(limit):
             return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
     return ""
+
+
+def on_disk(pod: Object, usage: Usage) -> int:
+    """Bytes of the pod on the node's disk."""
+    volumes = [usage.volumes.get(one["name"], 0) for one in empty_dirs(pod) if not is_memory(one)]
+    return sum(volumes) + sum(usage.containers.values())
+
+
+def first_to_go(found: Iterable[tuple[Object, Usage]]) -> tuple[Object, int] | None:
+    """The pod that is evicted first when the disk is low, and its bytes: one that keeps more than it requests before
+    one that does not, the less important before the more important, the larger before the smaller."""
+    ranked = []
+    for pod, usage in found:
+        size, priority = on_disk(pod, usage), meta.get(pod, "spec", "priority", default=0)
+        if size >= EVICTED_BYTES_MIN and priority < requests.CRITICAL_PRIORITY:
+            within = size <= requests.of(pod).get("ephemeral-storage", 0)
+            ranked.append(((within, priority, -size, meta.key(pod)), pod, size))
+    return min(ranked, key=lambda one: one[0])[1:] if ranked else None
 
 
 def empty_dirs(pod: Object) -> list[Object]:

@@ -14,6 +14,7 @@ from petset.objects.meta import Object
 
 Amounts = dict[str, int]
 PODS_PER_NODE_DEFAULT = 110
+CRITICAL_PRIORITY = 2_000_000_000  # From here on a pod is critical to its node or its cluster.
 ANY_ADDRESS = "0.0.0.0"
 PORTS_TAKEN = "node(s) didn't have free ports for the requested pod ports"
 
