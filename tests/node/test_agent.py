@@ -162,8 +162,8 @@ def test_a_deleted_node_registers_again_and_keeps_its_pods(tmp_path: Path):
         await node.create(pod("p"))
         await node.until("p", is_ready)
         before = await node.admin.get(resources.NODES, NODE)
+        node.node_requests.clear()  # Before: it may hear of it while the deletion is still answered.
         await node.admin.delete(resources.NODES, NODE)
-        node.node_requests.clear()
         async with asyncio.timeout(5):
             while True:
                 items, _ = await node.admin.list(resources.NODES)
