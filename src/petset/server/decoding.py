@@ -14,6 +14,7 @@ from petset.objects import documents, encoding, errors, protobuf, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
+from petset.server import weight
 from petset.server.routes import Call
 
 OBJECT_BYTES_MAX = 3 * 1024 * 1024 // 2
@@ -26,8 +27,12 @@ def media_type(call: Call) -> str:
     return call.request.header("content-type").partition(";")[0].strip().lower()
 
 
-def body(call: Call) -> Any:
-    """The request's body as a tree. Raises ApiError 400, 413 or 415."""
+async def body(call: Call) -> Any:
+    """The request's body as a tree, read beside the loop when it is large. Raises ApiError 400, 413 or 415."""
+    return await weight.beside(len(call.request.body), _tree, call)
+
+
+def _tree(call: Call) -> Any:
     data, kind = call.request.body, media_type(call)
     if len(data) > OBJECT_BYTES_MAX:
         raise errors.too_large(
@@ -117,14 +122,14 @@ def checked(call: Call, tree: Any, resource: Resource, data: bytes = b"") -> tup
     return obj, missing
 
 
-def posted(call: Call, resource: Resource) -> tuple[Object, list[FieldError]]:
-    """The body as a checked object of the resource."""
-    return checked(call, body(call), resource, call.request.body)
+async def posted(call: Call, resource: Resource) -> tuple[Object, list[FieldError]]:
+    """The body as a checked object of the resource, read beside the loop when it is large."""
+    return await weight.beside(len(call.request.body), lambda: checked(call, _tree(call), resource, call.request.body))
 
 
-def patch_body(call: Call) -> Any:
+async def patch_body(call: Call) -> Any:
     """A JSON patch document of any kind. Raises ApiError 400 or 413."""
     data = call.request.body
     if len(data) > OBJECT_BYTES_MAX:
         raise errors.too_large(f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes; send a smaller patch")
-    return _json(data)
+    return await weight.beside(len(data), _json, data)

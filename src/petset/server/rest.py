@@ -19,7 +19,7 @@ from petset.objects import encoding, errors, meta, patch, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
-from petset.server import admission, answers, decoding, deletion, lists
+from petset.server import admission, answers, decoding, deletion, lists, weight
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -59,7 +59,7 @@ class Rest:
     # Create
 
     async def post(self, call: Call) -> http.Response:
-        obj, missing = decoding.posted(call, call.resource)
+        obj, missing = await decoding.posted(call, call.resource)
         return answers.entry(call, await self.create(call, call.resource, obj, missing), 201)
 
     async def create(
@@ -72,9 +72,7 @@ class Rest:
             name = new["metadata"].get("name") or ""
             if missing:
                 raise errors.invalid(resource.kind, name, missing, resource.group)
-            new = self._admit.create(call, resource, resource.default(new))
-            new = resource.prepare(new, None)
-            self._check(resource, [*validation.metadata(resource, new), *resource.validate(new)], name)
+            new = await self._admitted(call, resource, new, None, name)
             self._check_size(call, new, b"")
             key = resource.key(call.route.namespace, name)
             if call.dry_run:
@@ -91,11 +89,11 @@ class Rest:
     # Update and patch
 
     async def put(self, call: Call) -> http.Response:
-        obj, missing = decoding.posted(call, call.resource)
+        obj, missing = await decoding.posted(call, call.resource)
         return answers.entry(call, await self.change(call, lambda old: (obj, missing)))
 
     async def patch(self, call: Call) -> http.Response:
-        apply = patch_function(call, call.resource)
+        apply = await patch_function(call, call.resource)
         warned = list(call.warnings)
 
         def make(old: Object) -> tuple[Object, list[FieldError]]:
@@ -113,8 +111,8 @@ class Rest:
         async with self._turns.of(resource.key(route.namespace, route.name)):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = self.existing(resource, route.namespace, route.name)
-                wanted, missing = make(old.object)
-                new = wanted if whole else self._updated(call, wanted, missing, old)
+                wanted, missing = await weight.beside(_size(call, old), make, old.object)
+                new = wanted if whole else await self._updated(call, wanted, missing, old)
                 if new == old.object:
                     return old
                 self._check_size(call, new, old.encoded)
@@ -139,28 +137,44 @@ class Rest:
             new,
         )
 
-    def _updated(self, call: Call, wanted: Object, missing: Sequence[FieldError], old: stores.Entry) -> Object:
+    async def _updated(self, call: Call, wanted: Object, missing: Sequence[FieldError], old: stores.Entry) -> Object:
         """The next version of an object as it would be stored. Raises ApiError."""
         resource, name = call.resource, call.route.name
         _check_same(resource, wanted, old)
         if missing:
             raise errors.invalid(resource.kind, name, missing, resource.group)
         new = carried(resource, call.route.subresource, wanted, old.object)
-        new = self._admit.update(call, resource, resource.default(new), old.object)
-        new = resource.prepare(new, old.object)
-        found = [
-            *validation.metadata(resource, new, old.object),
-            *resource.validate(new),
-            *resource.validate_update(new, old.object),
-        ]
-        self._check(resource, found, name)
+        new = await self._admitted(call, resource, new, old, name)
         if resource.has_generation and new.get("spec") != old.object.get("spec"):
             new = meta.changed(new, ("metadata", "generation"), (old.object["metadata"].get("generation") or 0) + 1)
         return new
 
-    def _check(self, resource: Resource, found: Sequence[FieldError], name: str) -> None:
-        if found:
-            raise errors.invalid(resource.kind, name, found, resource.group)
+    async def _admitted(
+        self, call: Call, resource: Resource, new: Object, old: stores.Entry | None, name: str
+    ) -> Object:
+        """The object with its defaults, admitted, prepared and found valid. Raises ApiError.
+
+        A large one is validated beside the loop, and the cluster goes on meanwhile: then admission is asked again,
+        until it has nothing to change in what was validated.
+        """
+        size, before = _size(call, old), old.object if old else None
+        new = await weight.beside(size, resource.default, new)
+        valid: Object | None = None
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            if before is None:
+                admitted = self._admit.create(call, resource, new)
+            else:
+                admitted = self._admit.update(call, resource, new, before)
+            new = resource.prepare(admitted, before)
+            if new == valid:
+                return new
+            found = await weight.beside(size, _found, resource, new, before)
+            if found:
+                raise errors.invalid(resource.kind, name, found, resource.group)
+            if size <= weight.LOOP_BYTES_MAX:
+                return new
+            valid = new
+        raise _crowded(resource, name)
 
     def _check_size(self, call: Call, new: Object, old: bytes) -> None:
         """Only what could be too large is encoded to know."""
@@ -175,7 +189,7 @@ class Rest:
     # Delete
 
     async def delete(self, call: Call) -> http.Response:
-        options = delete_options(call)
+        options = await delete_options(call)
         found, gone = await self.remove(call, call.resource, call.route.namespace, call.route.name, options)
         if gone:
             return answers.tree(call, answers.success(call.resource, call.route.name, meta.uid(found.object)))
@@ -203,7 +217,7 @@ class Rest:
         raise _crowded(resource, name)
 
     async def delete_collection(self, call: Call) -> http.Response:
-        options = delete_options(call)
+        options = await delete_options(call)
         revision, entries = lists.chosen(self._store, call, lists.selection(call))
         deleted: list[stores.Entry] = []
         for entry in entries:
@@ -238,12 +252,23 @@ class Turns:
                 self._waiting[key] = lock, users - 1
 
 
+def _size(call: Call, old: stores.Entry | None) -> int:
+    """How many bytes a write works on."""
+    return max(len(call.request.body), len(old.encoded) if old else 0)
+
+
+def _found(resource: Resource, new: Object, old: Object | None) -> list[FieldError]:
+    """What is wrong with an object, and with the change to it."""
+    changed = resource.validate_update(new, old) if old is not None else ()
+    return [*validation.metadata(resource, new, old), *resource.validate(new), *changed]
+
+
 def _crowded(resource: Resource, name: str) -> errors.ApiError:
     return errors.conflict(resource.plural, name, errors.MODIFIED, resource.group)
 
 
-def delete_options(call: Call) -> deletion.Options:
-    tree = decoding.body(call) if call.request.body else None
+async def delete_options(call: Call) -> deletion.Options:
+    tree = await decoding.body(call) if call.request.body else None
     return deletion.read_options(tree, call.query)
 
 
@@ -336,7 +361,7 @@ PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "a
 APPLY_PATCH = "application/apply-patch+yaml"
 
 
-def patch_function(call: Call, resource: Resource) -> Callable[[Object], Object]:
+async def patch_function(call: Call, resource: Resource) -> Callable[[Object], Object]:
     """What the request's patch makes of an object. Raises ApiError, also when it does not apply."""
     kind = decoding.media_type(call)
     if kind in (APPLY_PATCH, "application/apply-patch+cbor"):
@@ -348,7 +373,7 @@ def patch_function(call: Call, resource: Resource) -> Callable[[Object], Object]
         )
     if kind not in PATCH_TYPES:
         raise errors.unsupported_media_type(kind[:100], PATCH_TYPES)
-    body = decoding.patch_body(call)
+    body = await decoding.patch_body(call)
     if kind == PATCH_TYPES[0]:
         return lambda old: patch.json_patch(old, body)
     if not isinstance(body, dict):

@@ -21,11 +21,11 @@ class Reviews:
         self._authenticator, self._authorizer = authenticator, authorizer
 
     async def self_access(self, call: Call) -> http.Response:
-        review = _asked(call)
+        review = await _asked(call)
         return self._decided(call, review, call.user)
 
     async def access(self, call: Call) -> http.Response:
-        review = _asked(call)
+        review = await _asked(call)
         spec = review["spec"]
         groups = spec.get("groups") or []
         if not (spec.get("user") or groups):
@@ -40,7 +40,7 @@ class Reviews:
         return answers.tree(call, {**review, "status": {"allowed": allowed}}, 201)
 
     async def self_rules(self, call: Call) -> http.Response:
-        review = _asked(call)
+        review = await _asked(call)
         space = review["spec"].get("namespace")
         if not isinstance(space, str) or not space:
             raise errors.bad_request("no namespace on request")
@@ -58,11 +58,11 @@ class Reviews:
         return answers.tree(call, {**review, "status": status}, 201)
 
     async def self_review(self, call: Call) -> http.Response:
-        review = _asked(call)
+        review = await _asked(call)
         return answers.tree(call, {**review, "status": {"userInfo": user_info(call.user)}}, 201)
 
     async def token(self, call: Call) -> http.Response:
-        review = _asked(call)
+        review = await _asked(call)
         spec = review["spec"]
         audiences = spec.get("audiences") or [self._authenticator.issuer.issuer]
         if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
@@ -76,10 +76,10 @@ class Reviews:
         return answers.tree(call, {**review, "status": status}, 201)
 
 
-def _asked(call: Call) -> dict[str, Any]:
+async def _asked(call: Call) -> dict[str, Any]:
     """The review in the body, its metadata without what the server would set. Raises ApiError, also 406."""
     answers.require_json(call)
-    obj, missing = decoding.posted(call, call.resource)
+    obj, missing = await decoding.posted(call, call.resource)
     missing = [error for error in missing if not error.field.startswith("status")]
     if missing:
         raise errors.invalid(call.resource.kind, "", missing, call.resource.group)

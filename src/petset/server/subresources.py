@@ -34,12 +34,12 @@ class Subresources:
         return answers.tree(call, scale_of(found.object))
 
     async def put_scale(self, call: Call) -> http.Response:
-        body = decoding.typed(decoding.body(call), SCALE)
+        body = decoding.typed(await decoding.body(call), SCALE)
         written = await self._rest.change(call, lambda old: (scaled(call, old, body), ()))
         return answers.tree(call, scale_of(written.object))
 
     async def patch_scale(self, call: Call) -> http.Response:
-        apply = rest.patch_function(call, SCALE)
+        apply = await rest.patch_function(call, SCALE)
 
         def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
             wanted = decoding.typed(apply(scale_of(old)), SCALE)
@@ -50,7 +50,7 @@ class Subresources:
     # Pods
 
     async def bind(self, call: Call) -> http.Response:
-        body = _object(decoding.body(call), "Binding")
+        body = _object(await decoding.body(call), "Binding")
         node = meta.get(body, "target", "name")
         if not isinstance(node, str) or not node:
             wrong = FieldError.required("target.name", "the node's name")
@@ -60,7 +60,7 @@ class Subresources:
         return answers.tree(call, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
 
     async def evict(self, call: Call) -> http.Response:
-        body = _object(decoding.body(call) if call.request.body else {}, "Eviction")
+        body = _object(await decoding.body(call) if call.request.body else {}, "Eviction")
         options = deletion.read_options(body.get("deleteOptions"), call.query)
         await self._rest.remove(call, call.resource, call.route.namespace, call.route.name, options)
         return answers.tree(
@@ -69,7 +69,7 @@ class Subresources:
 
     async def finalize(self, call: Call) -> http.Response:
         """A namespace's own finalizers, which only this way may take away."""
-        body = _object(decoding.body(call), "Namespace")
+        body = _object(await decoding.body(call), "Namespace")
         wanted = meta.get(body, "spec", "finalizers", default=[])
         if not isinstance(wanted, list) or not all(isinstance(item, str) for item in wanted):
             raise errors.bad_request("cannot finalize: spec.finalizers is not a list of texts")
@@ -87,7 +87,7 @@ class Subresources:
 
     async def request_token(self, call: Call) -> http.Response:
         """A token for the account, bound to a pod when the request names one. Raises ApiError."""
-        body = _object(decoding.body(call), "TokenRequest")
+        body = _object(await decoding.body(call), "TokenRequest")
         account = self._rest.existing(call.resource, call.route.namespace, call.route.name).object
         spec = body.get("spec") or {}
         audiences, seconds = self._wanted(spec)
