@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from petset.node import linux, mounting, paths, volumes
+from petset.node import host, linux, mounting, volumes
 from petset.node.runtime import Mount, RuntimeError_
 from petset.node.volumes import Mounted
 from petset.objects import validation_container
@@ -276,11 +276,12 @@ def _mounted_by_others(path: Path) -> list[str]:
     return found
 
 
+@machine.needs_machine
 def test_a_kernel_without_openat2_is_told(monkeypatch):
     def refuses(*_):
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(linux, "openat2", refuses)
-    assert paths.why_not() == (
+    assert host.check() == (
         "cannot keep containers inside their volumes: openat2 says Function not implemented; use Linux 5.6 or later"
     )
