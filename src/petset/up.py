@@ -49,6 +49,7 @@ DNS = http.User("system:kube-dns", (users.MASTERS,))
 DOMAIN = "cluster.local"
 API_PORT_FIRST, API_PORT_LAST = 6443, 6543
 API_BACKLOG = 1024
+TOKEN_KEY = "service-accounts.key"
 KUBERNETES_PORT = 443  # Of the Service of that name.
 FILES_OPEN_MAX = 65536
 
@@ -148,6 +149,7 @@ async def _until_stopped(
         running = [
             tasks.spawn(parts, work, name)
             for name, work in (
+                ("load the key of tokens", tasks.in_thread(cluster.token_key.load)),  # Takes long at first.
                 ("the cluster's own services", bootstrap.keep(cluster.store, cluster.services)),
                 (
                     "controllers",
@@ -296,7 +298,7 @@ async def _stop_left_over(instance: state.State) -> str:
     net = network.Network(plan, instance.directory)
     runtime = oci.OciRuntime(instance.directory, plan, net, images.Images(str(instance.images)))
     store = await sqlite.SqliteStore.open(instance.database)
-    server = api.Api(store, api.Options(pki.secret(instance.keys / "tokens.key")))
+    server = api.Api(store, api.Options(pki.SigningKey(instance.keys / TOKEN_KEY)))
     client = Client(InProcess(server.handle, ADMINISTRATOR))
     try:
         await runtime.start()
@@ -331,6 +333,7 @@ class Cluster:
     state: state.State
     plan: network.Plan
     store: sqlite.SqliteStore
+    token_key: pki.SigningKey
     handle: http.Handler
     tls: ssl.SSLContext
     ca_pem: str
@@ -348,6 +351,14 @@ class Cluster:
 
     def client(self, user: http.User) -> Client:
         return Client(InProcess(self.handle, user), user_agent=user.name)
+
+
+def _former_token_secret(instance: state.State) -> bytes:
+    """What signed tokens before they were ES256; made by no release any more."""
+    try:
+        return (instance.keys / "tokens.key").read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _services(plan: network.Plan, port: int) -> bootstrap.Plan:
@@ -371,8 +382,14 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
     streams = LateStreams()
     metrics = telemetry.Telemetry()
     metrics.source("petset_store", lambda: asdict(store.stats()))
-    key, checks = pki.secret(instance.keys / "tokens.key"), {"store": lambda: store.trouble}
-    server = api.Api(store, api.Options(key, metrics=metrics.render, checks=checks), streams)
+    key = pki.SigningKey(instance.keys / TOKEN_KEY)
+    served = api.Options(
+        key,
+        former_token_secret=_former_token_secret(instance),
+        metrics=metrics.render,
+        checks={"etcd": lambda: store.trouble},  # The name monitoring knows a cluster's store by.
+    )
+    server = api.Api(store, served, streams)
     handle = metrics.counted(server.handle)
     await opened.enter_async_context(listener.serve(handle, tls=tls, socket=listening))
     name = _node_name(instance)
@@ -384,7 +401,7 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
         administrator.key_pem().encode(),
     )
     state.write_private(instance.kubeconfig, kubeconfig.render(access))
-    return Cluster(instance, plan, store, handle, tls, authority.certificate_pem, port, name, streams)
+    return Cluster(instance, plan, store, key, handle, tls, authority.certificate_pem, port, name, streams)
 
 
 _KUBERNETES_NAMES = (

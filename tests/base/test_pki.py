@@ -138,19 +138,30 @@ def test_what_is_damaged_or_half_written_is_made_anew(tmp_path: Path, name: str,
 def test_only_the_owner_may_read_any_of_it(tmp_path: Path) -> None:
     authority = pki.authority(tmp_path)
     authority.server("server", HOSTS)
-    pki.secret(tmp_path / "token.key")
+    pki.SigningKey(tmp_path / "token.key").load()
     files = sorted(os.listdir(tmp_path))
     assert files == ["ca.crt", "ca.json", "ca.key", "server.crt", "server.json", "server.key", "token.key"]
     for name in files:
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600, name
 
 
-def test_a_secret_is_kept_and_long_enough(tmp_path: Path) -> None:
-    secret = pki.secret(tmp_path / "keys" / "token.key")
-    assert len(secret) == 32
-    assert pki.secret(tmp_path / "keys" / "token.key") == secret
-    (tmp_path / "keys" / "token.key").write_bytes(b"short")
-    assert len(pki.secret(tmp_path / "keys" / "token.key")) == 32
+def test_a_signing_key_is_kept_and_knows_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "token.key"
+    signature = pki.SigningKey(path).sign(b"text")
+    again, other = pki.SigningKey(path), pki.SigningKey()
+    assert len(signature) == 64 and again.is_signature(signature, b"text")
+    assert again.identifier == pki.SigningKey(path).identifier != other.identifier
+    assert not again.is_signature(signature, b"another text") and not other.is_signature(signature, b"text")
+    for wrong in (b"", signature[:-1], signature + b"x", bytes(64), b"\xff" * 64, signature[32:] + signature[:32]):
+        assert not again.is_signature(wrong, b"text"), wrong
+
+
+def test_a_damaged_signing_key_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "token.key"
+    signature = pki.SigningKey(path).sign(b"text")
+    path.write_bytes(b"-----BEGIN")
+    assert not pki.SigningKey(path).is_signature(signature, b"text")
+    assert pki.SigningKey(path).identifier == pki.SigningKey(path).identifier
 
 
 def test_a_restart_does_not_import_cryptography(tmp_path: Path) -> None:

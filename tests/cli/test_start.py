@@ -94,12 +94,12 @@ async def readiness(directory: Path) -> None:
     instance = state.State(directory)
     async with connection.connect(instance) as connected:
         client = connected.client
-        assert b"[+]store ok" in await client.raw("/readyz?verbose")
+        assert b"[+]etcd ok" in await client.raw("/readyz?verbose")
         fill_up(directory)
         with pytest.raises(errors.ApiError, match="cannot write"):
             for number in range(100):
                 await client.create(named(f"c{number}", "x" * 100_000))
-        with pytest.raises(errors.ApiError, match=f"\\[-\\]store failed: cannot write to {directory}/store.db"):
+        with pytest.raises(errors.ApiError, match=f"\\[-\\]etcd failed: cannot write to {directory}/store.db"):
             await client.raw("/readyz")
         (directory / "ballast").unlink()
         await client.create(named("after"))

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from petset.base import tasks
+from petset.base import pki, tasks
 from petset.client import client as api
 from petset.client import events
 from petset.objects import resources
@@ -34,7 +34,7 @@ def run(scene: Callable[[api.Client, memory.MemoryStore, Clock], Awaitable[None]
     async def main() -> None:
         store = memory.MemoryStore()
         await bootstrap.ensure(store)
-        handle = server.Api(store, server.Options(b"a key for tokens in tests, 32 by")).handle
+        handle = server.Api(store, server.Options(pki.SigningKey())).handle
         client = api.Client(api.InProcess(handle, http.User("admin", ("system:masters",))))
         await scene(client, store, clock)
 

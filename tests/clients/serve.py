@@ -47,7 +47,7 @@ async def serve(directory: Path) -> None:
     store = memory.MemoryStore()
     plan = bootstrap.Plan("10.96.0.1", "10.96.0.10", "127.0.0.1", 6443)
     await bootstrap.ensure(store, plan)
-    served = api.Api(store, api.Options(token_key=pki.secret(directory / "tokens.key")))
+    served = api.Api(store, api.Options(token_key=pki.SigningKey(directory / "service-accounts.key")))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tls = pki.server_context(server, authority.certificate_pem)

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from petset.base import tasks
+from petset.base import pki, tasks
 from petset.client import client as api
 from petset.client.views import Informers
 from petset.controllers import run as controllers
@@ -144,7 +144,7 @@ class Cluster:
 async def running(provisioner: bool = True, store: memory.MemoryStore | None = None) -> AsyncIterator[Cluster]:
     """A cluster that runs until the block is left; with `store` over what another one left."""
     kept = store or memory.MemoryStore()
-    handle = server.Api(kept, server.Options(b"a key for tokens in tests, 32 by")).handle
+    handle = server.Api(kept, server.Options(pki.SigningKey())).handle
     await bootstrap.ensure(kept)
     client = api.Client(api.InProcess(handle, ADMIN))
     it = Cluster(client, kept, Directories() if provisioner else None, handle)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from petset.base import pki
 from petset.client import client as api
 from petset.client.views import Informers, View
 from petset.controllers import actions, runner
@@ -34,7 +35,7 @@ class Bench:
         self.looks: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self._handle = server.Api(self.store, server.Options(b"a key for tokens in tests, 32 by")).handle
+        self._handle = server.Api(self.store, server.Options(pki.SigningKey())).handle
         self.client = api.Client(api.InProcess(self.handle, http.User("admin", ("system:masters",))))
 
     async def handle(self, request: http.Request) -> http.Response:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from petset.base import tasks
+from petset.base import pki, tasks
 from petset.client import client as api
 from petset.node import agent, disk, simulated
 from petset.objects import errors, meta, resources
@@ -29,7 +29,7 @@ class NodeUnderTest:
     def __init__(self, loop: virtual.VirtualLoop, directory: Path, script: simulated.Script):
         self.loop, self.directory = loop, directory
         self.store = memory.MemoryStore()
-        self.server = server_api.Api(self.store, server_api.Options(token_key=b"k" * 32))
+        self.server = server_api.Api(self.store, server_api.Options(pki.SigningKey()))
         self.admin = self._client(ADMIN)
         self.machine = simulated.Machine(script)
         self.attempts = simulated.SimulatedAttempts(self.machine)

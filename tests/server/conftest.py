@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from petset.base import tasks
+from petset.base import pki, tasks
 from petset.server import api, bootstrap
 from petset.store import memory
 from petset.wire import http
@@ -19,6 +19,7 @@ ADMIN = http.User("petset-admin", ("system:masters",))
 JANE = http.User("jane", ("developers",))
 NODE = http.User("system:node:n1", ("system:nodes",))
 STEP_SECONDS_MAX = 5.0
+TOKEN_KEY = pki.SigningKey()
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Server:
     def __init__(self, streams: Any = None):
         self.loop = asyncio.new_event_loop()
         self.store = memory.MemoryStore()
-        self.api = api.Api(self.store, api.Options(token_key=b"k" * 32), streams)
+        self.api = api.Api(self.store, api.Options(token_key=TOKEN_KEY), streams)
         self.run(bootstrap.ensure(self.store, bootstrap.Plan("10.96.0.1", "10.96.0.10", "10.0.0.1", 6443)))
 
     def run(self, work: Any) -> Any:

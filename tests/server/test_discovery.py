@@ -9,7 +9,7 @@ import pytest
 
 from petset.objects import protobuf, resources
 from petset.wire import http
-from tests.server.conftest import Server
+from tests.server.conftest import TOKEN_KEY, Server
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 
@@ -89,11 +89,15 @@ def test_health(server):
     from petset.store import memory
 
     sick = Server()
-    options = api.Options(token_key=b"k" * 32, checks={"store": lambda: "the disk is full"})
+    options = api.Options(token_key=TOKEN_KEY, checks={"etcd": lambda: "the disk is full"})
     sick.api = api.Api(memory.MemoryStore(), options)
     answer = sick("GET", "/readyz")
-    assert answer.code == 500 and b"[-]store failed: the disk is full" in answer.body
+    assert answer.code == 500 and b"[-]etcd failed: the disk is full" in answer.body
     assert sick("GET", "/livez").code == 200
+    for path in ("/healthz", "/healthz/etcd", "/livez/etcd", "/readyz/etcd"):
+        assert sick("GET", path).code == 500, path
+    for path in ("/healthz/ping", "/readyz?exclude=etcd", "/healthz?exclude=etcd&exclude=ping"):
+        assert sick("GET", path).body == b"ok", path
     sick.close()
 
 

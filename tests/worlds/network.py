@@ -19,12 +19,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from petset.base import pki
 from petset.objects import encoding, errors
 from petset.server import api, watch
 from petset.store import core, memory, store
 from petset.wire import http
 
-TOKEN_KEY = b"a key for tokens of the world, 32"
+TOKEN_KEY = pki.SigningKey()
 STALL_SECONDS_MAX = 20.0  # Of a watch.
 LAG_SECONDS_MAX = 5.0  # Of a request or its answer.
 

@@ -1,4 +1,4 @@
-"""The instance's own certificate authority, the certificates it issues, the TLS contexts made of them, and secrets.
+"""The instance's own certificate authority, the certificates it issues, their TLS contexts, and keys that sign.
 
 `authority(directory)` loads the authority or makes it; its `server(...)` and `client(...)` give a certificate that
 says what was asked for, issued anew when it says something else, nears its end, or is damaged. Beside each certificate
@@ -12,6 +12,7 @@ without its certificate. A client certificate's common name is the user, its org
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import ipaddress
 import json
@@ -28,6 +29,7 @@ CERTIFICATE_DAYS = 365
 RENEW_DAYS_MIN = 30  # Fewer left: issue a new one.
 BACKDATE_SECONDS = 300  # For peers whose clock is behind.
 DAY_SECONDS = 86400
+COORDINATE_BYTES = 32  # Of P-256.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +74,74 @@ def authority(directory: Path, name: str = "ca", user: str = "petset-ca") -> Aut
     return Authority(directory, issued)
 
 
-def secret(path: Path, size: int = 32) -> bytes:
-    """The random bytes kept in a file; made when absent. Raises OSError."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        data = b""
-    if len(data) < size:
-        data = tasks.rng().getrandbits(size * 8).to_bytes(size, "big")
-        state.write_private(path, data)
-    return data
+# Signing
+
+
+class SigningKey:
+    """An ECDSA P-256 key, read or made when first used. Its signatures are r and s, 32 bytes each (JWS's ES256)."""
+
+    def __init__(self, path: Path | None = None):
+        self._path = path  # Where it is kept; without, it is another one in every process.
+
+    @functools.cached_property
+    def _key(self) -> Any:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        try:
+            key = serialization.load_pem_private_key(self._path.read_bytes() if self._path else b"", None)
+        except (FileNotFoundError, ValueError):  # Absent, or damaged: whoever has a token must ask for another.
+            key = ec.generate_private_key(ec.SECP256R1())
+            if self._path:
+                state.write_private(self._path, _private_pem(key))
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise ValueError(f"cannot sign: {self._path} holds another kind of key than ECDSA P-256")
+        return key
+
+    def load(self) -> None:
+        """Do now what the first use would: import, read or make. Takes a tenth of a second."""
+        _ = self.identifier
+
+    @functools.cached_property
+    def coordinates(self) -> tuple[bytes, bytes]:
+        """x and y of the public key."""
+        numbers = self._key.public_key().public_numbers()
+        return numbers.x.to_bytes(COORDINATE_BYTES), numbers.y.to_bytes(COORDINATE_BYTES)
+
+    @functools.cached_property
+    def identifier(self) -> bytes:
+        """A digest of the public key."""
+        return hashlib.sha256(b"".join(self.coordinates)).digest()
+
+    def sign(self, data: bytes) -> bytes:
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        r, s = utils.decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(COORDINATE_BYTES) + s.to_bytes(COORDINATE_BYTES)
+
+    def is_signature(self, signature: bytes, data: bytes) -> bool:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+        if len(signature) != 2 * COORDINATE_BYTES:
+            return False
+        r, s = (int.from_bytes(half) for half in (signature[:COORDINATE_BYTES], signature[COORDINATE_BYTES:]))
+        try:
+            encoded = utils.encode_dss_signature(r, s)
+            self._key.public_key().verify(encoded, data, ec.ECDSA(hashes.SHA256()))
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def _private_pem(key: Any) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 # TLS contexts
@@ -183,7 +243,7 @@ def _made(says: dict[str, Any], not_after: float, issuer: Issued | None) -> tupl
         builder = builder.add_extension(extension, critical)
     return (
         builder.sign(signer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        _private_pem(key),
     )
 
 

@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-from petset.objects import errors
+from petset.base import pki
+from petset.objects import encoding, errors
+from petset.objects.meta import Object
 from petset.server import (
     admission,
     answers,
@@ -42,16 +44,17 @@ QUERY_FIELDS_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    token_key: bytes  # Signs service-account tokens: secret, 32 bytes or more, the same at every start.
+    token_key: pki.SigningKey  # Signs service-account tokens.
+    former_token_secret: bytes = b""  # Signed them before; those that have not expired stay good.
     issuer: str = tokens.DEFAULT_ISSUER
     metrics: Callable[[], bytes] | None = None  # The text of /metrics.
-    checks: Mapping[str, Callable[[], str]] | None = None  # /readyz: name -> "" or why it is not ready.
+    checks: Mapping[str, Callable[[], str]] | None = None  # /readyz, /healthz: name -> "" or why it is not ready.
 
 
 class Api:
     def __init__(self, store: stores.Store, options: Options, streams_: streaming.NodeStreams | None = None):
         self._options = options
-        self.tokens = tokens.Tokens(options.token_key, options.issuer)
+        self.tokens = tokens.Tokens(options.token_key, options.issuer, options.former_token_secret)
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
         self.rest = rest.Rest(store, admission.Admission(store, self.authorizer))
@@ -162,6 +165,10 @@ class Api:
             response = openapi.answer(path, request)
         elif path == "/" or path == "":
             response = answers.json(200, {"paths": ROOT_PATHS})
+        elif path == tokens.DISCOVERY_PATH:
+            response = _for_verifiers("application/json", self.tokens.discovery())
+        elif path == tokens.KEY_SET_PATH:
+            response = _for_verifiers("application/jwk-set+json", self.tokens.key_set())
         elif path == "/metrics" and self._options.metrics is not None:
             response = http.Response(200, (("content-type", "text/plain; version=0.0.4"),), self._options.metrics())
         elif path.split("/")[1] in ("healthz", "livez", "readyz"):
@@ -173,12 +180,14 @@ class Api:
         return response
 
     def _health(self, call: Call) -> http.Response | None:
-        """/healthz, /livez and /readyz, each check's own path, and all checks by name with ?verbose."""
-        _, probe, *rest_ = call.route.path.split("/")
-        checks = {"ping": lambda: ""} | (dict(self._options.checks or {}) if probe == "readyz" else {})
-        if rest_ and (len(rest_) > 1 or rest_[0] not in checks):
+        """/healthz, /livez and /readyz, each check's own path, all by name with ?verbose, but for those to ?exclude."""
+        _, probe, *named = call.route.path.split("/")
+        checks = {"ping": lambda: ""} | dict(self._options.checks or {})
+        if named and (len(named) > 1 or named[0] not in checks):
             return None
-        results = {name: check() for name, check in checks.items() if not rest_ or name == rest_[0]}
+        asked = named or (["ping"] if probe == "livez" else checks)  # A full disk is no reason to restart the server.
+        left_out = frozenset(call.query.get("exclude", ()))
+        results = {name: checks[name]() for name in asked if name not in left_out}
         healthy = not any(results.values())
         if healthy and "verbose" not in call.query:
             text = "ok"
@@ -203,6 +212,11 @@ ROOT_PATHS = [
     "/readyz",
     "/version",
 ]
+
+
+def _for_verifiers(content_type: str, tree: Object) -> http.Response:
+    headers = (("content-type", content_type), ("cache-control", "public, max-age=3600"))
+    return http.Response(200, headers, encoding.dumps(tree))
 
 
 def _query(target: str) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """Who asks, and whether they may: authentication, impersonation, and the chain of authorizers.
 
 A caller is, in this order: the user an in-process transport vouches for, a verified client certificate's, a
-service-account token's whose account (and pod, when bound) still lives, or system:anonymous. Everybody else joins
+service-account token's whose account (and what it is bound to) still lives, or system:anonymous. Everybody else joins
 system:authenticated. Then the chain is asked: system:masters may everything, the node authorizer speaks for nodes,
 RBAC for all. A refusal is 403 in the form Kubernetes' users know, or 401 for the anonymous, who would be told
 nothing useful otherwise.
@@ -20,9 +20,10 @@ from petset.wire import http
 
 log = logging.getLogger("petset.server")
 
-TOKENS_CACHED_MAX = 2_000
-POD_NAME, POD_UID = "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"
-CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+USERS_JOINED_MAX = 2_000
+TERMINATING_SECONDS_MAX = 60  # An object that should be gone for longer is, for its tokens.
+BOUND = "authentication.kubernetes.io/"
+CREDENTIAL_ID = f"{BOUND}credential-id"
 
 
 class Authenticator:
@@ -49,7 +50,7 @@ class Authenticator:
             return user
         joined = self._joined.get(user)
         if joined is None:
-            if len(self._joined) > TOKENS_CACHED_MAX:
+            if len(self._joined) > USERS_JOINED_MAX:
                 self._joined.clear()
             joined = http.User(user.name, (*user.groups, users.AUTHENTICATED), user.uid, user.extra)
             self._joined[user] = joined
@@ -57,31 +58,41 @@ class Authenticator:
 
     def token_user(self, token: str, audiences: tuple[str, ...]) -> http.User:
         """The user of a service-account token. Raises ApiError 401."""
+        return self.token_review(token, audiences)[0]
+
+    def token_review(self, token: str, audiences: tuple[str, ...]) -> tuple[http.User, tuple[str, ...]]:
+        """(its user, those of the audiences it is for). Raises ApiError 401."""
         try:
             claims = self.issuer.verify(token, audiences, tasks.now())
-            self._check_alive(claims)
+            self._check_alive(claims, tasks.now())
         except (tokens.InvalidToken, KeyError, TypeError, ValueError, AttributeError) as error:
             log.info("refused a bearer token: %s", error)
             raise errors.unauthorized() from None
-        return _account_user(claims)
+        return _account_user(claims), tuple(audience for audience in audiences if audience in claims.audiences)
 
-    def _check_alive(self, claims: tokens.Claims) -> None:
-        account = self._store.get(resources.SERVICEACCOUNTS.key(claims.namespace, claims.account_name))
-        if account is None or meta.uid(account.object) != claims.account_uid:
-            raise tokens.InvalidToken("its service account is gone")
-        if not claims.pod_name:
-            return
-        pod = self._store.get(resources.PODS.key(claims.namespace, claims.pod_name))
-        if pod is None or meta.uid(pod.object) != claims.pod_uid:
-            raise tokens.InvalidToken("its pod is gone")
+    def _check_alive(self, claims: tokens.Claims, now: float) -> None:
+        """A token dies with its account and with what it is bound to. Raises InvalidToken."""
+        space = claims.namespace
+        bound = [(resources.SERVICEACCOUNTS, claims.account), (resources.SECRETS, claims.secret)]
+        bound.append((resources.PODS, claims.pod) if claims.pod else (resources.NODES, claims.node))
+        for resource, named in bound:
+            if not named:
+                continue
+            found = self._store.get(resource.key(space if resource.namespaced else "", named.name))
+            if found is None or meta.uid(found.object) != named.uid:
+                raise tokens.InvalidToken(f"its {resource.singular} is gone")
+            ends = found.object["metadata"].get("deletionTimestamp")
+            if ends and now > tasks.parse_rfc3339(ends) + TERMINATING_SECONDS_MAX:
+                raise tokens.InvalidToken(f"its {resource.singular} should have gone by now")
 
 
 def _account_user(claims: tokens.Claims) -> http.User:
-    extra: list[tuple[str, tuple[str, ...]]] = [(CREDENTIAL_ID, (f"JTI={claims.identifier}",))]
-    if claims.pod_name:
-        extra += [(POD_NAME, (claims.pod_name,)), (POD_UID, (claims.pod_uid,))]
+    extra = [(CREDENTIAL_ID, (f"JTI={claims.identifier}",))]
+    for kind, named in (("node", claims.node), ("pod", claims.pod)):
+        if named:
+            extra += [(f"{BOUND}{kind}-name", (named.name,)), (f"{BOUND}{kind}-uid", (named.uid,))]
     groups = (*users.service_account_groups(claims.namespace), users.AUTHENTICATED)
-    return http.User(claims.subject, groups, claims.account_uid, tuple(extra))
+    return http.User(claims.subject, groups, claims.account.uid, tuple(extra))
 
 
 class Authorizer:

@@ -40,9 +40,12 @@ class Plan:
 async def ensure(store: stores.Store, plan: Plan | None = None) -> None:
     """Write what is missing; without a plan no services (a cluster without nodes)."""
     first = [*_namespaces(), *_accounts(), *map(_role, ROLES), *map(_binding, BINDINGS)]
-    async with asyncio.TaskGroup() as group:  # At once: so many writes share a commit.
-        for obj in (*first, *(_services(plan) if plan else ())):
-            tasks.spawn(group, _ensure_one(store, obj), f"write {obj['kind']} {meta.name(obj)}")
+    try:
+        async with asyncio.TaskGroup() as group:  # At once: so many writes share a commit.
+            for obj in (*first, *(_services(plan) if plan else ())):
+                tasks.spawn(group, _ensure_one(store, obj), f"write {obj['kind']} {meta.name(obj)}")
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None  # They all say the same.
     for role in ROLES:
         if role.is_sum:  # As the controller will see it, but for those who ask before it runs.
             entries = store.list(resources.CLUSTERROLES.key())[1]

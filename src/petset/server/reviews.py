@@ -69,10 +69,10 @@ class Reviews:
             raise errors.bad_request("cannot review the token: spec.audiences is not a list of texts")
         status: dict[str, Any]
         try:
-            user = self._authenticator.token_user(str(spec.get("token", "")), tuple(audiences))
-            status = {"authenticated": True, "user": user_info(user), "audiences": audiences}
+            user, good_for = self._authenticator.token_review(str(spec.get("token", "")), tuple(audiences))
+            status = {"authenticated": True, "user": user_info(user), "audiences": list(good_for)}
         except errors.ApiError:
-            status = {"error": "the token is not valid, or its account or pod is gone"}
+            status = {"error": "the token is not valid, or its account or what it is bound to is gone"}
         return answers.tree(call, {**review, "status": status}, 201)
 
 

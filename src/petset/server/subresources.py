@@ -86,26 +86,22 @@ class Subresources:
     # Service accounts
 
     async def request_token(self, call: Call) -> http.Response:
-        """A token for the account, bound to a pod when the request names one. Raises ApiError."""
+        """A token for the account, bound to the pod, secret or node that the request names. Raises ApiError."""
         body = _object(await decoding.body(call), "TokenRequest")
         account = self._rest.existing(call.resource, call.route.namespace, call.route.name).object
         spec = body.get("spec") or {}
         audiences, seconds = self._wanted(spec)
-        pod = self._bound_pod(call, spec.get("boundObjectRef"))
+        bound = self._bound_object(call, spec.get("boundObjectRef"))
         if users.node_name(call.user) and users.MASTERS not in call.user.groups:
-            _check_node_asks_for_its_pod(call, pod)
+            _check_node_asks_for_its_pod(call, bound)
         now = tasks.now()
         claims = tokens.Claims(
             namespace=call.route.namespace,
-            account_name=call.route.name,
-            account_uid=meta.uid(account),
-            pod_name=meta.name(pod) if pod else "",
-            pod_uid=meta.uid(pod) if pod else "",
-            node_name=meta.get(pod, "spec", "nodeName", default=""),
-            node_uid=self._node_uid(meta.get(pod, "spec", "nodeName", default="")),
+            account=_named(account),
             identifier=tasks.new_uid(),
             audiences=audiences,
             expires=now + seconds,
+            **self._bound_claims(bound),
         )
         status = {"token": self._issuer.issue(claims, now), "expirationTimestamp": tasks.rfc3339(claims.expires)}
         answer = {
@@ -137,29 +133,45 @@ class Subresources:
             raise errors.invalid("TokenRequest", "", wrong, "authentication.k8s.io")
         return tuple(audiences) or (self._issuer.issuer,), min(seconds, tokens.TOKEN_SECONDS_MAX)
 
-    def _bound_pod(self, call: Call, reference: Any) -> Object | None:
+    def _bound_object(self, call: Call, reference: Any) -> Object | None:
+        """The object a token is to die with. Raises ApiError when it is another one or none."""
         if not reference:
             return None
-        if not isinstance(reference, dict) or reference.get("kind") != "Pod":
-            raise errors.bad_request("cannot bind a token to that: this release of petset binds tokens to pods only")
-        name, space = str(reference.get("name")), call.route.namespace
-        pod = self._rest.existing(resources.PODS, space, name).object
-        if reference.get("uid") and reference["uid"] != meta.uid(pod):
-            raise errors.conflict("pods", name, f"the UID in the bound object reference is not {meta.uid(pod)}")
-        if meta.get(pod, "spec", "serviceAccountName") != call.route.name:
+        kind = reference.get("kind") if isinstance(reference, dict) else None
+        resource = BINDABLE.get(str(kind))
+        if resource is None:
+            raise errors.bad_request(f"cannot bind a token to {str(kind)[:100]!r}; bind it to a Pod, Secret or Node")
+        name = str(reference.get("name"))
+        found = self._rest.existing(resource, call.route.namespace if resource.namespaced else "", name).object
+        if reference.get("uid") and reference["uid"] != meta.uid(found):
+            why = f"the UID in the bound object reference is not {meta.uid(found)}"
+            raise errors.conflict(resource.plural, name, why)
+        if resource is resources.PODS and meta.get(found, "spec", "serviceAccountName") != call.route.name:
             raise errors.bad_request(
                 f"cannot bind token for serviceaccount {call.route.name!r} to a pod that runs with another one"
             )
-        return pod
+        return found
 
-    def _node_uid(self, name: str) -> str:
-        node = self._store.get(resources.NODES.key("", name)) if name else None
-        return meta.uid(node.object) if node else ""
+    def _bound_claims(self, bound: Object | None) -> dict[str, tokens.Bound]:
+        if bound is None:
+            return {}
+        claims = {bound["kind"].lower(): _named(bound)}
+        if node_name := meta.get(bound, "spec", "nodeName"):
+            node = self._store.get(resources.NODES.key("", node_name))
+            claims["node"] = tokens.Bound(node_name, meta.uid(node.object) if node else "")
+        return claims
 
 
-def _check_node_asks_for_its_pod(call: Call, pod: Object | None) -> None:
+BINDABLE = {"Pod": resources.PODS, "Secret": resources.SECRETS, "Node": resources.NODES}
+
+
+def _named(obj: Object) -> tokens.Bound:
+    return tokens.Bound(meta.name(obj), meta.uid(obj))
+
+
+def _check_node_asks_for_its_pod(call: Call, bound: Object | None) -> None:
     node = users.node_name(call.user)
-    if pod is None or meta.get(pod, "spec", "nodeName") != node:
+    if bound is None or bound["kind"] != "Pod" or meta.get(bound, "spec", "nodeName") != node:
         raise errors.forbidden(
             "serviceaccounts", call.route.name, f'node "{node}" may request only tokens bound to its own pods'
         )

@@ -1,10 +1,10 @@
-"""Service-account tokens: signed JSON Web Tokens that name an account and, when bound, the pod that holds them.
+"""Service-account tokens: signed JSON Web Tokens that name an account and, when bound, the object that they die with.
 
-`issue` signs claims in upstream's form (`kubernetes.io` with namespace, serviceaccount, pod); `verify` checks the
-signature, the times, the issuer and the audience and gives the claims back. Whether the account and the pod still
-exist with those uids is the caller's question, since only live objects can answer it.
-RFC 7519 with HS256: the API server is the only one that issues and the only one that verifies, so one secret key
-that never leaves the state directory is enough, and verifying costs microseconds.
+`issue` signs claims in upstream's form (`kubernetes.io` with namespace, serviceaccount, and pod, secret or node);
+`verify` checks the signature, the times, the issuer and the audience and gives the claims back. Whether the objects
+still exist with those uids is the caller's question, since only live objects can answer it.
+RFC 7519 with ES256, so that others can verify a token too: `discovery` and `key_set` tell them how (OpenID Connect
+Discovery 1.0, RFC 7517). A token of a state directory from before is HS256 and stays good until it expires.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petset.base import pki
 from petset.objects import encoding
+from petset.objects.meta import Object
 from petset.server import users
 
+ALGORITHM, FORMER_ALGORITHM = "ES256", "HS256"
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 TOKEN_BYTES_MAX = 8192
 TOKEN_SECONDS_MIN = 600
 TOKEN_SECONDS_DEFAULT = 3600
 TOKEN_SECONDS_MAX = 365 * 24 * 3600
 CLOCK_SKEW_SECONDS_MAX = 10
-KEY_BYTES_MIN = 32
+VERIFIED_TOKENS_MAX = 2_000
+KEY_SET_PATH = "/openid/v1/jwks"
+DISCOVERY_PATH = "/.well-known/openid-configuration"
 
 
 class InvalidToken(Exception):
@@ -34,66 +39,112 @@ class InvalidToken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """An object a token names by name and uid."""
+
+    name: str = ""
+    uid: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.name)
+
+
+NOTHING = Bound()
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     namespace: str
-    account_name: str
-    account_uid: str
-    pod_name: str
-    pod_uid: str
-    node_name: str
-    node_uid: str
+    account: Bound
     identifier: str
     audiences: tuple[str, ...]
     expires: float
+    pod: Bound = NOTHING
+    secret: Bound = NOTHING
+    node: Bound = NOTHING  # The one it is bound to, or that of the pod it is bound to.
 
     @property
     def subject(self) -> str:
-        return users.of_service_account(self.namespace, self.account_name)
+        return users.of_service_account(self.namespace, self.account.name)
 
 
 class Tokens:
-    def __init__(self, key: bytes, issuer: str = DEFAULT_ISSUER):
-        if len(key) < KEY_BYTES_MIN:
-            raise ValueError(f"cannot sign tokens: the key has {len(key)} bytes; give it {KEY_BYTES_MIN} or more")
+    def __init__(self, key: pki.SigningKey, issuer: str = DEFAULT_ISSUER, former_secret: bytes = b""):
         self.issuer = issuer
-        self._key = key
+        self._key, self._former_secret = key, former_secret
+        self._verified: dict[bytes, None] = {}  # Digests of signed texts whose signature was found good.
 
     def issue(self, claims: Claims, issued: float) -> str:
-        bound: dict[str, Any] = {
-            "namespace": claims.namespace,
-            "serviceaccount": {"name": claims.account_name, "uid": claims.account_uid},
-        }
-        if claims.pod_name:
-            bound["pod"] = {"name": claims.pod_name, "uid": claims.pod_uid}
-        if claims.node_name:
-            bound["node"] = {"name": claims.node_name, "uid": claims.node_uid}
+        objects = {"serviceaccount": claims.account, "pod": claims.pod, "secret": claims.secret, "node": claims.node}
         payload = {
             "aud": list(claims.audiences),
             "exp": int(claims.expires),
             "iat": int(issued),
             "iss": self.issuer,
             "jti": claims.identifier,
-            "kubernetes.io": bound,
+            "kubernetes.io": {
+                "namespace": claims.namespace,
+                **{name: {"name": bound.name, "uid": bound.uid} for name, bound in objects.items() if bound},
+            },
             "nbf": int(issued),
             "sub": claims.subject,
         }
-        signed = f"{_HEADER}.{_encoded(encoding.dumps(payload))}"
-        return f"{signed}.{_encoded(self._signature(signed))}"
+        header = {"alg": ALGORITHM, "kid": self._key_identifier, "typ": "JWT"}
+        signed = f"{_encoded(encoding.dumps(header))}.{_encoded(encoding.dumps(payload))}"
+        return f"{signed}.{_encoded(self._key.sign(signed.encode()))}"
 
     def verify(self, token: str, audiences: Sequence[str], now: float) -> Claims:
         """The claims of a good token for one of the audiences. Raises InvalidToken."""
-        if len(token) > TOKEN_BYTES_MAX:
-            raise InvalidToken("it is too long")
-        signed, _, signature = token.rpartition(".")
-        if not hmac.compare_digest(_encoded(self._signature(signed)).encode(), signature.encode("utf-8", "replace")):
-            raise InvalidToken("its signature is not of this instance")
-        header, _, payload = signed.partition(".")
-        if header != _HEADER:
-            raise InvalidToken("its header is not of this instance")
+        if len(token) > TOKEN_BYTES_MAX or not token.isascii():
+            raise InvalidToken("it is too long, or no token")
+        self._check_signature(token)
+        _, payload, _ = token.split(".")
         claims = self._claims(encoding.loads(_decoded(payload)), now)
         if not any(audience in claims.audiences for audience in audiences):
             raise InvalidToken(f"it is for {', '.join(claims.audiences)}")
         return claims
+
+    def _check_signature(self, token: str) -> None:
+        """Verifying costs more than all else of a small request, and clients send the same token again and again."""
+        digest = hashlib.sha256(token.encode()).digest()
+        if digest in self._verified:
+            return
+        if token.count(".") != 2:
+            raise InvalidToken("it has no three parts")
+        signed, _, signature = token.rpartition(".")
+        algorithm = _algorithm(signed.partition(".")[0])
+        if algorithm == ALGORITHM:
+            good = self._key.is_signature(_decoded(signature), signed.encode())
+        elif algorithm == FORMER_ALGORITHM and self._former_secret:
+            good = hmac.compare_digest(
+                hmac.digest(self._former_secret, signed.encode(), hashlib.sha256), _decoded(signature)
+            )
+        else:
+            raise InvalidToken("its header is not of this instance")
+        if not good:
+            raise InvalidToken("its signature is not of this instance")
+        if len(self._verified) >= VERIFIED_TOKENS_MAX:
+            self._verified.clear()
+        self._verified[digest] = None
+
+    @property
+    def _key_identifier(self) -> str:
+        return _encoded(self._key.identifier)
+
+    def discovery(self) -> Object:
+        """How others find the keys that verify these tokens."""
+        return {
+            "issuer": self.issuer,
+            "jwks_uri": f"{self.issuer}{KEY_SET_PATH}",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+        }
+
+    def key_set(self) -> Object:
+        x, y = self._key.coordinates
+        key = {"use": "sig", "kty": "EC", "kid": self._key_identifier, "crv": "P-256", "alg": ALGORITHM}
+        return {"keys": [{**key, "x": _encoded(x), "y": _encoded(y)}]}
 
     def _claims(self, payload: Mapping[str, Any], now: float) -> Claims:
         if payload["iss"] != self.issuer:
@@ -103,22 +154,28 @@ class Tokens:
         if now < payload["nbf"] - CLOCK_SKEW_SECONDS_MAX:
             raise InvalidToken("it is not valid yet")
         bound = payload["kubernetes.io"]
-        pod, node = bound.get("pod", {}), bound.get("node", {})
         return Claims(
             namespace=bound["namespace"],
-            account_name=bound["serviceaccount"]["name"],
-            account_uid=bound["serviceaccount"]["uid"],
-            pod_name=pod.get("name", ""),
-            pod_uid=pod.get("uid", ""),
-            node_name=node.get("name", ""),
-            node_uid=node.get("uid", ""),
+            account=_bound(bound["serviceaccount"]),
             identifier=payload["jti"],
             audiences=tuple(payload["aud"]),
             expires=float(payload["exp"]),
+            pod=_bound(bound.get("pod")),
+            secret=_bound(bound.get("secret")),
+            node=_bound(bound.get("node")),
         )
 
-    def _signature(self, signed: str) -> bytes:
-        return hmac.digest(self._key, signed.encode("utf-8", "replace"), hashlib.sha256)
+
+def _algorithm(header: str) -> str:
+    try:
+        read = encoding.loads(_decoded(header))
+        return str(read["alg"])
+    except (ValueError, KeyError, TypeError):
+        raise InvalidToken("its header is none") from None
+
+
+def _bound(given: Mapping[str, str] | None) -> Bound:
+    return Bound(given["name"], given["uid"]) if given else NOTHING
 
 
 def _encoded(data: bytes) -> str:
@@ -130,6 +187,3 @@ def _decoded(text: str) -> bytes:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         raise InvalidToken("it is not base64") from None
-
-
-_HEADER = _encoded(b'{"alg":"HS256","typ":"JWT"}')
