@@ -18,8 +18,9 @@ LINES = {f"k{n}": "a line of some length" for n in range(3000)}
 
 
 @pytest.fixture
-def where(monkeypatch):
+def where(server, monkeypatch):
     """Which thread did what, of the steps that cost in proportion to a body."""
+    server.create(configmap("first"))  # What is read once, is.
     done: dict[str, list[bool]] = {}
 
     def noting(module: Any, name: str) -> None:
