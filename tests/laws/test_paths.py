@@ -224,7 +224,7 @@ def test_what_is_made_has_its_mode_and_is_never_behind_a_link(tmp_path: Path, ou
 # ---- depth
 
 
-DEEP = 3000
+DEEP = 2200
 
 
 def a_deep_tree(volume: Path) -> None:

@@ -99,6 +99,7 @@ REFUSED: dict[str, Any] = {
 @pytest.mark.parametrize("name", [*PATHS, *REFUSED])
 def test_no_path_of_a_layer_leads_out_of_its_tree(store, tmp_path, outside, name):
     made = layout(tmp_path / "l", *{**PATHS, **REFUSED}[name](outside))
+    folders = sorted(os.listdir(store.directory))
     if name in REFUSED:
         with pytest.raises(ImageError, match=r"cannot unpack image sha256:.*; it is not used"):
             load(store, made)
@@ -112,7 +113,7 @@ def test_no_path_of_a_layer_leads_out_of_its_tree(store, tmp_path, outside, name
     assert os.listdir(outside) == ["secret"] and (outside / "secret").read_text() == "the host's"
     assert stat.S_IMODE(outside.stat().st_mode) == 0o700
     assert sorted(os.listdir(tmp_path)) == ["l", "outside", "store"]
-    assert sorted(os.listdir(store.directory)) == ["layout", "locks", "packages", "rootfs", "work"]
+    assert sorted(os.listdir(store.directory)) == folders
 
 
 @needs_tools
