@@ -6,6 +6,8 @@ import asyncio
 import itertools
 from pathlib import Path
 
+import pytest
+
 from petset.node import agent, registration, simulated
 from petset.node import pod as pods
 from petset.node.simulated import Behaviour
@@ -86,6 +88,46 @@ def test_deletion_stops_within_the_grace_and_removes_the_pod(tmp_path: Path):
         assert ("Normal", "Killing", "Stopping container c") in await node.events("p")
 
     play(story, tmp_path, lambda config: Behaviour(stop_seconds=3))
+
+
+@pytest.mark.parametrize(
+    ("hook_seconds", "behaviour", "least", "most"),
+    [
+        (4, Behaviour(stop_seconds=1), 5, 6),  # SIGTERM comes after the hook.
+        (4, Behaviour(stop_seconds=10_000), 10, 12),  # Both count against the grace.
+        (60, Behaviour(stop_seconds=10_000), 10, 14),  # The hook has all of the grace; a moment more for SIGTERM.
+        (60, Behaviour(runs_seconds=6.0), 0, 7),  # The hook of a container that has ended is for nothing.
+    ],
+)
+def test_a_stop_hook_that_sleeps(tmp_path: Path, hook_seconds: int, behaviour: Behaviour, least: float, most: float):
+    async def story(node: NodeUnderTest) -> None:
+        hook = {"preStop": {"sleep": {"seconds": hook_seconds}}}
+        await node.create(
+            pod("p", container("c", lifecycle=hook), terminationGracePeriodSeconds=10, restartPolicy="Never")
+        )
+        await node.until("p", is_ready)
+        began = node.loop.time()
+        await node.delete("p")
+        await node.until("p", is_gone)
+        assert least <= node.loop.time() - began < most
+
+    play(story, tmp_path, lambda config: behaviour)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.9])
+def test_the_grace_is_never_shorter_than_what_was_asked_for(tmp_path: Path, fraction: float):
+    """Though the API tells the end of it in whole seconds."""
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p", terminationGracePeriodSeconds=5))
+        await node.until("p", is_ready)
+        await asyncio.sleep(1 - node.loop.time() % 1 + fraction)
+        began = node.loop.time()
+        await node.delete("p")
+        await node.until("p", is_gone)
+        assert 5 <= node.loop.time() - began < 6.5
+
+    play(story, tmp_path, lambda config: Behaviour(stop_seconds=10_000))
 
 
 def test_a_shorter_second_deletion_shortens_the_grace(tmp_path: Path):

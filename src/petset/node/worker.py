@@ -496,7 +496,9 @@ class PodWorker:
     async def _post_start(self, spec: Object, container: Container) -> None:
         """postStart runs beside the container; its failure ends the container."""
         name = container.name
-        message = await hooks.post_start(self.around.attempts, self.pod, spec, self.ip(), self._ended(container))
+        message = await hooks.post_start(
+            self.around.attempts, self.pod, spec, self.ip(), lambda: self._ended(name, container.attempt)
+        )
         if self.memory(name).container_id != container.id:
             return
         if not message:
@@ -506,9 +508,9 @@ class PodWorker:
         self.tell("Warning", "FailedPostStartHook", f"PostStartHook failed: {message}", name)
         self.remember(name, hook="failed", unhealthy="FailedPostStartHook", unhealthy_at=tasks.now())
 
-    async def _ended(self, container: Container) -> None:
+    async def _ended(self, name: str, attempt: int) -> None:
         """Return when this attempt runs no more."""
-        while any(one.id == container.id and one.state == "running" for one in self._observed()[1]):
+        while any((one.name, one.attempt, one.state) == (name, attempt, "running") for one in self._observed()[1]):
             await self._wake.wait()
             await asyncio.sleep(0)  # The loop clears the event in its turn.
 
@@ -516,7 +518,11 @@ class PodWorker:
         spec = pods.container_named(self.pod, step.container) or {}
         if step.hook:
             left = step.deadline - tasks.now()
-            message = await hooks.pre_stop(self.around.attempts, self.pod, spec, self.ip(), left)
+
+            async def ended() -> None:
+                await self._ended(step.container, step.attempt)
+
+            message = await hooks.pre_stop(self.around.attempts, self.pod, spec, self.ip(), left, ended)
             if message:
                 self.tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {message}", step.container)
         grace = max(pods.least_grace_seconds(self.pod), step.deadline - tasks.now())

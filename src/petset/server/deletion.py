@@ -8,6 +8,7 @@ object may go, which is looked at after every update.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,9 @@ def decide(resource: Resource, obj: Object, options: Options, now: float) -> Rem
     if finalizers:
         metadata["finalizers"] = finalizers
     if not meta.is_deleting(obj):
-        metadata |= {"deletionTimestamp": tasks.rfc3339(now + grace), "deletionGracePeriodSeconds": grace}
+        # In whole seconds: the next one, so that nobody who goes by it takes away a part of the grace.
+        end = math.floor(now + grace) + 1 if grace else now
+        metadata |= {"deletionTimestamp": tasks.rfc3339(end), "deletionGracePeriodSeconds": grace}
         if metadata.get("generation"):
             metadata["generation"] += 1
     elif (earlier := metadata.get("deletionGracePeriodSeconds") or 0) > grace:
