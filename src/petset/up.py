@@ -17,18 +17,19 @@ import errno
 import gc
 import logging
 import os
+import platform
 import re
 import resource
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from petset.base import pki, state, tasks, telemetry
+from petset import __version__
+from petset.base import journal, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client, InProcess
 from petset.net import listener
@@ -71,21 +72,25 @@ class Options:
     image_gc_high_threshold: int = 85  # Percents of the images' disk: over this unused images go,
     image_gc_low_threshold: int = 80  # until no more than this is used.
     accept_older: bool = False  # Begin although acknowledged writes are missing.
+    in_background: bool = False  # Nobody reads standard error.
 
 
 def run(options: Options, announce: Announce) -> None:
-    """Run the cluster until it is told to stop. Raises UpError and StateError."""
+    """Run the cluster until it is told to stop. Raises UpError and StateError; the log says why, too."""
     if os.geteuid() != 0 and not options.simulated:
         raise UpError(
             "cannot run containers: petset is not root; run it with sudo, or without containers: up --simulate"
         )
-    with options.state.lock():
+    with options.state.lock(), journal.kept(options.state.log, also_on_stderr=not options.in_background):
         _prepare_process()
         try:
             with asyncio.Runner(loop_factory=_loop) as runner:
                 runner.run(_run(options, announce))
-        except* (OSError, sqlite.CannotOpen, sqlite.Unavailable) as group:
-            raise UpError(_first(group, options.state.directory)) from None
+        except Exception as error:
+            why = reasons.reason(error, "run the cluster", str(options.state.directory))
+            log.info("ended: %s", why, exc_info=error if reasons.is_defect(error) else None)
+            raise UpError(why) from None
+        log.info("stopped")
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -94,45 +99,51 @@ def _loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _first(error: BaseException, directory: Path) -> str:
-    """The first plain message in a group of errors."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"cannot run: {error.strerror}: {error.filename or directory}; free space there and try again"
-    return str(error) or type(error).__name__
-
-
 def _prepare_process() -> None:
-    """Many files at once; the usual umask, which containers inherit; a log of warnings and worse."""
+    """Many files at once; the usual umask, which containers inherit."""
     os.umask(0o022)  # What must be private is written so, in a directory that is.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_OPEN_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_OPEN_MAX)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
 
 
 async def _run(options: Options, announce: Announce) -> None:
     began = tasks.monotonic()
     stop = _stop_signal()
+    log.info("starting: %s", _described(options))
+
+    def tell(line: str) -> None:
+        log.info("%s", line)
+        announce(line)
+
     async with contextlib.AsyncExitStack() as opened:
         cluster = await _start_control_plane(options, opened)
-        announce(f"api: {cluster.server} answers after {tasks.monotonic() - began:.2f} s")
+        tell(f"api: {cluster.server} answers after {tasks.monotonic() - began:.2f} s")
 
         def node_is_ready() -> None:
-            announce(f"node: {cluster.node_name} is ready after {tasks.monotonic() - began:.2f} s")
+            tell(f"node: {cluster.node_name} is ready after {tasks.monotonic() - began:.2f} s")
             gc.collect()
             gc.freeze()  # Modules and tables stay until the end: no later collection need walk them.
 
         await _until_stopped(cluster, options, stop, node_is_ready)
 
 
+def _described(options: Options) -> str:
+    """What one wants to know of whoever wrote this log."""
+    kind = "simulated petset" if options.simulated else "petset"
+    machine = f"Python {platform.python_version()}, Linux {platform.release()}"
+    return f"{kind} {__version__}, process {os.getpid()}, {machine}, {options.state.directory}"
+
+
 def _stop_signal() -> asyncio.Event:
     stop = asyncio.Event()
+
+    def asked(number: signal.Signals) -> None:
+        log.info("stopping: %s came; pods get their grace", number.name)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, asked, number)
     return stop
 
 
@@ -280,13 +291,11 @@ async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, 
 
 
 def stop_left_over(instance: state.State) -> str:
-    """Stop what a killed petset left running and take its network away; what was done. Raises UpError."""
-    with instance.lock():
-        try:
-            with asyncio.Runner() as runner:
-                return runner.run(_stop_left_over(instance))
-        except (OSError, sqlite.CannotOpen) as error:
-            raise UpError(_first(error, instance.directory)) from None
+    """Stop what a killed petset left running and take its network away; what was done."""
+    with instance.lock(), journal.kept(instance.log, also_on_stderr=False), asyncio.Runner() as runner:
+        done = runner.run(_stop_left_over(instance))
+        log.info("down: %s", done)
+        return done
 
 
 async def _stop_left_over(instance: state.State) -> str:
@@ -297,20 +306,28 @@ async def _stop_left_over(instance: state.State) -> str:
     plan = network.choose_networks(instance.directory)
     net = network.Network(plan, instance.directory)
     runtime = oci.OciRuntime(instance.directory, plan, net, images.Images(str(instance.images)))
-    store = await sqlite.SqliteStore.open(instance.database)
-    server = api.Api(store, api.Options(pki.SigningKey(instance.keys / TOKEN_KEY)))
-    client = Client(InProcess(server.handle, ADMINISTRATOR))
-    try:
+    async with contextlib.AsyncExitStack() as opened:
+        client = await _client_of_stopped(instance, opened)
+        opened.push_async_callback(net.close)
+        opened.push_async_callback(runtime.close)
         await runtime.start()
         running = sum(one.state == "running" for _, containers in runtime.observe().values() for one in containers)
         await agent.stop_all(client, runtime, node_name=_node_name(instance), state_directory=instance.path("node"))
         await runtime.shut_down()
         await net.teardown()
-    finally:
-        await runtime.close()
-        await net.close()
-        await store.close()
     return f"{running} containers that it had left running are stopped; the data stays in {instance.directory}"
+
+
+async def _client_of_stopped(instance: state.State, opened: contextlib.AsyncExitStack) -> Client | None:
+    """For what pods say of their stopping. Containers must stop also where nobody can read that any more: None then."""
+    try:
+        store = await sqlite.SqliteStore.open(instance.database)
+    except sqlite.CannotOpen as error:
+        log.warning("stopping without what the pods say of their grace: %s", error)
+        return None
+    opened.push_async_callback(store.close)
+    server = api.Api(store, api.Options(pki.SigningKey(instance.keys / TOKEN_KEY)))
+    return Client(InProcess(server.handle, ADMINISTRATOR))
 
 
 def _node_name(instance: state.State) -> str:
@@ -379,6 +396,8 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
     listening = _api_socket(options)
     port = listening.getsockname()[1]
     await bootstrap.ensure(store, _services(plan, port))
+    name = _node_name(instance)
+    await bootstrap.move_node(store, name, plan.pod_cidr)
     streams = LateStreams()
     metrics = telemetry.Telemetry()
     metrics.source("petset_store", lambda: asdict(store.stats()))
@@ -392,7 +411,6 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
     server = api.Api(store, served, streams)
     handle = metrics.counted(server.handle)
     await opened.enter_async_context(listener.serve(handle, tls=tls, socket=listening))
-    name = _node_name(instance)
     instance.write("instance.json", {"api_port": port, "node_name": name})
     access = kubeconfig.Access(
         f"https://127.0.0.1:{port}",
@@ -400,7 +418,8 @@ async def _start_control_plane(options: Options, opened: contextlib.AsyncExitSta
         administrator.certificate_pem().encode(),
         administrator.key_pem().encode(),
     )
-    state.write_private(instance.kubeconfig, kubeconfig.render(access))
+    name_of_context = kubeconfig.context(instance.name)
+    state.write_private(instance.kubeconfig, kubeconfig.render(access, name_of_context, str(instance.directory)))
     return Cluster(instance, plan, store, key, handle, tls, authority.certificate_pem, port, name, streams)
 
 
@@ -419,24 +438,25 @@ def _api_socket(options: Options) -> socket.socket:
     """
     had = (options.state.read("instance.json") or {}).get("api_port", 0)
     for port in (options.api_port,) if options.api_port else (had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
-        if port and (found := _listening(port)):
+        if port and not isinstance(found := _listening(port), OSError):
             return found
     if options.api_port:
-        raise UpError(f"cannot listen on 127.0.0.1:{options.api_port}: it is taken; choose another with --api-port")
+        why = "it is taken" if found.errno == errno.EADDRINUSE else found.strerror
+        raise UpError(f"cannot listen on 127.0.0.1:{options.api_port}: {why}; choose another with --api-port")
     raise UpError(
         f"cannot choose a port for the API: {API_PORT_FIRST} to {API_PORT_LAST} are taken; name one with --api-port"
     )
 
 
-def _listening(port: int) -> socket.socket | None:
+def _listening(port: int) -> socket.socket | OSError:
     found = socket.socket()
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind(("127.0.0.1", port))
         found.listen(API_BACKLOG)
-    except OSError:
+    except OSError as error:
         found.close()
-        return None
+        return error
     found.setblocking(False)
     return found
 

@@ -35,6 +35,8 @@ def make_cluster(built_images: Path) -> Iterator:
     for cluster in made:
         cluster.destroy()
         left = leftovers(cluster.state)
+        cluster.petset("destroy", "--yes", check=False)
+        left += [str(path) for path in cluster.state.glob("*") if path.name != "kubectl-cache"]
         shutil.rmtree(cluster.state, ignore_errors=True)
         assert not left, f"petset down left behind: {left}"
 

@@ -1,17 +1,19 @@
 """The state directory: where everything of one instance lives, how it is found, and that only one process runs it.
 
 One directory holds the database, keys, images, volumes, pods, the network plan and the log; deleting it deletes the
-instance. It is found by `--state`, else PETSET_STATE, else `.petset/` in the checkout petset runs from, else
-/var/lib/petset (root) or ~/.local/share/petset. A running instance holds a lock on `lock` and has written
-its process id there; the lock goes with the process, however it ends, so nothing is ever stale.
+instance. It is found by `--state`, else PETSET_STATE, else by default `.petset/` in the checkout petset runs from, else
+/var/lib/petset (root) or ~/.local/share/petset. A running instance holds a lock on `lock` and has written its process
+id there; the lock goes with the process, however it ends, so nothing is ever stale.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import fnmatch
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +23,20 @@ from typing import Any
 
 class StateError(Exception):
     """The state directory cannot be used: the message says why and what to do."""
+
+
+LOCK = "lock"
+# What stands directly in a state directory, with what a killed process left half-written. Nothing else is ever deleted.
+OURS = (
+    *(LOCK, "instance.json", "network.json", "addresses.json", "kubeconfig", "petset.log*", "store.db*"),
+    *("images", "node", "oci", "pki", "pods", "seccomp", "volumes"),
+    *(".instance.json.*", ".network.json.*", ".addresses.json.*", ".kubeconfig.*"),
+)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name directly in a state directory is one that petset gives."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in OURS)
 
 
 def checkout() -> Path | None:
@@ -33,12 +49,16 @@ def locate(given: str | None) -> State:
     """The state directory that a command is about; it need not exist yet."""
     if given or os.environ.get("PETSET_STATE"):
         return State(Path(given or os.environ["PETSET_STATE"]).absolute())
+    return State(default_directory())
+
+
+def default_directory() -> Path:
     if root := checkout():
-        return State(root / ".petset")
+        return root / ".petset"
     if os.geteuid() == 0:
-        return State(Path("/var/lib/petset"))
+        return Path("/var/lib/petset")
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return State(Path(data) / "petset")
+    return Path(data) / "petset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +67,20 @@ class State:
 
     def path(self, *parts: str) -> Path:
         return self.directory.joinpath(*parts)
+
+    @property
+    def name(self) -> str:
+        """What tells it from other instances in a person's eyes: "" for the default one, else its directory's name."""
+        if os.path.realpath(self.directory) == os.path.realpath(default_directory()):
+            return ""
+        named = self.directory.parent if self.directory.name == ".petset" else self.directory  # Another checkout's.
+        return re.sub(r"[^a-z0-9]+", "-", named.name.lower()).strip("-") or "other"
+
+    def exists(self) -> bool:
+        """Whether petset was ever at work here."""
+        return self.path(LOCK).is_file() and any(
+            path.exists() for path in (self.log, self.database, self.path("images"))
+        )
 
     @property
     def database(self) -> Path:
@@ -84,16 +118,15 @@ class State:
             raise self._unusable(error) from None
 
     def _unusable(self, error: OSError) -> StateError:
-        return StateError(
-            f"cannot use the state directory {self.directory}: {error.strerror}; name another with --state"
-        )
+        place = f"{error.strerror}: {error.filename or self.directory}"
+        return StateError(f"cannot use the state directory {self.directory}: {place}; name another with --state")
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the instance for as long as the context lasts. Raises StateError when another process does."""
         self.create()
         try:
-            descriptor = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._unusable(error) from None
         try:
@@ -117,7 +150,7 @@ class State:
     def running_process(self) -> int | None:
         """The process id of the running instance, or None."""
         try:
-            descriptor = os.open(self.path("lock"), os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self.path(LOCK), os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             return None
         try:
@@ -133,13 +166,14 @@ class State:
     def read(self, name: str) -> dict[str, Any] | None:
         """A small JSON record of the instance, or None when it was never written."""
         try:
-            return json.loads(self.path(name).read_bytes())
+            found = json.loads(self.path(name).read_bytes())
         except FileNotFoundError:
             return None
         except ValueError:
-            raise StateError(
-                f"cannot read {self.path(name)}: it is not JSON; move it away and run `petset up` again"
-            ) from None
+            found = None
+        if not isinstance(found, dict):
+            raise StateError(f"cannot read {self.path(name)}: it is damaged; move it away and run `petset up` again")
+        return found
 
     def write(self, name: str, record: dict[str, Any]) -> None:
         write_private(self.path(name), json.dumps(record, indent=1).encode())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import ssl
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,6 +15,10 @@ from petset.cli.main import CommandError
 from petset.client import kubeconfig
 from petset.client.client import Client
 from petset.net.dialer import Dialer
+from petset.objects import errors, meta, resources
+
+READY_SECONDS_MAX = 120.0
+AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +38,11 @@ def access(instance: state.State) -> kubeconfig.Access:
             f"cannot reach a cluster: there is no instance in {instance.directory}; start one with `petset up -d`"
         ) from None
     except ValueError as error:
-        raise CommandError(
-            f"cannot read {instance.kubeconfig}: {error}; run `petset up` again to write it anew"
-        ) from None
+        raise _unreadable(instance, str(error)) from None
+
+
+def _unreadable(instance: state.State, why: str) -> CommandError:
+    return CommandError(f"cannot read {instance.kubeconfig}: {why}; run `petset up` again to write it anew")
 
 
 def server(instance: state.State) -> str:
@@ -49,6 +57,35 @@ async def connect(instance: state.State) -> AsyncIterator[Connection]:
         issued = pki.Issued(Path(directory, "certificate"), Path(directory, "key"))
         state.write_private(issued.certificate, found.certificate_pem)  # ssl reads keys from files only.
         state.write_private(issued.key, found.key_pem)
-        tls = pki.client_context(found.ca_pem.decode(), issued)
+        try:
+            tls = pki.client_context(found.ca_pem.decode(), issued)
+        except (ssl.SSLError, ValueError):
+            raise _unreadable(instance, "its certificates or its key are damaged") from None
     async with Dialer(found.server, tls) as dialer:
         yield Connection(Client(dialer, "petset"), dialer)
+
+
+def wait_until_ready(instance: state.State) -> None:
+    """Until the node of an instance that runs, or is just starting, is ready. Raises CommandError."""
+    try:
+        asyncio.run(asyncio.wait_for(_until_ready(instance), READY_SECONDS_MAX))
+    except TimeoutError:
+        raise CommandError(
+            f"cannot reach the cluster: it runs in {instance.directory}, but its node is not ready after "
+            f"{READY_SECONDS_MAX:.0f} s; `petset logs` tells why"
+        ) from None
+
+
+async def _until_ready(instance: state.State) -> None:
+    while True:
+        with contextlib.suppress(CommandError, OSError, errors.ApiError):  # It is still starting.
+            async with connect(instance) as connected:
+                nodes, revision = await connected.client.list(resources.NODES)
+                if any(meta.is_condition_true(node, "Ready") for node in nodes):
+                    return
+                async for _, node in connected.client.watch(resources.NODES, since=revision):
+                    if meta.is_condition_true(node, "Ready"):
+                        return
+        if instance.running_process() is None:
+            raise CommandError("cannot reach the cluster: petset has ended meanwhile; `petset logs` tells why")
+        await asyncio.sleep(AGAIN_SECONDS)

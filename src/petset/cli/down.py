@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
 
+from petset.base import state
 from petset.cli.main import CommandError
 
 DOWN_SECONDS_MAX = 180
@@ -19,30 +21,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    instance = args.instance
-    if not instance.directory.is_dir():
-        print(f"nothing to stop: there is no instance in {instance.directory}")
+    if not args.instance.directory.is_dir():
+        print(f"nothing to stop: there is no instance in {args.instance.directory}")
         return 0
+    print(stop(args.instance, args.timeout))
+    return 0
+
+
+def stop(instance: state.State, seconds: int = DOWN_SECONDS_MAX) -> str:
+    """Stop an instance and whatever it left running; what was done. Raises CommandError."""
     process = instance.running_process()
     if process is None:
         # Nobody runs it, but containers may: a killed petset leaves them alone on purpose.
         from petset import up
 
+        return f"petset was not running; {up.stop_left_over(instance)}"
+    with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
+        descriptor = os.pidfd_open(process)
         try:
-            stopped = up.stop_left_over(instance)
-        except up.UpError as error:
-            raise CommandError(str(error)) from None
-        print(f"petset was not running; {stopped}")
-        return 0
-    descriptor = os.pidfd_open(process)
-    try:
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        ended, _, _ = select.select([descriptor], [], [], args.timeout)
-    finally:
-        os.close(descriptor)
-    if not ended:
-        raise CommandError(
-            f"cannot stop within {args.timeout} s: process {process} is still stopping its pods; see {instance.log}"
-        )
-    print("stopped; the data stays in " + str(instance.directory))
-    return 0
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            ended, _, _ = select.select([descriptor], [], [], seconds)
+        finally:
+            os.close(descriptor)
+        if not ended:
+            raise CommandError(
+                f"cannot stop within {seconds} s: process {process} is still stopping its pods; see {instance.log}"
+            )
+    return f"stopped; the data stays in {instance.directory}"

@@ -1,7 +1,8 @@
 """`petset kubeconfig`: the instance's kubeconfig on standard output, or an entry in the user's own file.
 
-`petset up` always writes `<state>/kubeconfig`. Only when asked is the user's file touched: its cluster, user and
-context of our name are replaced, everything else stays as it was, and the file is replaced whole or not at all.
+`petset up` always writes `<state>/kubeconfig`. Only when asked is the user's file touched: the instance's cluster, user
+and context are replaced (those of another instance of the same name are not: ours gets a number then), everything
+else stays as it was, and the file is replaced whole or not at all.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from petset.base import state
+from petset.cli import connection
 from petset.cli.main import CommandError
-from petset.client.kubeconfig import CONTEXT
+from petset.client import kubeconfig
 from petset.objects import documents
 
 
@@ -34,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(
             f"cannot print a kubeconfig: there is no instance in {instance.directory}; start one with `petset up -d`"
         )
+    connection.access(instance)  # Raises where it is damaged.
     if args.write is not None:
         print(write(instance, args.write or None))
     elif args.path:
@@ -60,7 +63,7 @@ def write(instance: state.State, file: str | None) -> str:
     if merged is None:
         raise CommandError(f"cannot add to {target}: it is not a kubeconfig; mend it, or name another file")
     state.write_private(target.resolve(), documents.dump(merged))
-    return f"context {CONTEXT} is in {target} and current"
+    return f"context {merged['current-context']} is in {target} and current"
 
 
 def default_file() -> Path:
@@ -68,17 +71,31 @@ def default_file() -> Path:
     return Path(first) if first else Path.home() / ".kube" / "config"
 
 
+SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
+
+
 def merge(theirs: Any, ours: dict[str, Any]) -> dict[str, Any] | None:
-    """Their kubeconfig with our entries in place of those of the same names; None when theirs is not one."""
+    """Their kubeconfig with our entries in place of this instance's older ones; None when theirs is not one."""
     if not isinstance(theirs, dict):
         return None
-    merged = {"apiVersion": "v1", "kind": "Config", **theirs}
-    for section in ("clusters", "users", "contexts"):
-        old = theirs.get(section)
-        old = [] if old is None else old
-        if not isinstance(old, list) or not all(isinstance(entry, dict) for entry in old):
+    old = {section: [] if theirs.get(section) is None else theirs[section] for section in SECTIONS}
+    for entries in old.values():
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             return None
-        names = [entry["name"] for entry in ours[section]]
-        merged[section] = [entry for entry in old if entry.get("name") not in names] + ours[section]
-    merged["current-context"] = ours["current-context"]
+    name = _name_among(old["clusters"], ours["clusters"][0])
+    merged = {"apiVersion": "v1", "kind": "Config", **theirs, "current-context": name}
+    for section, part in SECTIONS.items():
+        entry = {"name": name, part: ours[section][0][part]}
+        merged[section] = [each for each in old[section] if each.get("name") != name] + [entry]
+    merged["contexts"][-1] = {"name": name, "context": {"cluster": name, "user": name}}
     return merged
+
+
+def _name_among(clusters: list[dict[str, Any]], ours: dict[str, Any]) -> str:
+    """Our name, with a number where another instance that still exists has it."""
+    taken = {entry.get("name"): kubeconfig.state_of(entry) for entry in clusters}
+    mine, number, name = kubeconfig.state_of(ours), 1, ours["name"]
+    while taken.get(name) not in (None, "", mine) and state.State(Path(taken[name])).exists():
+        number += 1
+        name = f"{ours['name']}-{number}"
+    return name

@@ -7,40 +7,51 @@ on standard error that says what, why and what to do; a traceback would be a def
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+import traceback
+from typing import NoReturn
 
-from petset.base import state
+from petset.base import reasons, state
 
 COMMANDS = (
-    # name         module       what it is for
-    ("up", "up", "start the cluster (in the foreground, or -d in the background)"),
-    ("down", "down", "stop all pods cleanly and the cluster with them; data stays"),
-    ("status", "status", "what runs, where, and how to reach it"),
-    ("kubeconfig", "kubeconfig", "print a kubeconfig, or add an entry to yours"),
-    ("image", "image", "build, load, pull and list images"),
-    ("demo", "demo", "run an example and prove what it is about"),
+    # name, and its module; what cannot be done when it fails; what it is for
+    ("up", "start the cluster", "start the cluster (in the foreground, or -d in the background)"),
+    ("down", "stop the cluster", "stop all pods cleanly and the cluster with them; data stays"),
+    ("status", "tell what runs", "what runs, where, and how to reach it"),
+    ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),
+    ("kubeconfig", "print a kubeconfig", "print a kubeconfig, or add an entry to yours"),
+    ("image", "work with images", "build, load, pull and list images"),
+    ("demo", "run the demo", "run an example and prove what it is about"),
+    ("destroy", "destroy the cluster", "stop the cluster and delete everything of it, data included"),
 )
+WRONG_USAGE = 2
 
 
 class CommandError(Exception):
     """What a command cannot do, in one line for the user."""
 
 
+class Parser(argparse.ArgumentParser):
+    """What it cannot understand is one line, too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USAGE, f"petset: cannot understand the command: {message}; see {self.prog} --help\n")
+
+
 def parser(wanted: str | None) -> argparse.ArgumentParser:
     """The parser; only the wanted command's module is imported for its arguments."""
-    top = argparse.ArgumentParser(
-        prog="petset", description="Stateful services from Kubernetes manifests, on one machine."
-    )
+    top = Parser(prog="petset", description="Stateful services from Kubernetes manifests, on one machine.")
     top.add_argument("--state", metavar="DIR", help="the instance's state directory (default: PETSET_STATE, or found)")
     top.add_argument("--version", action="store_true", help="print the version and stop")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for name, module, text in COMMANDS:
+    for name, _, text in COMMANDS:
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         command.add_argument("--state", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         if name == wanted:
-            importlib.import_module(f"petset.cli.{module}").arguments(command)
+            importlib.import_module(f"petset.cli.{name}").arguments(command)
     return top
 
 
@@ -58,14 +69,24 @@ def main(argv: list[str] | None = None) -> int:
         top.print_help()
         return 0
     args.instance = state.locate(args.state)
-    module = next(module for name, module, _ in COMMANDS if name == args.command)
     try:
-        return importlib.import_module(f"petset.cli.{module}").run(args)
-    except (CommandError, state.StateError) as error:
-        print(f"petset: {error}", file=sys.stderr)
-        return 1
+        return importlib.import_module(f"petset.cli.{args.command}").run(args)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # The reader left; nothing more to say.
         return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        print(f"petset: {_why(error, args)}", file=sys.stderr)
+        return 1
+
+
+def _why(error: Exception, args: argparse.Namespace) -> str:
+    """The line for the user; what nobody has foreseen leaves its traceback in the instance's log."""
+    doing = next(doing for name, doing, _ in COMMANDS if name == args.command)
+    line = reasons.reason(error, doing, str(args.instance.directory))
+    if reasons.is_defect(error):
+        with contextlib.suppress(OSError), open(args.instance.log, "a") as log:
+            traceback.print_exception(error, file=log)
+            line += f" (its traceback is in {args.instance.log})"
+    return line

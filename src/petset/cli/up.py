@@ -1,20 +1,24 @@
 """`petset up`: the cluster in the foreground, or with -d in the background.
 
 In the background the same command runs again in a session of its own, logs into the state directory, and hands its
-announcements back through a pipe: the caller prints them, returns once the node is ready, and shows the reason
-when it never was.
+announcements, or the one line that says why it cannot start, back through a pipe: the caller prints them and returns
+once the node is ready. Where the cluster runs already, that is all that was asked for.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
 
+from petset.base import reasons
 from petset.cli.main import CommandError
 
 NODE_READY = "node"
+STARTING = "start the cluster"
+PORT_MAX = 65535
 
 
 def switch(text: str) -> bool:
@@ -67,6 +71,12 @@ def _limits_given(args: argparse.Namespace) -> dict[str, int]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and int(text) <= PORT_MAX:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to {PORT_MAX}")
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d", "--detach", action="store_true", help="run in the background; returns when the node is ready"
@@ -95,11 +105,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="begin although the last writes are missing from the state file, which is kept beside the new one",
     )
-    parser.add_argument("--api-port", type=int, default=0, metavar="PORT", help="the API's port (default: chosen once)")
+    parser.add_argument(
+        "--api-port", type=port, default=0, metavar="PORT", help="the API's port (default: chosen once)"
+    )
     parser.add_argument(
         "--write-kubeconfig",
         action="store_true",
-        help="add the context `petset` to your kubeconfig, as `petset kubeconfig --write` does",
+        help="add its context to your kubeconfig, as `petset kubeconfig --write` does",
     )
     for flag, name, reads, metavar, text in LIMITS:
         parser.add_argument(flag, dest=name, type=reads, default=None, metavar=metavar, help=text)
@@ -111,18 +123,12 @@ def run(args: argparse.Namespace) -> int:
         return _detached(args)
     from petset import up
 
-    if args.announce_fd is not None:
-        pipe = os.fdopen(args.announce_fd, "w")
+    in_background = args.announce_fd is not None
+    out = os.fdopen(args.announce_fd, "w") if in_background else sys.stdout
 
-        def announce(line: str) -> None:
-            try:
-                print(line, file=pipe, flush=True)
-            except BrokenPipeError:
-                pass  # Whoever started us has its answer already.
-    else:
-
-        def announce(line: str) -> None:
-            print(line, flush=True)
+    def announce(line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # Whoever started us has its answer already.
+            print(line, file=out, flush=True)
 
     options = up.Options(
         state=args.instance,
@@ -132,22 +138,21 @@ def run(args: argparse.Namespace) -> int:
         api_port=args.api_port,
         **_limits_given(args),
         accept_older=args.accept_older,
+        in_background=in_background,
     )
     try:
         up.run(options, announce)
-    except up.UpError as error:
-        raise CommandError(str(error)) from None
+    except Exception as error:
+        if not in_background:
+            raise
+        announce(reasons.reason(error, STARTING))
+        return 1
     return 0
 
 
 def start(args: argparse.Namespace) -> list[str]:
     """Start the cluster in the background; the announced lines. Raises CommandError with its reason when it fails."""
     instance = args.instance
-    if (process := instance.running_process()) is not None:
-        raise CommandError(
-            f"cannot start: petset is running already in {instance.directory} (process {process}); "
-            "use it, or run `petset down` first"
-        )
     instance.create()
     reading, writing = os.pipe()
     command = [
@@ -166,7 +171,6 @@ def start(args: argparse.Namespace) -> list[str]:
         f"--announce-fd={writing}",
     ]
     with open(instance.log, "ab") as log:
-        log_start = log.tell()
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -179,25 +183,31 @@ def start(args: argparse.Namespace) -> list[str]:
     os.close(writing)
     lines = []
     with os.fdopen(reading) as announcements:
-        for line in announcements:
-            lines.append(line.rstrip("\n"))
+        for announced in announcements:
+            line = announced.rstrip("\n")
+            if line.startswith(reasons.SENTENCE):
+                process.wait()
+                raise CommandError(f"{line} (more: {instance.log})")
+            lines.append(line)
             if line.startswith(NODE_READY):
                 return lines
-    process.wait()
-    with open(instance.log, "rb") as log:
-        log.seek(log_start)
-        said = log.read().decode(errors="replace").strip().splitlines()
-    reason = next(
-        (line for line in reversed(said) if line.startswith("petset: ")), said[-1] if said else "it said nothing"
-    )
-    raise CommandError(f"{reason.removeprefix('petset: ')} (the whole log: {instance.log})")
+    code = process.wait()
+    how = f"signal {-code} has ended it" if code < 0 else f"it has ended with exit code {code}"
+    raise CommandError(f"cannot {STARTING}: {how} before its node was ready; see {instance.log}")
 
 
 def _detached(args: argparse.Namespace) -> int:
-    for line in start(args):
-        print(line)
+    instance = args.instance
+    if (process := instance.running_process()) is not None:
+        from petset.cli import connection
+
+        connection.wait_until_ready(instance)
+        print(f"petset runs already in {instance.directory} (process {process}), as it was started")
+    else:
+        for line in start(args):
+            print(line)
     if args.write_kubeconfig:
         from petset.cli import kubeconfig
 
-        print(kubeconfig.write(args.instance, None))
+        print(kubeconfig.write(instance, None))
     return 0

@@ -4,12 +4,14 @@ The object's name is made from what happened (object, reason, message, source), 
 again, also after a restart: create, and where it exists already, patch count and lastTimestamp.
 
 Invariants: recording never fails its caller; an object can make EVENTS_BURST_MAX new events at once and then one every
-EVENTS_REFILL_SECONDS; repeats beyond their own, faster, allowance are counted and written with the next one.
+EVENTS_REFILL_SECONDS; repeats beyond their own, faster, allowance are counted and written with the next one. What is
+new and of weight is logged, too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
 from petset.base import tasks
@@ -17,11 +19,14 @@ from petset.client.client import Client
 from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 
+log = logging.getLogger("petset.events")
+
 EVENTS_BURST_MAX = 25
 EVENTS_REFILL_SECONDS = 300.0
 REPEATS_REFILL_SECONDS = 5.0
 REMEMBERED_MAX = 4096
 MESSAGE_CHARACTERS_MAX = 1024
+STARTS_AND_STOPS = ("Started", "Killing")
 
 
 @dataclass(slots=True)
@@ -75,6 +80,7 @@ class Recorder:
             if not _bucket(self._objects, meta.uid(about) or meta.key(about), EVENTS_REFILL_SECONDS).take(now):
                 return
             known = _Known(0, 0, _Allowance(REPEATS_REFILL_SECONDS, at=now))
+            log.log(_level(type_, reason), "%s %s: %s: %s", about["kind"], meta.key(about), reason, message)
         self._known[key] = known
         _forget_oldest(self._known)
         known.unwritten += 1
@@ -141,6 +147,11 @@ class Recorder:
             "reportingComponent": self._component,
             "reportingInstance": self._host,
         }
+
+
+def _level(type_: str, reason: str) -> int:
+    """The instance's log is for warnings, and for what starts and stops; the rest is in the events themselves."""
+    return logging.WARNING if type_ == "Warning" else logging.INFO if reason in STARTS_AND_STOPS else logging.DEBUG
 
 
 def event_name(about: Object, type_: str, reason: str, message: str, source: str) -> str:

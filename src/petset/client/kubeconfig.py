@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from petset.objects import documents
+from petset.objects import documents, meta
 
-CONTEXT = "petset"
+EXTENSION = "petset"  # Says in a cluster's entry which state directory it is about.
+
+
+def context(instance_name: str) -> str:
+    """`petset` for the default instance, `petset-<name>` for the others."""
+    return f"petset-{instance_name}" if instance_name else "petset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +27,13 @@ class Access:
     key_pem: bytes
 
 
-def render(access: Access) -> bytes:
-    """The YAML text of a kubeconfig with one cluster, user and context, all named `petset`."""
-    cluster = {"server": access.server, "certificate-authority-data": b64encode(access.ca_pem).decode()}
+def render(access: Access, name: str = "petset", state: str = "") -> bytes:
+    """The YAML text of a kubeconfig with one cluster, user and context, all of that name."""
+    cluster = {
+        "server": access.server,
+        "certificate-authority-data": b64encode(access.ca_pem).decode(),
+        "extensions": [{"name": EXTENSION, "extension": {"state": state}}],
+    }
     user = {
         "client-certificate-data": b64encode(access.certificate_pem).decode(),
         "client-key-data": b64encode(access.key_pem).decode(),
@@ -31,12 +42,21 @@ def render(access: Access) -> bytes:
         {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": CONTEXT, "cluster": cluster}],
-            "users": [{"name": CONTEXT, "user": user}],
-            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT}}],
-            "current-context": CONTEXT,
+            "clusters": [{"name": name, "cluster": cluster}],
+            "users": [{"name": name, "user": user}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+            "current-context": name,
         }
     )
+
+
+def state_of(cluster_entry: Mapping[str, Any]) -> str:
+    """The state directory that a cluster's entry is about; "" when it does not say."""
+    extensions = meta.get(cluster_entry, "cluster", "extensions", default=())
+    if not isinstance(extensions, list):
+        return ""
+    ours = (one for one in extensions if isinstance(one, Mapping) and one.get("name") == EXTENSION)
+    return str(meta.get(next(ours, None), "extension", "state", default=""))
 
 
 def parse(text: bytes) -> Access:

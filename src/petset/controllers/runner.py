@@ -33,6 +33,7 @@ CATCH_UP_SECONDS_MAX = 10.0
 UNSEEN_SECONDS = 1.0  # After what was created was not found in the cache that should show it.
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 15.0
+FAILURES_TOLD_MIN = 3  # A conflict or two is how controllers work.
 
 Keys = Callable[[Object, View], Iterable[str]]  # The keys an object's change concerns.
 Reconcile = Callable[[str, View, float], Sequence[actions.Action]]
@@ -172,8 +173,9 @@ class Runner:
             self._slots.release()
         await self._catch_up(outcome)
         if outcome.failed:
-            log.info("%s %s: %s", self._controller.name, key, outcome.failed)
             backoff = self._backoffs.setdefault(key, tasks.Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX))
+            level = logging.INFO if backoff.failures >= FAILURES_TOLD_MIN else logging.DEBUG
+            log.log(level, "%s %s: %s", self._controller.name, key, outcome.failed)
             self._queue.add_after(key, backoff.next())
         else:
             self._backoffs.pop(key, None)

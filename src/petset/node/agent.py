@@ -124,6 +124,9 @@ class Agent:
 
     async def run(self, on_ready: Callable[[], None] | None, keeper: disk.Keeper | None = None) -> None:
         await self._runtime.start()
+        found = [container for _, containers in self._runtime.observe().values() for container in containers]
+        if running := sum(container.state == "running" for container in found):
+            log.info("adopted %d running containers", running)
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._around = self._surroundings(group)

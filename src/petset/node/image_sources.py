@@ -24,6 +24,10 @@ REF_NAME = "org.opencontainers.image.ref.name"
 def images_in(path: str) -> list[tuple[str, str]]:
     """[(skopeo's name of the source, the image's own name or "")] of an archive or a layout directory."""
     what = f"cannot load {path}"
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise ImageError(
+            "ErrImagePull", f"{what}: it is neither a file nor a directory; save the image to a file first"
+        )
     try:
         if os.path.isdir(path):
             with open(os.path.join(path, "index.json"), "rb") as file:

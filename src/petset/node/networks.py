@@ -163,9 +163,10 @@ def free_block(taken: Sequence[Network], start: int) -> Network:
 
 def _read(path: Path) -> dict[str, str] | None:
     try:
-        return json.loads(path.read_bytes())
+        record = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+    return record if isinstance(record, dict) else None
 
 
 def _write(path: Path, record: dict[str, str]) -> None:

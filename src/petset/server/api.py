@@ -24,6 +24,7 @@ from petset.server import (
     flow,
     openapi,
     rbac,
+    refusals,
     rest,
     reviews,
     routes,
@@ -57,6 +58,7 @@ class Api:
         self.tokens = tokens.Tokens(options.token_key, options.issuer, options.former_token_secret)
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
+        self._refusals = refusals.Refusals()
         self.rest = rest.Rest(store, admission.Admission(store, self.authorizer))
         self.watches = watch.Watches(store)
         self._flow = flow.Flow(store)
@@ -108,6 +110,7 @@ class Api:
         try:
             return await self._answer(request, warnings)
         except errors.ApiError as error:
+            self._refusals.note(request, error)
             return answers.failure(error, warnings)
         except Exception as error:
             return answers.failure(_translated(request, error), warnings)

@@ -66,7 +66,7 @@ class Authenticator:
             claims = self.issuer.verify(token, audiences, tasks.now())
             self._check_alive(claims, tasks.now())
         except (tokens.InvalidToken, KeyError, TypeError, ValueError, AttributeError) as error:
-            log.info("refused a bearer token: %s", error)
+            log.debug("refused a bearer token: %s", error)
             raise errors.unauthorized() from None
         return _account_user(claims), tuple(audience for audience in audiences if audience in claims.audiences)
 

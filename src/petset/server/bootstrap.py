@@ -81,6 +81,17 @@ def _key(obj: Object) -> str:
     return resource.key(meta.namespace(obj), meta.name(obj))
 
 
+async def move_node(store: stores.Store, name: str, pod_cidr: str) -> None:
+    """Before a start: the node's podCIDR, which cannot change while it runs, is the one it will have. That is a new
+    one when the instance was moved to another directory or machine, or when something else has taken its network.
+    """
+    key = resources.NODES.key("", name)
+    node = store.get(key)
+    if node is not None and meta.get(node.object, "spec", "podCIDR") not in (None, pod_cidr):
+        spec = {**node.object["spec"], "podCIDR": pod_cidr, "podCIDRs": [pod_cidr]}
+        await store.put(key, {**node.object, "spec": spec}, node.revision)
+
+
 async def _ensure_one(store: stores.Store, obj: Object) -> None:
     resource = resources.of(obj)
     assert resource is not None

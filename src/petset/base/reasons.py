@@ -1,0 +1,51 @@
+"""What an exception says to a person, in one line: "cannot <what>: <why>; <what to do>".
+
+Our own errors are such sentences already and are said as they are, whatever group they came in. An OSError gets its
+place and, where one knows it, what to do. Anything else is a defect and is called one; only that is worth a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+
+SENTENCE = "cannot "
+
+WHAT_TO_DO = {
+    errno.ENOSPC: "free some space on that disk",
+    errno.EDQUOT: "free some space, or raise the quota",
+    errno.EROFS: "make that disk writable, or name another directory with --state",
+    errno.EACCES: "run it as the owner of that file, or as root",
+    errno.EPERM: "run it as root",
+    errno.EIO: "look at the disk: the kernel's log tells more",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the limit of open files of this machine",
+    errno.ENOMEM: "free some memory",
+}
+
+
+def first(error: BaseException) -> BaseException:
+    """The first exception in a group of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def is_defect(error: BaseException) -> bool:
+    """Whether nobody has foreseen it."""
+    error = first(error)
+    return not isinstance(error, OSError) and not str(error).startswith(SENTENCE)
+
+
+def reason(error: BaseException, doing: str, place: str = "") -> str:
+    """The line, for what was being done ("start the cluster"), and where when the error does not know."""
+    error = first(error)
+    text = " ".join(str(error).split())
+    if text.startswith(SENTENCE):
+        return text
+    if isinstance(error, OSError):
+        why = error.strerror or text or type(error).__name__
+        named = error.filename2 or error.filename or place
+        where = f": {named}" if named else ""
+        to_do = f"; {WHAT_TO_DO[error.errno]}" if error.errno in WHAT_TO_DO else ""
+        return f"cannot {doing}: {why}{where}{to_do}"
+    return f"cannot {doing}: {type(error).__name__}: {text}; this is a defect of petset, please report it"
