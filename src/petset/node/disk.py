@@ -23,7 +23,7 @@ from petset.base import tasks
 
 LOOK_SECONDS = 10.0
 COLLECTION_PAUSE_SECONDS = 300.0  # After one that did not find enough.
-PRESSURE_SECONDS_MIN = 60.0
+PRESSURE_SECONDS_MIN = 30.0
 AVAILABLE_BYTES_MIN, AVAILABLE_PERCENT_MIN = 1 << 30, 5  # Low is less than both.
 INODES_FREE_PERCENT_MIN = 1
 EVERYTHING = 1 << 62
