@@ -102,7 +102,6 @@ def test_a_log_is_bounded_and_followed_over_its_rotations(cluster, namespace):
     finally:
         following.kill()
         following.wait()
-    print('LINES', len(numbers), lines, len(numbers)/lines)
     assert numbers == sorted(numbers) and numbers[-1] == lines
     uid = cluster.pod("chatty", namespace)["metadata"]["uid"]
     place = cluster.state / "pods" / uid / "containers" / "main" / "0"

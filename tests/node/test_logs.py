@@ -168,6 +168,32 @@ def test_a_rotation_keeps_the_full_file_and_only_so_many(path):
     assert sorted(os.listdir(os.path.dirname(path))) == ["container.log", *(f"container.log.{n}" for n in (1, 2, 3, 4))]
 
 
+def test_a_reader_goes_on_through_every_rotation_that_came_meanwhile(tmp_path):
+    """A container that writes fast may begin several files between two looks of who follows."""
+    path = str(tmp_path / "container.log")
+
+    def begin(text: str) -> None:
+        Path(f"{path}.tmp").write_text(f"2016-08-03T10:00:06.000000000+00:00 stdout F {text}\n")
+        os.replace(f"{path}.tmp", path)
+        logs.keep_rotated(path)
+
+    def rest(reader: logs.Reader) -> list[str]:
+        return b"".join(iter(reader.step, b"")).decode().split()
+
+    begin("one")
+    with contextlib.closing(logs.Reader(path, LogOptions())) as reader:
+        assert rest(reader) == ["one"]
+        for text in ("two", "three", "four"):
+            begin(text)
+        assert rest(reader) == ["two", "three", "four"]
+        for number in range(logs.LOG_FILES_MAX + 2):
+            begin(str(number))
+        assert rest(reader) == ["2", "3", "4", "5", "6"]  # What was rotated away is lost, and no more.
+    with contextlib.closing(logs.Reader(path, LogOptions(tail_lines=2))) as reader:
+        begin("seven")
+        assert rest(reader) == ["5", "6", "seven"]
+
+
 def test_a_rotation_that_nobody_saw_is_made_up_for(path):
     logs.keep_rotated(path)
     Path(f"{path}.tmp").write_text("2016-08-03T10:00:06.000000000+00:00 stdout F six\n")

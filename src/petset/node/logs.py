@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,18 @@ def files(path: str) -> list[Path]:
     """The files of one log, oldest first."""
     found = [Path(f"{path}.{number}") for number in range(LOG_FILES_MAX - 1, 0, -1)]
     return [*(one for one in found if one.exists()), Path(path)]
+
+
+def _opened(path: str) -> list[BinaryIO]:
+    """All files of a log, each once, oldest first. Opened newest first: a rotation meanwhile shows one of them twice by
+    its names, but hides none."""
+    found: dict[int, BinaryIO] = {}
+    for name in (path, *(f"{path}.{number}" for number in range(LOG_FILES_MAX))):
+        with contextlib.suppress(FileNotFoundError):
+            file = paths.regular(name)
+            if found.setdefault(os.fstat(file.fileno()).st_ino, file) is not file:
+                file.close()
+    return list(reversed(found.values()))
 
 
 async def read(
@@ -65,7 +78,7 @@ class Reader:
     def __init__(self, path: str, options: LogOptions):
         self._path, self._timestamps = path, options.timestamps
         self._since = _since(options)
-        self._pending: list[Path] = []
+        self._newer: list[BinaryIO] = []  # To be read after the present one.
         self._rest = b""
         self._in_line = False  # After a part of a line: what follows belongs to it.
         self._file = self._open(options.tail_lines)
@@ -84,45 +97,50 @@ class Reader:
                 return text
 
     def close(self) -> None:
-        self._file.close()
+        for file in (self._file, *self._newer):
+            file.close()
 
     def _open(self, tail: int | None) -> BinaryIO:
-        self._pending = files(self._path)
-        if tail is None:
-            return paths.regular(self._pending.pop(0))
-        newer: list[Path] = []
-        while True:
-            path = self._pending.pop()
-            file = paths.regular(path)
-            offset, found = _tail(file, tail)
-            if found >= tail or not self._pending:
-                file.seek(offset)
-                self._pending = newer
-                return file
+        """The file to begin with, at its place."""
+        there = _opened(self._path)
+        if not there:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._path)
+        first = 0
+        if tail is not None:
+            for first in range(len(there) - 1, -1, -1):
+                offset, found = _tail(there[first], tail)
+                there[first].seek(offset)
+                tail -= found
+                if tail <= 0:
+                    break
+        for file in there[:first]:
             file.close()
-            newer.insert(0, path)
-            tail -= found
+        self._newer = there[first + 1 :]
+        return there[first]
 
     def _next_file(self) -> bool:
-        """On to the newer file, when this one is an older one or was rotated away by now."""
-        if not self._pending:
+        """On to the newer file, when there is one and this one is read to its end."""
+        if not self._newer:
+            mine = os.fstat(self._file.fileno()).st_ino
             try:
-                current = os.stat(self._path)
+                if os.stat(self._path).st_ino == mine:
+                    return False
             except FileNotFoundError:
-                return False
-            if current.st_ino == os.fstat(self._file.fileno()).st_ino:
                 return False
             if rest := self._file.read(CHUNK_BYTES):  # Written between the last read and the rotation.
                 self._file.seek(-len(rest), os.SEEK_CUR)
                 return True
-            self._pending = [Path(self._path)]
-        while self._pending:
-            with contextlib.suppress(FileNotFoundError):  # Rotated away since it was listed.
-                following = paths.regular(self._pending.pop(0))
-                self._file.close()
-                self._file = following
-                return True
-        return False
+            there = _opened(self._path)
+            known = [os.fstat(file.fileno()).st_ino for file in there]
+            older = there[: known.index(mine) + 1] if mine in known else []
+            for file in older:
+                file.close()
+            self._newer = there[len(older) :]
+        if not self._newer:
+            return False
+        self._file.close()
+        self._file = self._newer.pop(0)
+        return True
 
     def _formatted(self, line: bytes) -> bytes:
         columns = line.split(b" ", 3)
