@@ -68,6 +68,7 @@ class Options:
     stand_ins: bool = True
     simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
     api_port: int = 0  # 0: the one it had, else the first free.
+    seccomp_default: bool = False  # RuntimeDefault for containers that name no profile; else they are unconfined.
     pod_pids_limit: int = 1024  # Processes and threads of a container; -1: as many as it likes.
     image_gc_high_threshold: int = 85  # Percents of the images' disk: over this unused images go,
     image_gc_low_threshold: int = 80  # until no more than this is used.
@@ -223,14 +224,20 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
     """Network, DNS, the API on the pods' side, runtime and agent; at the stop: pods stopped, network taken away."""
     from petset.dns import forwarder
     from petset.dns import server as dns
-    from petset.node import agent, disk, host, images, oci
+    from petset.node import agent, disk, host, images, oci, seccomp
 
     plan, directory = cluster.plan, cluster.state.directory
     if why := host.check():
         raise UpError(why)
+    if options.seccomp_default and not host.seccomp_profile():
+        raise UpError(
+            f"cannot confine pods by default: there is no {seccomp.PROFILE_PATHS[0]}; "
+            "install golang-github-containers-common, or start without --seccomp-default"
+        )
     net = network.Network(plan, directory)
     store = images.Images(str(cluster.state.images), stand_ins=options.stand_ins)
-    runtime = oci.OciRuntime(directory, plan, net, store, pids_max=options.pod_pids_limit)
+    default = seccomp.RUNTIME_DEFAULT if options.seccomp_default else seccomp.UNCONFINED
+    runtime = oci.OciRuntime(directory, plan, net, store, pids_max=options.pod_pids_limit, seccomp_default=default)
     client = cluster.client(_node_user(cluster))
     async with contextlib.AsyncExitStack() as opened:
         opened.push_async_callback(net.close)

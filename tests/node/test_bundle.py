@@ -32,6 +32,7 @@ def configured(
     pod_spec: dict[str, Any] | None = None, host: bundle.Host = HOST, places: bundle.Places = PLACES, **container: Any
 ) -> tuple[dict[str, Any], list[Warning_]]:
     mounts = tuple(container.pop("mounts", ()))
+    default = container.pop("seccomp_default", seccomp.UNCONFINED)
     pod = {
         "metadata": {"name": "web-0", "namespace": "default", "uid": "u"},
         "spec": {"containers": [], **(pod_spec or {})},
@@ -48,7 +49,7 @@ def configured(
         pod=pod,
         container={"name": "main", **container},
     )
-    return bundle.config(wanted, places, User(5, 6, (6, 7)), host, pids_max=100)
+    return bundle.config(wanted, places, User(5, 6, (6, 7)), host, pids_max=100, seccomp_default=default)
 
 
 def test_the_process():
@@ -217,6 +218,11 @@ def test_seccomp_by_profile_type():
     assert configured(asked, host=on)[0]["linux"]["seccomp"]["defaultAction"] == "SCMP_ACT_ERRNO"
     own = {"seccompProfile": {"type": "Unconfined"}}
     assert "seccomp" not in configured(asked, host=on, securityContext=own)[0]["linux"]
+    confined = configured(host=on, seccomp_default="RuntimeDefault")[0]["linux"]
+    assert confined["seccomp"]["defaultAction"] == "SCMP_ACT_ERRNO"
+    assert "seccomp" not in configured(host=on, seccomp_default="RuntimeDefault", securityContext=own)[0]["linux"]
+    lord = {"privileged": True}
+    assert "seccomp" not in configured(host=on, seccomp_default="RuntimeDefault", securityContext=lord)[0]["linux"]
     with pytest.raises(RuntimeError_, match="install golang-github-containers-common"):
         configured(asked)
     with pytest.raises(RuntimeError_, match="there is no 'mine"):

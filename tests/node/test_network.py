@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -164,6 +168,82 @@ async def test_pods_on_a_bridge(tmp_path):
     assert Path(network.FORWARDING).read_text() == forwarding or any(networks.RESERVATIONS.glob("*.json"))
     assert linux.mount_points(str(tmp_path)) == []
     assert not Path("/sys/class/net", plan.bridge).exists()
+
+
+@machine.on_machine
+async def test_pods_of_two_instances_do_not_reach_each_other(tmp_path):
+    async with contextlib.AsyncExitStack() as opened:
+        one, two = [await opened.enter_async_context(on_bridge(tmp_path / name)) for name in ("one", "two")]
+        # What listens: a pod of the second instance, and the host on the second's gateway and service address.
+        services = [two.plan.gateway, two.plan.kubernetes_address, two.plan.dns_address]
+        for address in (*services, one.plan.gateway, one.plan.kubernetes_address, "0.0.0.0"):
+            listen = echo(address, 7770 if address == "0.0.0.0" else 7777)
+            opened.enter_context(listen)
+        opened.enter_context(echo(two.address, 7777, within=two.place))
+        opened.enter_context(echo(one.address, 7777, within=one.place))
+        for address in (*services, two.address):
+            assert not reaches(one, address), f"a pod of one reaches {address} of two"
+        for address in (one.plan.gateway, one.plan.kubernetes_address, one.address):
+            assert reaches(one, address) and not reaches(two, address)
+            assert reaches(None, address), "the host reaches its pods and itself"
+        for address in (*services, two.address):
+            assert reaches(two, address) and reaches(None, address)
+        # The host's own address is no instance's: what listens there is open to all pods.
+        outside = run("ip", "-4", "-o", "addr", "show", "scope", "global").splitlines()
+        elsewhere = [line.split()[3].partition("/")[0] for line in outside if networks.BRIDGE_PREFIX not in line]
+        for address in elsewhere[:1]:
+            assert reaches(one, address, 7770) and reaches(two, address, 7770)
+
+
+@dataclass
+class Pod:
+    plan: networks.Plan
+    place: Path
+    address: str
+
+
+@contextlib.asynccontextmanager
+async def on_bridge(state: Path) -> AsyncIterator[Pod]:
+    """An instance's network with one pod on it."""
+    state.mkdir()
+    plan = network.choose_networks(state)
+    net = network.Network(plan, state)
+    place = state / "web-0"
+    place.mkdir()
+    try:
+        assert await net.setup() == []
+        yield Pod(plan, place, await net.join(place, "default/web-0", "web-0", "web-0", {}))
+    finally:
+        await net.leave(place, "web-0")
+        await net.teardown()
+        await net.close()
+
+
+@contextlib.contextmanager
+def echo(address: str, port: int, within: Path | None = None) -> Iterator[None]:
+    """Somebody who accepts connections there, until the block is left."""
+    listen = f"s = socket.create_server(('{address}', {port})); print('ok', flush=True)"
+    program = f"import socket; {listen}; [s.accept() for _ in iter(int, 1)]"
+    enter = ["nsenter", f"--net={within / 'net'}"] if within else []
+    process = subprocess.Popen([*enter, sys.executable, "-c", program], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == b"ok\n"
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+CONNECT_SECONDS_MAX = 2  # What is dropped never answers.
+
+
+def reaches(pod: Pod | None, address: str, port: int = 7777) -> bool:
+    """Whether a connection is made from inside the pod (None: from the host)."""
+    program = f"import socket; socket.create_connection(('{address}', {port}), {CONNECT_SECONDS_MAX})"
+    enter = ["nsenter", f"--net={pod.place / 'net'}"] if pod else []
+    done = subprocess.run([*enter, sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 or "TimeoutError" in done.stderr, done.stderr
+    return done.returncode == 0
 
 
 def inside(directory: Path, *command: str) -> str:

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     asyncio.run(_build(args.instance, example, console))
     if args.instance.running_process() is None:
         args.enable_hostpath_provisioner, args.stand_ins, args.simulate, args.api_port = True, True, False, 0
+        args.seccomp_default = False
         args.accept_older = False
         for line in up.start(args):
             console.print(line)

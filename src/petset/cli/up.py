@@ -96,6 +96,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="use the locally built images that stand in for those of 2016 (default on)",
     )
     parser.add_argument(
+        "--seccomp-default",
+        nargs="?",
+        type=switch,
+        const=True,
+        default=False,
+        metavar="BOOL",
+        help="containers that name no seccomp profile get RuntimeDefault instead of none",
+    )
+    parser.add_argument(
         "--simulate",
         action="store_true",
         help="run no containers: pods get ready at once in the API alone (needs no root)",
@@ -134,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
         state=args.instance,
         hostpath_provisioner=args.enable_hostpath_provisioner,
         stand_ins=args.stand_ins,
+        seccomp_default=args.seccomp_default,
         simulated=args.simulate,
         api_port=args.api_port,
         **_limits_given(args),
@@ -164,6 +174,7 @@ def start(args: argparse.Namespace) -> list[str]:
         "up",
         f"--enable-hostpath-provisioner={'true' if args.enable_hostpath_provisioner else 'false'}",
         f"--stand-ins={'on' if args.stand_ins else 'off'}",
+        f"--seccomp-default={'true' if args.seccomp_default else 'false'}",
         f"--api-port={args.api_port}",
         *(("--simulate",) if args.simulate else ()),
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),

@@ -105,6 +105,7 @@ def config(
     pids_max: int,
     devices: Sequence[Object] = (),
     localhost_profile: Object | None = None,
+    seccomp_default: str = seccomp.UNCONFINED,
 ) -> tuple[dict[str, Any], list[Warning_]]:
     """config.json and what could not be granted. `devices` are the host's, for privileged containers.
 
@@ -142,7 +143,8 @@ def config(
         linux["maskedPaths"] = list(MASKED_PATHS)
         linux["readonlyPaths"] = list(READONLY_PATHS)
     if not privileged:
-        filter_ = _seccomp(wanted, own, held, host, localhost_profile, warnings)
+        profile = seccomp_profile(wanted.pod, own) or {"type": seccomp_default}
+        filter_ = _seccomp(profile, held, host, localhost_profile)
         if filter_ is not None:
             linux["seccomp"] = filter_
     return {
@@ -341,16 +343,10 @@ def _normal(path: str) -> str:
 
 
 def _seccomp(
-    wanted: ContainerConfig,
-    own: Object,
-    held: Collection[str],
-    host: Host,
-    localhost_profile: Object | None,
-    warnings: list[Warning_],
+    profile: Object, held: Collection[str], host: Host, localhost_profile: Object | None
 ) -> dict[str, Any] | None:
-    profile = seccomp_profile(wanted.pod, own)
-    kind = profile.get("type", "Unconfined")
-    if kind == "RuntimeDefault":
+    kind = profile.get("type", seccomp.UNCONFINED)
+    if kind == seccomp.RUNTIME_DEFAULT:
         if host.seccomp_profile is None:
             raise RuntimeError_(
                 "CreateContainerConfigError",
@@ -370,5 +366,5 @@ def _seccomp(
 
 
 def seccomp_profile(pod: Object, own: Object) -> Object:
-    """The profile that applies to a container with this security context."""
+    """The profile that a container with this security context asks for; {} when it asks for none."""
     return own.get("seccompProfile") or meta.get(pod, "spec", "securityContext", "seccompProfile", default={})

@@ -44,10 +44,15 @@ MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_REST
 """
 
 
+def seccomp_profile() -> str:
+    """Where the containers packages' profile is; "" when they are not installed."""
+    return next((path for path in seccomp.PROFILE_PATHS if os.path.exists(path)), "")
+
+
 def read(groups: cgroups.Cgroups) -> bundle.Host:
     kernel = platform.release().split(".")
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
-    profile = next((path for path in seccomp.PROFILE_PATHS if os.path.exists(path)), None)
+    profile = seccomp_profile()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     capabilities = held_capabilities(Path("/proc/self/status").read_text(), last)
     return bundle.Host(

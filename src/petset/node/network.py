@@ -1,7 +1,8 @@
 """The pods' network of one instance: a bridge, a veth pair a pod, addresses, and a way out.
 
 `setup` makes the bridge with the gateway's and the fixed service addresses, lets the kernel forward, and makes an
-nftables table of the instance's own that masquerades what pods send elsewhere. `join` makes a pod's namespaces, pins
+nftables table of the instance's own that masquerades what pods send elsewhere and drops what other instances' pods
+send here. `join` makes a pod's namespaces, pins
 them by bind mounts, and gives it eth0 with an address; `leave` undoes that. `teardown` leaves nothing on the machine.
 
 All netlink work and every change of namespace happens in one dedicated thread, since a namespace belongs to a thread
@@ -126,7 +127,7 @@ class Network:
             except OSError as error:
                 lacking.append(f"{NO_WAY_OUT}: cannot switch {FORWARDING} on: {error.strerror}")
         if why := nftables.apply(_table(plan)):
-            lacking.append(f"{NO_WAY_OUT}: cannot masquerade: {why}")
+            lacking.append(f"{NO_WAY_OUT}, but other instances' pods: cannot set up nftables: {why}")
         elif drops_forwarded(nftables.listed("list", "chain", "ip", "filter", "FORWARD")):
             lacking.append(
                 f"{NO_WAY_OUT}, nor perhaps each other: a firewall here drops what is forwarded; allow the bridge: "
@@ -275,7 +276,9 @@ def mac_address(address: str) -> str:
 
 
 def _table(plan: Plan) -> str:
-    """Only source translation: what may pass is not ours to decide."""
+    """A way out by source translation, and no way in for the pods of other instances, whose bridges are here too."""
+    own = f"{{ {plan.pod_cidr}, {plan.service_cidr} }}"
+    others = f'iifname "{networks.BRIDGE_PREFIX}*" iifname != "{plan.bridge}"'
     return (
         f"add table ip {plan.table}\n"
         f"delete table ip {plan.table}\n"
@@ -283,6 +286,14 @@ def _table(plan: Plan) -> str:
         "  chain postrouting {\n"
         "    type nat hook postrouting priority 100; policy accept;\n"
         f'    ip saddr {plan.pod_cidr} ip daddr != {plan.pod_cidr} oifname != "{plan.bridge}" masquerade\n'
+        "  }\n"
+        "  chain to_our_addresses {\n"
+        "    type filter hook input priority 0; policy accept;\n"
+        f"    {others} ip daddr {own} drop\n"
+        "  }\n"
+        "  chain to_our_pods {\n"
+        "    type filter hook forward priority 0; policy accept;\n"
+        f'    {others} oifname "{plan.bridge}" drop\n'
         "  }\n"
         "}\n"
     )

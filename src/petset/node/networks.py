@@ -29,6 +29,7 @@ RESERVATIONS = (
     else Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), f"petset-{os.geteuid()}")
 )
 BLOCKS = ("10.128.0.0/9", "10.0.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+BRIDGE_PREFIX = "petset"  # Of every instance's; nothing else on the machine is named so.
 BLOCK_PREFIX = 21  # A /22 for pods (1,021 of them) and a /22 for services.
 
 Network = ipaddress.IPv4Network
@@ -48,7 +49,7 @@ class Plan:
 
     @property
     def bridge(self) -> str:
-        return f"petset{self.instance}"
+        return f"{BRIDGE_PREFIX}{self.instance}"
 
     @property
     def veth_prefix(self) -> str:

@@ -35,6 +35,7 @@ from petset.node import (
     paths,
     records,
     sandboxes,
+    seccomp,
     storage,
     streams,
     users,
@@ -86,11 +87,19 @@ class OciRuntime:
     """node/runtime.Runtime on this machine. `network` must have been set up before the first sandbox."""
 
     def __init__(
-        self, state: Path, plan: Plan, network: Network, images: ImageSource | None = None, *, pids_max: int = PIDS_MAX
+        self,
+        state: Path,
+        plan: Plan,
+        network: Network,
+        images: ImageSource | None = None,
+        *,
+        pids_max: int = PIDS_MAX,
+        seccomp_default: str = seccomp.UNCONFINED,
     ):
         # Mount tables and conmon's arguments name real paths.
         self._state = Path(os.path.realpath(state))
         self._plan, self._network, self._images, self._pids_max = plan, network, images, pids_max
+        self._seccomp_default = seccomp_default
         self._workers = tasks.Thread("petset-containers", WORKERS)
         self._pods: dict[str, _Pod] = {}
         self._changed = asyncio.Event()
@@ -419,6 +428,7 @@ class OciRuntime:
             user,
             self._host,
             pids_max=self._pids_max,
+            seccomp_default=self._seccomp_default,
             devices=host.devices() if own.get("privileged") else (),
             localhost_profile=self._localhost_profile(profile) if profile.get("type") == "Localhost" else None,
         )

@@ -2,7 +2,8 @@
 
 The profile (containers-common's seccomp.json, also the form of Docker's) is more general than OCI's: each rule may ask
 for an architecture, a capability of the container or a kernel version. `convert` is pure and keeps the rules that
-hold here. RuntimeDefault is that profile; Localhost profiles may be written in either form; unset is unconfined.
+hold here. RuntimeDefault is that profile; Localhost profiles may be written in either form; unset is unconfined, or
+RuntimeDefault where the instance was started so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from petset.objects.meta import Object
 
+UNCONFINED, RUNTIME_DEFAULT = "Unconfined", "RuntimeDefault"
 PROFILE_PATHS = ("/usr/share/containers/seccomp.json", "/etc/containers/seccomp.json")
 
 # By `uname -m`: the name in rules, and the native architecture in archMap.
