@@ -33,7 +33,7 @@ from petset.base import journal, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client, InProcess
 from petset.net import listener
-from petset.node import hostpath, network
+from petset.node import hostpath, names, network
 from petset.server import api, bootstrap, users
 from petset.store import sqlite
 from petset.wire import http, streaming
@@ -255,7 +255,7 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
                         cluster.client(DNS),
                         [plan.dns_address],
                         domain=DOMAIN,
-                        upstreams=forwarder.resolvers_of(_host_resolv_conf(), [plan.dns_address]),
+                        upstreams=forwarder.resolvers_of(_read("/etc/resolv.conf"), [plan.dns_address]),
                         networks=[plan.pod_cidr, plan.service_cidr],
                     ),
                     "dns",
@@ -273,7 +273,7 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
                         host_ip=plan.gateway,
                         cluster_domain=DOMAIN,
                         node_info=runtime.node_info(),
-                        host_resolv_conf=_host_resolv_conf(),
+                        host_files=names.HostFiles(_read("/etc/hosts"), _read("/etc/resolv.conf")),
                         disks=lambda: disk.look(nodefs=directory, imagefs=cluster.state.images),
                         marks=disk.Marks(options.image_gc_high_threshold, options.image_gc_low_threshold),
                         on_ready=is_ready,
@@ -343,9 +343,9 @@ def _node_name(instance: state.State) -> str:
     return kept or re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:63] or "node"
 
 
-def _host_resolv_conf() -> str:
+def _read(path: str) -> str:
     try:
-        return Path("/etc/resolv.conf").read_text()
+        return Path(path).read_text()
     except OSError:
         return ""
 

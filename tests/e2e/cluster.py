@@ -6,15 +6,19 @@ instance by its own commands and asserts that nothing of it is left on the machi
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+import websocket
 
 from tests.kubectl import Kubectl
 
@@ -104,6 +108,29 @@ class Cluster:
         where = ("-c", container) if container else ()
         interactive = ("-i",) if stdin is not None else ()
         return self.kubectl("exec", *interactive, pod, *where, "--", *command, stdin=stdin)
+
+    def websocket(self, target: str, protocol: str) -> list[bytes]:
+        """Every message that a WebSocket client of another make gets before the server closes."""
+        config = json.loads(self.kubectl("config", "view", "--raw", "-o", "json"))
+        server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        files = {"ca": server["certificate-authority-data"]} | {
+            name: user[f"client-{name}-data"] for name in ("certificate", "key")
+        }
+        with tempfile.TemporaryDirectory() as directory:
+            paths = {name: Path(directory, name) for name in files}
+            for name, path in paths.items():
+                path.write_bytes(base64.b64decode(files[name]))
+            tls = {"ca_certs": str(paths["ca"]), "certfile": str(paths["certificate"]), "keyfile": str(paths["key"])}
+            address = server["server"].replace("https://", "wss://") + target
+            socket = websocket.create_connection(address, sslopt=tls, subprotocols=[protocol], timeout=30)
+            assert socket.getsubprotocol() == protocol
+            messages: list[bytes] = []
+            while True:
+                opcode, data = socket.recv_data()
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    socket.close()
+                    return messages
+                messages.append(data)
 
     def destroy(self) -> None:
         self.petset("down", check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -150,6 +151,37 @@ def test_sigterm_then_sigkill(cluster, namespace):
     cluster.wait_ready("polite", "stubborn", namespace=namespace)
     cluster.kubectl("delete", "pod", "polite", "-n", namespace, timeout=15)
     cluster.kubectl("delete", "pod", "stubborn", "-n", namespace, timeout=15)
+
+
+def test_a_stop_hook_comes_before_the_signal(cluster, namespace):
+    """What it wrote stands in the log before what the container says to SIGTERM."""
+    main = "trap 'echo signal; exit 0' TERM; echo up; while true; do sleep 0.1; done"
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", "sleep 2; echo hook > /proc/1/fd/1"]}}}
+    create(cluster, namespace, manifest("main", "sh", "-c", main, grace=30, lifecycle=hook))
+    cluster.wait(lambda: "up" in cluster.kubectl("logs", "-n", namespace, "main"), "the container to be up")
+    following = cluster.kubectl.start("logs", "-f", "-n", namespace, "main")
+    cluster.kubectl("delete", "pod", "main", "-n", namespace)
+    said, _ = following.communicate(timeout=60)
+    assert said.split() == ["up", "hook", "signal"]
+
+
+def test_exec_over_websocket(cluster, sleeper):
+    """Whatever subprotocol the client speaks."""
+    target = f"/api/v1/namespaces/{sleeper}/pods/main/exec?command=echo&command=hello&stdout=1&stderr=1"
+    for protocol in ("channel.k8s.io", "base64.channel.k8s.io", "v4.channel.k8s.io", "v5.channel.k8s.io"):
+        messages = cluster.websocket(target, protocol)
+        if protocol.startswith("base64"):
+            messages = [bytes([int(one[:1])]) + base64.b64decode(one[1:]) for one in messages]
+        assert b"".join(one[1:] for one in messages if one[0] == 1) == b"hello\n", protocol
+        ends = [one[1:] for one in messages if one[0] == 3]
+        assert b"Success" in ends[0] if protocol.startswith("v") else ends == [], protocol
+
+
+def test_a_log_over_websocket(cluster, namespace):
+    create(cluster, namespace, manifest("main", "echo", "container is alive", restart="Never"))
+    cluster.wait(lambda: cluster.pod("main", namespace)["status"]["phase"] == "Succeeded", "it to end")
+    messages = cluster.websocket(f"/api/v1/namespaces/{namespace}/pods/main/log", "binary.k8s.io")
+    assert messages[0] == b"" and b"".join(messages) == b"container is alive\n"
 
 
 def test_zombies_are_reaped(cluster, sleeper):

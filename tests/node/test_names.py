@@ -38,6 +38,12 @@ def test_hosts():
     assert "$(POD_IP)\tweb-0.nginx.default.svc.cluster.local\tweb-0" in lines
     assert lines[0] == "# Kubernetes-managed hosts file."
     assert "127.0.0.1\tlocalhost" in lines and lines[-1] == "192.0.2.7\ta\tb"
+    on_host = {**PET, "spec": {**PET["spec"], "hostNetwork": True, "hostAliases": aliases}}
+    assert names.hosts(on_host, "cluster.local", "127.0.0.1 localhost vm\n").splitlines() == [
+        "# Kubernetes-managed hosts file (host network).",
+        "127.0.0.1 localhost vm",
+        "192.0.2.7\ta\tb",
+    ]
     assert "$(POD_IP)\tp" in names.hosts({"metadata": {"name": "p", "namespace": "d"}, "spec": {}}, "x").splitlines()
 
 

@@ -24,7 +24,7 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
-from petset.node import admission, disk, environment, hooks, probes, registration, storage, supplies, worker
+from petset.node import admission, disk, environment, hooks, names, probes, registration, storage, supplies, worker
 from petset.node import pod as pods
 from petset.node import volumes as volumes_
 from petset.node.references import References
@@ -54,7 +54,7 @@ class Config:
     allocatable: Mapping[str, str] | None = None  # As capacity when not given.
     node_info: Mapping[str, str] = field(default_factory=dict)  # kernelVersion, osImage, containerRuntimeVersion, ...
     labels: Mapping[str, str] = field(default_factory=dict)
-    host_resolv_conf: str = ""
+    host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
 
     @property
@@ -77,7 +77,7 @@ async def run(
     allocatable: Mapping[str, str] | None = None,
     node_info: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
-    host_resolv_conf: str = "",
+    host_files: names.HostFiles | None = None,
     may_mount: bool = True,
     disks: Callable[[], disk.Disks] | None = None,
     marks: disk.Marks | None = None,
@@ -99,7 +99,7 @@ async def run(
         allocatable=allocatable,
         node_info=node_info or {},
         labels=labels or {},
-        host_resolv_conf=host_resolv_conf,
+        host_files=host_files or names.HostFiles(),
         may_mount=may_mount,
     )
     one = Agent(client, runtime, config, attempts)
@@ -202,7 +202,7 @@ class Agent:
             host_ip=config.host_ip,
             dns_address=config.dns_address,
             cluster_domain=config.cluster_domain,
-            host_resolv_conf=config.host_resolv_conf,
+            host_files=config.host_files,
             runtime_name=config.runtime_name,
         )
 

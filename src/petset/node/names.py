@@ -7,6 +7,7 @@ where the spec says nothing. Pure. Follows: the page "DNS for Services and Pods"
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -34,15 +35,26 @@ def full_name(pod: Object, cluster_domain: str) -> str:
     return f"{hostname(pod)}.{domain}.{meta.namespace(pod)}.svc.{cluster_domain}"
 
 
-def hosts(pod: Object, cluster_domain: str) -> str:
-    """/etc/hosts, with POD_IP for the address."""
-    full, short = full_name(pod, cluster_domain), hostname(pod)
-    lines = [
-        "# Kubernetes-managed hosts file.",  # Scripts look for this line.
-        "127.0.0.1\tlocalhost",
-        "::1\tlocalhost ip6-localhost ip6-loopback",
-        f"{POD_IP}\t{full}\t{short}" if full != short else f"{POD_IP}\t{short}",
-    ]
+@dataclass(frozen=True, slots=True)
+class HostFiles:
+    """The machine's own files, for pods that share its network or its resolvers."""
+
+    hosts: str = ""
+    resolv_conf: str = ""
+
+
+def hosts(pod: Object, cluster_domain: str, of_host: str = "") -> str:
+    """/etc/hosts, with POD_IP for the address; `of_host` is the machine's own. Scripts look for its first line."""
+    if pod["spec"].get("hostNetwork"):
+        lines = ["# Kubernetes-managed hosts file (host network).", *of_host.splitlines()]
+    else:
+        full, short = full_name(pod, cluster_domain), hostname(pod)
+        lines = [
+            "# Kubernetes-managed hosts file.",
+            "127.0.0.1\tlocalhost",
+            "::1\tlocalhost ip6-localhost ip6-loopback",
+            f"{POD_IP}\t{full}\t{short}" if full != short else f"{POD_IP}\t{short}",
+        ]
     for alias in pod["spec"].get("hostAliases") or ():
         lines.append("\t".join([alias["ip"], *(alias.get("hostnames") or ())]))
     return "\n".join(lines) + "\n"

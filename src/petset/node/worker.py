@@ -77,7 +77,7 @@ class Surroundings:
     host_ip: str
     dns_address: str
     cluster_domain: str
-    host_resolv_conf: str
+    host_files: names.HostFiles
     runtime_name: str
 
 
@@ -435,8 +435,8 @@ class PodWorker:
 
     async def _create_sandbox(self) -> None:
         around = self.around
-        hosts = names.hosts(self.pod, around.cluster_domain)
-        resolv = names.resolv_conf(self.pod, around.dns_address, around.cluster_domain, around.host_resolv_conf)
+        hosts = names.hosts(self.pod, around.cluster_domain, around.host_files.hosts)
+        resolv = names.resolv_conf(self.pod, around.dns_address, around.cluster_domain, around.host_files.resolv_conf)
         self._name_wait_until, self._name_wait_told = 0.0, False
         try:
             await around.runtime.create_sandbox(self.pod, hosts, resolv)
