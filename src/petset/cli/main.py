@@ -24,6 +24,8 @@ COMMANDS = (
     ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),
     ("kubeconfig", "print a kubeconfig", "print a kubeconfig, or add an entry to yours"),
     ("image", "work with images", "build, load, pull and list images"),
+    ("backup", "back up the cluster", "objects, keys and volumes in one file, also while it runs"),
+    ("restore", "restore the cluster", "make an instance out of a backup, where there is none"),
     ("demo", "run the demo", "run an example and prove what it is about"),
     ("destroy", "destroy the cluster", "stop the cluster and delete everything of it, data included"),
 )

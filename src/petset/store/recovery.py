@@ -180,17 +180,7 @@ def _accepted(path: Path, contents: Contents) -> Contents:
     entries = [entry for entry in contents.entries if not contents.trouble or _is_whole(entry)]
     fresh = path.with_name(path.name + ".new")
     try:
-        for old in (fresh, fresh.with_name(fresh.name + "-journal")):
-            old.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
-            create(connection)
-            connection.execute("BEGIN")
-            for entry in entries:
-                row = (entry.revision, entry.key, entry.created_revision, 0, entry.encoded, None)
-                connection.execute(INSERT + PLACES, row)
-            mark(connection, revision, sum(map(checksum, entries)))
-            connection.execute("COMMIT")
-        os.chmod(fresh, 0o600)
+        _write(fresh, entries, revision)
         _set_aside(path, revision, log_only=False)
         os.replace(fresh, path)
         witness.create(witness.beside(path), revision)
@@ -199,6 +189,42 @@ def _accepted(path: Path, contents: Contents) -> Contents:
             f"cannot write {fresh}: {getattr(error, 'strerror', None) or error}; free or repair the disk and try again"
         ) from None
     return Contents(entries, (revision,), revision, FORMAT, sum(map(checksum, entries)))
+
+
+def snapshot(path: Path) -> Contents:
+    """What the file holds at one revision, also while its store is open elsewhere. Raises CannotOpen."""
+    acknowledged = 0
+    with contextlib.suppress(witness.Unknown):
+        acknowledged = witness.read(witness.beside(path))  # First: what is acknowledged by now is in the file.
+    contents = _read(path, without_log=False) if path.exists() else Contents()
+    lost = acknowledged - contents.revision
+    if contents.trouble or lost > 0:
+        why = contents.trouble or f"the last {lost} of {acknowledged} acknowledged writes are missing"
+        raise CannotOpen(f"cannot read the state file {path}: {why}; `petset up` says what can be done")
+    return contents
+
+
+def write_known_good(path: Path, entries: Sequence[Entry], revision: int) -> None:
+    """A new state file with these objects, and its witness: all that was ever acknowledged. Raises OSError."""
+    try:
+        _write(path, entries, revision)
+    except sqlite3.Error as error:
+        raise OSError(f"{path}: {error}") from None
+    witness.create(witness.beside(path), revision)
+
+
+def _write(fresh: Path, entries: Sequence[Entry], revision: int) -> None:
+    for old in (fresh, fresh.with_name(fresh.name + "-journal")):
+        old.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+        create(connection)
+        connection.execute("BEGIN")
+        for entry in entries:
+            row = (entry.revision, entry.key, entry.created_revision, 0, entry.encoded, None)
+            connection.execute(INSERT + PLACES, row)
+        mark(connection, revision, sum(map(checksum, entries)))
+        connection.execute("COMMIT")
+    os.chmod(fresh, 0o600)
 
 
 def _is_whole(entry: Entry) -> bool:
