@@ -13,7 +13,7 @@ SERVICE_PACKAGES := maven
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images,$(patsubst %/,%,$(wildcard tests/*/)))
 
-.PHONY: demo test test-newest test-services check bench clean pin setup setup-dev system system-test system-services
+.PHONY: demo test test-newest test-services torture check bench clean pin setup setup-dev system system-test system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -27,6 +27,10 @@ test-newest: system-test $(NEWEST)/installed
 
 test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images
+
+# KILLS, FUZZ, PATHS, CHURN and SCHEDULES say how much of each loop, SECONDS for how long it goes on, SEED where it begins.
+torture: system setup-dev
+	@$(PYTHON) -m tests.torture $(foreach name,KILLS FUZZ PATHS CHURN SCHEDULES PROCESSES SECONDS SEED,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)=$($(name))))
 
 check: setup-dev
 	@$(VENV)/bin/ruff check src tests scripts bench

@@ -37,7 +37,7 @@ def test_a_restored_pet_has_its_name_and_its_data(make_cluster, tmp_path):
         assert path == str(new.state / "volumes" / claim)
 
     # It goes on as any set does: another pet, a new claim, and the provisioner removes what is its own.
-    new.kubectl("scale", "statefulset", "rd", "--replicas=2")
+    new.kubectl("scale", "petset", "rd", "--replicas=2")
     new.wait(lambda: new.kubectl.run("get", "pod", "rd-2").returncode != 0, "rd-2 to go")
     new.kubectl("delete", "pvc", "datadir-rd-2")
     new.wait(lambda: len(list((new.state / "volumes").iterdir())) == 2, "the volume to be removed")
