@@ -332,6 +332,43 @@ def test_a_namespace_is_emptied_and_goes() -> None:
     run(scene)
 
 
+def test_a_namespace_says_what_holds_it_back() -> None:
+    def told(it: cluster.Cluster, type_: str) -> Any:
+        return (meta.condition(it.get(resources.NAMESPACES, "zoo") or {}, type_) or {}).get("status")
+
+    async def scene(it: cluster.Cluster) -> None:
+        await it.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "zoo"}})
+        held = {"name": "held", "namespace": "zoo", "finalizers": ["example.com/hold"]}
+        await it.client.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": held})
+        await it.client.delete(resources.NAMESPACES, "zoo")
+        await it.until(lambda: told(it, "NamespaceFinalizersRemaining") == "True")
+        assert told(it, "NamespaceContentRemaining") == "True"
+        await it.rests()
+        await it.client.patch(resources.CONFIGMAPS, "held", "zoo", {"metadata": {"finalizers": None}})
+        await it.until(lambda: it.get(resources.NAMESPACES, "zoo") is None)
+
+    run(scene)
+
+
+def test_owners_in_a_circle_are_collected() -> None:
+    def named(name: str, owner: Object | None = None) -> Object:
+        metadata = {"name": name, "namespace": "default"}
+        if owner is not None:
+            metadata |= {"ownerReferences": [meta.owner_reference(owner)]}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+    async def scene(it: cluster.Cluster) -> None:
+        first = owner = await it.client.create(named("c-0"))
+        for number in (1, 2):
+            owner = await it.client.create(named(f"c-{number}", owner))
+        references = {"metadata": {"ownerReferences": [meta.owner_reference(owner)]}}
+        await it.client.patch(resources.CONFIGMAPS, meta.name(first), "default", references)
+        await it.client.delete(resources.CONFIGMAPS, "c-0", "default", propagation="Foreground")
+        await it.until(lambda: not any(name.startswith("c-") for name in it.names(resources.CONFIGMAPS, "default")))
+
+    run(scene)
+
+
 def test_what_every_namespace_has_comes_back() -> None:
     async def scene(it: cluster.Cluster) -> None:
         await it.until(lambda: it.get(resources.CONFIGMAPS, "kube-root-ca.crt"))

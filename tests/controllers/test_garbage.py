@@ -83,6 +83,32 @@ def test_in_the_foreground_the_whole_tree_goes_from_its_leaves() -> None:
     assert isinstance(step, actions.Delete) and step.propagation == "Foreground"
 
 
+def circle(*names: str, **metadata: Any) -> list[Object]:
+    """Each owned by the one before it, the first by the last."""
+    owners = [thing(name) for name in (names[-1], *names[:-1])]
+    return [thing(name, owner, **metadata) for name, owner in zip(names, owners, strict=True)]
+
+
+GOING = {"finalizers": ["foregroundDeletion"], "deletionTimestamp": WHEN}
+
+
+def test_owners_in_a_circle_go() -> None:
+    _, second, third = circle("a", "b", "c")
+    a, b, c = circle("a", "b", "c", **GOING)
+    assert told(steps_for(second, a, third)) == ["delete ConfigMap b"], "from one to the next"
+    assert steps_for(a, b, third) == [], "c may yet be left to others"
+    assert told(steps_for(a, b, c)) == ["update ConfigMap a"], "all wait for each other"
+    itself = thing("a", thing("a"), **GOING)
+    assert told(steps_for(itself)) == ["update ConfigMap a"]
+
+
+def test_what_hangs_on_a_circle_still_goes_first() -> None:
+    a, b = circle("a", "b", **GOING)
+    leaf = thing("leaf", b)
+    assert steps_for(b, a, leaf) == [], "the leaf blocks it, and waits for nobody"
+    assert told(steps_for(b, a)) == ["update ConfigMap b"]
+
+
 def test_a_dependent_that_does_not_block_is_not_waited_for() -> None:
     owner = thing("owner", finalizers=["foregroundDeletion"], deletionTimestamp=WHEN)
     loose = thing("leaf")

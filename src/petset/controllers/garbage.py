@@ -74,12 +74,37 @@ def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
 
 
 def wait_for_dependents(obj: Object, view: View) -> list[actions.Action]:
-    """Delete what blocks it; go when nothing does."""
-    blocking = [dependent for dependent in dependents_of(obj, view) if _blocks(dependent, obj)]
-    if not blocking:
+    """Delete what blocks it; go when nothing does but what waits for it in its turn."""
+    if not any(not _waits_for(dependent, obj, view) for dependent in _blocking(obj, view)):
         return [actions.Update(without_finalizer(obj, FOREGROUND))]
     # Each is deleted under its own key, which our being in this state brings up.
     return []
+
+
+def _blocking(obj: Object, view: View) -> list[Object]:
+    return [dependent for dependent in dependents_of(obj, view) if _blocks(dependent, obj)]
+
+
+def _waits_for(obj: Object, other: Object, view: View) -> bool:
+    """Whether an object waits in the foreground for another to go, itself or through those it waits for.
+
+    Owners in a circle would wait for each other for ever: each may go, since those it waits for wait for it.
+    """
+    seen: dict[str, None] = {}
+    looking = [obj]
+    while looking:
+        one = looking.pop()
+        if meta.uid(one) == meta.uid(other):
+            return True
+        if meta.uid(one) not in seen and is_in_the_foreground(one):
+            seen[meta.uid(one)] = None
+            looking += _blocking(one, view)
+    return False
+
+
+def is_in_the_foreground(obj: Object) -> bool:
+    """Whether it is being deleted and waits for its dependents."""
+    return meta.is_deleting(obj) and FOREGROUND in (obj["metadata"].get("finalizers") or ())
 
 
 def _blocks(dependent: Object, owner: Object) -> bool:
@@ -104,7 +129,7 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
             there.append(reference)
         elif owner is None:
             gone.append(reference)
-        elif meta.is_deleting(owner) and FOREGROUND in (owner["metadata"].get("finalizers") or ()):
+        elif is_in_the_foreground(owner):
             waiting.append(reference)
         else:
             there.append(reference)
@@ -114,7 +139,7 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
     if there:
         uids = [reference["uid"] for reference in (*gone, *waiting)]
         return [*checks, actions.Update(without_owners(obj, uids))]
-    in_turn = bool(waiting) and any(_blocks(dependent, obj) for dependent in dependents_of(obj, view))
+    in_turn = bool(waiting) and bool(_blocking(obj, view))
     # At its revision: it may have been left as an orphan, or adopted, since the cache saw it.
     return [*checks, actions.Delete(obj, propagation="Foreground" if in_turn else "Background", at_revision=True)]
 

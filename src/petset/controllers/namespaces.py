@@ -1,13 +1,16 @@
 """A namespace that is being deleted is emptied, kind by kind, and then let go.
 
-Everything in it is deleted, gracefully where a kind has grace. When the caches show none left the server is asked once
+Everything in it is deleted, gracefully where a kind has grace. What is being deleted and stays for a while stands in
+the namespace's conditions, with the finalizers it waits for. When the caches show none left the server is asked once
 more for each kind (it accepts nothing new in such a namespace), and the finalizer is taken away.
+Follows: the condition types and reasons of NamespaceStatus in the Kubernetes API reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
+from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
@@ -26,11 +29,52 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     if FINALIZER not in meta.get(namespace, "spec", "finalizers", default=()):
         return []
     left = [obj for kind in KINDS for obj in view.list(kind, key)]
+    if to_delete := [obj for obj in left if not meta.is_deleting(obj)]:
+        return [actions.Delete(obj, propagation="Background") for obj in to_delete]
+    told = meta.get(namespace, "status", "conditions", default=[])
+    if (left or told) and (conditions := with_what_is_left(told, left, now)) != told:
+        return [actions.UpdateStatus(meta.changed(namespace, ("status", "conditions"), conditions))]
     if left:
-        return [actions.Delete(obj, propagation="Background") for obj in left if not meta.is_deleting(obj)]
+        return []
     others = [finalizer for finalizer in namespace["spec"]["finalizers"] if finalizer != FINALIZER]
     finalized = meta.changed(namespace, ("spec", "finalizers"), others)
     return [*(actions.Empty(kind, key) for kind in KINDS), actions.UpdateStatus(finalized, "finalize")]
+
+
+def with_what_is_left(conditions: Sequence[Object], left: Sequence[Object], now: float) -> list[Object]:
+    """The conditions of a namespace in which these objects wait to go."""
+    kinds: dict[str, int] = {}
+    finalizers: dict[str, int] = {}
+    for obj in left:
+        kinds[obj["kind"]] = kinds.get(obj["kind"], 0) + 1
+        for finalizer in obj["metadata"].get("finalizers") or ():
+            finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
+    told = list(conditions)
+    for type_, is_so, reasons, message in (
+        ("NamespaceDeletionDiscoveryFailure", False, ("", "ResourcesDiscovered"), "every kind is known"),
+        ("NamespaceDeletionGroupVersionParsingFailure", False, ("", "ParsedGroupVersions"), "every group is known"),
+        ("NamespaceDeletionContentFailure", False, ("", "ContentDeleted"), "everything has been asked to go"),
+        (
+            "NamespaceContentRemaining",
+            bool(kinds),
+            ("SomeResourcesRemain", "ContentRemoved"),
+            f"still there: {_counted(kinds)}" if kinds else "nothing is left",
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            bool(finalizers),
+            ("SomeFinalizersRemain", "ContentHasNoFinalizers"),
+            f"waiting for finalizers: {_counted(finalizers)}" if finalizers else "nothing waits for a finalizer",
+        ),
+    ):
+        reason = reasons[0] if is_so else reasons[1]
+        new = {"type": type_, "status": "True" if is_so else "False", "reason": reason, "message": message}
+        told = meta.with_condition(told, {**new, "lastTransitionTime": tasks.rfc3339(now)})
+    return told
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
 
 
 def namespace_that_goes(obj: Object, view: View) -> Iterable[str]:
