@@ -67,6 +67,28 @@ def test_only_pods_with_limits_are_measured():
     assert storage.is_limited(limited(v={"sizeLimit": "1Mi"})) and storage.is_limited(limited("", "1Gi"))
 
 
+@pytest.mark.parametrize(
+    ("limit", "of_containers", "size"),
+    [
+        (None, ("",), None),
+        ("0", ("",), None),
+        ("1Mi", ("",), MI),
+        (None, ("2Mi", "1Mi"), 3 * MI),
+        ("4Mi", ("2Mi", "1Mi"), 3 * MI),
+        ("1Mi", ("2Mi",), MI),
+        (None, ("2Mi", ""), None),
+    ],
+)
+def test_memory_volumes_are_as_large_as_the_pod_s_memory_at_most(
+    limit: str | None, of_containers: tuple[str, ...], size: int | None
+):
+    containers = [
+        container(f"c{i}", **({"resources": {"limits": {"memory": one}}} if one else {}))
+        for i, one in enumerate(of_containers)
+    ]
+    assert storage.memory_bytes(pod("p", *containers), {"medium": "Memory", "sizeLimit": limit}) == size
+
+
 def test_what_is_measured(tmp_path: Path):
     """Files once, however many names they have; no link is followed; absent or strangely named is no trouble."""
     place = tmp_path / "a new\nline"

@@ -86,6 +86,15 @@ def is_memory(volume: Object) -> bool:
     return meta.get(volume, "emptyDir", "medium") == "Memory"
 
 
+def memory_bytes(pod: Object, source: Object) -> int | None:
+    """The size of a memory emptyDir: its limit, at most the containers' memory; None: half of the machine's."""
+    found = [quantity.to_bytes(str(source.get("sizeLimit") or "0"))]
+    limits = [meta.get(one, "resources", "limits", "memory") for one in pods.containers(pod)]
+    if None not in limits:
+        found.append(quantity.to_bytes(quantity.total(str(limit) for limit in limits)))
+    return min((size for size in found if size), default=None)
+
+
 def _volume_limits(pod: Object) -> dict[str, str]:
     found = {one["name"]: meta.get(one, "emptyDir", "sizeLimit") for one in empty_dirs(pod)}
     return {name: str(limit) for name, limit in found.items() if limit is not None and quantity.to_bytes(str(limit))}

@@ -24,7 +24,7 @@ from petset.node import environment, linux, paths, payloads, storage
 from petset.node.environment import ConfigError, Facts
 from petset.node.payloads import File, TokenWanted
 from petset.node.runtime import Mount, Propagation
-from petset.objects import meta, quantity
+from petset.objects import meta
 from petset.objects.meta import Object
 
 DATA = "..data"
@@ -105,7 +105,8 @@ class Volumes:
             # A payload is the API's: nothing that a container wrote there would survive the next version.
             return Mounted(str(path), read_only=True)
         if volume.get("emptyDir") is not None or not _sources(volume):
-            await self._empty_dir(path, volume.get("emptyDir") or {}, fs_group(pod))
+            source = volume.get("emptyDir") or {}
+            await self._empty_dir(path, source, fs_group(pod), storage.memory_bytes(pod, source))
             return Mounted(str(path))
         if volume.get("hostPath") is not None:
             return Mounted(await tasks.in_thread(_host_path, volume["hostPath"]))
@@ -114,15 +115,14 @@ class Volumes:
             return await _claim(claims.get(source.get("claimName", "")), bool(source.get("readOnly")), fs_group(pod))
         raise ConfigError(f"this release of petset does not offer volumes of type {_sources(volume)[0]}")
 
-    async def _empty_dir(self, path: Path, source: Object, group: int | None) -> None:
+    async def _empty_dir(self, path: Path, source: Object, group: int | None, memory_bytes: int | None) -> None:
         medium = source.get("medium") or ""
         if medium not in ("", "Memory"):
             raise ConfigError(f"this release of petset does not offer emptyDir on {medium}")
         is_memory = medium == "Memory"
         fresh = await tasks.in_thread(_make_directory, path, 0o777, group)
         if is_memory and self._may_mount and (fresh or not os.path.ismount(path)):
-            limit = source.get("sizeLimit")
-            size = f",size={quantity.to_bytes(str(limit))}" if limit is not None else ""
+            size = f",size={memory_bytes}" if memory_bytes is not None else ""
             owner = f",gid={group}" if group is not None else ""
             mode = "2777" if group is not None else "0777"
             options = f"mode={mode}{size}{owner}"
