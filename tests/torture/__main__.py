@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -66,7 +67,9 @@ def fuzz_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
         f"{sum(count for code, count in figures.codes.items() if code // 100 == family)} {family}xx"
         for family in (2, 4, 5)
     )
-    told = f"{classes}; longest wait for /livez {figures.longest_lag_seconds * 1000:.0f} ms"
+    told = f"{classes}; at most {figures.longest_lag_seconds * 1000:.0f} ms of work before /livez was answered"
+    if figures.wrong:
+        told += "; slowest " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in figures.slowest)
     report.add("fuzz", f"{figures.requests} requests", told, figures.wrong)
 
 
@@ -127,6 +130,7 @@ def main() -> int:
         print(request.method, request.target, *request.headers, request.body.decode(errors="replace"), sep="\n")
         return 0
     instance.enter_a_mount_namespace()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # What was started is ended, whoever ends us.
     report, began, seed = Report(), time.monotonic(), args.seed
     with contextlib.suppress(KeyboardInterrupt):
         while seed == args.seed or (time.monotonic() - began < args.seconds and not report.wrong):

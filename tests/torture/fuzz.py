@@ -1,7 +1,8 @@
 """Spoilt requests, thousands a minute, over HTTPS: nothing is a 500, nothing stops, every answer is a whole sentence.
 
-A dozen connections send at once. Beside them one client asks /livez again and again: how long the slowest answer took
-is how long anybody could hold up everybody. What is wrong is told with its seed: `--request SEED` prints that request.
+A dozen connections send at once. Beside them one client asks /livez again and again: how much petset worked before
+the slowest answer is how long anybody could hold up everybody; work is counted, not time, since the machine may have
+much else to do. What is wrong is told with its seed: `--request SEED` prints that request.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from tests.torture import requests
 from tests.torture.instance import Instance
 
 SENDERS = 12
-LAG_SECONDS_MAX = 5.0  # Told as wrong beyond; a machine may be busy with other things.
+LAG_SECONDS_MAX = (
+    2.0  # Of petset's own work between a question and its answer: a dozen requests, and none of them long.
+)
 PING_SECONDS = 0.02
 SLOWEST_TOLD = 5
 STREAMED_BYTES_MAX = 1 << 20
@@ -47,7 +50,7 @@ async def run(instance: Instance, count: int, seed: int) -> Figures:
             body = json.dumps({"metadata": {"name": name}}).encode()
             await lines[0].send(http.Request("POST", "/api/v1/namespaces", HEADERS, body))
         async with asyncio.TaskGroup() as working:
-            pinging = working.create_task(ping(lines[-1], figures))
+            pinging = working.create_task(ping(lines[-1], instance, figures))
             numbers = iter(range(count))
             senders = [working.create_task(send(line, numbers, seed, figures)) for line in lines[:-1]]
             await asyncio.wait(senders)
@@ -57,8 +60,7 @@ async def run(instance: Instance, count: int, seed: int) -> Figures:
         figures.wrong.append("petset has ended")
     elif code := await instance.stop():
         figures.wrong.append(f"SIGTERM ended with exit code {code}")
-    if count := instance.tracebacks():
-        figures.wrong.append(f"{count} tracebacks in petset's log")
+    figures.wrong += instance.tracebacks()
     return figures
 
 
@@ -114,20 +116,20 @@ def wrong_with(request: http.Request, response: http.Response, body: bytes | Non
     return ""
 
 
-async def ping(line: Dialer, figures: Figures) -> None:
+async def ping(line: Dialer, instance: Instance, figures: Figures) -> None:
     """Somebody who only asks whether it lives."""
     while True:
-        began = time.monotonic()
+        began = instance.worked_seconds()
         try:
             response = await line.send(http.Request("GET", "/livez"))
             if response.code != 200:
                 figures.wrong.append(f"/livez says {response.code}")
         except OSError as error:
             figures.wrong.append(f"/livez has no answer: {error}")
-        lag = time.monotonic() - began
+        lag = instance.worked_seconds() - began
         figures.longest_lag_seconds = max(figures.longest_lag_seconds, lag)
         if lag > LAG_SECONDS_MAX:
-            figures.wrong.append(f"/livez took {lag:.1f} s")
+            figures.wrong.append(f"/livez was answered after {lag:.1f} s of work")
         await asyncio.sleep(PING_SECONDS)
 
 

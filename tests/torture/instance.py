@@ -32,6 +32,7 @@ DISK_BYTES = 48 << 20
 READY_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 120
 ANSWER_SECONDS_MAX = 20.0
+TRACEBACK_LINES_TOLD = 60
 IN_A_NAMESPACE = "TORTURE_HAS_A_MOUNT_NAMESPACE"
 
 
@@ -122,8 +123,19 @@ class Instance:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
-    def tracebacks(self) -> int:
-        return self.log.read_bytes().count(b"Traceback (most recent call last)") if self.log.exists() else 0
+    def worked_seconds(self) -> float:
+        """How long its event loop's thread has been running on a processor."""
+        assert self.process is not None
+        pid = self.process.pid
+        with contextlib.suppress(OSError):
+            return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+        return 0.0
+
+    def tracebacks(self) -> list[str]:
+        """Every traceback in what it said, with the line before: there should be none."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        found = [at for at, line in enumerate(lines) if "Traceback (most recent call last)" in line]
+        return ["\n".join(lines[max(0, at - 1) : at + TRACEBACK_LINES_TOLD]) for at in found]
 
     # The disk
 

@@ -219,7 +219,7 @@ async def run(instance: Instance, kills: int, seed: int, keep: Path, tell: Calla
     if not instance.is_running and not await instance.start():
         raise RuntimeError(instance.said[-1])
     async with proxy.running(lambda: instance.port) as cable:
-        done = number = 0
+        done = number = told = 0
         while done < kills:
             number += 1
             wanted = min(ROUND_KILLS_MAX, kills - done)
@@ -231,9 +231,11 @@ async def run(instance: Instance, kills: int, seed: int, keep: Path, tell: Calla
             judged(book, figures, keep, f"seed-{seed}-round-{number}")
             answers = figures.outcomes[history.DONE]
             tell(f"kills {done}: {answers} answers, {figures.events} events, {len(figures.wrong)} wrong")
+            for wrong in figures.wrong[told:]:
+                tell(wrong)
+            told = len(figures.wrong)
     await instance.stop()
-    if count := instance.tracebacks():
-        figures.wrong.append(f"{count} tracebacks in petset's log")
+    figures.wrong += instance.tracebacks()
     return figures
 
 
