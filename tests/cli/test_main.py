@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import subprocess
 import sys
 
@@ -72,6 +74,18 @@ def test_a_limit_of_processes_is_a_number_or_none(text, capsys):
     with pytest.raises(SystemExit):
         main.main(["up", f"--pod-pids-limit={text}"])
     assert "--pod-pids-limit" in capsys.readouterr().err
+
+
+def test_limits_go_on_to_the_cluster_in_the_background_too():
+    from petset import up as cluster
+    from petset.cli import up
+
+    fields = [field.name for field in dataclasses.fields(cluster.Options)]
+    for flag, name, *_ in up.LIMITS:
+        assert flag == "--" + name.replace("_", "-") and name in fields
+    given = main.parser("up").parse_args(["up", "--pod-pids-limit=-1", "--image-gc-high-threshold=90"])
+    assert up._limits_given(given) == {"pod_pids_limit": -1, "image_gc_high_threshold": 90}
+    assert up._limits_given(argparse.Namespace()) == {}
 
 
 def test_up_without_root_says_what_to_do(tmp_path, capsys, monkeypatch):

@@ -33,6 +33,7 @@ class Directories:
     def __init__(self) -> None:
         self.made: list[str] = []
         self.failing = ""
+        self.free = 1 << 60
 
     async def make(self, path: str) -> None:
         if self.failing:
@@ -41,6 +42,9 @@ class Directories:
 
     async def remove(self, path: str) -> None:
         self.made.remove(path)
+
+    async def free_bytes(self) -> int:
+        return self.free
 
 
 class Cluster:

@@ -104,7 +104,7 @@ def pod_of(set_: Object, revision: Object, given: Mapping[str, Any]) -> Object:
 
 
 def claim_of(set_: Object, given: Mapping[str, Any]) -> Object:
-    """A claim: {name, deleting, owner: set | pod <name> <uid>}."""
+    """A claim: {name, deleting, owner: set | set, but no controller | pod <name> <uid>}."""
     claim: Object = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -113,8 +113,8 @@ def claim_of(set_: Object, given: Mapping[str, Any]) -> Object:
     }
     if given.get("deleting"):
         claim = meta.changed(claim, ("metadata", "deletionTimestamp"), tasks.rfc3339(NOW))
-    if given.get("owner") == "set":
-        reference = meta.owner_reference(set_, block=False)
+    if given.get("owner", "").startswith("set"):
+        reference = {**meta.owner_reference(set_), "controller": given["owner"] == "set"}
         claim = meta.changed(claim, ("metadata", "ownerReferences"), [reference])
     elif given.get("owner"):
         _, name, uid = given["owner"].split(" ", 2)

@@ -10,7 +10,7 @@ import pytest
 
 from petset.base import tasks
 from petset.client import client as api
-from petset.controllers import garbage
+from petset.controllers import garbage, volumes
 from petset.objects import meta, resources, storage_class
 from petset.objects.meta import Object
 from tests.controllers import cluster
@@ -468,3 +468,44 @@ def test_a_client_without_a_server_is_told_so() -> None:
             raise AssertionError("it answered")
 
     asyncio.run(main())
+
+
+CLAIM: Object = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "data", "namespace": "default"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+}
+
+
+def test_a_claim_that_may_grow_grows_with_its_volume() -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        class_ = {**volumes.standard_class(), "metadata": {"name": "elastic"}, "allowVolumeExpansion": True}
+        await it.client.create(class_)
+        await it.client.create(meta.changed(CLAIM, ("spec", "storageClassName"), "elastic"))
+
+        def capacity() -> object:
+            return meta.get(it.get(resources.PERSISTENTVOLUMECLAIMS, "data"), "status", "capacity", "storage")
+
+        await it.until(lambda: capacity() == "1Gi")
+        larger = {"spec": {"resources": {"requests": {"storage": "3Gi"}}}}
+        await it.client.patch(resources.PERSISTENTVOLUMECLAIMS, "data", "default", larger)
+        await it.until(lambda: capacity() == "3Gi")
+        (volume,) = it.all(resources.PERSISTENTVOLUMES)
+        assert volume["spec"]["capacity"] == {"storage": "3Gi"}
+
+    run(scene)
+
+
+@pytest.mark.parametrize(("free", "warned"), [(1 << 30, False), ((1 << 30) - 1, True)])
+def test_a_claim_beyond_the_free_space_is_bound_with_a_warning(free: int, warned: bool) -> None:
+    async def scene(it: cluster.Cluster) -> None:
+        assert it.directories is not None
+        it.directories.free = free
+        await it.client.create(CLAIM)
+        await it.until(lambda: meta.get(it.get(resources.PERSISTENTVOLUMECLAIMS, "data"), "status", "phase") == "Bound")
+        said = [event["message"] for event in it.all(resources.EVENTS) if event["reason"] == "LittleSpace"]
+        text = "The claim asks for 1Gi, but only 1.0Gi are free on the disk of its volume: free some space there"
+        assert said == ([text] if warned else [])
+
+    run(scene)

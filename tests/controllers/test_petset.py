@@ -220,3 +220,28 @@ def test_the_status_adds_up(given: dict[str, Any]) -> None:
     assert status["replicas"] == len(given["pods"])
     assert status["availableReplicas"] <= status.get("readyReplicas", 0) <= status["replicas"]
     assert status.get("updatedReplicas", 0) <= status["replicas"]
+
+
+def test_the_owners_of_a_claim():
+    """Of the set, beside others that do not control it; what another controls is left alone."""
+    set_ = sets.set_of(claims=["www"], retention={"whenDeleted": "Delete", "whenScaled": "Retain"})
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "uid of other"}
+    ours = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "name": "web",
+        "uid": "uid of web",
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    for before, after in (
+        ([], [ours]),
+        ([other], [other, ours]),
+        ([ours, other], [ours, other]),
+        ([{**ours, "controller": False}, other], [other, ours]),
+        ([{**other, "controller": True}], [{**other, "controller": True}]),
+    ):
+        claim = meta.changed(sets.claim_of(set_, {"name": "www-web-0"}), ("metadata", "ownerReferences"), before)
+        owned = identity.with_claim_owner(set_, None, claim, condemned=False)
+        assert owned["metadata"]["ownerReferences"] == after
+        assert identity.with_claim_owner(set_, None, owned, condemned=False) == owned

@@ -248,11 +248,12 @@ def test_a_key_is_looked_at_again_in_time() -> None:
 def test_what_is_not_the_apis_is_performed_by_whom_it_was_given_to() -> None:
     made: list[str] = []
 
-    async def make(action: actions.MakeDirectory) -> None:
+    async def make(action: actions.MakeDirectory) -> actions.EmitEvent | None:
         if not made:
             made.append("failed")
             raise OSError("disk full")
         made.append(action.path)
+        return None
 
     def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
         one = view.get(MAPS, "default", "one")

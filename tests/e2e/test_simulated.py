@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import ipaddress
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from tests.e2e.leftovers import leftovers
+from petset.base import state
+from petset.cli import connection, demo, proofs
+from petset.node import networks
+from petset.objects import documents as yaml
+from tests.e2e.leftovers import leftovers, plan_of
 
 NGINX = str(Path(__file__).parent / "manifests" / "nginx.yaml")
 
@@ -75,3 +82,51 @@ def documents(lines: Iterable[str]) -> Iterator[dict]:
             found, end = decoder.raw_decode(text.lstrip())
             text = text.lstrip()[end:]
             yield found
+
+
+def test_what_the_demo_applied_kubectl_applies_again_without_a_change(make_cluster):
+    cluster = make_cluster()
+    cluster.up("--simulate")
+    example = proofs.EXAMPLES["redis"]
+    folder = demo.examples_folder() / example.folder
+
+    async def apply() -> list[str]:
+        async with connection.connect(state.State(cluster.state)) as connected:
+            objects = [obj for path in sorted(folder.glob("*.yaml")) for obj in yaml.load_all(path.read_bytes())]
+            return [await demo._apply(connected.client, obj, "default") for obj in objects]
+
+    assert [line.rpartition(" ")[2] for line in asyncio.run(apply())] == ["created", "created"]
+    before = [cluster.kubectl.json("get", *one)["metadata"] for one in (("svc", "redis"), ("petset", "rd"))]
+    done = cluster.kubectl.run("apply", "-f", str(folder))
+    assert (done.returncode, done.stderr) == (0, "")  # No warning that the annotation is missing.
+    after = [cluster.kubectl.json("get", *one)["metadata"] for one in (("svc", "redis"), ("petset", "rd"))]
+    assert [one["annotations"] for one in after] == [one["annotations"] for one in before]
+    assert [one["generation"] for one in after[1:]] == [one["generation"] for one in before[1:]]
+    assert [line.rpartition(" ")[2] for line in asyncio.run(apply())] == ["unchanged", "unchanged"]
+
+
+def test_an_instance_whose_network_is_taken_meanwhile_moves_to_another(make_cluster, tmp_path):
+    """Another instance was given it: the node and its pods follow."""
+    cluster = make_cluster()
+    cluster.up("--simulate")
+    cluster.kubectl("create", "-f", NGINX)
+    cluster.wait_ready("web-0", "web-1")
+    plan = plan_of(cluster.state)
+    assert plan is not None
+    cluster.down()
+    taken = networks.RESERVATIONS / "taken.json"
+    taken.write_text(json.dumps({**asdict(plan), "instance": "taken", "state": str(tmp_path)}))
+    try:
+        cluster.up("--simulate")
+    finally:
+        taken.unlink()
+    moved = plan_of(cluster.state)
+    assert moved is not None and moved.pod_cidr != plan.pod_cidr
+    assert cluster.kubectl.json("get", "node")["items"][0]["spec"]["podCIDR"] == moved.pod_cidr
+
+    def addresses() -> list[str]:
+        return [cluster.pod(name)["status"]["podIP"] for name in ("web-0", "web-1")]
+
+    pods = ipaddress.ip_network(moved.pod_cidr)
+    cluster.wait(lambda: all(ipaddress.ip_address(one) in pods for one in addresses()), "the pods in their new network")
+    cluster.wait_ready("web-0", "web-1")

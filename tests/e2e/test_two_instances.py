@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,8 +21,25 @@ def test_two_instances_side_by_side(make_cluster):
         one.kubectl("create", "-f", NGINX)
     for one in both:
         one.wait_ready("web-0", "web-1")
+    _are_closed_to_each_other(both, plans)
     both[0].down()
     assert leftovers(both[0].state) == []
     assert both[1].is_ready("web-0")
     address = both[1].pod("web-1")["status"]["podIP"]
     assert both[1].exec("web-0", "getent", "ahostsv4", "web-1.nginx").split()[0] == address
+
+
+def _are_closed_to_each_other(both, plans) -> None:
+    """A pod reaches the API, DNS and pods of its own instance, and none of another's."""
+    for own, other, plan, its in ((both[0], both[1], *plans), (both[1], both[0], *reversed(plans))):
+        for cluster, theirs, expected in ((own, plan, True), (other, its, False)):
+            places = (
+                (theirs.kubernetes_address, 443),
+                (theirs.gateway, json.loads((cluster.state / "instance.json").read_text())["api_port"]),
+                (theirs.dns_address, 53),
+                (cluster.pod("web-1")["status"]["podIP"], 80),
+            )
+            for address, port in places:
+                connect = f"timeout 2 bash -c '</dev/tcp/{address}/{port}' && echo open || echo closed"
+                said = own.exec("web-0", "bash", "-c", connect).split()[-1]
+                assert said == ("open" if expected else "closed"), (address, port)

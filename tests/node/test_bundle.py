@@ -343,3 +343,23 @@ def test_cgroup_versions():
 def test_held_capabilities_are_those_petset_has_and_may_hand_on():
     status = "Name:\tpetset\nCapPrm:\t0000000000000007\nCapEff:\t0000000000000007\nCapBnd:\t0000000000000005\n"
     assert host.held_capabilities(status, 40) == ("CAP_CHOWN", "CAP_DAC_READ_SEARCH")
+
+
+@pytest.mark.parametrize(
+    ("shares", "weight"), [(0, 1), (2, 1), (512, 20), (1024, 39), (262_144, 10_000), (1 << 30, 10_000)]
+)
+def test_shares_of_version_1_are_weights_of_version_2(shares, weight):
+    assert cgroups.weight_of(shares) == weight
+
+
+def test_a_group_is_weighed_where_its_cpu_controller_is(tmp_path):
+    one = cgroups.Cgroups("hybrid", {"cpu": str(tmp_path / "cpu"), "unified": str(tmp_path / "unified")})
+    two = cgroups.Cgroups("v2", {"unified": str(tmp_path / "unified")})
+    for name in ("cpu", "unified"):
+        (tmp_path / name / "g").mkdir(parents=True)
+    cgroups.weigh(one, "/g", 512)
+    cgroups.weigh(two, "/g", 512)
+    assert (tmp_path / "cpu" / "g" / "cpu.shares").read_text() == "512"
+    assert (tmp_path / "unified" / "g" / "cpu.weight").read_text() == "20"
+    cgroups.weigh(two, "/absent", 512)
+    cgroups.weigh(cgroups.Cgroups("none", {}), "/g", 512)

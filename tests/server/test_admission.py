@@ -146,6 +146,29 @@ def test_claims_and_volumes_are_protected_and_get_the_default_class(server):
     assert server.create(volume)["metadata"]["finalizers"] == ["kubernetes.io/pv-protection"]
 
 
+@pytest.mark.parametrize(("class_", "code"), [(None, 403), ("", 403), ("gone", 403), ("fixed", 403), ("elastic", 200)])
+def test_a_bound_claim_grows_where_its_class_lets_it(server, class_, code):
+    for name, more in (("fixed", {}), ("elastic", {"allowVolumeExpansion": True})):
+        kind = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}}
+        server.create({**kind, "provisioner": "x", **more})
+    path = "/api/v1/namespaces/default/persistentvolumeclaims/a"
+    larger = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+    merge = "application/merge-patch+json"
+    server.create(claim("a", spec={} if class_ is None else {"storageClassName": class_}))
+    assert server("PATCH", path, larger, kind=merge).code == 422  # Not bound yet.
+    server.ok("PATCH", f"{path}/status", {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}, kind=merge)
+    answer = server("PATCH", path, larger, kind=merge)
+    assert answer.code == code
+    if code == 403:
+        assert answer.body["reason"] == "Forbidden"
+        assert answer.message.startswith(
+            'persistentvolumeclaims "a" is forbidden: only dynamically provisioned pvc can be resized'
+        )
+    else:
+        assert answer.body["spec"]["resources"]["requests"] == {"storage": "2Gi"}
+    assert server("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, kind=merge).code == 200
+
+
 def service(name: str, **spec) -> dict:
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 

@@ -42,6 +42,9 @@ class Directories:
         self._world.laws.directory_removed(path)
         shutil.rmtree(path, ignore_errors=True)  # It may have been removed, and the answer about it lost.
 
+    async def free_bytes(self) -> int:
+        return 1 << 60
+
 
 def controllers(world: World) -> Main:
     directories = Directories(world)

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from petset.base import state, tasks
 from petset.cli import connection, pets, proofs, up
 from petset.cli.main import CommandError
 from petset.node import images, recipes
-from petset.objects import documents, errors, resources
+from petset.objects import documents, errors, meta, resources
 
 READY_SECONDS_MAX = 300
+ESCAPED = "<>&\u2028\u2029"  # By Go's encoder of JSON.
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +106,9 @@ async def _show(instance: state.State, example: proofs.Example, folder: Path, na
 
 
 async def _apply(client, obj, namespace: str) -> str:
-    """Create it, or bring what is there to it by a merge patch; the line kubectl would print."""
+    """Create it, or bring what is there to it by a merge patch; the line kubectl would print. What was applied is
+    written down where kubectl looks for it, so that `kubectl apply` of the same file can go on from there.
+    """
     resource = resources.by_kind(obj["apiVersion"], obj["kind"])
     if resource is None:
         raise CommandError(f"cannot apply a {obj['kind']} of {obj['apiVersion']}: petset does not serve that kind")
@@ -109,6 +116,7 @@ async def _apply(client, obj, namespace: str) -> str:
     space = obj["metadata"].get("namespace", namespace) if resource.namespaced else ""
     if space:
         obj = {**obj, "metadata": {**obj["metadata"], "namespace": space}}
+    obj = with_last_applied(obj)
     label = f"{resource.singular}{'.' + resource.group if resource.group else ''}/{name}"
     try:
         await client.create(obj)
@@ -120,3 +128,12 @@ async def _apply(client, obj, namespace: str) -> str:
     after = await client.patch(resource, name, space, obj)
     same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
     return f"{label} {'unchanged' if same else 'configured'}"
+
+
+def with_last_applied(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with itself in its annotation, in kubectl's own letters: to apply it again changes nothing."""
+    annotations = {key: value for key, value in meta.annotations(obj).items() if key != LAST_APPLIED}
+    plain = {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+    text = json.dumps(plain, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
+    text = text.translate({ord(character): f"\\u{ord(character):04x}" for character in ESCAPED})
+    return {**plain, "metadata": {**plain["metadata"], "annotations": {**annotations, LAST_APPLIED: text}}}

@@ -1,10 +1,10 @@
-"""The table of a set's pets (ordinal, phase, readiness, address, name, volume): live, or a line for each change."""
+"""The table of a set's pets (ordinal, phase, readiness, address, name, volume): live, or what changed, a line each."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 
 from petset.client.client import Client
 from petset.objects import errors, meta, resources
@@ -33,6 +33,7 @@ def columns(pet: Pet) -> tuple[str, ...]:
     )
 
 
+NOT_CREATED = "not yet created"
 HEADINGS = ("ordinal", "pet", "phase", "ready", "address", "DNS name", "volume")
 
 
@@ -50,7 +51,7 @@ def rows(owner, pods, claims) -> list[Pet]:
             Pet(
                 ordinal,
                 name,
-                doing(pod) if pod else "not yet created",
+                doing(pod) if pod else NOT_CREATED,
                 pod is not None and meta.is_pod_ready(pod) and not meta.is_deleting(pod),
                 meta.get(pod, "status", "podIP", default="") if pod else "",
                 f"{name}.{owner['spec']['serviceName']}.{meta.namespace(owner)}.svc.cluster.local",
@@ -73,6 +74,23 @@ def doing(pod) -> str:
         if "terminated" not in status.get("state", {}):
             return f"Init: {status['name']}"
     return "Starting"
+
+
+def changes(before: Sequence[Pet], after: Sequence[Pet]) -> list[str]:
+    """What became of the pets since, a line a pet that changed; pure."""
+    known = {pet.name: pet for pet in before}
+    lines = []
+    for pet in after:
+        old = known.get(pet.name, replace(pet, phase=NOT_CREATED, ready=False, address="", volume=""))
+        news = [
+            pet.phase if pet.phase != old.phase else "",
+            f"has volume {pet.volume}" if pet.volume != old.volume and pet.volume else "",
+            f"has address {pet.address}" if pet.address != old.address and pet.address else "",
+            ("is ready" if pet.ready else "is not ready") if pet.ready != old.ready else "",
+        ]
+        if said := ", ".join(filter(None, news)):
+            lines.append(f"{pet.name}: {said}")
+    return lines
 
 
 async def show_until_ready(client: Client, example, namespace: str, console) -> list[Pet]:
@@ -98,15 +116,17 @@ async def show_until_ready(client: Client, example, namespace: str, console) -> 
             if live:
                 live.update(drawn(found), refresh=True)
             else:
-                for pet in found:
-                    if pet not in shown:
-                        console.print("  ".join(columns(pet)), soft_wrap=True)
+                for line in changes(shown, found):
+                    console.print(line, soft_wrap=True)
             shown = found
             if found and all(pet.ready for pet in found):
-                return found
+                break
     finally:
         if live:
             live.stop()
+    if not live:
+        console.print()
+        console.print(drawn(shown), soft_wrap=True)
     return shown
 
 

@@ -110,7 +110,9 @@ class Recorder:
             except errors.ApiError as error:
                 if error.reason != "AlreadyExists":
                     raise
-            known.count = (await self._client.get(resources.EVENTS, name, namespace)).get("count") or 1
+            # A patch and no get: that is what a node may do.
+            seen = {"lastTimestamp": tasks.rfc3339(now)}
+            known.count = (await self._client.patch(resources.EVENTS, name, namespace, seen)).get("count") or 1
         count = known.count + known.unwritten
         again = {"count": count, "lastTimestamp": tasks.rfc3339(now)}
         try:

@@ -108,10 +108,12 @@ class NoneOwned:
 
 @dataclass(frozen=True, slots=True)
 class MakeDirectory:
-    """Make a volume's directory."""
+    """Make a volume's directory, for so many bytes; where fewer are free, `on_little_room` says so, with {room}."""
 
     path: str
     on_failure: EmitEvent | None = None
+    wanted_bytes: int = 0
+    on_little_room: EmitEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)

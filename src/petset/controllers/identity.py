@@ -158,10 +158,9 @@ def with_claim_owner(set_: Object, pod: Object | None, claim: Object, condemned:
         owner = pod
     elif policy.get("whenDeleted") == "Delete":
         owner = set_
-    wanted = [reference for reference in references if reference.get("uid") not in ours]
-    if owner is not None:
-        wanted.append(meta.owner_reference(owner))
-    if _uids(wanted) == _uids(references):
+    kept = [reference for reference in references if reference.get("uid") not in ours]
+    wanted = [*kept, meta.owner_reference(owner)] if owner is not None else kept
+    if all(reference in references for reference in wanted) and len(wanted) == len(references):
         return dict(claim)
     if not wanted:
         return meta.without(claim, ("metadata", "ownerReferences"))
@@ -178,10 +177,6 @@ def keeps_claims(set_: Object) -> bool:
     """Its retention policy takes no claim away, whatever happens."""
     policy = meta.get(set_, "spec", "persistentVolumeClaimRetentionPolicy", default={})
     return "Delete" not in policy.values()
-
-
-def _uids(references: list[Object]) -> list[str]:
-    return [reference.get("uid", "") for reference in references]
 
 
 def is_stale_claim(claim: Object, pod_name: str, pod_uid: str = "") -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Protocol
 
 from petset.base import tasks
@@ -38,6 +39,8 @@ class HostPath(Protocol):
     async def make(self, path: str) -> None: ...
 
     async def remove(self, path: str) -> None: ...
+
+    async def free_bytes(self) -> int: ...
 
 
 def table(settings: volumes.Settings, ca_pem: str, started: float) -> tuple[runner.Controller, ...]:
@@ -78,8 +81,12 @@ async def run_controllers(
 
 
 def _directories(hostpath: HostPath) -> dict[type, runner.Perform]:
-    async def make(action: actions.MakeDirectory) -> None:
+    async def make(action: actions.MakeDirectory) -> actions.EmitEvent | None:
         await hostpath.make(action.path)
+        event = action.on_little_room
+        if event is None or (free := await hostpath.free_bytes()) >= action.wanted_bytes:
+            return None
+        return replace(event, message=event.message.replace("{room}", f"{free / 2**30:.1f}Gi"))
 
     async def remove(action: actions.RemoveDirectory) -> None:
         await hostpath.remove(action.path)

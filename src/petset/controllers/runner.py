@@ -37,7 +37,7 @@ FAILURES_TOLD_MIN = 3  # A conflict or two is how controllers work.
 
 Keys = Callable[[Object, View], Iterable[str]]  # The keys an object's change concerns.
 Reconcile = Callable[[str, View, float], Sequence[actions.Action]]
-Perform = Callable[[Any], Awaitable[None]]
+Perform = Callable[[Any], Awaitable["actions.EmitEvent | None"]]
 
 
 def own_key(obj: Object, view: View) -> Iterable[str]:
@@ -239,7 +239,7 @@ class Runner:
 
     async def _perform_other(self, action: Any) -> str:
         try:
-            await self._perform[type(action)](action)
+            await self._emit(await self._perform[type(action)](action))
         except OSError as error:
             await self._emit_failure(action, str(error))
             return str(error)

@@ -91,6 +91,8 @@ def keep_bound(claim: Object, volume: Object | None) -> list[actions.Action]:
         return [_event(claim, "Warning", "FailedBinding", why)]
     if not is_bound_to(volume, claim) or not was_bound:
         return bind(claim, volume)
+    if _is_ours(volume) and requested_bytes(claim) > _bytes(volume, "capacity"):
+        return [actions.Update(meta.changed(volume, ("spec", "capacity", "storage"), _request(claim)))]
     status = {
         **(claim.get("status") or {}),
         "phase": "Bound",
@@ -98,6 +100,15 @@ def keep_bound(claim: Object, volume: Object | None) -> list[actions.Action]:
         "capacity": meta.get(volume, "spec", "capacity", default={}),
     }
     return [] if status == claim.get("status") else [actions.UpdateStatus({**claim, "status": status})]
+
+
+def _is_ours(volume: Object) -> bool:
+    """A directory that we made: it grows by saying so."""
+    return meta.annotations(volume).get(PROVISIONED_BY_ANNOTATION) == PROVISIONER
+
+
+def _request(claim: Object) -> str:
+    return meta.get(claim, "spec", "resources", "requests", "storage", default="0")
 
 
 def _lost(claim: Object, why: str) -> list[actions.Action]:
@@ -179,7 +190,7 @@ def _bytes(volume: Object, field: str) -> int:
 
 
 def requested_bytes(claim: Object) -> int:
-    return quantity.to_bytes(meta.get(claim, "spec", "resources", "requests", "storage", default="0"))
+    return quantity.to_bytes(_request(claim))
 
 
 # Classes and provisioning
@@ -229,8 +240,14 @@ def _provision_ours(settings: Settings, claim: Object, class_: Object | None) ->
     volume = provisioned_volume(settings, claim, class_)
     done = f"Successfully provisioned volume {meta.name(volume)} using {PROVISIONER}"
     failed = _event(claim, "Warning", "ProvisioningFailed", "Failed to provision volume: {error}")
+    size = volume["spec"]["capacity"]["storage"]
+    too_large = (
+        f"The claim asks for {size}, but only {{room}} are free on the disk of its volume: free some space there"
+    )
+    little_room = _event(claim, "Warning", "LittleSpace", too_large)
+    path = volume["spec"]["hostPath"]["path"]
     return [
-        actions.MakeDirectory(volume["spec"]["hostPath"]["path"], failed),
+        actions.MakeDirectory(path, failed, requested_bytes(claim), little_room),
         actions.Create(volume, _event(claim, "Normal", "ProvisioningSucceeded", done), failed),
         *_bind_claim(claim, volume, PROVISIONER),
     ]
@@ -251,7 +268,7 @@ def provisioned_volume(settings: Settings, claim: Object, class_: Object | None)
             },
         },
         "spec": {
-            "capacity": {"storage": meta.get(claim, "spec", "resources", "requests", "storage", default="0")},
+            "capacity": {"storage": _request(claim)},
             "accessModes": meta.get(claim, "spec", "accessModes", default=["ReadWriteOnce"]),
             "hostPath": {"path": f"{settings.directory}/{name}", "type": ""},
             "persistentVolumeReclaimPolicy": (class_ or {}).get("reclaimPolicy") or "Delete",

@@ -7,6 +7,7 @@ directory, and a name is what is used from then on.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from petset.base import tasks
@@ -22,6 +23,10 @@ class HostPath:
 
     async def remove(self, path: str) -> None:
         await tasks.in_thread(paths.remove_tree, self._directory / self._name(path))
+
+    async def free_bytes(self) -> int:
+        """What is left on the disk of the volumes."""
+        return (await tasks.in_thread(shutil.disk_usage, self._directory)).free
 
     def _name(self, path: str) -> str:
         directory, name = os.path.split(path)

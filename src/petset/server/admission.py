@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from petset.objects import errors, meta, namespaces, resources, storage_class
+from petset.objects import errors, meta, namespaces, quantity, resources, storage_class
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
@@ -199,6 +199,22 @@ def _require_covered(
     )
 
 
+def claim_growth(context: Context, obj: Object, old: Object | None) -> Object:
+    """A bound claim may ask for more only where its class lets it; of one that is not bound the validation speaks."""
+    after, before = (meta.get(one, "spec", "resources", "requests", "storage") for one in (obj, old))
+    if not after or not before or meta.get(old, "status", "phase") != "Bound" or quantity.compare(after, before) <= 0:
+        return obj
+    name = storage_class.of(obj)
+    class_ = context.find(resources.STORAGECLASSES, name) if name else None
+    if class_ is None or not class_.get("allowVolumeExpansion"):
+        why = (
+            "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support "
+            "resize"
+        )
+        raise errors.forbidden("persistentvolumeclaims", meta.name(obj), why)
+    return obj
+
+
 CREATE, UPDATE, DELETE = "create", "update", "delete"
 _ROLES = (resources.ROLES, resources.CLUSTERROLES)
 _BINDINGS = (resources.ROLEBINDINGS, resources.CLUSTERROLEBINDINGS)
@@ -218,6 +234,7 @@ HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
     (_PODS, (CREATE,), pod_admission.tolerations),
     ((resources.SERVICES,), (CREATE, UPDATE), cluster_ip),
     ((resources.PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
+    ((resources.PERSISTENTVOLUMECLAIMS,), (UPDATE,), claim_growth),
     (_VOLUMES, (CREATE,), storage_protection),
     (_ROLES, (CREATE, UPDATE), role_escalation),
     (_BINDINGS, (CREATE, UPDATE), binding_escalation),

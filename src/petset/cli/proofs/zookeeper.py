@@ -24,10 +24,14 @@ async def prove(stage: stages.Stage) -> None:
         script = 'printf "%s\\n" "$@" | ZOO_HEAP=48m zkCli.sh -server localhost:2181 2>&1 || true'
         return await stage.run(pet, "zookeeper", "bash", "-c", script, "cli", *commands)
 
-    found = await modes()
-    leader = next((pet for pet, mode in found.items() if mode == "leader"), None)
-    if leader is None:
-        raise CommandError(f"cannot prove it: no pet leads the ensemble ({found})")
+    async def leading() -> str:
+        found = await modes()
+        leaders = [pet for pet, mode in found.items() if mode == "leader"]
+        if not leaders:
+            raise CommandError(f"cannot prove it: no pet leads the ensemble ({found})")
+        return leaders[0]
+
+    leader = await leading()
     followers = [pet for pet in PETS if pet != leader]
     stage.says(f"they found each other by name: {leader} was elected leader, {' and '.join(followers)} follow it")
     writer, reader = followers
@@ -41,8 +45,7 @@ async def prove(stage: stages.Stage) -> None:
     before_epoch, volume = await epoch(leader), await stage.volume(f"data-{leader}")
     before, after = await stage.replace(leader)
     stage.came_back(before, after, volume, await stage.volume(f"data-{leader}"))
-    found = await modes()
-    elected = next(pet for pet, mode in found.items() if mode == "leader")
+    elected = await leading()
     if await epoch(elected) <= before_epoch:
         raise CommandError("cannot prove it: no leader was elected")
     stage.says(f"with the leader gone the others elected a new one: now {elected} leads")

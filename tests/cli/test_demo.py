@@ -1,0 +1,38 @@
+"""What the demo prints while pets come up, and what it writes down for kubectl."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from petset.cli import demo, pets
+
+NONE = pets.Pet(0, "rd-0", pets.NOT_CREATED, False, "", "rd-0.redis.default.svc.cluster.local", "")
+
+
+def test_a_change_is_a_line_and_says_only_what_changed():
+    pending = replace(NONE, phase="Pending", volume="pvc-1")
+    running = replace(pending, phase="Running", address="10.0.0.2", ready=True)
+    one = replace(NONE, ordinal=1, name="rd-1")
+    assert pets.changes([], [NONE, one]) == []
+    assert pets.changes([NONE, one], [pending, one]) == ["rd-0: Pending, has volume pvc-1"]
+    assert pets.changes([pending, one], [pending, one]) == []
+    assert pets.changes([pending], [running, replace(one, phase="Pending")]) == [
+        "rd-0: Running, has address 10.0.0.2, is ready",
+        "rd-1: Pending",
+    ]
+    assert pets.changes([running], [replace(running, ready=False)]) == ["rd-0: is not ready"]
+    assert pets.changes([running], [NONE]) == ["rd-0: not yet created, is not ready"]
+
+
+def test_what_was_applied_is_what_the_annotation_says_without_itself():
+    obj = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "ä", "annotations": {"a": "<b> && c"}},
+        "spec": {},
+    }
+    once = demo.with_last_applied(obj)
+    text = once["metadata"]["annotations"][demo.LAST_APPLIED]
+    assert json.loads(text) == obj and text.endswith("}\n") and "ä" in text and "\\u003cb\\u003e" in text
+    assert demo.with_last_applied(once) == once
