@@ -51,7 +51,7 @@ def served(tmp_path_factory):
 @pytest.fixture
 def space(served, request):
     """A namespace of the test's own; it stays, since nobody here finishes its deletion."""
-    name = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name.removeprefix("test_"))[:50].strip("-")
+    name = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name.lower()[5:])[:50].strip("-")
     served.admin("create", "namespace", name)
     served.admin("create", "serviceaccount", "default", "-n", name)
     return name

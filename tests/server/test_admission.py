@@ -201,3 +201,11 @@ def test_a_kind_outside_the_table_has_the_hooks_of_all_kinds():
     boats = resources.Resource("example.com", "v1", "boats", "Boat")
     assert admission.hooks_of("create", boats) == (admission.namespace_exists,)
     assert admission.hooks_of("update", boats) == ()
+
+
+def test_a_sandbox_that_is_not_there_is_not_replaced_by_another(server):
+    refused = server("POST", PODS, pod("p", runtimeClassName="gvisor"))
+    assert (refused.code, refused.message) == (
+        403,
+        'pods "p" is forbidden: pod rejected: RuntimeClass "gvisor" not found',
+    )

@@ -231,6 +231,7 @@ HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
     (_PODS, (CREATE,), pod_admission.annotations_of_2016),
     (_PODS, (CREATE,), pod_admission.service_account),
     (_PODS, (CREATE,), pod_admission.priority),
+    (_PODS, (CREATE,), pod_admission.runtime_class),
     (_PODS, (CREATE,), pod_admission.tolerations),
     ((resources.SERVICES,), (CREATE, UPDATE), cluster_ip),
     ((resources.PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),

@@ -135,6 +135,13 @@ def priority(context: Context, pod: Object, old: Object | None) -> Object:
     return {**pod, "spec": {**spec, "priority": value, "preemptionPolicy": policy}}
 
 
+def runtime_class(context: Context, pod: Object, old: Object | None) -> Object:
+    """There are no RuntimeClasses: who asks for a sandbox of its kind must not get another one silently."""
+    if name := meta.get(pod, "spec", "runtimeClassName"):
+        raise errors.forbidden("pods", meta.name(pod), f'pod rejected: RuntimeClass "{name}" not found')
+    return pod
+
+
 def tolerations(context: Context, pod: Object, old: Object | None) -> Object:
     present = meta.get(pod, "spec", "tolerations", default=[])
     added = [

@@ -1,0 +1,144 @@
+"""README's list of what is missing is true: every line is tried, and is answered with words that say so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from petset.node import volumes
+from petset.node.environment import Facts
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+NO_KIND = re.compile(r"petset has no (\w+) in|no matches for kind|doesn't have a resource type")
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}}
+
+
+def lines() -> list[str]:
+    """What is missing: the bold words of each line."""
+    section = README.read_text().partition("## What it does not do yet\n")[2].partition("\n## ")[0]
+    return [" ".join(re.findall(r"\*\*(.+?)\*\*", line)) for line in section.splitlines() if line.startswith("- ")]
+
+
+@pytest.fixture
+def kubectl(served, space):
+    """kubectl in a namespace with a pod that runs, or so it says."""
+
+    def run(*words: str, stdin: str | None = None) -> str:
+        done = served.admin.run("--namespace", space, *words, stdin=stdin)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+
+    run.space = space
+    spec = {"containers": [{"name": "c", "image": "i"}], "nodeName": "n1"}
+    served.admin("create", "-f", "-", "-n", space, stdin=json.dumps({**POD, "spec": spec}))
+    running = '{"status":{"phase":"Running","podIP":"10.0.0.9"}}'
+    served.admin("patch", "pod", "x", "-n", space, "--subresource=status", "--type=merge", "-p", running)
+    return run
+
+
+def port_forward(kubectl, served) -> None:
+    forwarding = served.admin.start("port-forward", "pod/x", ":1", "-n", kubectl.space, "--address=127.0.0.1")
+    try:
+        said, _ = forwarding.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        forwarding.kill()
+        said, _ = forwarding.communicate()
+    assert "cannot forward ports: this release of petset does not offer it; reach the pod by its address" in said
+
+
+def spdy(kubectl, served) -> None:
+    served.admin.environment["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"] = "false"
+    try:
+        for words in (("exec", "x", "--", "true"), ("attach", "x")):
+            assert "cannot speak SPDY" in kubectl(*words)
+    finally:
+        del served.admin.environment["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"]
+
+
+def server_side_apply(kubectl, served) -> None:
+    said = kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(POD))
+    assert "use kubectl apply without --server-side" in said
+
+
+def custom_resources(kubectl, served) -> None:
+    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+    said = kubectl("create", "-f", "-", stdin=json.dumps({**definition, "metadata": {"name": "boats.example.com"}}))
+    assert 'no matches for kind "CustomResourceDefinition"' in said
+
+
+def explain(kubectl, served) -> None:
+    assert "does not offer explain texts" in served.admin("explain", "petset")
+
+
+def cluster_ips(kubectl, served) -> None:
+    for kind in ("clusterip", "nodeport", "loadbalancer"):
+        assert "serves headless Services and ExternalName only" in kubectl("create", "service", kind, "s", "--tcp=80")
+
+
+def workloads(kubectl, served) -> None:
+    assert NO_KIND.search(kubectl("create", "deployment", "d", "--image=i"))
+    assert NO_KIND.search(kubectl("create", "job", "d", "--image=i"))
+    assert NO_KIND.search(kubectl("create", "cronjob", "d", "--image=i", "--schedule=* * * * *"))
+    assert NO_KIND.search(kubectl("get", "daemonsets"))
+
+
+def policies(kubectl, served) -> None:
+    assert NO_KIND.search(kubectl("create", "ingress", "i", "--rule=a/b=c:80"))
+    assert NO_KIND.search(kubectl("create", "poddisruptionbudget", "p", "--selector=a=b", "--min-available=1"))
+    assert NO_KIND.search(kubectl("create", "quota", "q"))
+    assert NO_KIND.search(kubectl("get", "networkpolicies"))
+    assert NO_KIND.search(kubectl("get", "horizontalpodautoscalers"))
+
+
+def top(kubectl, served) -> None:
+    assert "Metrics API not available" in kubectl("top", "pod")
+
+
+def inside_pods(kubectl, served) -> None:
+    assert "petset has no ephemeralcontainers of pods" in kubectl("debug", "x", "--image=i")
+    proxy = f"/api/v1/namespaces/{kubectl.space}/pods/x/proxy/"
+    assert "petset has no proxy of pods" in kubectl("get", "--raw", proxy)
+
+
+def runtime_classes(kubectl, served) -> None:
+    asking = {"containers": [{"name": "c", "image": "i"}], "runtimeClassName": "gvisor"}
+    pod = {**POD, "metadata": {"name": "sandboxed"}, "spec": asking}
+    assert 'RuntimeClass "gvisor" not found' in kubectl("create", "-f", "-", stdin=json.dumps(pod))
+
+
+def volumes_from_elsewhere(kubectl, served) -> None:
+    """The words of the pod's event FailedMount."""
+    for kind, source in (("nfs", {"server": "s", "path": "/"}), ("csi", {"driver": "d"}), ("iscsi", {"iqn": "i"})):
+        pod = {**POD, "metadata": {"name": "x", "uid": "1"}, "spec": {"volumes": [{"name": "v", kind: source}]}}
+        with pytest.raises(volumes.VolumeError, match=f"does not offer volumes of type {kind}"):
+            asyncio.run(volumes.Volumes(served.directory / "volumes").prepare(pod, Facts(pod), {}, {}))
+
+
+TRIED = {
+    "`kubectl port-forward`": port_forward,
+    "SPDY": spdy,
+    "Server-side apply": server_side_apply,
+    "Custom resources": custom_resources,
+    "Texts for `kubectl explain`": explain,
+    "Cluster IPs": cluster_ips,
+    "Deployments, DaemonSets, Jobs and CronJobs": workloads,
+    "Ingresses, NetworkPolicies, disruption budgets, quotas and autoscalers": policies,
+    "`kubectl top`": top,
+    "Ephemeral containers proxies to pods": inside_pods,
+    "RuntimeClasses": runtime_classes,
+    "Volumes from other machines": volumes_from_elsewhere,
+}
+
+
+def test_every_line_of_the_list_is_tried():
+    assert lines() == list(TRIED)
+
+
+@pytest.mark.parametrize("line", TRIED)
+def test_it_is_missing_and_says_so(line, kubectl, served):
+    TRIED[line](kubectl, served)
