@@ -84,12 +84,12 @@ class Streams:
     def _upgraded(
         self, call: Call, start: Callable[[], Awaitable[streaming.Session]], options: streaming.ExecOptions
     ) -> http.Response:
-        self._nodes()
         upgrade = call.request.header("upgrade").lower()
         if upgrade.startswith("spdy"):
             raise errors.not_implemented(
                 "speak SPDY", "use a client that speaks WebSocket, as kubectl 1.30 and newer does by itself"
             )
+        self._nodes()
         if upgrade != "websocket":
             raise errors.bad_request("Upgrade request required: exec and attach need a WebSocket connection")
         from petset.server import remotecommand
