@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from tests.torture.history import Value, Version
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK_BYTES = 48 << 20
+PORTS = range(20_000, 30_000)
 READY_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 120
 ANSWER_SECONDS_MAX = 20.0
@@ -40,6 +42,7 @@ IN_A_NAMESPACE = "TORTURE_HAS_A_MOUNT_NAMESPACE"
 class Instance:
     directory: Path
     has_own_disk: bool
+    port: int  # Its own: a start after a kill must not find the port taken by another petset of this machine.
     process: asyncio.subprocess.Process | None = None
     starts: int = 0
     longest_start_seconds: float = 0.0
@@ -53,18 +56,14 @@ class Instance:
     def log(self) -> Path:
         return self.directory.parent / "petset.stderr"
 
-    @property
-    def port(self) -> int:
-        return json.loads((self.directory / "instance.json").read_bytes())["api_port"]
-
     async def spawn(self) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "petset", "--state", str(self.directory), "up", "--simulate"),
+                *("-m", "petset", "--state", str(self.directory), "up", "--simulate", f"--api-port={self.port}"),
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+                env=environment(),
                 cwd="/",
             )
 
@@ -176,6 +175,12 @@ class Instance:
         return revision, [version for version in newest.values() if version.value is not None], also
 
 
+def environment() -> dict[str, str]:
+    """Bytecode is kept, as everywhere by default: compiling all of petset at every start is nobody's start."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT / "src")}
+
+
 def seen(obj: dict) -> Version | None:
     """An object of the torture's own as a version; None for one that somebody else keeps there."""
     metadata = obj["metadata"]
@@ -198,7 +203,7 @@ def made() -> Iterator[Instance]:
     directory = place / "state"
     directory.mkdir()
     own_disk = bool(os.environ.get(IN_A_NAMESPACE)) and mounted(directory)
-    instance = Instance(directory, own_disk)
+    instance = Instance(directory, own_disk, free_port())
     try:
         yield instance
     finally:
@@ -207,6 +212,16 @@ def made() -> Iterator[Instance]:
         if own_disk:
             subprocess.run(["umount", "--lazy", str(directory)], check=False)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port that is free now, outside of those that petsets and clients' connections choose from."""
+    first = PORTS.start + os.getpid() * 7 % len(PORTS)
+    for port in (*range(first, PORTS.stop), *range(PORTS.start, first)):
+        with contextlib.suppress(OSError), contextlib.closing(socket.socket()) as tried:
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("there is no free port")
 
 
 def mounted(directory: Path) -> bool:

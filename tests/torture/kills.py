@@ -218,7 +218,7 @@ async def run(instance: Instance, kills: int, seed: int, keep: Path, tell: Calla
     figures = Figures()
     if not instance.is_running and not await instance.start():
         raise RuntimeError(instance.said[-1])
-    async with proxy.running(lambda: instance.port) as cable:
+    async with proxy.running(instance.port) as cable:
         done = number = told = 0
         while done < kills:
             number += 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 PIECE_BYTES_MAX = 64 << 10
 
 
 class Proxy:
-    def __init__(self, target_port: Callable[[], int]):
+    def __init__(self, target_port: int):
         self._target_port = target_port
         self._open: dict[asyncio.StreamWriter, None] = {}
         self._flows = {"requests": asyncio.Event(), "answers": asyncio.Event()}
@@ -33,7 +33,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open[writer] = None
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target_port())
+            there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
         except OSError:
             self._close(writer)
             return
@@ -60,7 +60,7 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def running(target_port: Callable[[], int]) -> AsyncIterator[Proxy]:
+async def running(target_port: int) -> AsyncIterator[Proxy]:
     proxy = Proxy(target_port)
     server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
