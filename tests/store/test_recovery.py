@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from petset.base import memory
 from petset.store import core, recovery, sqlite, witness
 from petset.store.store import CannotOpen
 from tests.store.objects import config_map, key, value
@@ -313,6 +314,37 @@ def test_the_log_is_folded_soon_after_a_write_and_an_idle_store_does_nothing(
 
     asyncio.run(main())
     assert len(folds) == 2
+
+
+def test_memory_is_given_back_in_the_rest_after_much_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_WRITES_MIN", 50)
+    monkeypatch.setattr(sqlite, "CALM_WRITES_MAX", 5)
+    given: list[str] = []
+    monkeypatch.setattr(memory, "give_back", lambda: given.append("back"))
+
+    async def main() -> None:
+        store = await sqlite.SqliteStore.open(tmp_path / "store.db")
+
+        async def write(count: int) -> None:
+            await asyncio.gather(*(store.put(key(f"k{i}"), config_map("k"), None) for i in range(count)))
+            store._fold_soon()
+            await store._thread.call(lambda: None)
+
+        await write(3)
+        assert given == []
+        await write(60)
+        assert given == []  # This was work.
+        await write(2)
+        assert len(given) == 1
+        await write(2)
+        assert len(given) == 1
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_giving_memory_back_is_possible() -> None:
+    memory.give_back()
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:

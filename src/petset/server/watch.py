@@ -28,7 +28,7 @@ from petset.wire import http
 
 BOOKMARK_SECONDS = 55.0
 WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
-FRAMES_CACHED_BYTES_MAX = 2 << 20
+FRAMES_CACHED_BYTES_MAX = 1 << 20
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 

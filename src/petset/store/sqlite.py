@@ -23,11 +23,13 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from petset.base import state, tasks
+from petset.base import memory, state, tasks
 from petset.store import core, recovery, witness
 from petset.store.store import CannotOpen, Unavailable
 
 FOLD_SECONDS_MAX = 5.0  # How long the log may be the only place of a write.
+CALM_WRITES_MAX = 100  # Between two folds: fewer are rest,
+BUSY_WRITES_MIN = 1000  # and after so many a rest is used to give memory back.
 SUPERSEDED_ROWS_KEPT = 500  # The latest stay: who looks into the file after a fault sees how it came about.
 SUPERSEDED_ROWS_MIN = 500  # How many more wait before a commit deletes any: one statement for many.
 SUPERSEDED_ROWS_MAX = 1000  # Deleted by one commit.
@@ -47,6 +49,7 @@ class SqliteStore(core.Core):
         self._witness: witness.Witness | None = None
         self._fold_timer: asyncio.TimerHandle | None = None
         self._superseded: deque[int] = deque()  # Revisions whose rows may go, ascending.
+        self._folded_writes = self._given_back_writes = 0  # How many there were at the last fold, and when giving back.
         self._sum = 0  # Of all objects: what the next row is to carry on.
 
     @classmethod
@@ -89,6 +92,11 @@ class SqliteStore(core.Core):
     def _fold_soon(self) -> None:
         self._fold_timer = None
         self._thread.submit(self._fold)
+        writes, recent = self._committed_writes, self._committed_writes - self._folded_writes
+        self._folded_writes = writes
+        if recent <= CALM_WRITES_MAX and writes - self._given_back_writes >= BUSY_WRITES_MIN:
+            self._given_back_writes = writes
+            self._thread.submit(memory.give_back)
 
     # In the writer's thread
 
