@@ -28,14 +28,18 @@ class Clock:
         self.now = 1_470_000_000.0
 
 
-def run(scene: Callable[[api.Client, memory.MemoryStore, Clock], Awaitable[None]]) -> None:
+ADMIN = http.User("admin", ("system:masters",))
+NODE = http.User("system:node:n1", ("system:nodes",))
+
+
+def run(scene: Callable[[api.Client, memory.MemoryStore, Clock], Awaitable[None]], user: http.User = ADMIN) -> None:
     clock = Clock()
 
     async def main() -> None:
         store = memory.MemoryStore()
         await bootstrap.ensure(store)
         handle = server.Api(store, server.Options(pki.SigningKey())).handle
-        client = api.Client(api.InProcess(handle, http.User("admin", ("system:masters",))))
+        client = api.Client(api.InProcess(handle, user))
         await scene(client, store, clock)
 
     with tasks.environment(tasks.Environment(wall_clock=lambda: clock.now, rng=random.Random(1))):
@@ -70,6 +74,17 @@ def test_a_restarted_recorder_finds_its_event_again() -> None:
         assert event["count"] == 2
 
     run(scene)
+
+
+def test_a_restarted_node_counts_on_although_it_may_read_no_events() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        for _ in range(2):
+            clock.now += 10
+            await events.Recorder(client, "kubelet", "n1").record(CLAIM, "Warning", "Failed", "again")
+        (event,) = written(store)
+        assert event["count"] == 2
+
+    run(scene, NODE)
 
 
 def test_an_event_that_expired_is_made_anew() -> None:

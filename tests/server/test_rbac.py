@@ -78,3 +78,22 @@ def test_a_huge_role_is_answered_at_once(server):
     many = {field: [f"x{n}" for n in range(2000)] for field in ("verbs", "apiGroups", "resources")}
     answer = server("POST", f"{RBAC}/namespaces/default/roles", {**role("huge"), "rules": [many]}, user=JANE)
     assert answer.code == 403 and "not currently held" in answer.message
+
+
+def test_a_role_bound_many_times_gives_its_rules_once(server):
+    """Who may bind a role may bind it a thousand times: what it gives, and costs, stays the same."""
+    server.create(role("reader", rule("get", "pods")))
+    for n in range(5):
+        server.create(binding(f"b{n}", "reader", user(JANE.name)))
+    known = server.api.authorizer.rbac
+    assert len(known.granted(JANE).rules("default")) == 1
+
+
+def test_a_right_taken_away_is_gone_whoever_looks_first(server):
+    server.create(role("reader", rule("get", "pods")))
+    server.create(binding("b", "reader", user(JANE.name)))
+    known = server.api.authorizer.rbac
+    assert known.granted(JANE).rules("default")
+    assert server("DELETE", f"{RBAC}/namespaces/default/rolebindings/b").code == 200
+    assert known.role_rules({"kind": "Role", "name": "reader"}, "default")
+    assert not known.granted(JANE).rules("default")

@@ -42,3 +42,10 @@ def test_many_different_refusals_do_not_fill_the_log(caplog) -> None:
         told.note(request(), forbidden("eve"))
     assert len(caplog.messages) == refusals.LINES_A_MINUTE_MAX + 2
     assert caplog.messages[-2] == f"{5000 - refusals.LINES_A_MINUTE_MAX} more were refused"
+
+
+def test_a_name_of_twenty_thousand_letters_is_one_short_line(caplog) -> None:
+    caplog.set_level(logging.INFO, "petset.refusals")
+    refusals.Refusals().note(request(), forbidden("u" * 20_000))
+    (line,) = caplog.messages
+    assert len(line) == refusals.LINE_CHARACTERS_MAX and line.endswith("...")

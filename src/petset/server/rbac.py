@@ -1,7 +1,8 @@
 """Role-based access control: which rules a user has, from the live roles and bindings, and what a rule allows.
 
-The roles and bindings are decoded once a change, not once a request: `Rbac` compiles them to sets of rules a
-user, kept until one of the four kinds changes. A binding to a role that does not exist gives nothing. A ClusterRole
+The roles and bindings are decoded once a change, not once a request: `Rbac` keeps each role's rules until that role
+changes, and who has which until one of the four kinds changes. A role that is bound many times gives its rules once. A
+binding to a role that does not exist gives nothing. A ClusterRole
 with an aggregationRule has the rules that its controller has written into it.
 The pure part (`Rule`, `covers`) follows the documented semantics of rbac.authorization.k8s.io/v1: "*" is everything,
 "pods/*" is every subresource of nothing else, resourceNames never match a request without a name.
@@ -185,9 +186,17 @@ class Rbac:
     def __init__(self, store: stores.Store):
         self._view = LiveView(store, f"/{GROUP}/")
         self._granted: dict[http.User, Granted] = {}
+        self._rules: dict[str, tuple[Object, tuple[Rule, ...]]] = {}  # By the role's key, with the role they are of.
+
+    def _refresh(self) -> None:
+        if self._view.refresh():
+            self._granted.clear()
+            roles = self._view.objects
+            self._rules = {key: known for key, known in self._rules.items() if roles.get(key) is known[0]}
 
     def granted(self, user: http.User) -> Granted:
-        if self._view.refresh() or len(self._granted) > USERS_CACHED_MAX:
+        self._refresh()
+        if len(self._granted) > USERS_CACHED_MAX:
             self._granted.clear()
         known = self._granted.get(user)
         if known is None:
@@ -204,29 +213,35 @@ class Rbac:
 
     def role_rules(self, reference: Object, namespace: str) -> tuple[Rule, ...] | None:
         """The rules a roleRef gives, None when there is no such role."""
-        self._view.refresh()
-        return self._role_rules(reference, namespace)
+        self._refresh()
+        return self._rules_at(_role_key(reference, namespace))
 
-    def _role_rules(self, reference: Object, namespace: str) -> tuple[Rule, ...] | None:
-        resource = resources.ROLES if reference.get("kind") == "Role" else resources.CLUSTERROLES
-        role = self._view.objects.get(resource.key(namespace, str(reference.get("name", ""))))
-        return None if role is None else tuple(rule_of(rule) for rule in role.get("rules") or ())
+    def _rules_at(self, key: str) -> tuple[Rule, ...] | None:
+        role = self._view.objects.get(key)
+        if role is None:
+            return None
+        if key not in self._rules:
+            self._rules[key] = role, tuple(rule_of(rule) for rule in role.get("rules") or ())
+        return self._rules[key][1]
 
     def _compile(self, user: http.User) -> Granted:
-        everywhere: list[Rule] = []
-        by_namespace: dict[str, tuple[Rule, ...]] = {}
+        bound: dict[str, dict[str, None]] = {}  # By namespace ("" is everywhere): the keys of the roles.
         for key, binding in sorted(self._view.objects.items()):
             if not key.startswith((resources.ROLEBINDINGS.key(), resources.CLUSTERROLEBINDINGS.key())):
                 continue
             space = meta.namespace(binding)
             if not any(is_subject(subject, user, space) for subject in binding.get("subjects") or ()):
                 continue
-            rules = self._role_rules(binding.get("roleRef") or {}, space) or ()
-            if space:
-                by_namespace[space] = by_namespace.get(space, ()) + rules
-            else:
-                everywhere += rules
-        return Granted(tuple(everywhere), by_namespace)
+            bound.setdefault(space, {})[_role_key(binding.get("roleRef") or {}, space)] = None
+        rules = {
+            space: tuple(rule for key in keys for rule in self._rules_at(key) or ()) for space, keys in bound.items()
+        }
+        return Granted(rules.pop("", ()), rules)
+
+
+def _role_key(reference: Object, namespace: str) -> str:
+    resource = resources.ROLES if reference.get("kind") == "Role" else resources.CLUSTERROLES
+    return resource.key(namespace, str(reference.get("name", "")))
 
 
 def is_subject(subject: Object, user: http.User, namespace: str) -> bool:

@@ -14,6 +14,7 @@ TOLD = (401, 403, 429)
 AGAIN_SECONDS_MIN = 600.0
 LINES_A_MINUTE_MAX = 30
 REMEMBERED_MAX = 1000
+LINE_CHARACTERS_MAX = 1000
 
 
 class Refusals:
@@ -26,7 +27,7 @@ class Refusals:
     def note(self, request: http.Request, error: errors.ApiError) -> None:
         now = tasks.now()
         peer = "inside" if request.user else request.peer.address
-        refusal = (error.code, peer, error.message)
+        refusal = (error.code, peer, error.message[:LINE_CHARACTERS_MAX])
         if error.code not in TOLD or now - self._told_at.get(refusal, -AGAIN_SECONDS_MIN) < AGAIN_SECONDS_MIN:
             return
         if self._is_room_for_a_line(int(now // 60)):
@@ -34,7 +35,8 @@ class Refusals:
             if len(self._told_at) > REMEMBERED_MAX:
                 del self._told_at[next(iter(self._told_at))]
             path = request.target.partition("?")[0]
-            log.info("%d for %s %s from %s: %s", error.code, request.method, path, peer, error.message)
+            line = f"{error.code} for {request.method} {path} from {peer}: {error.message}"
+            log.info("%s", line if len(line) <= LINE_CHARACTERS_MAX else line[: LINE_CHARACTERS_MAX - 3] + "...")
 
     def _is_room_for_a_line(self, minute: int) -> bool:
         if minute != self._minute:
