@@ -262,20 +262,20 @@ def test_an_index_that_is_malformed_is_refused(store, tmp_path, index, why):
             load(store, str(path))
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        layer(entry("manifest.json", data=DEEP.encode())),
-        layer(entry("manifest.json", data=b"3")),
-        layer(entry("manifest.json", data=json.dumps([{"RepoTags": 3}]).encode())),
-        layer(entry("manifest.json", SYMLINK, "/etc/passwd")),
-        layer(entry("manifest.json", HARD_LINK, "nowhere")),
-        gzip.compress(layer(entry("manifest.json", data=b"[]")))[:40],
-        b"\x1f\x8b" + b"x" * 100,
-        b"\xfd7zXZ\x00" + b"x" * 100,
-        b"",
-    ],
-)
+MALFORMED = {
+    "a manifest nested too deeply": layer(entry("manifest.json", data=DEEP.encode())),
+    "a manifest that is a number": layer(entry("manifest.json", data=b"3")),
+    "a tag that is a number": layer(entry("manifest.json", data=json.dumps([{"RepoTags": 3}]).encode())),
+    "a link out": layer(entry("manifest.json", SYMLINK, "/etc/passwd")),
+    "a hard link to nothing": layer(entry("manifest.json", HARD_LINK, "nowhere")),
+    "gzip cut off": gzip.compress(layer(entry("manifest.json", data=b"[]")), mtime=0)[:40],
+    "gzip that is none": b"\x1f\x8b" + b"x" * 100,
+    "xz that is none": b"\xfd7zXZ\x00" + b"x" * 100,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
 def test_an_archive_that_is_malformed_is_refused(store, tmp_path, content):
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(ImageError, match=r"cannot load .*; make one with docker save"):
