@@ -8,7 +8,7 @@ import json
 import pytest
 
 from petset.objects import meta
-from petset.server import answers, lists
+from petset.server import lists, weight
 from petset.wire import http
 from tests import waiting
 from tests.server.conftest import ADMIN, configmap, petset, pod
@@ -299,7 +299,7 @@ def test_a_snapshot_goes_when_its_time_is_over_although_nobody_lists(server, mon
 
 @pytest.mark.parametrize(("limit", "size"), [(1 << 20, 100), (4000, 1000), (500, 1000)])
 def test_a_long_list_is_written_in_pieces(server, monkeypatch, limit, size):
-    monkeypatch.setattr(answers, "PIECE_BYTES_MAX", limit)
+    monkeypatch.setattr(weight, "RUN_BYTES_MAX", limit)
     for index in range(10):
         server.create(configmap(f"c{index}", x="y" * size))
     response = server.send(http.Request("GET", CONFIGMAPS, user=ADMIN))

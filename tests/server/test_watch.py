@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from petset.server import answers, lists
+from petset.server import lists, weight
 from petset.server import watch as watches
 from petset.store import memory
 from petset.wire import http
@@ -117,7 +117,7 @@ def test_the_shared_bytes_have_a_limit(server, monkeypatch):
 
 @pytest.mark.parametrize("since", ["", "since"])
 def test_what_is_written_at_once_is_bounded_by_bytes(server, monkeypatch, since):
-    monkeypatch.setattr(answers, "PIECE_BYTES_MAX", 3000)
+    monkeypatch.setattr(weight, "RUN_BYTES_MAX", 3000)
     revision = f"&resourceVersion={server.store.revision}" if since else ""
     for index in range(10):
         server.create(configmap(f"c{index}", x="y" * 700))

@@ -39,17 +39,23 @@ def table(
     `now` is seconds since 1970; `include` is what each row carries: Metadata, Object or None; `metadata` is the
     list's (resourceVersion, continue); a watch sends columns with its first event only.
     """
-    printer = printer_of(resource)
+    return {**head(resource, with_columns, metadata), "rows": rows(resource, objects, now, include)}
+
+
+def head(resource: Resource, with_columns: bool = True, metadata: Object | None = None) -> dict[str, Any]:
+    """A Table but for its rows."""
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": dict(metadata or {}),
-        "columnDefinitions": list(printer.columns) if with_columns else [],
-        "rows": [
-            {"cells": printer.cells(obj, now), **_row_object(obj, include)}  # One row an object.
-            for obj in objects
-        ],
+        "columnDefinitions": list(printer_of(resource).columns) if with_columns else [],
     }
+
+
+def rows(resource: Resource, objects: Sequence[Object], now: float, include: str = "Metadata") -> list[dict[str, Any]]:
+    """A row an object."""
+    printer = printer_of(resource)
+    return [{"cells": printer.cells(obj, now), **_row_object(obj, include)} for obj in objects]
 
 
 def _row_object(obj: Object, include: str) -> dict[str, Any]:

@@ -7,13 +7,14 @@ protobuf but takes JSON gets JSON; one that takes neither of ours gets 406.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from petset.base import tasks
 from petset.objects import encoding, errors, tables
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
+from petset.server import weight
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -25,7 +26,6 @@ FORMS = {
     PARTIAL: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
 }
 JSON_HEADERS: http.Headers = (("content-type", "application/json"),)
-PIECE_BYTES_MAX = 1 << 20  # What is written at once to one reader.
 META_GROUP = "meta.k8s.io"
 _ACCEPTED_CACHED_MAX = 500
 _accepted: dict[tuple[str, tuple[str, ...]], str] = {}
@@ -148,43 +148,57 @@ def included(call: Call) -> str:
     return wanted
 
 
-def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Mapping[str, Any]) -> http.Response:
+async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Mapping[str, Any]) -> http.Response:
     """Many stored objects; plain ones are joined as they are."""
     form = representation(call.request.header("accept"))
+    resource = call.resource
     if form is TABLE:
-        objects = [found.object for found in entries]
-        return json(200, tables.table(call.resource, objects, tasks.now(), included(call), metadata=metadata))
+        rows = call.work.in_runs(entries, size, _rows, resource, tasks.now(), included(call))
+        return _whole(_opened(tables.head(resource, metadata=metadata), "rows"), [run async for run in rows])
     if form is PARTIAL:
         head = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META_GROUP}/v1", "metadata": metadata}
-        return json(200, {**head, "items": [partial(found.object) for found in entries]})
-    resource = call.resource
+        items = call.work.in_runs(entries, size, _partials)
+        return _whole(_opened(head, "items"), [run async for run in items])
+    head = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata}
     if call.request.takes_objects:
-        head = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata}
-        return http.Response(200, JSON_HEADERS, objects={**head, "items": [found.object for found in entries]})
-    head = encoding.dumps({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata})
-    head = head[:-1] + b',"items":['
-    if sum(len(found.encoded) for found in entries) <= PIECE_BYTES_MAX:
-        return http.Response(200, JSON_HEADERS, head + b",".join([found.encoded for found in entries]) + b"]}")
-    return http.Response(200, JSON_HEADERS, _long_list(head, entries))
+        objects = [obj async for run in call.work.in_runs(entries, size, _objects) for obj in run]
+        return http.Response(200, JSON_HEADERS, objects={**head, "items": objects})
+    if sum(map(size, entries)) <= weight.RUN_BYTES_MAX:
+        return _whole(_opened(head, "items"), [found.encoded for found in entries])
+    return http.Response(200, JSON_HEADERS, _long_list(_opened(head, "items"), entries))
+
+
+def size(found: stores.Entry) -> int:
+    """What an object weighs: its bytes."""
+    return len(found.encoded)
+
+
+def _opened(head: Mapping[str, Any], items: str) -> bytes:
+    """A list up to its first item."""
+    return b'%s,"%s":[' % (encoding.dumps(head)[:-1], items.encode())
+
+
+def _whole(head: bytes, items: Sequence[bytes]) -> http.Response:
+    return http.Response(200, JSON_HEADERS, head + b",".join(items) + b"]}")
+
+
+def _rows(entries: Sequence[stores.Entry], resource: Resource, now: float, include: str) -> bytes:
+    return encoding.dumps(tables.rows(resource, _objects(entries), now, include))[1:-1]
+
+
+def _partials(entries: Sequence[stores.Entry]) -> bytes:
+    return encoding.dumps([partial(found.object) for found in entries])[1:-1]
+
+
+def _objects(entries: Sequence[stores.Entry]) -> list[Object]:
+    return [found.object for found in entries]
 
 
 async def _long_list(head: bytes, entries: Sequence[stores.Entry]) -> AsyncIterator[bytes]:
     """A list in pieces: a slow reader holds up one of them, and otherwise shares the store's bytes."""
     yield head
     first = True
-    for piece in pieces(entries):
+    for piece in weight.runs(entries, size):
         yield (b"" if first else b",") + b",".join([found.encoded for found in piece])
         first = False
     yield b"]}"
-
-
-def pieces(entries: Sequence[stores.Entry]) -> Iterator[Sequence[stores.Entry]]:
-    """Runs of them that are not longer than PIECE_BYTES_MAX together, or of one."""
-    begin = size = 0
-    for at, found in enumerate(entries):
-        size += len(found.encoded)
-        if size > PIECE_BYTES_MAX and at > begin:
-            yield entries[begin:at]
-            begin, size = at, len(found.encoded)
-    if begin < len(entries):
-        yield entries[begin:]

@@ -33,6 +33,7 @@ from petset.server import (
     tokens,
     unknown,
     watch,
+    weight,
 )
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -62,6 +63,7 @@ class Api:
         self.rest = rest.Rest(store, admission.Admission(store, self.authorizer))
         self.watches = watch.Watches(store)
         self._flow = flow.Flow(store)
+        self._line = weight.Line()
         reviewer = reviews.Reviews(self.authenticator, self.authorizer)
         subs = subresources.Subresources(store, self.rest, self.tokens)
         pods = streams.Streams(store, streams_)
@@ -133,7 +135,7 @@ class Api:
         user = asking
         if any(key.startswith("impersonate-") for key, _ in request.headers):
             user = auth.impersonated(request, user, self.authorizer)
-        call = Call(request, route, user, query, warnings=warnings)
+        call = Call(request, route, user, query, weight.Work(self._line, asking.name), warnings=warnings)
         if route.resource is None:
             return self._path(call)
         call.verb = routes.verb_of(request.method, route, query)

@@ -14,7 +14,6 @@ from petset.objects import documents, encoding, errors, protobuf, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
-from petset.server import weight
 from petset.server.routes import Call
 
 OBJECT_BYTES_MAX = 3 * 1024 * 1024 // 2
@@ -29,7 +28,7 @@ def media_type(call: Call) -> str:
 
 async def body(call: Call) -> Any:
     """The request's body as a tree, read beside the loop when it is large. Raises ApiError 400, 413 or 415."""
-    return await weight.beside(len(call.request.body), _tree, call)
+    return await call.work.beside(len(call.request.body), _tree, call)
 
 
 def _tree(call: Call) -> Any:
@@ -124,7 +123,9 @@ def checked(call: Call, tree: Any, resource: Resource, data: bytes = b"") -> tup
 
 async def posted(call: Call, resource: Resource) -> tuple[Object, list[FieldError]]:
     """The body as a checked object of the resource, read beside the loop when it is large."""
-    return await weight.beside(len(call.request.body), lambda: checked(call, _tree(call), resource, call.request.body))
+    return await call.work.beside(
+        len(call.request.body), lambda: checked(call, _tree(call), resource, call.request.body)
+    )
 
 
 async def patch_body(call: Call) -> Any:
@@ -132,4 +133,4 @@ async def patch_body(call: Call) -> Any:
     data = call.request.body
     if len(data) > OBJECT_BYTES_MAX:
         raise errors.too_large(f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes; send a smaller patch")
-    return await weight.beside(len(data), _json, data)
+    return await call.work.beside(len(data), _json, data)

@@ -46,6 +46,9 @@ class Selection:
     def matches(self, obj: Any) -> bool:
         return self.labels.matches(obj["metadata"].get("labels")) and self.fields.matches(obj)
 
+    def among(self, entries: Sequence[stores.Entry]) -> list[stores.Entry]:
+        return [found for found in entries if self.matches(found.object)]
+
 
 def selection(call: Call) -> Selection:
     """Raises ApiError 400 for a selector that cannot be read."""
@@ -59,14 +62,15 @@ def selection(call: Call) -> Selection:
     return Selection(resource.key(route.namespace), labels, fields)
 
 
-def chosen(store: stores.Store, call: Call, wanted: Selection) -> tuple[int, Sequence[stores.Entry]]:
+async def chosen(store: stores.Store, call: Call, wanted: Selection) -> tuple[int, Sequence[stores.Entry]]:
     """(revision, the selected entries in key order; events in the order in which they began)."""
     if (wanted.fields.name and call.route.namespace) or (wanted.fields.name and not call.resource.namespaced):
         found = store.get(call.resource.key(call.route.namespace, wanted.fields.name))
         return store.revision, [found] if found is not None and wanted.matches(found.object) else []
     revision, entries = store.list(wanted.prefix)
     if not wanted.everything:
-        entries = [found for found in entries if wanted.matches(found.object)]
+        kept = [run async for run in call.work.in_runs(entries, answers.size, wanted.among)]
+        entries = [found for run in kept for found in run]
     if call.resource.plural == "events":
         # Their times are whole seconds: only the order of the list tells what came first within one.
         entries = sorted(entries, key=lambda found: found.created_revision)
@@ -104,13 +108,13 @@ class Lists:
             await until_fresh(self._store, revision_number(call.parameter("resourceVersion")))
             check_revision(call, self._store.revision)
             start = 0
-            revision, entries = chosen(self._store, call, wanted)
+            revision, entries = await chosen(self._store, call, wanted)
             identity = (revision, _question(call))
             size = sum(len(found.encoded) for found in entries) if limit else 0
             snapshot = Snapshot(tasks.monotonic(), revision, entries, size)
-        return self._piece(call, identity, snapshot, start, limit)
+        return await self._piece(call, identity, snapshot, start, limit)
 
-    def _piece(
+    async def _piece(
         self,
         call: Call,
         identity: tuple[int, str],
@@ -122,12 +126,12 @@ class Lists:
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         end = start + limit
         if not limit or end >= len(entries):
-            return answers.object_list(call, entries[start:] if start else entries, metadata)
+            return await answers.object_list(call, entries[start:] if start else entries, metadata)
         self._keep(identity, snapshot)
         metadata["continue"] = _token(revision, end)
         if not call.parameter("labelSelector") and not call.parameter("fieldSelector"):
             metadata["remainingItemCount"] = len(entries) - end
-        return answers.object_list(call, entries[start:end], metadata)
+        return await answers.object_list(call, entries[start:end], metadata)
 
     def _keep(self, identity: tuple[int, str], snapshot: Snapshot) -> None:
         self._snapshots.pop(identity, None)

@@ -111,7 +111,7 @@ class Rest:
         async with self._turns.of(resource.key(route.namespace, route.name)):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = self.existing(resource, route.namespace, route.name)
-                wanted, missing = await weight.beside(_size(call, old), make, old.object)
+                wanted, missing = await call.work.beside(_size(call, old), make, old.object)
                 new = wanted if whole else await self._updated(call, wanted, missing, old)
                 if new == old.object:
                     return old
@@ -158,7 +158,7 @@ class Rest:
         until it has nothing to change in what was validated.
         """
         size, before = _size(call, old), old.object if old else None
-        new = await weight.beside(size, resource.default, new)
+        new = await call.work.beside(size, resource.default, new)
         valid: Object | None = None
         for _ in range(WRITE_ATTEMPTS_MAX):
             if before is None:
@@ -168,7 +168,7 @@ class Rest:
             new = resource.prepare(admitted, before)
             if new == valid:
                 return new
-            found = await weight.beside(size, _found, resource, new, before)
+            found = await call.work.beside(size, _found, resource, new, before)
             if found:
                 raise errors.invalid(resource.kind, name, found, resource.group)
             if size <= weight.LOOP_BYTES_MAX:
@@ -218,7 +218,7 @@ class Rest:
 
     async def delete_collection(self, call: Call) -> http.Response:
         options = await delete_options(call)
-        revision, entries = lists.chosen(self._store, call, lists.selection(call))
+        revision, entries = await lists.chosen(self._store, call, lists.selection(call))
         deleted: list[stores.Entry] = []
         for entry in entries:
             try:
@@ -230,7 +230,7 @@ class Rest:
                     continue  # Somebody else was quicker.
                 raise
             deleted.append(found)
-        return answers.object_list(call, deleted, {"resourceVersion": str(revision)})
+        return await answers.object_list(call, deleted, {"resourceVersion": str(revision)})
 
 
 class Turns:

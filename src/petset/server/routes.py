@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from petset.objects import errors, resources
 from petset.objects.resources import Resource
-from petset.server import rbac, unknown
+from petset.server import rbac, unknown, weight
 from petset.wire import http
 
 
@@ -73,6 +73,7 @@ class Call:
     route: Route
     user: http.User
     query: dict[str, list[str]]
+    work: weight.Work
     verb: str = ""
     warnings: list[str] = field(default_factory=list)
 

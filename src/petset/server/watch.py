@@ -21,7 +21,7 @@ from petset.base import tasks
 from petset.objects import encoding, errors, meta, tables
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
-from petset.server import answers, lists
+from petset.server import answers, lists, weight
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -80,6 +80,7 @@ class Viewer:
     form: str
     include: str
     frames: Frames
+    work: weight.Work
 
     def event(self, change: stores.Change) -> str:
         """ADDED, MODIFIED, DELETED, or "" for a change outside the selection."""
@@ -91,9 +92,8 @@ class Viewer:
             return "MODIFIED" if before else "ADDED"
         return "DELETED" if before else ""
 
-    def initial(self, entries: Sequence[stores.Entry]) -> Iterator[Any]:
-        for piece in answers.pieces(entries):
-            yield b"".join([encode(self, "ADDED", entry) for entry in piece])
+    def initial(self, entries: Sequence[stores.Entry]) -> Any:
+        return b"".join([encode(self, "ADDED", entry) for entry in entries])
 
     def changes(self, changes: Iterable[stores.Change]) -> Iterator[Any]:
         frames: list[bytes] = []
@@ -102,7 +102,7 @@ class Viewer:
             if not (event := self.event(change)):
                 continue
             frame = self.frames.frame(self, event, change)
-            if size + len(frame) > answers.PIECE_BYTES_MAX and frames:
+            if size + len(frame) > weight.RUN_BYTES_MAX and frames:
                 yield b"".join(frames)
                 frames, size = [], 0
             frames.append(frame)
@@ -118,8 +118,8 @@ class Viewer:
 class Neighbour(Viewer):
     """A watcher in this process: it is handed the store's own trees, and keeps no copies of them."""
 
-    def initial(self, entries: Sequence[stores.Entry]) -> Iterator[Any]:
-        yield [("ADDED", entry.object) for entry in entries]
+    def initial(self, entries: Sequence[stores.Entry]) -> Any:
+        return [("ADDED", entry.object) for entry in entries]
 
     def changes(self, changes: Iterable[stores.Change]) -> Iterator[Any]:
         seen = [(event, _shown(event, change).object) for change in changes if (event := self.event(change))]
@@ -154,7 +154,9 @@ class Watches:
         wanted = lists.selection(call)
         form = answers.representation(call.request.header("accept"))
         shares = call.request.takes_objects and form is answers.JSON
-        viewer = (Neighbour if shares else Viewer)(call.resource, wanted, form, answers.included(call), self._frames)
+        viewer = (Neighbour if shares else Viewer)(
+            call.resource, wanted, form, answers.included(call), self._frames, call.work
+        )
         seconds = float(call.number("timeoutSeconds", 24 * 3600) or 0)
         if not seconds:
             seconds = WATCH_SECONDS_MIN + tasks.rng().random() * (WATCH_SECONDS_MAX - WATCH_SECONDS_MIN)
@@ -175,21 +177,21 @@ class Watches:
                 await lists.until_fresh(self._store, since)
                 if not call.flag("allowWatchBookmarks"):
                     raise errors.bad_request("cannot watch: sendInitialEvents needs allowWatchBookmarks=true")
-                revision, entries = lists.chosen(self._store, call, wanted)
+                revision, entries = await lists.chosen(self._store, call, wanted)
                 return Start(revision, entries, True)
             return Start(since or self._store.revision, (), False)
         if match:
             raise errors.bad_request("cannot watch: resourceVersionMatch is forbidden without sendInitialEvents")
         if since:
             return Start(since, (), False)
-        revision, entries = lists.chosen(self._store, call, wanted)
+        revision, entries = await lists.chosen(self._store, call, wanted)
         return Start(revision, entries, False)
 
     async def _pieces(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncIterator[Any]:
         self.open_count += 1
         try:
             with self._store.watch(viewer.wanted.prefix, start.since) as watch:
-                for piece in viewer.initial(start.taken()):
+                async for piece in viewer.work.in_runs(start.taken(), answers.size, viewer.initial):
                     yield piece
                 if start.ends_initial:
                     yield viewer.notice("BOOKMARK", _bookmark(viewer, start.since, {INITIAL_EVENTS_END: "true"}))
@@ -207,10 +209,10 @@ class Watches:
             pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS) if bookmarks else end
             try:
                 async with asyncio.timeout_at(pause):
-                    changes: Iterable[stores.Change] = (await anext(watch), *watch.pending())
+                    changes: Sequence[stores.Change] = (await anext(watch), *watch.pending())
             except TimeoutError:
                 revision = max(since, self._store.revision)
-                for piece in viewer.changes(watch.pending()):
+                async for piece in _told(viewer, watch.pending()):
                     yield piece
                 if bookmarks:
                     yield viewer.notice("BOOKMARK", _bookmark(viewer, revision))
@@ -219,8 +221,17 @@ class Watches:
                 continue
             except StopAsyncIteration:
                 return
-            for piece in viewer.changes(changes):
+            async for piece in _told(viewer, changes):
                 yield piece
+
+
+async def _told(viewer: Viewer, changes: Sequence[stores.Change]) -> AsyncIterator[Any]:
+    """The pieces that tell the changes. All watchers share their frames, so the loop goes on between runs instead."""
+    for number, run in enumerate(weight.runs(changes, lambda change: change.kept_bytes)):
+        if number:
+            await asyncio.sleep(0)
+        for piece in viewer.changes(run):
+            yield piece
 
 
 def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None = None) -> Object:

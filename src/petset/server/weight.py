@@ -1,27 +1,109 @@
-"""Work on large bodies, done in a thread beside the loop.
+"""Heavy work, done in a thread beside the loop, where users take turns.
 
-Reading, checking and patching cost in proportion to the size of a body: a millisecond for most, up to a few tenths of a
-second for the largest that is allowed. `beside` runs a pure function at once where the bytes that it works on are few,
-else in the one thread that is kept for this. One, because threads share the interpreter: it hands over every 5 ms, so
-that the loop goes on, and a second one would only take the loop's turns. Who comes next waits in line.
+Reading, checking and patching cost in proportion to the size of a body, a selector or a Table in proportion to the
+objects it is asked over: a millisecond for most, up to a few tenths of a second for the largest. `Work.beside` runs a
+pure function at once where the bytes that it works on are few, else in the one thread that is kept for this;
+`Work.in_runs` does the same over many objects, a run of them at a time. One thread, because threads share the
+interpreter: it hands over every 5 ms, so that the loop goes on, and a second one would only take the loop's turns.
+Who comes next waits in `Line`: one piece of work of each user in turn, however much any of them has brought.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from petset.base import tasks
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 LOOP_BYTES_MAX = 32 * 1024  # Read, checked and validated within 20 ms, in whatever form.
+RUN_OBJECTS_MAX = 200  # Matched, or made rows of a Table, within 20 ms.
+RUN_BYTES_MAX = 1 << 20  # Decoded, encoded or written to one reader in a step, during which nothing else is done.
 
-_thread = tasks.Thread("petset-bodies")
+_thread = tasks.Thread("petset-weight")
 
 
-async def beside(size: int, work: Callable[..., T], *args: Any) -> T:
-    """The result of a pure function that works on so many bytes."""
-    if size <= LOOP_BYTES_MAX:
-        return work(*args)
-    return await _thread.call(work, *args)
+class Line:
+    """Who waits for the thread, by user."""
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # In the order of their next turns.
+
+    @asynccontextmanager
+    async def turn(self, user: str) -> AsyncIterator[None]:
+        if self._is_taken:
+            await self._called(user)
+        self._is_taken = True
+        try:
+            yield
+        finally:
+            self._call_next()
+
+    async def _called(self, user: str) -> None:
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(user, deque()).append(call)
+        try:
+            await call
+        except asyncio.CancelledError:
+            if call.done() and not call.cancelled():  # It was our turn already.
+                self._call_next()
+            raise
+
+    def _call_next(self) -> None:
+        while self._waiting:
+            user, line = next(iter(self._waiting.items()))
+            del self._waiting[user]
+            call = line.popleft()
+            if line:
+                self._waiting[user] = line  # Behind everybody else.
+            if not call.done():  # Who was cancelled has left.
+                call.set_result(None)
+                return
+        self._is_taken = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The heavy work of one user's requests."""
+
+    line: Line
+    user: str
+
+    async def beside(self, size: int, work: Callable[..., T], *args: Any) -> T:
+        """The result of a pure function that works on so many bytes."""
+        if size <= LOOP_BYTES_MAX:
+            return work(*args)
+        async with self.line.turn(self.user):
+            return await _thread.call(work, *args)
+
+    async def in_runs(
+        self, items: Sequence[Item], size: Callable[[Item], int], work: Callable[..., T], *args: Any
+    ) -> AsyncIterator[T]:
+        """What a pure function makes of each run of the items; at once where one run has them all."""
+        found = list(runs(items, size))
+        if len(found) == 1:
+            yield work(found[0], *args)
+            return
+        for run in found:
+            async with self.line.turn(self.user):
+                made = await _thread.call(work, run, *args)
+            yield made
+
+
+def runs(items: Sequence[Item], size: Callable[[Item], int]) -> Iterator[Sequence[Item]]:
+    """The items in their order, as many at a time as RUN_OBJECTS_MAX and RUN_BYTES_MAX allow, and at least one."""
+    begin = total = 0
+    for at, item in enumerate(items):
+        total += size(item)
+        if at > begin and (at - begin >= RUN_OBJECTS_MAX or total > RUN_BYTES_MAX):
+            yield items[begin:at]
+            begin, total = at, size(item)
+    if begin < len(items):
+        yield items[begin:] if begin else items
