@@ -60,6 +60,15 @@ def test_a_silent_node_is_unknown_and_then_tainted() -> None:
     assert steps(tainted.object, lease(41)) == []
 
 
+@pytest.mark.parametrize("conditions", [[], [{}], [{"status": "True"}], [{"type": "DiskPressure", "status": "False"}]])
+def test_a_silent_node_is_unknown_whatever_conditions_somebody_wrote(conditions: list[Object]) -> None:
+    """A status is not validated as a spec is: what others wrote there must not stop its judge."""
+    update, _event = steps(meta.changed(node(), ("status", "conditions"), conditions), lease(41))
+    assert isinstance(update, actions.UpdateStatus)
+    assert meta.condition(update.object, "Ready")["status"] == "Unknown"  # type: ignore[index]
+    assert [step for step in steps(update.object, lease(41)) if isinstance(step, actions.UpdateStatus)] == []
+
+
 def test_time_before_our_start_is_not_held_against_it() -> None:
     (step,) = steps(node(), lease(10_000), started=NOW - 5)
     assert isinstance(step, actions.RequeueAfter)

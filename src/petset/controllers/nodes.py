@@ -64,8 +64,8 @@ def _fallen_silent(node: Object, now: float) -> Object:
         "message": "The node stopped renewing its lease.",
         "lastTransitionTime": tasks.rfc3339(now),
     }
-    kinds = [condition["type"] for condition in conditions] or ["Ready"]
-    for kind in kinds:
+    kinds = dict.fromkeys([*(condition.get("type") for condition in conditions), "Ready"])
+    for kind in filter(None, kinds):
         old = meta.condition(node, kind) or {}
         conditions = meta.with_condition(conditions, {**old, "type": kind, **unknown})
     return meta.changed(node, ("status", "conditions"), conditions)

@@ -133,7 +133,7 @@ def with_condition(conditions: Iterable[Object], new: Object) -> list[Object]:
     result: list[Object] = []
     seen = False
     for old in conditions:
-        if old["type"] != new["type"]:
+        if old.get("type") != new["type"]:
             result.append(old)
             continue
         seen = True
