@@ -29,7 +29,7 @@ test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images
 
 # KILLS, FUZZ, PATHS, CHURN and SCHEDULES say how much of each loop, SECONDS for how long it goes on, SEED where it begins.
-torture: system setup-dev
+torture: setup-dev
 	@$(PYTHON) -m tests.torture $(foreach name,KILLS FUZZ PATHS CHURN SCHEDULES PROCESSES SECONDS SEED,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)=$($(name))))
 
 check: setup-dev

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -105,7 +106,7 @@ class Instance:
         self.signal(signal.SIGTERM)
         return await self.gone()
 
-    def tls(self):
+    def tls(self) -> ssl.SSLContext:
         found = kubeconfig.parse(self.state.kubeconfig.read_bytes())
         with tempfile.TemporaryDirectory() as directory:
             issued = pki.Issued(Path(directory, "certificate"), Path(directory, "key"))
