@@ -121,12 +121,30 @@ async def _run(options: Options, announce: Announce) -> None:
         cluster = await _start_control_plane(options, opened)
         tell(f"api: {cluster.server} answers after {tasks.monotonic() - began:.2f} s")
 
+        started = _first_writes(cluster.store)
+
         def node_is_ready() -> None:
+            started.set_result(None) if not started.done() else None
             tell(f"node: {cluster.node_name} is ready after {tasks.monotonic() - began:.2f} s")
             gc.collect()
             gc.freeze()  # Modules and tables stay until the end: no later collection need walk them.
 
-        await _until_stopped(cluster, options, stop, node_is_ready)
+        await _until_stopped(cluster, options, stop, started, node_is_ready)
+
+
+def _first_writes(store: sqlite.SqliteStore) -> asyncio.Future[None]:
+    """Done when the node is ready. Fails when the disk takes no writes before: a start that cannot end says why.
+
+    Later petset stays, answers reads, and /readyz says it.
+    """
+    started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def failed(why: str) -> None:
+        if not started.done():
+            started.set_exception(UpError(why))
+
+    store.on_failure = failed
+    return started
 
 
 def _described(options: Options) -> str:
@@ -149,7 +167,11 @@ def _stop_signal() -> asyncio.Event:
 
 
 async def _until_stopped(
-    cluster: Cluster, options: Options, stop: asyncio.Event, node_is_ready: Callable[[], None]
+    cluster: Cluster,
+    options: Options,
+    stop: asyncio.Event,
+    started: asyncio.Future[None],
+    node_is_ready: Callable[[], None],
 ) -> None:
     """Run every part until the stop; a part that fails ends all. Only a stop that was asked for stops containers."""
     from petset.controllers import run as controllers
@@ -161,6 +183,7 @@ async def _until_stopped(
         running = [
             tasks.spawn(parts, work, name)
             for name, work in (
+                ("the first writes", _awaited(started)),
                 ("load the key of tokens", tasks.in_thread(cluster.token_key.load)),  # Takes long at first.
                 ("the cluster's own services", bootstrap.keep(cluster.store, cluster.services)),
                 (
@@ -180,6 +203,10 @@ async def _until_stopped(
         await running[-1]
         for part in running:
             part.cancel()
+
+
+async def _awaited(future: asyncio.Future[None]) -> None:
+    await future
 
 
 async def _run_simulated_node(

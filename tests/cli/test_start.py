@@ -62,7 +62,7 @@ def running(directory: Path, *options: str) -> Iterator[None]:
 
 
 @mounts
-@pytest.mark.parametrize("kilobytes", [4, 8, 16, 32, 48, 64, 80, 96, 112, 128])
+@pytest.mark.parametrize("kilobytes", [4, 8, 16, 32, 48, 64, 80, 96, 112, 128, 192, 240, 256])
 def test_a_start_on_a_full_disk_names_its_place(tmp_path: Path, kilobytes: int) -> None:
     with disk(tmp_path, kilobytes):
         assert str(tmp_path) in refused(tmp_path)

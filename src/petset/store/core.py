@@ -18,7 +18,7 @@ import contextlib
 import itertools
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from petset.objects import encoding
@@ -81,6 +81,7 @@ class Core:
         self._closed = False
         self._commits = self._committed_writes = self._failed_writes = 0
         self.trouble = ""  # Why the last commit failed; "" when it did not.
+        self.on_failure: Callable[[str], None] = lambda why: None  # Told of every commit that fails.
         self._quiet: asyncio.Future[None] | None = None  # What close() waits for.
 
     # Reading
@@ -217,6 +218,7 @@ class Core:
             self._failed_writes += len(batch)
             for write in batch:
                 _fail(write, error)
+            self.on_failure(self.trouble)
         self._waiting_bytes -= sum(len(write.entry.encoded) for write in batch)
         if self._waiting:
             self._flush_soon(asyncio.get_running_loop())
