@@ -25,7 +25,7 @@ from email.utils import formatdate
 from typing import Any
 
 from petset.base import tasks
-from petset.net import upgraded
+from petset.net import bodies, upgraded
 from petset.objects import errors
 from petset.wire import http, http1
 
@@ -46,6 +46,8 @@ class Limits:
     linger_seconds_max: float = 2.0  # After a refusal, for the client to read it: closed
     stop_seconds_max: float = 2.0  # For requests under way when the listener ends: closed
     body_bytes_max: int = http1.BODY_BYTES_MAX  # 413, closed
+    client_bodies_bytes_max: int = 64 << 20  # Of bodies that are coming in or being answered, of a client: 429, closed
+    bodies_bytes_max: int = 256 << 20  # The same of all clients: 429, closed
 
 
 @asynccontextmanager
@@ -87,6 +89,7 @@ class Listener:
         self.handler, self.group, self.limits = handler, group, limits
         self.sockets: tuple[Any, ...] = ()
         self.connections: dict[_Connection, None] = {}
+        self.bodies = bodies.Bodies(limits.bodies_bytes_max, limits.client_bodies_bytes_max)
         self.stopping = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -145,6 +148,8 @@ class Listener:
 
 class _Connection(asyncio.Protocol):
     __slots__ = (
+        "_client",
+        "_counted_bytes",
         "_discarded_bytes",
         "_drained",
         "_eof",
@@ -172,7 +177,9 @@ class _Connection(asyncio.Protocol):
         self._stream: upgraded.Stream | None = None
         self._events: deque[http1.Event] = deque()
         self._held = b""  # Came while a request is under way.
+        self._client = ""
         self._discarded_bytes = 0
+        self._counted_bytes = 0  # Of the bodies it holds.
         self._paused_reading = self._paused_writing = self._eof = self.is_lost = self._tls = False
         self._drained: asyncio.Future[None] | None = None
         self.deadline = math.inf
@@ -182,7 +189,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         self._tls = transport.get_extra_info("sslcontext") is not None
-        self._parser = http1.RequestParser(_peer(transport), self._listener.limits.body_bytes_max)
+        peer = _peer(transport)
+        self._client = peer.certificate_user.name if peer.certificate_user else peer.address
+        self._parser = http1.RequestParser(peer, self._listener.limits.body_bytes_max)
         self._listener.add(self)
         self._set_deadline(self._listener.limits.request_seconds_max)
         if len(self._listener.connections) > self._listener.limits.connections_max:
@@ -197,6 +206,7 @@ class _Connection(asyncio.Protocol):
             if not self._parser.is_partial:
                 self._set_deadline(self._listener.limits.request_seconds_max)
             self._events.extend(self._parser.feed(data))
+            self._receive_body()
             self._next()
         elif self._state == "refused":
             self._discarded_bytes += len(data)
@@ -227,6 +237,8 @@ class _Connection(asyncio.Protocol):
         self._state = "closing"
         self._parser.close()
         self._held = b""
+        if self._task is None:  # Otherwise its body is still worked on.
+            self._hold(0)
         self._listener.remove(self)
 
     def pause_writing(self) -> None:
@@ -280,6 +292,7 @@ class _Connection(asyncio.Protocol):
             if isinstance(event, http1.Received):
                 self._state = "busy"
                 self.deadline = math.inf
+                self._hold(len(event.request.body))
                 self._task = tasks.spawn(self._listener.group, self._answer(event), "request")
             elif isinstance(event, http1.Continue):
                 if self._parser.is_partial:
@@ -311,6 +324,8 @@ class _Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             upgraded.close(self._transport)
             raise
+        finally:
+            self._hold(self._parser.body_bytes)
         self._task = None
         if self.is_lost:
             return
@@ -386,6 +401,19 @@ class _Connection(asyncio.Protocol):
 
     # Small steps
 
+    def _receive_body(self) -> None:
+        before = self._counted_bytes
+        self._hold(self._parser.body_bytes)
+        if self._counted_bytes > before and (error := self._listener.bodies.excess(self._client)):
+            self._events.append(http1.Refused(http1.failure(error)))
+
+    def _hold(self, size: int) -> None:
+        """Of request bodies, so many bytes are here now."""
+        now = bodies.counted(size)
+        if now != self._counted_bytes:
+            self._listener.bodies.change(self._client, now - self._counted_bytes)
+            self._counted_bytes = now
+
     def write(self, data: bytes) -> None:
         if data and not self.is_lost:
             self._transport.write(data)
@@ -401,6 +429,8 @@ class _Connection(asyncio.Protocol):
         assert isinstance(response.body, bytes)
         self._state = "refused"
         self._events.clear()
+        self._parser.close()
+        self._hold(0)
         self.write(http1.whole(response, response.body, None, False, self._listener.date()))
         self.resume_reading()
         if self._eof:

@@ -113,6 +113,11 @@ class RequestParser:
         """Whether a request has begun and is not complete."""
         return self._partial
 
+    @property
+    def body_bytes(self) -> int:
+        """How much is here of the body of a request that is not complete."""
+        return self._body_bytes
+
     def take_over(self) -> bytes:
         """The bytes that came after the request to upgrade; the parser is done."""
         held, self._held = self._held or b"", None
@@ -128,8 +133,9 @@ class RequestParser:
         return self.feed(held) if held else []
 
     def close(self) -> None:
-        """Let go of the inner parser, which refers back to this object."""
+        """Let go of the inner parser, which refers back to this object, and of what has come of a request."""
         self._parser = None
+        self._reset()
 
     def _refuse(self, refusal: _Refusal) -> None:
         self._refused = True
