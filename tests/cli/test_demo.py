@@ -36,3 +36,10 @@ def test_what_was_applied_is_what_the_annotation_says_without_itself():
     text = once["metadata"]["annotations"][demo.LAST_APPLIED]
     assert json.loads(text) == obj and text.endswith("}\n") and "ä" in text and "\\u003cb\\u003e" in text
     assert demo.with_last_applied(once) == once
+
+
+def test_the_table_is_whole_however_narrow_the_reader_is():
+    running = replace(NONE, phase="Running", address="10.0.0.2", ready=True, volume="pvc-" + "0" * 36)
+    heading, line = pets.written([running])
+    assert line.split() == ["0", "rd-0", "Running", "yes", "10.0.0.2", running.dns_name, running.volume]
+    assert heading.index("volume") == line.index("pvc-")

@@ -93,6 +93,13 @@ def changes(before: Sequence[Pet], after: Sequence[Pet]) -> list[str]:
     return lines
 
 
+def written(pets: Sequence[Pet]) -> list[str]:
+    """The table as lines of text, however long."""
+    cells = [HEADINGS, *map(columns, pets)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
 async def show_until_ready(client: Client, example, namespace: str, console) -> list[Pet]:
     """Show the pets until all are ready; the last rows."""
     from rich.live import Live
@@ -125,8 +132,7 @@ async def show_until_ready(client: Client, example, namespace: str, console) -> 
         if live:
             live.stop()
     if not live:
-        console.print()
-        console.print(drawn(shown), soft_wrap=True)
+        console.print("\n" + "\n".join(written(shown)), soft_wrap=True)
     return shown
 
 
