@@ -9,11 +9,13 @@ NEWEST := .venv-newest
 SYSTEM_PACKAGES := crun conmon skopeo umoci mmdebstrap nftables util-linux golang-github-containers-common
 TEST_PACKAGES := docker-registry busybox-static iproute2
 SERVICE_PACKAGES := maven
+VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
+VM := .vm
 
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images,$(patsubst %/,%,$(wildcard tests/*/)))
 
-.PHONY: demo test test-newest test-services torture check bench clean pin setup setup-dev system system-test system-services
+.PHONY: demo test test-newest test-vm test-services torture check bench clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -24,6 +26,12 @@ test: system-test setup-dev check
 test-newest: system-test $(NEWEST)/installed
 	@$(NEWEST)/bin/python --version
 	@$(NEWEST)/bin/python -m pytest -n 2 --dist loadfile $(QUICK_TESTS)
+
+# A Debian 12 with systemd, booted by qemu: minutes, or an hour under emulation. What it saw last: docs/reliability.md.
+test-vm: system system-vm setup
+	@scripts/vm/build $(VM) $(SYSTEM_PACKAGES)
+	@scripts/vm/run $(VM) v2
+	@scripts/vm/run $(VM) v1
 
 test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images
@@ -66,6 +74,9 @@ system:
 system-test:
 	@scripts/setup-system $(SYSTEM_PACKAGES) $(TEST_PACKAGES)
 
+system-vm:
+	@scripts/setup-system $(VM_PACKAGES)
+
 system-services:
 	@scripts/setup-system $(SYSTEM_PACKAGES) $(TEST_PACKAGES) $(SERVICE_PACKAGES)
 
@@ -73,5 +84,5 @@ system-services:
 clean:
 	@if [ -x $(VENV)/bin/petset ] && $(VENV)/bin/petset status >/dev/null 2>&1; then \
 		echo "cannot clean: petset is running here; run $(VENV)/bin/petset down first" >&2; exit 1; fi
-	rm -rf $(VENV) $(NEWEST) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/petset.egg-info
+	rm -rf $(VENV) $(NEWEST) $(VM) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/petset.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
