@@ -175,9 +175,15 @@ def test_missing_required_fields_are_told_with_their_paths():
     assert [error.field for error in missing] == ["spec.selector", "spec.template"]
 
 
-def test_a_status_may_lack_what_its_schema_requires():
-    obj = {**pod(), "status": {"containerStatuses": [{"name": "main"}], "conditions": [{"type": "Ready"}]}}
-    assert schema.check(obj, resources.PODS)[2] == []
+def test_what_a_status_lacks_is_empty():
+    """As upstream's: its fields hold their zero, so that whoever reads a list of it finds each element's name."""
+    obj = {**pod(), "status": {"containerStatuses": [{"name": "main"}, {}], "conditions": [{"status": "True"}]}}
+    read, _, wrong = schema.check(obj, resources.PODS)
+    empty = {"name": "", "image": "", "imageID": "", "ready": False, "restartCount": 0}
+    assert read["status"]["containerStatuses"] == [{**empty, "name": "main"}, empty]
+    assert read["status"]["conditions"] == [{"type": "", "status": "True"}]
+    assert wrong == []
+    assert schema.check(read, resources.PODS)[0] is read
 
 
 def test_a_petset_is_a_stateful_set_whose_selector_may_be_missing():

@@ -129,11 +129,13 @@ class _Reading:
                     self.told.append(f'unknown field "{where}"')
             elif inner is not None:  # A null is a field that was not given.
                 result[key] = inner if field.ok(inner) else self.value(field, inner, where, node)
-        if not path.startswith("status"):  # What a status lacks is the business of whoever writes it.
-            for key in sorted(node.required - result.keys()):
-                where = f"{path}.{key}" if path else key
-                if where != "status":
-                    self.wrong.append(FieldError.required(where))
+        for key in sorted(node.required - result.keys()):
+            where = encoding.joined(path, key)
+            if path.startswith("status"):  # What a status lacks is empty: its readers find every field they count on.
+                if fields[key].kind in schema_nodes.ZERO:
+                    result[key] = self.zero(fields[key])
+            elif where != "status":
+                self.wrong.append(FieldError.required(where))
         return result
 
     def value(self, node: Node, value: Any, path: str, struct: Node) -> Any:
