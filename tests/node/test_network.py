@@ -176,9 +176,9 @@ async def test_pods_of_two_instances_do_not_reach_each_other(tmp_path):
         one, two = [await opened.enter_async_context(on_bridge(tmp_path / name)) for name in ("one", "two")]
         # What listens: a pod of the second instance, and the host on the second's gateway and service address.
         services = [two.plan.gateway, two.plan.kubernetes_address, two.plan.dns_address]
-        for address in (*services, one.plan.gateway, one.plan.kubernetes_address, "0.0.0.0"):
-            listen = echo(address, 7770 if address == "0.0.0.0" else 7777)
-            opened.enter_context(listen)
+        for address in (*services, one.plan.gateway, one.plan.kubernetes_address):
+            opened.enter_context(echo(address, 7777))
+        free = opened.enter_context(echo("0.0.0.0", 0))
         opened.enter_context(echo(two.address, 7777, within=two.place))
         opened.enter_context(echo(one.address, 7777, within=one.place))
         for address in (*services, two.address):
@@ -192,7 +192,7 @@ async def test_pods_of_two_instances_do_not_reach_each_other(tmp_path):
         outside = run("ip", "-4", "-o", "addr", "show", "scope", "global").splitlines()
         elsewhere = [line.split()[3].partition("/")[0] for line in outside if networks.BRIDGE_PREFIX not in line]
         for address in elsewhere[:1]:
-            assert reaches(one, address, 7770) and reaches(two, address, 7770)
+            assert reaches(one, address, free) and reaches(two, address, free)
 
 
 @dataclass
@@ -220,15 +220,15 @@ async def on_bridge(state: Path) -> AsyncIterator[Pod]:
 
 
 @contextlib.contextmanager
-def echo(address: str, port: int, within: Path | None = None) -> Iterator[None]:
-    """Somebody who accepts connections there, until the block is left."""
-    listen = f"s = socket.create_server(('{address}', {port})); print('ok', flush=True)"
+def echo(address: str, port: int, within: Path | None = None) -> Iterator[int]:
+    """Somebody who accepts connections there, until the block is left; port 0 is a free one."""
+    listen = f"s = socket.create_server(('{address}', {port})); print(s.getsockname()[1], flush=True)"
     program = f"import socket; {listen}; [s.accept() for _ in iter(int, 1)]"
     enter = ["nsenter", f"--net={within / 'net'}"] if within else []
     process = subprocess.Popen([*enter, sys.executable, "-c", program], stdout=subprocess.PIPE)
     try:
-        assert process.stdout is not None and process.stdout.readline() == b"ok\n"
-        yield
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
     finally:
         process.kill()
         process.wait()
