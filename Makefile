@@ -38,7 +38,7 @@ test-services: system-services setup-dev
 
 # KILLS, FUZZ, PATHS, CHURN and SCHEDULES say how much of each loop, SECONDS for how long it goes on, SEED where it begins.
 torture: setup-dev
-	@$(PYTHON) -m tests.torture $(foreach name,KILLS FUZZ PATHS CHURN SCHEDULES PROCESSES SECONDS SEED,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)=$($(name))))
+	@$(PYTHON) -m tests.torture $(foreach name,KILLS FUZZ HEAVY PATHS CHURN SCHEDULES PROCESSES SECONDS SEED,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)=$($(name))))
 
 check: setup-dev
 	@$(VENV)/bin/ruff check src tests scripts bench

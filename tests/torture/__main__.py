@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.torture import checker, churn, fuzz, instance, kills, requests, swaps
+from tests.torture import checker, churn, fuzz, heavy, instance, kills, requests, swaps
 from tests.torture.history import History
 from tests.worlds.schedules import explore
 
@@ -73,6 +73,17 @@ def fuzz_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     report.add("fuzz", f"{figures.requests} requests", told, figures.wrong)
 
 
+def heavy_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
+    with instance.made() as made:
+        figures = asyncio.run(heavy.run(made, args.heavy))
+    if not args.quiet:
+        for name, took, waited in figures.rows:
+            print(f"  {name:40} {took * 1000:6.0f} ms; another client waited at most {waited * 1000:4.0f} ms")
+    name, _, waited = figures.worst
+    told = f"{figures.asked} other requests, of which one waited for {waited * 1000:.0f} ms ({name})"
+    report.add("heavy", f"{figures.requests} requests", told, figures.wrong)
+
+
 def path_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with tempfile.TemporaryDirectory(prefix="petset-torture-", dir="/tmp") as directory:
         figures = swaps.run(Path(directory), args.paths, seed)
@@ -96,6 +107,7 @@ def schedule_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
 LOOPS = {
     "kills": kill_loop,
     "fuzz": fuzz_loop,
+    "heavy": heavy_loop,
     "paths": path_loop,
     "churn": churn_loop,
     "schedules": schedule_loop,
@@ -106,6 +118,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make torture", description="Torture petset and tell what it came to.")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--fuzz", type=int, default=10_000)
+    parser.add_argument("--heavy", type=int, default=1, help="times the table of the heaviest requests")
     parser.add_argument("--paths", type=int, default=20_000)
     parser.add_argument("--churn", type=int, default=2_000)
     parser.add_argument("--schedules", type=int, default=20_000)

@@ -18,6 +18,7 @@ import functools
 import logging
 import os
 import random as _random
+import sys
 import time as _time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,11 +141,17 @@ async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return function(*args, **kwargs)
     global _threads
     if _threads is None:
-        _threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="petset")
+        _threads = _executor(THREADS_MAX, "petset")
     return await asyncio.get_running_loop().run_in_executor(_threads, lambda: function(*args, **kwargs))
 
 
 THREADS_MAX = 8
+HANDOVER_SECONDS = 0.001  # Until a thread that computes lets the loop go on: TLS alone asks for that 64 times a MiB.
+
+
+def _executor(threads: int, name: str) -> ThreadPoolExecutor:
+    sys.setswitchinterval(HANDOVER_SECONDS)
+    return ThreadPoolExecutor(threads, thread_name_prefix=name)
 
 
 class Thread:
@@ -170,7 +177,7 @@ class Thread:
                 done.set_exception(error)
             return done
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
+            self._executor = _executor(self._threads, self._name)
         return loop.run_in_executor(self._executor, lambda: function(*args, **kwargs))
 
     def close(self) -> None:

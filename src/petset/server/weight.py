@@ -4,8 +4,8 @@ Reading, checking and patching cost in proportion to the size of a body, a selec
 objects it is asked over: a millisecond for most, up to a few tenths of a second for the largest. `Work.beside` runs a
 pure function at once where the bytes that it works on are few, else in the one thread that is kept for this;
 `Work.in_runs` does the same over many objects, a run of them at a time. One thread, because threads share the
-interpreter: it hands over every 5 ms, so that the loop goes on, and a second one would only take the loop's turns.
-Who comes next waits in `Line`: one piece of work of each user in turn, however much any of them has brought.
+interpreter: it hands over every millisecond, so that the loop goes on, and a second one would only take the loop's
+turns. Who comes next waits in `Line`: one piece of work of each user in turn, however much any of them has brought.
 """
 
 from __future__ import annotations
