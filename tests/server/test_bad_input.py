@@ -392,3 +392,18 @@ def test_every_kind_survives_the_same_wrong_places(held):
             for value in (None, "", "x", 7, True, [], {}, [None], [{}], {"a": None}, {"": ""}):
                 answer = held("POST", target, replaced(obj, path, value))
                 assert answer.code < 500, (path, value, answer)
+
+
+def test_the_addresses_of_a_pod_are_addresses(server: Server):
+    """One pod's status goes into the Endpoints of all that share its Service."""
+    server.create(pod("p"))
+    status = {"podIP": "x", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "y"}], "hostIP": "10.0.0.256"}
+    answer = server("PATCH", f"{PODS}/p/status", {"status": status}, kind=MERGE)
+    assert answer.code == 422
+    assert [cause["field"] for cause in answer.body["details"]["causes"]] == [
+        "status.hostIP",
+        "status.podIP",
+        "status.podIPs[1].ip",
+    ]
+    good = {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}], "hostIP": "10.0.0.9"}
+    assert server("PATCH", f"{PODS}/p/status", {"status": good}, kind=MERGE).code == 200

@@ -205,8 +205,21 @@ _CHANGEABLE = (
 )
 
 
+def _addresses(status: Object) -> Errors:
+    """Services and DNS hand these on; whoever may write one pod's status must not spoil those of others."""
+    found = [(f"status.{field}", status.get(field)) for field in ("hostIP", "podIP")]
+    for field in ("hostIPs", "podIPs"):
+        found += [(f"status.{field}[{index}].ip", one.get("ip")) for index, one in enumerate(status.get(field) or ())]
+    for path, address in found:
+        if address and (wrong := names.ip(address)):
+            yield FieldError.invalid(path, address, wrong)
+
+
 @listed
 def pod_update(new: Object, old: Object) -> Errors:
+    status = new.get("status") or {}
+    if status != old.get("status"):
+        yield from _addresses(status)
     wanted, given = new.get("spec") or {}, old.get("spec") or {}
     if wanted == given:
         return
