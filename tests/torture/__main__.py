@@ -43,34 +43,38 @@ class Report:
         return "\n".join([*lines, "", *(self.wrong[:TOLD_MAX] or ["nothing is lost, nothing is wrong"])])
 
 
+def told(args: argparse.Namespace) -> Callable[[str], None]:
+    """Where lines go that say how far it has come."""
+    return (lambda line: None) if args.quiet else (lambda line: print(line, flush=True))
+
+
 def kill_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with instance.made() as made:
-        quiet: Callable[[str], None] = lambda line: None  # noqa: E731
-        figures = asyncio.run(kills.run(made, args.kills, seed, args.keep, quiet if args.quiet else print))
+        figures = asyncio.run(kills.run(made, args.kills, seed, args.keep, told(args)))
         done = figures.outcomes
         others = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in figures.mishaps.most_common())
-        told = (
+        said = (
             f"{others}; {done['done']} operations acknowledged, {done['unknown']} never answered, "
             f"{sum(done.values()) - done['done'] - done['unknown']} refused; {figures.streams} watches told "
             f"{figures.events} events; longest start {made.longest_start_seconds:.1f} s"
         )
         if not made.has_own_disk:
-            told += "; no disk of its own to fill (not root)"
+            said += "; no disk of its own to fill (not root)"
     killed = sum(figures.mishaps[what] for what in ("killed", "killed_while_starting", "killed on a full disk"))
-    report.add("kill", f"{killed + figures.mishaps['killed_while_starting']} kill -9", told, figures.wrong)
+    report.add("kill", f"{killed + figures.mishaps['killed_while_starting']} kill -9", said, figures.wrong)
 
 
 def fuzz_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with instance.made() as made:
-        figures = asyncio.run(fuzz.run(made, args.fuzz, seed))
+        figures = asyncio.run(fuzz.run(made, args.fuzz, seed, told(args)))
     classes = ", ".join(
         f"{sum(count for code, count in figures.codes.items() if code // 100 == family)} {family}xx"
         for family in (2, 4, 5)
     )
-    told = f"{classes}; at most {figures.longest_lag_seconds * 1000:.0f} ms of work before /livez was answered"
+    said = f"{classes}; at most {figures.longest_lag_seconds * 1000:.0f} ms of work before /livez was answered"
     if figures.wrong:
-        told += "; slowest " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in figures.slowest)
-    report.add("fuzz", f"{figures.requests} requests", told, figures.wrong)
+        said += "; slowest " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in figures.slowest)
+    report.add("fuzz", f"{figures.requests} requests", said, figures.wrong)
 
 
 def heavy_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
@@ -87,21 +91,21 @@ def heavy_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
 def path_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with tempfile.TemporaryDirectory(prefix="petset-torture-", dir="/tmp") as directory:
         figures = swaps.run(Path(directory), args.paths, seed)
-    told = ", ".join(f"{count} {outcome}" for outcome, count in figures.outcomes.most_common())
-    report.add("paths", f"{figures.attempts} attempts", told, figures.wrong)
+    said = ", ".join(f"{count} {outcome}" for outcome, count in figures.outcomes.most_common())
+    report.add("paths", f"{figures.attempts} attempts", said, figures.wrong)
 
 
 def churn_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with instance.made() as made:
         figures = asyncio.run(churn.run(made, args.churn))
-    told = f"{figures.bytes_first >> 20} MiB after the first wave, {figures.bytes_last >> 20} after the last"
-    report.add("churn", f"{figures.objects} objects", told, figures.wrong)
+    said = f"{figures.bytes_first >> 20} MiB after the first wave, {figures.bytes_last >> 20} after the last"
+    report.add("churn", f"{figures.objects} objects", said, figures.wrong)
 
 
 def schedule_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     figures = explore.run(args.schedules, seed, args.processes)
-    told = f"{figures.different} different; {figures.seconds / max(1, figures.schedules) * 1000:.2f} ms each"
-    report.add("schedules", f"{figures.schedules} schedules", told, figures.wrong)
+    said = f"{figures.different} different; {figures.seconds / max(1, figures.schedules) * 1000:.2f} ms each"
+    report.add("schedules", f"{figures.schedules} schedules", said, figures.wrong)
 
 
 LOOPS = {

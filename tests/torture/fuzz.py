@@ -12,6 +12,7 @@ import contextlib
 import json
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from petset.net.dialer import Dialer
@@ -26,8 +27,13 @@ LAG_SECONDS_MAX = (
 )
 PING_SECONDS = 0.02
 SLOWEST_TOLD = 5
+REQUESTS_TOLD = 10_000
 STREAMED_BYTES_MAX = 1 << 20
+STREAMED_SECONDS_MAX = 2.0
 FINE_ABOVE_500 = (501, 503, 504)  # Not offered; no room just now; a revision that is still to come.
+
+
+Tell = Callable[[str], None]
 
 
 @dataclass
@@ -40,7 +46,7 @@ class Figures:
     wrong: list[str] = field(default_factory=list)
 
 
-async def run(instance: Instance, count: int, seed: int) -> Figures:
+async def run(instance: Instance, count: int, seed: int, tell: Tell) -> Figures:
     figures = Figures()
     if not instance.is_running and not await instance.start():
         raise RuntimeError(instance.said[-1])
@@ -52,7 +58,7 @@ async def run(instance: Instance, count: int, seed: int) -> Figures:
         async with asyncio.TaskGroup() as working:
             pinging = working.create_task(ping(lines[-1], instance, figures))
             numbers = iter(range(count))
-            senders = [working.create_task(send(line, numbers, seed, figures)) for line in lines[:-1]]
+            senders = [working.create_task(send(line, numbers, seed, figures, tell)) for line in lines[:-1]]
             await asyncio.wait(senders)
             pinging.cancel()
         figures.objects = await stored(lines[0])
@@ -67,11 +73,13 @@ async def run(instance: Instance, count: int, seed: int) -> Figures:
 HEADERS = (("accept", "application/json"), ("content-type", "application/json"))
 
 
-async def send(line: Dialer, numbers, seed: int, figures: Figures) -> None:
+async def send(line: Dialer, numbers: Iterator[int], seed: int, figures: Figures, tell: Tell) -> None:
     for number in numbers:
         name = f"{seed}-{number}"
         request = requests.request(name)
         figures.requests += 1
+        if figures.requests % REQUESTS_TOLD == 0:
+            tell(f"fuzz {figures.requests}: {len(figures.wrong)} wrong")
         began = time.monotonic()
         try:
             response = await line.send(request)
@@ -89,15 +97,17 @@ async def send(line: Dialer, numbers, seed: int, figures: Figures) -> None:
 
 
 async def whole(response: http.Response) -> bytes | None:
-    """The body; None when it is a stream, which is left early."""
+    """The body; None when it is a stream, which is left early: a watch may have no end."""
     if isinstance(response.body, bytes):
         return response.body
     size = 0
     async with contextlib.aclosing(response.body) as parts:  # type: ignore[type-var]
-        async for part in parts:
-            size += len(part)
-            if size > STREAMED_BYTES_MAX:
-                break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STREAMED_SECONDS_MAX):
+                async for part in parts:
+                    size += len(part)
+                    if size > STREAMED_BYTES_MAX:
+                        break
     return None
 
 
