@@ -25,6 +25,7 @@ SENDERS = 12
 LAG_SECONDS_MAX = (
     2.0  # Of petset's own work between a question and its answer: a dozen requests, and none of them long.
 )
+ANSWER_SECONDS_MAX = 120.0  # No machine is so busy that this is no hang.
 PING_SECONDS = 0.02
 SLOWEST_TOLD = 5
 REQUESTS_TOLD = 10_000
@@ -51,7 +52,8 @@ async def run(instance: Instance, count: int, seed: int, tell: Tell) -> Figures:
     if not instance.is_running and not await instance.start():
         raise RuntimeError(instance.said[-1])
     async with contextlib.AsyncExitStack() as opened:
-        lines = [await opened.enter_async_context(instance.dialer()) for _ in range(SENDERS + 1)]
+        made = [instance.dialer(answer_seconds_max=ANSWER_SECONDS_MAX) for _ in range(SENDERS + 1)]
+        lines = [await opened.enter_async_context(each) for each in made]
         for name in requests.NAMESPACES:
             body = json.dumps({"metadata": {"name": name}}).encode()
             await lines[0].send(http.Request("POST", "/api/v1/namespaces", HEADERS, body))

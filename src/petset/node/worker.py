@@ -371,7 +371,8 @@ class PodWorker:
             yield
             self._held.pop(step, None)
         except Exception as error:
-            if step not in self._held:  # Later ones are counted; the first one says where it comes from.
+            # Later ones are counted; the first one says where it comes from, unless the server said why.
+            if step not in self._held and not isinstance(error, errors.ApiError):
                 log.exception("cannot take %s for pod %s", step, meta.key(self.pod))
             self._held[step] = _setup_trouble(self._held.get(step), type(error).__name__, str(error))
             raise
