@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -52,6 +53,60 @@ def test_who_holds_every_single_right_of_a_rule_holds_it(owned, wanted):
         any(path_of(rule, *right) for rule in owned) for right in itertools.product(wanted.verbs, wanted.paths)
     )
     assert rbac.covers(owned, [wanted]) is covered
+
+
+@given(
+    some("/a", "/a/b", "/a*", "/a/*", "/ab*", "/b*", "*", ""),
+    st.sampled_from(["/", "/a", "/a/b", "/a/b/c", "/ab", "/b", "/*", "b"]),
+)
+@settings(max_examples=300)
+def test_a_path_is_allowed_by_itself_or_by_a_beginning(patterns, path):
+    wanted = any(p in (path, "*") or (p.endswith("*") and path.startswith(p[:-1])) for p in patterns)
+    assert rbac.Rule(("get",), paths=patterns).allows(rbac.Attributes("get", path=path)) is wanted
+
+
+class Compared(str):
+    """A text that counts how often it is held against another."""
+
+    count = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.count += 1
+        return str.__eq__(self, other)
+
+    def __lt__(self, other: str) -> bool:
+        Compared.count += 1
+        return str.__lt__(self, other)
+
+    def startswith(self, *prefix: Any) -> bool:
+        Compared.count += 1
+        return str.startswith(self, *prefix)
+
+
+MANY = [f"x{n}" for n in range(20_000)]
+ASKED = {"verb": "get", "group": "apps", "resource": "pods", "name": "web-0"}
+
+
+@pytest.mark.parametrize(
+    ("field", "known", "asked"),
+    [
+        ("verbs", "get", {"verb": Compared("get")}),
+        ("apiGroups", "apps", {"group": Compared("apps")}),
+        ("resources", "pods", {"resource": Compared("pods")}),
+        ("resourceNames", "web-0", {"name": Compared("web-0")}),
+        ("nonResourceURLs", "/healthz", {"path": Compared("/healthz")}),
+        ("nonResourceURLs", "/health*", {"path": Compared("/healthz")}),
+    ],
+)
+def test_a_rule_of_many_values_is_not_searched_at_each_request(field, known, asked):
+    """Who may make a role may fill it, and every request of whoever has it asks it."""
+    right = {"verbs": ["get"], "apiGroups": ["apps"], "resources": ["pods"], "resourceNames": ["web-0"]}
+    for values, allowed in (([*MANY, known], True), ([f"{one}*" for one in MANY], False)):
+        rule = rbac.rule_of({**right, field: values})
+        Compared.count = 0
+        assert rule.allows(rbac.Attributes(**{**ASKED, **asked})) is allowed
+        assert Compared.count < 50
 
 
 def test_a_rule_of_many_combinations_is_judged_without_walking_them():
