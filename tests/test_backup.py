@@ -231,7 +231,9 @@ def test_a_backup_says_in_a_line_why_there_is_none(instance: state.State, tmp_pa
     assert "it is there already" in fails("--state", old, "backup", str(taken), capsys=capsys)
     assert taken.read_text() == "dear"
     nowhere = fails("--state", old, "backup", str(tmp_path / "no" / "file"), capsys=capsys)
-    assert "No such file or directory" in nowhere
+    assert f"there is no directory {tmp_path / 'no'}; make it, or name another file" in nowhere
+    beside = fails("--state", old, "backup", str(taken / "file"), capsys=capsys)
+    assert f"there is no directory {taken}" in beside
     inside = fails("--state", old, "backup", str(instance.volumes / "file"), capsys=capsys)
     assert "part of itself" in inside
     absent = fails("--state", str(tmp_path / "none"), "backup", str(tmp_path / "f"), capsys=capsys)
@@ -239,6 +241,17 @@ def test_a_backup_says_in_a_line_why_there_is_none(instance: state.State, tmp_pa
     assert not (tmp_path / "none").exists()
     missing = fails("--state", str(tmp_path / "new"), "restore", str(tmp_path / "f"), capsys=capsys)
     assert "No such file or directory" in missing
+
+
+def test_a_directory_that_cannot_be_written_is_named(instance: state.State, tmp_path: Path, capsys):
+    """/proc takes no files, not even root's."""
+    backup.save(instance, tmp_path / "file", quiet)
+    said = fails("--state", str(instance.directory), "backup", "/proc/self/file", capsys=capsys)
+    assert "cannot back up to /proc/self/file: nothing can be made in /proc/self: " in said
+    assert "; name a file in another directory" in said
+    said = fails("--state", "/proc/self/new", "restore", str(tmp_path / "file"), capsys=capsys)
+    assert "cannot restore into /proc/self/new: nothing can be made in /proc/self: " in said
+    assert "; name another with --state" in said
 
 
 def test_a_damaged_store_is_not_backed_up_as_if_it_were_whole(instance: state.State, tmp_path: Path, capsys):

@@ -78,6 +78,9 @@ def save(instance: state.State, file: Path, tell: Tell) -> About:
         raise BackupError(f"cannot back up to {file}: it is there already; name a new file")
     if file.resolve().is_relative_to(instance.directory.resolve()):
         raise BackupError(f"cannot back up to {file}: it would be part of itself; name a file outside the instance")
+    if not file.absolute().parent.is_dir():
+        parent = file.absolute().parent
+        raise BackupError(f"cannot back up to {file}: there is no directory {parent}; make it, or name another file")
     with contextlib.ExitStack() as opened:
         if instance.running_process() is None:
             opened.enter_context(instance.lock())  # Nobody shall start it meanwhile.
@@ -114,7 +117,12 @@ def _pack(instance: state.State, staging: Path, file: Path, tell: Tell) -> None:
     total = sum(_disk_bytes(instance.path(name)) for name in kept)
     of_state = ("-C", str(instance.directory), *kept) if kept else ()
     command = [*TAR_CREATE, "-C", str(staging), ABOUT, OBJECTS, *of_state]
-    descriptor, partial = tempfile.mkstemp(dir=file.absolute().parent, prefix=f".{file.name}.")
+    parent = file.absolute().parent
+    try:
+        descriptor, partial = tempfile.mkstemp(dir=parent, prefix=f".{file.name}.")
+    except OSError as error:
+        why = f"nothing can be made in {parent}: {error.strerror}"
+        raise BackupError(f"cannot back up to {file}: {why}; name a file in another directory") from None
     try:
         with open(descriptor, "wb") as out, _running(command, reads=False) as tar:
             digest, deflate, done = hashlib.sha256(), zlib.compressobj(COMPRESSION_LEVEL, wbits=GZIP), 0
@@ -128,7 +136,7 @@ def _pack(instance: state.State, staging: Path, file: Path, tell: Tell) -> None:
             out.flush()
             os.fsync(descriptor)
         os.rename(partial, file)
-        state.sync_directory(file.absolute().parent)
+        state.sync_directory(parent)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(partial)
@@ -169,10 +177,14 @@ def restore(instance: state.State, file: Path, tell: Tell) -> About:
         raise BackupError(f"cannot restore into {directory}: it is not empty; name a new directory with --state")
     try:
         verify(file, tell)
+    except OSError as error:
+        raise BackupError(f"cannot restore {file}: {_why(error)}") from None
+    try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}.restoring-"))
     except OSError as error:
-        raise BackupError(f"cannot restore {file}: {_why(error)}") from None
+        why = f"nothing can be made in {directory.parent}: {error.strerror}"
+        raise BackupError(f"cannot restore into {directory}: {why}; name another with --state") from None
     try:
         _unpack(file, fresh, tell)
         about = _about(fresh, file)
