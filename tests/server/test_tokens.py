@@ -43,6 +43,29 @@ def is_alive(server, token: str) -> bool:
     return answered == 200
 
 
+# -- What may be asked for
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code", "given"),
+    [
+        (599, 422, None),
+        (600, 201, 600),
+        (2**32, 201, tokens.TOKEN_SECONDS_MAX),
+        (2**32 + 1, 422, None),
+        (10**30, 422, None),
+    ],
+)
+def test_how_long_a_token_may_live(server, seconds, code, given):
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}}
+    answer = server("POST", f"{CORE}/serviceaccounts/default/token", body)
+    assert answer.code == code
+    if given is None:
+        assert [one["field"] for one in answer.body["details"]["causes"]] == ["spec.expirationSeconds"]
+    else:
+        assert answer.body["spec"]["expirationSeconds"] == given
+
+
 # -- Signatures
 
 

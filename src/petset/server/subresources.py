@@ -129,6 +129,9 @@ class Subresources:
         elif seconds < tokens.TOKEN_SECONDS_MIN:
             why = "may not specify a duration less than 10 minutes"
             wrong.append(FieldError.invalid("spec.expirationSeconds", seconds, why))
+        elif seconds > tokens.TOKEN_SECONDS_ASKED_MAX:
+            why = "may not specify a duration larger than 2^32 seconds"
+            wrong.append(FieldError.invalid("spec.expirationSeconds", seconds, why))
         if wrong:
             raise errors.invalid("TokenRequest", "", wrong, "authentication.k8s.io")
         return tuple(audiences) or (self._issuer.issuer,), min(seconds, tokens.TOKEN_SECONDS_MAX)
