@@ -380,6 +380,17 @@ def test_conditions_keep_their_times_and_those_of_others():
     assert meta.condition({"status": unready}, "Initialized")["message"] == "containers with incomplete status: [i]"  # type: ignore[index]
 
 
+@pytest.mark.parametrize("field", ["containerStatuses", "initContainerStatuses"])
+def test_a_status_of_a_container_without_a_name_counts_as_none(field: str):
+    """One that was stored before such a status was refused must not hold up its pod for ever."""
+    given = pod(init=("i",)) | {"status": {field: [{}]}}
+    seen = view(containers=(attempt("i", exit_code=0), attempt()))
+    assert pods.decide(given, seen) == pods.decide(pod(init=("i",)), seen)
+    wanted = status.status(given, seen)
+    assert wanted == status.status(pod(init=("i",)), seen)
+    assert status.back_offs(given, given["status"], wanted) == status.back_offs(given, {}, wanted)
+
+
 def test_a_status_worked_out_twice_is_the_same():
     one = attempt()
     given, seen = pod(), view(one, memories=ready(one))

@@ -71,7 +71,7 @@ def doing(pod) -> str:
     if not meta.get(pod, "spec", "nodeName"):
         return "Pending"
     for status in meta.get(pod, "status", "initContainerStatuses", default=()):
-        if "terminated" not in status.get("state", {}):
+        if status.get("name") and "terminated" not in status.get("state", {}):
             return f"Init: {status['name']}"
     return "Starting"
 

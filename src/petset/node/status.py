@@ -262,7 +262,9 @@ def _waits_with(container_status: Object) -> str:
 
 
 def _all_statuses(status_: Object) -> list[Object]:
-    return [*(status_.get("initContainerStatuses") or ()), *(status_.get("containerStatuses") or ())]
+    """Those that say of which container: what an older petset stored may have none."""
+    every = [*(status_.get("initContainerStatuses") or ()), *(status_.get("containerStatuses") or ())]
+    return [one for one in every if one.get("name")]
 
 
 def _where(pod: Object) -> str:
