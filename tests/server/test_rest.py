@@ -9,6 +9,7 @@ import pytest
 
 from petset.objects import meta
 from petset.server import lists, weight
+from petset.store.store import Unavailable
 from petset.wire import http
 from tests import waiting
 from tests.server.conftest import ADMIN, configmap, petset, pod
@@ -214,6 +215,30 @@ def test_a_namespace_goes_when_it_is_finalized(server):
     finalized = server.ok("PUT", "/api/v1/namespaces/z/finalize", {**marked, "spec": {"finalizers": []}})
     assert finalized["metadata"]["name"] == "z" and server("GET", "/api/v1/namespaces/z").code == 404
     assert server("DELETE", "/api/v1/namespaces/kube-system").code == 403
+
+
+def test_a_collection_is_deleted_in_few_commits(server, monkeypatch):
+    """One after another, a few hundred events took a busy machine half a minute."""
+    for number in range(250):
+        server.create(configmap(f"c{number:03}"))
+    before = server.store.stats()
+    deleted = server.ok("DELETE", "/api/v1/namespaces/default/configmaps")
+    after = server.store.stats()
+    assert [item["metadata"]["name"] for item in deleted["items"]] == [f"c{number:03}" for number in range(250)]
+    assert (after.writes - before.writes, after.commits - before.commits) == (250, 3)
+
+    for number in range(5):
+        server.create(configmap(f"c{number}"))
+    remove = server.store.delete
+
+    async def failing(key, expected):
+        if key.endswith("c2"):
+            raise Unavailable("the disk is full")
+        return await remove(key, expected)
+
+    monkeypatch.setattr(server.store, "delete", failing)
+    assert server("DELETE", "/api/v1/namespaces/default/configmaps").code == 503
+    assert [item["metadata"]["name"] for item in server.get("/api/v1/namespaces/default/configmaps")["items"]] == ["c2"]
 
 
 def test_deleting_a_collection_obeys_selectors(server):

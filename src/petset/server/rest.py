@@ -25,6 +25,7 @@ from petset.store import store as stores
 from petset.wire import http
 
 WRITE_ATTEMPTS_MAX = 8
+REMOVED_AT_ONCE = 100  # Of a collection.
 RETRY_SECONDS = 0.005
 GENERATED_NAME_CHARACTERS_MAX = 63
 NAME_SUFFIX_CHARACTERS = 5
@@ -220,17 +221,29 @@ class Rest:
         options = await delete_options(call)
         revision, entries = await lists.chosen(self._store, call, lists.selection(call))
         deleted: list[stores.Entry] = []
-        for entry in entries:
-            try:
-                found, _ = await self.remove(
-                    call, call.resource, meta.namespace(entry.object), meta.name(entry.object), options
-                )
-            except errors.ApiError as error:
-                if error.code == 404:
-                    continue  # Somebody else was quicker.
-                raise
-            deleted.append(found)
+        for at in range(0, len(entries), REMOVED_AT_ONCE):
+            async with asyncio.TaskGroup() as together:  # They share commits.
+                removing = [
+                    tasks.spawn(together, self._removed(call, entry, options), "remove one of a collection")
+                    for entry in entries[at : at + REMOVED_AT_ONCE]
+                ]
+            for found in [task.result() for task in removing]:
+                if isinstance(found, Exception):
+                    raise found
+                if found is not None:
+                    deleted.append(found)
         return await answers.object_list(call, deleted, {"resourceVersion": str(revision)})
+
+    async def _removed(
+        self, call: Call, entry: stores.Entry, options: deletion.Options
+    ) -> stores.Entry | Exception | None:
+        """One of a collection; None when somebody else was quicker. An error is for after the others' ends."""
+        try:
+            metadata = entry.object["metadata"]
+            found, _ = await self.remove(call, call.resource, metadata.get("namespace", ""), metadata["name"], options)
+        except Exception as error:
+            return None if isinstance(error, errors.ApiError) and error.code == 404 else error
+        return found
 
 
 class Turns:
