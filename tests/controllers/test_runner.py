@@ -234,6 +234,28 @@ def test_a_reconciler_that_raises_stops_only_its_key() -> None:
     run(reconcile, scene)
 
 
+def test_a_key_that_fails_the_same_way_is_told_at_growing_gaps(caplog, monkeypatch) -> None:
+    """And a new reason at once, however often there was another."""
+    monkeypatch.setattr(runner, "BACKOFF_SECONDS_MAX", 0.01)
+    reasons = ["it is so"] * 9 + ["it is another"] * 3
+
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        return [actions.Fail(reasons.pop(0))] if reasons else []
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("a"))
+        await waiting.until(lambda: not reasons)
+
+    with caplog.at_level("INFO", "petset.controllers"):
+        run(reconcile, scene)
+    told = [
+        record.getMessage().rpartition("default/a: ")[2]
+        for record in caplog.records
+        if "default/a" in record.getMessage()
+    ]
+    assert told == ["it is so", "it is so", "it is another", "it is another"]
+
+
 def test_a_key_is_looked_at_again_in_time() -> None:
     def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
         return [actions.RequeueAfter(0.02)]

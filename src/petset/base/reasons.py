@@ -7,6 +7,8 @@ place and, where one knows it, what to do. Anything else is a defect and is call
 from __future__ import annotations
 
 import errno
+import traceback
+from pathlib import Path
 
 SENTENCE = "cannot "
 
@@ -34,6 +36,23 @@ def is_defect(error: BaseException) -> bool:
     """Whether nobody has foreseen it."""
     error = first(error)
     return not isinstance(error, OSError) and not str(error).startswith(SENTENCE)
+
+
+def in_a_line(error: BaseException) -> str:
+    """What it says; of a defect also its class, and where it was in petset."""
+    cause = first(error)
+    text = " ".join(str(cause).split())
+    return f"{type(cause).__name__}: {text} ({_place(cause)})" if is_defect(cause) else text
+
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def _place(error: BaseException) -> str:
+    """The file and line of the last of petset's own frames."""
+    places = [(Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [f"{file.relative_to(PACKAGE.parent)}:{line}" for file, line in places if file.is_relative_to(PACKAGE)]
+    return own[-1] if own else "outside petset"
 
 
 def reason(error: BaseException, doing: str, place: str = "") -> str:

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from petset.base import reasons
+
 log = logging.getLogger("petset")
 T = TypeVar("T")
 
@@ -191,7 +193,34 @@ def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -> 
     return group.create_task(work, name=name)
 
 
+REPETITIONS_KEPT_MAX = 1000
+
+
+class Repetitions:
+    """How often each line would have been said; bounded, whoever comes after many others is new again."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def times(self, line: str) -> int:
+        """Which time this is."""
+        times = self._times.pop(line, 0) + 1
+        if len(self._times) >= REPETITIONS_KEPT_MAX:
+            self._times.pop(next(iter(self._times)), None)
+        self._times[line] = times
+        return times
+
+
+def is_worth_saying(times: int) -> bool:
+    """What happens again and again is said the 1st, 2nd, 4th, 8th ... time."""
+    return times & (times - 1) == 0
+
+
 _failures: dict[str, int] = {}
+_said = Repetitions()
 
 
 def best_effort_failures() -> dict[str, int]:
@@ -206,7 +235,10 @@ def best_effort(doing: str) -> Iterator[None]:
         yield
     except Exception as error:
         _failures[doing] = _failures.get(doing, 0) + 1
-        log.warning("cannot %s: %s", doing, error)
+        line = f"cannot {doing}: {reasons.in_a_line(error)}"
+        times = _said.times(line)
+        if is_worth_saying(times):
+            log.warning("%s%s", line, f" ({times} times)" if times > 1 else "")
 
 
 @dataclass(slots=True)

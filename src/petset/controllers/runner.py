@@ -66,6 +66,21 @@ class _Outcome:
     failed: str = "it raised an exception"
 
 
+@dataclass(slots=True)
+class _Failing:
+    """A key that does not come right: how often in a row, and how often for the present reason."""
+
+    backoff: tasks.Backoff = field(default_factory=lambda: tasks.Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX))
+    why: str = ""
+    times: int = 0
+
+    def is_told(self, why: str) -> bool:
+        """Whether to say that it failed once more, and why."""
+        self.times = self.times + 1 if why == self.why else 1
+        self.why = why
+        return self.backoff.failures >= FAILURES_TOLD_MIN and tasks.is_worth_saying(self.times)
+
+
 class Queue:
     """Keys that wait for a worker: each at most once; busy ones come back when done, delayed ones by a timer."""
 
@@ -133,7 +148,7 @@ class Runner:
         self._perform = dict(perform or {})
         self._recorder = Recorder(client, controller.component)
         self._queue = Queue()
-        self._backoffs: dict[str, tasks.Backoff] = {}
+        self._failing: dict[str, _Failing] = {}
         self._slots = asyncio.Semaphore(controller.workers)
         for resource in (*controller.reads, *(resource for resource, _ in controller.watches)):
             informers.of(resource)
@@ -173,12 +188,12 @@ class Runner:
             self._slots.release()
         await self._catch_up(outcome)
         if outcome.failed:
-            backoff = self._backoffs.setdefault(key, tasks.Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX))
-            level = logging.INFO if backoff.failures >= FAILURES_TOLD_MIN else logging.DEBUG
+            failing = self._failing.setdefault(key, _Failing())
+            level = logging.INFO if failing.is_told(outcome.failed) else logging.DEBUG
             log.log(level, "%s %s: %s", self._controller.name, key, outcome.failed)
-            self._queue.add_after(key, backoff.next())
+            self._queue.add_after(key, failing.backoff.next())
         else:
-            self._backoffs.pop(key, None)
+            self._failing.pop(key, None)
         if outcome.after_seconds is not None:
             self._queue.add_after(key, outcome.after_seconds)
         if any(self._is_unseen(obj) for obj in outcome.created):
