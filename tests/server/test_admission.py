@@ -8,7 +8,8 @@ import pytest
 
 from petset.objects import meta, resources
 from petset.server import admission
-from tests.server.conftest import pod
+from tests.server.conftest import petset, pod
+from tests.server.test_bad_input import PETSETS, STATEFULSETS, statefulset
 
 PODS = "/api/v1/namespaces/default/pods"
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -93,6 +94,24 @@ def test_a_field_wins_over_an_annotation_and_beta_over_alpha(server):
 def test_init_containers_that_cannot_be_read_are_refused(server, text):
     answer = server("POST", PODS, annotated(pod("p"), **{"pod_alpha_kubernetes_io__init-containers": text}))
     assert (answer.code, answer.body["reason"]) == (422, "Invalid")
+
+
+@pytest.mark.parametrize(("path", "made"), [(PETSETS, petset("s")), (STATEFULSETS, statefulset("s"))])
+def test_a_set_whose_pods_would_be_refused_for_their_annotation_is_refused(server, path, made):
+    """It would be tried again for ever, and nobody but its events would say why."""
+    annotation = "pod.alpha.kubernetes.io/init-containers"
+    where = ("spec", "template", "metadata", "annotations")
+    for text, field in (
+        ("[{", f"metadata.annotations[{annotation}]"),
+        ('[{"image":"i"}]', "spec.initContainers[0].name"),
+    ):
+        answer = server("POST", path, meta.changed(made, where, {annotation: text}))
+        assert (answer.code, answer.body["details"]["causes"][0]["field"]) == (422, f"spec.template.{field}")
+        assert answer.body["details"]["kind"] == made["kind"]
+    assert server("POST", path, meta.changed(made, where, {annotation: json.dumps(INIT)})).code == 201
+    broken = {"spec": {"template": {"metadata": {"annotations": {annotation: "{"}}}}}
+    merge = {"content-type": "application/merge-patch+json"}
+    assert server("PATCH", f"{path}/s", broken, headers=merge).code == 422
 
 
 def test_names_of_2016_become_fields(server):

@@ -221,6 +221,7 @@ _BINDINGS = (resources.ROLEBINDINGS, resources.CLUSTERROLEBINDINGS)
 _VOLUMES = (resources.PERSISTENTVOLUMECLAIMS, resources.PERSISTENTVOLUMES)
 _OF_NODES = (resources.NODES, resources.LEASES, resources.PODS)
 _PODS = (resources.PODS,)
+_SETS = (resources.PETSETS, resources.STATEFULSETS)
 
 # Kinds (none: all), verbs, hook; in the order in which they run.
 HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
@@ -229,6 +230,7 @@ HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
     ((resources.NAMESPACES,), (CREATE, UPDATE), namespace_finalizer),
     (_OF_NODES, (CREATE, UPDATE, DELETE), node_admission.node_restriction),
     (_PODS, (CREATE,), pod_admission.annotations_of_2016),
+    (_SETS, (CREATE, UPDATE), pod_admission.template_annotations_of_2016),
     (_PODS, (CREATE,), pod_admission.service_account),
     (_PODS, (CREATE,), pod_admission.priority),
     (_PODS, (CREATE,), pod_admission.runtime_class),

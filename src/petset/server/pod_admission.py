@@ -8,6 +8,7 @@ the path where every client library looks.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from petset.base import tasks
@@ -28,6 +29,9 @@ CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 
 
 class Context(Protocol):
+    @property
+    def resource(self) -> Resource: ...
+
     def find(self, resource: Resource, name: str, namespace: str = "") -> Object | None: ...
 
 
@@ -36,29 +40,61 @@ def annotations_of_2016(context: Context, pod: Object, old: Object | None) -> Ob
     for annotation, field in ((HOSTNAME, "hostname"), (SUBDOMAIN, "subdomain")):
         if given.get(annotation) and not spec.get(field):
             spec[field] = given[annotation]
-    annotation = BETA_INIT if given.get(BETA_INIT) else ALPHA_INIT
-    if given.get(annotation) and not spec.get("initContainers"):
-        spec["initContainers"] = _containers(meta.name(pod), annotation, given[annotation])
+    try:
+        if containers := _init_containers(pod):
+            spec["initContainers"] = containers
+    except _Unreadable as error:
+        raise errors.invalid("Pod", meta.name(pod), error.wrong) from None
     if spec == pod.get("spec"):
         return pod
     return resources.PODS.default({**pod, "spec": spec})
 
 
-def _containers(name: str, annotation: str, text: str) -> list[Object]:
-    """The containers of an annotation's JSON. Raises ApiError 422."""
+def template_annotations_of_2016(context: Context, obj: Object, old: Object | None) -> Object:
+    """A set each of whose pods would be refused is refused itself."""
+    template = meta.get(obj, "spec", "template", default={})
+    if old is not None and template == meta.get(old, "spec", "template", default={}):
+        return obj
+    try:
+        _init_containers(template)
+    except _Unreadable as error:
+        wrong = [replace(one, field=f"spec.template.{one.field}") for one in error.wrong]
+        raise errors.invalid(obj["kind"], meta.name(obj), wrong, context.resource.group) from None
+    return obj
+
+
+class _Unreadable(Exception):
+    """What is wrong with an annotation, by paths in the pod or template that has it."""
+
+    def __init__(self, wrong: list[FieldError]):
+        super().__init__(wrong)
+        self.wrong = wrong
+
+
+def _init_containers(pod: Object) -> list[Object]:
+    """Those that a pod or template has in an annotation only. Raises _Unreadable."""
+    given = meta.get(pod, "metadata", "annotations", default={})
+    annotation = BETA_INIT if given.get(BETA_INIT) else ALPHA_INIT
+    if not given.get(annotation) or meta.get(pod, "spec", "initContainers"):
+        return []
+    return _containers(annotation, given[annotation])
+
+
+def _containers(annotation: str, text: str) -> list[Object]:
+    """The containers of an annotation's JSON. Raises _Unreadable."""
     field = f"metadata.annotations[{annotation}]"
     try:
         containers = encoding.loads(text)
         if not isinstance(containers, list):
             raise ValueError("it is not a list of containers")
-        placeholder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
+        placeholder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
         carrier = {**placeholder, "spec": {"containers": [], "initContainers": containers}}
         checked, _, missing = schema.check(carrier, resources.PODS)
     except (ValueError, errors.ApiError) as error:
-        raise errors.invalid("Pod", name, [FieldError.invalid(field, _short(text), str(error))]) from None
+        raise _Unreadable([FieldError.invalid(field, _short(text), str(error))]) from None
     wrong = [error for error in missing if error.field.startswith("spec.initContainers")]
     if wrong:
-        raise errors.invalid("Pod", name, wrong)
+        raise _Unreadable(wrong)
     return checked["spec"].get("initContainers") or []
 
 
