@@ -18,7 +18,7 @@ from pathlib import Path
 
 PETSET = ".venv/bin/petset"
 STATE = Path(".petset").absolute()
-REBOOTED = Path("/root/rebooted")  # Holds what the pets should remember.
+REBOOTED = Path("/srv/rebooted")  # Holds what the pets should remember.
 PETS = ("rd-0", "rd-1", "rd-2")
 SECONDS_MAX = 600
 MEMORY_BYTES, CPU_QUOTA_MICROSECONDS = 64 << 20, 20_000
