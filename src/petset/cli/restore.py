@@ -23,6 +23,6 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from None
     print(
         f"restored {about.objects} objects, keys and volumes as of {about.made} into {args.instance.directory}; "
-        "start it with `petset up -d`"
+        f"start it with `petset --state {args.instance.directory} up -d`"
     )
     return 0
