@@ -13,7 +13,7 @@ VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
 VM := .vm
 
 # What needs no containers, no images and no other programs: seconds, with any Python.
-QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images,$(patsubst %/,%,$(wildcard tests/*/)))
+QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$(patsubst %/,%,$(wildcard tests/*/)))
 
 .PHONY: demo test test-newest test-vm test-services torture check bench clean pin setup setup-dev system system-test system-vm system-services
 

@@ -29,9 +29,9 @@ def say(line: str) -> None:
 
 
 def run(*command: str, check: bool = True) -> str:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if check and done.returncode:
-        raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}")
+        raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
@@ -74,7 +74,10 @@ def redis(pet: str, *words: str) -> str:
 
 
 def master() -> str:
-    return next(pet for pet in PETS if redis(pet, "role").startswith("master"))
+    roles = {pet: redis(pet, "role") for pet in PETS}
+    masters = [pet for pet, role in roles.items() if role.startswith("master\n")]
+    assert len(masters) == 1, roles
+    return masters[0]
 
 
 def volumes() -> dict[str, str]:
@@ -143,7 +146,7 @@ def kill() -> str:
     until("petset to be gone", lambda: not Path(f"/proc/{process}").exists())
     run(PETSET, "up", "-d")
     until("the pets", lambda: all(map(is_ready, PETS)))
-    assert containers() == before
+    assert containers() == before, (before, containers())
     assert redis(master(), "get", "petset:demo") == value
     return "petset killed and started: the same containers, the same data"
 
@@ -209,7 +212,7 @@ def main() -> None:
         for step in AFTER if again else BEFORE:
             say(f"{step.__name__.replace('_', ' ')}: {step()}")
     except BaseException as error:
-        say(f"failed: {step.__name__.replace('_', ' ')}: {error}")
+        say(f"failed: {step.__name__.replace('_', ' ')}: {type(error).__name__}: {error}")
         print(run(PETSET, "logs", "--tail", "100", check=False), flush=True)
         run("systemctl", "poweroff", "--no-block")
         sys.exit(1)
