@@ -19,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from petset.node import bundle, cgroups, host, linux
+from petset.node import bundle, cgroups, host, linux, mounting
 from petset.node.images import Image
 from petset.objects.meta import Object
 from petset.wire import dns
@@ -40,7 +40,6 @@ class Hand:
         self._addresses: dict[str, str] = {}  # Of the pets started so far, by their name in DNS.
         self._groups = cgroups.detect()
         self._runtime = host.find_runtime()
-        self._create = cgroups.creator(self._runtime, self._groups)
 
     def __enter__(self) -> Hand:
         try:
@@ -107,9 +106,10 @@ class Hand:
         self._opened.callback(
             subprocess.run, [self._runtime, root, "delete", "--force", name], check=False, capture_output=True
         )
-        with open(place / "output", "wb") as output:
+        hidden = cgroups.hidden_at_creation(self._runtime, self._groups)
+        with open(place / "output", "wb") as output, mounting.prepared(place / "volumes", (), hidden) as entering:
             subprocess.run(
-                [*self._create, root, "run", *options, f"--bundle={place}", name],
+                [*entering, self._runtime, root, "run", *options, f"--bundle={place}", name],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
