@@ -5,8 +5,8 @@ its logs; all containers' limits together bound the pod, its emptyDirs included.
 no limit, so the disk is measured: every LOOK_SECONDS, and only while a pod with such a limit runs. A pod over one is
 evicted. A memory emptyDir is limited by the kernel itself.
 
-Invariants: measuring follows no link and leaves no file system; it runs in a program of its own, one at a time, so that
-a directory of a million files slows nobody else down. Follows: the page "Local ephemeral storage" of the Kubernetes
+Invariants: measuring follows no link and leaves no file system; it runs in a program of its own, one at a time for the
+volumes and one for the containers, so that a directory of a million files slows nobody else down. Follows: the page "Local ephemeral storage" of the Kubernetes
 documentation.
 """
 
@@ -133,7 +133,7 @@ async def keep_to_limits(owner: Owner) -> None:
 
 
 class Meter:
-    """Measures one place after another, for all pods of a node."""
+    """Measures one place after another, for all pods of a node: the volumes have one, the runtime another."""
 
     def __init__(self) -> None:
         self._one_at_a_time = asyncio.Semaphore(1)

@@ -13,6 +13,7 @@ from petset.server.roles import EVENTS, READ, Binding, Role, account, may
 
 PREFIX = "system:controller:"
 _CRUD = "create delete get list patch update watch"
+_KEEP = "create delete get list update watch"
 _LOOK = "list watch"
 _APPS = "apps extensions"
 
@@ -64,20 +65,20 @@ CONTROLLERS: Mapping[str, Sequence[Object]] = {
     ),
     "endpoint-controller": (
         may(READ, "core", "pods services"),
-        may("create delete get list update watch", "core", "endpoints"),
+        may(_KEEP, "core", "endpoints"),
         may("create", "core", "endpoints/restricted"),
         EVENTS,
     ),
     "endpointslice-controller": (
         may(READ, "core", "nodes pods services"),
         may("update", "core", "services/finalizers"),
-        may("create delete get list update watch", "discovery.k8s.io", "endpointslices"),
+        may(_KEEP, "discovery.k8s.io", "endpointslices"),
         EVENTS,
     ),
     "endpointslicemirroring-controller": (
         may(READ, "core", "endpoints services"),
         may("update", "core", "endpoints/finalizers services/finalizers"),
-        may("create delete get list update watch", "discovery.k8s.io", "endpointslices"),
+        may(_KEEP, "discovery.k8s.io", "endpointslices"),
         EVENTS,
     ),
     "ephemeral-volume-controller": (
@@ -149,7 +150,7 @@ CONTROLLERS: Mapping[str, Sequence[Object]] = {
         "apps",
         "statefulsets",
         READ,
-        "create delete get list patch update watch",
+        _CRUD,
         may(READ, "apps", "petsets"),
         may("update", "apps", "petsets/finalizers petsets/status"),
         may(_CRUD, "apps", "controllerrevisions"),
