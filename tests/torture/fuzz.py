@@ -64,11 +64,7 @@ async def run(instance: Instance, count: int, seed: int, tell: Tell) -> Figures:
             await asyncio.wait(senders)
             pinging.cancel()
         figures.objects = await stored(lines[0])
-    if not instance.is_running:
-        figures.wrong.append("petset has ended")
-    elif code := await instance.stop():
-        figures.wrong.append(f"SIGTERM ended with exit code {code}")
-    figures.wrong += instance.tracebacks()
+    figures.wrong += await instance.wrong_at_the_end()
     return figures
 
 

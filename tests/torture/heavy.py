@@ -150,11 +150,7 @@ async def run(instance: Instance, times: int = 1) -> Figures:
         await prepare(line)
         for heavy in TABLE * times:
             await measure(heavy, line, other, figures)
-    if not instance.is_running:
-        figures.wrong.append("petset has ended")
-    elif code := await instance.stop():
-        figures.wrong.append(f"SIGTERM ended with exit code {code}")
-    figures.wrong += instance.tracebacks()
+    figures.wrong += await instance.wrong_at_the_end()
     return figures
 
 

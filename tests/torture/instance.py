@@ -137,6 +137,15 @@ class Instance:
         found = [at for at, line in enumerate(lines) if "Traceback (most recent call last)" in line]
         return ["\n".join(lines[max(0, at - 1) : at + TRACEBACK_LINES_TOLD]) for at in found]
 
+    async def wrong_at_the_end(self) -> list[str]:
+        """Stop it; what is wrong about how it lived and ended."""
+        wrong = []
+        if not self.is_running:
+            wrong.append("petset has ended")
+        elif code := await self.stop():
+            wrong.append(f"SIGTERM ended with exit code {code}")
+        return wrong + self.tracebacks()
+
     # The disk
 
     @contextlib.contextmanager

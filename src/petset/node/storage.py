@@ -6,8 +6,8 @@ no limit, so the disk is measured: every LOOK_SECONDS, and only while a pod with
 evicted. A memory emptyDir is limited by the kernel itself.
 
 Invariants: measuring follows no link and leaves no file system; it runs in a program of its own, one at a time for the
-volumes and one for the containers, so that a directory of a million files slows nobody else down. Follows: the page "Local ephemeral storage" of the Kubernetes
-documentation.
+volumes and one for the containers, so that a directory of a million files slows nobody else down.
+Follows: the page "Local ephemeral storage" of the Kubernetes documentation.
 """
 
 from __future__ import annotations
