@@ -19,8 +19,9 @@ import threading
 import time
 from pathlib import Path
 
-from petset.node import bundle, cgroups, host, linux, mounting
-from petset.node.images import Image
+from petset.node import linux
+from petset.node.containers import bundle, cgroups, host, mounting
+from petset.node.images.images import Image
 from petset.objects.meta import Object
 from petset.wire import dns
 

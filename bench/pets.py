@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import by_hand, instance
 from petset.cli import connection
-from petset.node.images import Image, Images
+from petset.node.images.images import Image, Images
 from petset.objects import documents, meta, resources
 from petset.objects.meta import Object
 

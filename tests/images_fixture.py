@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from petset.node import images
+from petset.node.images import images
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = ("skopeo", "umoci", "mmdebstrap", "unshare")

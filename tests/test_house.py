@@ -40,7 +40,7 @@ LIBRARIES = {
     "httptools": ("wire/http1.py",),
     "orjson": ("objects/encoding.py",),
     "prometheus_client": ("base/telemetry.py",),
-    "pyroute2": ("node/network.py",),
+    "pyroute2": ("node/network/bridge.py",),
     "rich": ("cli/",),
     "uvloop": ("up.py",),
     "websockets": ("wire/websocket.py",),

@@ -33,13 +33,14 @@ from petset.base import journal, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client, InProcess
 from petset.net import listener
-from petset.node import hostpath, names, network
+from petset.node.network import bridge, names
+from petset.node.volumes import hostpath
 from petset.server import api, bootstrap, users
 from petset.store import sqlite
 from petset.wire import http, streaming
 
 if TYPE_CHECKING:
-    from petset.node import oci
+    from petset.node.containers import oci
 
 log = logging.getLogger("petset")
 
@@ -240,7 +241,7 @@ async def _run_simulated_node(
         )
         await stop.wait()
         running.cancel()
-    network.forget(plan)
+    bridge.forget(plan)
 
 
 def _node_user(cluster: Cluster) -> http.User:
@@ -251,7 +252,9 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
     """Network, DNS, the API on the pods' side, runtime and agent; at the stop: pods stopped, network taken away."""
     from petset.dns import forwarder
     from petset.dns import server as dns
-    from petset.node import agent, disk, host, images, oci, seccomp
+    from petset.node import agent, disk
+    from petset.node.containers import host, oci, seccomp
+    from petset.node.images import images
 
     plan, directory = cluster.plan, cluster.state.directory
     if why := host.check():
@@ -261,7 +264,7 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
             f"cannot confine pods by default: there is no {seccomp.PROFILE_PATHS[0]}; "
             "install golang-github-containers-common, or start without --seccomp-default"
         )
-    net = network.Network(plan, directory)
+    net = bridge.Network(plan, directory)
     store = images.Images(str(cluster.state.images), stand_ins=options.stand_ins)
     default = seccomp.RUNTIME_DEFAULT if options.seccomp_default else seccomp.UNCONFINED
     runtime = oci.OciRuntime(directory, plan, net, store, pids_max=options.pod_pids_limit, seccomp_default=default)
@@ -315,7 +318,7 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
             running[0].cancel()
 
 
-async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, net: network.Network) -> None:
+async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, net: bridge.Network) -> None:
     """What `petset down` means for the node: pods stop with their grace; nothing but data stays."""
     from petset.node import agent
 
@@ -335,10 +338,12 @@ def stop_left_over(instance: state.State) -> str:
 async def _stop_left_over(instance: state.State) -> str:
     if not instance.path("network.json").exists():
         return "nothing was left running"
-    from petset.node import agent, images, oci
+    from petset.node import agent
+    from petset.node.containers import oci
+    from petset.node.images import images
 
-    plan = network.choose_networks(instance.directory)
-    net = network.Network(plan, instance.directory)
+    plan = bridge.choose_networks(instance.directory)
+    net = bridge.Network(plan, instance.directory)
     runtime = oci.OciRuntime(instance.directory, plan, net, images.Images(str(instance.images)))
     async with contextlib.AsyncExitStack() as opened:
         client = await _client_of_stopped(instance, opened)
@@ -382,7 +387,7 @@ class Cluster:
     """The control plane, up and answering, and what the other parts need of it."""
 
     state: state.State
-    plan: network.Plan
+    plan: bridge.Plan
     store: sqlite.SqliteStore
     token_key: pki.SigningKey
     handle: http.Handler
@@ -412,14 +417,14 @@ def _former_token_secret(instance: state.State) -> bytes:
         return b""
 
 
-def _services(plan: network.Plan, port: int) -> bootstrap.Plan:
+def _services(plan: bridge.Plan, port: int) -> bootstrap.Plan:
     return bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port)
 
 
 async def _start_control_plane(options: Options, opened: contextlib.AsyncExitStack) -> Cluster:
     """Keys, network plan, store, API on loopback, kubeconfig: all that must be there before anybody asks."""
     instance = options.state
-    plan = network.choose_networks(instance.directory)
+    plan = bridge.choose_networks(instance.directory)
     authority = pki.authority(instance.keys)
     hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.kubernetes_address, plan.gateway]
     tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), authority.certificate_pem)

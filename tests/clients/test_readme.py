@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from petset.node import volumes
-from petset.node.environment import Facts
+from petset.node.pods.environment import Facts
+from petset.node.volumes import volumes
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 NO_KIND = re.compile(r"petset has no (\w+) in|no matches for kind|doesn't have a resource type")

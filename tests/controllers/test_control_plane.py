@@ -11,7 +11,8 @@ import pytest
 from petset.base import tasks
 from petset.client import client as api
 from petset.controllers import garbage, volumes
-from petset.objects import meta, resources, storage_class
+from petset.kinds import storage_class
+from petset.objects import meta, resources
 from petset.objects.meta import Object
 from tests.controllers import cluster
 

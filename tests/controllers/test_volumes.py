@@ -8,9 +8,9 @@ import pytest
 
 from petset.client.views import Snapshot
 from petset.controllers import actions, reclaim, volumes
+from petset.kinds.storage_class import SELECTED_NODE_ANNOTATION
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.storage_class import SELECTED_NODE_ANNOTATION
 from tests.controllers.sets import told
 
 ON, OFF = volumes.Settings("/volumes", True), volumes.Settings("/volumes", False)

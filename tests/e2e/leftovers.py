@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from petset.node import networks
+from petset.base import networks
 
 
 def leftovers(state: Path) -> list[str]:

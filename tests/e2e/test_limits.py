@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from petset.node import disk, logs
+from petset.node import disk
+from petset.node.containers import logs
 from tests.e2e.leftovers import leftovers
 
 BASE = "debian:jessie"

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from petset.base import state
+from petset.base import networks, state
 from petset.cli import connection, demo, proofs
-from petset.node import networks
 from petset.objects import documents as yaml
 from tests.e2e.leftovers import leftovers, plan_of
 

@@ -10,7 +10,8 @@ import random
 
 import pytest
 
-from petset.objects import encoding, errors, patch, resources, schema, tables, validation
+from petset.kinds import tables
+from petset.objects import encoding, errors, patch, resources, schema, validation
 from tests.objects import trees
 
 STORED = [row for row in resources.TABLE if "get" in row.verbs]

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from petset.node import hostpath, paths, volumes
+from petset.node import paths
 from petset.node.paths import LeadsOut
+from petset.node.volumes import hostpath, volumes
 from tests.swapping import swapping
 
 TIMES = 1000

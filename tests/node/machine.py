@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from petset.node import host, linux, network, oci
+from petset.node import linux
+from petset.node.containers import host, oci
+from petset.node.network import bridge
 from petset.node.runtime import Container, ContainerConfig, ImageInfo, Mount
 from petset.wire.streaming import ExecOptions, LogOptions
 
@@ -91,15 +93,15 @@ class Machine:
 
     def __init__(self, state: Path, root: Path):
         self.state, self.root = state, root
-        self.plan = network.choose_networks(state)
-        self.network = network.Network(self.plan, state)
+        self.plan = bridge.choose_networks(state)
+        self.network = bridge.Network(self.plan, state)
         self.runtime = oci.OciRuntime(state, self.plan, self.network)
 
     async def restart(self) -> None:
         """Like a petset that was killed and started again: nothing is told to the containers."""
         await self.runtime.close()
         await self.network.close()
-        self.network = network.Network(self.plan, self.state)
+        self.network = bridge.Network(self.plan, self.state)
         self.runtime = oci.OciRuntime(self.state, self.plan, self.network)
         await self.network.setup()
         await self.runtime.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from petset.node.admission import Ledger, Refusal
+from petset.node.pods.admission import Ledger, Refusal
 from petset.objects import meta
 from tests.node.node_fixture import NodeUnderTest, container, is_gone, is_ready, play, pod
 

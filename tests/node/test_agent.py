@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from petset.node import agent, registration, simulated
-from petset.node import pod as pods
+from petset.node.pods import decide as pods
 from petset.node.simulated import Behaviour
 from petset.objects import meta, resources
 from tests.node.node_fixture import (

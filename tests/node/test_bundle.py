@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from petset.node import bundle, cgroups, host, oci, seccomp, users
+from petset.node.containers import bundle, cgroups, host, oci, seccomp, users
+from petset.node.containers.users import User, UserError
 from petset.node.runtime import ContainerConfig, ImageInfo, Mount, RuntimeError_, Warning_
-from petset.node.users import User, UserError
 
 HOST = bundle.Host(capabilities=(*bundle.DEFAULT_CAPABILITIES, "CAP_NET_ADMIN", "CAP_SYS_ADMIN"), open_files_max=4096)
 PLACES = bundle.Places(

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from petset.node import disk, image_collection, storage
+from petset.node import disk
 from petset.node.disk import Disk, Lack, Marks
-from petset.node.images import ImageSummary
-from petset.node.storage import Usage
+from petset.node.images import collection
+from petset.node.images.images import ImageSummary
+from petset.node.volumes import storage
+from petset.node.volumes.storage import Usage
 from petset.objects import meta, resources
 from tests.node.node_fixture import NODE, NodeUnderTest, container, is_ready, play, pod
 
@@ -75,7 +77,7 @@ def test_the_longest_unused_images_go_first_and_some_never():
         summary("built", 3000, recipe="redis"),
         summary("loaded", 3000, loaded=True),
     ]
-    going = image_collection.candidates(found, ["used"], NOW)
+    going = collection.candidates(found, ["used"], NOW)
     assert [image.digest for image in going] == ["never", "sooner", "later"]
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from petset.node import environment, launch
-from petset.node.environment import ConfigError, Facts, Reference
+from petset.kinds import validation_container
+from petset.node.pods import environment, launch
+from petset.node.pods.environment import ConfigError, Facts, Reference
 from petset.node.runtime import ImageInfo
-from petset.objects import validation_container
 
 POD = {
     "metadata": {

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from petset.node import host_ports, nftables
-from petset.node.networks import NetworkError, Plan
+from petset.base.networks import NetworkError, Plan
+from petset.kinds.requests import HostPort
+from petset.node.network import host_ports, nftables
 from petset.node.runtime import RuntimeError_
-from petset.objects.requests import HostPort
 from tests import waiting
 from tests.node import machine
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from petset.node import images, layers
-from petset.node.images import ImageError
+from petset.node.images import images, layers
+from petset.node.images.images import ImageError
 from tests.node.hostile_images import BLOCK_DEVICE, DIRECTORY, HARD_LINK, SYMLINK, entry, layer, layout
 
 needs_tools = pytest.mark.skipif(

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from petset.base import tasks
-from petset.node import image_collection, image_references, image_sources, images, registry_logins
+from petset.node.images import collection, image_names, images, registry_logins, sources
 from tests.images_fixture import image_store, recipe_image  # noqa: F401
 from tests.registry import USER_PET_PASSWORD_SECRET, Registry, free_port, pull_secret
 
@@ -43,8 +43,8 @@ needs_tools = pytest.mark.skipif(
     ],
 )
 def test_a_reference_is_completed(text, full):
-    assert str(image_references.parse_reference(text)) == full
-    assert str(image_references.parse_reference(full)) == full
+    assert str(image_names.parse_reference(text)) == full
+    assert str(image_names.parse_reference(full)) == full
 
 
 @pytest.mark.parametrize(
@@ -64,23 +64,23 @@ def test_a_reference_is_completed(text, full):
 )
 def test_a_bad_reference_is_refused(text, why):
     with pytest.raises(images.ImageError, match=why) as caught:
-        image_references.parse_reference(text)
+        image_names.parse_reference(text)
     assert caught.value.reason == "InvalidImageName"
 
 
 def test_a_digest_is_what_is_fetched():
-    assert image_references.parse_reference(f"nginx:1@{DIGEST}").to_fetch == f"docker.io/library/nginx@{DIGEST}"
+    assert image_names.parse_reference(f"nginx:1@{DIGEST}").to_fetch == f"docker.io/library/nginx@{DIGEST}"
 
 
 def test_the_policy_that_a_pod_does_not_name():
-    assert [image_references.default_policy(name) for name in ("a", "a:latest", "a:1", f"a@{DIGEST}")] == [
+    assert [image_names.default_policy(name) for name in ("a", "a:latest", "a:1", f"a@{DIGEST}")] == [
         "Always", "Always", "IfNotPresent", "IfNotPresent",
     ]  # fmt: skip
 
 
 def test_loopback_registries():
     hosts = ("localhost", "localhost:1", "127.0.0.1:5000", "[::1]:1", "a.b", "127a.b")
-    assert [image_references.is_loopback(host) for host in hosts] == [
+    assert [image_names.is_loopback(host) for host in hosts] == [
         True, True, True, True, False, False,
     ]  # fmt: skip
 
@@ -105,7 +105,7 @@ def test_loopback_registries():
     ],
 )
 def test_skopeos_words_become_a_sentence(said, expected):
-    assert image_sources.pull_failure("r.example/x:1", "docker://r.example/x:1", said) == expected
+    assert sources.pull_failure("r.example/x:1", "docker://r.example/x:1", said) == expected
 
 
 # ---- a real registry
@@ -345,8 +345,8 @@ def test_images_are_collected_until_enough_is_free(store, registry, tmp_path, mo
     in_use = [pulled["used"].digest]
     assert asyncio.run(store.collect(in_use, 1)) == 0  # All were asked for a moment ago.
 
-    later = tasks.now() + image_collection.UNUSED_SECONDS_MIN + 1
-    just_idle = later - image_collection.UNUSED_SECONDS_MIN
+    later = tasks.now() + collection.UNUSED_SECONDS_MIN + 1
+    just_idle = later - collection.UNUSED_SECONDS_MIN
     os.utime(store._use(pulled["first"].digest), (just_idle, just_idle))
     monkeypatch.setattr(images.tasks, "now", lambda: later)
     assert asyncio.run(store.collect(in_use, 1)) > 0

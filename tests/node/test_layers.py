@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from petset.node import layers
-from petset.node.layers import LayerError, Tally
+from petset.node.images import layers
+from petset.node.images.layers import LayerError, Tally
 from tests.node.hostile_images import DIRECTORY, HARD_LINK, SYMLINK, entry, layer
 
 MANY = 10**9

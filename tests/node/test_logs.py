@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from petset.base import tasks
-from petset.node import logs
+from petset.node.containers import logs
 from petset.wire.streaming import LogOptions, StreamError
 from tests import waiting
 from tests.node import machine

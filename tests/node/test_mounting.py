@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from petset.node import host, linux, mounting, volumes
+from petset.kinds import validation_container
+from petset.node import linux
+from petset.node.containers import host, mounting
 from petset.node.runtime import Mount, RuntimeError_
-from petset.node.volumes import Mounted
-from petset.objects import validation_container
+from petset.node.volumes import volumes
+from petset.node.volumes.volumes import Mounted
 from tests import waiting
 from tests.node import machine
 from tests.swapping import swapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from petset.node import names
+from petset.node.network import names
 
 PET = {
     "metadata": {"name": "web-0", "namespace": "default", "labels": {"app": "nginx", "x": "y"}},

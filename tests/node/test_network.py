@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from petset.node import addresses, linux, network, networks
+from petset.base import networks
+from petset.node import linux
+from petset.node.network import addresses, bridge
 from tests.node import machine
 
 
@@ -87,22 +89,22 @@ def test_a_plan_s_names_fit_and_its_addresses_are_its_own():
     plan = networks.Plan("0a1b2c", "10.128.0.0/22", "10.128.4.0/22")
     assert (plan.gateway, plan.kubernetes_address, plan.dns_address) == ("10.128.0.1", "10.128.4.1", "10.128.4.10")
     assert len(plan.bridge) <= 15 and len(plan.veth_prefix + "ffff") <= 15
-    assert network.mac_address("10.1.2.3") == "0a:58:0a:01:02:03"
+    assert bridge.mac_address("10.1.2.3") == "0a:58:0a:01:02:03"
 
 
 def test_a_missing_kernel_feature_is_explained():
     class NetlinkError(Exception):
         code = 95
 
-    error = network._explained("make the bridge", NetlinkError())
+    error = bridge._explained("make the bridge", NetlinkError())
     assert str(error) == "cannot make the bridge: this kernel lacks it; load the modules with `modprobe bridge veth`"
 
 
 def test_a_firewall_that_drops_forwarded_packets_is_seen():
     chain = "table ip filter {{\n\tchain FORWARD {{\n\t\ttype filter hook forward priority filter; policy {};\n\t}}\n}}"
-    assert network.drops_forwarded(chain.format("drop"))
-    assert not network.drops_forwarded(chain.format("accept"))
-    assert not network.drops_forwarded("")
+    assert bridge.drops_forwarded(chain.format("drop"))
+    assert not bridge.drops_forwarded(chain.format("accept"))
+    assert not bridge.drops_forwarded("")
 
 
 @pytest.fixture
@@ -114,8 +116,8 @@ def reservations(tmp_path, monkeypatch):
 def test_a_plan_is_remembered_and_two_instances_differ(tmp_path, reservations):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one, two = network.choose_networks(tmp_path / "one"), network.choose_networks(tmp_path / "two")
-    assert network.choose_networks(tmp_path / "one") == one
+    one, two = bridge.choose_networks(tmp_path / "one"), bridge.choose_networks(tmp_path / "two")
+    assert bridge.choose_networks(tmp_path / "one") == one
     blocks = [ipaddress.ip_network(cidr) for plan in (one, two) for cidr in (plan.pod_cidr, plan.service_cidr)]
     assert not any(a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[i + 1 :])
     assert one.instance != two.instance
@@ -126,9 +128,9 @@ def test_a_plan_is_remembered_and_two_instances_differ(tmp_path, reservations):
 def test_a_copied_or_colliding_state_directory_gets_a_plan_of_its_own(tmp_path, reservations):
     (tmp_path / "one").mkdir()
     (tmp_path / "copy").mkdir()
-    one = network.choose_networks(tmp_path / "one")
+    one = bridge.choose_networks(tmp_path / "one")
     (tmp_path / "copy" / "network.json").write_bytes((tmp_path / "one" / "network.json").read_bytes())
-    copy = network.choose_networks(tmp_path / "copy")
+    copy = bridge.choose_networks(tmp_path / "copy")
     assert copy.instance != one.instance and copy.pod_cidr != one.pod_cidr
 
 
@@ -136,9 +138,9 @@ def test_a_copied_or_colliding_state_directory_gets_a_plan_of_its_own(tmp_path, 
 async def test_pods_on_a_bridge(tmp_path):
     state = tmp_path / "s"
     state.mkdir()
-    plan = network.choose_networks(state)
-    net = network.Network(plan, state)
-    forwarding = Path(network.FORWARDING).read_text()
+    plan = bridge.choose_networks(state)
+    net = bridge.Network(plan, state)
+    forwarding = Path(bridge.FORWARDING).read_text()
     try:
         assert await net.setup() == []
         assert await net.setup() == []  # Again after a crash.
@@ -157,7 +159,7 @@ async def test_pods_on_a_bridge(tmp_path):
         assert await net.setup() == []  # Somebody took the bridge away; the pods are on the new one.
         assert run("ip", "-o", "link", "show", "master", plan.bridge).count(plan.veth_prefix) == 2
         (tmp_path / "bad").mkdir()
-        with pytest.raises(network.NetworkError, match="cannot set sysctl"):
+        with pytest.raises(bridge.NetworkError, match="cannot set sysctl"):
             await net.join(tmp_path / "bad", "default/bad", "bad", "bad", {"kernel.nothing": "1"})
         assert Path("/proc/sys/kernel/hostname").read_text().strip() not in ("web-0", "web-1", "bad")
     finally:
@@ -165,7 +167,7 @@ async def test_pods_on_a_bridge(tmp_path):
             await net.leave(place, uid)
         await net.teardown()
         await net.close()
-    assert Path(network.FORWARDING).read_text() == forwarding or any(networks.RESERVATIONS.glob("*.json"))
+    assert Path(bridge.FORWARDING).read_text() == forwarding or any(networks.RESERVATIONS.glob("*.json"))
     assert linux.mount_points(str(tmp_path)) == []
     assert not Path("/sys/class/net", plan.bridge).exists()
 
@@ -206,8 +208,8 @@ class Pod:
 async def on_bridge(state: Path) -> AsyncIterator[Pod]:
     """An instance's network with one pod on it."""
     state.mkdir()
-    plan = network.choose_networks(state)
-    net = network.Network(plan, state)
+    plan = bridge.choose_networks(state)
+    net = bridge.Network(plan, state)
     place = state / "web-0"
     place.mkdir()
     try:

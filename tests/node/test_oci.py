@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from petset.node import cgroups, containers, linux, records
+from petset.node import linux
+from petset.node.containers import attempts, cgroups, records
 from petset.node.runtime import Mount, RuntimeError_
 from petset.wire.streaming import ExecOptions
 from tests import waiting
@@ -300,8 +301,8 @@ async def test_stop_kills_after_the_grace_and_takes_the_image_s_signal(tmp_path,
     ],
 )
 def test_stop_signals(texts, expected):
-    found = containers.stop_signal(texts)
-    assert (found, containers.signal_number(found)) == expected
+    found = attempts.stop_signal(texts)
+    assert (found, attempts.signal_number(found)) == expected
 
 
 @machine.on_machine

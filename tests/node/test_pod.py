@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from petset.base import tasks
-from petset.node import pod as pods
-from petset.node import status
-from petset.node.pod import (
+from petset.node.pods import decide as pods
+from petset.node.pods import status
+from petset.node.pods.decide import (
     CreateSandbox,
     Decision,
     EnsureImage,

@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 import pytest
 
-from petset.node import probes
-from petset.node.probes import Outcome
+from petset.node.pods import probes
+from petset.node.pods.probes import Outcome
 from petset.wire import streaming
 
 POD = {"metadata": {"name": "p", "namespace": "default", "uid": "u"}, "spec": {}}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from petset.node import image_references, images, recipes
+from petset.node.images import image_names, images, recipes
 from tests.images_fixture import CHECKOUT, image_store, recipe_image, run_in  # noqa: F401
 
 OURS = recipes.Recipes(str(CHECKOUT / "images"))
@@ -65,7 +65,7 @@ def test_every_stand_in_is_a_recipe():
     ],
 )
 def test_names_of_2016_and_their_successors_have_stand_ins(name, recipe):
-    assert OURS.stand_in(str(image_references.parse_reference(name))) == recipe
+    assert OURS.stand_in(str(image_names.parse_reference(name))) == recipe
 
 
 def test_the_key_depends_on_recipe_files_modes_and_parent(tmp_path):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from petset.node import registry_logins
-from petset.node.image_references import parse_reference
-from petset.node.registry_logins import Credential, NotALogin
+from petset.node.images import registry_logins
+from petset.node.images.image_names import parse_reference
+from petset.node.images.registry_logins import Credential, NotALogin
 from tests.registry import pull_secret
 
 

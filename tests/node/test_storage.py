@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from petset.node import storage
-from petset.node.storage import Usage
+from petset.node.volumes import storage
+from petset.node.volumes.storage import Usage
 from petset.objects import meta
 from tests import waiting
 from tests.node import machine

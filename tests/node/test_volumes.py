@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from petset.node import paths, payloads
-from petset.node.environment import ConfigError, Facts
-from petset.node.payloads import TokenWanted
+from petset.node import paths
+from petset.node.pods.environment import ConfigError, Facts
 from petset.node.runtime import Mount
-from petset.node.volumes import Claimed, Mounted, VolumeError, Volumes, mounts
+from petset.node.volumes import payloads
+from petset.node.volumes.payloads import TokenWanted
+from petset.node.volumes.volumes import Claimed, Mounted, VolumeError, Volumes, mounts
 
 IS_ROOT = os.geteuid() == 0
 

@@ -1,6 +1,7 @@
 import pytest
 
-from petset.objects import defaults, defaults_pod, preparation, resources
+from petset.kinds import defaults, defaults_pod, preparation
+from petset.objects import resources
 from petset.objects.filling import at, each, fill, fill_empty
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from petset.objects import requests
+from petset.kinds import requests
+from petset.kinds.requests import HostPort
 from petset.objects.meta import Object
-from petset.objects.requests import HostPort
 
 
 def test_requests_are_containers_together_or_the_largest_init_container() -> None:

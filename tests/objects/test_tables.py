@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from petset.objects import resources, tables
+from petset.kinds import tables
+from petset.objects import resources
 
 NOW = 1_470_182_400.0  # 2016-08-03T00:00:00Z
 

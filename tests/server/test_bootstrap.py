@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from petset.objects import aggregation, meta, resources
+from petset.kinds import aggregation
+from petset.objects import meta, resources
 from petset.server import bootstrap, rbac
 from petset.wire import http
 from tests.server.conftest import JANE

@@ -17,7 +17,7 @@ from typing import Any
 from petset.base import state, tasks
 from petset.cli import connection, pets, proofs, up
 from petset.cli.main import CommandError
-from petset.node import images, recipes
+from petset.node.images import images, recipes
 from petset.objects import documents, errors, meta, resources
 
 READY_SECONDS_MAX = 300

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from petset.cli.main import CommandError
-from petset.node import images, recipes
+from petset.node.images import images, recipes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

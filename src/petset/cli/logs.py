@@ -39,7 +39,7 @@ def _copy(log: TextIO) -> None:
 
 async def _follow(path: Path, log: TextIO) -> None:
     """A log that is full is renamed and begun anew: read the old one to its end, then the new one."""
-    from petset.node import logs
+    from petset.node.containers import logs
 
     watcher = logs.Watcher()
     with watcher.watch(str(path)) as changed:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from petset.base import tasks
 from petset.client.client import Client, resource_of
 from petset.client.informer import Cache, Index, Informer
-from petset.objects import aggregation, meta, resources
+from petset.kinds import aggregation
+from petset.objects import meta, resources
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
 

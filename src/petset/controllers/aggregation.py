@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller
-from petset.objects import aggregation, meta, resources
+from petset.kinds import aggregation
+from petset.objects import meta, resources
 from petset.objects.meta import Object
 
 

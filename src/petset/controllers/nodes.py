@@ -18,7 +18,8 @@ from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, namespaces, resources
+from petset.kinds.namespace import NODE_LEASES
+from petset.objects import meta, resources
 from petset.objects.meta import Object
 
 NODE_LEASE_SECONDS_MAX = 40.0
@@ -51,7 +52,7 @@ def reconcile(started: float, key: str, view: View, now: float) -> list[actions.
 
 def last_heard(node: Object, view: View) -> float:
     """When the node last renewed its lease; before its first, when it was made."""
-    lease = view.get(resources.LEASES, namespaces.NODE_LEASES, meta.name(node))
+    lease = view.get(resources.LEASES, NODE_LEASES, meta.name(node))
     renewed = meta.get(lease, "spec", "renewTime", default="")
     return tasks.parse_rfc3339(renewed or node["metadata"].get("creationTimestamp", "1970-01-01T00:00:00Z"))
 
@@ -171,7 +172,7 @@ def _matches(toleration: Object, taint: Object) -> bool:
 
 def keys_of_lease(lease: Object, view: View) -> Iterable[str]:
     """The node, when a renewal changes how it is judged. Else its own timer looks at the lease in time."""
-    node = view.get(resources.NODES, "", meta.name(lease)) if meta.namespace(lease) == namespaces.NODE_LEASES else None
+    node = view.get(resources.NODES, "", meta.name(lease)) if meta.namespace(lease) == NODE_LEASES else None
     if node is not None and not meta.is_condition_true(node, "Ready"):
         yield meta.name(node)
 

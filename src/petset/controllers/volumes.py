@@ -20,7 +20,8 @@ from typing import Any
 from petset.client.views import View, claims_of
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, quantity, resources, selectors, storage_class
+from petset.kinds import storage_class
+from petset.objects import meta, quantity, resources, selectors
 from petset.objects.meta import Object
 
 CREATED_BY_ANNOTATION = "kubernetes.io/createdby"

@@ -24,11 +24,14 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
-from petset.node import admission, disk, environment, hooks, names, probes, registration, storage, supplies, worker
-from petset.node import pod as pods
-from petset.node import volumes as volumes_
-from petset.node.references import References
+from petset.node import disk, registration
+from petset.node.network import names
+from petset.node.pods import admission, environment, hooks, probes, supplies, worker
+from petset.node.pods import decide as pods
+from petset.node.pods.references import References
 from petset.node.runtime import Container, Runtime
+from petset.node.volumes import storage
+from petset.node.volumes import volumes as volumes_
 from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import petset
 from petset.base import tasks
 from petset.client.client import Client
-from petset.objects import errors, meta, namespaces, resources
+from petset.kinds.namespace import NODE_LEASES
+from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -171,7 +172,7 @@ def renewed(lease: Object | None, node: Object, now: float) -> dict[str, Any]:
     new: Object = lease or {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": name, "namespace": namespaces.NODE_LEASES},
+        "metadata": {"name": name, "namespace": NODE_LEASES},
         "spec": {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS},
     }
     owner = meta.owner_reference(node, controller=False, block=False)
@@ -196,7 +197,7 @@ async def renew_lease(client: Client, config: NodeConfig, current: Callable[[], 
 
 async def _found_lease(client: Client, node: Object) -> Object | None:
     try:
-        return await client.get(resources.LEASES, meta.name(node), namespaces.NODE_LEASES)
+        return await client.get(resources.LEASES, meta.name(node), NODE_LEASES)
     except errors.ApiError as error:
         if error.code != 404:
             raise

@@ -15,7 +15,7 @@ from petset.objects.meta import Object
 from petset.wire.streaming import NodeStreams
 
 if TYPE_CHECKING:
-    from petset.node.registry_logins import RegistryLogin
+    from petset.node.images.registry_logins import RegistryLogin
 
 ContainerState = Literal["created", "running", "exited"]
 

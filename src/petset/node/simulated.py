@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
-from petset.node.probes import Outcome
-from petset.node.registry_logins import RegistryLogin
+from petset.node.images.registry_logins import RegistryLogin
+from petset.node.pods.probes import Outcome
 from petset.node.runtime import (
     Container,
     ContainerConfig,

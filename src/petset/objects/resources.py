@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from petset.objects import (
+from petset.kinds import (
     defaults,
     defaults_pod,
     preparation,

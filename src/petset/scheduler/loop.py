@@ -18,7 +18,8 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.views import Informers
-from petset.objects import errors, meta, resources, storage_class
+from petset.kinds import storage_class
+from petset.objects import errors, meta, resources
 from petset.objects.meta import Object
 from petset.scheduler import policy
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from petset.client.views import View, claims_of
-from petset.objects import meta, requests, resources, storage_class
+from petset.kinds import requests, storage_class
+from petset.kinds.requests import Amounts
+from petset.objects import meta, resources
 from petset.objects.meta import Object
-from petset.objects.requests import Amounts
 from petset.scheduler import affinity
 
 SCHEDULER_NAME = "default-scheduler"

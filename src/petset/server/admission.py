@@ -11,7 +11,9 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from petset.objects import errors, meta, namespaces, quantity, resources, storage_class
+from petset.kinds import storage_class
+from petset.kinds.namespace import OF_EVERY_CLUSTER
+from petset.objects import errors, meta, quantity, resources
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
@@ -89,7 +91,7 @@ def namespace_exists(context: Context, obj: Object, old: Object | None) -> Objec
 
 
 def namespace_is_mortal(context: Context, obj: Object, old: Object | None) -> Object:
-    if meta.name(obj) in namespaces.OF_EVERY_CLUSTER:
+    if meta.name(obj) in OF_EVERY_CLUSTER:
         raise errors.forbidden("namespaces", meta.name(obj), "this namespace may not be deleted")
     return obj
 

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import encoding, errors, tables
+from petset.kinds import tables
+from petset.objects import encoding, errors
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
 from petset.server import weight

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import aggregation, meta, namespaces, resources
+from petset.kinds import aggregation
+from petset.kinds.namespace import OF_EVERY_CLUSTER
+from petset.objects import meta, resources
 from petset.objects.meta import Object
 from petset.server import admission, controller_roles, rbac, roles
 from petset.store import store as stores
@@ -189,7 +191,7 @@ def _object(api_version: str, kind: str, name: str, namespace: str = "", **field
 
 
 def _namespaces() -> Iterable[Object]:
-    for name in namespaces.OF_EVERY_CLUSTER:
+    for name in OF_EVERY_CLUSTER:
         yield _object(
             "v1",
             "Namespace",
@@ -201,7 +203,7 @@ def _namespaces() -> Iterable[Object]:
 
 
 def _accounts() -> Iterable[Object]:
-    for name in namespaces.OF_EVERY_CLUSTER:
+    for name in OF_EVERY_CLUSTER:
         yield _object("v1", "ServiceAccount", "default", name)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from petset.objects import meta, namespaces, resources
+from petset.kinds.namespace import NODE_LEASES
+from petset.objects import meta, resources
 from petset.objects.meta import Object
 from petset.server import users
 from petset.server.live import LiveView
@@ -140,7 +141,7 @@ def _own_node(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
 
 
 def _own_lease(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
-    if asked.namespace != namespaces.NODE_LEASES:
+    if asked.namespace != NODE_LEASES:
         return False
     if asked.verb == "create":
         return asked.name in ("", node)

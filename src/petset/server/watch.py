@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import encoding, errors, meta, tables
+from petset.kinds import tables
+from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
 from petset.objects.resources import Resource
 from petset.server import answers, lists, weight

@@ -1,0 +1,656 @@
+"""The real runtime: pods as namespaces on a bridge, containers under crun (or runc) and conmon.
+
+What it knows is in memory (`observe` is immediate) and on disk (records.py): `start` reads the records of an earlier
+petset, adopts what still runs, and clears away what a crash or a reboot left half-done. A container's end is learned
+from the kernel: its conmon's pidfd becomes readable, the exit code is in conmon's file. Blocking steps (attempts.py)
+run in a few worker threads; a step goes on when its caller is cancelled, and what it made is remembered all the same.
+
+Invariants: a container's directory exists from before its start until after its removal; the pod's sandbox record is
+removed only after everything it speaks of is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import platform
+import shutil
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from petset.base import tasks
+from petset.kinds import requests
+from petset.node import linux, paths
+from petset.node.containers import attempts, bundle, cgroups, host, logs, records, sandboxes, seccomp, streams, users
+from petset.node.containers.records import ContainerRecord, SandboxRecord
+from petset.node.images.registry_logins import RegistryLogin
+from petset.node.network import bridge, names
+from petset.node.network.bridge import Network, Plan
+from petset.node.runtime import (
+    Container,
+    ContainerConfig,
+    ImageError,
+    ImageInfo,
+    RuntimeError_,
+    RuntimeEvent,
+    Sandbox,
+    Warning_,
+)
+from petset.node.volumes import storage
+from petset.objects import encoding, meta
+from petset.objects.meta import Object
+from petset.wire.streaming import NodeStreams
+
+WORKERS = 4
+PIDS_MAX = 1024  # Processes and threads of one container.
+IMAGE_FILE_BYTES_MAX = 1 << 20  # What is read of an image's /etc/passwd and /etc/group.
+KILLED_SECONDS_MAX = 30.0
+
+Key = tuple[str, int]  # container name, attempt
+
+
+class ImageSource(Protocol):
+    """What is asked of images.Images."""
+
+    async def ensure(self, reference: str, policy: str, logins: Sequence[RegistryLogin] = ()) -> Any: ...
+
+    async def collect(self, in_use: Collection[str], bytes_wanted: int) -> int: ...
+
+
+@dataclass(slots=True)
+class _Pod:
+    sandbox: SandboxRecord | None = None
+    alive: bool = False
+    containers: dict[Key, ContainerRecord] = field(default_factory=dict)
+    starting: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
+    ended: dict[Key, asyncio.Event] = field(default_factory=dict)
+    cleaning: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
+
+
+class OciRuntime:
+    """node/runtime.Runtime on this machine. `network` must have been set up before the first sandbox."""
+
+    def __init__(
+        self,
+        state: Path,
+        plan: Plan,
+        network: Network,
+        images: ImageSource | None = None,
+        *,
+        pids_max: int = PIDS_MAX,
+        seccomp_default: str = seccomp.UNCONFINED,
+    ):
+        # Mount tables and conmon's arguments name real paths.
+        self._state = Path(os.path.realpath(state))
+        self._plan, self._network, self._images, self._pids_max = plan, network, images, pids_max
+        self._seccomp_default = seccomp_default
+        self._workers = tasks.Thread("petset-containers", WORKERS)
+        self._pods: dict[str, _Pod] = {}
+        self._changed = asyncio.Event()
+        self._pending: dict[str, None] = {}
+        self._watched: dict[int, Any] = {}  # pidfds of conmons
+        self._watcher = logs.Watcher()
+        self._meter = storage.Meter()
+        self._streams = streams.Streams(lambda: self._tools, self._find, self._watcher)
+        self._host = bundle.Host()
+        self._tools: attempts.Tools
+        self._boot_id = linux.boot_id()
+        self._closed = False
+
+    @property
+    def streams(self) -> NodeStreams:
+        return self._streams
+
+    def node_info(self) -> dict[str, str]:
+        """For the node's status.nodeInfo."""
+        return {
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+            "bootID": self._boot_id,
+            "containerRuntimeVersion": host.runtime_version(host.find_runtime() or "crun"),
+            "kernelVersion": platform.release(),
+            "operatingSystem": "linux",
+            "osImage": _os_image(),
+        }
+
+    # ---- what is there
+
+    def observe(self) -> Mapping[str, tuple[Sandbox | None, Sequence[Container]]]:
+        return {uid: self.observe_pod(uid) for uid, pod in self._pods.items() if pod.sandbox or pod.containers}
+
+    def observe_pod(self, pod_uid: str) -> tuple[Sandbox | None, Sequence[Container]]:
+        pod = self._pods.get(pod_uid)
+        if pod is None:
+            return None, ()
+        found = sorted(pod.containers.values(), key=lambda one: (one.name, one.attempt))
+        return pod.sandbox.seen(pod.alive) if pod.sandbox else None, [record.seen() for record in found]
+
+    async def events(self) -> AsyncIterator[RuntimeEvent]:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            pending, self._pending = self._pending, {}
+            for uid in pending:
+                yield RuntimeEvent(uid)
+
+    def _tell(self, uid: str) -> None:
+        self._pending[uid] = None
+        self._changed.set()
+
+    def _find(self, uid: str, name: str, previous: bool) -> streams.Found | None:
+        pod = self._pods.get(uid)
+        numbers = sorted(attempt for one, attempt in (pod.containers if pod else ()) if one == name)
+        if pod is None or len(numbers) < (2 if previous else 1):
+            return None
+        record = pod.containers[(name, numbers[-2 if previous else -1])]
+        return streams.Found(record, self._place(record))
+
+    def _pod_directory(self, uid: str) -> Path:
+        return self._state / "pods" / uid
+
+    def _place(self, record: ContainerRecord) -> Path:
+        return self._pod_directory(record.pod_uid) / "containers" / record.name / str(record.attempt)
+
+    # ---- the beginning
+
+    async def start(self) -> None:
+        found = await self._workers.submit(self._read_all)
+        for uid, (sandbox, alive, tries) in found.items():
+            pod = self._pods[uid] = _Pod(sandbox, alive)
+            if sandbox is not None and alive and "net" in sandbox.kinds:
+                self._network.hold(f"{sandbox.namespace}/{sandbox.pod_name}", uid, sandbox.ip)
+            for record in tries:
+                pod.containers[(record.name, record.attempt)] = record
+                if record.state == "running":
+                    self._watch(record)
+            self._tell(uid)
+        with tasks.best_effort("publish host ports again"):
+            await self._network.restore_ports(
+                {uid: (one.ip, one.ports) for uid, (one, alive, _) in found.items() if one is not None and alive}
+            )
+
+    def _read_all(self) -> dict[str, tuple[SandboxRecord | None, bool, list[ContainerRecord]]]:
+        """In a worker: the tools, the host's facts, and every record, made true."""
+        self._prepare_tools()
+        mounted = dict.fromkeys(linux.mount_points(str(self._state)))
+        found = {}
+        for directory in sorted(self._directories(self._state / "pods")):
+            sandbox = records.read_sandbox(directory / "sandbox")
+            alive = (
+                sandbox is not None
+                and sandbox.boot_id == self._boot_id
+                and all(str(directory / "sandbox" / kind) in mounted for kind in sandbox.kinds)
+            )
+            tries = [
+                record
+                for name in sorted(self._directories(directory / "containers"))
+                for attempt in sorted(self._directories(name), key=lambda one: int(one.name))
+                if (record := self._adopted(attempt)) is not None
+            ]
+            if sandbox is None:
+                attempts.remove_tree(directory / "sandbox")  # petset ended while it was being made.
+            if sandbox is not None or tries:
+                found[directory.name] = (sandbox, alive, tries)
+            else:
+                self._delete_pod(directory.name)  # Or while it was being taken away.
+        return found
+
+    def _directories(self, path: Path) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            with os.scandir(path) as entries:
+                yield from [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+    def _prepare_tools(self) -> None:
+        runtime = host.find_runtime()
+        conmon = shutil.which("conmon")
+        if not runtime or not conmon:
+            raise RuntimeError_("RuntimeNotReady", host.check() or "cannot run containers: conmon is not installed")
+        groups = cgroups.detect()
+        root = self._state / "oci"
+        root.mkdir(parents=True, exist_ok=True)
+        hidden = cgroups.hidden_at_creation(runtime, groups)
+        supervisors = f"{self._plan.cgroup}/supervisors"
+        self._tools = attempts.Tools(runtime, conmon, str(root), groups, supervisors, hidden)
+        self._host = host.read(groups)
+
+    def _adopted(self, directory: Path) -> ContainerRecord | None:
+        """One attempt as it is now; None when it never ran and is gone."""
+        record = records.read_container(directory)
+        if record is None:
+            attempts.remove_tree(directory)
+            return None
+        if record.state == "exited":
+            if record.boot_id == self._boot_id:
+                attempts.clean(self._tools, directory, record)  # petset may have ended before it could.
+            return record
+        if record.boot_id != self._boot_id:
+            ended = attempts.end(self._tools, directory, record)
+            ended = ended or attempts.lost(directory, record)
+            attempts.clean(self._tools, directory, ended)
+            return ended
+        alive = record.conmon is not None and record.conmon.alive()
+        if record.conmon is not None and not alive:
+            linux.reap(record.conmon.pid)
+        if alive and (record.state == "running" or attempts.has_started(self._tools, record)):
+            adopted = dataclasses.replace(record, state="running", started_at=record.started_at or tasks.now())
+            if adopted != record:
+                records.write(directory, adopted)
+            return adopted
+        if record.state == "created":
+            attempts.destroy(self._tools, directory, record)
+            attempts.remove(directory, record)
+            return None
+        ended = attempts.end(self._tools, directory, record)
+        ended = ended or attempts.abandon(self._tools, directory, record, attempts.EXIT_CODE_KILLED)
+        attempts.clean(self._tools, directory, ended)
+        return ended
+
+    # ---- images
+
+    async def ensure_image(self, reference: str, policy: str, logins: Sequence[RegistryLogin]) -> ImageInfo:
+        if self._images is None:
+            raise ImageError("ErrImageNeverPull", "cannot get an image: this node has no image store")
+        found = await self._images.ensure(reference, policy, logins)
+        return ImageInfo(
+            reference,
+            found.digest,
+            str(found.rootfs),
+            tuple(found.entrypoint),
+            tuple(found.command),
+            tuple(found.env),
+            found.working_dir,
+            found.user,
+            found.stop_signal,
+            found.source,
+            found.size_bytes,
+        )
+
+    # ---- sandboxes
+
+    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
+        uid = meta.uid(pod)
+        known = self._pods.setdefault(uid, _Pod())
+        if known.sandbox is not None and known.alive:
+            return known.sandbox.seen(True)
+        kinds, hostname = sandboxes.own_namespaces(pod), names.hostname(pod)
+        directory = self._pod_directory(uid) / "sandbox"
+        pod_name, namespace = meta.name(pod), meta.namespace(pod)
+        try:
+            sysctls = sandboxes.sysctls(pod, kinds)
+            directory.mkdir(parents=True, exist_ok=True)
+            sandboxes.mount_shm(directory / "shm")
+            ip = await self._network.join(directory, f"{namespace}/{pod_name}", uid, hostname, sysctls, kinds)
+            ports = tuple(requests.host_ports(pod)) if "net" in kinds else ()
+            await self._network.publish(uid, ip, ports)
+            ip = ip or self._plan.gateway
+            hostname = hostname if "uts" in kinds else platform.node()
+            for name, text in (
+                ("hosts", hosts.replace(names.POD_IP, ip)),
+                ("hostname", hostname + "\n"),
+                ("resolv.conf", resolv_conf),
+            ):
+                (directory / name).write_text(text)
+            attempt = known.sandbox.attempt + 1 if known.sandbox else 0
+            sandbox = SandboxRecord(
+                uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports
+            )
+            records.write(directory, sandbox)
+        except (OSError, bridge.NetworkError) as error:
+            with tasks.best_effort("clean up a sandbox"):
+                await self._network.leave(directory, uid)
+                linux.unmount(str(directory / "shm"))
+            raise RuntimeError_("FailedCreatePodSandBox", f"cannot make the pod's sandbox: {error}") from error
+        known.sandbox, known.alive = sandbox, True
+        self._tell(uid)
+        return sandbox.seen(True)
+
+    async def disk_usage(self, pod_uid: str) -> Mapping[str, int]:
+        pod, directory = self._pods.get(pod_uid), self._pod_directory(pod_uid) / "containers"
+        latest = {name: self._find(pod_uid, name, False) for name, _ in (pod.containers if pod else ())}
+        places = {
+            name: [os.path.relpath(path, directory) for path in attempts.kept(found.directory, found.record)]
+            for name, found in latest.items()
+            if found is not None
+        }
+        measured = await self._meter.bytes_in(directory, [path for paths in places.values() for path in paths])
+        return {name: sum(measured.get(path, 0) for path in paths) for name, paths in places.items()}
+
+    async def collect(self, bytes_wanted: int, logs: bool) -> int:
+        freed = 0
+        for uid, pod in list(self._pods.items()) if logs else ():
+            latest = dict(sorted(pod.containers))
+            for (name, attempt), record in list(pod.containers.items()):
+                if record.state == "exited" and attempt < latest[name]:
+                    freed += attempts.log_bytes(record)
+                    await self.remove_container(uid, name, attempt)
+        if self._images is not None:
+            in_use = [one.image_digest for pod in self._pods.values() for one in pod.containers.values()]
+            freed += await self._images.collect(in_use, bytes_wanted)
+        return freed
+
+    async def stop_sandbox(self, pod_uid: str) -> None:
+        pod = self._pods.get(pod_uid)
+        if pod is None or not pod.alive:
+            return
+        if pod.cleaning:
+            await asyncio.wait(list(pod.cleaning.values()))
+        await self._let_go(pod_uid, pod)
+        self._tell(pod_uid)
+
+    async def remove_sandbox(self, pod_uid: str) -> None:
+        pod = self._pods.get(pod_uid)
+        if pod is None:
+            return
+        for name, attempt in list(dict.fromkeys([*pod.starting, *pod.containers])):
+            await self.remove_container(pod_uid, name, attempt)
+        await self._let_go(pod_uid, pod)
+        await self._workers.submit(self._delete_pod, pod_uid)
+        self._pods.pop(pod_uid, None)
+        self._tell(pod_uid)
+
+    async def _let_go(self, uid: str, pod: _Pod) -> None:
+        """Namespaces, address, mounts and cgroup of a sandbox without containers; its record says that it is dead."""
+        directory = self._pod_directory(uid) / "sandbox"
+        if directory.is_dir():
+            await self._network.leave(directory, uid)
+            linux.unmount(str(directory / "shm"))
+        await self._workers.submit(cgroups.remove, self._tools.groups, f"{self._plan.cgroup}/pod{uid}")
+        if pod.sandbox is not None:
+            pod.sandbox, pod.alive = dataclasses.replace(pod.sandbox, boot_id=""), False
+            records.write(directory, pod.sandbox)
+
+    def _delete_pod(self, uid: str) -> None:
+        directory = self._pod_directory(uid)
+        for name in ("containers", "sandbox"):
+            attempts.remove_tree(directory / name)
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+    # ---- containers
+
+    async def start_container(self, config: ContainerConfig) -> tuple[Container, Sequence[Warning_]]:
+        pod, key = self._pods.get(config.pod_uid), (config.name, config.attempt)
+        if pod is None or pod.sandbox is None or not pod.alive:
+            raise RuntimeError_("CreateContainerError", "cannot start a container: its pod has no sandbox")
+        if (there := pod.containers.get(key)) is not None:
+            return there.seen(), ()
+        for (name, _), record in pod.containers.items():
+            if name == config.name and record.state == "running":
+                raise RuntimeError_("CreateContainerError", f"cannot start {name}: an older attempt still runs")
+        warnings: list[Warning_] = []
+        future = pod.starting.get(key)
+        if future is None:
+            record, places = self._record(config), self._places(config, pod.sandbox)
+            future = self._workers.submit(self._start, config, record, places, warnings)
+            pod.starting[key] = future
+            future.add_done_callback(lambda done: self._started(pod, key, done))
+        record = await asyncio.shield(future)
+        return pod.containers.get(key, record).seen(), tuple(warnings)
+
+    def _started(self, pod: _Pod, key: Key, done: asyncio.Future[ContainerRecord]) -> None:
+        pod.starting.pop(key, None)
+        if done.cancelled() or done.exception() is not None:
+            return
+        record = done.result()
+        pod.containers[key] = record
+        self._watch(record)
+        self._tell(record.pod_uid)
+
+    def _start(
+        self, config: ContainerConfig, record: ContainerRecord, places: bundle.Places, warnings: list[Warning_]
+    ) -> ContainerRecord:
+        """In a worker."""
+        try:
+            passwd, group = (_of_image(config.image, path) for path in ("etc/passwd", "etc/group"))
+            user = users.resolve(config.pod, config.container, config.image.user, passwd, group)
+        except users.UserError as error:
+            raise RuntimeError_("CreateContainerConfigError", str(error)) from None
+        own = config.container.get("securityContext") or {}
+        profile = bundle.seccomp_profile(config.pod, own)
+        oci, said = bundle.config(
+            config,
+            places,
+            user,
+            self._host,
+            pids_max=self._pids_max,
+            seccomp_default=self._seccomp_default,
+            devices=host.devices() if own.get("privileged") else (),
+            localhost_profile=self._localhost_profile(profile) if profile.get("type") == "Localhost" else None,
+        )
+        warnings += said
+        directory = self._place(record)
+        started = attempts.start(self._tools, directory, record, oci, config.image.rootfs, config.mounts)
+        shares = requests.of(config.pod).get("cpu", 0) * 1024 // 1000
+        cgroups.weigh(self._tools.groups, f"{self._plan.cgroup}/pod{config.pod_uid}", shares)
+        return started
+
+    def _localhost_profile(self, profile: Object) -> Object | None:
+        """From <state>/seccomp/; a name cannot lead out of it."""
+        root, name = self._state / "seccomp", str(profile.get("localhostProfile", ""))
+        try:
+            with paths.opened(root) as place, paths.file_beneath(place, name) as file:
+                return encoding.loads(file.read())
+        except OSError:
+            return None
+        except ValueError as error:
+            message = f"cannot read the seccomp profile {root / name}: {error}"
+            raise RuntimeError_("CreateContainerConfigError", message) from None
+
+    def _record(self, config: ContainerConfig) -> ContainerRecord:
+        id = records.container_id(config.pod_uid, config.name, config.attempt)
+        directory = self._pod_directory(config.pod_uid) / "containers" / config.name / str(config.attempt)
+        own_signal = meta.get(config.container, "lifecycle", "stopSignal", default="")
+        return ContainerRecord(
+            pod_uid=config.pod_uid,
+            name=config.name,
+            attempt=config.attempt,
+            id=id,
+            state="created",
+            image=config.image.reference,
+            image_digest=config.image.digest,
+            spec_hash=records.spec_hash(config.container),
+            group=f"{self._plan.cgroup}/pod{config.pod_uid}/{id}",
+            log_path=config.log_path or str(directory / "container.log"),
+            stop_signal=attempts.stop_signal((own_signal, config.image.stop_signal)),
+            boot_id=self._boot_id,
+            created_at=tasks.now(),
+            tty=bool(config.container.get("tty")),
+            stdin=bool(config.container.get("stdin")),
+            stdin_once=bool(config.container.get("stdinOnce")),
+            termination_policy=config.container.get("terminationMessagePolicy") or "File",
+        )
+
+    def _places(self, config: ContainerConfig, sandbox: SandboxRecord) -> bundle.Places:
+        directory = self._pod_directory(config.pod_uid)
+        shared = directory / "sandbox"
+        attempt = directory / "containers" / config.name / str(config.attempt)
+
+        def pinned(kind: str) -> str:
+            return str(shared / kind) if kind in sandbox.kinds else ""
+
+        id = records.container_id(config.pod_uid, config.name, config.attempt)
+        return bundle.Places(
+            rootfs=str(attempt / "rootfs"),
+            cgroup=f"{self._plan.cgroup}/pod{config.pod_uid}/{id}",
+            network=pinned("net"),
+            uts=pinned("uts"),
+            ipc=pinned("ipc"),
+            shm=str(shared / "shm"),
+            hosts=str(shared / "hosts"),
+            hostname_file=str(shared / "hostname"),
+            resolv_conf=str(shared / "resolv.conf"),
+            termination_log=str(attempt / "termination-log"),
+            volumes=str(attempt / attempts.VOLUMES),
+            hostname=sandbox.hostname,
+        )
+
+    # ---- their ends
+
+    def _watch(self, record: ContainerRecord) -> None:
+        """Hear from the kernel when the container's conmon ends."""
+        pod, key = self._pods[record.pod_uid], (record.name, record.attempt)
+        pod.ended[key] = asyncio.Event()
+        self._watcher.keep(record.log_path)
+        descriptor = record.conmon.pidfd() if record.conmon else None
+        if descriptor is None:
+            self._conmon_ended(record)
+            return
+        loop = asyncio.get_running_loop()
+
+        def on_end() -> None:
+            loop.remove_reader(descriptor)
+            self._watched.pop(descriptor, None)
+            os.close(descriptor)
+            self._conmon_ended(record)
+
+        self._watched[descriptor] = on_end
+        loop.add_reader(descriptor, on_end)
+
+    def _conmon_ended(self, record: ContainerRecord) -> None:
+        if record.conmon is not None:
+            linux.reap(record.conmon.pid)
+        pod, key, directory = self._pods.get(record.pod_uid), (record.name, record.attempt), self._place(record)
+        if pod is None:
+            return
+        ended = attempts.end(self._tools, directory, record)
+        if ended is not None:
+            self._remember_end(pod, key, ended)
+        cleaned = self._workers.submit(self._after_end, directory, record, ended)
+        pod.cleaning[key] = cleaned
+        cleaned.add_done_callback(lambda done: self._cleaned(pod, key, done))
+
+    def _remember_end(self, pod: _Pod, key: Key, ended: ContainerRecord) -> None:
+        if key in pod.containers:
+            pod.containers[key] = ended
+        pod.ended.setdefault(key, asyncio.Event()).set()
+        self._watcher.forget(ended.log_path)
+        self._watcher.wake(ended.log_path)
+        self._tell(ended.pod_uid)
+
+    def _after_end(self, directory: Path, record: ContainerRecord, ended: ContainerRecord | None) -> ContainerRecord:
+        """In a worker: a conmon that was killed left no exit code, and perhaps a container."""
+        if ended is None:
+            ended = attempts.abandon(self._tools, directory, record, attempts.EXIT_CODE_KILLED)
+        with tasks.best_effort(f"clean up after container {record.name}"):
+            attempts.clean(self._tools, directory, ended)
+        return ended
+
+    def _cleaned(self, pod: _Pod, key: Key, done: asyncio.Future[ContainerRecord]) -> None:
+        pod.cleaning.pop(key, None)
+        if done.cancelled():
+            return
+        if (error := done.exception()) is not None:
+            with tasks.best_effort(f"learn how container {key[0]} ended"):
+                raise error
+        elif not pod.ended[key].is_set():
+            self._remember_end(pod, key, done.result())
+
+    async def stop_container(self, pod_uid: str, name: str, grace_seconds: float) -> None:
+        pod = self._pods.get(pod_uid)
+        if pod is None:
+            return
+        for key, future in list(pod.starting.items()):
+            if key[0] == name:
+                await asyncio.wait([future])
+        for key, record in list(pod.containers.items()):
+            if key[0] == name and record.state == "running":
+                await self._stop(pod, key, record, grace_seconds)
+
+    async def _stop(self, pod: _Pod, key: Key, record: ContainerRecord, grace_seconds: float) -> None:
+        ended = pod.ended[key]
+        if record.process is not None and grace_seconds > 0:
+            attempts.send(record.process, attempts.signal_number(record.stop_signal))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds):
+                    await ended.wait()
+        if ended.is_set():
+            return
+        if record.process is not None:
+            attempts.send(record.process, attempts.signal_number("SIGKILL"))
+        try:
+            async with asyncio.timeout(KILLED_SECONDS_MAX):
+                await ended.wait()
+        except TimeoutError:
+            raise RuntimeError_(
+                "KillContainerError", f"cannot stop container {record.name}: it does not end after SIGKILL"
+            ) from None
+
+    async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None:
+        pod, key = self._pods.get(pod_uid), (name, attempt)
+        if pod is None:
+            return
+        if (future := pod.starting.get(key)) is not None:
+            await asyncio.wait([future])
+            await asyncio.sleep(0)  # Its callback remembers what was started.
+        record = pod.containers.get(key)
+        if record is None:
+            return
+        if record.state == "running":
+            await self._stop(pod, key, record, 0)
+        if (cleaning := pod.cleaning.get(key)) is not None:
+            await asyncio.wait([cleaning])
+        record = pod.containers.get(key)
+        if record is None:
+            return
+        await self._workers.submit(self._remove, record)
+        pod.containers.pop(key, None)
+        pod.ended.pop(key, None)
+        self._tell(pod_uid)
+
+    def _remove(self, record: ContainerRecord) -> None:
+        """In a worker."""
+        directory = self._place(record)
+        attempts.clean(self._tools, directory, record)
+        attempts.remove(directory, record)
+
+    # ---- the end
+
+    async def shut_down(self) -> None:
+        """Stop everything now and take it off the machine; records, logs and data stay. For `petset down`."""
+        if not hasattr(self, "_tools"):
+            return  # It never started.
+        for uid, pod in list(self._pods.items()):
+            for (name, _), record in list(pod.containers.items()):
+                if record.state == "running" or pod.starting:
+                    with tasks.best_effort(f"stop container {name}"):
+                        await self.stop_container(uid, name, 0)
+            if pod.cleaning:
+                await asyncio.wait(list(pod.cleaning.values()))
+            with tasks.best_effort("let a sandbox go"):
+                await self._let_go(uid, pod)
+        await self._workers.submit(self._sweep)
+
+    def _sweep(self) -> None:
+        """In a worker: whatever no record spoke of."""
+        cgroups.remove(self._tools.groups, self._plan.cgroup)
+        for target in linux.mount_points(str(self._state / "pods")):
+            linux.unmount(target)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        for descriptor in list(self._watched):
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._watched.clear()
+        self._watcher.close()
+        await asyncio.sleep(0)
+        self._workers.close()
+
+
+# ---- small looks at the machine
+
+
+def _of_image(image: ImageInfo, path: str) -> str:
+    return paths.text_in_root(image.rootfs, path, IMAGE_FILE_BYTES_MAX)
+
+
+def _os_image() -> str:
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    return "Linux"

@@ -1,0 +1,42 @@
+"""What a pod's sandbox is made of beside its network: which namespaces are its own, their sysctls, and one /dev/shm."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from petset.base.networks import NetworkError
+from petset.node import linux
+from petset.objects import meta
+from petset.objects.meta import Object
+
+SHM_BYTES = 64 << 20
+SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}  # A pod's ports are its own: no reason to reserve some.
+SYSCTL_PREFIXES = {"net": ("net.",), "ipc": ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")}
+
+
+def own_namespaces(pod: Object) -> tuple[str, ...]:
+    spec = pod["spec"]
+    found = () if spec.get("hostNetwork") else ("net", "uts")
+    return found if spec.get("hostIPC") else (*found, "ipc")
+
+
+def sysctls(pod: Object, kinds: Sequence[str]) -> dict[str, str]:
+    """The pod's sysctls on top of ours; only those that belong to the pod's own namespaces."""
+    wanted = dict(SYSCTLS) if "net" in kinds else {}
+    allowed = tuple(prefix for kind in kinds for prefix in SYSCTL_PREFIXES.get(kind, ()))
+    for entry in meta.get(pod, "spec", "securityContext", "sysctls", default=()):
+        name = entry["name"].replace("/", ".")
+        if not name.startswith(allowed):
+            raise NetworkError(f"sysctl {name} is not the pod's own: it would change the node")
+        wanted[name] = str(entry.get("value", ""))
+    return wanted
+
+
+def mount_shm(path: Path) -> None:
+    """One /dev/shm for all containers of a pod."""
+    path.mkdir(exist_ok=True)
+    if not os.path.ismount(path):
+        flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+        linux.mount("shm", str(path), "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")

@@ -1,0 +1,34 @@
+"""Which images go when their disk fills: those that no container uses, the longest unused first, as many as it takes.
+
+What was fetched from a registry can be fetched again; what was loaded from an archive or built here from a recipe
+cannot, or only in minutes, and stays. An image that was asked for a moment ago stays too: its container is being made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from petset.base import tasks
+
+if TYPE_CHECKING:
+    from petset.node.images.images import ImageSummary
+
+UNUSED_SECONDS_MIN = 120.0  # As long as a kubelet leaves a new image alone.
+
+
+def candidates(found: Iterable[ImageSummary], in_use: Collection[str], now: float) -> list[ImageSummary]:
+    """The images that may go, in the order in which they go."""
+    idle = [
+        (last, image)
+        for image in found
+        if image.digest not in in_use
+        and not image.recipe
+        and not image.loaded
+        and now - (last := _last_used(image)) >= UNUSED_SECONDS_MIN
+    ]
+    return [image for _, image in sorted(idle, key=lambda one: (one[0], one[1].digest))]
+
+
+def _last_used(image: ImageSummary) -> float:
+    return max(image.used_at, tasks.parse_rfc3339(image.added) if image.added else 0.0)

@@ -1,0 +1,595 @@
+"""The images of a node: fetched, loaded or built once, unpacked once, shared read-only by all containers.
+
+The flow of `ensure`: the reference is parsed; a name that a recipe stands in for becomes that recipe's image, built
+when it is not there yet; any other name is looked up, or fetched by skopeo, as the pull policy says. What was fetched
+is unpacked by umoci and only then gets its name. A directory holds it all and may be shared by several instances:
+`layout/` an OCI image layout whose tags are the references, `rootfs/<digest>/` one unpacked tree an image,
+`packages/` what builds download, `used/` when an image last was, `locks/` and `work/`.
+
+Invariants: a name in the layout's index always has all its blobs; a folder below rootfs/ is complete; both appear by
+rename. Changes of one image happen under its own file lock, changes of the index under the index's. Whoever adds
+blobs holds the `blobs` lock shared, garbage collection holds it alone.
+Follows: OCI image-spec 1.0 (layout, manifest, config), the reference grammar of the distribution project.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import glob
+import hashlib
+import json
+import logging
+import os
+import re
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from petset.base import tasks
+from petset.node import paths, programs
+from petset.node.images import collection, layers, recipes, registry_logins, sources
+from petset.node.images.image_names import Reference, is_loopback, parse_reference
+from petset.node.images.registry_logins import Credential, RegistryLogin
+from petset.node.runtime import ImageError
+from petset.objects import encoding
+
+log = logging.getLogger("petset.images")
+
+PULL_SECONDS_MAX = 1800.0
+UNPACK_SECONDS_MAX = 600.0
+PULLS_AT_ONCE_MAX = 3
+LOCK_RETRY_SECONDS = 0.05
+LOGINS_TRIED_MAX = 8  # Of one pod, at one registry.
+UNPACKED_BYTES_MAX = 64 << 30  # Of one image.
+UNPACKED_SHARE_MAX = 0.5  # Of what the disk has room for, in bytes and in files.
+ENTRIES_MAX = 500_000  # Of one image, in all its layers.
+OWN_REGISTRY = "petset.local"  # petset.local/<recipe> is the recipe's image, always; nobody can register that name.
+
+REF_NAME = sources.REF_NAME
+RECIPE_KEY = "petset.recipe-key"
+ADDED = "petset.added"
+LOADED = "petset.loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image, unpacked; rootfs is shared and must not be written to."""
+
+    reference: str  # what the pod asked for
+    digest: str  # sha256:... of the manifest in our layout
+    rootfs: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str
+    user: str
+    stop_signal: str
+    exposed_ports: tuple[str, ...]  # "80/tcp"
+    source: str  # pulled | present | stand-in | built
+    size_bytes: int  # of the compressed layers and the config
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """One image of the store, for lists and for a node's status.images."""
+
+    digest: str
+    references: tuple[str, ...]  # normalized: docker.io/library/debian:jessie
+    size_bytes: int
+    added: str  # RFC 3339
+    recipe: str  # the recipe it was built from, or ""
+    loaded: bool = False  # From an archive: nobody can fetch it again.
+    used_at: float = 0.0  # When a container last asked for it, by any instance; 0: never.
+
+
+# ---- the store
+
+
+class AccessRefused(ImageError):
+    """The registry wants another login."""
+
+
+class Images:
+    """One directory of images. Several of these, in several processes, may use the same directory."""
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        recipes: str | None = None,
+        stand_ins: bool = True,
+        insecure_registries: Collection[str] = (),
+        mirrors: Mapping[str, Sequence[str]] | None = None,
+        unpacked_bytes_max: int = UNPACKED_BYTES_MAX,
+        entries_max: int = ENTRIES_MAX,
+    ):
+        self.directory = os.path.abspath(directory)
+        self.stand_ins = stand_ins
+        self.insecure_registries = frozenset(insecure_registries)
+        self.mirrors = dict(mirrors or {})  # {"docker.io": ["127.0.0.1:5000"]}: asked first
+        self.unpacked_bytes_max, self.entries_max = unpacked_bytes_max, entries_max
+        self.recipes = _recipes_in(recipes)
+        self._layout = os.path.join(self.directory, "layout")
+        self._pulls = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
+        self._pulled: dict[str, float] = {}  # reference -> when its last pull ended, by the loop's clock
+        self._built: dict[str, str] = {}  # recipe -> digest found fresh by this process
+        for folder in ("layout/blobs/sha256", "rootfs", "work", "locks", "packages", "used"):
+            os.makedirs(os.path.join(self.directory, folder), mode=0o755, exist_ok=True)
+        # Devices and programs that run as root are harmless in a container; nobody else on this machine may reach them.
+        with contextlib.suppress(PermissionError):  # Its owner has done it.
+            os.chmod(os.path.join(self.directory, "rootfs"), 0o700)
+        marker = os.path.join(self._layout, "oci-layout")
+        if not os.path.exists(marker):
+            _write_atomically(marker, b'{"imageLayoutVersion":"1.0.0"}')
+        self._sweep_work()
+
+    # -- what others call
+
+    async def ensure(self, reference: str, policy: str, logins: Iterable[RegistryLogin] = ()) -> Image:
+        """The image of a pod's container, ready to be a lower layer. Raises ImageError."""
+        image = await self._ensure(reference, policy, logins)
+        self._remember_use(image.digest)
+        return image
+
+    async def _ensure(self, reference: str, policy: str, logins: Iterable[RegistryLogin]) -> Image:
+        wanted = parse_reference(reference)
+        recipe = self._recipe_for(wanted)
+        if recipe is not None:
+            source = "built" if wanted.registry == OWN_REGISTRY else "stand-in"
+            return replace(await self._built_image(recipe), reference=reference, source=source)
+        if wanted.registry == OWN_REGISTRY:
+            names = ", ".join(self.recipes.names())
+            raise ImageError(
+                "ErrImagePull", f'cannot use image "{reference}": petset has no such recipe; the recipes are {names}'
+            )
+        asked = tasks.monotonic()
+        if policy != "Always":
+            present = await self._present(wanted)
+            if present is not None:
+                return replace(present, reference=reference)
+        if policy == "Never":
+            raise ImageError(
+                "ErrImageNeverPull",
+                f'cannot use image "{reference}": it is not present and its pull policy is Never; '
+                "load it with petset image load, or change imagePullPolicy",
+            )
+        async with self._lock(f"name-{wanted}"):
+            if policy != "Always" or self._pulled.get(str(wanted), -1.0) >= asked:
+                present = await self._present(wanted)
+                if present is not None:
+                    return replace(present, reference=reference)
+            async with self._pulls:
+                return replace(await self._pull(wanted, logins), reference=reference)
+
+    async def pull(self, reference: str, logins: Iterable[RegistryLogin] = ()) -> Image:
+        """Fetch an image whether it is there or not (`petset image pull`)."""
+        return await self.ensure(reference, "Always", logins)
+
+    async def load(self, archive_path: str, reference: str | None = None) -> list[Image]:
+        """Take the images of an archive: docker-archive, oci-archive, or an OCI layout directory."""
+        found = await tasks.in_thread(sources.images_in, archive_path)
+        if reference is not None and len(found) > 1:
+            raise ImageError(
+                "ErrImagePull",
+                f"cannot load {archive_path} as {reference}: it holds {len(found)} images; leave the name out",
+            )
+        loaded = []
+        for source, name in found:
+            wanted = reference or name
+            if not wanted:
+                raise ImageError(
+                    "ErrImagePull", f"cannot load {archive_path}: its image has no name; say which name it shall have"
+                )
+            parsed = parse_reference(wanted)
+            async with self._lock(f"name-{parsed}"):
+                loaded.append(replace(await self._copy(source, parsed, (), {LOADED: "true"}), reference=wanted))
+        return loaded
+
+    async def build(self, name: str, progress: Callable[[str], None] = log.info) -> Image:
+        """A recipe's image, built when the recipe, its files or its parent changed."""
+        self._built.pop(name, None)
+        return await self._built_image(name, progress)
+
+    def list(self) -> list[ImageSummary]:
+        """All images that have a name, by name."""
+        by_digest: dict[str, list[dict[str, Any]]] = {}
+        for entry in self._index():
+            by_digest.setdefault(entry["digest"], []).append(entry["annotations"])
+        found = []
+        for digest, notes in by_digest.items():
+            names = tuple(sorted(note[REF_NAME] for note in notes))
+            own = [name for name in names if name.startswith(OWN_REGISTRY + "/")]
+            recipe = parse_reference(own[0]).repository if own else ""
+            added = max(note.get(ADDED, "") for note in notes)
+            loaded, size = any(LOADED in note for note in notes), self._read_image(digest).size_bytes
+            found.append(ImageSummary(digest, names, size, added, recipe, loaded, self._used_at(digest)))
+        return sorted(found, key=lambda image: image.references)
+
+    async def remove(self, reference: str) -> bool:
+        """Take a name away; its blobs go with the next remove_unused. False when there was none."""
+        name = str(parse_reference(reference))
+        return await self._name(name, None)
+
+    async def remove_unused(self, in_use: Collection[str], names: Sequence[str] = ()) -> int:
+        """Take these names away, and remove what no name leads to; the bytes freed. Nothing while a pull goes on.
+
+        `in_use`: digests of the caller's containers. What another instance has mounted is found in /proc and kept.
+        """
+        async with self._lock("blobs", wait=False) as alone:
+            if not alone:
+                return 0
+            for name in names:
+                await self._name(name, None)
+            return await tasks.in_thread(self._collect, frozenset(in_use))
+
+    async def collect(self, in_use: Collection[str], bytes_wanted: int) -> int:
+        """Remove what nobody uses until so many bytes are free, the longest unused first; the bytes freed."""
+        freed = await self.remove_unused(in_use)
+        for image in collection.candidates(self.list(), in_use, tasks.now()):
+            if freed >= bytes_wanted:
+                break
+            freed += await self.remove_unused(in_use, image.references)
+        return freed
+
+    def _use(self, digest: str) -> str:
+        """An empty file whose time says when an image was last used."""
+        return os.path.join(self.directory, "used", digest.partition(":")[2])
+
+    def _remember_use(self, digest: str) -> None:
+        with contextlib.suppress(OSError), open(self._use(digest), "ab"):  # A full disk is no reason to start nothing.
+            os.utime(self._use(digest), (tasks.now(), tasks.now()))
+
+    def _used_at(self, digest: str) -> float:
+        with contextlib.suppress(FileNotFoundError):
+            return os.stat(self._use(digest)).st_mtime
+        return 0.0
+
+    # -- names and blobs
+
+    def _recipe_for(self, wanted: Reference) -> str | None:
+        if wanted.registry == OWN_REGISTRY:
+            return wanted.repository if wanted.repository in self.recipes.names() else None
+        return self.recipes.stand_in(str(wanted)) if self.stand_ins else None
+
+    def _index(self) -> list[dict[str, Any]]:
+        """The named manifests: [{digest, size, mediaType, annotations}]."""
+        try:
+            with open(os.path.join(self._layout, "index.json"), "rb") as file:
+                return json.load(file)["manifests"]
+        except FileNotFoundError:
+            return []
+
+    def _entry(self, name: str) -> dict[str, Any] | None:
+        return next((entry for entry in self._index() if entry["annotations"].get(REF_NAME) == name), None)
+
+    async def _name(self, name: str, entry: dict[str, Any] | None) -> bool:
+        """Let a name lead to a manifest, or to nothing; True when it led somewhere before."""
+        async with self._lock("index"):
+            before = self._index()
+            after = [other for other in before if other["annotations"].get(REF_NAME) != name]
+            index = {"schemaVersion": 2, "manifests": after + ([entry] if entry else [])}
+            _write_atomically(os.path.join(self._layout, "index.json"), json.dumps(index, indent=1).encode())
+            return len(after) < len(before)
+
+    def _blob(self, digest: str) -> str:
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is no digest")
+        return os.path.join(self._layout, "blobs", *digest.split(":", 1))
+
+    def _document(self, digest: str) -> dict[str, Any]:
+        with open(self._blob(digest), "rb") as file:
+            return encoding.loads(file.read(sources.DOCUMENT_BYTES_MAX))
+
+    def _rootfs(self, digest: str) -> str:
+        return os.path.join(self.directory, "rootfs", digest.partition(":")[2])
+
+    def _read_image(self, digest: str) -> Image:
+        """The image of a manifest, from its configuration. Raises ImageError."""
+        try:
+            manifest = self._document(digest)
+            config = self._document(manifest["config"]["digest"]).get("config") or {}
+            return Image(
+                reference="",
+                digest=digest,
+                rootfs=self._rootfs(digest),
+                entrypoint=sources.texts(config.get("Entrypoint")),
+                command=sources.texts(config.get("Cmd")),
+                env=sources.texts(config.get("Env")),
+                working_dir=sources.text(config.get("WorkingDir")) or "/",
+                user=sources.text(config.get("User")),
+                stop_signal=sources.text(config.get("StopSignal")) or "SIGTERM",
+                exposed_ports=tuple(sorted(sources.texts(list(config.get("ExposedPorts") or {})))),
+                source="present",
+                size_bytes=int(manifest["config"]["size"]) + sum(int(layer["size"]) for layer in manifest["layers"]),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            message = f"cannot use image {digest}: its manifest or its configuration is malformed; have it built anew"
+            raise ImageError("ErrImagePull", message) from None
+
+    async def _present(self, wanted: Reference) -> Image | None:
+        entry = self._entry(str(wanted))
+        return None if entry is None else await self._unpacked(entry)
+
+    # -- fetching and unpacking
+
+    async def _pull(self, wanted: Reference, logins: Iterable[RegistryLogin]) -> Image:
+        """Fetch from the first of mirrors and registry that has it, with the first login that opens it."""
+        attempts = [
+            (place, credential)
+            for host in (*self.mirrors.get(wanted.registry, ()), wanted.registry)
+            for place in [replace(wanted, registry=host)]
+            for credential in registry_logins.credentials(logins, place)[:LOGINS_TRIED_MAX] or [None]
+        ]
+        closed = ""  # A registry that failed in another way than by refusing a login is not asked again.
+        failed: ImageError | None = None
+        for place, credential in attempts:
+            if place.registry == closed:
+                continue
+            try:
+                image = await self._fetch(place, wanted, credential)
+            except ImageError as error:
+                log.info("%s: %s", place.registry, error.message)
+                failed = error
+                closed = "" if isinstance(error, AccessRefused) else place.registry
+            else:
+                self._pulled[str(wanted)] = tasks.monotonic()
+                return image
+        assert failed is not None
+        raise failed
+
+    async def _fetch(self, place: Reference, wanted: Reference, credential: Credential | None) -> Image:
+        options = []
+        if is_loopback(place.registry) or place.registry in self.insecure_registries:
+            options.append("--src-tls-verify=false")
+        with self._authfile(place.registry, credential) as auth:
+            return await self._copy(f"docker://{place.to_fetch}", wanted, [*auth, *options])
+
+    async def _copy(
+        self, source: str, wanted: Reference, options: Sequence[str], notes: Mapping[str, str] = MappingProxyType({})
+    ) -> Image:
+        """Copy an image from anywhere skopeo reads into the layout, unpack it, name it."""
+        async with self._lock("blobs", shared=True), self._work() as work:
+            layout = self._side_layout(work, None)
+            blobs = os.path.join(self._layout, "blobs")
+            try:
+                await programs.run(
+                    ["skopeo", "copy", "--insecure-policy", "--quiet", "--retry-times=1", *options,
+                     f"--dest-shared-blob-dir={blobs}", source, f"oci:{layout}:{recipes.TAG}"],
+                    timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work, "GOTRACEBACK": "none"},
+                    file_bytes_max=int(layers.free(self.directory)[0] * UNPACKED_SHARE_MAX),
+                )  # fmt: skip
+            except programs.ProgramFailed as error:
+                kind = AccessRefused if re.search(sources.REFUSED, error.why) else ImageError
+                raise kind("ErrImagePull", sources.pull_failure(str(wanted), source, error.why)) from None
+            entry = _only_entry(layout)
+            return await self._publish(entry, str(wanted), notes, "pulled")
+
+    async def _publish(self, entry: dict[str, Any], name: str, notes: Mapping[str, str], source: str) -> Image:
+        image = await self._unpacked(entry)
+        notes = {REF_NAME: name, ADDED: tasks.rfc3339(tasks.now()), **notes}
+        known = {key: entry[key] for key in ("mediaType", "digest", "size") if key in entry}
+        await self._name(name, {**known, "annotations": notes})
+        return replace(image, source=source)
+
+    async def _unpacked(self, entry: dict[str, Any]) -> Image:
+        """The image of an index entry, after making sure that its file system is there."""
+        digest = entry["digest"]
+        image = self._read_image(digest)
+        if os.path.isdir(image.rootfs):
+            return image
+        async with self._lock(f"rootfs-{digest}"), self._work() as work:
+            if not os.path.isdir(image.rootfs):
+                layout = self._side_layout(work, entry)
+                into = os.path.join(work, "unpacked", "rootfs")
+                os.mkdir(os.path.dirname(into))
+                try:
+                    unpacked_bytes = await tasks.in_thread(self._measure, digest)
+                    await programs.run(
+                        ("umoci", "raw", "unpack", "--keep-dirlinks", "--image", f"{layout}:{recipes.TAG}", into),
+                        timeout_seconds=UNPACK_SECONDS_MAX,
+                        file_bytes_max=unpacked_bytes,
+                    )
+                    os.rename(into, image.rootfs)
+                except (programs.ProgramFailed, layers.LayerError, OSError) as error:
+                    why = "a layer removes the root itself" if isinstance(error, FileNotFoundError) else error
+                    raise ImageError("ErrImagePull", f"cannot unpack image {digest}: {why}; it is not used") from None
+        return image
+
+    def _measure(self, digest: str) -> int:
+        """The bytes that an image will unpack to. Raises LayerError when that is more than is good for this machine."""
+        free_bytes, free_files = layers.free(self.directory)
+        bytes_max = min(self.unpacked_bytes_max, int(free_bytes * UNPACKED_SHARE_MAX))
+        tally = layers.Tally(bytes_max, min(self.entries_max, int(free_files * UNPACKED_SHARE_MAX)))
+        for layer in self._document(digest)["layers"]:
+            with open(self._blob(layer["digest"]), "rb") as file:
+                layers.count(file, layer["mediaType"], tally)
+        return tally.bytes
+
+    # -- recipes
+
+    async def _built_image(self, name: str, progress: Callable[[str], None] = log.info) -> Image:
+        """The image of a recipe, built on demand, its parents first. Once fresh, fresh for this process."""
+        own = f"{OWN_REGISTRY}/{name}:latest"
+        entry = self._entry(own)
+        if entry is not None and self._built.get(name) == entry["digest"]:
+            return await self._unpacked(entry)
+        try:
+            recipe = self.recipes.recipe(name)
+            parent = None if recipe.parent == recipes.BASE else await self._built_image(recipe.parent, progress)
+            key = await tasks.in_thread(self.recipes.key, recipe, parent.digest if parent else "")
+            async with self._lock(f"recipe-{name}"):
+                entry = self._entry(own)
+                if entry is None or entry["annotations"].get(RECIPE_KEY) != key:
+                    image = await self._build(recipe, parent, own, key, progress)
+                else:
+                    image = await self._unpacked(entry)
+        except recipes.RecipeError as error:
+            raise ImageError("ErrImagePull", str(error)) from None
+        self._built[name] = image.digest
+        return replace(image, source="built")
+
+    async def _build(
+        self, recipe: recipes.Recipe, parent: Image | None, own: str, key: str, progress: Callable[[str], None]
+    ) -> Image:
+        started = tasks.monotonic()
+        async with self._lock("build"), self._lock("blobs", shared=True), self._work() as work:
+            entry = None if parent is None else self._entry(f"{OWN_REGISTRY}/{recipe.parent}:latest")
+            layout = self._side_layout(work, entry)
+            space = recipes.Workspace(work, layout, os.path.join(self.directory, "packages"))
+            rootfs = await recipes.build(recipe, space, progress)
+            entry = _only_entry(layout)
+            if not os.path.isdir(self._rootfs(entry["digest"])):
+                os.rename(rootfs, self._rootfs(entry["digest"]))  # The tree that was packed is the image, unpacked.
+            image = await self._publish(entry, own, {RECIPE_KEY: key}, "built")
+        seconds = tasks.monotonic() - started
+        progress(f"{recipe.name}: built in {seconds:.0f} s, {image.size_bytes / 1e6:.0f} MB")
+        return image
+
+    # -- folders, locks, garbage
+
+    def _side_layout(self, work: str, entry: dict[str, Any] | None) -> str:
+        """A small layout of one's own that shares the blobs, with one manifest (or none) under recipes.TAG."""
+        layout = tempfile.mkdtemp(prefix="layout-", dir=work)
+        os.symlink(os.path.join(self._layout, "blobs"), os.path.join(layout, "blobs"))
+        manifests = [] if entry is None else [{**entry, "annotations": {REF_NAME: recipes.TAG}}]
+        for name, content in (
+            ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
+            ("index.json", {"schemaVersion": 2, "manifests": manifests}),
+        ):
+            with open(os.path.join(layout, name), "w", encoding="utf-8") as file:
+                json.dump(content, file)
+        return layout
+
+    @contextlib.asynccontextmanager
+    async def _work(self) -> AsyncIterator[str]:
+        """A folder on the store's file system that is gone afterwards; locked, so that others see it is in use."""
+        work = tempfile.mkdtemp(dir=os.path.join(self.directory, "work"))
+        descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield work
+        finally:
+            os.close(descriptor)
+            await asyncio.shield(tasks.in_thread(_remove, work))
+
+    def _sweep_work(self) -> None:
+        """Remove what killed processes left: work folders that nobody has locked."""
+        for work in glob.glob(os.path.join(self.directory, "work", "*")):
+            with contextlib.suppress(OSError):
+                descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(work)
+                finally:
+                    os.close(descriptor)
+
+    @contextlib.asynccontextmanager
+    async def _lock(self, name: str, *, shared: bool = False, wait: bool = True) -> AsyncIterator[bool]:
+        """A lock between tasks and between processes; it ends with its holder, even one that is killed."""
+        safe = name if re.fullmatch(r"[a-z0-9-]{1,80}", name) else hashlib.sha256(name.encode()).hexdigest()
+        descriptor = os.open(os.path.join(self.directory, "locks", safe), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            held = False
+            while not held:
+                try:
+                    fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                    held = True
+                except BlockingIOError:
+                    if not wait:
+                        break
+                    await asyncio.sleep(LOCK_RETRY_SECONDS)
+            yield held
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _authfile(self, registry: str, credential: Credential | None) -> Iterator[list[str]]:
+        """skopeo's option for a login, in a file of mode 0600 that is gone afterwards; [] for the machine's own."""
+        if credential is None:
+            yield []
+            return
+        descriptor, path = tempfile.mkstemp(prefix="auth-", dir=os.path.join(self.directory, "locks"))
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(registry_logins.authfile(registry, credential))
+            yield [f"--src-authfile={path}"]
+        finally:
+            os.unlink(path)
+
+    def _collect(self, in_use: frozenset[str]) -> int:
+        """Remove trees and blobs that neither a name nor a container leads to."""
+        digests = sorted({entry["digest"] for entry in self._index()} | in_use | self._mounted())
+        freed = 0
+        for tree in os.listdir(os.path.join(self.directory, "rootfs")):
+            if f"sha256:{tree}" not in digests:
+                path = os.path.join(self.directory, "rootfs", tree)
+                freed += _tree_bytes(path)
+                doomed = os.path.join(tempfile.mkdtemp(dir=os.path.join(self.directory, "work")), tree)
+                os.rename(path, doomed)
+                _remove(os.path.dirname(doomed))
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._use(f"sha256:{tree}"))
+        kept = set()
+        for digest in digests:
+            with contextlib.suppress(FileNotFoundError):
+                manifest = self._document(digest)
+                kept |= {digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+        blobs = os.path.join(self._layout, "blobs", "sha256")
+        for blob in os.listdir(blobs):
+            if f"sha256:{blob}" not in kept:
+                freed += os.stat(os.path.join(blobs, blob)).st_size
+                os.unlink(os.path.join(blobs, blob))
+        return freed
+
+    def _mounted(self) -> set[str]:
+        """Digests whose tree is mounted in any process's mount namespace."""
+        pattern = re.compile(re.escape(os.path.join(self.directory, "rootfs")) + r"/([0-9a-f]{64})")
+        found: set[str] = set()
+        seen: set[str] = set()
+        for process in glob.glob("/proc/[0-9]*"):
+            with contextlib.suppress(OSError):
+                namespace = os.readlink(f"{process}/ns/mnt")
+                if namespace not in seen:
+                    seen.add(namespace)
+                    with open(f"{process}/mountinfo", encoding="utf-8") as file:
+                        found |= {f"sha256:{digest}" for digest in pattern.findall(file.read())}
+        return found
+
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
+def _recipes_in(folder: str | None) -> recipes.Recipes:
+    return recipes.Recipes(folder or recipes.default_folder())
+
+
+def _only_entry(layout: str) -> dict[str, Any]:
+    with open(os.path.join(layout, "index.json"), "rb") as file:
+        entries = json.load(file)["manifests"]
+    assert len(entries) == 1, entries
+    return entries[0]
+
+
+def _write_atomically(path: str, content: bytes) -> None:
+    descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=os.path.dirname(path))
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(draft, path)
+
+
+def _remove(path: str) -> None:
+    with tasks.best_effort("remove a folder of the image store"):
+        paths.remove_tree(path)
+
+
+def _tree_bytes(path: str) -> int:
+    with paths.opened(path) as tree:
+        return sum(found.st_size for _, _, found in paths.walk(tree) if not stat.S_ISDIR(found.st_mode))

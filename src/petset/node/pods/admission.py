@@ -1,0 +1,100 @@
+"""Whether this node takes a pod that is bound to it: the scheduler's word is asked for again, since anybody may bind.
+
+A `Ledger` knows what the admitted pods hold: resources and ports of the node. A pod is entered when it fits; if it does
+not, the answer is the reason and the message its status ends with, and a controller makes another pod. A pod that
+has begun here before is entered without being asked.
+
+Invariants: asking costs by what the pod itself wants, not by how many pods there are; one entry a pod, released
+once. Follows: a kubelet's admission (reasons NodePorts, OutOfcpu, OutOfmemory, OutOfpods, ... and Evicted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from petset.kinds import requests
+from petset.kinds.requests import Amounts, HostPort
+from petset.objects import meta
+from petset.objects.meta import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class _Entry:
+    amounts: Amounts
+    ports: list[HostPort]
+
+
+class Ledger:
+    def __init__(self, allocatable: Mapping[str, str]):
+        self._allocatable = {"pods": requests.PODS_PER_NODE_DEFAULT, **requests.amounts(allocatable)}
+        self.disk_pressure = False
+        self._entries: dict[str, _Entry] = {}
+        self._used: Amounts = {}
+        self._ports: dict[tuple[str, int], dict[str, list[HostPort]]] = {}  # By protocol and number, then by pod.
+
+    def enter(self, pod: Object) -> None:
+        """Count a pod that is here already."""
+        uid = meta.uid(pod)
+        if uid not in self._entries:
+            self._enter(uid, _wanted(pod))
+
+    def admit(self, pod: Object) -> Refusal | None:
+        """Enter the pod, or say why it cannot be taken."""
+        uid = meta.uid(pod)
+        if uid in self._entries:
+            return None
+        wanted = _wanted(pod)
+        refusal = self._under_pressure(pod) or self._ports_taken(wanted) or self._too_little(wanted)
+        if refusal is None:
+            self._enter(uid, wanted)
+        return refusal
+
+    def release(self, uid: str) -> None:
+        entry = self._entries.pop(uid, None)
+        if entry is None:
+            return
+        for name, amount in entry.amounts.items():
+            self._used[name] -= amount
+        for port in entry.ports:
+            there = self._ports[(port.protocol, port.number)]
+            there.pop(uid, None)
+            if not there:
+                del self._ports[(port.protocol, port.number)]
+
+    def _enter(self, uid: str, entry: _Entry) -> None:
+        self._entries[uid] = entry
+        for name, amount in entry.amounts.items():
+            self._used[name] = self._used.get(name, 0) + amount
+        for port in entry.ports:
+            self._ports.setdefault((port.protocol, port.number), {}).setdefault(uid, []).append(port)
+
+    def _under_pressure(self, pod: Object) -> Refusal | None:
+        if self.disk_pressure and meta.get(pod, "spec", "priority", default=0) < requests.CRITICAL_PRIORITY:
+            return Refusal("Evicted", "The node had condition: [DiskPressure]. ")
+        return None
+
+    def _ports_taken(self, wanted: _Entry) -> Refusal | None:
+        for mine in wanted.ports:
+            for theirs in self._ports.get((mine.protocol, mine.number), {}).values():
+                if any(mine.collides(its) for its in theirs):
+                    return Refusal("NodePorts", f"Predicate NodePorts failed: {requests.PORTS_TAKEN}")
+        return None
+
+    def _too_little(self, wanted: _Entry) -> Refusal | None:
+        for name, amount in sorted(wanted.amounts.items()):
+            used, most = self._used.get(name, 0), self._allocatable.get(name, 0)
+            if amount and used + amount > most:
+                numbers = f"requested: {amount}, used: {used}, capacity: {most}"
+                return Refusal(f"OutOf{name}", f"Node didn't have enough resource: {name}, {numbers}")
+        return None
+
+
+def _wanted(pod: Object) -> _Entry:
+    return _Entry({**requests.of(pod), "pods": 1}, requests.host_ports(pod))

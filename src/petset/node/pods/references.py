@@ -1,0 +1,73 @@
+"""The ConfigMaps and Secrets that pods' volumes show: read once, then watched, so that volumes follow their changes.
+
+A pod `hold`s what its volumes refer to; each object held by anybody has one watch, as a node may watch exactly the
+objects its pods refer to. `get` answers from the watch's cache, and asks the API itself where the cache has nothing.
+
+Invariants: an object nobody holds is not watched; a change only says "look again" (the holders' names).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from petset.base import tasks
+from petset.client.client import Client
+from petset.client.informer import Informer
+from petset.node.pods.environment import Reference
+from petset.objects import errors, resources
+from petset.objects.meta import Object
+
+_RESOURCES = {"ConfigMap": resources.CONFIGMAPS, "Secret": resources.SECRETS}
+Key = tuple[str, str, str]  # kind, namespace, name
+
+
+class _Watched:
+    def __init__(self, informer: Informer, task: asyncio.Task[None]):
+        self.informer, self.task = informer, task
+        self.holders: dict[str, None] = {}
+
+
+class References:
+    def __init__(self, client: Client, group: asyncio.TaskGroup, on_change: Callable[[str], None]):
+        self._client, self._group, self._on_change = client, group, on_change
+        self._watched: dict[Key, _Watched] = {}
+
+    def hold(self, holder: str, namespace: str, wanted: Iterable[Reference]) -> None:
+        """Watch these for the holder (a pod uid) from now on."""
+        for reference in wanted:
+            key = (reference.kind, namespace, reference.name)
+            if key not in self._watched:
+                self._watched[key] = self._start(key)
+            self._watched[key].holders[holder] = None
+
+    def release(self, holder: str) -> None:
+        for key, watched in list(self._watched.items()):
+            watched.holders.pop(holder, None)
+            if not watched.holders:
+                watched.task.cancel()
+                del self._watched[key]
+
+    async def get(self, namespace: str, reference: Reference) -> Object | None:
+        """The object, or None where there is none. Raises ApiError, OSError."""
+        watched = self._watched.get((reference.kind, namespace, reference.name))
+        found = watched.informer.get(namespace, reference.name) if watched else None
+        if found is not None:
+            return found
+        try:
+            return await self._client.get(_RESOURCES[reference.kind], reference.name, namespace)
+        except errors.ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def _start(self, key: Key) -> _Watched:
+        kind, namespace, name = key
+        informer = Informer(self._client, _RESOURCES[kind], namespace=namespace, field_selector=f"metadata.name={name}")
+        watched = _Watched(informer, tasks.spawn(self._group, informer.run(), f"watch {kind} {namespace}/{name}"))
+        informer.on_change(lambda old, new: self._tell(watched))
+        return watched
+
+    def _tell(self, watched: _Watched) -> None:
+        for holder in list(watched.holders):
+            self._on_change(holder)

@@ -1,0 +1,389 @@
+"""What a pod's status says: from its spec, what is seen of it, and its status so far.
+
+Container states, waiting reasons, phase and conditions are worked out anew each time; only what cannot be seen any
+more is carried over from the status in the API: startTime, transition times, a lost container's last state, and
+whatever others wrote (conditions of controllers, readiness gates).
+
+Invariants: pure; Succeeded and Failed are for ever; restartCount never goes back.
+Follows: core/v1 PodStatus and the Pod Lifecycle page; reasons and messages are those kubectl's users know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from petset.base import tasks
+from petset.node.pods import decide as pods
+from petset.node.pods.decide import View
+from petset.node.runtime import Container
+from petset.objects import meta, quantity
+from petset.objects.meta import Object
+
+ENDED_ELSEWHERE = "ContainerStatusUnknown"
+
+
+def status(pod: Object, view: View) -> dict[str, Any]:
+    """The whole PodStatus."""
+    old = pod.get("status") or {}
+    init_statuses = [_container_status(pod, view, spec, init=True) for spec in pods.init_containers(pod)]
+    statuses = [_container_status(pod, view, spec, init=False) for spec in pods.containers(pod)]
+    phase = _phase(pod, view, init_statuses, statuses)
+    new: dict[str, Any] = {
+        **{key: value for key, value in old.items() if key not in _OURS},
+        "phase": phase,
+        "conditions": _conditions(pod, view, phase, init_statuses, statuses),
+        "hostIP": view.host_ip,
+        "hostIPs": [{"ip": view.host_ip}],
+        "startTime": old.get("startTime") or tasks.rfc3339(view.now),
+        "qosClass": old.get("qosClass") or qos_class(pod),
+        "containerStatuses": statuses,
+        **_observed(pod),
+    }
+    if init_statuses:
+        new["initContainerStatuses"] = init_statuses
+    ip = _pod_ip(pod, view, phase)
+    if ip:
+        new["podIP"], new["podIPs"] = ip, [{"ip": ip}]
+    if view.failure is not None and phase == "Failed" and not old.get("reason"):
+        new["reason"], new["message"] = view.failure.reason, view.failure.message
+    elif phase == "Failed" and pods.is_past_deadline(pod, view.now) and not old.get("reason"):
+        new["reason"] = "DeadlineExceeded"
+        new["message"] = "Pod was active on the node longer than the specified deadline"
+    if phase == "Failed" and _never_began(view, old):  # Nothing is to be said of its containers.
+        new.pop("initContainerStatuses", None)
+        del new["containerStatuses"]
+    return new
+
+
+def _never_began(view: View, old: Object) -> bool:
+    known = [*(old.get("initContainerStatuses") or ()), *(old.get("containerStatuses") or ())]
+    return not view.containers and not any(one.get("containerID") for one in known)
+
+
+_OURS = (
+    "phase",
+    "conditions",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "qosClass",
+    "containerStatuses",
+    "initContainerStatuses",
+    "observedGeneration",
+)
+
+
+def _observed(pod: Object) -> dict[str, int]:
+    """Which generation of the pod all this is about."""
+    generation = pod["metadata"].get("generation")
+    return {"observedGeneration": generation} if generation else {}
+
+
+def _pod_ip(pod: Object, view: View, phase: str) -> str:
+    if view.sandbox is not None and view.sandbox.alive:
+        return view.sandbox.ip
+    keeps = phase in ("Succeeded", "Failed") or meta.is_deleting(pod)
+    return meta.get(pod, "status", "podIP", default="") if keeps else ""
+
+
+# ---- containers
+
+
+def _container_status(pod: Object, view: View, spec: Object, init: bool) -> dict[str, Any]:
+    name = spec["name"]
+    attempts = view.attempts(name)
+    latest = attempts[-1] if attempts else None
+    old = pods.status_of(pod, name) or {}
+    state, last = _states(pod, view, spec, init, attempts, old)
+    running = latest if latest is not None and latest.state == "running" and "running" in state else None
+    memory = view.memory_of(running) if running is not None else None
+    if init and not pods.is_sidecar(spec):
+        ready = meta.get(state, "terminated", "exitCode") == 0
+    else:
+        ready = memory is not None and memory.ready
+    shown = latest if latest is not None and latest.state != "created" else None
+    return {
+        "name": name,
+        "state": state,
+        "lastState": last,
+        "ready": ready,
+        "restartCount": max(latest.attempt if latest else 0, int(old.get("restartCount", 0))),
+        "image": shown.image if shown else spec.get("image", ""),
+        "imageID": _image_id(shown) if shown else old.get("imageID", ""),
+        **_container_id(view, shown, old),
+        "started": memory is not None and memory.started,
+    }
+
+
+def _container_id(view: View, shown: Container | None, old: Object) -> dict[str, str]:
+    identity = f"{view.runtime_name}://{shown.id}" if shown else old.get("containerID", "")
+    return {"containerID": identity} if identity else {}
+
+
+def _image_id(container: Container) -> str:
+    if not container.image_digest or "@" in container.image_digest:
+        return container.image_digest
+    name = container.image.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return f"{head if colon and '/' not in tag else name}@{container.image_digest}"
+
+
+def _states(
+    pod: Object, view: View, spec: Object, init: bool, attempts: list[Container], old: Object
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(state, lastState) of one container."""
+    name = spec["name"]
+    ended = [one for one in attempts if one.state == "exited"]
+    before = _terminated(view, ended[-1]) if ended else dict(old.get("lastState") or {})
+    latest = attempts[-1] if attempts else None
+    if latest is not None and latest.state == "running":
+        return {"running": {"startedAt": tasks.rfc3339(latest.started_at)}}, before
+    is_current = view.current(name) is not None
+    is_over = pods.is_terminal(pod) or meta.is_deleting(pod) or pods.is_settled(pod, view)
+    is_over = is_over or view.failure is not None or pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view)
+    if latest is not None and latest.state == "exited":
+        stays = is_over or (is_current and not pods.restarts(pod, spec, latest, init))
+        waiting = _waiting_again(pod, view, name, latest) if is_current and not stays else None
+        if stays or (is_current and waiting is None):
+            earlier = _terminated(view, ended[-2]) if len(ended) > 1 else {}
+            if not earlier and meta.get(old, "lastState", "terminated", "containerID") != _id(view, latest):
+                earlier = dict(old.get("lastState") or {})
+            return _terminated(view, latest), earlier
+        return {"waiting": waiting or _waiting_first(pod, view, name)}, before
+    if is_over and not attempts and old.get("state"):
+        return _last_known(old), dict(old.get("lastState") or {})
+    if not attempts and "terminated" in (old.get("state") or {}):
+        before = dict(old["state"])  # Its record is gone, but the API remembers how it ended.
+    return {"waiting": _waiting_first(pod, view, name)}, before
+
+
+def _last_known(old: Object) -> dict[str, Any]:
+    """For a container of which nothing is left to see: how it was last known, never as running."""
+    state = old["state"]
+    if "running" not in state:
+        return dict(state)
+    message = "The container could not be located when the pod was terminated"
+    return {"terminated": {"exitCode": 137, "reason": ENDED_ELSEWHERE, "message": message}}
+
+
+def _waiting_again(pod: Object, view: View, name: str, ended: Container) -> dict[str, str] | None:
+    """Why a container that ended is not started again yet; None when it is about to be."""
+    memory = view.memory(name)
+    until = memory.delay.until(ended.finished_at)
+    if view.now < until:
+        seconds = int(memory.delay.seconds)
+        shown = f"{seconds // 60}m{seconds % 60}s" if seconds >= 60 else f"{seconds}s"
+        message = f"back-off {shown} restarting failed container={name} pod={_where(pod)}"
+        return {"reason": "CrashLoopBackOff", "message": message}
+    return _waiting_for_trouble(view, pod, name)
+
+
+def _waiting_first(pod: Object, view: View, name: str) -> dict[str, str]:
+    """Why a container that has not run in this sandbox does not run yet."""
+    is_init = any(spec["name"] == name for spec in pods.init_containers(pod))
+    if is_init or pods.is_initialized(pod, view):
+        trouble = _waiting_for_trouble(view, pod, name)
+        if trouble is not None and _is_its_turn(pod, view, name):
+            return trouble
+    return {"reason": "PodInitializing" if pods.init_containers(pod) else "ContainerCreating"}
+
+
+def _is_its_turn(pod: Object, view: View, name: str) -> bool:
+    """Images are fetched ahead; their trouble is told when the container would start."""
+    for spec in pods.init_containers(pod):
+        if spec["name"] == name:
+            return True
+        current = view.current(spec["name"])
+        if current is None or (not pods.is_sidecar(spec) and (current.state != "exited" or pods.failed(current))):
+            return False
+    return True
+
+
+def _waiting_for_trouble(view: View, pod: Object, name: str) -> dict[str, str] | None:
+    memory = view.memory(name)
+    trouble = memory.image_trouble
+    if trouble is not None:
+        if trouble.reason == "ErrImagePull" and view.now >= trouble.at + pods.IMAGE_ERROR_SHOWN_SECONDS:
+            image = (pods.container_named(pod, name) or {}).get("image", "")
+            message = f'Back-off pulling image "{image}": ErrImagePull: {trouble.message}'
+            return {"reason": "ImagePullBackOff", "message": message}
+        return {"reason": trouble.reason, "message": trouble.message}
+    if memory.start_trouble is not None:
+        return {"reason": memory.start_trouble.reason, "message": memory.start_trouble.message}
+    return None
+
+
+def _id(view: View, container: Container) -> str:
+    return f"{view.runtime_name}://{container.id}"
+
+
+def _terminated(view: View, container: Container) -> dict[str, Any]:
+    code = container.exit_code
+    if code is None:
+        code = 128 + container.signal if container.signal else 137
+    reason = "OOMKilled" if container.oom_killed else "Completed" if code == 0 else "Error"
+    return {
+        "terminated": {
+            "exitCode": code,
+            "reason": reason,
+            **({"message": container.message} if container.message else {}),
+            "startedAt": tasks.rfc3339(container.started_at or container.created_at),
+            "finishedAt": tasks.rfc3339(container.finished_at),
+            "containerID": _id(view, container),
+        }
+    }
+
+
+# ---- what is told when a container begins to wait
+
+
+def back_offs(pod: Object, before: Object, after: Object) -> list[tuple[str, str, str, str]]:
+    """The events (type, reason, message, container) of containers that have begun to wait for another try."""
+    reasons = {one["name"]: _waits_with(one) for one in _all_statuses(before)}
+    found: list[tuple[str, str, str, str]] = []
+    for one in _all_statuses(after):
+        name, reason = one["name"], _waits_with(one)
+        if reason == reasons.get(name, ""):
+            continue
+        if reason == "ImagePullBackOff":
+            image = (pods.container_named(pod, name) or {}).get("image", "")
+            found.append(("Normal", "BackOff", f'Back-off pulling image "{image}"', name))
+            found.append(("Warning", "Failed", "Error: ImagePullBackOff", name))
+        elif reason == "CrashLoopBackOff":
+            message = f"Back-off restarting failed container {name} in pod {_where(pod)}"
+            found.append(("Warning", "BackOff", message, name))
+    return found
+
+
+def _waits_with(container_status: Object) -> str:
+    return meta.get(container_status, "state", "waiting", "reason", default="")
+
+
+def _all_statuses(status_: Object) -> list[Object]:
+    """Those that say of which container: what an older petset stored may have none."""
+    every = [*(status_.get("initContainerStatuses") or ()), *(status_.get("containerStatuses") or ())]
+    return [one for one in every if one.get("name")]
+
+
+def _where(pod: Object) -> str:
+    return f"{meta.name(pod)}_{meta.namespace(pod)}({meta.uid(pod)})"
+
+
+# ---- phase and conditions
+
+
+def _phase(pod: Object, view: View, init_statuses: list[dict], statuses: list[dict]) -> str:
+    """Pending, Running, Succeeded or Failed, by the containers' states."""
+    if pods.is_terminal(pod):
+        return pod["status"]["phase"]
+    if view.failure is not None or pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view):
+        return "Failed" if not view.running() else "Running" if _has_run(statuses) else "Pending"
+    if not _has_run(statuses) and not pods.is_initialized(pod, view) and not meta.is_deleting(pod):
+        return "Pending"
+    never_ran = any("waiting" in one["state"] and not one["lastState"] for one in statuses)
+    if never_ran and not (meta.is_deleting(pod) and _has_run(statuses)):
+        return "Pending"
+    if any("running" in one["state"] for one in statuses):
+        return "Running"
+    # A pod that is being deleted, or whose containers are all done, has its end once nothing runs (sidecars included).
+    if (meta.is_deleting(pod) or pods.is_settled(pod, view)) and not view.running():
+        codes = [meta.get(one["state"], "terminated", "exitCode", default=1) for one in statuses]
+        return "Succeeded" if all(code == 0 for code in codes) else "Failed"
+    return "Running"
+
+
+def _has_run(statuses: list[dict]) -> bool:
+    return any("waiting" not in one["state"] or one["lastState"] for one in statuses)
+
+
+def _conditions(pod: Object, view: View, phase: str, init_statuses: list[dict], statuses: list[dict]) -> list[Object]:
+    now = tasks.rfc3339(view.now)
+    done = phase in ("Succeeded", "Failed")
+    conditions: list[Object] = list(meta.get(pod, "status", "conditions", default=()))
+    has_sandbox = view.sandbox is not None and view.sandbox.alive and not done
+    unready = [one["name"] for one in statuses if not one["ready"]]
+    unready = [one["name"] for one in _sidecar_statuses(pod, init_statuses) if not one["ready"]] + unready
+    containers_ready = _ready("ContainersReady", phase, unready)
+    for condition in (
+        {"type": "PodReadyToStartContainers", "status": "True" if has_sandbox else "False"},
+        _initialized(pod, view, phase, init_statuses, statuses),
+        _pod_ready(pod, containers_ready),
+        containers_ready,
+        {"type": "PodScheduled", "status": "True"},
+    ):
+        conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now, **_observed(pod)})
+    if view.failure is not None and view.failure.reason == pods.EVICTED:
+        disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+        disrupted |= {"message": view.failure.message, "lastTransitionTime": now}
+        conditions = meta.with_condition(conditions, disrupted)
+    return conditions
+
+
+def _sidecar_statuses(pod: Object, init_statuses: list[dict]) -> list[dict]:
+    return [one for spec, one in zip(pods.init_containers(pod), init_statuses) if pods.is_sidecar(spec)]
+
+
+def _initialized(
+    pod: Object, view: View, phase: str, init_statuses: list[dict], statuses: list[dict]
+) -> dict[str, str]:
+    if phase == "Succeeded":
+        return {"type": "Initialized", "status": "True", "reason": "PodCompleted"}
+    if not init_statuses or pods.is_initialized(pod, view) or (phase == "Failed" and _has_run(statuses)):
+        return {"type": "Initialized", "status": "True"}
+    incomplete = " ".join(one["name"] for one in init_statuses if not one["ready"])
+    return {
+        "type": "Initialized",
+        "status": "False",
+        "reason": "ContainersNotInitialized",
+        "message": f"containers with incomplete status: [{incomplete}]",
+    }
+
+
+def _ready(type_: str, phase: str, unready: list[str]) -> dict[str, str]:
+    if phase == "Succeeded":
+        return {"type": type_, "status": "False", "reason": "PodCompleted"}
+    if phase == "Failed":
+        return {"type": type_, "status": "False", "reason": "PodFailed"}
+    if unready:
+        message = f"containers with unready status: [{' '.join(unready)}]"
+        return {"type": type_, "status": "False", "reason": "ContainersNotReady", "message": message}
+    return {"type": type_, "status": "True"}
+
+
+def _pod_ready(pod: Object, containers_ready: dict[str, str]) -> dict[str, str]:
+    """Ready is ContainersReady and every readiness gate."""
+    if containers_ready["status"] != "True":
+        return {**containers_ready, "type": "Ready"}
+    for gate in pod["spec"].get("readinessGates") or ():
+        type_ = gate.get("conditionType", "")
+        if not meta.is_condition_true(pod, type_):
+            return {
+                "type": "Ready",
+                "status": "False",
+                "reason": "ReadinessGatesNotReady",
+                "message": f'the readiness gate "{type_}" is not True',
+            }
+    return {"type": "Ready", "status": "True"}
+
+
+# ---- quality of service
+
+
+def qos_class(pod: Object) -> str:
+    """Guaranteed: every container limits cpu and memory and requests the same; BestEffort: none says anything."""
+    guaranteed, any_given = True, False
+    for container in pods.all_containers(pod):
+        limits = meta.get(container, "resources", "limits", default={})
+        requests = meta.get(container, "resources", "requests", default={})
+        for name in ("cpu", "memory"):
+            limit, request = limits.get(name), requests.get(name, limits.get(name))
+            any_given = any_given or _is_some(limit) or _is_some(request)
+            if not _is_some(limit) or quantity.compare(str(limit), str(request)) != 0:
+                guaranteed = False
+    return "BestEffort" if not any_given else "Guaranteed" if guaranteed else "Burstable"
+
+
+def _is_some(amount: Any) -> bool:
+    return amount is not None and quantity.parse(str(amount)).value > 0

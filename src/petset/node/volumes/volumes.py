@@ -1,0 +1,356 @@
+"""A pod's volumes on this machine: made before its containers start, bound into them, and taken away with the pod.
+
+`prepare` makes every volume of a pod and says where each is; `mounts` (pure) turns one container's volumeMounts into
+mounts. A pod's own volumes live in `<directory>/<pod uid>/<volume>`; claims and
+hostPath volumes live where they are and are never touched at the end. Payload volumes (configMap, secret, downwardAPI,
+projected) are written like upstream's: files are links into `..data`, itself a link to a directory with the time in
+its name, so that a reader sees all of a new version or nothing of it.
+
+Invariants: `prepare` may be called again at any time and changes only what differs; what containers may have written in
+a volume is reached through paths.py alone; a memory emptyDir is the only thing mounted on the host itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from petset.base import tasks
+from petset.node import linux, paths
+from petset.node.pods import environment
+from petset.node.pods.environment import ConfigError, Facts
+from petset.node.runtime import Mount, Propagation
+from petset.node.volumes import payloads, storage
+from petset.node.volumes.payloads import File, TokenWanted
+from petset.objects import meta
+from petset.objects.meta import Object
+
+DATA = "..data"
+PROVISIONED_BY = "kubernetes.io/createdby"
+
+
+class VolumeError(Exception):
+    """A volume that cannot be made now; becomes a FailedMount event, and is tried again."""
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """Where a volume is on the host."""
+
+    path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim with the volume it is bound to."""
+
+    claim: Object
+    volume: Object
+
+
+def fs_group(pod: Object) -> int | None:
+    return meta.get(pod, "spec", "securityContext", "fsGroup")
+
+
+class Volumes:
+    """The volumes of all pods of one node."""
+
+    def __init__(self, directory: Path, *, may_mount: bool = True):
+        self._directory = directory
+        self._may_mount = may_mount
+        self._meter = storage.Meter()
+
+    def directory_of(self, pod_uid: str) -> Path:
+        return self._directory / pod_uid
+
+    def known(self) -> list[str]:
+        """The uids of pods that have volumes here."""
+        return sorted(path.name for path in self._directory.iterdir()) if self._directory.is_dir() else []
+
+    async def prepare(
+        self, pod: Object, facts: Facts, claims: Mapping[str, Claimed], tokens: Mapping[TokenWanted, str]
+    ) -> dict[str, Mounted]:
+        """Every volume by its name. Raises VolumeError."""
+        mounted: dict[str, Mounted] = {}
+        await tasks.in_thread(_make_private, self._directory)
+        for volume in pod["spec"].get("volumes") or ():
+            try:
+                mounted[volume["name"]] = await self._prepare_one(pod, volume, facts, claims, tokens)
+            except (ConfigError, OSError) as error:
+                why = str(error)
+                if isinstance(error, OSError):  # A full disk names no file.
+                    why = f"{error.strerror}: {error.filename or self._directory}"
+                raise VolumeError(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {why}') from error
+        return mounted
+
+    async def _prepare_one(
+        self,
+        pod: Object,
+        volume: Object,
+        facts: Facts,
+        claims: Mapping[str, Claimed],
+        tokens: Mapping[TokenWanted, str],
+    ) -> Mounted:
+        path = self.directory_of(meta.uid(pod)) / volume["name"]
+        if payloads.is_payload(volume):
+            files = payloads.readable_by_group(payloads.files(volume, facts, tokens), fs_group(pod))
+            await tasks.in_thread(_write_payload, path, files, fs_group(pod), tasks.now(), tasks.name_suffix())
+            # A payload is the API's: nothing that a container wrote there would survive the next version.
+            return Mounted(str(path), read_only=True)
+        if volume.get("emptyDir") is not None or not _sources(volume):
+            source = volume.get("emptyDir") or {}
+            await self._empty_dir(path, source, fs_group(pod), storage.memory_bytes(pod, source))
+            return Mounted(str(path))
+        if volume.get("hostPath") is not None:
+            return Mounted(await tasks.in_thread(_host_path, volume["hostPath"]))
+        if volume.get("persistentVolumeClaim") is not None:
+            source = volume["persistentVolumeClaim"]
+            return await _claim(claims.get(source.get("claimName", "")), bool(source.get("readOnly")), fs_group(pod))
+        raise ConfigError(f"this release of petset does not offer volumes of type {_sources(volume)[0]}")
+
+    async def _empty_dir(self, path: Path, source: Object, group: int | None, memory_bytes: int | None) -> None:
+        medium = source.get("medium") or ""
+        if medium not in ("", "Memory"):
+            raise ConfigError(f"this release of petset does not offer emptyDir on {medium}")
+        is_memory = medium == "Memory"
+        fresh = await tasks.in_thread(_make_directory, path, 0o777, group)
+        if is_memory and self._may_mount and (fresh or not os.path.ismount(path)):
+            size = f",size={memory_bytes}" if memory_bytes is not None else ""
+            owner = f",gid={group}" if group is not None else ""
+            mode = "2777" if group is not None else "0777"
+            options = f"mode={mode}{size}{owner}"
+            await tasks.in_thread(linux.mount, "petset", str(path), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
+
+    async def remove(self, pod_uid: str) -> None:
+        """Take the pod's own volumes away; claims and host paths stay."""
+        directory = self.directory_of(pod_uid)
+        if not directory.is_dir():
+            return
+        await tasks.in_thread(_remove, directory)
+
+    async def usage(self, pod: Object) -> Mapping[str, int]:
+        """Bytes of each of the pod's emptyDirs."""
+        names = [volume["name"] for volume in storage.empty_dirs(pod)]
+        return await self._meter.bytes_in(self.directory_of(meta.uid(pod)), names)
+
+    async def unmount_all(self) -> None:
+        """Take memory volumes out of the host's mount table (`petset down`); all else stays for the next start."""
+        for uid in self.known():
+            with tasks.best_effort("unmount a pod's memory volumes"):
+                await tasks.in_thread(_unmount, self.directory_of(uid))
+
+
+def _sources(volume: Object) -> list[str]:
+    return [key for key in volume if key != "name" and volume[key] is not None]
+
+
+# ---- mounts of one container
+
+
+def mounts(
+    pod: Object, container: Object, mounted: Mapping[str, Mounted], own_environment: Mapping[str, str]
+) -> tuple[Mount, ...]:
+    """The container's volumeMounts as mounts, in the order given; pure. Raises ConfigError."""
+    result = []
+    for entry in container.get("volumeMounts") or ():
+        volume = mounted.get(entry["name"])
+        if volume is None:
+            raise ConfigError(f'cannot find volume "{entry["name"]}" to mount into container "{container["name"]}"')
+        sub_path = entry.get("subPath") or ""
+        if entry.get("subPathExpr"):
+            sub_path = environment.expand(entry["subPathExpr"], own_environment)
+            if "$(" in sub_path:
+                raise ConfigError(f"missing value for {entry['subPathExpr']!r} in subPathExpr")
+        if sub_path.startswith("/") or ".." in sub_path.split("/"):
+            raise ConfigError(f"cannot mount subPath {sub_path!r}: it must stay inside its volume")
+        read_only = bool(entry.get("readOnly")) or volume.read_only
+        propagation = PROPAGATION[entry.get("mountPropagation") or "None"]
+        result.append(Mount(volume.path, entry["mountPath"], read_only, sub_path, propagation=propagation))
+    return tuple(result)
+
+
+# From the documentation's words to the kernel's: here and nowhere else.
+PROPAGATION: Mapping[str, Propagation] = {"None": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}
+
+
+# ---- on disk
+
+
+def _chown(path: Path, user: int, group: int) -> None:
+    with contextlib.suppress(PermissionError):  # Without root everything belongs to whoever runs petset.
+        os.chown(path, user, group, follow_symlinks=False)
+
+
+def _make_private(directory: Path) -> None:
+    """Secrets lie below: on the host only petset's own user may enter; containers get their volumes bound."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        directory.chmod(0o700)
+
+
+def _unmount(directory: Path) -> None:
+    for path in sorted(directory.iterdir()):
+        if os.path.ismount(path):
+            linux.unmount(str(path))
+
+
+def _remove(directory: Path) -> None:
+    _unmount(directory)
+    with tasks.best_effort("remove a pod's volumes"):  # A file made immutable, say: the pod ends all the same.
+        paths.remove_tree(directory)
+
+
+def _make_directory(path: Path, mode: int, group: int | None) -> bool:
+    """True when it was made now."""
+    if path.is_dir():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    path.mkdir()
+    os.chmod(path, mode | (0o2000 if group is not None else 0))
+    if group is not None:
+        _chown(path, -1, group)
+        os.chmod(path, mode | 0o2000)
+    return True
+
+
+_TYPE_CHECKS = {
+    "Directory": (stat.S_ISDIR, "a directory"),
+    "File": (stat.S_ISREG, "a file"),
+    "Socket": (stat.S_ISSOCK, "a socket"),
+    "CharDevice": (stat.S_ISCHR, "a character device"),
+    "BlockDevice": (stat.S_ISBLK, "a block device"),
+}
+
+
+def _host_path(source: Object) -> str:
+    path, type_ = Path(source["path"]), source.get("type") or ""
+    if len(path.parts) > payloads.PATH_PARTS_MAX:
+        raise ConfigError(f"cannot use a hostPath of more than {payloads.PATH_PARTS_MAX} parts; shorten it")
+    if not path.exists():
+        if type_ in ("DirectoryOrCreate", ""):  # Without a type as docker does for a source that is missing.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            paths.make_directory(path, 0o755)
+        elif type_ == "FileOrCreate":
+            paths.make_file(path, 0o644)
+    wanted = {"DirectoryOrCreate": "Directory", "FileOrCreate": "File"}.get(type_, type_)
+    if wanted:
+        check, shown = _TYPE_CHECKS[wanted]
+        try:
+            is_fine = check(path.stat().st_mode)
+        except OSError:
+            is_fine = False
+        if not is_fine:
+            raise ConfigError(f"hostPath type check failed: {path} is not {shown}")
+    return str(path)
+
+
+async def _claim(bound: Claimed | None, read_only: bool, group: int | None) -> Mounted:
+    if bound is None:
+        raise ConfigError("its claim is not bound to a volume")
+    volume = bound.volume
+    path = meta.get(volume, "spec", "hostPath", "path") or meta.get(volume, "spec", "local", "path")
+    if not path:
+        kinds = [key for key in volume["spec"] if key not in _VOLUME_FIELDS]
+        raise ConfigError(f"this release of petset does not offer volumes of type {' '.join(kinds) or 'unknown'}")
+    if not os.path.isdir(path):
+        raise ConfigError(f"the directory {path} of volume {meta.name(volume)} is gone; restore it or delete the claim")
+    if group is not None and meta.annotations(volume).get(PROVISIONED_BY):
+        await tasks.in_thread(_give_to_group, Path(path), group)
+    modes = meta.get(bound.claim, "spec", "accessModes", default=())
+    return Mounted(path, read_only or list(modes) == ["ReadOnlyMany"])
+
+
+_VOLUME_FIELDS = (
+    "accessModes",
+    "capacity",
+    "claimRef",
+    "mountOptions",
+    "nodeAffinity",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "volumeMode",
+    "volumeAttributesClassName",
+)
+
+
+def _give_to_group(root: Path, group: int) -> None:
+    """Let fsGroup read and write a volume of ours; once, since its root remembers it."""
+    found = root.stat()
+    if found.st_gid == group and found.st_mode & 0o2000:
+        return
+    with paths.opened(root) as place:
+        for _, descriptor, inside in paths.walk(place):
+            if not stat.S_ISLNK(inside.st_mode):
+                more = 0o2770 if stat.S_ISDIR(inside.st_mode) else 0o660
+                paths.change(descriptor, group, stat.S_IMODE(inside.st_mode) | more)
+        paths.change(place, group, stat.S_IMODE(found.st_mode) | 0o2770)
+
+
+# ---- payloads
+
+
+def _write_payload(path: Path, files: Mapping[str, File], group: int | None, now: float, suffix: str) -> None:
+    """Put a version of a payload in place, all at once; nothing happens when it is there already."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+    path.mkdir(exist_ok=True)
+    os.chmod(path, 0o755 | (0o2000 if group is not None else 0))
+    if _present(path) == {name: (file.data, file.mode) for name, file in files.items()}:
+        return
+    stamp = tasks.rfc3339(now).translate(str.maketrans({"-": "_", ":": "_", "T": "_", "Z": ""}))
+    version = path / f"..{stamp}.{suffix}"
+    version.mkdir()
+    for name, file in files.items():
+        target = version / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.data)
+        os.chmod(target, file.mode)
+    for directory, _, _ in os.walk(version):
+        os.chmod(directory, 0o755)  # Whatever the process's own umask.
+    if group is not None:
+        for directory, names, inner in os.walk(version):
+            for name in [*names, *inner, "."]:
+                _chown(Path(directory) / name, -1, group)
+    previous = os.readlink(path / DATA) if (path / DATA).is_symlink() else ""
+    link = path / f"{DATA}_tmp"
+    link.unlink(missing_ok=True)
+    link.symlink_to(version.name)
+    link.rename(path / DATA)
+    _link_names(path, files)
+    if previous and previous != version.name:
+        with tasks.best_effort("remove the version before of a payload"):
+            paths.remove_tree(path / previous)
+
+
+def _link_names(path: Path, files: Mapping[str, File]) -> None:
+    wanted = list(dict.fromkeys(name.split("/")[0] for name in files))
+    for name in wanted:
+        if not (path / name).is_symlink():
+            (path / name).symlink_to(f"{DATA}/{name}")
+    for entry in sorted(path.iterdir()):
+        if entry.is_symlink() and not entry.name.startswith("..") and entry.name not in wanted:
+            entry.unlink()
+
+
+def _present(path: Path) -> dict[str, tuple[bytes, int]] | None:
+    root = path / DATA
+    if not root.is_dir():
+        return None
+    found: dict[str, tuple[bytes, int]] = {}
+    for directory, _, names in os.walk(root):
+        for name in names:
+            file = Path(directory) / name
+            found[str(file.relative_to(root))] = (file.read_bytes(), stat.S_IMODE(file.stat().st_mode))
+    return found
+
+
+def referenced_claims(volumes: Sequence[Object]) -> list[str]:
+    return list(dict.fromkeys(name for volume in volumes if (name := payloads.names_claim(volume))))
