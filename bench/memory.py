@@ -17,7 +17,9 @@ from typing import Any
 from bench import idle, instance
 from petset.cli import connection
 from petset.client.client import Client
-from petset.objects import resources
+from petset.kinds import builtin
+from petset.kinds.config_map import CONFIGMAPS
+from petset.objects.registry import Kind
 
 OBJECTS = 5_000
 WRITES = 30_000
@@ -95,8 +97,8 @@ async def _each(clients: list[Client], steps: list[Any]) -> None:
             group.create_task(work(client))
 
 
-def _resource(obj: Any) -> resources.Resource:
-    found = resources.by_kind(obj["apiVersion"], obj["kind"])
+def _resource(obj: Any) -> Kind:
+    found = builtin.KINDS.named(obj["apiVersion"], obj["kind"])
     assert found is not None
     return found
 
@@ -118,7 +120,7 @@ async def _annotate(client: Client, obj: Any) -> None:
 
 async def _follow(client: Client, number: int) -> None:
     """Every second one reads one event and then no more."""
-    async for _ in client.watch(resources.CONFIGMAPS, since="0"):
+    async for _ in client.watch(CONFIGMAPS, since="0"):
         if number % 2:
             await asyncio.sleep(3600)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from bench import by_hand, instance
 from petset.cli import connection
+from petset.kinds.pod import PODS
 from petset.node.images.images import Image, Images
-from petset.objects import documents, meta, resources
+from petset.objects import documents, meta
 from petset.objects.meta import Object
 
 PETS = 3
@@ -64,7 +65,7 @@ async def _ready(one: instance.Instance, objects: list[Object]) -> float:
         for obj in objects:
             await client.create(meta.changed(obj, ("metadata", "namespace"), "default"))
         ready: dict[str, bool] = {}
-        async for _, pod in client.watch(resources.PODS, "default", since="0"):
+        async for _, pod in client.watch(PODS, "default", since="0"):
             conditions = meta.get(pod, "status", "conditions", default=())
             ready[meta.name(pod)] = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
             if sum(ready.values()) == PETS:

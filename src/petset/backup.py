@@ -31,7 +31,8 @@ from typing import IO, Any
 
 from petset import __version__
 from petset.base import state, tasks
-from petset.objects import encoding, meta, resources
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.objects import encoding, meta
 from petset.store import recovery
 from petset.store.store import CannotOpen, Entry
 
@@ -263,7 +264,7 @@ def _entries(lines: Path) -> Iterator[Entry]:
 
 def _moved(entry: Entry, old: str, new: str) -> Entry:
     """A provisioned volume's directory is below that of its instance."""
-    if old == new or not entry.key.startswith(resources.PERSISTENTVOLUMES.key()):
+    if old == new or not entry.key.startswith(PERSISTENTVOLUMES.key()):
         return entry
     path = meta.get(entry.object, "spec", "hostPath", "path", default="")
     if not path.startswith(f"{old}/"):

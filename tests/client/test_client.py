@@ -11,7 +11,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from petset.objects import encoding, errors, resources
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.pod import PODS
+from petset.objects import encoding, errors
 from tests.client import scripted
 
 
@@ -22,7 +24,7 @@ def answered(answer: Any, call: Any) -> tuple[Any, scripted.Server]:
 
 def test_verbs_become_requests() -> None:
     one = scripted.config_map("one", 3)
-    maps = resources.CONFIGMAPS
+    maps = CONFIGMAPS
     calls = [
         (lambda c: c.get(maps, "one", "default"), "GET /api/v1/namespaces/default/configmaps/one"),
         (lambda c: c.create(one), "POST /api/v1/namespaces/default/configmaps"),
@@ -40,26 +42,20 @@ def test_verbs_become_requests() -> None:
 
 def test_a_subresource_is_posted_under_its_parent() -> None:
     binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "web-0", "namespace": "default"}}
-    _, server = answered(
-        scripted.json({"kind": "Status"}), lambda c: c.create(binding, resources.PODS, "binding", "web-0")
-    )
+    _, server = answered(scripted.json({"kind": "Status"}), lambda c: c.create(binding, PODS, "binding", "web-0"))
     assert server.asked[0].path == "/api/v1/namespaces/default/pods/web-0/binding"
 
 
 def test_a_patch_says_which_kind_it_is() -> None:
     for kind, expected in (("merge", "merge-patch"), ("json", "json-patch"), ("strategic", "strategic-merge-patch")):
-        _, server = answered(
-            scripted.json({}), lambda c, kind=kind: c.patch(resources.PODS, "p", "default", {}, kind=kind)
-        )
+        _, server = answered(scripted.json({}), lambda c, kind=kind: c.patch(PODS, "p", "default", {}, kind=kind))
         assert server.asked[0].header("content-type") == f"application/{expected}+json"
 
 
 def test_a_delete_names_what_it_means() -> None:
     _, server = answered(
         scripted.json({}),
-        lambda c: c.delete(
-            resources.PODS, "p", "default", uid="u", grace_seconds=0, propagation="Orphan", resource_version="5"
-        ),
+        lambda c: c.delete(PODS, "p", "default", uid="u", grace_seconds=0, propagation="Orphan", resource_version="5"),
     )
     assert encoding.loads(server.asked[0].body) == {
         "apiVersion": "v1",
@@ -72,16 +68,14 @@ def test_a_delete_names_what_it_means() -> None:
 
 def test_selectors_are_escaped() -> None:
     _, server = answered(
-        scripted.listing(1), lambda c: c.list(resources.CONFIGMAPS, label_selector="a in (b,c)", field_selector="x=1")
+        scripted.listing(1), lambda c: c.list(CONFIGMAPS, label_selector="a in (b,c)", field_selector="x=1")
     )
     assert server.targets() == ["GET /api/v1/configmaps?labelSelector=a+in+%28b%2Cc%29&fieldSelector=x%3D1"]
     assert server.asked[0].query == [("labelSelector", "a in (b,c)"), ("fieldSelector", "x=1")]
 
 
 def test_items_without_a_kind_get_it() -> None:
-    (items, revision), _ = answered(
-        scripted.listing(4, {"metadata": {"name": "one"}}), lambda c: c.list(resources.CONFIGMAPS)
-    )
+    (items, revision), _ = answered(scripted.listing(4, {"metadata": {"name": "one"}}), lambda c: c.list(CONFIGMAPS))
     assert items == [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}]
     assert revision == "4"
 
@@ -92,27 +86,27 @@ def test_the_deepest_object_that_the_server_takes_can_be_listed() -> None:
         deepest = {"a": deepest}
     (items, _), _ = answered(
         scripted.listing(4, {"kind": "ConfigMap", "metadata": {"name": "one"}, "data": deepest}),
-        lambda c: c.list(resources.CONFIGMAPS),
+        lambda c: c.list(CONFIGMAPS),
     )
     assert items[0]["data"] == deepest
 
 
 def test_a_status_is_raised() -> None:
     with pytest.raises(errors.ApiError) as caught:
-        answered(scripted.status(409, "Conflict", "it moved"), lambda c: c.get(resources.PODS, "p", "default"))
+        answered(scripted.status(409, "Conflict", "it moved"), lambda c: c.get(PODS, "p", "default"))
     assert (caught.value.code, caught.value.reason, caught.value.message) == (409, "Conflict", "it moved")
 
 
 def test_a_failure_that_is_no_status_is_an_error_all_the_same() -> None:
     answer = scripted.http.Response(502, (), b"<html>")
     with pytest.raises(errors.ApiError) as caught:
-        answered(answer, lambda c: c.get(resources.PODS, "p", "default"))
+        answered(answer, lambda c: c.get(PODS, "p", "default"))
     assert caught.value.code == 502
 
 
 def test_an_answer_cut_off_is_a_broken_connection() -> None:
     with pytest.raises(ConnectionError):
-        answered(scripted.http.Response(200, (), b'{"kind": "Po'), lambda c: c.get(resources.PODS, "p", "default"))
+        answered(scripted.http.Response(200, (), b'{"kind": "Po'), lambda c: c.get(PODS, "p", "default"))
 
 
 EVENTS = [
@@ -126,7 +120,7 @@ FRAMES = b"".join(scripted.frame(*event) for event in EVENTS)
 
 async def watched(server: scripted.Server) -> list[Any]:
     seen = []
-    async with contextlib.aclosing(server.client().watch(resources.CONFIGMAPS, since="2")) as events:
+    async with contextlib.aclosing(server.client().watch(CONFIGMAPS, since="2")) as events:
         async for event in events:
             seen.append(event)
     return seen
@@ -159,7 +153,7 @@ def test_a_watch_that_is_left_early_closes_its_stream() -> None:
 
     async def leave() -> None:
         server = scripted.Server(scripted.stream(FRAMES, closed=closed))
-        async with contextlib.aclosing(server.client().watch(resources.CONFIGMAPS)) as events:
+        async with contextlib.aclosing(server.client().watch(CONFIGMAPS)) as events:
             async for _ in events:
                 break
 

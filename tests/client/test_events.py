@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from petset.base import pki, tasks
 from petset.client import client as api
 from petset.client import events
-from petset.objects import resources
+from petset.kinds.event import EVENTS
 from petset.objects.meta import Object
 from petset.server import api as server
 from petset.server import bootstrap
@@ -47,7 +47,7 @@ def run(scene: Callable[[api.Client, memory.MemoryStore, Clock], Awaitable[None]
 
 
 def written(store: memory.MemoryStore) -> list[Object]:
-    return [entry.object for entry in store.list(resources.EVENTS.key())[1]]
+    return [entry.object for entry in store.list(EVENTS.key())[1]]
 
 
 def test_the_same_happening_is_one_event_with_a_growing_count() -> None:
@@ -92,7 +92,7 @@ def test_an_event_that_expired_is_made_anew() -> None:
         recorder = events.Recorder(client, "somebody")
         await recorder.record(CLAIM, "Normal", "Said", "hello")
         (event,) = written(store)
-        await client.delete(resources.EVENTS, event["metadata"]["name"], "default")
+        await client.delete(EVENTS, event["metadata"]["name"], "default")
         clock.now += 60
         await recorder.record(CLAIM, "Normal", "Said", "hello")
         clock.now += 60

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from petset.client.informer import Cache, Informer
-from petset.objects import meta, resources
+from petset.kinds.config_map import CONFIGMAPS
+from petset.objects import meta
 from petset.objects.meta import Object
 from tests import waiting
 from tests.client import scripted
@@ -27,7 +28,7 @@ def follow(server: scripted.Server, scene: Callable[[Informer], Awaitable[None]]
         told.append(tuple(obj and f"{meta.name(obj)}@{obj['metadata']['resourceVersion']}" for obj in (old, new)))
 
     async def main() -> None:
-        informer = Informer(server.client(), resources.CONFIGMAPS)
+        informer = Informer(server.client(), CONFIGMAPS)
         informer.on_change(tell)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(informer.run())
@@ -150,7 +151,7 @@ def test_indices_follow_changes() -> None:
     def by_colour(obj: Object) -> list[str]:
         return [obj["data"]["colour"]] if "colour" in obj["data"] else []
 
-    cache = Cache(resources.CONFIGMAPS, {"colour": by_colour})
+    cache = Cache(CONFIGMAPS, {"colour": by_colour})
     cache.put(config_map("b", 1, colour="red"))
     cache.put(config_map("a", 2, colour="red"))
     assert [meta.name(obj) for obj in cache.by_index("colour", "red")] == ["a", "b"]

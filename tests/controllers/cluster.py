@@ -15,8 +15,13 @@ from petset.base import pki, tasks
 from petset.client import client as api
 from petset.client.views import Informers
 from petset.controllers import run as controllers
-from petset.objects import encoding, errors, meta, resources
+from petset.kinds import builtin
+from petset.kinds.event import EVENTS
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 from petset.scheduler import loop as scheduler
 from petset.server import api as server
 from petset.server import bootstrap
@@ -54,26 +59,26 @@ class Cluster:
         self.handle, self.client, self.store, self.directories = handle, client, store, directories
         self.ready: Callable[[Object], bool] = lambda pod: True
         self.node_view = Informers(client)
-        self.pods = self.node_view.of(resources.PODS)
+        self.pods = self.node_view.of(PODS)
         self._numbers: dict[str, int] = {}
 
-    def get(self, resource: resources.Resource, name: str, namespace: str = "default") -> Object | None:
+    def get(self, resource: Kind, name: str, namespace: str = "default") -> Object | None:
         entry = self.store.get(resource.key(namespace if resource.namespaced else "", name))
         return entry.object if entry else None
 
-    def all(self, resource: resources.Resource, namespace: str = "") -> list[Object]:
+    def all(self, resource: Kind, namespace: str = "") -> list[Object]:
         return [entry.object for entry in self.store.list(resource.key(namespace))[1]]
 
-    def names(self, resource: resources.Resource, namespace: str = "") -> list[str]:
+    def names(self, resource: Kind, namespace: str = "") -> list[str]:
         return [meta.name(obj) for obj in self.all(resource, namespace)]
 
     def events(self, reason: str) -> list[Object]:
-        return [event for event in self.all(resources.EVENTS) if event["reason"] == reason]
+        return [event for event in self.all(EVENTS) if event["reason"] == reason]
 
     async def create(self, *objects: Object) -> None:
         """Create them, in the namespace default if they name none."""
         for obj in objects:
-            row = resources.of(obj)
+            row = builtin.KINDS.of(obj)
             assert row is not None
             if row.namespaced and "namespace" not in obj["metadata"]:
                 obj = meta.changed(obj, ("metadata", "namespace"), "default")
@@ -86,8 +91,8 @@ class Cluster:
                 while not condition():  # noqa: ASYNC110  # What is waited for has no event to await.
                     await asyncio.sleep(0.002)
         except TimeoutError:
-            shown = {kind.plural: self.names(kind) for kind in (resources.PODS, resources.PERSISTENTVOLUMECLAIMS)}
-            said = [(event["reason"], event["message"], event.get("count")) for event in self.all(resources.EVENTS)]
+            shown = {kind.plural: self.names(kind) for kind in (PODS, PERSISTENTVOLUMECLAIMS)}
+            said = [(event["reason"], event["message"], event.get("count")) for event in self.all(EVENTS)]
             raise AssertionError(f"it did not become true; there are {shown} and {said}") from None
 
     async def rests(self, seconds: float = 0.3) -> None:
@@ -124,7 +129,7 @@ class Cluster:
     async def _serve(self, pod: Object) -> None:
         if meta.is_deleting(pod):
             name, space, uid = meta.name(pod), meta.namespace(pod), meta.uid(pod)
-            await self.client.delete(resources.PODS, name, space, uid=uid, grace_seconds=0)
+            await self.client.delete(PODS, name, space, uid=uid, grace_seconds=0)
             return
         if meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
             return
@@ -141,7 +146,7 @@ class Cluster:
     async def touch(self, name: str, namespace: str = "default") -> None:
         """Make the node look at a pod again."""
         mark = {"metadata": {"annotations": {"touched": tasks.new_uid()}}}
-        await self.client.patch(resources.PODS, name, namespace, mark)
+        await self.client.patch(PODS, name, namespace, mark)
 
 
 @contextlib.asynccontextmanager

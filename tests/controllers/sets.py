@@ -123,7 +123,7 @@ def claim_of(set_: Object, given: Mapping[str, Any]) -> Object:
     return claim
 
 
-def world_of(given: Mapping[str, Any]) -> tuple[petset.Kind, Object, Snapshot]:
+def world_of(given: Mapping[str, Any]) -> tuple[petset.Variant, Object, Snapshot]:
     """(the kind, the set, everything there is) of a case."""
     kind = petset.PETSET if "petset" in given else petset.STATEFULSET
     short = given.get("petset") or given.get("statefulset") or {}

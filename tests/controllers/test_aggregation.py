@@ -8,7 +8,9 @@ from typing import Any
 from petset.client import client as api
 from petset.client.views import Snapshot
 from petset.controllers import aggregation
-from petset.objects import errors, meta, resources
+from petset.kinds import node
+from petset.kinds.rbac import CLUSTERROLES
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.wire import http
 from tests.controllers import cluster
@@ -80,7 +82,7 @@ def test_a_labelled_role_reaches_everybody_who_may_view_and_leaves_them_again() 
 
         async def may_list_nodes() -> bool:
             try:
-                await jane.list(resources.NODES)
+                await jane.list(node.NODES)
             except errors.ApiError as error:
                 assert error.code == 403
                 return False
@@ -89,12 +91,12 @@ def test_a_labelled_role_reaches_everybody_who_may_view_and_leaves_them_again() 
         assert not await may_list_nodes()
         await it.client.create(role("nodes", rule("list", "nodes"), labels={INTO_VIEW: "true"}))
         # From view to edit to admin.
-        await it.until(lambda: rule("list", "nodes") in it.get(resources.CLUSTERROLES, "admin")["rules"])  # type: ignore[index]
+        await it.until(lambda: rule("list", "nodes") in it.get(CLUSTERROLES, "admin")["rules"])  # type: ignore[index]
         assert await may_list_nodes()
-        await it.client.patch(resources.CLUSTERROLES, "nodes", "", {"metadata": {"labels": {INTO_VIEW: None}}})
-        await it.until(lambda: rule("list", "nodes") not in it.get(resources.CLUSTERROLES, "admin")["rules"])  # type: ignore[index]
+        await it.client.patch(CLUSTERROLES, "nodes", "", {"metadata": {"labels": {INTO_VIEW: None}}})
+        await it.until(lambda: rule("list", "nodes") not in it.get(CLUSTERROLES, "admin")["rules"])  # type: ignore[index]
         assert not await may_list_nodes()
-        assert meta.labels(it.get(resources.CLUSTERROLES, "view") or {}) != {}
+        assert meta.labels(it.get(CLUSTERROLES, "view") or {}) != {}
         await it.rests()
 
     async def main() -> None:

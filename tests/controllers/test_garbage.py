@@ -6,7 +6,8 @@ from typing import Any
 
 from petset.client.views import Snapshot
 from petset.controllers import actions, garbage
-from petset.objects import meta, resources
+from petset.kinds.pod import PODS
+from petset.objects import meta
 from petset.objects.meta import Object
 from tests.controllers.sets import told
 
@@ -121,7 +122,7 @@ def test_orphans_forget_their_owner_before_it_goes() -> None:
     steps = steps_for(owner, thing("leaf", owner))
     assert told([steps[0], steps[-1]]) == ["update ConfigMap leaf", "update ConfigMap owner"]
     checks = steps[1:-1]
-    assert actions.NoneOwned(resources.PODS, "default", "u-owner") in checks, "the server is asked, not the cache"
+    assert actions.NoneOwned(PODS, "default", "u-owner") in checks, "the server is asked, not the cache"
     assert all(isinstance(check, actions.NoneOwned) for check in checks)
     assert "ownerReferences" not in steps[0].object["metadata"]  # type: ignore[union-attr]
 

@@ -10,7 +10,10 @@ from petset.base import pki
 from petset.client import client as api
 from petset.client.views import Informers, View
 from petset.controllers import actions, runner
-from petset.objects import meta, resources
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.event import EVENTS
+from petset.kinds.secret import SECRETS
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server import api as server
 from petset.server import bootstrap
@@ -18,7 +21,7 @@ from petset.store import memory
 from petset.wire import http
 from tests import waiting
 
-MAPS = resources.CONFIGMAPS
+MAPS = CONFIGMAPS
 
 
 def config_map(name: str, **data: str) -> Object:
@@ -69,9 +72,7 @@ def run(
             bench.looks.append(key)
             return reconcile(key, view, now)
 
-        row = runner.Controller(
-            "test", "test", ((MAPS, runner.own_key), (resources.SECRETS, runner.own_key)), look, workers=2
-        )
+        row = runner.Controller("test", "test", ((MAPS, runner.own_key), (SECRETS, runner.own_key)), look, workers=2)
         one = runner.Runner(bench.client, informers, row, perform)
         async with asyncio.TaskGroup() as group:
             parts = [group.create_task(informers.run()), group.create_task(one.run())]
@@ -104,7 +105,7 @@ def test_it_does_not_look_again_before_the_cache_shows_what_it_did() -> None:
         cause = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cause", "namespace": "default"}}
         await bench.client.create(cause)
         await waiting.until(lambda: "effect" in bench.names())
-        await bench.client.patch(resources.SECRETS, "cause", "default", {"stringData": {"a": "b"}})
+        await bench.client.patch(SECRETS, "cause", "default", {"stringData": {"a": "b"}})
         await asyncio.sleep(0.1)
         assert seen == [False]
         bench.gate.set()
@@ -148,7 +149,7 @@ def test_actions_stop_at_the_first_that_fails_and_the_key_comes_back_later_and_l
         await bench.client.create(config_map("cause"))
         await waiting.until(lambda: bench.looks.count("default/cause") >= 4)
         assert bench.names() == ["cause"]
-        (event,) = [entry.object for entry in bench.store.list(resources.EVENTS.key())[1]]
+        (event,) = [entry.object for entry in bench.store.list(EVENTS.key())[1]]
         assert event["reason"] == "Failed" and event["message"].startswith("no: ")
         assert event["count"] >= 3
 
@@ -170,7 +171,7 @@ def test_a_conflict_waits_for_the_cache_and_then_succeeds_without_an_event() -> 
         bench.gate.set()
         await waiting.until(lambda: "done" in bench.store.get(MAPS.key("default", "one")).object["data"])  # type: ignore[union-attr]
         assert bench.store.get(MAPS.key("default", "one")).object["data"] == {"a": "2", "done": "yes"}  # type: ignore[union-attr]
-        assert not bench.store.list(resources.EVENTS.key())[1]
+        assert not bench.store.list(EVENTS.key())[1]
 
     run(reconcile, scene)
 
@@ -199,7 +200,7 @@ def test_checks_ask_the_server() -> None:
             return [
                 actions.StillThere(one),
                 actions.Gone(MAPS, "default", "absent"),
-                actions.Empty(resources.SECRETS, "default"),
+                actions.Empty(SECRETS, "default"),
                 actions.Create(config_map("first")),
             ]
         if view.get(MAPS, "default", "second") is None:
@@ -288,7 +289,7 @@ def test_what_is_not_the_apis_is_performed_by_whom_it_was_given_to() -> None:
         await bench.client.create(config_map("one"))
         await waiting.until(lambda: "done" in bench.names())
         assert made == ["failed", "/volumes/one"]
-        (event,) = [entry.object for entry in bench.store.list(resources.EVENTS.key())[1]]
+        (event,) = [entry.object for entry in bench.store.list(EVENTS.key())[1]]
         assert event["message"] == "disk full"
 
     run(reconcile, scene, {actions.MakeDirectory: make})

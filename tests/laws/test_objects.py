@@ -10,11 +10,11 @@ import random
 
 import pytest
 
-from petset.kinds import tables
-from petset.objects import encoding, errors, patch, resources, schema, validation
+from petset.kinds import builtin, tables
+from petset.objects import encoding, errors, patch, schema, validation
 from tests.objects import trees
 
-STORED = [row for row in resources.TABLE if "get" in row.verbs]
+STORED = [row for row in builtin.KINDS if "get" in row.verbs]
 SEEDS = range(8)
 TREES_A_SEED = 10
 

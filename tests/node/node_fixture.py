@@ -10,8 +10,10 @@ from typing import Any
 
 from petset.base import pki, tasks
 from petset.client import client as api
+from petset.kinds.event import EVENTS
+from petset.kinds.pod import PODS
 from petset.node import agent, disk, simulated
-from petset.objects import errors, meta, resources
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.server import api as server_api
 from petset.server import bootstrap
@@ -86,7 +88,7 @@ class NodeUnderTest:
 
     async def pod(self, name: str) -> Object | None:
         try:
-            return await self.admin.get(resources.PODS, name, "default")
+            return await self.admin.get(PODS, name, "default")
         except errors.ApiError as error:
             if error.code == 404:
                 return None
@@ -106,12 +108,12 @@ class NodeUnderTest:
             await asyncio.sleep(0.01)
 
     async def delete(self, name: str, grace: int | None = None) -> None:
-        await self.admin.delete(resources.PODS, name, "default", grace_seconds=grace)
+        await self.admin.delete(PODS, name, "default", grace_seconds=grace)
 
     async def events(self, name: str = "") -> list[tuple[str, str, str]]:
         """(type, reason, message) in the order in which they first happened."""
         await asyncio.sleep(0.2)
-        items, _ = await self.admin.list(resources.EVENTS, "default")
+        items, _ = await self.admin.list(EVENTS, "default")
         items = [one for one in items if one["involvedObject"]["name"] == name or not name]
         items.sort(key=lambda one: int(one["metadata"]["resourceVersion"]))
         return [(one["type"], one["reason"], one["message"]) for one in items]

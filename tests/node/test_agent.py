@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.lease import LEASES
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
 from petset.node import agent, registration, simulated
 from petset.node.pods import decide as pods
 from petset.node.simulated import Behaviour
-from petset.objects import meta, resources
+from petset.objects import meta
 from tests.node.node_fixture import (
     CAPACITY,
     NODE,
@@ -55,16 +59,16 @@ def test_a_pod_runs_and_is_ready(tmp_path: Path):
 
 def test_the_node_is_registered_and_renews_its_lease(tmp_path: Path):
     async def story(node: NodeUnderTest) -> None:
-        found = await node.admin.get(resources.NODES, NODE)
+        found = await node.admin.get(NODES, NODE)
         assert meta.is_condition_true(found, "Ready")
         assert found["spec"]["podCIDR"] == "10.200.0.0/24"
         assert found["metadata"]["labels"]["kubernetes.io/os"] == "linux"
         assert found["status"]["capacity"] == CAPACITY
         await asyncio.sleep(1)
-        first = await node.admin.get(resources.LEASES, NODE, "kube-node-lease")
+        first = await node.admin.get(LEASES, NODE, "kube-node-lease")
         before = len(node.node_requests)
         await asyncio.sleep(60)
-        later = await node.admin.get(resources.LEASES, NODE, "kube-node-lease")
+        later = await node.admin.get(LEASES, NODE, "kube-node-lease")
         assert later["spec"]["renewTime"] > first["spec"]["renewTime"]
         # An idle node does nothing else.
         assert set(node.node_requests[before:]) == {
@@ -203,12 +207,12 @@ def test_a_deleted_node_registers_again_and_keeps_its_pods(tmp_path: Path):
     async def story(node: NodeUnderTest):
         await node.create(pod("p"))
         await node.until("p", is_ready)
-        before = await node.admin.get(resources.NODES, NODE)
+        before = await node.admin.get(NODES, NODE)
         node.node_requests.clear()  # Before: it may hear of it while the deletion is still answered.
-        await node.admin.delete(resources.NODES, NODE)
+        await node.admin.delete(NODES, NODE)
         async with asyncio.timeout(5):
             while True:
-                items, _ = await node.admin.list(resources.NODES)
+                items, _ = await node.admin.list(NODES)
                 if items and meta.is_condition_true(items[0], "Ready"):
                     break
                 await asyncio.sleep(0.01)
@@ -217,7 +221,7 @@ def test_a_deleted_node_registers_again_and_keeps_its_pods(tmp_path: Path):
         asked = [request for request in node.node_requests if request.endswith("/api/v1/nodes")]
         assert asked == ["POST /api/v1/nodes"], "it heard of it, and registered once"
         await asyncio.sleep(registration.LEASE_RENEW_SECONDS)
-        lease = await node.admin.get(resources.LEASES, NODE, "kube-node-lease")
+        lease = await node.admin.get(LEASES, NODE, "kube-node-lease")
         assert [owner["uid"] for owner in lease["metadata"]["ownerReferences"]] == [meta.uid(items[0])]
         await node.create(pod("q"))
         await node.until("q", is_ready)
@@ -448,7 +452,7 @@ def test_what_is_missing_is_waited_for(tmp_path: Path):
         assert file.read_text() == "3"
         reason = 'MountVolume.SetUp failed for volume "s" : configmap "settings" not found'
         assert ("Warning", "FailedMount", reason) in await node.events("q")
-        await node.admin.patch(resources.CONFIGMAPS, "settings", "default", {"data": {"level": "4"}})
+        await node.admin.patch(CONFIGMAPS, "settings", "default", {"data": {"level": "4"}})
         await asyncio.sleep(1)
         assert file.read_text() == "4"
         await node.delete("q", grace=1)
@@ -519,7 +523,7 @@ def test_a_lost_status_write_is_made_again(tmp_path: Path):
         await node.create(pod("p"))
         await node.until("p", is_ready)
         labels = {"metadata": {"labels": {"x": "y"}}}
-        await node.admin.patch(resources.PODS, "p", "default", labels)
+        await node.admin.patch(PODS, "p", "default", labels)
         ready = await node.pod("p")
         assert ready is not None
         # The agent may not have seen the label yet: its next write conflicts and is made again.
@@ -535,7 +539,7 @@ def test_another_image_restarts_the_container(tmp_path: Path):
         await node.create(pod("p"))
         await node.until("p", is_ready)
         image = [{"op": "replace", "path": "/spec/containers/0/image", "value": "debian:stretch"}]
-        await node.admin.patch(resources.PODS, "p", "default", image, kind="json")
+        await node.admin.patch(PODS, "p", "default", image, kind="json")
         await node.until("p", lambda pod: is_ready(pod) and state(pod, "c")["image"] == "debian:stretch")
         assert ("Normal", "Killing", "Container c definition changed, will be restarted") in await node.events("p")
 
@@ -546,7 +550,7 @@ def test_a_status_somebody_else_wrote_over_is_written_again(tmp_path: Path):
     async def story(node: NodeUnderTest) -> None:
         await node.create(pod("p"))
         ready = await node.until("p", is_ready)
-        await node.admin.patch(resources.PODS, "p", "default", {"status": {"phase": "Unknown"}}, subresource="status")
+        await node.admin.patch(PODS, "p", "default", {"status": {"phase": "Unknown"}}, subresource="status")
         again = await node.until("p", lambda pod: pod["status"]["phase"] == "Running")
         assert again["status"] == ready["status"]
 
@@ -571,7 +575,7 @@ def test_a_pod_deleted_while_its_image_is_pulled_goes_at_once(tmp_path: Path):
 def test_a_pod_that_cannot_be_understood_does_not_end_the_node(tmp_path: Path):
     async def story(node: NodeUnderTest) -> None:
         strange = pod("strange", activeDeadlineSeconds=5)
-        key = resources.PODS.key("default", "strange")
+        key = PODS.key("default", "strange")
         await node.store.put(
             key, {**strange, "status": {"startTime": "yesterday"}, "metadata": {**strange["metadata"], "uid": "u"}}, 0
         )
@@ -592,7 +596,7 @@ def test_a_finalizer_keeps_the_object_but_not_the_containers(tmp_path: Path):
         asked = len(node.node_requests)
         await asyncio.sleep(30)
         assert not [one for one in node.node_requests[asked:] if "pods" in one]
-        await node.admin.patch(resources.PODS, "p", "default", {"metadata": {"finalizers": None}})
+        await node.admin.patch(PODS, "p", "default", {"metadata": {"finalizers": None}})
         await node.until("p", is_gone)
         await node.create(pod("p"))
         await node.until("p", is_ready)

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from petset.kinds.node import NODES
 from petset.node import disk
 from petset.node.disk import Disk, Lack, Marks
 from petset.node.images import collection
 from petset.node.images.images import ImageSummary
 from petset.node.volumes import storage
 from petset.node.volumes.storage import Usage
-from petset.objects import meta, resources
+from petset.objects import meta
 from tests.node.node_fixture import NODE, NodeUnderTest, container, is_ready, play, pod
 
 GI = 1 << 30
@@ -151,5 +152,5 @@ def test_a_full_disk_is_collected_told_and_relieved_and_the_node_takes_its_word_
 
 
 async def condition(node: NodeUnderTest, type_: str) -> str:
-    found = await node.admin.get(resources.NODES, NODE)
+    found = await node.admin.get(NODES, NODE)
     return (meta.condition(found, type_) or {})["status"]

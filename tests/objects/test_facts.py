@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from petset.objects import resources, schema, schema_nodes
+from petset.kinds import builtin
+from petset.kinds.pet_set import PETSETS
+from petset.objects import schema, schema_nodes
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,8 +50,8 @@ def test_every_type_has_the_properties_and_required_fields_of_upstream():
         if node.item is not None:
             look(module, node.item)
 
-    for resource in resources.TABLE:
-        if resource is not resources.PETSETS:
+    for resource in builtin.KINDS:
+        if resource is not PETSETS:
             look("", schema.node_of(resource))
     checked = 0
     for full, definition in upstream.items():

@@ -2,7 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petset.objects import encoding, errors, patch, resources
+from petset.kinds.pet_set import PETSETS
+from petset.kinds.pod import PODS
+from petset.kinds.service import SERVICES
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.objects import encoding, errors, patch
 
 # -- JSON patch ---------------------------------------------------------------------------------------------------
 
@@ -232,7 +236,7 @@ POD = {
 
 
 def pod(change):
-    return patch.strategic_merge(POD, change, resources.PODS)
+    return patch.strategic_merge(POD, change, PODS)
 
 
 def main(result):
@@ -305,11 +309,11 @@ def test_finalizers_are_a_set_to_add_to_and_delete_from():
 
 
 def test_owner_references_merge_by_uid():
-    first = patch.strategic_merge(POD, {"metadata": {"ownerReferences": [{"uid": "1", "name": "a"}]}}, resources.PODS)
+    first = patch.strategic_merge(POD, {"metadata": {"ownerReferences": [{"uid": "1", "name": "a"}]}}, PODS)
     both = patch.strategic_merge(
         first,
         {"metadata": {"ownerReferences": [{"uid": "2", "name": "b"}, {"uid": "1", "controller": True}]}},
-        resources.PODS,
+        PODS,
     )
     assert both["metadata"]["ownerReferences"] == [
         {"uid": "2", "name": "b"},
@@ -350,27 +354,27 @@ def test_what_only_the_server_has_follows_what_is_new(there, sent, order, result
     change = {"name": "main", "env": [{"name": name} for name in sent]}
     if order is not None:
         change["$setElementOrder/env"] = [{"name": name} for name in order]
-    merged = patch.strategic_merge({"spec": {"containers": [main]}}, {"spec": {"containers": [change]}}, resources.PODS)
+    merged = patch.strategic_merge({"spec": {"containers": [main]}}, {"spec": {"containers": [change]}}, PODS)
     assert "".join(one["name"] for one in merged["spec"]["containers"][0]["env"]) == result
 
 
 def test_a_new_container_is_the_first_of_a_set():
     obj = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "nginx"}]}}}}
     change = {"spec": {"template": {"spec": {"containers": [{"name": "added", "image": "pause"}]}}}}
-    merged = patch.strategic_merge(obj, change, resources.STATEFULSETS)
+    merged = patch.strategic_merge(obj, change, STATEFULSETS)
     assert [one["name"] for one in merged["spec"]["template"]["spec"]["containers"]] == ["added", "web"]
 
 
 def test_service_ports_merge_by_port():
     service = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80, "name": "web"}]}}
     change = {"spec": {"ports": [{"port": 80, "targetPort": 8080}, {"port": 81, "name": "other"}]}}
-    assert patch.strategic_merge(service, change, resources.SERVICES)["spec"]["ports"] == [
+    assert patch.strategic_merge(service, change, SERVICES)["spec"]["ports"] == [
         {"port": 80, "name": "web", "targetPort": 8080},
         {"port": 81, "name": "other"},
     ]
 
 
-@pytest.mark.parametrize("resource", [resources.PETSETS, resources.STATEFULSETS])
+@pytest.mark.parametrize("resource", [PETSETS, STATEFULSETS])
 def test_sets_merge_their_templates_and_take_a_revision_back(resource):
     obj = {"spec": {"replicas": 3, "template": {"metadata": {"labels": {"a": "b"}}, "spec": POD["spec"]}}}
     change = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "redis:2"}]}}}}
@@ -391,7 +395,7 @@ def test_directives_never_stay_where_there_was_nothing():
             "$setElementOrder/initContainers": [{"name": "kept"}],
         }
     }
-    result = patch.strategic_merge({"spec": {}}, change, resources.PODS)
+    result = patch.strategic_merge({"spec": {}}, change, PODS)
     assert result["spec"] == {
         "initContainers": [{"name": "kept", "image": "i"}],
         "affinity": {"nodeAffinity": {"x": 1}},

@@ -1,6 +1,9 @@
 import pytest
 
-from petset.objects import errors, resources, selectors
+from petset.kinds.event import EVENTS
+from petset.kinds.pod import PODS
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.objects import errors, selectors
 
 WEB = {"app": "web", "tier": "front", "n": "5"}
 
@@ -96,17 +99,17 @@ POD = {
     ],
 )
 def test_field_selectors_of_pods(text, matches):
-    assert selectors.parse_fields(resources.PODS, text).matches(POD) is matches
+    assert selectors.parse_fields(PODS, text).matches(POD) is matches
 
 
 def test_a_fixed_name_is_told_for_the_quick_way():
-    found = selectors.parse_fields(resources.PODS, "metadata.name=web-0,metadata.namespace=default,status.phase!=x")
+    found = selectors.parse_fields(PODS, "metadata.name=web-0,metadata.namespace=default,status.phase!=x")
     assert (found.name, found.namespace) == ("web-0", "default")
-    assert selectors.parse_fields(resources.PODS, "metadata.name!=web-0").name == ""
+    assert selectors.parse_fields(PODS, "metadata.name!=web-0").name == ""
 
 
 def test_values_may_be_escaped():
-    chosen = selectors.parse_fields(resources.EVENTS, r"reason=a\,b\=c\\d")
+    chosen = selectors.parse_fields(EVENTS, r"reason=a\,b\=c\\d")
     assert chosen.matches({"metadata": {}, "reason": r"a,b=c\d"})
 
 
@@ -117,26 +120,24 @@ def test_events_are_chosen_by_what_they_are_about():
         "type": "Normal",
     }
     for text in ("involvedObject.kind=Pod", "involvedObject.uid=1,type=Normal", "source="):
-        assert selectors.parse_fields(resources.EVENTS, text).matches(event)
-    assert selectors.parse_fields(resources.EVENTS, "source=kubelet").matches(
-        {**event, "source": {"component": "kubelet"}}
-    )
-    assert selectors.parse_fields(resources.EVENTS, "source=x").matches({**event, "reportingComponent": "x"})
+        assert selectors.parse_fields(EVENTS, text).matches(event)
+    assert selectors.parse_fields(EVENTS, "source=kubelet").matches({**event, "source": {"component": "kubelet"}})
+    assert selectors.parse_fields(EVENTS, "source=x").matches({**event, "reportingComponent": "x"})
 
 
 @pytest.mark.parametrize(
     ("resource", "text", "message"),
     [
-        (resources.PODS, "spec.foo=bar", "field label not supported: spec.foo"),
+        (PODS, "spec.foo=bar", "field label not supported: spec.foo"),
         (
-            resources.STATEFULSETS,
+            STATEFULSETS,
             "spec.replicas=1",
             '"spec.replicas" is not a known field selector: only "metadata.name", "metadata.namespace"',
         ),
-        (resources.PODS, "metadata.name", "invalid selector: 'metadata.name'; can't understand 'metadata.name'"),
-        (resources.PODS, "=x", "invalid selector: '=x'; can't understand '=x'"),
+        (PODS, "metadata.name", "invalid selector: 'metadata.name'; can't understand 'metadata.name'"),
+        (PODS, "=x", "invalid selector: '=x'; can't understand '=x'"),
         (
-            resources.PODS,
+            PODS,
             "metadata.name=a=b",
             "invalid selector: 'metadata.name=a=b'; can't understand 'metadata.name=a=b'",
         ),

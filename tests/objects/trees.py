@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from petset.objects import schema
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.objects.schema_nodes import Node
 
 TEXTS = (
@@ -55,7 +55,7 @@ def struct(node: Node, rng: random.Random, depth: int) -> dict[str, Any]:
     }
 
 
-def an_object(resource: Resource, rng: random.Random) -> dict[str, Any]:
+def an_object(resource: Kind, rng: random.Random) -> dict[str, Any]:
     """One whose types are right, with a name that is, so that checks reach what lies deeper."""
     made = struct(schema.node_of(resource), rng, 0)
     metadata = {**made.get("metadata", {}), "name": "web", **({"namespace": "default"} if resource.namespaced else {})}

@@ -116,9 +116,9 @@ class Server:
 
 
 def collection(api_version: str, kind: str, namespace: str = "default") -> str:
-    from petset.objects import resources
+    from petset.kinds import builtin
 
-    resource = resources.by_kind(api_version, kind)
+    resource = builtin.KINDS.named(api_version, kind)
     assert resource is not None
     return resource.path(namespace)
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from petset.objects import meta, resources
+from petset.objects import meta
+from petset.objects.registry import Kind
 from petset.server import admission
 from tests.server.conftest import petset, pod
 from tests.server.test_bad_input import PETSETS, STATEFULSETS, statefulset
@@ -217,7 +218,7 @@ def test_a_namespace_keeps_its_finalizer_and_label(server):
 
 def test_a_kind_outside_the_table_has_the_hooks_of_all_kinds():
     """Found by the row itself: nothing to look up, so nothing to miss."""
-    boats = resources.Resource("example.com", "v1", "boats", "Boat")
+    boats = Kind("example.com", "v1", "boats", "Boat")
     assert admission.hooks_of("create", boats) == (admission.namespace_exists,)
     assert admission.hooks_of("update", boats) == ()
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from petset.objects import documents, meta, resources
+from petset.kinds import builtin
+from petset.objects import documents, meta
 from petset.server import decoding
 from petset.wire import http
 from tests.server.conftest import ADMIN, JANE, Server, configmap, petset, pod
@@ -302,7 +303,7 @@ def encoded(tree: Any) -> bytes:
 @fuzzing(400)
 def test_no_spoiled_object_is_answered_500(held, pair, method, kind):
     obj, wrong = pair
-    resource = resources.of(obj)
+    resource = builtin.KINDS.of(obj)
     assert resource is not None
     space = "default" if resource.namespaced else ""
     target = resource.path(space, "" if method == "POST" else "x")
@@ -385,7 +386,7 @@ def test_no_request_is_answered_500(held, method, segments, query, headers, body
 def test_every_kind_survives_the_same_wrong_places(held):
     """Each field of each kind in turn replaced by a value of every type."""
     for obj in KINDS:
-        resource = resources.of(obj)
+        resource = builtin.KINDS.of(obj)
         assert resource is not None
         target = resource.path("default" if resource.namespaced else "") + "?dryRun=All"
         for path in paths_of(obj)[1:]:

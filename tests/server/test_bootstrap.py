@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from petset.kinds import aggregation
-from petset.objects import meta, resources
+from petset.kinds import aggregation, builtin
+from petset.kinds.service import SERVICES
+from petset.objects import meta
 from petset.server import bootstrap, rbac
 from petset.wire import http
 from tests.server.conftest import JANE
@@ -58,7 +59,7 @@ def test_the_documented_roles_exist_and_each_binding_names_one(server):
 def test_every_role_passes_the_servers_own_checks(server):
     """They are written past validation: what a release brings, a user could have posted."""
     for item in (*map(bootstrap._role, bootstrap.ROLES), *map(bootstrap._binding, bootstrap.BINDINGS)):
-        resource = resources.of(item)
+        resource = builtin.KINDS.of(item)
         assert resource is not None
         assert list(resource.validate(resource.default(item))) == [], meta.name(item)
 
@@ -179,7 +180,7 @@ def test_what_is_deleted_comes_back(server, path):
 
 
 def test_what_is_changed_is_mended(server):
-    key = resources.SERVICES.key("default", "kubernetes")
+    key = SERVICES.key("default", "kubernetes")
 
     async def change(path: str) -> tuple[Any, Any]:
         before = server.store.get(key)
@@ -195,7 +196,7 @@ def test_what_is_changed_is_mended(server):
 
 
 def _path(obj: Any) -> str:
-    resource = resources.of(obj)
+    resource = builtin.KINDS.of(obj)
     assert resource is not None
     return resource.path(meta.namespace(obj), meta.name(obj))
 

@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from petset.objects import protobuf, resources
+from petset.kinds import builtin
+from petset.objects import protobuf
 from petset.wire import http
 from tests.server.conftest import TOKEN_KEY, Server
 
@@ -28,7 +29,7 @@ def test_aggregated_discovery_lists_every_kind_with_its_subresources(server):
                 for version in group["versions"]
                 for row in version["resources"]
             ]
-        assert sorted(found) == sorted((row.group, row.version, row.plural) for row in resources.TABLE)
+        assert sorted(found) == sorted((row.group, row.version, row.plural) for row in builtin.KINDS)
 
 
 def test_scale_is_a_scale_of_autoscaling(server):

@@ -11,14 +11,15 @@ import pytest
 
 from petset.client import client as api
 from petset.client.informer import Informer
-from petset.objects import encoding, errors, resources
+from petset.kinds.config_map import CONFIGMAPS
+from petset.objects import encoding, errors
 from petset.server import api as servers
 from petset.store import memory
 from petset.wire import http
 from tests.server.conftest import ADMIN, configmap
 from tests.waiting import until
 
-MAPS = resources.CONFIGMAPS
+MAPS = CONFIGMAPS
 
 
 class OverBytes(api.InProcess):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from petset.objects import encoding, meta, patch, resources, schema
+from petset.kinds.namespace import NAMESPACES
+from petset.objects import encoding, meta, patch, schema
 from petset.server import weight
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server, configmap, pod
@@ -82,7 +83,7 @@ def test_what_changes_while_a_large_object_is_validated_counts(server: Server, m
     async def beside(self: weight.Work, size: int, work: Any, *args: Any) -> Any:
         result = await real(self, size, work, *args)
         if size > weight.LOOP_BYTES_MAX and next(ends):
-            entry = server.store.get(resources.NAMESPACES.key("", "ending"))
+            entry = server.store.get(NAMESPACES.key("", "ending"))
             gone = meta.changed(entry.object, ("metadata", "deletionTimestamp"), "2016-08-03T00:00:00Z")
             await server.store.put(entry.key, gone, entry.revision)
         return result

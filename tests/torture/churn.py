@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.pod import PODS
+from petset.kinds.stateful_set import STATEFULSETS
 from petset.net.dialer import Dialer
-from petset.objects import resources
 from petset.wire import http
 from tests.torture.instance import Instance
 
@@ -53,23 +55,23 @@ async def run(instance: Instance, objects: int) -> Figures:
 async def wave(lines: list[Dialer], figures: Figures) -> None:
     """One set with its pets, and many small objects, made and removed."""
     name = f"churn-{figures.objects}"
-    await ask(lines[0], "POST", resources.STATEFULSETS.path("default"), a_set(name))
+    await ask(lines[0], "POST", STATEFULSETS.path("default"), a_set(name))
     numbers = iter(range(WAVE_OBJECTS))
 
     async def pass_by(line: Dialer) -> None:
         for number in numbers:
             metadata = {"name": f"{name}-{number}"}
             obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"k": "x" * 2000}}
-            await ask(line, "POST", resources.CONFIGMAPS.path("default"), obj)
-            await ask(line, "DELETE", resources.CONFIGMAPS.path("default", metadata["name"]))
+            await ask(line, "POST", CONFIGMAPS.path("default"), obj)
+            await ask(line, "DELETE", CONFIGMAPS.path("default", metadata["name"]))
 
     async with asyncio.TaskGroup() as passing:
         for line in lines:
             passing.create_task(pass_by(line))
     async with asyncio.timeout(READY_SECONDS_MAX):
-        await until(lines[0], resources.STATEFULSETS.path("default", name), is_ready)
-        await ask(lines[0], "DELETE", resources.STATEFULSETS.path("default", name))
-        await until(lines[0], resources.PODS.path("default") + f"?labelSelector=app%3D{name}", is_empty)
+        await until(lines[0], STATEFULSETS.path("default", name), is_ready)
+        await ask(lines[0], "DELETE", STATEFULSETS.path("default", name))
+        await until(lines[0], PODS.path("default") + f"?labelSelector=app%3D{name}", is_empty)
     figures.objects += WAVE_OBJECTS + PETS + 1
 
 

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from petset.kinds import builtin
 from petset.net.dialer import Dialer
-from petset.objects import resources
 from petset.wire import http
 from tests.torture import requests
 from tests.torture.instance import Instance
@@ -144,7 +144,7 @@ async def ping(line: Dialer, instance: Instance, figures: Figures) -> None:
 async def stored(line: Dialer) -> int:
     """How many objects of the fuzzed namespaces were taken and stayed."""
     count = 0
-    for resource in resources.TABLE:
+    for resource in builtin.KINDS:
         if "list" in resource.verbs:
             response = await line.send(http.Request("GET", resource.path(), HEADERS[:1]))
             body = (

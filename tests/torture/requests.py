@@ -17,8 +17,9 @@ from urllib.parse import quote, urlencode
 
 import yaml
 
-from petset.objects import resources, schema
-from petset.objects.resources import Resource
+from petset.kinds import builtin
+from petset.objects import schema
+from petset.objects.registry import Kind
 from petset.objects.schema_nodes import Node
 from petset.wire import http
 
@@ -150,7 +151,7 @@ METHODS_OF = {
 def request(seed: str) -> http.Request:
     """The request of that seed."""
     chance = random.Random(seed)
-    resource = chance.choice(resources.TABLE)
+    resource = chance.choice(tuple(builtin.KINDS))
     method = chance.choices(("POST", "PUT", "PATCH", "GET", "DELETE"), (34, 18, 22, 16, 10))[0]
     subresource = chance.choice(resource.subresources) if resource.subresources and chance.random() < 0.2 else ""
     if chance.random() < 0.9:  # Else what is not offered.
@@ -205,7 +206,7 @@ OF_SUBRESOURCE = {"scale": "autoscaling_v1.Scale", "binding": "core_v1.Binding",
 
 
 def a_body(
-    chance: random.Random, method: str, resource: Resource, namespace: str, name: str, subresource: str
+    chance: random.Random, method: str, resource: Kind, namespace: str, name: str, subresource: str
 ) -> tuple[bytes, str]:
     """(the bytes, their content type)."""
     kind = schema.type_name(resource)
@@ -327,7 +328,7 @@ def an_object(chance: random.Random, kind: str, name: str, namespace: str) -> di
     tree["metadata"] = {**metadata, "name": name, "labels": labels, **({"namespace": namespace} if namespace else {})}
     group, _, rest = kind.partition("_")
     version, _, title = rest.partition(".")
-    known = next((row for row in resources.TABLE if schema.type_name(row) == kind), None)
+    known = next((row for row in builtin.KINDS if schema.type_name(row) == kind), None)
     tree["apiVersion"] = (
         known.api_version if known else (version if group in ("core", "meta") else f"{group}/{version}")
     )

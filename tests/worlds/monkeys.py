@@ -11,7 +11,11 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from petset.objects import meta, resources
+from petset.kinds import builtin
+from petset.kinds.node import NODES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.objects import meta
 from petset.objects.meta import Object
 from tests.worlds import laws, network, nodes
 
@@ -67,9 +71,7 @@ class Monkey:
         for key, obj in list(self.world.laws.objects.items()):
             if key.startswith("/core/nodes/") and meta.get(obj, "spec", "unschedulable"):
                 await self._try(
-                    lambda obj=obj: self.admin.patch(
-                        resources.NODES, meta.name(obj), "", {"spec": {"unschedulable": None}}
-                    )
+                    lambda obj=obj: self.admin.patch(NODES, meta.name(obj), "", {"spec": {"unschedulable": None}})
                 )
             if key.startswith(laws.PODS):
                 await self._initialize(obj)
@@ -105,9 +107,7 @@ class Monkey:
         self.world.laws.excused(meta.uid(pod), "deleted")
         self.world.laws.note(f"MONKEY   deletes {meta.key(pod)} grace {grace}")
         await self._try(
-            lambda: self.admin.delete(
-                resources.PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), grace_seconds=grace
-            )
+            lambda: self.admin.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), grace_seconds=grace)
         )
 
     def _claims_of(self, pod: Object) -> list[Object]:
@@ -140,7 +140,7 @@ class Monkey:
                 if laws.owner_uid(pod) == meta.uid(set_):
                     self.world.laws.excused(meta.uid(pod), "its set deleted")
         self.world.laws.note(f"MONKEY   deletes {set_['kind']} {meta.key(set_)} {policy} and makes it anew")
-        resource = resources.by_kind(set_["apiVersion"], set_["kind"])
+        resource = builtin.KINDS.named(set_["apiVersion"], set_["kind"])
         await self._try(
             lambda: self.admin.delete(
                 resource, meta.name(set_), meta.namespace(set_), uid=meta.uid(set_), propagation=policy
@@ -169,7 +169,7 @@ class Monkey:
             self.world.laws.note(f"MONKEY   deletes claim {meta.key(claim)}")
             await self._try(
                 lambda: self.admin.delete(
-                    resources.PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), uid=meta.uid(claim)
+                    PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), uid=meta.uid(claim)
                 )
             )
             # As people do: the pod is to be made anew with a new claim.
@@ -177,21 +177,19 @@ class Monkey:
             pod = self.world.laws.objects.get(f"{laws.PODS}{meta.namespace(claim)}/{stem}")
             if pod is not None:
                 self.world.laws.excused(meta.uid(pod), "deleted with its claim")
-                await self._try(
-                    lambda: self.admin.delete(resources.PODS, stem, meta.namespace(claim), uid=meta.uid(pod))
-                )
+                await self._try(lambda: self.admin.delete(PODS, stem, meta.namespace(claim), uid=meta.uid(pod)))
 
     async def delete_endpoints(self) -> None:
         """Nobody should, and it is there again at once."""
         found = self._any(self._objects("/core/endpoints/default/", "/discovery.k8s.io/endpointslices/default/"))
         if found is not None:
-            resource = resources.by_kind(found["apiVersion"], found["kind"])
+            resource = builtin.KINDS.named(found["apiVersion"], found["kind"])
             await self._try(lambda: self.admin.delete(resource, meta.name(found), meta.namespace(found)))
 
     async def cordon(self) -> None:
         node = self.chance.choice(self.world.nodes)
         patch = {"spec": {"unschedulable": True}}
-        await self._try(lambda: self.admin.patch(resources.NODES, node.name, "", patch))
+        await self._try(lambda: self.admin.patch(NODES, node.name, "", patch))
 
     async def relabel_pod(self) -> None:
         """Take a pet out of its set's selection, or back."""
@@ -204,18 +202,18 @@ class Monkey:
 
     async def _label(self, pod: Object, app: str) -> None:
         patch = {"metadata": {"labels": {"app": app}}}
-        await self._try(lambda: self.admin.patch(resources.PODS, meta.name(pod), meta.namespace(pod), patch))
+        await self._try(lambda: self.admin.patch(PODS, meta.name(pod), meta.namespace(pod), patch))
 
     async def pause(self) -> None:
         pod = self._any(self._pods())
         if pod is not None:
             patch = {"metadata": {"annotations": {"pod.alpha.kubernetes.io/initialized": "false"}}}
-            await self._try(lambda: self.admin.patch(resources.PODS, meta.name(pod), meta.namespace(pod), patch))
+            await self._try(lambda: self.admin.patch(PODS, meta.name(pod), meta.namespace(pod), patch))
 
     async def _initialize(self, pod: Object) -> None:
         if meta.annotations(pod).get("pod.alpha.kubernetes.io/initialized") == "false":
             patch = {"metadata": {"annotations": {"pod.alpha.kubernetes.io/initialized": "true"}}}
-            await self._try(lambda: self.admin.patch(resources.PODS, meta.name(pod), meta.namespace(pod), patch))
+            await self._try(lambda: self.admin.patch(PODS, meta.name(pod), meta.namespace(pod), patch))
 
     async def kill_program(self) -> None:
         process = self.chance.choice(self.world.processes)
@@ -253,7 +251,7 @@ class Monkey:
         return self.chance.choice(objects) if objects else None
 
     async def _patch(self, obj: Object, patch: dict[str, Any]) -> None:
-        resource = resources.by_kind(obj["apiVersion"], obj["kind"])
+        resource = builtin.KINDS.named(obj["apiVersion"], obj["kind"])
         await self._try(lambda: self.admin.patch(resource, meta.name(obj), meta.namespace(obj), patch))
 
     async def _try(self, attempt: Callable[[], Awaitable[Any]]) -> None:

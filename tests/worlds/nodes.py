@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 from petset.base import tasks
 from petset.client import client as api
 from petset.client import informer
-from petset.objects import errors, meta, resources
+from petset.kinds.lease import LEASES
+from petset.kinds.node import NODES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.wire import http
 from tests.worlds import laws
@@ -108,7 +112,7 @@ class _Life:
         self.node, self.client = node, client
         self.born = node.lives
         self.chance = random.Random(f"{node.world.seed} {node.name} {node.lives}")
-        self.pods = informer.Informer(client, resources.PODS, field_selector=f"spec.nodeName={node.name}")
+        self.pods = informer.Informer(client, PODS, field_selector=f"spec.nodeName={node.name}")
         self.wake = asyncio.Event()
         self.waiting: dict[str, None] = {}  # Pods to look at, by uid.
         self.busy: dict[str, None] = {}
@@ -151,9 +155,7 @@ class _Life:
         status = {"capacity": resource_list, "allocatable": resource_list, "conditions": [condition]}
         await self._persistently(lambda: self.client.create(node))
         patch = {"status": status}
-        await self._persistently(
-            lambda: self.client.patch(resources.NODES, self.node.name, "", patch, subresource="status")
-        )
+        await self._persistently(lambda: self.client.patch(NODES, self.node.name, "", patch, subresource="status"))
 
     async def _renew(self) -> None:
         name, namespace = self.node.name, "kube-node-lease"
@@ -166,7 +168,7 @@ class _Life:
         while True:
             renewed = {"spec": {"renewTime": tasks.rfc3339_micro(tasks.now())}}
             try:
-                await self.client.patch(resources.LEASES, name, namespace, renewed)
+                await self.client.patch(LEASES, name, namespace, renewed)
             except errors.ApiError as error:
                 if error.code == 404:
                     await self._persistently(
@@ -220,7 +222,7 @@ class _Life:
 
     async def _current(self, namespace: str, name: str) -> Object | None:
         try:
-            return await self.client.get(resources.PODS, name, namespace)
+            return await self.client.get(PODS, name, namespace)
         except errors.ApiError as error:
             if error.code in (403, 404):
                 return None  # A node may not even see a successor that is not its own.
@@ -231,7 +233,7 @@ class _Life:
 
     async def _begin(self, pod: Object) -> None:
         for claim in claims_of(pod):
-            found = await self.client.get(resources.PERSISTENTVOLUMECLAIMS, claim, meta.namespace(pod))
+            found = await self.client.get(PERSISTENTVOLUMECLAIMS, claim, meta.namespace(pod))
             if meta.get(found, "status", "phase") != "Bound":
                 raise OSError("a claim is not bound yet")
         for other in list(self.node.sandboxes.values()):
@@ -246,9 +248,7 @@ class _Life:
         if sandbox is not None:
             await self._slowly(min(10, pod["metadata"].get("deletionGracePeriodSeconds") or 0))
             self.node._stop(sandbox)
-        await self.client.delete(
-            resources.PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), grace_seconds=0
-        )
+        await self.client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), grace_seconds=0)
         await self.pods.until(lambda: self._pod(meta.uid(pod)) is None)
 
     async def _report(self, pod: Object, sandbox: Sandbox, ready: bool) -> None:
@@ -285,7 +285,7 @@ class _Life:
         if known == status:
             return
         patch = {"metadata": {"uid": meta.uid(pod)}, "status": status}
-        await self.client.patch(resources.PODS, meta.name(pod), meta.namespace(pod), patch, subresource="status")
+        await self.client.patch(PODS, meta.name(pod), meta.namespace(pod), patch, subresource="status")
         wanted = meta.get(status, "conditions")
         await self.pods.until(
             lambda: (now := self._pod(meta.uid(pod))) is None or meta.get(now, "status", "conditions") == wanted

@@ -14,8 +14,9 @@ from petset.base import pki, state
 from petset.cli.main import CommandError
 from petset.client import kubeconfig
 from petset.client.client import Client
+from petset.kinds.node import NODES
 from petset.net.dialer import Dialer
-from petset.objects import errors, meta, resources
+from petset.objects import errors, meta
 
 READY_SECONDS_MAX = 120.0
 AGAIN_SECONDS = 0.2
@@ -80,10 +81,10 @@ async def _until_ready(instance: state.State) -> None:
     while True:
         with contextlib.suppress(CommandError, OSError, errors.ApiError):  # It is still starting.
             async with connect(instance) as connected:
-                nodes, revision = await connected.client.list(resources.NODES)
+                nodes, revision = await connected.client.list(NODES)
                 if any(meta.is_condition_true(node, "Ready") for node in nodes):
                     return
-                async for _, node in connected.client.watch(resources.NODES, since=revision):
+                async for _, node in connected.client.watch(NODES, since=revision):
                     if meta.is_condition_true(node, "Ready"):
                         return
         if instance.running_process() is None:

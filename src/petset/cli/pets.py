@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from petset.client.client import Client
-from petset.objects import errors, meta, resources
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.objects import errors, meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +142,19 @@ async def situations(client: Client, example, namespace: str) -> AsyncIterator[t
     """(set, pods, claims) now and after each change of a pod."""
     while True:
         owner = await client.get(example.resource, example.set_name, namespace)
-        pods, revision = await client.list(resources.PODS, namespace)
+        pods, revision = await client.list(PODS, namespace)
         mine = {meta.name(pod): pod for pod in pods if meta.is_controlled_by(pod, owner)}
-        claims, _ = await client.list(resources.PERSISTENTVOLUMECLAIMS, namespace)
+        claims, _ = await client.list(PERSISTENTVOLUMECLAIMS, namespace)
         yield owner, list(mine.values()), claims
         try:
-            async for kind, pod in client.watch(resources.PODS, namespace, since=revision):
+            async for kind, pod in client.watch(PODS, namespace, since=revision):
                 if kind == "BOOKMARK" or not meta.is_controlled_by(pod, owner):
                     continue
                 if kind == "DELETED":
                     mine.pop(meta.name(pod), None)
                 else:
                     mine[meta.name(pod)] = pod
-                claims, _ = await client.list(resources.PERSISTENTVOLUMECLAIMS, namespace)
+                claims, _ = await client.list(PERSISTENTVOLUMECLAIMS, namespace)
                 yield owner, list(mine.values()), claims
         except errors.ApiError as error:
             if error.code != 410:
@@ -163,12 +165,10 @@ async def situations(client: Client, example, namespace: str) -> AsyncIterator[t
 async def replaced(client: Client, name: str, namespace: str, old_uid: str) -> dict:
     """The successor of a pet, once it is ready."""
     while True:
-        pods, revision = await client.list(resources.PODS, namespace, field_selector=f"metadata.name={name}")
+        pods, revision = await client.list(PODS, namespace, field_selector=f"metadata.name={name}")
         for pod in pods:
             if meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
                 return dict(pod)
-        async for kind, pod in client.watch(
-            resources.PODS, namespace, since=revision, field_selector=f"metadata.name={name}"
-        ):
+        async for kind, pod in client.watch(PODS, namespace, since=revision, field_selector=f"metadata.name={name}"):
             if kind != "DELETED" and meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
                 return dict(pod)

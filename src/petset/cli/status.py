@@ -7,7 +7,11 @@ import asyncio
 import json
 
 from petset.cli import connection
-from petset.objects import errors, meta, resources
+from petset.kinds.node import NODES
+from petset.kinds.pet_set import PETSETS
+from petset.kinds.pod import PODS
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.objects import errors, meta
 
 NOT_RUNNING = 3
 
@@ -45,13 +49,9 @@ async def _ask(instance) -> dict:
         client = connected.client
         server = connection.server(instance)
         try:
-            nodes, _ = await client.list(resources.NODES)
-            pods, _ = await client.list(resources.PODS)
-            sets = [
-                item
-                for resource in (resources.PETSETS, resources.STATEFULSETS)
-                for item in (await client.list(resource))[0]
-            ]
+            nodes, _ = await client.list(NODES)
+            pods, _ = await client.list(PODS)
+            sets = [item for resource in (PETSETS, STATEFULSETS) for item in (await client.list(resource))[0]]
         except (errors.ApiError, OSError) as error:
             return {"server": server, "api": f"does not answer ({error})", "nodes": [], "sets": []}
         return {

@@ -16,8 +16,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from petset.objects import encoding, errors, meta, resources
+from petset.kinds import builtin
+from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 from petset.wire import http
 
 PATCH_TYPES = {
@@ -48,12 +50,12 @@ class Client:
         self._transport = transport
         self._headers = (("accept", "application/json"), ("user-agent", user_agent))
 
-    async def get(self, resource: resources.Resource, name: str, namespace: str = "", subresource: str = "") -> Object:
+    async def get(self, resource: Kind, name: str, namespace: str = "", subresource: str = "") -> Object:
         return _typed(resource, await self._call("GET", resource.path(namespace, name, subresource)), subresource)
 
     async def list(
         self,
-        resource: resources.Resource,
+        resource: Kind,
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
@@ -64,9 +66,7 @@ class Client:
         items = [_typed(resource, item) for item in answer.get("items") or ()]
         return items, meta.get(answer, "metadata", "resourceVersion", default="")
 
-    async def create(
-        self, obj: Object, resource: resources.Resource | None = None, subresource: str = "", name: str = ""
-    ) -> Object:
+    async def create(self, obj: Object, resource: Kind | None = None, subresource: str = "", name: str = "") -> Object:
         """POST; `resource`, `subresource` and `name` are for subresources (pods/binding, serviceaccounts/token)."""
         resource = resource or resource_of(obj)
         namespace = meta.get(obj, "metadata", "namespace", default="")
@@ -81,7 +81,7 @@ class Client:
 
     async def patch(
         self,
-        resource: resources.Resource,
+        resource: Kind,
         name: str,
         namespace: str,
         patch: Object | Sequence[Any],
@@ -95,7 +95,7 @@ class Client:
 
     async def delete(
         self,
-        resource: resources.Resource,
+        resource: Kind,
         name: str,
         namespace: str = "",
         *,
@@ -119,7 +119,7 @@ class Client:
 
     async def watch(
         self,
-        resource: resources.Resource,
+        resource: Kind,
         namespace: str = "",
         since: str = "",
         label_selector: str = "",
@@ -190,9 +190,9 @@ class Client:
         return await self._transport.send(http.Request(method, target, headers, encoding.dumps(body)))
 
 
-def resource_of(obj: Object) -> resources.Resource:
+def resource_of(obj: Object) -> Kind:
     """The table's row of an object's apiVersion and kind."""
-    found = resources.by_kind(obj["apiVersion"], obj["kind"])
+    found = builtin.KINDS.named(obj["apiVersion"], obj["kind"])
     if found is None:
         raise errors.not_found(obj["kind"], meta.get(obj, "metadata", "name", default=""))
     return found
@@ -205,14 +205,14 @@ def _decoded(text: bytes) -> Any:
         raise ConnectionError(f"cannot read the answer: {error}; was the connection cut?") from error
 
 
-def _typed(resource: resources.Resource, obj: Object, subresource: str = "") -> Object:
+def _typed(resource: Kind, obj: Object, subresource: str = "") -> Object:
     # Servers may leave apiVersion and kind out of a list's items; everybody here relies on them.
     if "kind" in obj or subresource:
         return obj
     return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
 
 
-def _event(resource: resources.Resource, type_: str, obj: Object) -> WatchEvent:
+def _event(resource: Kind, type_: str, obj: Object) -> WatchEvent:
     """Raises ApiError for the event that ends a watch."""
     if type_ == "ERROR":
         raise errors.from_status(obj, 500)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from petset.base import tasks
 from petset.client.client import Client
-from petset.objects import errors, meta, resources
+from petset.kinds.event import EVENTS
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.events")
@@ -112,11 +113,11 @@ class Recorder:
                     raise
             # A patch and no get: that is what a node may do.
             seen = {"lastTimestamp": tasks.rfc3339(now)}
-            known.count = (await self._client.patch(resources.EVENTS, name, namespace, seen)).get("count") or 1
+            known.count = (await self._client.patch(EVENTS, name, namespace, seen)).get("count") or 1
         count = known.count + known.unwritten
         again = {"count": count, "lastTimestamp": tasks.rfc3339(now)}
         try:
-            await self._client.patch(resources.EVENTS, name, namespace, again)
+            await self._client.patch(EVENTS, name, namespace, again)
             known.count, known.unwritten = count, 0
         except errors.ApiError as error:
             if error.code != 404:

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from petset.base import tasks
 from petset.client.client import Client
-from petset.objects import errors, meta, resources
+from petset.objects import errors, meta
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 
 log = logging.getLogger("petset.informer")
 
@@ -32,7 +33,7 @@ Cached = dict[str, Object]  # By key: "namespace/name", or "name".
 class Cache:
     """Objects of one resource by key, with indices; what reconcilers and policies read."""
 
-    def __init__(self, resource: resources.Resource, indices: Mapping[str, Index] | None = None):
+    def __init__(self, resource: Kind, indices: Mapping[str, Index] | None = None):
         self.resource = resource
         self._objects: Cached = {}
         self._by_namespace: dict[str, Cached] = {}
@@ -109,7 +110,7 @@ class Informer(Cache):
     def __init__(
         self,
         client: Client,
-        resource: resources.Resource,
+        resource: Kind,
         *,
         namespace: str = "",
         label_selector: str = "",

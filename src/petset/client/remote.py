@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from petset.kinds.pod import PODS
 from petset.net.dialer import Dialer
-from petset.objects import encoding, errors, resources
+from petset.objects import encoding, errors
 from petset.wire import streaming, websocket
 
 PROTOCOL = "v5.channel.k8s.io"
@@ -31,7 +32,7 @@ async def execute(
     words = [("command", word) for word in command]
     wanted = (("stdin", bool(stdin)), ("stdout", True), ("stderr", True))
     options = [("container", container), *((name, str(value).lower()) for name, value in wanted)]
-    target = f"{resources.PODS.path(namespace, pod, 'exec')}?{urlencode([*words, *options])}"
+    target = f"{PODS.path(namespace, pod, 'exec')}?{urlencode([*words, *options])}"
     client = websocket.Client(target, (PROTOCOL,))
     response, stream = await dialer.open(client.request)
     if stream is None:

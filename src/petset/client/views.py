@@ -13,9 +13,15 @@ from petset.base import tasks
 from petset.client.client import Client, resource_of
 from petset.client.informer import Cache, Index, Informer
 from petset.kinds import aggregation
-from petset.objects import meta, resources
+from petset.kinds.controller_revision import CONTROLLERREVISIONS
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.kinds.rbac import CLUSTERROLES
+from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 
 def _controller_uid(obj: Object) -> Iterable[str]:
@@ -59,17 +65,17 @@ def _aggregated(role: Object) -> Iterable[str]:
     return ("yes",) if aggregation.is_aggregated(role) else ()
 
 
-INDICES: tuple[tuple[Resource, Mapping[str, Index]], ...] = (
-    (resources.PODS, {"controller": _controller_uid, "node": _node, "claim": claims_of}),
-    (resources.PERSISTENTVOLUMES, {"claim": _claimed_for}),
-    (resources.PERSISTENTVOLUMECLAIMS, {"volume": _volume}),
-    (resources.CONTROLLERREVISIONS, {"controller": _controller_uid}),
-    (resources.ENDPOINTSLICES, {"service": _service}),
-    (resources.CLUSTERROLES, {"aggregated": _aggregated}),
+INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
+    (PODS, {"controller": _controller_uid, "node": _node, "claim": claims_of}),
+    (PERSISTENTVOLUMES, {"claim": _claimed_for}),
+    (PERSISTENTVOLUMECLAIMS, {"volume": _volume}),
+    (CONTROLLERREVISIONS, {"controller": _controller_uid}),
+    (ENDPOINTSLICES, {"service": _service}),
+    (CLUSTERROLES, {"aggregated": _aggregated}),
 )
 
 
-def indices_of(resource: Resource) -> Mapping[str, Index]:
+def indices_of(resource: Kind) -> Mapping[str, Index]:
     """The indices of a kind; every kind has "owner", by the uids of the objects' owners."""
     for indexed, indices in INDICES:
         if indexed.key() == resource.key():
@@ -80,17 +86,17 @@ def indices_of(resource: Resource) -> Mapping[str, Index]:
 class View:
     """The cached objects of every kind a controller asked for."""
 
-    def of(self, resource: Resource) -> Cache:
+    def of(self, resource: Kind) -> Cache:
         raise NotImplementedError
 
-    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+    def get(self, resource: Kind, namespace: str, name: str) -> Object | None:
         return self.of(resource).get(namespace, name)
 
-    def list(self, resource: Resource, namespace: str = "") -> list[Object]:
+    def list(self, resource: Kind, namespace: str = "") -> list[Object]:
         """In key order."""
         return self.of(resource).list(namespace)
 
-    def by_index(self, resource: Resource, index: str, value: str) -> list[Object]:
+    def by_index(self, resource: Kind, index: str, value: str) -> list[Object]:
         return self.of(resource).by_index(index, value)
 
 
@@ -102,7 +108,7 @@ class Snapshot(View):
         for obj in objects:
             self.of(resource_of(obj)).put(obj)
 
-    def of(self, resource: Resource) -> Cache:
+    def of(self, resource: Kind) -> Cache:
         cache = self._caches.get(resource.key())
         if cache is None:
             cache = self._caches[resource.key()] = Cache(resource, indices_of(resource))
@@ -116,7 +122,7 @@ class Informers(View):
         self._client = client
         self._informers: dict[str, Informer] = {}
 
-    def of(self, resource: Resource) -> Informer:
+    def of(self, resource: Kind) -> Informer:
         """The kind's informer; ask for all kinds before `run`."""
         informer = self._informers.get(resource.key())
         if informer is None:
@@ -124,7 +130,7 @@ class Informers(View):
             self._informers[resource.key()] = informer
         return informer
 
-    def known(self, resource: Resource) -> Informer | None:
+    def known(self, resource: Kind) -> Informer | None:
         """The kind's informer when somebody asked for it before."""
         return self._informers.get(resource.key())
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.objects import resources
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class StillThere:
 class Gone:
     """Go on only if the server has no object of this name with this uid ("": with any)."""
 
-    resource: resources.Resource
+    resource: Kind
     namespace: str
     name: str
     uid: str = ""
@@ -93,7 +93,7 @@ class Gone:
 class Empty:
     """Go on only if the server has none of these in a namespace."""
 
-    resource: resources.Resource
+    resource: Kind
     namespace: str
 
 
@@ -101,7 +101,7 @@ class Empty:
 class NoneOwned:
     """Go on only if the server has none of these that name the owner with this uid."""
 
-    resource: resources.Resource
+    resource: Kind
     namespace: str
     uid: str
 

@@ -19,7 +19,11 @@ from typing import Any
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, resources, selectors
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.pod import PODS
+from petset.kinds.service import SERVICES
+from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
 TOLERATE_UNREADY_ANNOTATION = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
@@ -50,15 +54,13 @@ class Endpoint:
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     """The writes that make the endpoints of one service say who is behind it."""
     namespace, name = meta.split_key(key)
-    service = view.get(resources.SERVICES, namespace, name)
+    service = view.get(SERVICES, namespace, name)
     if service is None or meta.is_deleting(service):
         return _forget(namespace, name, view)
     selector = meta.get(service, "spec", "selector", default={})
     if not selector or meta.get(service, "spec", "type") == "ExternalName":
         return []
-    pods = [
-        pod for pod in view.list(resources.PODS, namespace) if selectors.from_map(selector).matches(meta.labels(pod))
-    ]
+    pods = [pod for pod in view.list(PODS, namespace) if selectors.from_map(selector).matches(meta.labels(pod))]
     found = endpoints_of(service, pods)
     return [*_endpoints_writes(service, found, view), *_slice_writes(service, found, view)]
 
@@ -192,7 +194,7 @@ def _endpoints_writes(service: Object, found: Sequence[Endpoint], view: View) ->
         "metadata": {"name": meta.name(service), "namespace": meta.namespace(service), "labels": labels},
         "subsets": subsets_of(service, found),
     }
-    there = view.get(resources.ENDPOINTS, meta.namespace(service), meta.name(service))
+    there = view.get(ENDPOINTS, meta.namespace(service), meta.name(service))
     if there is None:
         return [actions.Create(wanted)]
     if meta.labels(there) == labels and (there.get("subsets") or []) == wanted["subsets"]:
@@ -209,7 +211,7 @@ def _slice_writes(service: Object, found: Sequence[Endpoint], view: View) -> lis
     key = f"{meta.namespace(service)}/{meta.name(service)}"
     there = {
         meta.name(slice_): slice_
-        for slice_ in view.by_index(resources.ENDPOINTSLICES, "service", key)
+        for slice_ in view.by_index(ENDPOINTSLICES, "service", key)
         if meta.labels(slice_).get(MANAGED_BY_LABEL) == MANAGER
     }
     steps: list[actions.Action] = []
@@ -283,7 +285,7 @@ def _slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 def _forget(namespace: str, name: str, view: View) -> list[actions.Action]:
     """What we made for a service that is gone. The slices go by their owner; Endpoints never had one."""
-    there = view.get(resources.ENDPOINTS, namespace, name)
+    there = view.get(ENDPOINTS, namespace, name)
     if there is None or meta.labels(there).get("endpoints.kubernetes.io/managed-by") != ENDPOINTS_MANAGER:
         return []
     return [actions.Delete(there)]
@@ -292,7 +294,7 @@ def _forget(namespace: str, name: str, view: View) -> list[actions.Action]:
 def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
     """The services that select the pod."""
     labels = meta.labels(pod)
-    for service in view.list(resources.SERVICES, meta.namespace(pod)):
+    for service in view.list(SERVICES, meta.namespace(pod)):
         selector = meta.get(service, "spec", "selector", default={})
         if selector and selectors.from_map(selector).matches(labels):
             yield meta.key(service)
@@ -309,10 +311,10 @@ CONTROLLERS = (
         name="endpoints",
         component="endpoint-controller",
         watches=(
-            (resources.SERVICES, own_key),
-            (resources.PODS, keys_of_pod),
-            (resources.ENDPOINTS, own_key),
-            (resources.ENDPOINTSLICES, keys_of_slice),
+            (SERVICES, own_key),
+            (PODS, keys_of_pod),
+            (ENDPOINTS, own_key),
+            (ENDPOINTSLICES, keys_of_slice),
         ),
         reconcile=reconcile,
     ),

@@ -6,7 +6,8 @@ from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, resources
+from petset.kinds.event import EVENTS
+from petset.objects import meta
 from petset.objects.meta import Object
 
 EVENT_SECONDS_MAX = 3600.0
@@ -14,7 +15,7 @@ EVENT_SECONDS_MAX = 3600.0
 
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     """Delete one event whose time is over, unless it happens again meanwhile; else look again then."""
-    event = view.get(resources.EVENTS, *meta.split_key(key))
+    event = view.get(EVENTS, *meta.split_key(key))
     if event is None or meta.is_deleting(event):
         return []
     left = last_heard_of(event, now) + EVENT_SECONDS_MAX - now
@@ -36,7 +37,7 @@ CONTROLLERS = (
     Controller(
         name="events",
         component="event-expiry",
-        watches=((resources.EVENTS, own_key),),
+        watches=((EVENTS, own_key),),
         reconcile=reconcile,
     ),
 )

@@ -17,15 +17,21 @@ from functools import partial
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller
-from petset.objects import meta, resources
+from petset.kinds import builtin
+from petset.kinds.controller_revision import CONTROLLERREVISIONS
+from petset.kinds.event import EVENTS
+from petset.kinds.node import NODES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 NODE_GONE_SECONDS = 40.0  # A node that was deleted and lives registers again; until then nothing of it is given up.
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
-KINDS = tuple(row for row in resources.TABLE if "list" in row.verbs and row is not resources.EVENTS)
-ADOPTED = (resources.PODS, resources.CONTROLLERREVISIONS, resources.PERSISTENTVOLUMECLAIMS)  # By controllers, later.
+KINDS = tuple(row for row in builtin.KINDS if "list" in row.verbs and row is not EVENTS)
+ADOPTED = (PODS, CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS)  # By controllers, later.
 _BY_KEY = {row.key(): row for row in KINDS}
 
 
@@ -34,8 +40,8 @@ def key_of(obj: Object) -> str:
     return f"{resources_row(obj).key()}|{meta.key(obj)}"
 
 
-def resources_row(obj: Object) -> Resource:
-    row = resources.of(obj)
+def resources_row(obj: Object) -> Kind:
+    row = builtin.KINDS.of(obj)
     assert row is not None, f"{obj.get('kind')} came out of a cache of a kind in the table"
     return row
 
@@ -123,7 +129,7 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
     waiting: list[Object] = []
     gone: list[Object] = []
     for reference in references:
-        kind = resources.by_kind(reference.get("apiVersion", ""), reference.get("kind", ""))
+        kind = builtin.KINDS.named(reference.get("apiVersion", ""), reference.get("kind", ""))
         owner = _owner(reference, obj, view)
         if kind is None or kind.key() not in _BY_KEY:
             there.append(reference)
@@ -145,7 +151,7 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
 
 
 def _owner(reference: Object, obj: Object, view: View) -> Object | None:
-    kind = resources.by_kind(reference.get("apiVersion", ""), reference.get("kind", ""))
+    kind = builtin.KINDS.named(reference.get("apiVersion", ""), reference.get("kind", ""))
     if kind is None or kind.key() not in _BY_KEY:
         return None
     owner = view.get(kind, meta.namespace(obj) if kind.namespaced else "", reference.get("name", ""))
@@ -153,7 +159,7 @@ def _owner(reference: Object, obj: Object, view: View) -> Object | None:
 
 
 def _gone(reference: Object, obj: Object) -> actions.Gone:
-    kind = resources.by_kind(reference["apiVersion"], reference["kind"])
+    kind = builtin.KINDS.named(reference["apiVersion"], reference["kind"])
     assert kind is not None
     return actions.Gone(kind, meta.namespace(obj) if kind.namespaced else "", reference["name"], reference["uid"])
 
@@ -192,18 +198,18 @@ def keys(obj: Object, view: View) -> Iterable[str]:
 
 def reconcile_pod(missing: dict[str, float], key: str, view: View, now: float) -> list[actions.Action]:
     """Remove a pod that no node will ever stop. `missing` remembers since when each node is: it can only delay."""
-    pod = view.get(resources.PODS, *meta.split_key(key))
+    pod = view.get(PODS, *meta.split_key(key))
     if pod is None:
         return []
     node_name = pod["spec"].get("nodeName", "")
     if not node_name:
         return [actions.Delete(pod, grace_seconds=0)] if meta.is_deleting(pod) else []
-    node = view.get(resources.NODES, "", node_name)
+    node = view.get(NODES, "", node_name)
     if node is None:
         left = missing.setdefault(node_name, now) + NODE_GONE_SECONDS - now
         if left > 0:
             return [actions.RequeueAfter(left)]
-        return [actions.Gone(resources.NODES, "", node_name), actions.Delete(pod, grace_seconds=0)]
+        return [actions.Gone(NODES, "", node_name), actions.Delete(pod, grace_seconds=0)]
     missing.pop(node_name, None)
     taints = [taint.get("key") for taint in meta.get(node, "spec", "taints", default=())]
     if OUT_OF_SERVICE_TAINT in taints and meta.is_deleting(pod) and not meta.is_condition_true(node, "Ready"):
@@ -216,7 +222,7 @@ def pods_to_look_at(pod: Object, view: View) -> Iterable[str]:
 
 
 def pods_of_node(node: Object, view: View) -> Iterable[str]:
-    for pod in view.by_index(resources.PODS, "node", meta.name(node)):
+    for pod in view.by_index(PODS, "node", meta.name(node)):
         yield meta.key(pod)
 
 
@@ -231,7 +237,7 @@ def controllers() -> tuple[Controller, ...]:
         Controller(
             name="pods",
             component="pod-garbage-collector",
-            watches=((resources.PODS, pods_to_look_at), (resources.NODES, pods_of_node)),
+            watches=((PODS, pods_to_look_at), (NODES, pods_of_node)),
             reconcile=partial(reconcile_pod, {}),
         ),
     )

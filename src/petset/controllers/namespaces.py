@@ -14,16 +14,18 @@ from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, resources
+from petset.kinds import builtin
+from petset.kinds.namespace import NAMESPACES
+from petset.objects import meta
 from petset.objects.meta import Object
 
 FINALIZER = "kubernetes"
-KINDS = tuple(row for row in resources.TABLE if row.namespaced and "list" in row.verbs)
+KINDS = tuple(row for row in builtin.KINDS if row.namespaced and "list" in row.verbs)
 
 
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     """The next steps towards an empty namespace that may go."""
-    namespace = view.get(resources.NAMESPACES, "", key)
+    namespace = view.get(NAMESPACES, "", key)
     if namespace is None or not meta.is_deleting(namespace):
         return []
     if FINALIZER not in meta.get(namespace, "spec", "finalizers", default=()):
@@ -78,7 +80,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def namespace_that_goes(obj: Object, view: View) -> Iterable[str]:
-    namespace = view.get(resources.NAMESPACES, "", meta.namespace(obj))
+    namespace = view.get(NAMESPACES, "", meta.namespace(obj))
     if namespace is not None and meta.is_deleting(namespace):
         yield meta.name(namespace)
 
@@ -87,7 +89,7 @@ CONTROLLERS = (
     Controller(
         name="namespaces",
         component="namespace-controller",
-        watches=((resources.NAMESPACES, own_key), *((kind, namespace_that_goes) for kind in KINDS)),
+        watches=((NAMESPACES, own_key), *((kind, namespace_that_goes) for kind in KINDS)),
         reconcile=reconcile,
     ),
 )

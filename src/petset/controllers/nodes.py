@@ -18,8 +18,11 @@ from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
+from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NODE_LEASES
-from petset.objects import meta, resources
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
+from petset.objects import meta
 from petset.objects.meta import Object
 
 NODE_LEASE_SECONDS_MAX = 40.0
@@ -36,7 +39,7 @@ OURS = (NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT, *PRESSURE_TAINT
 
 def reconcile(started: float, key: str, view: View, now: float) -> list[actions.Action]:
     """Judge one node: its Ready condition by its lease, its taints by that."""
-    node = view.get(resources.NODES, "", key)
+    node = view.get(NODES, "", key)
     if node is None or meta.is_deleting(node):
         return []
     silent_seconds = now - max(started, last_heard(node, view))
@@ -52,7 +55,7 @@ def reconcile(started: float, key: str, view: View, now: float) -> list[actions.
 
 def last_heard(node: Object, view: View) -> float:
     """When the node last renewed its lease; before its first, when it was made."""
-    lease = view.get(resources.LEASES, NODE_LEASES, meta.name(node))
+    lease = view.get(LEASES, NODE_LEASES, meta.name(node))
     renewed = meta.get(lease, "spec", "renewTime", default="")
     return tasks.parse_rfc3339(renewed or node["metadata"].get("creationTimestamp", "1970-01-01T00:00:00Z"))
 
@@ -104,7 +107,7 @@ def _taint(node: Object, now: float) -> list[actions.Action]:
 
 def _pods_not_ready(node: Object, view: View, now: float) -> list[actions.Action]:
     steps: list[actions.Action] = []
-    for pod in view.by_index(resources.PODS, "node", meta.name(node)):
+    for pod in view.by_index(PODS, "node", meta.name(node)):
         if meta.is_pod_ready(pod):
             ready = {**(meta.condition(pod, "Ready") or {}), "status": "False", "reason": "NodeNotReady"}
             ready["lastTransitionTime"] = tasks.rfc3339(now)
@@ -119,10 +122,10 @@ def _pods_not_ready(node: Object, view: View, now: float) -> list[actions.Action
 
 def reconcile_pod(key: str, view: View, now: float) -> list[actions.Action]:
     """Delete a pod that no longer tolerates its node's NoExecute taints; or look again when that will be."""
-    pod = view.get(resources.PODS, *meta.split_key(key))
+    pod = view.get(PODS, *meta.split_key(key))
     if pod is None or meta.is_deleting(pod) or not pod["spec"].get("nodeName"):
         return []
-    node = view.get(resources.NODES, "", pod["spec"]["nodeName"])
+    node = view.get(NODES, "", pod["spec"]["nodeName"])
     taints = [taint for taint in meta.get(node, "spec", "taints", default=()) if taint.get("effect") == "NoExecute"]
     seconds = seconds_to_stay(pod, taints, now)
     if seconds is None:
@@ -172,19 +175,19 @@ def _matches(toleration: Object, taint: Object) -> bool:
 
 def keys_of_lease(lease: Object, view: View) -> Iterable[str]:
     """The node, when a renewal changes how it is judged. Else its own timer looks at the lease in time."""
-    node = view.get(resources.NODES, "", meta.name(lease)) if meta.namespace(lease) == NODE_LEASES else None
+    node = view.get(NODES, "", meta.name(lease)) if meta.namespace(lease) == NODE_LEASES else None
     if node is not None and not meta.is_condition_true(node, "Ready"):
         yield meta.name(node)
 
 
 def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
-    node = view.get(resources.NODES, "", pod["spec"].get("nodeName") or "-")
+    node = view.get(NODES, "", pod["spec"].get("nodeName") or "-")
     if node is not None and meta.get(node, "spec", "taints"):
         yield meta.key(pod)
 
 
 def pods_of_node(node: Object, view: View) -> Iterable[str]:
-    for pod in view.by_index(resources.PODS, "node", meta.name(node)):
+    for pod in view.by_index(PODS, "node", meta.name(node)):
         yield meta.key(pod)
 
 
@@ -193,14 +196,14 @@ def controllers(started: float) -> tuple[Controller, ...]:
         Controller(
             name="nodes",
             component="node-controller",
-            watches=((resources.NODES, own_key), (resources.LEASES, keys_of_lease)),
-            reads=(resources.PODS,),
+            watches=((NODES, own_key), (LEASES, keys_of_lease)),
+            reads=(PODS,),
             reconcile=partial(reconcile, started),
         ),
         Controller(
             name="evictions",
             component="taint-eviction-controller",
-            watches=((resources.PODS, keys_of_pod), (resources.NODES, pods_of_node)),
+            watches=((PODS, keys_of_pod), (NODES, pods_of_node)),
             reconcile=reconcile_pod,
         ),
     )

@@ -20,18 +20,24 @@ from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions, identity, revisions
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, resources, selectors
+from petset.kinds.controller_revision import CONTROLLERREVISIONS
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pet_set import PETSETS
+from petset.kinds.pod import PODS
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.objects import meta, selectors
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 
 INITIALIZED_ANNOTATION = "pod.alpha.kubernetes.io/initialized"
 PET_SECONDS_MIN = 1.0  # Between a pet and its successor: a node may refuse each at once.
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Variant:
     """What a kind of set says and does in its own way."""
 
-    resource: resources.Resource
+    resource: Kind
     component: str
     can_pause: bool  # By the initialized annotation of a pet.
     pod_text: str
@@ -40,8 +46,8 @@ class Kind:
     claim_failed_text: str
 
 
-PETSET = Kind(
-    resources.PETSETS,
+PETSET = Variant(
+    PETSETS,
     "petset",
     can_pause=True,
     pod_text="pet: {pod}",
@@ -49,8 +55,8 @@ PETSET = Kind(
     claim_text="pvc: {claim}",
     claim_failed_text="pvc: {claim}, error: {error}",
 )
-STATEFULSET = Kind(
-    resources.STATEFULSETS,
+STATEFULSET = Variant(
+    STATEFULSETS,
     "statefulset-controller",
     can_pause=False,
     pod_text="{verb} Pod {pod} in StatefulSet {set} successful",
@@ -61,15 +67,15 @@ STATEFULSET = Kind(
 KINDS = (PETSET, STATEFULSET)
 
 
-def reconcile(kind: Kind, key: str, view: View, now: float) -> list[actions.Action]:
+def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.Action]:
     """The next steps that bring one set's pets closer to its spec; [] when there is nothing to do now."""
     set_ = view.get(kind.resource, *meta.split_key(key))
     if set_ is None:
         return []
-    pods, taking = claimed(set_, view.list(resources.PODS, meta.namespace(set_)))
+    pods, taking = claimed(set_, view.list(PODS, meta.namespace(set_)))
     if taking:
         return taking
-    history = revisions.history(set_, view.list(resources.CONTROLLERREVISIONS, meta.namespace(set_)), pods)
+    history = revisions.history(set_, view.list(CONTROLLERREVISIONS, meta.namespace(set_)), pods)
     family = Family(kind, set_, pods, history, view, now)
     steps: list[actions.Action] = [*history.steps, *report(family)]
     if meta.is_deleting(set_):
@@ -105,7 +111,7 @@ class Family:
     """One set and its pets as they are: who is in the range of ordinals, and who is too many."""
 
     def __init__(
-        self, kind: Kind, set_: Object, pods: Sequence[Object], history: revisions.History, view: View, now: float
+        self, kind: Variant, set_: Object, pods: Sequence[Object], history: revisions.History, view: View, now: float
     ):
         self.kind, self.set, self.pods, self.history, self.view, self.now = kind, set_, pods, history, view, now
         self.start, self.size = identity.first_ordinal(set_), identity.replicas_wanted(set_)
@@ -212,7 +218,7 @@ def create_pet(family: Family, i: int) -> list[actions.Action]:
     done, failed = family.pod_events("create", name)
     steps: list[actions.Action] = []
     for claim in identity.claims_for(family.set, name):
-        there = family.view.get(resources.PERSISTENTVOLUMECLAIMS, meta.namespace(claim), meta.name(claim))
+        there = family.view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(claim), meta.name(claim))
         if there is None:
             steps.append(actions.Create(claim, *family.claim_events(name, meta.name(claim))))
         elif meta.is_deleting(there) or identity.is_stale_claim(there, name):
@@ -231,7 +237,7 @@ def missing_claims(family: Family, pod: Object) -> list[actions.Action]:
     return [
         actions.Create(claim, *family.claim_events(meta.name(pod), meta.name(claim)))
         for claim in identity.claims_for(family.set, meta.name(pod))
-        if family.view.get(resources.PERSISTENTVOLUMECLAIMS, meta.namespace(claim), meta.name(claim)) is None
+        if family.view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(claim), meta.name(claim)) is None
     ]
 
 
@@ -239,7 +245,7 @@ def owned_claims(family: Family, pod: Object, condemned: bool) -> list[actions.A
     """Repairs of the owners of a pet's claims, as the retention policy wants them."""
     steps: list[actions.Action] = []
     for name in identity.claim_names(family.set, meta.name(pod)):
-        claim = family.view.get(resources.PERSISTENTVOLUMECLAIMS, meta.namespace(pod), name)
+        claim = family.view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(pod), name)
         if claim is None or meta.is_deleting(claim):
             continue
         if identity.is_foreign(claim, family.set, pod) and not identity.keeps_claims(family.set):
@@ -333,7 +339,7 @@ def look_again(family: Family) -> list[actions.Action]:
     return [actions.RequeueAfter(min(wait for wait in waits if wait > 0))] if any(w > 0 for w in waits) else []
 
 
-def keys_of_pod(kind: Kind, pod: Object, view: View) -> Iterable[str]:
+def keys_of_pod(kind: Variant, pod: Object, view: View) -> Iterable[str]:
     """The set that controls the pod, and the one its name belongs to (to adopt it, or to get the name back)."""
     space, controller, parent = meta.namespace(pod), meta.controller_of(pod), identity.parent(pod)
     if controller is not None and controller.get("kind") == kind.resource.kind:
@@ -342,7 +348,7 @@ def keys_of_pod(kind: Kind, pod: Object, view: View) -> Iterable[str]:
         yield f"{space}/{parent}"
 
 
-def keys_of_claim(kind: Kind, claim: Object, view: View) -> Iterable[str]:
+def keys_of_claim(kind: Variant, claim: Object, view: View) -> Iterable[str]:
     """The sets whose claim, by its name, this is."""
     for set_ in view.list(kind.resource, meta.namespace(claim)):
         for template in identity.claim_templates(set_):
@@ -352,21 +358,21 @@ def keys_of_claim(kind: Kind, claim: Object, view: View) -> Iterable[str]:
                 yield meta.key(set_)
 
 
-def keys_of_revision(kind: Kind, revision: Object, view: View) -> Iterable[str]:
+def keys_of_revision(kind: Variant, revision: Object, view: View) -> Iterable[str]:
     controller = meta.controller_of(revision)
     if controller is not None and controller.get("kind") == kind.resource.kind:
         yield f"{meta.namespace(revision)}/{controller['name']}"
 
 
-def _controller(kind: Kind) -> Controller:
+def _controller(kind: Variant) -> Controller:
     return Controller(
         name=kind.resource.plural,
         component=kind.component,
         watches=(
             (kind.resource, own_key),
-            (resources.PODS, partial(keys_of_pod, kind)),
-            (resources.PERSISTENTVOLUMECLAIMS, partial(keys_of_claim, kind)),
-            (resources.CONTROLLERREVISIONS, partial(keys_of_revision, kind)),
+            (PODS, partial(keys_of_pod, kind)),
+            (PERSISTENTVOLUMECLAIMS, partial(keys_of_claim, kind)),
+            (CONTROLLERREVISIONS, partial(keys_of_revision, kind)),
         ),
         reconcile=partial(reconcile, kind),
     )

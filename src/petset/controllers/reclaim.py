@@ -16,7 +16,9 @@ from functools import partial
 from petset.client.views import View
 from petset.controllers import actions, volumes
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, resources
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.objects import meta
 from petset.objects.meta import Object
 
 VOLUME_PROTECTION = "kubernetes.io/pv-protection"
@@ -24,12 +26,12 @@ VOLUME_PROTECTION = "kubernetes.io/pv-protection"
 
 def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> list[actions.Action]:
     """The next steps of one volume."""
-    volume = view.get(resources.PERSISTENTVOLUMES, "", key)
+    volume = view.get(PERSISTENTVOLUMES, "", key)
     if volume is None:
         return []
     reference = meta.get(volume, "spec", "claimRef", default={})
     namespace, name = reference.get("namespace", ""), reference.get("name", "")
-    claim = view.get(resources.PERSISTENTVOLUMECLAIMS, namespace, name) if name else None
+    claim = view.get(PERSISTENTVOLUMECLAIMS, namespace, name) if name else None
     if claim is not None and not volumes.is_claimed_by(volume, claim):
         claim = None
     if meta.is_deleting(volume):
@@ -37,7 +39,7 @@ def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> l
     if not reference.get("uid"):
         return with_phase(volume, "Available")
     if claim is None:
-        gone = actions.Gone(resources.PERSISTENTVOLUMECLAIMS, namespace, name, reference["uid"])
+        gone = actions.Gone(PERSISTENTVOLUMECLAIMS, namespace, name, reference["uid"])
         return [gone, *reclaim(settings, volume)]
     chosen = meta.get(claim, "spec", "volumeName", default="")
     if chosen == meta.name(volume):
@@ -99,7 +101,7 @@ def keys_of_claim(claim: Object, view: View) -> Iterable[str]:
     name = meta.get(claim, "spec", "volumeName", default="")
     if name:
         yield name
-    for volume in view.by_index(resources.PERSISTENTVOLUMES, "claim", meta.key(claim)):
+    for volume in view.by_index(PERSISTENTVOLUMES, "claim", meta.key(claim)):
         yield meta.name(volume)
 
 
@@ -109,8 +111,8 @@ def controllers(settings: volumes.Settings) -> tuple[Controller, ...]:
             name="persistentvolumes",
             component="persistentvolume-controller",
             watches=(
-                (resources.PERSISTENTVOLUMES, own_key),
-                (resources.PERSISTENTVOLUMECLAIMS, keys_of_claim),
+                (PERSISTENTVOLUMES, own_key),
+                (PERSISTENTVOLUMECLAIMS, keys_of_claim),
             ),
             reconcile=partial(reconcile, settings),
         ),

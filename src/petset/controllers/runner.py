@@ -25,7 +25,7 @@ from petset.client.views import Informers, View
 from petset.controllers import actions
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 log = logging.getLogger("petset.controllers")
 
@@ -50,9 +50,9 @@ class Controller:
 
     name: str
     component: str  # The source of its events.
-    watches: Sequence[tuple[Resource, Keys]]
+    watches: Sequence[tuple[Kind, Keys]]
     reconcile: Reconcile
-    reads: Sequence[Resource] = ()  # Kinds it reads without being woken by them.
+    reads: Sequence[Kind] = ()  # Kinds it reads without being woken by them.
     workers: int = 4
 
 
@@ -60,7 +60,7 @@ class Controller:
 class _Outcome:
     """How a reconcile went: what to wait for, and when to look again."""
 
-    seen: list[tuple[Resource, Callable[[], bool]]] = field(default_factory=list)
+    seen: list[tuple[Kind, Callable[[], bool]]] = field(default_factory=list)
     created: list[Object] = field(default_factory=list)
     after_seconds: float | None = None
     failed: str = "it raised an exception"

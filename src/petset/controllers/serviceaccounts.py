@@ -8,7 +8,10 @@ from functools import partial
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.objects import meta, resources
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.namespace import NAMESPACES
+from petset.kinds.service_account import SERVICEACCOUNTS
+from petset.objects import meta
 from petset.objects.meta import Object
 
 ACCOUNT = "default"
@@ -18,13 +21,13 @@ DESCRIPTION = "The certificate authority of this cluster's API, for verifying co
 
 def reconcile(ca_pem: str, key: str, view: View, now: float) -> list[actions.Action]:
     """Make what is missing in one namespace, and mend its CA."""
-    namespace = view.get(resources.NAMESPACES, "", key)
+    namespace = view.get(NAMESPACES, "", key)
     if namespace is None or meta.is_deleting(namespace):
         return []
     steps: list[actions.Action] = []
-    if view.get(resources.SERVICEACCOUNTS, key, ACCOUNT) is None:
+    if view.get(SERVICEACCOUNTS, key, ACCOUNT) is None:
         steps.append(actions.Create(_named("ServiceAccount", ACCOUNT, key)))
-    there = view.get(resources.CONFIGMAPS, key, ROOT_CA)
+    there = view.get(CONFIGMAPS, key, ROOT_CA)
     data = {"ca.crt": ca_pem}
     if there is None:
         wanted = meta.changed(_named("ConfigMap", ROOT_CA, key), ("metadata", "annotations"), {_ABOUT: DESCRIPTION})
@@ -51,9 +54,9 @@ def controllers(ca_pem: str) -> tuple[Controller, ...]:
             name="serviceaccounts",
             component="serviceaccount-controller",
             watches=(
-                (resources.NAMESPACES, own_key),
-                (resources.SERVICEACCOUNTS, partial(_namespace_if_named, ACCOUNT)),
-                (resources.CONFIGMAPS, partial(_namespace_if_named, ROOT_CA)),
+                (NAMESPACES, own_key),
+                (SERVICEACCOUNTS, partial(_namespace_if_named, ACCOUNT)),
+                (CONFIGMAPS, partial(_namespace_if_named, ROOT_CA)),
             ),
             reconcile=partial(reconcile, ca_pem),
         ),

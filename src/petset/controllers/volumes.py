@@ -21,7 +21,11 @@ from petset.client.views import View, claims_of
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
 from petset.kinds import storage_class
-from petset.objects import meta, quantity, resources, selectors
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.kinds.storage_class import STORAGECLASSES
+from petset.objects import meta, quantity, selectors
 from petset.objects.meta import Object
 
 CREATED_BY_ANNOTATION = "kubernetes.io/createdby"
@@ -47,7 +51,7 @@ class Settings:
 
 def reconcile(settings: Settings, key: str, view: View, now: float) -> list[actions.Action]:
     """The next steps of one claim towards its volume."""
-    claim = view.get(resources.PERSISTENTVOLUMECLAIMS, *meta.split_key(key))
+    claim = view.get(PERSISTENTVOLUMECLAIMS, *meta.split_key(key))
     if claim is None:
         return []
     if meta.is_deleting(claim):
@@ -56,7 +60,7 @@ def reconcile(settings: Settings, key: str, view: View, now: float) -> list[acti
         return [actions.UpdateStatus({**claim, "status": {"phase": "Pending"}})]
     volume_name = meta.get(claim, "spec", "volumeName", default="")
     if volume_name:
-        return keep_bound(claim, view.get(resources.PERSISTENTVOLUMES, "", volume_name))
+        return keep_bound(claim, view.get(PERSISTENTVOLUMES, "", volume_name))
     chosen = volume_for(claim, view)
     if chosen is not None:
         return bind(claim, chosen)
@@ -67,7 +71,7 @@ def release_protection(claim: Object, view: View) -> list[actions.Action]:
     finalizers = claim["metadata"].get("finalizers") or []
     if CLAIM_PROTECTION not in finalizers:
         return []
-    for pod in view.by_index(resources.PODS, "claim", meta.key(claim)):
+    for pod in view.by_index(PODS, "claim", meta.key(claim)):
         ended = meta.get(pod, "status", "phase") in ("Failed", "Succeeded")
         if meta.get(pod, "spec", "nodeName") and not ended:
             return []
@@ -162,13 +166,13 @@ def claim_reference(claim: Object) -> dict[str, Any]:
 
 def volume_for(claim: Object, view: View) -> Object | None:
     """The volume that names the claim, else the smallest free one that fits."""
-    volumes = [volume for volume in view.list(resources.PERSISTENTVOLUMES) if not meta.is_deleting(volume)]
+    volumes = [volume for volume in view.list(PERSISTENTVOLUMES) if not meta.is_deleting(volume)]
     for volume in volumes:
         if meta.get(volume, "spec", "claimRef") and is_claimed_by(volume, claim):
             return volume
     if _waits_for_consumer(claim, view):
         return None
-    class_name = storage_class.counting(claim, view.list(resources.STORAGECLASSES))
+    class_name = storage_class.counting(claim, view.list(STORAGECLASSES))
     fitting = [volume for volume in volumes if fits(volume, claim, class_name)]
     return min(fitting, key=lambda volume: (_bytes(volume, "capacity"), meta.name(volume)), default=None)
 
@@ -198,7 +202,7 @@ def requested_bytes(claim: Object) -> int:
 
 
 def _waits_for_consumer(claim: Object, view: View) -> bool:
-    is_late = storage_class.binds_late(claim, view.list(resources.STORAGECLASSES))
+    is_late = storage_class.binds_late(claim, view.list(STORAGECLASSES))
     return is_late and storage_class.SELECTED_NODE_ANNOTATION not in meta.annotations(claim)
 
 
@@ -211,11 +215,11 @@ def provision(settings: Settings, claim: Object, view: View) -> list[actions.Act
         notes.append(_event(claim, "Warning", "ProvisioningIgnoreAlpha", both))
     if storage_class.wants_any(claim):
         return [*_provision_ours(settings, claim, None)]
-    name = storage_class.counting(claim, view.list(resources.STORAGECLASSES))
+    name = storage_class.counting(claim, view.list(STORAGECLASSES))
     if not name:
         why = "no persistent volumes available for this claim and no storage class is set"
         return [*notes, _event(claim, "Normal", "FailedBinding", why)]
-    class_ = view.get(resources.STORAGECLASSES, "", name)
+    class_ = view.get(STORAGECLASSES, "", name)
     if class_ is None:
         return [*notes, *_failed(claim, f'storageclass.storage.k8s.io "{name}" not found')]
     if _waits_for_consumer(claim, view):
@@ -309,21 +313,21 @@ def keys_of_volume(volume: Object, view: View) -> Iterable[str]:
     reference = meta.get(volume, "spec", "claimRef", default={})
     if reference:
         yield f"{reference.get('namespace', '')}/{reference.get('name', '')}"
-    for claim in view.by_index(resources.PERSISTENTVOLUMECLAIMS, "volume", meta.name(volume)):
+    for claim in view.by_index(PERSISTENTVOLUMECLAIMS, "volume", meta.name(volume)):
         yield meta.key(claim)
     if not reference:
         yield from waiting_claims(volume, view)
 
 
 def waiting_claims(obj: Object, view: View) -> Iterable[str]:
-    for claim in view.list(resources.PERSISTENTVOLUMECLAIMS):
+    for claim in view.list(PERSISTENTVOLUMECLAIMS):
         if not meta.get(claim, "spec", "volumeName"):
             yield meta.key(claim)
 
 
 def keys_of_pod(pod: Object, view: View) -> Sequence[str]:
     """The claims it mounts that wait for it to let go."""
-    claims = {key: view.get(resources.PERSISTENTVOLUMECLAIMS, *meta.split_key(key)) for key in claims_of(pod)}
+    claims = {key: view.get(PERSISTENTVOLUMECLAIMS, *meta.split_key(key)) for key in claims_of(pod)}
     return [key for key, claim in claims.items() if claim is not None and meta.is_deleting(claim)]
 
 
@@ -333,10 +337,10 @@ def controllers(settings: Settings) -> tuple[Controller, ...]:
             name="persistentvolumeclaims",
             component="persistentvolume-controller",
             watches=(
-                (resources.PERSISTENTVOLUMECLAIMS, own_key),
-                (resources.PERSISTENTVOLUMES, keys_of_volume),
-                (resources.STORAGECLASSES, waiting_claims),
-                (resources.PODS, keys_of_pod),
+                (PERSISTENTVOLUMECLAIMS, own_key),
+                (PERSISTENTVOLUMES, keys_of_volume),
+                (STORAGECLASSES, waiting_claims),
+                (PODS, keys_of_pod),
             ),
             reconcile=partial(reconcile, settings),
         ),

@@ -21,7 +21,9 @@ from petset.base import tasks
 from petset.client import client as api
 from petset.client import informer
 from petset.dns import forwarder, records
-from petset.objects import meta, resources
+from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.service import SERVICES
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
 
@@ -64,7 +66,7 @@ async def run(
 
 async def follow(client: api.Client, zone: records.Zone, group: asyncio.TaskGroup) -> None:
     """Keep the zone as the cluster's services and endpoints are; returns when it is complete for the first time."""
-    services, endpoints = informer.Informer(client, resources.SERVICES), informer.Informer(client, resources.ENDPOINTS)
+    services, endpoints = informer.Informer(client, SERVICES), informer.Informer(client, ENDPOINTS)
     services.on_change(_teller(zone.set_service))
     endpoints.on_change(_teller(zone.set_endpoints))
     tasks.spawn(group, services.run(), name="dns services")

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from petset.objects import meta
+from petset.kinds import defaults
+from petset.objects import meta, names
+from petset.objects.errors import FieldError
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
+from petset.objects.validation import Errors, immutable, listed, one_of
 
 ALPHA_ANNOTATION = "volume.alpha.kubernetes.io/storage-class"
 BETA_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
@@ -54,3 +58,40 @@ def binds_late(claim: Object, classes: Iterable[Object]) -> bool:
     known = {meta.name(class_): class_ for class_ in classes}
     class_ = known.get(counting(claim, known.values()))
     return class_ is not None and class_.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+
+@listed
+def validate(obj: Object) -> Errors:
+    provisioner = obj.get("provisioner") or ""
+    if not provisioner:
+        yield FieldError.required("provisioner", "")
+    elif wrong := names.qualified(provisioner.lower()):
+        yield FieldError.invalid("provisioner", provisioner, wrong)
+    yield from one_of(obj.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"))
+    yield from one_of(obj.get("volumeBindingMode"), "volumeBindingMode", ("Immediate", "WaitForFirstConsumer"))
+    for key in obj.get("parameters") or {}:
+        if not key:
+            yield FieldError.invalid("parameters", key, "field can not be empty")
+
+
+@listed
+def validate_update(new: Object, old: Object) -> Errors:
+    for field in ("parameters", "provisioner", "reclaimPolicy"):
+        if (new.get(field) or None) != (old.get(field) or None):
+            yield FieldError.forbidden(field, f"updates to {field} are forbidden.")
+    yield from immutable(new, old, "", "volumeBindingMode")
+
+
+STORAGECLASSES = Kind(
+    "storage.k8s.io",
+    "v1",
+    "storageclasses",
+    "StorageClass",
+    False,
+    short_names=("sc",),
+    default=defaults.storage_class,
+    validate=validate,
+    validate_update=validate_update,
+)
+
+KINDS = (STORAGECLASSES,)

@@ -15,7 +15,7 @@ from typing import Any
 from petset.kinds import storage_class, tables_pod
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 ADDRESSES_SHOWN_MAX = 3
 Cells = Callable[[Object, float], list[Any]]
@@ -28,7 +28,7 @@ class Printer:
 
 
 def table(
-    resource: Resource,
+    resource: Kind,
     objects: Sequence[Object],
     now: float,
     include: str = "Metadata",
@@ -43,7 +43,7 @@ def table(
     return {**head(resource, with_columns, metadata), "rows": rows(resource, objects, now, include)}
 
 
-def head(resource: Resource, with_columns: bool = True, metadata: Object | None = None) -> dict[str, Any]:
+def head(resource: Kind, with_columns: bool = True, metadata: Object | None = None) -> dict[str, Any]:
     """A Table but for its rows."""
     return {
         "kind": "Table",
@@ -53,7 +53,7 @@ def head(resource: Resource, with_columns: bool = True, metadata: Object | None 
     }
 
 
-def rows(resource: Resource, objects: Sequence[Object], now: float, include: str = "Metadata") -> list[dict[str, Any]]:
+def rows(resource: Kind, objects: Sequence[Object], now: float, include: str = "Metadata") -> list[dict[str, Any]]:
     """A row an object."""
     printer = printer_of(resource)
     return [{"cells": printer.cells(obj, now), **_row_object(obj, include)} for obj in objects]
@@ -73,7 +73,7 @@ def _row_object(obj: Object, include: str) -> dict[str, Any]:
     }
 
 
-def printer_of(resource: Resource) -> Printer:
+def printer_of(resource: Kind) -> Printer:
     return _PRINTERS.get((resource.group, resource.plural), _NAME_AND_AGE)
 
 

@@ -173,25 +173,3 @@ def volume_update(new: Object, old: Object) -> Errors:
 
 
 # -- classes ------------------------------------------------------------------------------------------------------
-
-
-@listed
-def storage_class(obj: Object) -> Errors:
-    provisioner = obj.get("provisioner") or ""
-    if not provisioner:
-        yield FieldError.required("provisioner", "")
-    elif wrong := names.qualified(provisioner.lower()):
-        yield FieldError.invalid("provisioner", provisioner, wrong)
-    yield from one_of(obj.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"))
-    yield from one_of(obj.get("volumeBindingMode"), "volumeBindingMode", ("Immediate", "WaitForFirstConsumer"))
-    for key in obj.get("parameters") or {}:
-        if not key:
-            yield FieldError.invalid("parameters", key, "field can not be empty")
-
-
-@listed
-def storage_class_update(new: Object, old: Object) -> Errors:
-    for field in ("parameters", "provisioner", "reclaimPolicy"):
-        if (new.get(field) or None) != (old.get(field) or None):
-            yield FieldError.forbidden(field, f"updates to {field} are forbidden.")
-    yield from immutable(new, old, "", "volumeBindingMode")

@@ -24,6 +24,10 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
+from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
+from petset.kinds.service import SERVICES
 from petset.node import disk, registration
 from petset.node.network import names
 from petset.node.pods import admission, environment, hooks, probes, supplies, worker
@@ -32,7 +36,7 @@ from petset.node.pods.references import References
 from petset.node.runtime import Container, Runtime
 from petset.node.volumes import storage
 from petset.node.volumes import volumes as volumes_
-from petset.objects import errors, meta, resources
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -114,10 +118,10 @@ class Agent:
         self._client, self._runtime, self._config = client, runtime, config
         self._attempts = attempts or probes.Prober(runtime.streams)
         self._recorder = Recorder(client, "kubelet", config.node_name)
-        self._pods = Informer(client, resources.PODS, field_selector=f"spec.nodeName={config.node_name}")
-        self._node = Informer(client, resources.NODES, field_selector=f"metadata.name={config.node_name}")
-        self._services = Informer(client, resources.SERVICES)
-        self._endpoints = Informer(client, resources.ENDPOINTS)
+        self._pods = Informer(client, PODS, field_selector=f"spec.nodeName={config.node_name}")
+        self._node = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}")
+        self._services = Informer(client, SERVICES)
+        self._endpoints = Informer(client, ENDPOINTS)
         self._volumes = volumes_.Volumes(config.state_directory / "volumes", may_mount=config.may_mount)
         self._ledger = admission.Ledger(config.allocatable or config.capacity)
         self._workers: dict[str, worker.PodWorker] = {}
@@ -357,7 +361,7 @@ async def stop_all(
     known: dict[str, Object] = {}
     if client is not None:
         with contextlib.suppress(Exception):
-            items, _ = await client.list(resources.PODS, field_selector=f"spec.nodeName={node_name}")
+            items, _ = await client.list(PODS, field_selector=f"spec.nodeName={node_name}")
             known = {meta.uid(item): item for item in items}
     attempts = attempts or probes.Prober(runtime.streams)
     async with asyncio.TaskGroup() as group:

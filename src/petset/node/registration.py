@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import petset
 from petset.base import tasks
 from petset.client.client import Client
+from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NODE_LEASES
-from petset.objects import errors, meta, resources
+from petset.kinds.node import NODES
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -139,13 +141,13 @@ async def register(client: Client, config: NodeConfig) -> Object:
     except errors.ApiError as error:
         if error.reason != "AlreadyExists":
             raise
-        node = await client.get(resources.NODES, config.node_name)
+        node = await client.get(NODES, config.node_name)
         lacking = {key: value for key, value in labels.items() if meta.labels(node).get(key) != value}
         patch: dict[str, Any] = {"metadata": {"labels": lacking}} if lacking else {}
         if meta.get(node, "spec", "podCIDR") != config.pod_cidr:
             patch["spec"] = spec
         if patch:
-            node = await client.patch(resources.NODES, config.node_name, "", patch)
+            node = await client.patch(NODES, config.node_name, "", patch)
     return await _write_status(client, config, node, False, False)
 
 
@@ -163,7 +165,7 @@ async def _write_status(client: Client, config: NodeConfig, node: Object, ready:
             if error.code != 409:
                 raise
         await asyncio.sleep(backoff.next())
-        node = await client.get(resources.NODES, config.node_name)
+        node = await client.get(NODES, config.node_name)
 
 
 def renewed(lease: Object | None, node: Object, now: float) -> dict[str, Any]:
@@ -197,7 +199,7 @@ async def renew_lease(client: Client, config: NodeConfig, current: Callable[[], 
 
 async def _found_lease(client: Client, node: Object) -> Object | None:
     try:
-        return await client.get(resources.LEASES, meta.name(node), NODE_LEASES)
+        return await client.get(LEASES, meta.name(node), NODE_LEASES)
     except errors.ApiError as error:
         if error.code != 404:
             raise

@@ -15,7 +15,7 @@ from typing import Any
 
 from petset.objects import encoding, errors, schema
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 OPERATIONS_MAX = 10_000
 COPIED_BYTES_MAX = 3 * 1024 * 1024  # Copies may double an object with each operation; this ends it.
@@ -246,7 +246,7 @@ _ORDER = "$setElementOrder/"
 _DELETE = "$deleteFromPrimitiveList/"
 
 
-def strategic_merge(obj: Object, patch: Any, resource: Resource) -> Object:
+def strategic_merge(obj: Object, patch: Any, resource: Kind) -> Object:
     """Kubernetes' strategic merge patch, with the merge keys of the resource's schema; raises ApiError 400."""
     if not isinstance(patch, dict):
         raise _bad("it must be an object")

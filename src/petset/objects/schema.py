@@ -13,7 +13,7 @@ from typing import Any
 
 from petset.objects import encoding, errors, quantity, schema_nodes
 from petset.objects.errors import FieldError
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.objects.schema_nodes import Node
 
 UNKNOWN_FIELDS_TOLD_MAX = 100
@@ -22,7 +22,7 @@ UNKNOWN_FIELDS_TOLD_MAX = 100
 # -- nodes of kinds -----------------------------------------------------------------------------------------------
 
 
-def type_name(resource: Resource) -> str:
+def type_name(resource: Kind) -> str:
     """core_v1.Pod: the module and class of a resource's objects."""
     return f"{resource.group.partition('.')[0] or 'core'}_{resource.version}.{resource.kind}"
 
@@ -33,7 +33,7 @@ def node(name: str) -> Node:
     return schema_nodes.struct(module, kind)
 
 
-def node_of(resource: Resource) -> Node:
+def node_of(resource: Kind) -> Node:
     return node(type_name(resource))
 
 
@@ -45,7 +45,7 @@ class _Wrong(Exception):
 
 
 def check(
-    obj: Any, resource: Resource, strict: bool = False, duplicates: Sequence[str] = ()
+    obj: Any, resource: Kind, strict: bool = False, duplicates: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[str], list[FieldError]]:
     """(the object as it would be stored, what strict decoding would refuse, missing required fields and long lists).
 

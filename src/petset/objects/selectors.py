@@ -12,13 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from petset.objects import errors
 from petset.objects.meta import Object
-
-if TYPE_CHECKING:
-    from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 SELECTOR_CHARACTERS_MAX = 16 * 1024
 REQUIREMENTS_MAX = 100  # Each object of a list, and each change that a watch sees, is held against all of them.
@@ -310,7 +308,7 @@ class FieldSelector:
 ANY_FIELDS = FieldSelector()
 
 
-def parse_fields(resource: Resource, text: str) -> FieldSelector:
+def parse_fields(resource: Kind, text: str) -> FieldSelector:
     """The selector of a fieldSelector query parameter; raises ApiError 400."""
     if not text:
         return ANY_FIELDS
@@ -332,7 +330,7 @@ def parse_fields(resource: Resource, text: str) -> FieldSelector:
     return FieldSelector(tuple(terms), fixed["metadata.name"], fixed["metadata.namespace"])
 
 
-def _unknown_field(resource: Resource, path: str, has_own: bool) -> errors.ApiError:
+def _unknown_field(resource: Kind, path: str, has_own: bool) -> errors.ApiError:
     # kubectl itself puts "Unable to find ... that match ..." before it.
     if has_own or not resource.group:
         return errors.bad_request(f"field label not supported: {path}")

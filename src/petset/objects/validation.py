@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from petset.objects import names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-
-if TYPE_CHECKING:
-    from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
 IMMUTABLE = "field is immutable"
@@ -130,7 +128,7 @@ _NAME_RULES: Mapping[tuple[str, str], Callable[[str], str]] = {
 }
 
 
-def metadata(resource: Resource, new: Object, old: Object | None = None) -> list[FieldError]:
+def metadata(resource: Kind, new: Object, old: Object | None = None) -> list[FieldError]:
     """Names, labels, annotations, owners, finalizers; with `old`, what of metadata must not change."""
     return list(_metadata(resource, new["metadata"], old["metadata"] if old else None))
 
@@ -157,7 +155,7 @@ def annotation_map(given: Mapping[str, str] | None, path: str) -> Errors:
         yield FieldError.too_long(path, ANNOTATIONS_BYTES_MAX)
 
 
-def _metadata(resource: Resource, given: Mapping[str, Any], old: Mapping[str, Any] | None) -> Errors:
+def _metadata(resource: Kind, given: Mapping[str, Any], old: Mapping[str, Any] | None) -> Errors:
     rule = _NAME_RULES.get((resource.group, resource.plural), names.subdomain)
     if not given.get("name") and not given.get("generateName"):
         yield FieldError.required("metadata.name", "name or generateName is required")

@@ -19,7 +19,12 @@ from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.views import Informers
 from petset.kinds import storage_class
-from petset.objects import errors, meta, resources
+from petset.kinds.node import NODES
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.kinds.storage_class import STORAGECLASSES
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.scheduler import policy
 
@@ -29,11 +34,11 @@ CATCH_UP_SECONDS_MAX = 10.0
 REPEAT_SECONDS = 60.0
 PATIENCE_SECONDS = 1.0  # A claim is usually bound sooner, and then there was nothing to say.
 KINDS = (
-    resources.PODS,
-    resources.NODES,
-    resources.PERSISTENTVOLUMECLAIMS,
-    resources.PERSISTENTVOLUMES,
-    resources.STORAGECLASSES,
+    PODS,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    STORAGECLASSES,
 )
 
 
@@ -109,7 +114,7 @@ class Scheduler:
                 await self._tell_node(claim, decision.node)
         else:
             await self._bind(pod, decision.node)
-            pods = self._view.of(resources.PODS)
+            pods = self._view.of(PODS)
             seen.append(lambda: _is_placed(pods.get(meta.namespace(pod), meta.name(pod)), pod))
 
     async def _bind(self, pod: Object, node: str) -> None:
@@ -119,7 +124,7 @@ class Scheduler:
             "metadata": {"name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
-        await self._client.create(binding, resources.PODS, "binding", meta.name(pod))
+        await self._client.create(binding, PODS, "binding", meta.name(pod))
         self._forget(pod)
         await self._recorder.record(pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}")
 
@@ -127,7 +132,7 @@ class Scheduler:
         if meta.annotations(claim).get(storage_class.SELECTED_NODE_ANNOTATION) == node:
             return
         patch = {"metadata": {"annotations": {storage_class.SELECTED_NODE_ANNOTATION: node}}}
-        await self._client.patch(resources.PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
+        await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
 
     def _forget(self, pod: Object) -> None:
         self._said.pop(meta.uid(pod), None)
@@ -169,7 +174,7 @@ class Scheduler:
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
                 for condition in seen:
-                    await self._view.of(resources.PODS).until(condition)
+                    await self._view.of(PODS).until(condition)
         except TimeoutError:
             log.info("the scheduler's caches are more than %s s behind", CATCH_UP_SECONDS_MAX)
 

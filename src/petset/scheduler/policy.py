@@ -15,8 +15,13 @@ from dataclasses import dataclass, field
 
 from petset.client.views import View, claims_of
 from petset.kinds import requests, storage_class
+from petset.kinds.node import NODES
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
 from petset.kinds.requests import Amounts
-from petset.objects import meta, resources
+from petset.kinds.storage_class import STORAGECLASSES
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.scheduler import affinity
 
@@ -69,7 +74,7 @@ def place(view: View) -> list[Decision]:
 
 def waiting_pods(view: View) -> list[Object]:
     """Pods of ours without a node, the most important first, then the oldest."""
-    waiting = [pod for pod in view.by_index(resources.PODS, "node", "") if is_waiting(pod)]
+    waiting = [pod for pod in view.by_index(PODS, "node", "") if is_waiting(pod)]
     return sorted(
         waiting,
         key=lambda pod: (
@@ -92,8 +97,8 @@ def is_waiting(pod: Object) -> bool:
 
 
 def places_of(view: View) -> list[Place]:
-    places = {meta.name(node): Place(node) for node in view.list(resources.NODES)}
-    for pod in view.list(resources.PODS):
+    places = {meta.name(node): Place(node) for node in view.list(NODES)}
+    for pod in view.list(PODS):
         there = places.get(pod["spec"].get("nodeName", ""))
         if there is not None and meta.get(pod, "status", "phase") not in ("Failed", "Succeeded"):
             there.add(pod)
@@ -129,7 +134,7 @@ def claims_for(pod: Object, view: View) -> tuple[list[Object], str]:
     """(the pod's claims, why it must wait for them)."""
     claims: list[Object] = []
     for key in claims_of(pod):
-        claim = view.get(resources.PERSISTENTVOLUMECLAIMS, *meta.split_key(key))
+        claim = view.get(PERSISTENTVOLUMECLAIMS, *meta.split_key(key))
         name = meta.split_key(key)[1]
         if claim is None:
             return [], f'persistentvolumeclaim "{name}" not found'
@@ -138,7 +143,7 @@ def claims_for(pod: Object, view: View) -> tuple[list[Object], str]:
         phase = meta.get(claim, "status", "phase")
         if phase == "Lost":
             return [], f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume'
-        if phase != "Bound" and not storage_class.binds_late(claim, view.list(resources.STORAGECLASSES)):
+        if phase != "Bound" and not storage_class.binds_late(claim, view.list(STORAGECLASSES)):
             return [], UNBOUND
         claims.append(claim)
     return claims, ""
@@ -219,7 +224,7 @@ def ports_taken(pod: Object, place: Place) -> Sequence[str]:
 
 def volumes_elsewhere(place: Place, claims: Iterable[Object], view: View) -> Sequence[str]:
     for claim in claims:
-        volume = view.get(resources.PERSISTENTVOLUMES, "", meta.get(claim, "spec", "volumeName", default="") or "-")
+        volume = view.get(PERSISTENTVOLUMES, "", meta.get(claim, "spec", "volumeName", default="") or "-")
         required = meta.get(volume, "spec", "nodeAffinity", "required")
         if required and not affinity.terms_match(required.get("nodeSelectorTerms") or (), place.node):
             return ("node(s) didn't match PersistentVolume's node affinity",)

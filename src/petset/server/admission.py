@@ -12,11 +12,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from petset.kinds import storage_class
-from petset.kinds.namespace import OF_EVERY_CLUSTER
-from petset.objects import errors, meta, quantity, resources
+from petset.kinds.lease import LEASES
+from petset.kinds.namespace import NAMESPACES, OF_EVERY_CLUSTER
+from petset.kinds.node import NODES
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pet_set import PETSETS
+from petset.kinds.pod import PODS
+from petset.kinds.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
+from petset.kinds.service import SERVICES
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.kinds.storage_class import STORAGECLASSES
+from petset.objects import errors, meta, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.server import auth, node_admission, pod_admission, rbac, users
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -30,9 +40,9 @@ class Context:
     store: stores.Store
     authorizer: auth.Authorizer
     call: Call
-    resource: Resource
+    resource: Kind
 
-    def find(self, resource: Resource, name: str, namespace: str = "") -> Object | None:
+    def find(self, resource: Kind, name: str, namespace: str = "") -> Object | None:
         entry = self.store.get(resource.key(namespace, name))
         return entry.object if entry else None
 
@@ -44,16 +54,16 @@ class Admission:
     def __init__(self, store: stores.Store, authorizer: auth.Authorizer):
         self._store, self._authorizer = store, authorizer
 
-    def create(self, call: Call, resource: Resource, obj: Object) -> Object:
+    def create(self, call: Call, resource: Kind, obj: Object) -> Object:
         return self._run("create", call, resource, obj, None)
 
-    def update(self, call: Call, resource: Resource, new: Object, old: Object) -> Object:
+    def update(self, call: Call, resource: Kind, new: Object, old: Object) -> Object:
         return self._run("update", call, resource, new, old)
 
-    def delete(self, call: Call, resource: Resource, old: Object) -> None:
+    def delete(self, call: Call, resource: Kind, old: Object) -> None:
         self._run("delete", call, resource, old, old)
 
-    def _run(self, verb: str, call: Call, resource: Resource, obj: Object, old: Object | None) -> Object:
+    def _run(self, verb: str, call: Call, resource: Kind, obj: Object, old: Object | None) -> Object:
         hooks = hooks_of(verb, resource)
         if hooks:
             context = Context(self._store, self._authorizer, call, resource)
@@ -66,7 +76,7 @@ def namespace_exists(context: Context, obj: Object, old: Object | None) -> Objec
     space = meta.namespace(obj)
     if not context.resource.namespaced:
         return obj
-    found = context.find(resources.NAMESPACES, space)
+    found = context.find(NAMESPACES, space)
     if found is None:
         raise errors.not_found("namespaces", space)
     if meta.is_deleting(found):
@@ -124,7 +134,7 @@ def cluster_ip(context: Context, obj: Object, old: Object | None) -> Object:
 
 
 def default_storage_class(context: Context, obj: Object, old: Object | None) -> Object:
-    _, entries = context.store.list(resources.STORAGECLASSES.key())
+    _, entries = context.store.list(STORAGECLASSES.key())
     name = storage_class.counting(obj, [entry.object for entry in entries])
     if storage_class.of(obj) is not None or not name:
         return obj
@@ -132,7 +142,7 @@ def default_storage_class(context: Context, obj: Object, old: Object | None) -> 
 
 
 def storage_protection(context: Context, obj: Object, old: Object | None) -> Object:
-    wanted = CLAIM_FINALIZER if context.resource is resources.PERSISTENTVOLUMECLAIMS else VOLUME_FINALIZER
+    wanted = CLAIM_FINALIZER if context.resource is PERSISTENTVOLUMECLAIMS else VOLUME_FINALIZER
     present = obj["metadata"].get("finalizers") or []
     return obj if wanted in present else meta.changed(obj, ("metadata", "finalizers"), [*present, wanted])
 
@@ -207,7 +217,7 @@ def claim_growth(context: Context, obj: Object, old: Object | None) -> Object:
     if not after or not before or meta.get(old, "status", "phase") != "Bound" or quantity.compare(after, before) <= 0:
         return obj
     name = storage_class.of(obj)
-    class_ = context.find(resources.STORAGECLASSES, name) if name else None
+    class_ = context.find(STORAGECLASSES, name) if name else None
     if class_ is None or not class_.get("allowVolumeExpansion"):
         why = (
             "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support "
@@ -218,18 +228,18 @@ def claim_growth(context: Context, obj: Object, old: Object | None) -> Object:
 
 
 CREATE, UPDATE, DELETE = "create", "update", "delete"
-_ROLES = (resources.ROLES, resources.CLUSTERROLES)
-_BINDINGS = (resources.ROLEBINDINGS, resources.CLUSTERROLEBINDINGS)
-_VOLUMES = (resources.PERSISTENTVOLUMECLAIMS, resources.PERSISTENTVOLUMES)
-_OF_NODES = (resources.NODES, resources.LEASES, resources.PODS)
-_PODS = (resources.PODS,)
-_SETS = (resources.PETSETS, resources.STATEFULSETS)
+_ROLES = (ROLES, CLUSTERROLES)
+_BINDINGS = (ROLEBINDINGS, CLUSTERROLEBINDINGS)
+_VOLUMES = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
+_OF_NODES = (NODES, LEASES, PODS)
+_PODS = (PODS,)
+_SETS = (PETSETS, STATEFULSETS)
 
 # Kinds (none: all), verbs, hook; in the order in which they run.
-HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
+HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
     ((), (CREATE,), namespace_exists),
-    ((resources.NAMESPACES,), (DELETE,), namespace_is_mortal),
-    ((resources.NAMESPACES,), (CREATE, UPDATE), namespace_finalizer),
+    ((NAMESPACES,), (DELETE,), namespace_is_mortal),
+    ((NAMESPACES,), (CREATE, UPDATE), namespace_finalizer),
     (_OF_NODES, (CREATE, UPDATE, DELETE), node_admission.node_restriction),
     (_PODS, (CREATE,), pod_admission.annotations_of_2016),
     (_SETS, (CREATE, UPDATE), pod_admission.template_annotations_of_2016),
@@ -237,9 +247,9 @@ HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
     (_PODS, (CREATE,), pod_admission.priority),
     (_PODS, (CREATE,), pod_admission.runtime_class),
     (_PODS, (CREATE,), pod_admission.tolerations),
-    ((resources.SERVICES,), (CREATE, UPDATE), cluster_ip),
-    ((resources.PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
-    ((resources.PERSISTENTVOLUMECLAIMS,), (UPDATE,), claim_growth),
+    ((SERVICES,), (CREATE, UPDATE), cluster_ip),
+    ((PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
+    ((PERSISTENTVOLUMECLAIMS,), (UPDATE,), claim_growth),
     (_VOLUMES, (CREATE,), storage_protection),
     (_ROLES, (CREATE, UPDATE), role_escalation),
     (_BINDINGS, (CREATE, UPDATE), binding_escalation),
@@ -247,6 +257,6 @@ HOOKS: tuple[tuple[tuple[Resource, ...], tuple[str, ...], Hook], ...] = (
 
 
 @functools.cache
-def hooks_of(verb: str, resource: Resource) -> tuple[Hook, ...]:
+def hooks_of(verb: str, resource: Kind) -> tuple[Hook, ...]:
     """The hooks of one verb on one kind, of the table of kinds or not."""
     return tuple(hook for kinds, verbs, hook in HOOKS if verb in verbs and (not kinds or resource in kinds))

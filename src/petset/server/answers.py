@@ -14,7 +14,7 @@ from petset.base import tasks
 from petset.kinds import tables
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.server import weight
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -104,7 +104,7 @@ def failure(error: errors.ApiError, warnings: Sequence[str] = ()) -> http.Respon
     return http.Response(error.code, headers, encoding.dumps(error.status()))
 
 
-def success(resource: Resource, name: str, uid: str) -> dict[str, Any]:
+def success(resource: Kind, name: str, uid: str) -> dict[str, Any]:
     """The Status that says an object is gone."""
     details = {
         "name": name,
@@ -183,7 +183,7 @@ def _whole(head: bytes, items: Sequence[bytes]) -> http.Response:
     return http.Response(200, JSON_HEADERS, head + b",".join(items) + b"]}")
 
 
-def _rows(entries: Sequence[stores.Entry], resource: Resource, now: float, include: str) -> bytes:
+def _rows(entries: Sequence[stores.Entry], resource: Kind, now: float, include: str) -> bytes:
     return encoding.dumps(tables.rows(resource, _objects(entries), now, include))[1:-1]
 
 

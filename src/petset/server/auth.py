@@ -13,7 +13,11 @@ import logging
 from urllib.parse import unquote
 
 from petset.base import tasks
-from petset.objects import errors, meta, resources
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
+from petset.kinds.secret import SECRETS
+from petset.kinds.service_account import SERVICEACCOUNTS
+from petset.objects import errors, meta
 from petset.server import nodes, rbac, tokens, users
 from petset.store import store as stores
 from petset.wire import http
@@ -73,8 +77,8 @@ class Authenticator:
     def _check_alive(self, claims: tokens.Claims, now: float) -> None:
         """A token dies with its account and with what it is bound to. Raises InvalidToken."""
         space = claims.namespace
-        bound = [(resources.SERVICEACCOUNTS, claims.account), (resources.SECRETS, claims.secret)]
-        bound.append((resources.PODS, claims.pod) if claims.pod else (resources.NODES, claims.node))
+        bound = [(SERVICEACCOUNTS, claims.account), (SECRETS, claims.secret)]
+        bound.append((PODS, claims.pod) if claims.pod else (NODES, claims.node))
         for resource, named in bound:
             if not named:
                 continue

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks
-from petset.kinds import aggregation
+from petset.kinds import aggregation, builtin
 from petset.kinds.namespace import OF_EVERY_CLUSTER
-from petset.objects import meta, resources
+from petset.kinds.node import NODES
+from petset.kinds.rbac import CLUSTERROLES
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server import admission, controller_roles, rbac, roles
 from petset.store import store as stores
@@ -50,7 +52,7 @@ async def ensure(store: stores.Store, plan: Plan | None = None) -> None:
         raise failed.exceptions[0] from None  # They all say the same.
     for role in ROLES:
         if role.is_sum:  # As the controller will see it, but for those who ask before it runs.
-            entries = store.list(resources.CLUSTERROLES.key())[1]
+            entries = store.list(CLUSTERROLES.key())[1]
             rules = aggregation.sum_of(_role(role), [entry.object for entry in entries])
             await _ensure_one(store, {**_role(role), "rules": rules})
 
@@ -78,7 +80,7 @@ async def _keep_one(store: stores.Store, obj: Object) -> None:
 
 
 def _key(obj: Object) -> str:
-    resource = resources.of(obj)
+    resource = builtin.KINDS.of(obj)
     assert resource is not None
     return resource.key(meta.namespace(obj), meta.name(obj))
 
@@ -87,7 +89,7 @@ async def move_node(store: stores.Store, name: str, pod_cidr: str) -> None:
     """Before a start: the node's podCIDR, which cannot change while it runs, is the one it will have. That is a new
     one when the instance was moved to another directory or machine, or when something else has taken its network.
     """
-    key = resources.NODES.key("", name)
+    key = NODES.key("", name)
     node = store.get(key)
     if node is not None and meta.get(node.object, "spec", "podCIDR") not in (None, pod_cidr):
         spec = {**node.object["spec"], "podCIDR": pod_cidr, "podCIDRs": [pod_cidr]}
@@ -95,7 +97,7 @@ async def move_node(store: stores.Store, name: str, pod_cidr: str) -> None:
 
 
 async def _ensure_one(store: stores.Store, obj: Object) -> None:
-    resource = resources.of(obj)
+    resource = builtin.KINDS.of(obj)
     assert resource is not None
     key, obj = _key(obj), resource.default(obj)
     while True:

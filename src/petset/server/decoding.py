@@ -13,7 +13,7 @@ from typing import Any
 from petset.objects import documents, encoding, errors, protobuf, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.server.routes import Call
 
 OBJECT_BYTES_MAX = 3 * 1024 * 1024 // 2
@@ -75,7 +75,7 @@ def field_validation(call: Call) -> str:
     return wanted
 
 
-def typed(tree: Any, resource: Resource) -> dict[str, Any]:
+def typed(tree: Any, resource: Kind) -> dict[str, Any]:
     """The tree, when it is an object of the resource's kind (both may be left out). Raises ApiError 400."""
     if not isinstance(tree, dict):
         raise errors.bad_request(f"cannot read the body: it is not an object of kind {resource.kind}")
@@ -97,7 +97,7 @@ def typed(tree: Any, resource: Resource) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, **{k: v for k, v in tree.items() if k not in ("apiVersion", "kind")}}
 
 
-def checked(call: Call, tree: Any, resource: Resource, data: bytes = b"") -> tuple[dict[str, Any], list[FieldError]]:
+def checked(call: Call, tree: Any, resource: Kind, data: bytes = b"") -> tuple[dict[str, Any], list[FieldError]]:
     """(the object without what its schema does not know, its missing required fields).
 
     `data` is the text the tree came from, where repeated keys can be looked for. Raises ApiError 400.
@@ -121,7 +121,7 @@ def checked(call: Call, tree: Any, resource: Resource, data: bytes = b"") -> tup
     return obj, missing
 
 
-async def posted(call: Call, resource: Resource) -> tuple[Object, list[FieldError]]:
+async def posted(call: Call, resource: Kind) -> tuple[Object, list[FieldError]]:
     """The body as a checked object of the resource, read beside the loop when it is large."""
     return await call.work.beside(
         len(call.request.body), lambda: checked(call, _tree(call), resource, call.request.body)

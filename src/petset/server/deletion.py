@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import errors, meta, resources
+from petset.kinds.namespace import NAMESPACES
+from petset.kinds.pod import PODS
+from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 POLICIES = ("Background", "Foreground", "Orphan")
@@ -50,7 +52,7 @@ class Nothing:
     """It is being deleted already, and no slower than asked."""
 
 
-def decide(resource: Resource, obj: Object, options: Options, now: float) -> Remove | Mark | Nothing:
+def decide(resource: Kind, obj: Object, options: Options, now: float) -> Remove | Mark | Nothing:
     """Raises ApiError 409 when a precondition does not hold."""
     _check_preconditions(resource, obj, options)
     finalizers = _finalizers(obj, options.propagation)
@@ -70,12 +72,12 @@ def decide(resource: Resource, obj: Object, options: Options, now: float) -> Rem
         began = tasks.parse_rfc3339(metadata["deletionTimestamp"]) - earlier
         metadata |= {"deletionTimestamp": tasks.rfc3339(began + grace), "deletionGracePeriodSeconds": grace}
     marked: dict[str, Any] = {**obj, "metadata": metadata}
-    if resource is resources.NAMESPACES:
+    if resource is NAMESPACES:
         marked = meta.changed(marked, ("status", "phase"), "Terminating")
     return Nothing() if marked == obj else Mark(marked)
 
 
-def is_finished(resource: Resource, obj: Object) -> bool:
+def is_finished(resource: Kind, obj: Object) -> bool:
     """Whether nothing holds a marked object any more."""
     metadata = obj["metadata"]
     return (
@@ -86,11 +88,11 @@ def is_finished(resource: Resource, obj: Object) -> bool:
     )
 
 
-def _namespace_finalizers(resource: Resource, obj: Object) -> bool:
-    return resource is resources.NAMESPACES and bool(meta.get(obj, "spec", "finalizers"))
+def _namespace_finalizers(resource: Kind, obj: Object) -> bool:
+    return resource is NAMESPACES and bool(meta.get(obj, "spec", "finalizers"))
 
 
-def _check_preconditions(resource: Resource, obj: Object, options: Options) -> None:
+def _check_preconditions(resource: Kind, obj: Object, options: Options) -> None:
     name, revision = meta.name(obj), obj["metadata"].get("resourceVersion", "")
     if options.uid and options.uid != meta.uid(obj):
         raise errors.conflict(
@@ -112,9 +114,9 @@ def _finalizers(obj: Object, propagation: str) -> list[str]:
     return kept + wanted
 
 
-def _grace_seconds(resource: Resource, obj: Object, options: Options) -> int:
+def _grace_seconds(resource: Kind, obj: Object, options: Options) -> int:
     """How long a pod's containers may take to stop; everything else goes at once."""
-    if resource is not resources.PODS:
+    if resource is not PODS:
         return 0
     if not meta.get(obj, "spec", "nodeName") or meta.get(obj, "status", "phase") in ("Succeeded", "Failed"):
         return 0

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import petset
-from petset.objects import encoding, resources
-from petset.objects.resources import Resource
+from petset.kinds import builtin
+from petset.objects import encoding
+from petset.objects.registry import Kind
 from petset.server import answers
 from petset.wire import http
 
@@ -48,18 +49,18 @@ def server_version() -> dict[str, str]:
 def groups() -> dict[str, list[str]]:
     """Every group ("" is core) with its versions, the preferred one first."""
     found: dict[str, list[str]] = {}
-    for resource in resources.TABLE:
+    for resource in builtin.KINDS:
         versions = found.setdefault(resource.group, [])
         if resource.version not in versions:
             versions.append(resource.version)
     return {group: sorted(versions, key=lambda v: ("alpha" in v, "beta" in v, v)) for group, versions in found.items()}
 
 
-def served(group: str, version: str) -> list[Resource]:
-    return [row for row in resources.TABLE if (row.group, row.version) == (group, version)]
+def served(group: str, version: str) -> list[Kind]:
+    return [row for row in builtin.KINDS if (row.group, row.version) == (group, version)]
 
 
-def subresource(resource: Resource, name: str) -> tuple[str, str, str, tuple[str, ...]]:
+def subresource(resource: Kind, name: str) -> tuple[str, str, str, tuple[str, ...]]:
     """(group, version, kind, verbs) of a subresource."""
     own = (resource.group, resource.version, resource.kind)
     if name == "finalize":
@@ -103,7 +104,7 @@ def group(name: str) -> dict[str, Any]:
     return {"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": versions, "preferredVersion": versions[0]}
 
 
-def _aggregated_resource(row: Resource) -> dict[str, Any]:
+def _aggregated_resource(row: Kind) -> dict[str, Any]:
     subresources = []
     for name in row.subresources:
         sub_group, sub_version, kind, verbs = subresource(row, name)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from petset.objects import errors, meta, resources
+from petset.kinds.lease import LEASES
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
+from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.server import users
 from petset.server.routes import Call
 
@@ -38,7 +41,7 @@ class Context(Protocol):
     @property
     def call(self) -> Call: ...
     @property
-    def resource(self) -> Resource: ...
+    def resource(self) -> Kind: ...
 
 
 def node_restriction(context: Context, obj: Object, old: Object | None) -> Object:
@@ -47,11 +50,11 @@ def node_restriction(context: Context, obj: Object, old: Object | None) -> Objec
     if not node or users.MASTERS in user.groups:
         return obj
     resource, name = context.resource, meta.name(obj)
-    if resource in (resources.NODES, resources.LEASES) and name != node:
+    if resource in (NODES, LEASES) and name != node:
         raise errors.forbidden(resource.plural, name, f'node "{node}" may write only its own', resource.group)
-    if resource is resources.PODS and meta.get(old or obj, "spec", "nodeName") != node:
+    if resource is PODS and meta.get(old or obj, "spec", "nodeName") != node:
         raise errors.forbidden("pods", name, f'node "{node}" may write only pods that are bound to it')
-    if resource is resources.NODES and (why := _fenced(obj, old)):
+    if resource is NODES and (why := _fenced(obj, old)):
         raise errors.forbidden("nodes", name, f'node "{node}" is not allowed to modify {why}')
     return obj
 

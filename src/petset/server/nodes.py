@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from petset.kinds.namespace import NODE_LEASES
-from petset.objects import meta, resources
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.pod import PODS
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server import users
 from petset.server.live import LiveView
@@ -25,7 +27,7 @@ READ = ("get", "list", "watch")
 class NodeAuthorizer:
     def __init__(self, store: stores.Store):
         self._store = store
-        self._pods = LiveView(store, resources.PODS.key())
+        self._pods = LiveView(store, PODS.key())
         self._referred: dict[str, dict[tuple[str, str, str], None]] = {}  # Node -> (plural, namespace, name).
 
     def allows(self, user: http.User, asked: Attributes) -> bool:
@@ -48,7 +50,7 @@ class NodeAuthorizer:
 
     def may_read_volume(self, node: str, asked: Attributes) -> bool:
         """A volume is referred to through the claim it is bound to."""
-        volume = self._store.get(resources.PERSISTENTVOLUMES.key("", asked.name))
+        volume = self._store.get(PERSISTENTVOLUMES.key("", asked.name))
         claim = meta.get(volume.object, "spec", "claimRef", default={}) if volume else {}
         through = Attributes(
             "get",
@@ -59,7 +61,7 @@ class NodeAuthorizer:
         return self.refers(node, through)
 
     def owns_pod(self, node: str, asked: Attributes) -> bool:
-        pod = self._store.get(resources.PODS.key(asked.namespace, asked.name)) if asked.name else None
+        pod = self._store.get(PODS.key(asked.namespace, asked.name)) if asked.name else None
         return pod is not None and meta.get(pod.object, "spec", "nodeName") == node
 
 

@@ -13,7 +13,7 @@ import hashlib
 from typing import Any
 
 from petset.objects import encoding, errors
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.server import discovery
 from petset.wire import http
 
@@ -23,7 +23,7 @@ _PARAMETERS = [
 ]
 
 
-def _operation(resource: Resource, verb: str) -> dict[str, Any]:
+def _operation(resource: Kind, verb: str) -> dict[str, Any]:
     kind = {"group": resource.group, "kind": resource.kind, "version": resource.version}
     return {
         "x-kubernetes-action": verb,
@@ -33,7 +33,7 @@ def _operation(resource: Resource, verb: str) -> dict[str, Any]:
     }
 
 
-def _schema(resource: Resource) -> dict[str, Any]:
+def _schema(resource: Kind) -> dict[str, Any]:
     """What `kubectl explain` shows: that it has nothing to show yet."""
     kind = {"group": resource.group, "kind": resource.kind, "version": resource.version}
     why = "This release of petset does not offer explain texts; see the Kubernetes documentation of this kind."

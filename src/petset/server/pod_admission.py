@@ -12,10 +12,12 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from petset.base import tasks
-from petset.objects import encoding, errors, meta, resources, schema
+from petset.kinds.pod import PODS
+from petset.kinds.service_account import SERVICEACCOUNTS
+from petset.objects import encoding, errors, meta, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 ALPHA_INIT, BETA_INIT = "pod.alpha.kubernetes.io/init-containers", "pod.beta.kubernetes.io/init-containers"
 HOSTNAME, SUBDOMAIN = "pod.beta.kubernetes.io/hostname", "pod.beta.kubernetes.io/subdomain"
@@ -30,9 +32,9 @@ CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 
 class Context(Protocol):
     @property
-    def resource(self) -> Resource: ...
+    def resource(self) -> Kind: ...
 
-    def find(self, resource: Resource, name: str, namespace: str = "") -> Object | None: ...
+    def find(self, resource: Kind, name: str, namespace: str = "") -> Object | None: ...
 
 
 def annotations_of_2016(context: Context, pod: Object, old: Object | None) -> Object:
@@ -47,7 +49,7 @@ def annotations_of_2016(context: Context, pod: Object, old: Object | None) -> Ob
         raise errors.invalid("Pod", meta.name(pod), error.wrong) from None
     if spec == pod.get("spec"):
         return pod
-    return resources.PODS.default({**pod, "spec": spec})
+    return PODS.default({**pod, "spec": spec})
 
 
 def template_annotations_of_2016(context: Context, obj: Object, old: Object | None) -> Object:
@@ -89,7 +91,7 @@ def _containers(annotation: str, text: str) -> list[Object]:
             raise ValueError("it is not a list of containers")
         placeholder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
         carrier = {**placeholder, "spec": {"containers": [], "initContainers": containers}}
-        checked, _, missing = schema.check(carrier, resources.PODS)
+        checked, _, missing = schema.check(carrier, PODS)
     except (ValueError, errors.ApiError) as error:
         raise _Unreadable([FieldError.invalid(field, _short(text), str(error))]) from None
     wrong = [error for error in missing if error.field.startswith("spec.initContainers")]
@@ -105,7 +107,7 @@ def _short(text: str) -> str:
 def service_account(context: Context, pod: Object, old: Object | None) -> Object:
     spec, space = pod.get("spec") or {}, meta.namespace(pod)
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
-    account = context.find(resources.SERVICEACCOUNTS, name, space)
+    account = context.find(SERVICEACCOUNTS, name, space)
     if account is None:
         raise errors.forbidden(
             "pods",

@@ -15,7 +15,8 @@ import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from petset.objects import meta, resources
+from petset.kinds.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server import users
 from petset.server.live import LiveView
@@ -251,7 +252,7 @@ class Rbac:
     def _compile(self, user: http.User) -> Granted:
         bound: dict[str, dict[str, None]] = {}  # By namespace ("" is everywhere): the keys of the roles.
         for key, binding in sorted(self._view.objects.items()):
-            if not key.startswith((resources.ROLEBINDINGS.key(), resources.CLUSTERROLEBINDINGS.key())):
+            if not key.startswith((ROLEBINDINGS.key(), CLUSTERROLEBINDINGS.key())):
                 continue
             space = meta.namespace(binding)
             if not any(is_subject(subject, user, space) for subject in binding.get("subjects") or ()):
@@ -264,7 +265,7 @@ class Rbac:
 
 
 def _role_key(reference: Object, namespace: str) -> str:
-    resource = resources.ROLES if reference.get("kind") == "Role" else resources.CLUSTERROLES
+    resource = ROLES if reference.get("kind") == "Role" else CLUSTERROLES
     return resource.key(namespace, str(reference.get("name", "")))
 
 

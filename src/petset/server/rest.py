@@ -18,7 +18,7 @@ from petset.base import tasks
 from petset.objects import encoding, errors, meta, patch, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.server import admission, answers, decoding, deletion, lists, weight
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -43,7 +43,7 @@ class Rest:
         self._lists = lists.Lists(store)
         self._turns = Turns()
 
-    def existing(self, resource: Resource, namespace: str, name: str) -> stores.Entry:
+    def existing(self, resource: Kind, namespace: str, name: str) -> stores.Entry:
         """Raises ApiError 404."""
         found = self._store.get(resource.key(namespace, name))
         if found is None:
@@ -63,9 +63,7 @@ class Rest:
         obj, missing = await decoding.posted(call, call.resource)
         return answers.entry(call, await self.create(call, call.resource, obj, missing), 201)
 
-    async def create(
-        self, call: Call, resource: Resource, obj: Object, missing: Sequence[FieldError] = ()
-    ) -> stores.Entry:
+    async def create(self, call: Call, resource: Kind, obj: Object, missing: Sequence[FieldError] = ()) -> stores.Entry:
         """Write a new object; a generated name that is taken is generated again. Raises ApiError."""
         generated = not meta.get(obj, "metadata", "name") and bool(meta.get(obj, "metadata", "generateName"))
         for _ in range(WRITE_ATTEMPTS_MAX):
@@ -125,7 +123,7 @@ class Rest:
                     await asyncio.sleep(RETRY_SECONDS * attempt)
         raise _crowded(resource, route.name)
 
-    async def _write(self, resource: Resource, old: stores.Entry, new: Object) -> stores.Entry:
+    async def _write(self, resource: Kind, old: stores.Entry, new: Object) -> stores.Entry:
         """Raises Conflict when the object is no longer the old one."""
         if not deletion.is_finished(resource, new):
             return await self._store.put(old.key, new, old.revision)
@@ -150,9 +148,7 @@ class Rest:
             new = meta.changed(new, ("metadata", "generation"), (old.object["metadata"].get("generation") or 0) + 1)
         return new
 
-    async def _admitted(
-        self, call: Call, resource: Resource, new: Object, old: stores.Entry | None, name: str
-    ) -> Object:
+    async def _admitted(self, call: Call, resource: Kind, new: Object, old: stores.Entry | None, name: str) -> Object:
         """The object with its defaults, admitted, prepared and found valid. Raises ApiError.
 
         A large one is validated beside the loop, and the cluster goes on meanwhile: then admission is asked again,
@@ -197,7 +193,7 @@ class Rest:
         return answers.entry(call, found)
 
     async def remove(
-        self, call: Call, resource: Resource, namespace: str, name: str, options: deletion.Options
+        self, call: Call, resource: Kind, namespace: str, name: str, options: deletion.Options
     ) -> tuple[stores.Entry, bool]:
         """(the last version, whether it is gone already). Raises ApiError."""
         async with self._turns.of(resource.key(namespace, name)):
@@ -270,13 +266,13 @@ def _size(call: Call, old: stores.Entry | None) -> int:
     return max(len(call.request.body), len(old.encoded) if old else 0)
 
 
-def _found(resource: Resource, new: Object, old: Object | None) -> list[FieldError]:
+def _found(resource: Kind, new: Object, old: Object | None) -> list[FieldError]:
     """What is wrong with an object, and with the change to it."""
     changed = resource.validate_update(new, old) if old is not None else ()
     return [*validation.metadata(resource, new, old), *resource.validate(new), *changed]
 
 
-def _crowded(resource: Resource, name: str) -> errors.ApiError:
+def _crowded(resource: Kind, name: str) -> errors.ApiError:
     return errors.conflict(resource.plural, name, errors.MODIFIED, resource.group)
 
 
@@ -291,7 +287,7 @@ def dry_entry(key: str, obj: Object) -> stores.Entry:
     return stores.Entry(key, revision, revision, encoding.dumps(obj), obj)
 
 
-def _identified(resource: Resource, obj: Object, namespace: str) -> dict[str, Any]:
+def _identified(resource: Kind, obj: Object, namespace: str) -> dict[str, Any]:
     """A new object with its name, namespace, uid and birth. Raises ApiError."""
     given = obj["metadata"]
     if given.get("namespace") and given["namespace"] != namespace:
@@ -326,7 +322,7 @@ def _identified(resource: Resource, obj: Object, namespace: str) -> dict[str, An
     return {**obj, "metadata": metadata}
 
 
-def _check_same(resource: Resource, wanted: Object, old: stores.Entry) -> None:
+def _check_same(resource: Kind, wanted: Object, old: stores.Entry) -> None:
     """That an update is about the object as it is. Raises ApiError 400, 409 or 422."""
     given, name = wanted["metadata"], meta.name(old.object)
     if given.get("name") != name:
@@ -351,7 +347,7 @@ def _check_same(resource: Resource, wanted: Object, old: stores.Entry) -> None:
         )
 
 
-def carried(resource: Resource, subresource: str, wanted: Object, old: Object) -> dict[str, Any]:
+def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> dict[str, Any]:
     """The wanted object with what this way of writing may not touch taken from the old one."""
     if subresource == "status":  # Metadata too is the object's own: who reports a state may not relabel it.
         new = {**old, "status": wanted.get("status")}
@@ -374,7 +370,7 @@ PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "a
 APPLY_PATCH = "application/apply-patch+yaml"
 
 
-async def patch_function(call: Call, resource: Resource) -> Callable[[Object], Object]:
+async def patch_function(call: Call, resource: Kind) -> Callable[[Object], Object]:
     """What the request's patch makes of an object. Raises ApiError, also when it does not apply."""
     kind = decoding.media_type(call)
     if kind in (APPLY_PATCH, "application/apply-patch+cbor"):

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from petset.objects import errors, resources
-from petset.objects.resources import Resource
+from petset.kinds import builtin
+from petset.kinds.namespace import NAMESPACES
+from petset.objects import errors
+from petset.objects.registry import Kind
 from petset.server import rbac, unknown, weight
 from petset.wire import http
 
@@ -19,7 +21,7 @@ from petset.wire import http
 @dataclass(frozen=True, slots=True)
 class Route:
     path: str
-    resource: Resource | None = None
+    resource: Kind | None = None
     namespace: str = ""
     name: str = ""
     subresource: str = ""
@@ -45,11 +47,11 @@ def parse(target: str) -> Route:
 
 def _resource_route(path: str, group: str, version: str, rest: list[str]) -> Route:
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in resources.NAMESPACES.subresources:
+    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in NAMESPACES.subresources:
         namespace, rest = rest[1], rest[2:]
         if not namespace:
             raise unknown.path(path)
-    resource = resources.by_plural(group, version, rest[0])
+    resource = builtin.KINDS.at(group, version, rest[0])
     if resource is None:
         raise unknown.resource(group, version, rest[0])
     if len(rest) > 3 or bool(namespace) > resource.namespaced or "" in rest:
@@ -78,7 +80,7 @@ class Call:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def resource(self) -> Resource:
+    def resource(self) -> Kind:
         assert self.route.resource is not None
         return self.route.resource
 
@@ -135,7 +137,7 @@ def attributes(call: Call) -> rbac.Attributes:
     if not name and fields and call.verb in ("list", "watch", "deletecollection"):
         name = _named_by(fields)  # A list of the one object that a selector names asks for no more than a get.
     # Inside a namespace, the namespace object itself counts as of that namespace: a Role there may allow reading it.
-    namespace = route.name if resource is resources.NAMESPACES else route.namespace
+    namespace = route.name if resource is NAMESPACES else route.namespace
     return rbac.Attributes(
         call.verb, resource.group, resource.plural, route.subresource, namespace, name, field_selector=fields
     )

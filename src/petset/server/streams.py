@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 
 from petset.base import tasks
-from petset.objects import errors, meta, resources
+from petset.kinds.pod import PODS
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -32,7 +33,7 @@ class Streams:
         return self._node
 
     def _pod(self, call: Call) -> Object:
-        found = self._store.get(resources.PODS.key(call.route.namespace, call.route.name))
+        found = self._store.get(PODS.key(call.route.namespace, call.route.name))
         if found is None:
             raise errors.not_found("pods", call.route.name)
         return found.object

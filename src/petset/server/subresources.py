@@ -10,17 +10,20 @@ from __future__ import annotations
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import errors, meta, resources, selectors
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
+from petset.kinds.secret import SECRETS
+from petset.objects import errors, meta, selectors
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.server import answers, decoding, deletion, rest, tokens, users
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
 
 REPLICAS_MAX = 2**31 - 1
-SCALE = Resource("autoscaling", "v1", "scales", "Scale")
+SCALE = Kind("autoscaling", "v1", "scales", "Scale")
 
 
 class Subresources:
@@ -149,7 +152,7 @@ class Subresources:
         if reference.get("uid") and reference["uid"] != meta.uid(found):
             why = f"the UID in the bound object reference is not {meta.uid(found)}"
             raise errors.conflict(resource.plural, name, why)
-        if resource is resources.PODS and meta.get(found, "spec", "serviceAccountName") != call.route.name:
+        if resource is PODS and meta.get(found, "spec", "serviceAccountName") != call.route.name:
             raise errors.bad_request(
                 f"cannot bind token for serviceaccount {call.route.name!r} to a pod that runs with another one"
             )
@@ -160,12 +163,12 @@ class Subresources:
             return {}
         claims = {bound["kind"].lower(): _named(bound)}
         if node_name := meta.get(bound, "spec", "nodeName"):
-            node = self._store.get(resources.NODES.key("", node_name))
+            node = self._store.get(NODES.key("", node_name))
             claims["node"] = tokens.Bound(node_name, meta.uid(node.object) if node else "")
         return claims
 
 
-BINDABLE = {"Pod": resources.PODS, "Secret": resources.SECRETS, "Node": resources.NODES}
+BINDABLE = {"Pod": PODS, "Secret": SECRETS, "Node": NODES}
 
 
 def _named(obj: Object) -> tokens.Bound:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from petset.objects import errors, resources
-from petset.objects.resources import Resource
+from petset.kinds import builtin
+from petset.objects import errors
+from petset.objects.registry import Kind
 
 SIMILARITY_MIN = 0.75  # Of difflib: "statefulset" is near, "deployments" and "endpoints" are not.
 SHOWN_CHARACTERS_MAX = 63
@@ -24,15 +25,15 @@ def path(given: str, known: Iterable[str] = ()) -> errors.ApiError:
 def resource(group: str, version: str, plural: str) -> errors.ApiError:
     """A kind that is not served there, or not at all."""
     where = f"{group}/{version}" if group else version
-    words = {word: row.plural for row in resources.TABLE for word in (row.singular, row.plural)}
+    words = {word: row.plural for row in builtin.KINDS for word in (row.singular, row.plural)}
     nearest = words.get(_nearest(plural.lower(), words), "")
-    versions = [row.api_version for row in resources.TABLE if row.plural == nearest]
+    versions = [row.api_version for row in builtin.KINDS if row.plural == nearest]
     if versions and where not in versions:
         nearest += f" of {' and '.join(versions)}"
     return _not_found(f"petset has no {_shown(plural)} in {_shown(where)}", nearest, group, plural)
 
 
-def subresource(row: Resource, name: str) -> errors.ApiError:
+def subresource(row: Kind, name: str) -> errors.ApiError:
     why = f"petset has no {_shown(name)} of {row.plural}"
     return _not_found(why, _nearest(name, row.subresources), row.group, row.plural)
 

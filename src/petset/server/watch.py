@@ -21,7 +21,7 @@ from petset.base import tasks
 from petset.kinds import tables
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 from petset.server import answers, lists, weight
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -76,7 +76,7 @@ def encode(viewer: Viewer, event: str, entry: stores.Entry) -> bytes:
 class Viewer:
     """How one watcher sees changes: as frames, those that fit joined into a piece."""
 
-    resource: Resource
+    resource: Kind
     wanted: lists.Selection
     form: str
     include: str

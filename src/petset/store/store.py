@@ -1,6 +1,6 @@
 """What a store is: six methods over (key, object) with one gap-free revision for all.
 
-Keys are `resources.Resource.key(namespace, name)`: "/<group or core>/<plural>/<namespace>/<name>" (cluster-scoped:
+Keys are `registry.Kind.key(namespace, name)`: "/<group or core>/<plural>/<namespace>/<name>" (cluster-scoped:
 no namespace segment), so a prefix names a kind or a kind in a namespace. The store sets metadata.resourceVersion to
 the write's revision and encodes the object once (orjson); lists, gets and watches hand out those bytes.
 

@@ -20,9 +20,10 @@ from typing import Any
 
 from petset.client.views import View
 from petset.controllers import actions, petset
-from petset.objects import meta, resources
+from petset.kinds.pod import PODS
+from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.resources import Resource
+from petset.objects.registry import Kind
 
 NOW = 1_470_000_000.0
 STEPS_MIN, STEPS_MAX = 15, 45
@@ -47,10 +48,10 @@ class Picture(View):
     def __init__(self, kinds: dict[str, Cached]):
         self.kinds = kinds
 
-    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+    def get(self, resource: Kind, namespace: str, name: str) -> Object | None:
         return self.kinds[resource.kind].get(name)
 
-    def list(self, resource: Resource, namespace: str = "") -> list[Object]:
+    def list(self, resource: Kind, namespace: str = "") -> list[Object]:
         objects = self.kinds[resource.kind]
         return [objects[name] for name in sorted(objects)]
 
@@ -478,7 +479,7 @@ MONKEYS: tuple[Step, ...] = (
     Schedule.orphans,
 )
 MONKEY_WEIGHTS = (5, 2, 4, 3, 2, 1)
-assert resources.PODS.kind == POD
+assert PODS.kind == POD
 
 
 class Runner:

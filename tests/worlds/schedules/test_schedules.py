@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from petset.controllers import actions, petset
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import meta
 from petset.store import core
 from petset.store.store import Conflict
@@ -71,7 +72,7 @@ def claims_go_with_their_pods(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(petset, "remove_pet", removing)
 
 
-CLAIMS = petset.resources.PERSISTENTVOLUMECLAIMS
+CLAIMS = PERSISTENTVOLUMECLAIMS
 
 
 def orphans_are_left(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from petset.cli.main import CommandError
 from petset.cli.proofs import stage as stages
-from petset.objects import resources
+from petset.kinds.stateful_set import STATEFULSETS
 
 PETS = ("cassandra-0", "cassandra-1", "cassandra-2")
 
@@ -37,7 +37,7 @@ async def prove(stage: stages.Stage) -> None:
 EXAMPLE = stages.Example(
     folder="cassandra",
     set_name="cassandra",
-    resource=resources.STATEFULSETS,
+    resource=STATEFULSETS,
     recipes=("debian", "java", "cassandra"),
     proof=prove,
     try_this=(

@@ -6,7 +6,7 @@ import asyncio
 
 from petset.cli.main import CommandError
 from petset.cli.proofs import stage as stages
-from petset.objects import resources
+from petset.kinds.stateful_set import STATEFULSETS
 
 PETS = ("mysql-0", "mysql-1", "mysql-2")
 
@@ -43,7 +43,7 @@ async def prove(stage: stages.Stage) -> None:
 EXAMPLE = stages.Example(
     folder="mysql",
     set_name="mysql",
-    resource=resources.STATEFULSETS,
+    resource=STATEFULSETS,
     recipes=("debian", "mariadb-galera"),
     proof=prove,
     try_this=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from petset.cli.main import CommandError
 from petset.cli.proofs import stage as stages
-from petset.objects import resources
+from petset.kinds.pet_set import PETSETS
 
 
 async def prove(stage: stages.Stage) -> None:
@@ -25,7 +25,7 @@ async def prove(stage: stages.Stage) -> None:
 EXAMPLE = stages.Example(
     folder="nginx",
     set_name="web",
-    resource=resources.PETSETS,
+    resource=PETSETS,
     recipes=("debian", "nginx"),
     proof=prove,
     try_this=(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 
 from petset.cli.main import CommandError
 from petset.cli.proofs import stage as stages
-from petset.objects import resources
+from petset.kinds.pet_set import PETSETS
 
 
 async def prove(stage: stages.Stage) -> None:
@@ -41,7 +41,7 @@ async def prove(stage: stages.Stage) -> None:
 EXAMPLE = stages.Example(
     folder="redis",
     set_name="rd",
-    resource=resources.PETSETS,
+    resource=PETSETS,
     recipes=("debian", "redis", "redis-install"),
     proof=prove,
     try_this=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from petset.cli.main import CommandError
 from petset.cli.proofs import stage as stages
-from petset.objects import resources
+from petset.kinds.stateful_set import STATEFULSETS
 
 PETS = ("rs-0", "rs-1", "rs-2")
 
@@ -44,7 +44,7 @@ async def prove(stage: stages.Stage) -> None:
 EXAMPLE = stages.Example(
     folder="redis-sentinel",
     set_name="rs",
-    resource=resources.STATEFULSETS,
+    resource=STATEFULSETS,
     recipes=("debian", "redis"),
     proof=prove,
     try_this=(

@@ -14,8 +14,11 @@ from petset.cli import pets
 from petset.cli.main import CommandError
 from petset.client import remote
 from petset.client.client import Client
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
 from petset.net.dialer import Dialer
-from petset.objects import meta, resources
+from petset.objects import meta
+from petset.objects.registry import Kind
 
 STEP_SECONDS_MAX = 120
 
@@ -24,7 +27,7 @@ STEP_SECONDS_MAX = 120
 class Example:
     folder: str
     set_name: str
-    resource: resources.Resource
+    resource: Kind
     recipes: tuple[str, ...]
     proof: Callable[[Stage], Awaitable[None]]
     try_this: tuple[str, ...]
@@ -63,13 +66,13 @@ class Stage:
 
     async def replace(self, name: str) -> tuple[dict, dict]:
         """Delete a pet and wait for its successor: (before, after)."""
-        before = await self.client.get(resources.PODS, name, self.namespace)
-        await self.client.delete(resources.PODS, name, self.namespace)
+        before = await self.client.get(PODS, name, self.namespace)
+        await self.client.delete(PODS, name, self.namespace)
         async with asyncio.timeout(STEP_SECONDS_MAX):
             return dict(before), await pets.replaced(self.client, name, self.namespace, meta.uid(before))
 
     async def volume(self, claim: str) -> str:
-        found = await self.client.get(resources.PERSISTENTVOLUMECLAIMS, claim, self.namespace)
+        found = await self.client.get(PERSISTENTVOLUMECLAIMS, claim, self.namespace)
         return meta.get(found, "spec", "volumeName", default="")
 
     def came_back(self, before: dict, after: dict, volume_before: str, volume_after: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from petset.cli.main import CommandError
 from petset.cli.proofs import stage as stages
-from petset.objects import resources
+from petset.kinds.stateful_set import STATEFULSETS
 
 PETS = ("zk-0", "zk-1", "zk-2")
 
@@ -57,7 +57,7 @@ async def prove(stage: stages.Stage) -> None:
 EXAMPLE = stages.Example(
     folder="zookeeper",
     set_name="zk",
-    resource=resources.STATEFULSETS,
+    resource=STATEFULSETS,
     recipes=("debian", "java", "zookeeper"),
     proof=prove,
     try_this=(

@@ -24,9 +24,11 @@ import shutil
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
-from petset.base import tasks
+import petset
+from petset.base import state, tasks
 from petset.node import programs
 from petset.objects import documents
 
@@ -147,11 +149,9 @@ class Recipes:
 
 
 def default_folder() -> str:
-    """The recipes beside a checkout's src, or those installed with the package."""
-    here = os.path.dirname(os.path.abspath(__file__))
-    checkout = os.path.normpath(os.path.join(here, "..", "..", "..", "images"))
-    installed = os.path.normpath(os.path.join(here, "..", "images"))
-    return checkout if os.path.exists(os.path.join(checkout, "stand-ins.yaml")) else installed
+    """The recipes of a checkout, or those installed with the package."""
+    root = state.checkout()
+    return str(root / "images" if root else Path(petset.__file__).with_name("images"))
 
 
 # ---- building

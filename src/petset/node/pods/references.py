@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Informer
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.secret import SECRETS
 from petset.node.pods.environment import Reference
-from petset.objects import errors, resources
+from petset.objects import errors
 from petset.objects.meta import Object
 
-_RESOURCES = {"ConfigMap": resources.CONFIGMAPS, "Secret": resources.SECRETS}
+_RESOURCES = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
 Key = tuple[str, str, str]  # kind, namespace, name
 
 

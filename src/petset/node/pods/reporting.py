@@ -16,7 +16,8 @@ from typing import Protocol
 
 from petset.base import tasks
 from petset.client.client import Client
-from petset.objects import errors, meta, resources
+from petset.kinds.pod import PODS
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -74,7 +75,7 @@ class Reporter:
         except errors.ApiError as error:
             if error.code != 409:
                 raise
-            fresh = await self._client.get(resources.PODS, meta.name(pod), meta.namespace(pod))
+            fresh = await self._client.get(PODS, meta.name(pod), meta.namespace(pod))
             self._written = None
             if meta.uid(fresh) == self._uid:
                 self._owner.update(fresh)

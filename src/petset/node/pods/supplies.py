@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.service_account import SERVICEACCOUNTS
 from petset.node.images import registry_logins
 from petset.node.images.registry_logins import NotALogin, RegistryLogin
 from petset.node.pods import references
 from petset.node.pods.environment import Facts, Reference
 from petset.node.volumes import payloads, volumes
 from petset.node.volumes.payloads import TokenWanted
-from petset.objects import meta, resources
+from petset.objects import meta
 from petset.objects.meta import Object
 
 TOKEN_REFRESH_SHARE = 0.8
@@ -112,11 +115,11 @@ class Supplies:
 
     async def _claimed(self, pod: Object, name: str) -> volumes.Claimed | None:
         client = self._sources.client
-        claim = await client.get(resources.PERSISTENTVOLUMECLAIMS, name, meta.namespace(pod))
+        claim = await client.get(PERSISTENTVOLUMECLAIMS, name, meta.namespace(pod))
         volume = meta.get(claim, "spec", "volumeName")
         if not volume:
             return None
-        return volumes.Claimed(claim, await client.get(resources.PERSISTENTVOLUMES, volume))
+        return volumes.Claimed(claim, await client.get(PERSISTENTVOLUMES, volume))
 
     async def _token(self, pod: Object, wanted: TokenWanted) -> str:
         known = self._tokens.get(wanted)
@@ -124,7 +127,7 @@ class Supplies:
             return known[0]
         request = token_request(pod, wanted)
         account = pod["spec"].get("serviceAccountName") or "default"
-        answer = await self._sources.client.create(request, resources.SERVICEACCOUNTS, "token", account)
+        answer = await self._sources.client.create(request, SERVICEACCOUNTS, "token", account)
         token, now = answer["status"]["token"], tasks.now()
         expires = meta.get(answer, "status", "expirationTimestamp")
         seconds = tasks.parse_rfc3339(expires) - now if expires else wanted.seconds

@@ -22,6 +22,7 @@ from typing import Any
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache
+from petset.kinds.pod import PODS
 from petset.node.network import names
 from petset.node.pods import admission, environment, hooks, launch, probes, pulling, status, supplies
 from petset.node.pods import decide as pods
@@ -30,7 +31,7 @@ from petset.node.pods.probing import Probing
 from petset.node.pods.reporting import Reporter
 from petset.node.runtime import Container, ImageError, Runtime, RuntimeError_, Sandbox
 from petset.node.volumes import storage, volumes
-from petset.objects import errors, meta, resources
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -529,7 +530,7 @@ class PodWorker:
         if not gone and self.gone_at is None:
             try:
                 name, namespace = meta.name(self.pod), meta.namespace(self.pod)
-                await self.around.client.delete(resources.PODS, name, namespace, uid=self.uid, grace_seconds=0)
+                await self.around.client.delete(PODS, name, namespace, uid=self.uid, grace_seconds=0)
             except errors.ApiError as error:
                 if error.code not in (404, 409):
                     raise

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from petset.objects import errors, meta, resources, validation
+from petset.kinds import builtin
+from petset.objects import errors, meta, validation
 
 REMOVE = object()
 
@@ -57,7 +58,7 @@ VALID = {
     "rolebindings": {"metadata": NAMED, "roleRef": {"kind": "Role", "name": "r"}},
     "clusterrolebindings": {"metadata": GLOBAL, "roleRef": {"kind": "ClusterRole", "name": "r"}},
 }
-BY_PLURAL = {row.plural: row for row in resources.TABLE}
+BY_PLURAL = {row.plural: row for row in builtin.KINDS}
 
 
 def with_change(obj, path, value):

@@ -4,8 +4,26 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from petset.kinds import tables
-from petset.objects import resources
+from petset.kinds import builtin, tables
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.controller_revision import CONTROLLERREVISIONS
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.event import EVENTS
+from petset.kinds.lease import LEASES
+from petset.kinds.namespace import NAMESPACES
+from petset.kinds.node import NODES
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pet_set import PETSETS
+from petset.kinds.pod import PODS
+from petset.kinds.rbac import ROLEBINDINGS, ROLES
+from petset.kinds.secret import SECRETS
+from petset.kinds.service import SERVICES
+from petset.kinds.service_account import SERVICEACCOUNTS
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.kinds.storage_class import STORAGECLASSES
+from petset.objects.registry import Kind
 
 NOW = 1_470_182_400.0  # 2016-08-03T00:00:00Z
 
@@ -41,7 +59,7 @@ def test_ages(seconds, text):
 
 def test_the_table_itself():
     pods = [{"metadata": meta("a")}, {"metadata": meta("b")}]
-    table = tables.table(resources.PODS, pods, NOW, metadata={"resourceVersion": "5"})
+    table = tables.table(PODS, pods, NOW, metadata={"resourceVersion": "5"})
     assert (table["kind"], table["apiVersion"], table["metadata"]) == (
         "Table",
         "meta.k8s.io/v1",
@@ -50,9 +68,9 @@ def test_the_table_itself():
     assert [r["object"] for r in table["rows"]] == [
         {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": pod["metadata"]} for pod in pods
     ]
-    assert tables.table(resources.PODS, pods, NOW, "Object")["rows"][0]["object"] is pods[0]
-    assert "object" not in tables.table(resources.PODS, pods, NOW, "None")["rows"][0]
-    assert tables.table(resources.PODS, pods, NOW, with_columns=False)["columnDefinitions"] == []
+    assert tables.table(PODS, pods, NOW, "Object")["rows"][0]["object"] is pods[0]
+    assert "object" not in tables.table(PODS, pods, NOW, "None")["rows"][0]
+    assert tables.table(PODS, pods, NOW, with_columns=False)["columnDefinitions"] == []
     name = table["columnDefinitions"][0]
     assert (name["name"], name["type"], name["format"], name["priority"]) == ("Name", "string", "name", 0)
 
@@ -133,27 +151,27 @@ def ended(**how):
     ],
 )
 def test_a_pods_status(obj, ready, status):
-    found = row(resources.PODS, obj)
+    found = row(PODS, obj)
     assert (found["READY"], found["STATUS"]) == (ready, status)
 
 
 def test_a_sidecar_counts_as_a_container():
     sidecar = pod([UP], inits=[({"running": {}}, {"started": True, "restartCount": 2})])
     sidecar["spec"]["initContainers"][0]["restartPolicy"] = "Always"
-    found = row(resources.PODS, sidecar)
+    found = row(PODS, sidecar)
     assert (found["READY"], found["STATUS"], found["RESTARTS"]) == ("2/2", "Running", "2")
 
 
 def test_restarts_say_when_the_last_one_was():
     last = {"lastState": {"terminated": {"finishedAt": ago(5)}}, "restartCount": 3}
-    assert row(resources.PODS, pod([({"running": {}}, last)]))["RESTARTS"] == "3 (5s ago)"
-    assert row(resources.PODS, pod([UP]))["RESTARTS"] == "0"
-    assert row(resources.PODS, pod([({"running": {}}, {"restartCount": 1})]))["RESTARTS"] == "1"
+    assert row(PODS, pod([({"running": {}}, last)]))["RESTARTS"] == "3 (5s ago)"
+    assert row(PODS, pod([UP]))["RESTARTS"] == "0"
+    assert row(PODS, pod([({"running": {}}, {"restartCount": 1})]))["RESTARTS"] == "1"
 
 
 def test_a_wide_pod():
     gated = pod([UP], spec={"readinessGates": [{"conditionType": "Ready"}, {"conditionType": "x"}]}, **READY)
-    assert row(resources.PODS, gated, wide=True) == {
+    assert row(PODS, gated, wide=True) == {
         "NAME": "web",
         "READY": "1/1",
         "STATUS": "Running",
@@ -164,7 +182,7 @@ def test_a_wide_pod():
         "NOMINATED NODE": "<none>",
         "READINESS GATES": "1/2",
     }
-    bare = row(resources.PODS, {"metadata": {"name": "x"}}, wide=True)
+    bare = row(PODS, {"metadata": {"name": "x"}}, wide=True)
     assert (bare["IP"], bare["NODE"], bare["AGE"], bare["READY"]) == ("<none>", "<none>", "<unknown>", "0/0")
 
 
@@ -175,17 +193,17 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
     ("resource", "obj", "expected"),
     [
         (
-            resources.STATEFULSETS,
+            STATEFULSETS,
             {"metadata": meta(), "spec": {"replicas": 3, "template": TEMPLATE}, "status": {"readyReplicas": 2}},
             {"NAME": "web", "READY": "2/3", "AGE": "90s", "CONTAINERS": "a,b", "IMAGES": "i:1,j"},
         ),
         (
-            resources.PETSETS,
+            PETSETS,
             {"metadata": meta(), "spec": {"replicas": 2, "template": TEMPLATE}, "status": {"replicas": 1}},
             {"NAME": "web", "DESIRED": 2, "CURRENT": 1, "AGE": "90s", "CONTAINERS": "a,b", "IMAGES": "i:1,j"},
         ),
         (
-            resources.SERVICES,
+            SERVICES,
             {
                 "metadata": meta("nginx"),
                 "spec": {
@@ -206,7 +224,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
         ),
         (
-            resources.SERVICES,
+            SERVICES,
             {"metadata": meta("x"), "spec": {"type": "ExternalName", "externalName": "example.com"}},
             {
                 "NAME": "x",
@@ -219,7 +237,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
         ),
         (
-            resources.ENDPOINTS,
+            ENDPOINTS,
             {
                 "metadata": meta(),
                 "subsets": [{"addresses": [{"ip": f"10.0.0.{i}"} for i in range(5)], "ports": [{"port": 80}]}],
@@ -227,13 +245,13 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             {"NAME": "web", "ENDPOINTS": "10.0.0.0:80,10.0.0.1:80,10.0.0.2:80 + 2 more...", "AGE": "90s"},
         ),
         (
-            resources.ENDPOINTS,
+            ENDPOINTS,
             {"metadata": meta(), "subsets": [{"addresses": [{"ip": "10.0.0.1"}]}]},
             {"NAME": "web", "ENDPOINTS": "10.0.0.1", "AGE": "90s"},
         ),
-        (resources.ENDPOINTS, {"metadata": meta()}, {"NAME": "web", "ENDPOINTS": "<none>", "AGE": "90s"}),
+        (ENDPOINTS, {"metadata": meta()}, {"NAME": "web", "ENDPOINTS": "<none>", "AGE": "90s"}),
         (
-            resources.ENDPOINTSLICES,
+            ENDPOINTSLICES,
             {
                 "metadata": meta(),
                 "addressType": "IPv4",
@@ -243,7 +261,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             {"NAME": "web", "ADDRESSTYPE": "IPv4", "PORTS": "80", "ENDPOINTS": "10.0.0.1,10.0.0.2", "AGE": "90s"},
         ),
         (
-            resources.PERSISTENTVOLUMECLAIMS,
+            PERSISTENTVOLUMECLAIMS,
             {"metadata": meta("www-web-0"), "spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}},
             {
                 "NAME": "www-web-0",
@@ -258,7 +276,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
         ),
         (
-            resources.PERSISTENTVOLUMECLAIMS,
+            PERSISTENTVOLUMECLAIMS,
             {
                 "metadata": meta("c"),
                 "spec": {"volumeName": "pv", "storageClassName": "fast", "volumeMode": "Block"},
@@ -281,7 +299,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
         ),
         (
-            resources.PERSISTENTVOLUMES,
+            PERSISTENTVOLUMES,
             {
                 "metadata": meta("pv"),
                 "spec": {
@@ -307,7 +325,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
         ),
         (
-            resources.STORAGECLASSES,
+            STORAGECLASSES,
             {
                 "metadata": meta("fast", annotations={"storageclass.kubernetes.io/is-default-class": "true"}),
                 "provisioner": "x/y",
@@ -324,23 +342,23 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
         ),
         (
-            resources.CONFIGMAPS,
+            CONFIGMAPS,
             {"metadata": meta(), "data": {"a": "1"}, "binaryData": {"b": ""}},
             {"NAME": "web", "DATA": 2, "AGE": "90s"},
         ),
         (
-            resources.SECRETS,
+            SECRETS,
             {"metadata": meta(), "type": "Opaque", "data": {"a": "1"}},
             {"NAME": "web", "TYPE": "Opaque", "DATA": 1, "AGE": "90s"},
         ),
-        (resources.SERVICEACCOUNTS, {"metadata": meta()}, {"NAME": "web", "SECRETS": 0, "AGE": "90s"}),
+        (SERVICEACCOUNTS, {"metadata": meta()}, {"NAME": "web", "SECRETS": 0, "AGE": "90s"}),
         (
-            resources.NAMESPACES,
+            NAMESPACES,
             {"metadata": meta(), "status": {"phase": "Active"}},
             {"NAME": "web", "STATUS": "Active", "AGE": "90s"},
         ),
         (
-            resources.NODES,
+            NODES,
             {
                 "metadata": meta("n1", labels={"node-role.kubernetes.io/control-plane": "", "a": "b"}),
                 "spec": {"unschedulable": True},
@@ -369,7 +387,7 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
         ),
         (
-            resources.EVENTS,
+            EVENTS,
             {
                 "metadata": meta("e"),
                 "involvedObject": {"kind": "PersistentVolumeClaim", "name": "www-web-0"},
@@ -395,12 +413,12 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
         ),
         (
-            resources.LEASES,
+            LEASES,
             {"metadata": meta(), "spec": {"holderIdentity": "n1"}},
             {"NAME": "web", "HOLDER": "n1", "AGE": "90s"},
         ),
         (
-            resources.CONTROLLERREVISIONS,
+            CONTROLLERREVISIONS,
             {
                 "metadata": meta(
                     ownerReferences=[{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "w", "controller": True}]
@@ -409,9 +427,9 @@ TEMPLATE = {"spec": {"containers": [{"name": "a", "image": "i:1"}, {"name": "b",
             },
             {"NAME": "web", "CONTROLLER": "statefulset.apps/w", "REVISION": 3, "AGE": "90s"},
         ),
-        (resources.ROLES, {"metadata": meta()}, {"NAME": "web", "CREATED AT": ago(90)}),
+        (ROLES, {"metadata": meta()}, {"NAME": "web", "CREATED AT": ago(90)}),
         (
-            resources.ROLEBINDINGS,
+            ROLEBINDINGS,
             {
                 "metadata": meta(),
                 "roleRef": {"kind": "Role", "name": "r"},
@@ -438,7 +456,7 @@ def test_rows(resource, obj, expected):
     ],
 )
 def test_nodes_that_are_not_ready(condition, status):
-    assert row(resources.NODES, {"metadata": meta("n"), "status": {"conditions": condition}})["STATUS"] == status
+    assert row(NODES, {"metadata": meta("n"), "status": {"conditions": condition}})["STATUS"] == status
 
 
 def test_narrow_columns_are_those_people_know():
@@ -450,11 +468,11 @@ def test_narrow_columns_are_those_people_know():
         "events": "LAST SEEN TYPE REASON OBJECT MESSAGE",
         "nodes": "NAME STATUS ROLES AGE VERSION",
     }
-    for resource in resources.TABLE:
+    for resource in builtin.KINDS:
         if resource.plural in expected:
             assert " ".join(row(resource, {"metadata": meta()})) == expected[resource.plural]
 
 
 def test_an_unknown_kind_has_name_and_age():
-    odd = resources.Resource("example.com", "v1", "odds", "Odd")
+    odd = Kind("example.com", "v1", "odds", "Odd")
     assert row(odd, {"metadata": meta()}) == {"NAME": "web", "AGE": "90s"}

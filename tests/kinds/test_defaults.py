@@ -1,7 +1,16 @@
 import pytest
 
 from petset.kinds import defaults, defaults_pod, preparation
-from petset.objects import resources
+from petset.kinds.namespace import NAMESPACES
+from petset.kinds.node import NODES
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pet_set import PETSETS
+from petset.kinds.pod import PODS
+from petset.kinds.secret import SECRETS
+from petset.kinds.service import SERVICES
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects.filling import at, each, fill, fill_empty
 
 
@@ -20,7 +29,7 @@ def test_filling_gives_the_same_tree_when_nothing_is_missing():
 
 def test_a_pod():
     container = {"name": "a", "image": "redis", "ports": [{"containerPort": 1}], "readinessProbe": {"exec": {}}}
-    spec = spec_of(resources.PODS, {"containers": [container]})
+    spec = spec_of(PODS, {"containers": [container]})
     assert {key: value for key, value in spec.items() if key != "containers"} == {
         "restartPolicy": "Always",
         "dnsPolicy": "ClusterFirst",
@@ -48,7 +57,7 @@ def test_a_pod():
 
 def test_zero_seconds_of_grace_are_kept_and_zero_seconds_of_a_probe_are_not():
     container = {"name": "a", "image": "a:1", "livenessProbe": {"tcpSocket": {"port": 1}, "periodSeconds": 0}}
-    spec = spec_of(resources.PODS, {"terminationGracePeriodSeconds": 0, "containers": [container]})
+    spec = spec_of(PODS, {"terminationGracePeriodSeconds": 0, "containers": [container]})
     assert spec["terminationGracePeriodSeconds"] == 0
     assert spec["containers"][0]["livenessProbe"]["periodSeconds"] == 10
 
@@ -86,7 +95,7 @@ def test_volumes():
             },
         },
     ]
-    a, b, c, d, e = spec_of(resources.PODS, {"containers": [], "volumes": given})["volumes"]
+    a, b, c, d, e = spec_of(PODS, {"containers": [], "volumes": given})["volumes"]
     assert a == {"name": "a", "emptyDir": {}}
     assert b["hostPath"]["type"] == ""
     assert c["secret"]["defaultMode"] == 0o644
@@ -104,7 +113,7 @@ def test_environment_hooks_and_host_ports():
         "lifecycle": {"preStop": {"httpGet": {"port": 1}}},
         "ports": [{"containerPort": 80}],
     }
-    made = spec_of(resources.PODS, {"hostNetwork": True, "containers": [container]})["containers"][0]
+    made = spec_of(PODS, {"hostNetwork": True, "containers": [container]})["containers"][0]
     assert made["env"][0]["valueFrom"]["fieldRef"] == {"fieldPath": "metadata.name", "apiVersion": "v1"}
     assert made["lifecycle"]["preStop"]["httpGet"] == {"port": 1, "path": "/", "scheme": "HTTP"}
     assert made["ports"][0]["hostPort"] == 80
@@ -112,10 +121,10 @@ def test_environment_hooks_and_host_ports():
 
 def test_limits_become_requests_of_a_pod_and_not_of_a_template():
     container = {"name": "a", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}}
-    made = spec_of(resources.PODS, {"containers": [container]})["containers"][0]["resources"]
+    made = spec_of(PODS, {"containers": [container]})["containers"][0]["resources"]
     assert made["requests"] == {"cpu": "500m", "memory": "1Gi"}
     template = {"spec": {"containers": [container]}}
-    kept = spec_of(resources.STATEFULSETS, {"template": template})["template"]["spec"]
+    kept = spec_of(STATEFULSETS, {"template": template})["template"]["spec"]
     assert kept["containers"][0]["resources"]["requests"] == {"cpu": "500m"}
     assert "enableServiceLinks" not in kept
 
@@ -126,12 +135,12 @@ def test_the_old_name_of_the_service_account_says_the_same():
         {"serviceAccountName": "x"},
         {"serviceAccountName": "x", "serviceAccount": "y"},
     ):
-        spec = spec_of(resources.PODS, {"containers": [], **given})
+        spec = spec_of(PODS, {"containers": [], **given})
         assert (spec["serviceAccountName"], spec["serviceAccount"]) == ("x", "x")
 
 
 def test_a_headless_service():
-    assert spec_of(resources.SERVICES, {"clusterIP": "None", "ports": [{"port": 80, "name": "web"}]}) == {
+    assert spec_of(SERVICES, {"clusterIP": "None", "ports": [{"port": 80, "name": "web"}]}) == {
         "clusterIP": "None",
         "clusterIPs": ["None"],
         "ports": [{"port": 80, "name": "web", "protocol": "TCP", "targetPort": 80}],
@@ -144,7 +153,7 @@ def test_a_headless_service():
 
 
 def test_an_external_name_has_no_address():
-    assert spec_of(resources.SERVICES, {"type": "ExternalName", "externalName": "a.b"}) == {
+    assert spec_of(SERVICES, {"type": "ExternalName", "externalName": "a.b"}) == {
         "type": "ExternalName",
         "externalName": "a.b",
         "sessionAffinity": "None",
@@ -159,7 +168,7 @@ SET = {
 
 
 def test_a_stateful_set():
-    spec = spec_of(resources.STATEFULSETS, SET)
+    spec = spec_of(STATEFULSETS, SET)
     assert {key: spec[key] for key in spec if key not in SET} == {
         "replicas": 1,
         "revisionHistoryLimit": 10,
@@ -175,38 +184,38 @@ def test_a_stateful_set():
         "status": {"phase": "Pending"},
     }
     assert spec["template"]["spec"]["restartPolicy"] == "Always"
-    assert spec_of(resources.STATEFULSETS, {**SET, "replicas": 0})["replicas"] == 0
-    on_delete = spec_of(resources.STATEFULSETS, {**SET, "updateStrategy": {"type": "OnDelete"}})
+    assert spec_of(STATEFULSETS, {**SET, "replicas": 0})["replicas"] == 0
+    on_delete = spec_of(STATEFULSETS, {**SET, "updateStrategy": {"type": "OnDelete"}})
     assert on_delete["updateStrategy"] == {"type": "OnDelete"}
 
 
 def test_a_pet_set_takes_selector_and_labels_from_its_template():
-    made = resources.PETSETS.default({"metadata": {"name": "web"}, "spec": SET})
+    made = PETSETS.default({"metadata": {"name": "web"}, "spec": SET})
     assert made["spec"]["selector"] == {"matchLabels": {"app": "web"}}
     assert made["metadata"]["labels"] == {"app": "web"}
     own = {"metadata": {"name": "web", "labels": {"x": "y"}}, "spec": {**SET, "selector": {"matchLabels": {"a": "b"}}}}
-    kept = resources.PETSETS.default(own)
+    kept = PETSETS.default(own)
     assert kept["spec"]["selector"] == {"matchLabels": {"a": "b"}}
     assert kept["metadata"]["labels"] == {"x": "y"}
 
 
 def test_storage():
-    claim = resources.PERSISTENTVOLUMECLAIMS.default({"metadata": {}, "spec": {}})
+    claim = PERSISTENTVOLUMECLAIMS.default({"metadata": {}, "spec": {}})
     assert (claim["spec"], claim["status"]) == ({"volumeMode": "Filesystem"}, {"phase": "Pending"})
-    volume = resources.PERSISTENTVOLUMES.default({"metadata": {}, "spec": {"hostPath": {"path": "/x"}}})
+    volume = PERSISTENTVOLUMES.default({"metadata": {}, "spec": {"hostPath": {"path": "/x"}}})
     assert volume["spec"] == {
         "hostPath": {"path": "/x", "type": ""},
         "persistentVolumeReclaimPolicy": "Retain",
         "volumeMode": "Filesystem",
     }
-    made = resources.STORAGECLASSES.default({"metadata": {}, "provisioner": "x"})
+    made = STORAGECLASSES.default({"metadata": {}, "provisioner": "x"})
     assert (made["reclaimPolicy"], made["volumeBindingMode"]) == ("Delete", "Immediate")
 
 
 def test_a_secret_given_as_text_becomes_data():
-    made = resources.SECRETS.default({"metadata": {}, "data": {"a": "YQ==", "b": "Yg=="}, "stringData": {"a": "é"}})
+    made = SECRETS.default({"metadata": {}, "data": {"a": "YQ==", "b": "Yg=="}, "stringData": {"a": "é"}})
     assert made == {"metadata": {}, "type": "Opaque", "data": {"a": "w6k=", "b": "Yg=="}}
-    assert "stringData" not in resources.SECRETS.default({"metadata": {}, "stringData": {}})
+    assert "stringData" not in SECRETS.default({"metadata": {}, "stringData": {}})
 
 
 def test_bindings_name_their_groups():
@@ -225,11 +234,11 @@ def test_bindings_name_their_groups():
 @pytest.mark.parametrize(
     ("resource", "status"),
     [
-        (resources.PODS, {"phase": "Pending", "qosClass": "BestEffort"}),
-        (resources.PERSISTENTVOLUMECLAIMS, {"phase": "Pending"}),
-        (resources.NAMESPACES, {"phase": "Active"}),
-        (resources.PETSETS, {"replicas": 0}),
-        (resources.STATEFULSETS, {"replicas": 0, "availableReplicas": 0}),
+        (PODS, {"phase": "Pending", "qosClass": "BestEffort"}),
+        (PERSISTENTVOLUMECLAIMS, {"phase": "Pending"}),
+        (NAMESPACES, {"phase": "Active"}),
+        (PETSETS, {"replicas": 0}),
+        (STATEFULSETS, {"replicas": 0, "availableReplicas": 0}),
     ],
 )
 def test_a_creator_does_not_choose_the_status(resource, status):
@@ -240,7 +249,7 @@ def test_a_creator_does_not_choose_the_status(resource, status):
 
 def test_a_node_registers_with_its_status():
     given = {"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "1"}}}
-    assert resources.NODES.prepare(resources.NODES.default(given), None)["status"] == {
+    assert NODES.prepare(NODES.default(given), None)["status"] == {
         "capacity": {"cpu": "1"},
         "allocatable": {"cpu": "1"},
     }

@@ -1,22 +1,26 @@
-from petset.objects import resources, schema
+from petset.kinds import builtin
+from petset.kinds.node import NODES
+from petset.kinds.pet_set import PETSETS
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.objects import schema
 
 
 def test_every_row_is_found_by_kind_and_by_plural():
-    for row in resources.TABLE:
-        assert resources.by_kind(row.api_version, row.kind) is row
-        assert resources.by_plural(row.group, row.version, row.plural) is row
-        assert resources.of({"apiVersion": row.api_version, "kind": row.kind}) is row
-    assert resources.by_kind("v1", "StatefulSet") is None
-    assert resources.of({}) is None
+    for row in builtin.KINDS:
+        assert builtin.KINDS.named(row.api_version, row.kind) is row
+        assert builtin.KINDS.at(row.group, row.version, row.plural) is row
+        assert builtin.KINDS.of({"apiVersion": row.api_version, "kind": row.kind}) is row
+    assert builtin.KINDS.named("v1", "StatefulSet") is None
+    assert builtin.KINDS.of({}) is None
 
 
 def test_names_are_unique_for_kubectl():
-    words = [word for row in resources.TABLE for word in (*{row.plural, row.singular}, *row.short_names)]
+    words = [word for row in builtin.KINDS for word in (*{row.plural, row.singular}, *row.short_names)]
     assert len(words) == len({*words})
 
 
 def test_every_kind_has_a_schema():
-    for row in resources.TABLE:
+    for row in builtin.KINDS:
         fields = schema.node_of(row).fields
         assert {"apiVersion", "kind", "metadata"} <= fields.keys(), row.kind
         assert ("status" in row.subresources) <= ("status" in fields), row.kind
@@ -24,7 +28,7 @@ def test_every_kind_has_a_schema():
 
 
 def test_paths_and_keys():
-    pets, nodes = resources.PETSETS, resources.NODES
+    pets, nodes = PETSETS, NODES
     assert pets.api_version == "apps/v1alpha1"
     assert pets.path() == "/apis/apps/v1alpha1/petsets"
     assert pets.path("default", "web", "scale") == "/apis/apps/v1alpha1/namespaces/default/petsets/web/scale"
@@ -35,7 +39,7 @@ def test_paths_and_keys():
 
 
 def test_what_kubectl_calls_them():
-    assert resources.PETSETS.short_names == ()
-    assert resources.STATEFULSETS.short_names == ("sts",)
-    in_all = [row.plural for row in resources.TABLE if "all" in row.categories]
+    assert PETSETS.short_names == ()
+    assert STATEFULSETS.short_names == ("sts",)
+    in_all = [row.plural for row in builtin.KINDS if "all" in row.categories]
     assert in_all == ["pods", "services", "statefulsets", "petsets"]

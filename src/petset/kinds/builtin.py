@@ -1,0 +1,40 @@
+"""The kinds this house has of itself: what every file beside this one says under KINDS, in the order of discovery.
+
+A kind is a file: its row and everything the house knows of it. A new one need not be named here or anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from petset import kinds
+from petset.objects.registry import Kind, Kinds
+
+# The groups' order in discovery, which is the order in which kubectl looks a short name up.
+GROUPS = (
+    "",
+    "apps",
+    "discovery.k8s.io",
+    "storage.k8s.io",
+    "coordination.k8s.io",
+    "rbac.authorization.k8s.io",
+    "authorization.k8s.io",
+    "authentication.k8s.io",
+)
+
+
+def _found() -> list[Kind]:
+    found: list[Kind] = []
+    for module in pkgutil.iter_modules(kinds.__path__):
+        if module.name != "builtin":
+            found += getattr(importlib.import_module(f"petset.kinds.{module.name}"), "KINDS", ())
+    return found
+
+
+def _order(kind: Kind) -> tuple[int, int, str]:
+    stable = 0 if kind.version == "v1" else 1
+    return GROUPS.index(kind.group), stable, kind.plural
+
+
+KINDS = Kinds(sorted(_found(), key=_order))

@@ -1,0 +1,115 @@
+"""Kinds: what the house knows of a kind, and which kinds there are.
+
+A `Kind` names the group, version, plural, kind and scope; `status`, `scale` and other subresources; short names and
+categories for kubectl; and hooks, each a small pure function. `key` and `path` are the one place where store keys and
+URLs are made. `Kinds` is a snapshot that never changes under a reader: a kind that comes or goes makes a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from petset.objects.errors import FieldError
+from petset.objects.meta import Object
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+STATUS = ("status",)
+
+Default = Callable[[Object], Object]
+Prepare = Callable[[Object, Object | None], Object]  # (new, old or None at create) -> new
+Validate = Callable[[Object], Sequence[FieldError]]
+ValidateUpdate = Callable[[Object, Object], Sequence[FieldError]]  # (new, old)
+
+
+def _same(obj: Object) -> Object:
+    return obj
+
+
+def _keep(new: Object, old: Object | None) -> Object:
+    return new
+
+
+def _fine(obj: Object) -> Sequence[FieldError]:
+    return ()
+
+
+def _fine_update(new: Object, old: Object) -> Sequence[FieldError]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    group: str  # "" is core.
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[str, ...] = ()  # status, scale, binding, eviction, log, exec, attach, token, finalize, ...
+    verbs: tuple[str, ...] = ALL_VERBS  # Virtual resources (reviews) offer create only and are never stored.
+    has_generation: bool = False  # metadata.generation counts changes of spec.
+    default: Default = _same
+    prepare: Prepare = _keep  # What a write may not set or must carry over (status at create, clusterIP, ...).
+    validate: Validate = _fine
+    validate_update: ValidateUpdate = _fine_update
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def singular(self) -> str:
+        return self.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        return self.kind + "List"
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The URL path; without a name the collection's, without a namespace that of all namespaces."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        space = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        parts = f"/{name}" if name else ""
+        return f"{root}{space}/{self.plural}{parts}" + (f"/{subresource}" if subresource else "")
+
+    def key(self, namespace: str = "", name: str = "") -> str:
+        """The store's key, or the prefix of all its objects (of one namespace) without a name."""
+        space = f"{namespace}/" if self.namespaced and namespace else ""
+        return f"/{self.group or 'core'}/{self.plural}/{space}{name}"
+
+
+class Kinds:
+    """Which kinds there are: a snapshot, in the order of discovery."""
+
+    def __init__(self, kinds: Iterable[Kind]):
+        self._kinds = tuple(kinds)
+        self._named = {(kind.api_version, kind.kind): kind for kind in self._kinds}
+        self._at = {(kind.group, kind.version, kind.plural): kind for kind in self._kinds}
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._kinds)
+
+    def at(self, group: str, version: str, plural: str) -> Kind | None:
+        """The kind of a URL's group ("" is core), version and plural, or None."""
+        return self._at.get((group, version, plural))
+
+    def named(self, api_version: str, kind: str) -> Kind | None:
+        """The kind of an object's apiVersion and kind, or None."""
+        return self._named.get((api_version, kind))
+
+    def of(self, obj: Object) -> Kind | None:
+        """The kind of an object, or None."""
+        return self._named.get((obj.get("apiVersion", ""), obj.get("kind", "")))
+
+    def with_kind(self, kind: Kind) -> Kinds:
+        """A snapshot with this kind in the place of what was at its group, version and plural, else at the end."""
+        place = (kind.group, kind.version, kind.plural)
+        if place in self._at:
+            return Kinds(kind if one is self._at[place] else one for one in self._kinds)
+        return Kinds((*self._kinds, kind))
+
+    def without(self, kind: Kind) -> Kinds:
+        """A snapshot without this kind."""
+        return Kinds(one for one in self._kinds if one != kind)
