@@ -53,3 +53,12 @@ def test_failures_that_are_never_the_same_are_not_kept_for_ever() -> None:
     for number in range(3 * tasks.REPETITIONS_KEPT_MAX):
         assert said.times(f"failure {number}") == 1
     assert len(said) <= tasks.REPETITIONS_KEPT_MAX
+
+
+def test_it_is_counted_by_what_was_done_and_said_with_what_it_was_done_to(caplog: pytest.LogCaptureFixture) -> None:
+    before = tasks.best_effort_failures()
+    for pod in ("web-0", "web-1"):
+        with tasks.best_effort("test the pod", pod):
+            raise OSError("it is gone")
+    assert lines(caplog) == [f"cannot test the pod {pod}: it is gone" for pod in ("web-0", "web-1")]
+    assert tasks.best_effort_failures() == {**before, "test the pod": 2}

@@ -229,13 +229,17 @@ def best_effort_failures() -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def best_effort(doing: str) -> Iterator[None]:
-    """Count and log an Exception instead of raising it: for cleanups whose failure must not stop the rest."""
+def best_effort(doing: str, what: str = "") -> Iterator[None]:
+    """Count and log an Exception instead of raising it: for cleanups whose failure must not stop the rest.
+
+    It is counted by what it was `doing`, a text of the source that is a metric's label; `what` it was done to, of which
+    there may be any number, is only logged.
+    """
     try:
         yield
     except Exception as error:
         _failures[doing] = _failures.get(doing, 0) + 1
-        line = f"cannot {doing}: {reasons.in_a_line(error)}"
+        line = f"cannot {doing}{what and f' {what}'}: {reasons.in_a_line(error)}"
         times = _said.times(line)
         if is_worth_saying(times):
             log.warning("%s%s", line, f" ({times} times)" if times > 1 else "")

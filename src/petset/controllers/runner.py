@@ -169,7 +169,7 @@ class Runner:
 
     def _waker(self, keys: Keys) -> Callable[[Object | None, Object | None], None]:
         def wake(old: Object | None, new: Object | None) -> None:
-            with tasks.best_effort(f"tell the controller {self._controller.name} of a change"):
+            with tasks.best_effort("pass on a change to the controller", self._controller.name):
                 for obj in (old, new):
                     for key in keys(obj, self._view) if obj is not None else ():
                         self._queue.add(key)
@@ -179,7 +179,7 @@ class Runner:
     async def _work(self, key: str) -> None:
         outcome = _Outcome()
         try:
-            with tasks.best_effort(f"run the controller {self._controller.name}"):
+            with tasks.best_effort("run the controller", self._controller.name):
                 try:
                     await self._reconcile(key, outcome)
                 except OSError as error:

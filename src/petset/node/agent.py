@@ -388,7 +388,7 @@ async def _stop_pod(
     sidecars = [spec["name"] for spec in pods.init_containers(pod) if pods.is_sidecar(spec)]
 
     async def stop(name: str) -> None:
-        with tasks.best_effort(f"stop container {name} of pod {meta.name(pod)}"):
+        with tasks.best_effort("stop container", f"{name} of pod {meta.name(pod)}"):
             spec = pods.container_named(pod, name) or {}
             if why := await hooks.pre_stop(attempts, pod, spec, ip, until - tasks.now()):
                 log.warning("preStop hook of container %s of pod %s failed: %s", name, meta.name(pod), why)

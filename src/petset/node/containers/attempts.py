@@ -95,7 +95,7 @@ def start(
         records.write(directory, record)
         return record
     except BaseException as error:
-        with tasks.best_effort(f"clean up container {record.name}"):
+        with tasks.best_effort("clean up container", record.name):
             destroy(tools, directory, record)
             remove(directory, record)
         if isinstance(error, OSError):

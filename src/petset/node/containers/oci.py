@@ -534,7 +534,7 @@ class OciRuntime:
         """In a worker: a conmon that was killed left no exit code, and perhaps a container."""
         if ended is None:
             ended = attempts.abandon(self._tools, directory, record, attempts.EXIT_CODE_KILLED)
-        with tasks.best_effort(f"clean up after container {record.name}"):
+        with tasks.best_effort("clean up after container", record.name):
             attempts.clean(self._tools, directory, ended)
         return ended
 
@@ -543,7 +543,7 @@ class OciRuntime:
         if done.cancelled():
             return
         if (error := done.exception()) is not None:
-            with tasks.best_effort(f"learn how container {key[0]} ended"):
+            with tasks.best_effort("learn the end of container", key[0]):
                 raise error
         elif not pod.ended[key].is_set():
             self._remember_end(pod, key, done.result())
@@ -615,7 +615,7 @@ class OciRuntime:
         for uid, pod in list(self._pods.items()):
             for (name, _), record in list(pod.containers.items()):
                 if record.state == "running" or pod.starting:
-                    with tasks.best_effort(f"stop container {name}"):
+                    with tasks.best_effort("stop container", name):
                         await self.stop_container(uid, name, 0)
             if pod.cleaning:
                 await asyncio.wait(list(pod.cleaning.values()))

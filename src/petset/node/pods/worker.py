@@ -179,7 +179,7 @@ class PodWorker:
                     self._wake.clear()
                     wake_at: float | None = tasks.now() + pods.SETUP_RETRY_SECONDS_MAX
                     # One pod that cannot be understood must not end the node and all others with it.
-                    with tasks.best_effort(f"decide about pod {meta.key(self.pod)}"):
+                    with tasks.best_effort("decide about pod", meta.key(self.pod)):
                         wake_at = self._look()
                     await self._until(wake_at)
                 self._probing.stop()
@@ -344,7 +344,7 @@ class PodWorker:
 
     async def _guarded(self, step: Step) -> None:
         try:
-            with tasks.best_effort(f"take a step for pod {meta.key(self.pod)}"), self._holding(step):
+            with tasks.best_effort("take a step for pod", meta.key(self.pod)), self._holding(step):
                 await self._do(step)
         finally:
             if self._busy.get(step) is asyncio.current_task():

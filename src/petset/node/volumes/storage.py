@@ -125,7 +125,7 @@ async def keep_to_limits(owner: Owner) -> None:
         await asyncio.sleep(LOOK_SECONDS)
         if not owner.is_running:
             continue
-        with tasks.best_effort(f"measure the storage of pod {meta.key(owner.pod)}"):
+        with tasks.best_effort("measure the storage of pod", meta.key(owner.pod)):
             if why := excess(owner.pod, await owner.usage()):
                 owner.fail(pods.EVICTED, why)
 
