@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from petset.base import tasks
-from petset.server import rbac
+from petset.server import coverage, rbac
 from petset.wire import http
 from tests.server.conftest import JANE, NODE, pod
 
@@ -144,7 +144,7 @@ def test_what_a_rule_allows(given, asked, allowed):
     ],
 )
 def test_who_holds_a_rule_already(owned, wanted, covered):
-    assert rbac.covers(map(rbac.rule_of, owned), [rbac.rule_of(wanted)]) is covered
+    assert coverage.covers(map(rbac.rule_of, owned), [rbac.rule_of(wanted)]) is covered
 
 
 def test_a_role_counts_from_the_moment_it_is_bound_until_it_is_not(server):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from petset.server import rbac
+from petset.kinds.namespace import NAMESPACES
+from petset.objects import meta
+from petset.server import coverage, rbac, weight
 from tests.server.conftest import JANE
+from tests.server.nasty import LARGER
 from tests.server.test_access import RBAC, binding, role, rule, user
+from tests.server.test_cost import GROWTH_MAX, counted
 
 
 def some(*values: str) -> st.SearchStrategy[tuple[str, ...]]:
@@ -52,7 +58,7 @@ def test_who_holds_every_single_right_of_a_rule_holds_it(owned, wanted):
     covered = all(any(one(rule, *right) for rule in owned) for right in rights) and all(
         any(path_of(rule, *right) for rule in owned) for right in itertools.product(wanted.verbs, wanted.paths)
     )
-    assert rbac.covers(owned, [wanted]) is covered
+    assert coverage.covers(owned, [wanted]) is covered
 
 
 @given(
@@ -112,10 +118,10 @@ def test_a_rule_of_many_values_is_not_searched_at_each_request(field, known, ask
 def test_a_rule_of_many_combinations_is_judged_without_walking_them():
     verbs, groups, kinds = (tuple(f"{word}{n}" for n in range(2000)) for word in ("v", "g", "r"))
     wanted = rbac.Rule(verbs, groups, kinds)
-    assert rbac.covers([rbac.Rule(verbs, ("*",), kinds)], [wanted])
+    assert coverage.covers([rbac.Rule(verbs, ("*",), kinds)], [wanted])
     halves = [rbac.Rule(verbs[:1000], groups, ("*",)), rbac.Rule(verbs[1000:], groups, ("*",))]
-    assert rbac.covers(halves, [wanted])
-    assert not rbac.covers([*halves[:1], rbac.Rule(verbs[1000:], groups[1:], ("*",))], [wanted])
+    assert coverage.covers(halves, [wanted])
+    assert not coverage.covers([*halves[:1], rbac.Rule(verbs[1000:], groups[1:], ("*",))], [wanted])
 
 
 def test_rules_that_combine_in_too_many_ways_are_refused():
@@ -123,8 +129,98 @@ def test_rules_that_combine_in_too_many_ways_are_refused():
     values = [tuple(f"{word}{n}" for n in range(120)) for word in "vgr"]
     rng = random.Random(1)
     owned = [rbac.Rule(*(tuple(rng.sample(v, 60)) for v in values)) for _ in range(200)]
-    with pytest.raises(rbac.Unclear):
-        rbac.covers(owned, [rbac.Rule(*values)] * 50)
+    with pytest.raises(coverage.Unclear):
+        coverage.covers(owned, [rbac.Rule(*values)] * 50)
+
+
+def of(n: int, make: Callable[[int], rbac.Rule]) -> list[rbac.Rule]:
+    return [make(i) for i in range(n)]
+
+
+def mixed(n: int) -> list[rbac.Rule]:
+    """Rules of which none has another's everything."""
+    rng = random.Random(n)
+    values = [tuple(f"{word}{i}" for i in range(n)) for word in "vgr"]
+    return of(n, lambda i: rbac.Rule(*(tuple(rng.sample(v, 4)) for v in values)))
+
+
+# What is held, and what is wanted, by a number of rules.
+MANY_RULES: dict[str, Callable[[int], tuple[list[rbac.Rule], list[rbac.Rule]]]] = {
+    "the same": lambda n: (mixed(n), mixed(n)),
+    "others": lambda n: (mixed(n), mixed(n + 1)),
+    "a group each": lambda n: (
+        of(n, lambda i: rbac.Rule(("get",), (f"g{i}",), ("*",))),
+        of(n, lambda i: rbac.Rule(("get",), (f"g{i}", f"g{n - 1 - i}"), ("pods", f"r{i}"))),
+    ),
+    "a name each": lambda n: (
+        of(n, lambda i: rbac.Rule(("get",), ("",), ("pods",), (f"n{i}",))),
+        [rbac.Rule(("get",), ("",), ("pods",), tuple(f"n{i}" for i in range(n)))],
+    ),
+    "paths": lambda n: (
+        of(n, lambda i: rbac.Rule(("get",), paths=(f"/a{i}/*",))),
+        of(n, lambda i: rbac.Rule(("get",), paths=(f"/a{i}/b", f"/a{i}/*"))),
+    ),
+}
+
+
+@pytest.mark.parametrize("rules", MANY_RULES.values(), ids=MANY_RULES)
+def test_rules_are_held_against_held_ones_by_look_up(rules):
+    def cost(n: int) -> int:
+        held, wanted = rules(n)
+        with counted() as steps:
+            coverage.covers(held, wanted)
+        return steps.count
+
+    small = 200
+    assert cost(small * LARGER) <= cost(small) * GROWTH_MAX
+
+
+def test_rights_that_take_long_to_judge_are_judged_beside_the_loop(server, monkeypatch):
+    """A short way in the loop, then all of it in the thread; the answers are the same."""
+    asked: list[tuple[int, bool]] = []
+    real = coverage.covers
+
+    def noting(held: Any, wanted: Any, steps_max: int) -> bool:
+        asked.append((steps_max, threading.current_thread() is threading.main_thread()))
+        return real(held, wanted, steps_max)
+
+    rights = [rule("get", "pods", ""), rule("get", "services", "")]
+    server.create(role("held", rule("create", "roles", rbac.GROUP), *rights))
+    server.create(binding("b", "held", user(JANE.name)))
+    monkeypatch.setattr(coverage, "covers", noting)
+
+    def code(name: str, *rules: Any) -> int:
+        return server("POST", f"{RBAC}/namespaces/default/roles", role(name, *rules), user=JANE).code
+
+    assert code("few", *rights) == 201
+    assert asked == [(coverage.LOOP_STEPS_MAX, True)]
+    monkeypatch.setattr(coverage, "LOOP_STEPS_MAX", 3)
+    for name, rules, answer in (("many", rights, 201), ("more", [*rights, rule("get", "secrets", "")], 403)):
+        asked.clear()
+        assert code(name, *rules) == answer
+        assert asked == [(3, True), (coverage.STEPS_MAX, False)]
+    monkeypatch.setattr(coverage, "STEPS_MAX", 3)
+    answer = server("POST", f"{RBAC}/namespaces/default/roles", role("most", *rights), user=JANE)
+    assert answer.code == 403 and "combine in too many ways" in answer.message
+
+
+def test_what_changes_while_rights_are_judged_counts(server, monkeypatch):
+    """The namespace begins to end in between: nothing is created in it any more."""
+    server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ending"}}, namespace="")
+    server.create({**role("held", rule("create", "roles", rbac.GROUP), rule("get", "pods", ""))}, "ending")
+    server.create(binding("b", "held", user(JANE.name)), "ending")
+    monkeypatch.setattr(coverage, "LOOP_STEPS_MAX", 1)
+    real = weight.Work.in_turn
+
+    async def in_turn(self: weight.Work, work: Any, *args: Any) -> Any:
+        entry = server.store.get(NAMESPACES.key("", "ending"))
+        gone = meta.changed(entry.object, ("metadata", "deletionTimestamp"), "2016-08-03T00:00:00Z")
+        await server.store.put(entry.key, gone, entry.revision)
+        return await real(self, work, *args)
+
+    monkeypatch.setattr(weight.Work, "in_turn", in_turn)
+    answer = server("POST", f"{RBAC}/namespaces/ending/roles", role("x", rule("get", "pods", "")), user=JANE)
+    assert answer.code == 403 and "being terminated" in answer.message
 
 
 def test_a_huge_role_is_answered_at_once(server):
@@ -141,14 +237,14 @@ def test_a_role_bound_many_times_gives_its_rules_once(server):
     for n in range(5):
         server.create(binding(f"b{n}", "reader", user(JANE.name)))
     known = server.api.authorizer.rbac
-    assert len(known.granted(JANE).rules("default")) == 1
+    assert len(known.rules(JANE, "default")) == 1
 
 
 def test_a_right_taken_away_is_gone_whoever_looks_first(server):
     server.create(role("reader", rule("get", "pods")))
     server.create(binding("b", "reader", user(JANE.name)))
     known = server.api.authorizer.rbac
-    assert known.granted(JANE).rules("default")
+    assert known.rules(JANE, "default")
     assert server("DELETE", f"{RBAC}/namespaces/default/rolebindings/b").code == 200
     assert known.role_rules({"kind": "Role", "name": "reader"}, "default")
-    assert not known.granted(JANE).rules("default")
+    assert not known.rules(JANE, "default")

@@ -9,7 +9,6 @@ import pytest
 
 from petset.server import lists, weight
 from petset.server import watch as watches
-from petset.store import memory
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server, configmap, petset
 
@@ -216,24 +215,6 @@ def test_a_watcher_that_falls_behind_is_told_to_list_again(server):
     event = watch.next()
     assert event["type"] == "ERROR" and event["object"]["code"] == 410
     small.close()
-
-
-def test_an_index_that_fell_behind_is_read_anew():
-    """Access decisions must not go stale because nobody looked for a while."""
-    from petset.server.live import LiveView
-
-    server = Server()
-    server.store = memory.MemoryStore(watch_buffer_events_max=2)
-    view = LiveView(server.store, "/core/configmaps/")
-    assert view.refresh() and view.objects == {}
-    for index in range(10):
-        obj = {**configmap(f"c{index}"), "metadata": {"name": f"c{index}"}}
-        server.run(server.store.put(f"/core/configmaps/default/c{index}", obj, 0))
-    assert view.refresh() and len(view.objects) == 10
-    assert not view.refresh()
-    server.run(server.store.delete("/core/configmaps/default/c0", None))
-    assert view.refresh() and len(view.objects) == 9
-    view.close()
 
 
 def test_a_watch_of_all_namespaces(server):

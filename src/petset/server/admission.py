@@ -2,13 +2,15 @@
 
 A table of hooks, each for some kinds and verbs, run in the table's order. A hook gets the context (the store as it is
 now, who asks), the new object and, at an update, the old one; it returns the object, changed or not, or raises
-ApiError. Pods have hooks of their own in pod_admission.py, what nodes write in node_admission.py. Nothing here writes.
+ApiError. Pods have hooks of their own in pod_admission.py, what nodes write in node_admission.py. Whether somebody has
+the rights that he gives by a role or a binding can take long to tell and is awaited: escalation.py. Nothing
+here writes.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from petset.kinds import storage_class
@@ -19,7 +21,6 @@ from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
-from petset.kinds.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from petset.kinds.service import SERVICES
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.kinds.storage_class import STORAGECLASSES
@@ -27,7 +28,7 @@ from petset.objects import errors, meta, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import auth, node_admission, pod_admission, rbac, users
+from petset.server import auth, escalation, node_admission, pod_admission
 from petset.server.routes import Call
 from petset.store import store as stores
 
@@ -62,6 +63,13 @@ class Admission:
 
     def delete(self, call: Call, resource: Kind, old: Object) -> None:
         self._run("delete", call, resource, old, old)
+
+    async def require_held(self, call: Call, resource: Kind, obj: Object, old: Object | None) -> bool:
+        """Of what gives rights, that the user has them; whether the cluster went on meanwhile. Raises ApiError."""
+        if resource not in escalation.KINDS:
+            return False
+        await escalation.require(self._authorizer, call, resource, obj, old)
+        return True
 
     def _run(self, verb: str, call: Call, resource: Kind, obj: Object, old: Object | None) -> Object:
         hooks = hooks_of(verb, resource)
@@ -147,70 +155,6 @@ def storage_protection(context: Context, obj: Object, old: Object | None) -> Obj
     return obj if wanted in present else meta.changed(obj, ("metadata", "finalizers"), [*present, wanted])
 
 
-def role_escalation(context: Context, obj: Object, old: Object | None) -> Object:
-    """Nobody gives rights they do not hold themselves, unless they may escalate."""
-    if old is not None and obj.get("rules") == old.get("rules"):
-        return obj
-    rules = [rbac.rule_of(rule) for rule in obj.get("rules") or ()]
-    _require_covered(context, rules, "escalate", context.resource.plural, meta.name(obj), obj)
-    if obj.get("aggregationRule") and not _may_everything(context):
-        raise errors.forbidden(
-            context.resource.plural,
-            meta.name(obj),
-            "must have cluster-admin privileges to use the aggregationRule",
-            rbac.GROUP,
-        )
-    return obj
-
-
-def _may_everything(context: Context) -> bool:
-    everything = rbac.Rule(("*",), ("*",), ("*",)), rbac.Rule(("*",), paths=("*",))
-    user = context.call.user
-    held = context.authorizer.rbac.granted(user).everywhere
-    return users.MASTERS in user.groups or rbac.covers(held, everything)
-
-
-def binding_escalation(context: Context, obj: Object, old: Object | None) -> Object:
-    """Nobody binds a role whose rights they do not hold, unless they may bind it."""
-    reference = obj.get("roleRef") or {}
-    if old is not None and (obj.get("subjects"), reference) == (old.get("subjects"), old.get("roleRef")):
-        return obj
-    plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
-    rules = context.authorizer.rbac.role_rules(reference, meta.namespace(obj))
-    if rules is None and users.MASTERS not in context.call.user.groups:
-        raise errors.not_found(plural, str(reference.get("name")), rbac.GROUP)
-    _require_covered(context, rules or (), "bind", plural, str(reference.get("name")), obj)
-    return obj
-
-
-def _require_covered(
-    context: Context, rules: Sequence[rbac.Rule], verb: str, plural: str, name: str, obj: Object
-) -> None:
-    user, space = context.call.user, meta.namespace(obj)
-    if users.MASTERS in user.groups:
-        return
-    if context.authorizer.allows(user, rbac.Attributes(verb, rbac.GROUP, plural, namespace=space, name=name)):
-        return
-    held = context.authorizer.rbac.granted(user).rules(space)
-    try:
-        if rbac.covers(held, rules):
-            return
-    except rbac.Unclear:
-        raise errors.forbidden(
-            context.resource.plural,
-            meta.name(obj),
-            f'cannot tell whether user "{user.name}" holds these permissions: the rules combine in too many ways; '
-            "write fewer values a rule, or hold one rule that has them all",
-            rbac.GROUP,
-        ) from None
-    raise errors.forbidden(
-        context.resource.plural,
-        meta.name(obj),
-        f'user "{user.name}" (groups={list(user.groups)}) is attempting to grant RBAC permissions not currently held',
-        rbac.GROUP,
-    )
-
-
 def claim_growth(context: Context, obj: Object, old: Object | None) -> Object:
     """A bound claim may ask for more only where its class lets it; of one that is not bound the validation speaks."""
     after, before = (meta.get(one, "spec", "resources", "requests", "storage") for one in (obj, old))
@@ -228,8 +172,6 @@ def claim_growth(context: Context, obj: Object, old: Object | None) -> Object:
 
 
 CREATE, UPDATE, DELETE = "create", "update", "delete"
-_ROLES = (ROLES, CLUSTERROLES)
-_BINDINGS = (ROLEBINDINGS, CLUSTERROLEBINDINGS)
 _VOLUMES = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
 _OF_NODES = (NODES, LEASES, PODS)
 _PODS = (PODS,)
@@ -251,8 +193,6 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
     ((PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
     ((PERSISTENTVOLUMECLAIMS,), (UPDATE,), claim_growth),
     (_VOLUMES, (CREATE,), storage_protection),
-    (_ROLES, (CREATE, UPDATE), role_escalation),
-    (_BINDINGS, (CREATE, UPDATE), binding_escalation),
 )
 
 

@@ -133,8 +133,10 @@ class Api:
         warnings: list[str],
     ) -> http.Response:
         user = asking
+        await self.authorizer.catch_up(asking)
         if any(key.startswith("impersonate-") for key, _ in request.headers):
             user = auth.impersonated(request, user, self.authorizer)
+            await self.authorizer.catch_up(user)
         call = Call(request, route, user, query, weight.Work(self._line, asking.name), warnings=warnings)
         if route.resource is None:
             return self._path(call)

@@ -21,7 +21,7 @@ from petset.kinds.node import NODES
 from petset.kinds.rbac import CLUSTERROLES
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.server import admission, controller_roles, rbac, roles
+from petset.server import admission, controller_roles, coverage, rbac, roles
 from petset.store import store as stores
 
 BOOTSTRAPPING = {"kubernetes.io/bootstrapping": "rbac-defaults"}
@@ -158,8 +158,8 @@ def _role_mended(present: Object, wanted: Object) -> Object:
 
 def _is_covered(held: Sequence[rbac.Rule], rule: Object) -> bool:
     try:
-        return rbac.covers(held, [rbac.rule_of(rule)])
-    except rbac.Unclear:
+        return coverage.covers(held, [rbac.rule_of(rule)])
+    except coverage.Unclear:
         return False  # Once too often does no harm.
 
 

@@ -8,7 +8,7 @@ bound to this node?) is asked of the live pods here and, for writes, again of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from petset.kinds.namespace import NODE_LEASES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
@@ -23,12 +23,18 @@ from petset.wire import http
 
 READ = ("get", "list", "watch")
 
+Reference = tuple[str, str, str]  # (plural, namespace, name)
+
 
 class NodeAuthorizer:
     def __init__(self, store: stores.Store):
         self._store = store
-        self._pods = LiveView(store, PODS.key())
-        self._referred: dict[str, dict[tuple[str, str, str], None]] = {}  # Node -> (plural, namespace, name).
+        self._pods = LiveView(store, PODS.key(), self._told)
+        self._needs: dict[str, tuple[str, tuple[Reference, ...]]] = {}  # By the pod's key: its node, what it refers to.
+        self._referred: dict[tuple[str, Reference], int] = {}  # By node: how many of its pods do.
+
+    async def catch_up(self) -> None:
+        await self._pods.catch_up()
 
     def allows(self, user: http.User, asked: Attributes) -> bool:
         node = users.node_name(user)
@@ -37,16 +43,22 @@ class NodeAuthorizer:
 
     def refers(self, node: str, asked: Attributes) -> bool:
         """Whether a pod of the node refers to the named object."""
-        if self._pods.refresh():
-            self._referred.clear()
-        if node not in self._referred:
-            self._referred[node] = {
-                reference: None
-                for _, pod in sorted(self._pods.objects.items())
-                if meta.get(pod, "spec", "nodeName") == node
-                for reference in references(pod)
-            }
-        return (asked.resource, asked.namespace, asked.name) in self._referred[node]
+        self._pods.refresh()
+        return (node, (asked.resource, asked.namespace, asked.name)) in self._referred
+
+    def _told(self, key: str, pod: Object | None) -> None:
+        before = self._needs.pop(key, None)
+        if pod is not None and (node := meta.get(pod, "spec", "nodeName")):
+            needs = self._needs[key] = node, tuple(dict.fromkeys(references(pod)))
+            self._count(*needs, 1)
+        if before is not None:
+            self._count(*before, -1)
+
+    def _count(self, node: str, referred: Iterable[Reference], more: int) -> None:
+        for reference in referred:
+            count = self._referred.pop((node, reference), 0) + more
+            if count:
+                self._referred[node, reference] = count
 
     def may_read_volume(self, node: str, asked: Attributes) -> bool:
         """A volume is referred to through the claim it is bound to."""
@@ -65,8 +77,8 @@ class NodeAuthorizer:
         return pod is not None and meta.get(pod.object, "spec", "nodeName") == node
 
 
-def references(pod: Object) -> Iterator[tuple[str, str, str]]:
-    """Every secret, config map, claim and service account a pod needs: (plural, namespace, name)."""
+def references(pod: Object) -> Iterator[Reference]:
+    """Every secret, config map, claim and service account a pod needs."""
     space, spec = meta.namespace(pod), pod.get("spec") or {}
     if spec.get("serviceAccountName"):
         yield "serviceaccounts", space, spec["serviceAccountName"]
@@ -79,7 +91,7 @@ def references(pod: Object) -> Iterator[tuple[str, str, str]]:
             yield from _container_references(space, container)
 
 
-def _volume_references(space: str, volume: Object) -> Iterator[tuple[str, str, str]]:
+def _volume_references(space: str, volume: Object) -> Iterator[Reference]:
     if "secret" in volume:
         yield "secrets", space, meta.get(volume, "secret", "secretName", default="")
     if "configMap" in volume:
@@ -92,7 +104,7 @@ def _volume_references(space: str, volume: Object) -> Iterator[tuple[str, str, s
                 yield plural, space, meta.get(source, field, "name", default="")
 
 
-def _container_references(space: str, container: Object) -> Iterator[tuple[str, str, str]]:
+def _container_references(space: str, container: Object) -> Iterator[Reference]:
     for variable in container.get("env") or ():
         for field, plural in (("secretKeyRef", "secrets"), ("configMapKeyRef", "configmaps")):
             if meta.get(variable, "valueFrom", field):

@@ -1,18 +1,18 @@
 """Role-based access control: which rules a user has, from the live roles and bindings, and what a rule allows.
 
-The roles and bindings are decoded once a change, not once a request: `Rbac` keeps each role's rules until that role
-changes, and who has which until one of the four kinds changes. A role that is bound many times gives its rules once. A
-binding to a role that does not exist gives nothing. A ClusterRole
-with an aggregationRule has the rules that its controller has written into it.
-The pure part (`Rule`, `covers`) follows the documented semantics of rbac.authorization.k8s.io/v1: "*" is everything,
-"pods/*" is every subresource of nothing else, resourceNames never match a request without a name.
+`Rbac` keeps what it made of each role and binding until that one changes, and finds a user's roles by his name and
+groups: neither a change nor a new user costs in proportion to how many there are. A role that is bound many times gives
+its rules once. A binding to a role that does not exist gives nothing. A ClusterRole with an aggregationRule has the
+rules that its controller has written into it.
+The pure part (`Rule`; in coverage.py, who holds what others would be given) follows the documented semantics of
+rbac.authorization.k8s.io/v1: "*" is everything, "pods/*" is every subresource of nothing else, resourceNames never
+match a request without a name.
 """
 
 from __future__ import annotations
 
 import bisect
-import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from petset.kinds.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
@@ -24,7 +24,6 @@ from petset.store import store as stores
 from petset.wire import http
 
 GROUP = "rbac.authorization.k8s.io"
-USERS_CACHED_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,6 @@ class Rule:
         return not self.names or (bool(asked.name) and asked.name in self.names)
 
 
-def _path_matches(pattern: str, path: str) -> bool:
-    return pattern == path or pattern == "*" or (pattern.endswith("*") and path.startswith(pattern[:-1]))
-
-
 def _shortest(prefixes: Iterable[str]) -> list[str]:
     """In order, without those that begin with another: what begins with one of these begins with one of the rest."""
     kept: list[str] = []
@@ -113,155 +108,99 @@ def rule_of(obj: Object) -> Rule:
     )
 
 
-COVER_STEPS_MAX = 200_000
-
-
-class Unclear(Exception):
-    """Whether rules cover others would take more than COVER_STEPS_MAX steps to tell."""
-
-
-def covers(owned: Iterable[Rule], wanted: Iterable[Rule]) -> bool:
-    """Whether somebody with the owned rules already holds all that the wanted ones would give. Raises Unclear.
-
-    Several rules together may cover one: for each choice of a verb, group, resource and name there must be one that has
-    them all. The choices are as many as the product of the lists, so they are never walked: values that the same owned
-    rules have are one, and what is left is counted.
-    """
-    held = _Held(tuple(owned))
-    return all(held.cover(rule) for rule in wanted)
-
-
-class _Held:
-    """Owned rules by what they name: a set of rules is a number with a bit for each."""
-
-    def __init__(self, owned: Sequence[Rule]):
-        self._steps = 0
-        self._words = 1 + len(owned) // 512  # What a step with such a number costs.
-        self._verbs = self._index(rule.verbs for rule in owned)
-        self._groups = self._index(rule.groups for rule in owned)
-        self._resources = self._index(rule.resources for rule in owned)
-        self._names = self._index(rule.names for rule in owned)
-        self._unnamed = sum(1 << index for index, rule in enumerate(owned) if not rule.names)
-        self._paths = self._index(rule.paths for rule in owned)
-        self._patterns = [(pattern, bits) for pattern, bits in self._paths.items() if pattern.endswith("*")]
-
-    def _index(self, lists: Iterable[Collection[str]]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for index, values in enumerate(lists):
-            self._step(len(values))
-            for value in values:
-                found[value] = found.get(value, 0) | 1 << index
-        return found
-
-    def _step(self, count: int) -> None:
-        self._steps += count * self._words
-        if self._steps > COVER_STEPS_MAX:
-            raise Unclear
-
-    def cover(self, wanted: Rule) -> bool:
-        verbs = [self._any(self._verbs, verb) for verb in wanted.verbs]
-        self._step(len(wanted.paths) * (1 + len(self._patterns)))
-        paths = [self._path(path) for path in wanted.paths]
-        groups = [self._any(self._groups, group) for group in wanted.groups]
-        kinds = [self._resource(resource) for resource in wanted.resources]
-        names = [self._unnamed | (self._names.get(name, 0) if name else 0) for name in wanted.names or ("",)]
-        return self._meet(verbs, paths) and self._meet(verbs, groups, kinds, names)
-
-    def _any(self, index: Mapping[str, int], value: str) -> int:
-        return index.get(value, 0) | index.get("*", 0)
-
-    def _resource(self, resource: str) -> int:
-        _, slash, sub = resource.partition("/")
-        found = self._any(self._resources, resource)
-        return found | self._resources.get(f"*/{sub}", 0) if slash else found
-
-    def _path(self, path: str) -> int:
-        found = self._paths.get(path, 0)
-        for pattern, bits in self._patterns:
-            if _path_matches(pattern, path):
-                found |= bits
-        return found
-
-    def _meet(self, *choices: Sequence[int]) -> bool:
-        """Whether every choice of one number from each list leaves a rule that has them all."""
-        if not all(choices):
-            return True  # There is nothing to choose.
-        if functools.reduce(int.__and__, [bits for masks in choices for bits in masks]):
-            return True  # One rule has everything.
-        reached = dict.fromkeys(choices[0])
-        for masks in choices[1:]:
-            distinct = dict.fromkeys(masks)
-            self._step(len(reached) * len(distinct))
-            reached = {a & b: None for a in reached for b in distinct}
-        return 0 not in reached
-
-
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """A user's rules: cluster-wide, and by namespace."""
+class Binding:
+    """What a binding says: whose it is, where (in the namespace "": everywhere), and the key of its role."""
 
-    everywhere: tuple[Rule, ...]
-    by_namespace: Mapping[str, tuple[Rule, ...]]
-
-    def rules(self, namespace: str) -> tuple[Rule, ...]:
-        return self.everywhere + self.by_namespace.get(namespace, ()) if namespace else self.everywhere
+    subjects: tuple[tuple[str, str], ...]
+    space: str
+    role: str
 
 
 class Rbac:
+    """Who has which roles, brought up to date with each change of one; whoever asks costs nothing but his own."""
+
     def __init__(self, store: stores.Store):
-        self._view = LiveView(store, f"/{GROUP}/")
-        self._granted: dict[http.User, Granted] = {}
-        self._rules: dict[str, tuple[Object, tuple[Rule, ...]]] = {}  # By the role's key, with the role they are of.
+        self._view = LiveView(store, f"/{GROUP}/", self._told)
+        self._roles: dict[str, Object] = {}  # By key.
+        self._rules: dict[str, tuple[Rule, ...]] = {}  # Of the roles that were asked for, by key.
+        self._bindings: dict[str, Binding] = {}  # By key.
+        # By subject and namespace: the keys of the roles, each with how often it is bound.
+        self._bound: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
 
-    def _refresh(self) -> None:
-        if self._view.refresh():
-            self._granted.clear()
-            roles = self._view.objects
-            self._rules = {key: known for key, known in self._rules.items() if roles.get(key) is known[0]}
-
-    def granted(self, user: http.User) -> Granted:
-        self._refresh()
-        if len(self._granted) > USERS_CACHED_MAX:
-            self._granted.clear()
-        known = self._granted.get(user)
-        if known is None:
-            known = self._granted[user] = self._compile(user)
-        return known
+    async def catch_up(self) -> None:
+        """To be awaited before a request's first question, so that none of them has much to read."""
+        await self._view.catch_up()
 
     def allows(self, user: http.User, asked: Attributes) -> bool:
-        granted = self.granted(user)
-        if any(rule.allows(asked) for rule in granted.everywhere):
-            return True
-        if not asked.namespace:
-            return False
-        return any(rule.allows(asked) for rule in granted.by_namespace.get(asked.namespace, ()))
+        self._view.refresh()
+        return any(
+            rule.allows(asked) for role in self._roles_of(user, asked.namespace) for rule in self._rules_of(role)
+        )
+
+    def rules(self, user: http.User, namespace: str = "") -> tuple[Rule, ...]:
+        """All that the user has in the namespace and everywhere; those of a role once, however often it is bound."""
+        self._view.refresh()
+        roles = dict.fromkeys(self._roles_of(user, namespace))
+        return tuple(rule for role in roles for rule in self._rules_of(role))
 
     def role_rules(self, reference: Object, namespace: str) -> tuple[Rule, ...] | None:
         """The rules a roleRef gives, None when there is no such role."""
-        self._refresh()
-        return self._rules_at(_role_key(reference, namespace))
+        self._view.refresh()
+        role = _role_key(reference, namespace)
+        return self._rules_of(role) if role in self._roles else None
 
-    def _rules_at(self, key: str) -> tuple[Rule, ...] | None:
-        role = self._view.objects.get(key)
-        if role is None:
-            return None
-        if key not in self._rules:
-            self._rules[key] = role, tuple(rule_of(rule) for rule in role.get("rules") or ())
-        return self._rules[key][1]
+    def _roles_of(self, user: http.User, namespace: str) -> Iterator[str]:
+        """The keys of the roles bound to the user or a group of his, everywhere first."""
+        subjects = [("User", user.name), *(("Group", group) for group in user.groups)]
+        found = [bound for subject in subjects if (bound := self._bound.get(subject)) is not None]
+        for space in ("", namespace) if namespace else ("",):
+            for bound in found:
+                yield from bound.get(space, ())
 
-    def _compile(self, user: http.User) -> Granted:
-        bound: dict[str, dict[str, None]] = {}  # By namespace ("" is everywhere): the keys of the roles.
-        for key, binding in sorted(self._view.objects.items()):
-            if not key.startswith((ROLEBINDINGS.key(), CLUSTERROLEBINDINGS.key())):
-                continue
-            space = meta.namespace(binding)
-            if not any(is_subject(subject, user, space) for subject in binding.get("subjects") or ()):
-                continue
-            bound.setdefault(space, {})[_role_key(binding.get("roleRef") or {}, space)] = None
-        rules = {
-            space: tuple(rule for key in keys for rule in self._rules_at(key) or ()) for space, keys in bound.items()
-        }
-        return Granted(rules.pop("", ()), rules)
+    def _rules_of(self, role: str) -> tuple[Rule, ...]:
+        """Of a role that may not be there."""
+        rules = self._rules.get(role)
+        if rules is None:
+            if (obj := self._roles.get(role)) is None:
+                return ()
+            rules = self._rules[role] = tuple(rule_of(rule) for rule in obj.get("rules") or ())
+        return rules
+
+    # What changes
+
+    def _told(self, key: str, obj: Object | None) -> None:
+        if key.startswith(_BINDINGS):
+            if (before := self._bindings.pop(key, None)) is not None:
+                self._unbind(before)
+            if obj is not None:
+                binding = self._bindings[key] = binding_of(obj)
+                self._bind(binding)
+        else:
+            self._rules.pop(key, None)
+            self._roles.pop(key, None)
+            if obj is not None:
+                self._roles[key] = obj
+
+    def _bind(self, binding: Binding) -> None:
+        for subject in binding.subjects:
+            roles = self._bound.setdefault(subject, {}).setdefault(binding.space, {})
+            roles[binding.role] = roles.get(binding.role, 0) + 1
+
+    def _unbind(self, binding: Binding) -> None:
+        for subject in binding.subjects:
+            spaces = self._bound[subject]
+            roles = spaces[binding.space]
+            roles[binding.role] -= 1
+            if not roles[binding.role]:
+                del roles[binding.role]
+            if not roles:
+                del spaces[binding.space]
+            if not spaces:
+                del self._bound[subject]
+
+
+_BINDINGS = (ROLEBINDINGS.key(), CLUSTERROLEBINDINGS.key())
 
 
 def _role_key(reference: Object, namespace: str) -> str:
@@ -269,13 +208,18 @@ def _role_key(reference: Object, namespace: str) -> str:
     return resource.key(namespace, str(reference.get("name", "")))
 
 
-def is_subject(subject: Object, user: http.User, namespace: str) -> bool:
-    """Whether a binding's subject is this user; a service account without a namespace is of the binding's own."""
+def binding_of(obj: Object) -> Binding:
+    """A RoleBinding or ClusterRoleBinding as stored."""
+    space = meta.namespace(obj)
+    subjects = (_subject(subject, space) for subject in obj.get("subjects") or ())
+    return Binding(tuple(filter(None, subjects)), space, _role_key(obj.get("roleRef") or {}, space))
+
+
+def _subject(subject: Object, namespace: str) -> tuple[str, str] | None:
+    """A user or a group. An account is a user; one without a namespace is of the binding's own."""
     kind, name = subject.get("kind"), subject.get("name")
-    if kind == "User":
-        return name == user.name
-    if kind == "Group":
-        return name in user.groups
+    if not isinstance(kind, str) or not isinstance(name, str):
+        return None
     if kind == "ServiceAccount":
-        return user.name == users.of_service_account(subject.get("namespace") or namespace, str(name))
-    return False
+        return "User", users.of_service_account(subject.get("namespace") or namespace, name)
+    return (kind, name) if kind in ("User", "Group") else None

@@ -151,8 +151,8 @@ class Rest:
     async def _admitted(self, call: Call, resource: Kind, new: Object, old: stores.Entry | None, name: str) -> Object:
         """The object with its defaults, admitted, prepared and found valid. Raises ApiError.
 
-        A large one is validated beside the loop, and the cluster goes on meanwhile: then admission is asked again,
-        until it has nothing to change in what was validated.
+        A large one is validated, and the rights that it gives are judged, beside the loop, and the cluster goes on
+        meanwhile: then admission is asked again, until it has nothing to change in what was validated.
         """
         size, before = _size(call, old), old.object if old else None
         new = await call.work.beside(size, resource.default, new)
@@ -165,10 +165,11 @@ class Rest:
             new = resource.prepare(admitted, before)
             if new == valid:
                 return new
+            waited = await self._admit.require_held(call, resource, new, before) or size > weight.LOOP_BYTES_MAX
             found = await call.work.beside(size, _found, resource, new, before)
             if found:
                 raise errors.invalid(resource.kind, name, found, resource.group)
-            if size <= weight.LOOP_BYTES_MAX:
+            if not waited:
                 return new
             valid = new
         raise _crowded(resource, name)

@@ -22,7 +22,7 @@ class Reviews:
 
     async def self_access(self, call: Call) -> http.Response:
         review = await _asked(call)
-        return self._decided(call, review, call.user)
+        return await self._decided(call, review, call.user)
 
     async def access(self, call: Call) -> http.Response:
         review = await _asked(call)
@@ -33,9 +33,10 @@ class Reviews:
                 "spec.user", spec.get("user", ""), "at least one of user or group must be specified"
             )
             raise errors.invalid(call.resource.kind, "", [wrong], call.resource.group)
-        return self._decided(call, review, http.User(str(spec.get("user", "")), tuple(map(str, groups))))
+        return await self._decided(call, review, http.User(str(spec.get("user", "")), tuple(map(str, groups))))
 
-    def _decided(self, call: Call, review: Object, user: http.User) -> http.Response:
+    async def _decided(self, call: Call, review: Object, user: http.User) -> http.Response:
+        await self._authorizer.catch_up(user)
         allowed = self._authorizer.allows(user, _attributes(call, review["spec"]))
         return answers.tree(call, {**review, "status": {"allowed": allowed}}, 201)
 
@@ -47,7 +48,8 @@ class Reviews:
         if users.MASTERS in call.user.groups:
             rules: tuple[rbac.Rule, ...] = (rbac.Rule(("*",), ("*",), ("*",)), rbac.Rule(("*",), paths=("*",)))
         else:
-            rules = self._authorizer.rbac.granted(call.user).rules(space)
+            await self._authorizer.catch_up(call.user)
+            rules = self._authorizer.rbac.rules(call.user, space)
         status = {
             "resourceRules": [_resource_rule(rule) for rule in rules if rule.resources],
             "nonResourceRules": [

@@ -80,6 +80,10 @@ class Work:
         """The result of a pure function that works on so many bytes."""
         if size <= LOOP_BYTES_MAX:
             return work(*args)
+        return await self.in_turn(work, *args)
+
+    async def in_turn(self, work: Callable[..., T], *args: Any) -> T:
+        """The result of a pure function that is known to take long."""
         async with self.line.turn(self.user):
             return await _thread.call(work, *args)
 
@@ -92,9 +96,7 @@ class Work:
             yield work(found[0], *args)
             return
         for run in found:
-            async with self.line.turn(self.user):
-                made = await _thread.call(work, run, *args)
-            yield made
+            yield await self.in_turn(work, run, *args)
 
 
 def runs(items: Sequence[Item], size: Callable[[Item], int]) -> Iterator[Sequence[Item]]:
