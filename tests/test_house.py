@@ -33,6 +33,16 @@ FORBIDDEN_CALLS = {
 FORBIDDEN_METHODS = {"run_in_executor": "tasks.in_thread(...)"}
 ONE_CLOCK = "base/tasks.py"
 
+# The world is where virtual time and seeded chance are made: `random.Random(seed)` is a type and a maker there, and
+# nothing else of the module may be used.
+SEEDED_CHANCE = "world/"
+# Who starts a task outside of any group, and why.
+LOOSE_TASKS = {
+    "world/loop.py": "the first task of a loop",
+    "world/network.py": "a request is carried out, and a watch goes on, although who asked has died",
+    "world/process.py": "a program that is killed takes nobody with it",
+}
+
 # Which third-party library is imported where. (A folder ends with a slash.)
 LIBRARIES = {
     "cryptography": ("base/pki.py",),
@@ -88,11 +98,13 @@ def test_one_clock_one_chance_one_way_to_spawn(path):
     if inside(path) == ONE_CLOCK:
         return
     tree = tree_of(path)
+    seeds = inside(path).startswith(SEEDED_CHANCE)
     wrong = [
         f"line {line}: imports {module}; use base/tasks.py"
         for line, module in modules_of(tree)
-        if module.partition(".")[0] in FORBIDDEN_MODULES
+        if module.partition(".")[0] in FORBIDDEN_MODULES and not (seeds and module == "random")
     ]
+    wrong += [f"line {line}: {use}: chance has no seed; use random.Random(seed)" for line, use in unseeded(tree)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             dotted = ast.unparse(node)
@@ -101,9 +113,36 @@ def test_one_clock_one_chance_one_way_to_spawn(path):
                     wrong.append(f"line {node.lineno}: {name}; use {instead}")
             if node.attr in FORBIDDEN_METHODS:
                 wrong.append(f"line {node.lineno}: {node.attr}; use {FORBIDDEN_METHODS[node.attr]}")
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("loop.create_task"):
+        is_loose = isinstance(node, ast.Call) and re.search(r"loop(\(\))?\.create_task$", ast.unparse(node.func))
+        if is_loose and inside(path) not in LOOSE_TASKS:
             wrong.append(f"line {node.lineno}: a task without an owner; use tasks.spawn(group, ...)")
     assert not wrong, "\n".join(wrong)
+
+
+def unseeded(tree: ast.AST) -> list[tuple[int, str]]:
+    """(line, use) of the module `random` where it is anything but a Random that is given a seed, or the type's name."""
+    seeded = {id(call.func) for call in calls_of(tree) if call.args}
+    called = {id(call.func) for call in calls_of(tree)}
+    return [
+        (node.lineno, ast.unparse(node))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "random"
+        if node.attr != "Random" or (id(node) in called and id(node) not in seeded)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("random.Random(f'{seed} order')", 0),
+        ("def f(chance: random.Random): chance.random()", 0),
+        ("random.Random()", 1),
+        ("random.random()", 1),
+        ("random.SystemRandom()", 1),
+    ],
+)
+def test_the_finder_of_unseeded_chance(source, found):
+    assert len(unseeded(ast.parse(source))) == found
 
 
 CLEANUPS = ("close", "aclose", "__aexit__")

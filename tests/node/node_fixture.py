@@ -19,7 +19,7 @@ from petset.server import api as server_api
 from petset.server import bootstrap
 from petset.store import memory
 from petset.wire import http
-from tests.worlds import loop as virtual
+from petset.world import loop as virtual
 
 ADMIN = http.User("petset-admin", ("system:masters",))
 NODE = "n1"

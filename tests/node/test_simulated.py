@@ -12,7 +12,7 @@ import pytest
 from petset.base import tasks
 from petset.node.runtime import Container, ContainerConfig, ImageError, ImageInfo, RuntimeError_
 from petset.node.simulated import Behaviour, Machine, SimulatedRuntime
-from tests.worlds import loop as virtual
+from petset.world import loop as virtual
 
 IMAGE = ImageInfo("debian:jessie", "sha256:1", "/rootfs")
 

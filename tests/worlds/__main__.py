@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-from tests.worlds import laws, world
+from petset.world import laws, world
+from tests.worlds import history
 
 
 def main(arguments: list[str]) -> int:
@@ -18,7 +19,7 @@ def main(arguments: list[str]) -> int:
     seeds = [seed for text in arguments if not text.startswith("-") for seed in seeds_of(text)]
     for seed in seeds:
         try:
-            lived = world.run(seed)
+            lived = history.run(seed)
         except laws.Broken as broken:
             print(broken, flush=True)
             failed.append(seed)
@@ -26,7 +27,8 @@ def main(arguments: list[str]) -> int:
             if verbose:
                 print("\n".join(lived.laws.trace))
             if len(seeds) == 1:
-                print(f"seed {seed}: {lived.plan.told()}; {lived.laws.writes} writes, {lived.laws.digest.hexdigest()}")
+                plan, digest = history.scenario_of(seed), lived.laws.digest.hexdigest()
+                print(f"seed {seed}: {plan.told()}; {lived.laws.writes} writes, {digest}")
     took = time.perf_counter() - began
     print(f"{len(seeds)} worlds, {len(failed)} broken {failed or ''} in {took:.1f} s ({took / len(seeds):.3f} s each)")
     return 1 if failed else 0

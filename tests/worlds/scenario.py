@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.objects.meta import Object
-from tests.worlds import network
+from petset.world import network
 
 NAMESPACE = "default"
 REAL_AGENTS_SHARE = 1.0

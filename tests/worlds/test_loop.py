@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.worlds import loop as virtual
+from petset.world import loop as virtual
 
 
 def trace_of(seed):

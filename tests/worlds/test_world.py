@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from tests.worlds import world
+from tests.worlds import history
 
 SEEDS = int(os.environ.get("WORLD_SEEDS", "300"))
 CHUNK = 10
@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_laws_hold(first):
     for seed in range(first, min(first + CHUNK, SEEDS)):
-        world.run(seed)
+        history.run(seed)
 
 
 @pytest.mark.parametrize("seed", [5, 181])

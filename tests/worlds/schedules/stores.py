@@ -16,9 +16,9 @@ from typing import Any
 
 from petset.store import core
 from petset.store.store import Change, Conflict, Entry, Expired, Unavailable
+from petset.world.loop import VirtualLoop
 from tests.torture import checker, history
 from tests.torture.history import Event, History, Operation, Stream, Version
-from tests.worlds.loop import VirtualLoop
 
 PREFIX = "/core/configmaps/d/"
 KEYS = 3

@@ -23,10 +23,10 @@ from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.wire import http
-from tests.worlds import laws
+from petset.world import laws
 
 if TYPE_CHECKING:
-    from tests.worlds.world import World
+    from petset.world.world import World
 
 LEASE_SECONDS = 10.0
 RETRY_SECONDS = 1.0
@@ -121,8 +121,8 @@ class _Life:
         await self._register()
         self.pods.on_change(self._changed)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.pods.run())
-            group.create_task(self._renew())
+            tasks.spawn(group, self.pods.run(), f"{self.node.name} pods")
+            tasks.spawn(group, self._renew(), f"{self.node.name} lease")
             await self.pods.synced.wait()
             self.node.look_again = self.look_at
             for uid in self.node.sandboxes:
@@ -131,7 +131,7 @@ class _Life:
                 for uid in [uid for uid in self.waiting if uid not in self.busy]:
                     del self.waiting[uid]
                     self.busy[uid] = None
-                    group.create_task(self._work(uid), name=f"{self.node.name} {uid}")
+                    tasks.spawn(group, self._work(uid), f"{self.node.name} {uid}")
                 self.wake.clear()
                 await self.wake.wait()
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
-from tests.worlds import laws
+from petset.world import laws
 
 if TYPE_CHECKING:
-    from tests.worlds.world import World
+    from petset.world.world import World
 
 
 def what_is_wrong(world: World) -> list[str]:
     objects = world.laws.objects
-    wrong = [f"{process.name} is down" for process in world.processes if process.task is None or process.task.done()]
+    wrong = [f"{process.name} is down" for process in world.processes if not process.is_up]
     expected: dict[str, str] = {}  # Pods that must be there and no others: key -> uid.
     for key, set_ in objects.items():
         if key.startswith(laws.SETS):

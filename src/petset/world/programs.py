@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from petset.client import client as api
 from petset.controllers import run as controllers_run
 from petset.dns import records
 from petset.dns import server as dns_server
-from petset.scheduler import loop as scheduler_loop
 from petset.wire import http
+from petset.world.process import Main
 
 if TYPE_CHECKING:
-    from tests.worlds.world import World
+    from petset.world.world import World
 
 CONTROLLERS_USER = http.User("system:kube-controller-manager", ("system:masters",))
 DNS_USER = http.User("system:kube-dns", ("system:masters",))
 SCHEDULER_USER = http.User("system:kube-scheduler", ("system:masters",))
-
-Main = Callable[[api.Client], Awaitable[None]]
 
 
 def volumes_directory(world: World) -> str:
@@ -67,7 +64,3 @@ def dns(world: World) -> Main:
             await asyncio.get_running_loop().create_future()
 
     return main
-
-
-def scheduler(world: World) -> Main:
-    return scheduler_loop.run

@@ -18,10 +18,10 @@ from petset.node import agent, simulated
 from petset.node.runtime import Container, ContainerConfig, RuntimeError_, Sandbox, Warning_
 from petset.objects.meta import Object
 from petset.wire import http
-from tests.worlds import laws, programs
+from petset.world import laws, programs
 
 if TYPE_CHECKING:
-    from tests.worlds.world import World
+    from petset.world.world import World
 
 CAPACITY = {"cpu": "8", "memory": "16Gi", "pods": "110"}
 

@@ -17,10 +17,12 @@ from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
-from tests.worlds import laws, network, nodes
+from petset.objects.registry import Kind
+from petset.world import laws, network, nodes
+from petset.world.process import persistently
 
 if TYPE_CHECKING:
-    from tests.worlds.world import World
+    from petset.world.world import World
 
 REPLICAS_MAX = 4
 PAUSE_SECONDS_MAX = 60.0
@@ -52,9 +54,9 @@ class Monkey:
             (1, self.reboot_node),
         ]
 
-    async def play(self) -> None:
+    async def play(self, steps: int) -> None:
         tricks = [trick for weight, trick in self.tricks for _ in range(weight)]
-        for _ in range(self.world.plan.monkey_steps):
+        for _ in range(steps):
             await asyncio.sleep(self._pause())
             if self.world.laws.broken:
                 return
@@ -140,10 +142,10 @@ class Monkey:
                 if laws.owner_uid(pod) == meta.uid(set_):
                     self.world.laws.excused(meta.uid(pod), "its set deleted")
         self.world.laws.note(f"MONKEY   deletes {set_['kind']} {meta.key(set_)} {policy} and makes it anew")
-        resource = builtin.KINDS.named(set_["apiVersion"], set_["kind"])
+        kind = kind_of(set_)
         await self._try(
             lambda: self.admin.delete(
-                resource, meta.name(set_), meta.namespace(set_), uid=meta.uid(set_), propagation=policy
+                kind, meta.name(set_), meta.namespace(set_), uid=meta.uid(set_), propagation=policy
             )
         )
         await asyncio.sleep(self._pause())
@@ -152,7 +154,7 @@ class Monkey:
         fresh = {**set_, "metadata": metadata}
         if self.chance.random() < 0.3:
             fresh |= OTHER_KIND[set_["kind"]]
-        key = resource.key(meta.namespace(set_), meta.name(set_))
+        key = kind.key(meta.namespace(set_), meta.name(set_))
         await self._until(lambda: meta.uid(self.world.laws.objects.get(key) or {"metadata": {}}) != meta.uid(set_))
         await self._try(lambda: self.admin.create({k: v for k, v in fresh.items() if k != "status"}))
 
@@ -183,8 +185,8 @@ class Monkey:
         """Nobody should, and it is there again at once."""
         found = self._any(self._objects("/core/endpoints/default/", "/discovery.k8s.io/endpointslices/default/"))
         if found is not None:
-            resource = builtin.KINDS.named(found["apiVersion"], found["kind"])
-            await self._try(lambda: self.admin.delete(resource, meta.name(found), meta.namespace(found)))
+            kind = kind_of(found)
+            await self._try(lambda: self.admin.delete(kind, meta.name(found), meta.namespace(found)))
 
     async def cordon(self) -> None:
         node = self.chance.choice(self.world.nodes)
@@ -251,10 +253,14 @@ class Monkey:
         return self.chance.choice(objects) if objects else None
 
     async def _patch(self, obj: Object, patch: dict[str, Any]) -> None:
-        resource = builtin.KINDS.named(obj["apiVersion"], obj["kind"])
-        await self._try(lambda: self.admin.patch(resource, meta.name(obj), meta.namespace(obj), patch))
+        kind = kind_of(obj)
+        await self._try(lambda: self.admin.patch(kind, meta.name(obj), meta.namespace(obj), patch))
 
     async def _try(self, attempt: Callable[[], Awaitable[Any]]) -> None:
-        from tests.worlds.world import persistently
-
         await persistently(attempt)
+
+
+def kind_of(obj: Object) -> Kind:
+    kind = builtin.KINDS.of(obj)
+    assert kind is not None
+    return kind

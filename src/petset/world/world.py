@@ -1,0 +1,197 @@
+"""A whole cluster in virtual time: the real server, controllers, scheduler and node agents, over links that may be bad.
+
+`run(seed, story)` makes a world, lets its programs live, and plays a story in it: an async function that is handed the
+`World`, writes through `world.admin`, sets the weather (`world.faults`), kills programs, and waits for what should
+come of it (`settles`, `stays_settled`). It raises `laws.Broken` with the last lines of the trace when a law did not
+hold. The same seed is the same run: time and order are the loop's (loop.py), chance is seeded, and nothing that is
+iterated is a set.
+
+Every program is a `process.Process` with a link of its own to the server. A world has no state outside of itself and
+its loop: any number of them may live in one Python process, one after another or in threads of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import pathlib
+import random
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from petset.base import tasks
+from petset.client import client as api
+from petset.dns import records
+from petset.objects import encoding
+from petset.scheduler import loop as scheduler
+from petset.server import bootstrap
+from petset.wire import http
+from petset.world import agents, laws, network, nodes, programs, settled
+from petset.world import loop as virtual
+from petset.world.process import Process
+
+EPOCH_SECONDS = 1_470_000_000.0  # July 2016.
+ADMIN = http.User("petset-admin", ("system:masters",))
+SETTLE_SECONDS_MAX = 1500.0  # The longest back-off of a crashing container is five minutes.
+LOOK_SECONDS = 5.0
+QUIET_SECONDS = 150.0
+DIE_SECONDS_MAX = 120.0
+SHOWN_LINES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a world begins with."""
+
+    seed: int
+    nodes: int = 1
+    scripted: bool = False  # Nodes by script instead of the real agent on a simulated machine: they cost less.
+
+
+Story = Callable[["World"], Awaitable[None]]
+
+
+class World:
+    """The server, the programs around it, the machines, and the laws that watch over them."""
+
+    def __init__(self, config: Config, loop: virtual.VirtualLoop):
+        seed = self.seed = config.seed
+        self.loop = loop
+        self.faults = network.Faults.none()
+        self.zone = records.Zone()
+        self.disk = tempfile.mkdtemp(prefix="petset-world-")
+        self.laws = laws.Laws(loop.time, self._running)
+        self.server = network.Server(network.SeenStore(self.laws.saw))
+        self.admin = api.Client(network.Link(self.server, ADMIN, random.Random(f"{seed} admin"), network.Faults.none))
+        kind = nodes.ScriptedNode if config.scripted else agents.AgentNode
+        self.nodes: Sequence[agents.AgentNode | nodes.ScriptedNode] = [
+            kind(self, f"node-{number}") for number in range(config.nodes)
+        ]
+        self.processes = [
+            Process(self, "controllers", programs.CONTROLLERS_USER, programs.controllers(self)),
+            Process(self, "scheduler", programs.SCHEDULER_USER, scheduler.run),
+            Process(self, "dns", programs.DNS_USER, programs.dns(self)),
+            *(Process(self, node.name, node.user, node.run) for node in self.nodes),
+        ]
+        for node in self.nodes:
+            self.process(node.name).on_death = node.cut_off
+
+    def _running(self) -> Iterable[tuple[str, laws.Running]]:
+        return [each for node in self.nodes for each in node.running()]
+
+    def disk_of(self, name: str) -> pathlib.Path:
+        """Where a program of this name keeps what outlives it."""
+        return pathlib.Path(self.disk) / name
+
+    def process(self, name: str) -> Process:
+        return next(process for process in self.processes if process.name == name)
+
+    def link(self, name: str, user: http.User) -> network.Link:
+        """A way to the server in this world's weather, for a program that begins now."""
+        # One source of chance a link, so that what one process does leaves the others' weather alone.
+        chance = random.Random(f"{self.seed} {name} {self.loop.time()}")
+        return network.Link(self.server, user, chance, lambda: self.faults, self.meddle, partial(self.laws.asked, name))
+
+    async def meddle(self, request: http.Request) -> None:
+        """Somebody else changes the object that the request is about, just before it."""
+        path = request.path
+        for end in ("/status", "/scale", "/binding"):
+            path = path.removesuffix(end)
+        if "/leases/" in path or "/events/" in path:
+            return
+        patch = {"metadata": {"annotations": {laws.MEDDLED: str(self.laws.writes)}}}
+        headers = (("content-type", "application/merge-patch+json"),)
+        await self.server.handle(http.Request("PATCH", path, headers, encoding.dumps(patch), user=ADMIN))
+
+    async def live(self, story: Story) -> None:
+        """Let every program live, play the story, then kill them all; ends by raising virtual.Done."""
+        await bootstrap.ensure(self.server.store)
+        self.server.start()
+        async with asyncio.TaskGroup() as group:
+            for process in self.processes:
+                tasks.spawn(group, process.live(), f"life of {process.name}")
+            playing = tasks.spawn(group, _played(story, self), "story")
+            await asyncio.wait([playing])
+            for process in self.processes:
+                process.kill(1e9)
+            await asyncio.sleep(DIE_SECONDS_MAX)
+            for process in self.processes:
+                if process.is_up:
+                    self.laws.breaks(f"{process.name} does not end when it is cancelled")
+            raise virtual.Done
+
+    # What a story waits for
+
+    async def settles(self) -> None:
+        """Wait until everything is as the specs say; that it takes too long breaks a law."""
+        wrong: list[str] = []
+        until = self.loop.time() + SETTLE_SECONDS_MAX
+        while self.loop.time() < until and not self.laws.broken:
+            wrong = settled.what_is_wrong(self)
+            if not wrong:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+        if not self.laws.broken:
+            self.laws.breaks("it does not settle: " + "; ".join(wrong))
+
+    async def stays_settled(self) -> None:
+        """Nothing is wrong and nothing is written any more, for a good while."""
+        self.laws.note("SETTLED")
+        await asyncio.sleep(LOOK_SECONDS * 2)  # What was under way when the last condition became true.
+        writes = self.laws.writes
+        await asyncio.sleep(QUIET_SECONDS)
+        wrong = settled.what_is_wrong(self)
+        if wrong:
+            self.laws.breaks("it does not stay settled: " + "; ".join(wrong))
+        elif self.laws.writes != writes:
+            self.laws.breaks(f"it does not come to rest: {self.laws.writes - writes} writes in {QUIET_SECONDS:.0f} s")
+
+
+async def _played(story: Story, world: World) -> None:
+    await story(world)
+
+
+def run(config: Config, story: Story, about: Sequence[str] = ()) -> World:
+    """One world from its beginning to its end. Raises laws.Broken; `about` are lines of its own in that."""
+    worlds: list[World] = []
+
+    async def main(loop: virtual.VirtualLoop) -> None:
+        environment = tasks.Environment(
+            wall_clock=lambda: EPOCH_SECONDS + loop.now, rng=random.Random(f"{config.seed} product"), threads=False
+        )
+        with tasks.environment(environment):
+            world = World(config, loop)
+            worlds.append(world)
+            try:
+                await world.live(story)
+            except* virtual.Done:
+                pass
+
+    log = logging.getLogger("petset")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # What goes wrong on purpose is nobody's news.
+    gc.disable()  # Its moments are nobody's seed.
+    try:
+        virtual.run(main, config.seed)
+    except virtual.Stuck as stuck:
+        worlds[0].laws.breaks(str(stuck))
+    finally:
+        gc.enable()
+        log.setLevel(level)
+        for each in worlds:
+            shutil.rmtree(each.disk, ignore_errors=True)
+    world = worlds[0]
+    if world.laws.broken:
+        raise laws.Broken(_told(world, about))
+    return world
+
+
+def _told(world: World, about: Sequence[str]) -> str:
+    first = f"seed {world.seed}: {world.laws.broken[0]}"
+    more = [f"  and {other}" for other in world.laws.broken[1:4]]
+    trace = list(world.laws.trace)[-SHOWN_LINES:]
+    return "\n".join([first, *more, *about, *trace, first])
