@@ -39,7 +39,8 @@ SEEDED_CHANCE = "world/"
 # Who starts a task outside of any group, and why.
 LOOSE_TASKS = {
     "world/loop.py": "the first task of a loop",
-    "world/network.py": "a request is carried out, and a watch goes on, although who asked has died",
+    "world/server.py": "a request is carried out although who asked has died",
+    "world/stream.py": "a watch is read whether or not its reader asks for more",
     "world/process.py": "a program that is killed takes nobody with it",
 }
 

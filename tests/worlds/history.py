@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from petset.world import monkeys, network, world
+from petset.world import faults, monkeys, world
 from petset.world.process import persistently
 from tests.worlds import scenario
 
@@ -33,9 +33,9 @@ async def play(world: world.World, plan: scenario.Plan) -> None:
     for obj in plan.objects:
         await persistently(lambda obj=obj: world.admin.create(obj))
     monkey = monkeys.Monkey(world)
-    world.faults, world.laws.weather_seconds = plan.faults, plan.faults.stale_seconds
+    world.faults, world.laws.weather_seconds = plan.weather, plan.weather.stale_seconds
     await monkey.play(plan.monkey_steps)
-    world.faults = network.Faults.none()
+    world.faults = faults.Faults.none()
     for node in world.nodes:
         node.calm()
     await monkey.goes_home()

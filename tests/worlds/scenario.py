@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.objects.meta import Object
-from petset.world import network
+from petset.world import faults
 
 NAMESPACE = "default"
 REAL_AGENTS_SHARE = 1.0
@@ -17,7 +17,7 @@ REAL_AGENTS_SHARE = 1.0
 class Plan:
     nodes: int
     real_agents: bool  # Or nodes by script, which cost less.
-    faults: network.Faults
+    weather: faults.Faults
     objects: tuple[Object, ...]
     sets: tuple[Object, ...]
     monkey_steps: int
@@ -29,7 +29,7 @@ class Plan:
             f" {'with' if obj['spec'].get('volumeClaimTemplates') else 'without'} claims"
             for obj in self.sets
         )
-        return f"{self.nodes} {'real' if self.real_agents else 'scripted'} nodes; {sets}; {self.faults}"
+        return f"{self.nodes} {'real' if self.real_agents else 'scripted'} nodes; {sets}; {self.weather}"
 
 
 def of(chance: random.Random) -> Plan:
@@ -42,7 +42,7 @@ def of(chance: random.Random) -> Plan:
     return Plan(
         nodes=chance.choice((1, 1, 1, 2, 2, 3)),
         real_agents=chance.random() < REAL_AGENTS_SHARE,
-        faults=network.Faults.some(chance),
+        weather=faults.Faults.some(chance),
         objects=(*services, *sets),
         sets=tuple(sets),
         monkey_steps=chance.randint(3, 8),

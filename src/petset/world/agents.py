@@ -27,6 +27,8 @@ CAPACITY = {"cpu": "8", "memory": "16Gi", "pods": "110"}
 
 
 class AgentNode:
+    """A machine, and the real agent that lives on it."""
+
     def __init__(self, world: World, name: str):
         self.world, self.name = world, name
         self.user = http.User(f"system:node:{name}", ("system:nodes",))

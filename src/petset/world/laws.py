@@ -92,7 +92,7 @@ class Laws:
     def asked(self, who: str, request: http.Request) -> None:
         """A program sends a request: what it deletes it must have seen, and name by its uid."""
         if request.method == "DELETE" and "/pods/" in request.target:
-            options = encoding.loads(request.body) if request.body else {}
+            options: Object = encoding.loads(request.body) if request.body else {}
             if not meta.get(options, "preconditions", "uid"):
                 self.breaks(f"{who} deletes {request.target} without saying which")
 
@@ -354,7 +354,7 @@ def shown(key: str, obj: Object) -> str:
         parts.append(meta.get(obj, "spec", "nodeName", default="nowhere"))
         parts.append(meta.get(obj, "status", "phase", default="") + ("+ready" if meta.is_pod_ready(obj) else ""))
     elif key.startswith(SETS):
-        status = obj.get("status") or {}
+        status: Object = obj.get("status") or {}
         parts.append(f"wants {meta.get(obj, 'spec', 'replicas')}")
         parts.append(f"has {status.get('replicas', 0)}, ready {status.get('readyReplicas', 0)}")
     elif key.startswith("/core/events/"):

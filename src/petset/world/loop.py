@@ -32,7 +32,7 @@ class Done(Exception):
     """Raised to end a group of tasks when the story is over."""
 
 
-class SerialTask(asyncio.Task):
+class SerialTask(asyncio.Task[Any]):
     """A task that hashes by its number, so that sets of tasks have one order in every process."""
 
     serial: int
@@ -45,7 +45,9 @@ class SerialTask(asyncio.Task):
         return self.serial
 
 
-class SerialFuture(asyncio.Future):
+class SerialFuture(asyncio.Future[Any]):
+    """A future that hashes by its number."""
+
     serial: int
 
     def __init__(self, *, loop: VirtualLoop):
@@ -57,6 +59,8 @@ class SerialFuture(asyncio.Future):
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
+    """A loop whose clock is its own and whose order is its seed's."""
+
     def __init__(self, seed: int):
         super().__init__()
         self.now = 0.0
@@ -112,11 +116,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
-    def run_in_executor(self, executor: Any, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """Threads run inline, so that they too are a matter of the seed."""
         future = self.create_future()
         try:
-            future.set_result(function(*args))
+            future.set_result(func(*args))
         except Exception as error:
             future.set_exception(error)
         return future

@@ -18,7 +18,7 @@ from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.world import laws, network, nodes
+from petset.world import faults, laws, nodes
 from petset.world.process import persistently
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ OTHER_KIND = {
 
 
 class Monkey:
+    """Plays `tricks`, the heavier ones more often; the world's seed chooses."""
+
     def __init__(self, world: World):
         self.world, self.admin = world, world.admin
         self.chance = random.Random(f"{world.seed} monkey")
@@ -69,7 +71,7 @@ class Monkey:
         return self.chance.choice((0.0, 0.5, 3.0, 10.0, PAUSE_SECONDS_MAX)) * self.chance.random()
 
     async def goes_home(self) -> None:
-        await asyncio.sleep(network.STALL_SECONDS_MAX)  # What is still under way arrives.
+        await asyncio.sleep(faults.STALL_SECONDS_MAX)  # What is still under way arrives.
         for key, obj in list(self.world.laws.objects.items()):
             if key.startswith("/core/nodes/") and meta.get(obj, "spec", "unschedulable"):
                 await self._try(

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from petset.base import tasks
@@ -34,6 +35,8 @@ RETRY_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Sandbox:
+    """A pod that runs on the machine."""
+
     namespace: str
     name: str
     uid: str
@@ -45,6 +48,8 @@ class Sandbox:
 
 
 class ScriptedNode:
+    """A machine and the script that is its agent."""
+
     def __init__(self, world: World, name: str):
         self.world, self.name = world, name
         self.user = http.User(f"system:node:{name}", ("system:nodes",))
@@ -62,7 +67,7 @@ class ScriptedNode:
 
     def reboot(self) -> None:
         for sandbox in list(self.sandboxes.values()):
-            self._stop(sandbox)
+            self.stop(sandbox)
 
     async def kill_some_container(self, chance: random.Random) -> None:
         running = [sandbox for sandbox in self.sandboxes.values() if sandbox.alive]
@@ -71,7 +76,7 @@ class ScriptedNode:
             victim.alive = False
             self.look_again(victim.uid)
 
-    def _start(self, pod: Object) -> Sandbox:
+    def start(self, pod: Object) -> Sandbox:
         self._addresses += 1
         address = f"10.{self._number}.{self._addresses // 250}.{self._addresses % 250}"
         namespace, name, uid = meta.namespace(pod), meta.name(pod), meta.uid(pod)
@@ -81,7 +86,7 @@ class ScriptedNode:
         self.world.laws.starts(f"{namespace}/{name}", laws.Running(self.name, uid, tuple(directories)))
         return sandbox
 
-    def _stop(self, sandbox: Sandbox) -> None:
+    def stop(self, sandbox: Sandbox) -> None:
         if self.sandboxes.pop(sandbox.uid, None) is not None:
             self.world.laws.note(f"STOPPED  {sandbox.namespace}/{sandbox.name} {sandbox.uid[:8]} on {self.name}")
 
@@ -159,23 +164,20 @@ class _Life:
 
     async def _renew(self) -> None:
         name, namespace = self.node.name, "kube-node-lease"
-        lease = {
+        lease: Object = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {"name": name, "namespace": namespace},
             "spec": {"holderIdentity": name, "leaseDurationSeconds": 40},
         }
         while True:
-            renewed = {"spec": {"renewTime": tasks.rfc3339_micro(tasks.now())}}
+            renewed = tasks.rfc3339_micro(tasks.now())
             try:
-                await self.client.patch(LEASES, name, namespace, renewed)
+                await self.client.patch(LEASES, name, namespace, {"spec": {"renewTime": renewed}})
             except errors.ApiError as error:
                 if error.code == 404:
-                    await self._persistently(
-                        lambda new=renewed: self.client.create(
-                            meta.changed(lease, ("spec",), {**lease["spec"], **new["spec"]})
-                        )
-                    )
+                    new = meta.changed(lease, ("spec", "renewTime"), renewed)
+                    await self._persistently(partial(self.client.create, new))
             except OSError:
                 pass
             await asyncio.sleep(LEASE_SECONDS)
@@ -202,7 +204,7 @@ class _Life:
                 there = await self._current(sandbox.namespace, sandbox.name)
                 if there is None or meta.uid(there) != uid:
                     await self._slowly(1)
-                    self.node._stop(sandbox)
+                    self.node.stop(sandbox)
             elif pod is not None and meta.is_deleting(pod):
                 await self._finish(pod, sandbox)
             elif pod is not None and sandbox is None:
@@ -239,7 +241,7 @@ class _Life:
         for other in list(self.node.sandboxes.values()):
             if (other.namespace, other.name) == (meta.namespace(pod), meta.name(pod)):
                 raise OSError("its predecessor still runs here")
-        sandbox = self.node._start(pod)
+        sandbox = self.node.start(pod)
         await self._report(pod, sandbox, ready=False)
         await self._slowly(4)
         await self._report(pod, sandbox, ready=True)
@@ -247,7 +249,7 @@ class _Life:
     async def _finish(self, pod: Object, sandbox: Sandbox | None) -> None:
         if sandbox is not None:
             await self._slowly(min(10, pod["metadata"].get("deletionGracePeriodSeconds") or 0))
-            self.node._stop(sandbox)
+            self.node.stop(sandbox)
         await self.client.delete(PODS, meta.name(pod), meta.namespace(pod), uid=meta.uid(pod), grace_seconds=0)
         await self.pods.until(lambda: self._pod(meta.uid(pod)) is None)
 

@@ -7,13 +7,13 @@ nothing but what the store and its machine have kept. A program that ends by its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from petset.client.client import Client
 from petset.objects import errors
 from petset.wire import http
-from petset.world import network
+from petset.world import link
 
 if TYPE_CHECKING:
     from petset.world.world import World
@@ -27,7 +27,7 @@ class Process:
     def __init__(self, world: World, name: str, user: http.User, main: Main):
         self.world, self.name, self.user, self.main = world, name, user, main
         self.down_seconds = 0.0
-        self.link: network.Link | None = None
+        self.link: link.Link | None = None
         self.task: asyncio.Task[None] | None = None
         self.on_death: Callable[[], None] = lambda: None
 
@@ -64,9 +64,8 @@ class Process:
 
 def told(error: BaseException | None) -> str:
     """An exception with what is inside its groups."""
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(told(inner) for inner in error.exceptions)
-    return repr(error)
+    inside: Sequence[BaseException] = getattr(error, "exceptions", ())
+    return "; ".join(map(told, inside)) if inside else repr(error)
 
 
 async def persistently(attempt: Callable[[], Awaitable[Any]]) -> Any:

@@ -35,7 +35,8 @@ def what_is_wrong(world: World) -> list[str]:
 
 
 def _of_set(set_: Object, objects: dict[str, Object], expected: dict[str, str]) -> list[str]:
-    name, spec, status = meta.key(set_), set_["spec"], set_.get("status") or {}
+    name, spec = meta.key(set_), set_["spec"]
+    status: Object = set_.get("status") or {}
     if meta.is_deleting(set_):
         return [f"{name} is still being deleted"]
     wanted, start = spec.get("replicas", 1), laws.first_ordinal(set_)
@@ -78,7 +79,7 @@ def _of_claim(claim: Object, objects: dict[str, Object]) -> list[str]:
 
 
 def _of_volume(volume: Object, objects: dict[str, Object]) -> list[str]:
-    reference = meta.get(volume, "spec", "claimRef", default={})
+    reference: Object = meta.get(volume, "spec", "claimRef", default={})
     claim = objects.get(f"{laws.CLAIMS}{reference.get('namespace')}/{reference.get('name')}")
     if claim is None or meta.uid(claim) != reference.get("uid"):
         return [f"volume {meta.name(volume)} is left over"]
@@ -90,7 +91,7 @@ def _of_endpoints(endpoints: Object, objects: dict[str, Object]) -> list[str]:
     service = objects.get(f"/core/services/{meta.key(endpoints)}")
     if service is None:
         return [f"endpoints {meta.key(endpoints)} are left over"]
-    selector = service["spec"].get("selector") or {}
+    selector: Object = service["spec"].get("selector") or {}
     wanted = {
         f"{meta.get(pod, 'status', 'podIP')} {meta.get(pod, 'spec', 'hostname')}"
         for key, pod in objects.items()

@@ -30,7 +30,7 @@ from petset.objects import encoding
 from petset.scheduler import loop as scheduler
 from petset.server import bootstrap
 from petset.wire import http
-from petset.world import agents, laws, network, nodes, programs, settled
+from petset.world import agents, faults, laws, link, nodes, programs, server, settled
 from petset.world import loop as virtual
 from petset.world.process import Process
 
@@ -61,12 +61,12 @@ class World:
     def __init__(self, config: Config, loop: virtual.VirtualLoop):
         seed = self.seed = config.seed
         self.loop = loop
-        self.faults = network.Faults.none()
+        self.faults = faults.Faults.none()
         self.zone = records.Zone()
         self.disk = tempfile.mkdtemp(prefix="petset-world-")
         self.laws = laws.Laws(loop.time, self._running)
-        self.server = network.Server(network.SeenStore(self.laws.saw))
-        self.admin = api.Client(network.Link(self.server, ADMIN, random.Random(f"{seed} admin"), network.Faults.none))
+        self.server = server.Server(server.SeenStore(self.laws.saw))
+        self.admin = api.Client(link.Link(self.server, ADMIN, random.Random(f"{seed} admin"), faults.Faults.none))
         kind = nodes.ScriptedNode if config.scripted else agents.AgentNode
         self.nodes: Sequence[agents.AgentNode | nodes.ScriptedNode] = [
             kind(self, f"node-{number}") for number in range(config.nodes)
@@ -90,11 +90,11 @@ class World:
     def process(self, name: str) -> Process:
         return next(process for process in self.processes if process.name == name)
 
-    def link(self, name: str, user: http.User) -> network.Link:
+    def link(self, name: str, user: http.User) -> link.Link:
         """A way to the server in this world's weather, for a program that begins now."""
         # One source of chance a link, so that what one process does leaves the others' weather alone.
         chance = random.Random(f"{self.seed} {name} {self.loop.time()}")
-        return network.Link(self.server, user, chance, lambda: self.faults, self.meddle, partial(self.laws.asked, name))
+        return link.Link(self.server, user, chance, lambda: self.faults, self.meddle, partial(self.laws.asked, name))
 
     async def meddle(self, request: http.Request) -> None:
         """Somebody else changes the object that the request is about, just before it."""

@@ -1,0 +1,96 @@
+"""The server as a process that can be killed: the real pipeline over the store's model.
+
+Its store survives its death as what was committed; watches and requests under way do not. Every change is told to
+somebody (the laws) in the turn in which it becomes visible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from petset.base import pki
+from petset.server import api
+from petset.store import core, memory, store
+from petset.wire import http
+from petset.world.faults import Faults
+from petset.world.stream import Stream
+
+TOKEN_KEY = pki.SigningKey()
+
+
+class SeenStore(memory.MemoryStore):
+    """The store's model, telling every change to somebody at the moment it becomes visible."""
+
+    def __init__(self, saw: Callable[[store.Change], None]):
+        super().__init__(history_changes_max=500)
+        self.saw = saw
+        self.dead = False
+
+    def _publish(self, write: core.Write) -> None:
+        if self.dead:
+            return
+        super()._publish(write)
+        self.saw(write.change())
+
+    def after_restart(self) -> SeenStore:
+        """What is on disk: the committed objects; the history begins anew."""
+        self.dead = True
+        _, entries = self.list("")
+        fresh = SeenStore(self.saw)
+        fresh._restore(entries, self.revision)
+        return fresh
+
+
+class Server:
+    """The real pipeline over the store, and the requests it is just answering."""
+
+    def __init__(self, store_: SeenStore):
+        self.store = store_
+        self.api: api.Api | None = None
+        self._answering: dict[asyncio.Task[Any], asyncio.Future[http.Response]] = {}
+        self._streams: dict[Stream, None] = {}
+
+    def start(self) -> None:
+        self.api = api.Api(self.store, api.Options(token_key=TOKEN_KEY))
+
+    def kill(self) -> None:
+        """Everything under way is cut; what was committed stays."""
+        self.api = None
+        self.store = self.store.after_restart()
+        for task, answer in list(self._answering.items()):
+            if not answer.done():
+                answer.set_exception(ConnectionResetError("the server died"))
+            task.cancel()
+        for stream in list(self._streams):
+            stream.cut(ConnectionResetError("the server died"))
+
+    async def handle(self, request: http.Request) -> http.Response:
+        """The answer; the request is carried out even if who asked has gone away."""
+        if self.api is None:
+            raise ConnectionRefusedError("the server is down")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[http.Response] = loop.create_future()
+        task = loop.create_task(self.api.handle(request), name=f"{request.method} {request.target}")
+        self._answering[task] = answer
+
+        def done(task: asyncio.Task[http.Response]) -> None:
+            del self._answering[task]
+            if task.cancelled():
+                answer.cancel()
+            elif error := task.exception():
+                answer.set_exception(error)
+            elif not answer.done():
+                answer.set_result(task.result())
+
+        task.add_done_callback(done)
+        return await answer
+
+    def stream(self, body: AsyncIterator[bytes], chance: random.Random, faults: Callable[[], Faults]) -> Stream:
+        """The body of an answer on its way; it is cut when the server dies."""
+        stream = Stream(body, chance, faults)
+        self._streams[stream] = None
+        stream.on_end = lambda: self._streams.pop(stream, None)
+        return stream
