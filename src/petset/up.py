@@ -26,7 +26,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from petset import __version__
 from petset.base import journal, pki, reasons, state, tasks, telemetry
@@ -40,6 +40,7 @@ from petset.store import sqlite
 from petset.wire import http, streaming
 
 if TYPE_CHECKING:
+    from petset.node import agent
     from petset.node.containers import oci
 
 log = logging.getLogger("petset")
@@ -225,15 +226,8 @@ async def _run_simulated_node(
             parts,
             agent.run(
                 cluster.client(_node_user(cluster)),
-                node_name=cluster.node_name,
-                runtime=runtime,
-                state_directory=cluster.state.path("node"),
-                pod_cidr=plan.pod_cidr,
-                dns_address=plan.dns_address,
-                api_address=(plan.kubernetes_address, KUBERNETES_PORT),
-                host_ip=plan.gateway,
-                cluster_domain=DOMAIN,
-                may_mount=False,
+                _node_config(cluster, may_mount=False),
+                runtime,
                 attempts=simulated.SimulatedAttempts(machine),
                 on_ready=is_ready,
             ),
@@ -242,6 +236,24 @@ async def _run_simulated_node(
         await stop.wait()
         running.cancel()
     bridge.forget(plan)
+
+
+def _node_config(cluster: Cluster, **own: Any) -> agent.Config:
+    """What the node is told: its place in the cluster, and what is its own."""
+    from petset.node import agent
+
+    plan = cluster.plan
+    return agent.Config(
+        node_name=cluster.node_name,
+        state_directory=cluster.state.path("node"),
+        pod_cidr=plan.pod_cidr,
+        host_ip=plan.gateway,
+        dns_address=plan.dns_address,
+        api_host=plan.kubernetes_address,
+        api_port=KUBERNETES_PORT,
+        cluster_domain=DOMAIN,
+        **own,
+    )
 
 
 def _node_user(cluster: Cluster) -> http.User:
@@ -294,18 +306,14 @@ async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_
                     parts,
                     agent.run(
                         client,
-                        node_name=cluster.node_name,
-                        runtime=runtime,
-                        state_directory=cluster.state.path("node"),
-                        pod_cidr=plan.pod_cidr,
-                        dns_address=plan.dns_address,
-                        api_address=(plan.kubernetes_address, KUBERNETES_PORT),
-                        host_ip=plan.gateway,
-                        cluster_domain=DOMAIN,
-                        node_info=runtime.node_info(),
-                        host_files=names.HostFiles(_read("/etc/hosts"), _read("/etc/resolv.conf")),
+                        _node_config(
+                            cluster,
+                            node_info=runtime.node_info(),
+                            host_files=names.HostFiles(_read("/etc/hosts"), _read("/etc/resolv.conf")),
+                            marks=disk.Marks(options.image_gc_high_threshold, options.image_gc_low_threshold),
+                        ),
+                        runtime,
                         disks=lambda: disk.look(nodefs=directory, imagefs=cluster.state.images),
-                        marks=disk.Marks(options.image_gc_high_threshold, options.image_gc_low_threshold),
                         on_ready=is_ready,
                     ),
                     "agent",

@@ -52,17 +52,20 @@ class NodeUnderTest:
         self.runtime = simulated.SimulatedRuntime(self.machine)
         user = http.User(f"system:node:{NODE}", ("system:nodes",))
         ready = asyncio.Event()
-        work = agent.run(
-            api.Client(api.InProcess(self._from_node, user)),
+        config = agent.Config(
             node_name=NODE,
-            runtime=self.runtime,
             state_directory=self.directory,
             pod_cidr="10.200.0.0/24",
             dns_address="10.96.0.10",
-            api_address=("10.96.0.1", 443),
+            api_host="10.96.0.1",
             host_ip="10.200.0.1",
             capacity=CAPACITY,
             may_mount=False,
+        )
+        work = agent.run(
+            api.Client(api.InProcess(self._from_node, user)),
+            config,
+            self.runtime,
             disks=(lambda: self.disks or {}) if self.disks is not None else None,
             attempts=self.attempts,
             on_ready=ready.set,

@@ -57,12 +57,13 @@ class Config:
     api_host: str  # Of the Service `kubernetes`.
     api_port: int = 443
     cluster_domain: str = "cluster.local"
-    capacity: Mapping[str, str] = field(default_factory=lambda: {"cpu": "1", "memory": "1Gi", "pods": "110"})
+    capacity: Mapping[str, str] = field(default_factory=registration.capacity_of_machine)
     allocatable: Mapping[str, str] | None = None  # As capacity when not given.
     node_info: Mapping[str, str] = field(default_factory=dict)  # kernelVersion, osImage, containerRuntimeVersion, ...
     labels: Mapping[str, str] = field(default_factory=dict)
     host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
+    marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
 
     @property
     def runtime_name(self) -> str:
@@ -71,46 +72,17 @@ class Config:
 
 async def run(
     client: Client,
-    *,
-    node_name: str,
+    config: Config,
     runtime: Runtime,
-    state_directory: Path,
-    pod_cidr: str,
-    dns_address: str,
-    api_address: tuple[str, int],
-    host_ip: str,
-    cluster_domain: str = "cluster.local",
-    capacity: Mapping[str, str] | None = None,
-    allocatable: Mapping[str, str] | None = None,
-    node_info: Mapping[str, str] | None = None,
-    labels: Mapping[str, str] | None = None,
-    host_files: names.HostFiles | None = None,
-    may_mount: bool = True,
-    disks: Callable[[], disk.Disks] | None = None,
-    marks: disk.Marks | None = None,
+    *,
     attempts: probes.Attempts | None = None,
+    disks: Callable[[], disk.Disks] | None = None,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
     """Be the node until cancelled. `attempts` makes probes and hooks, by default through the runtime's streams; `disks`
     says how full the node's disks are, None that nobody is to care."""
-    config = Config(
-        node_name=node_name,
-        state_directory=Path(state_directory),
-        pod_cidr=pod_cidr,
-        host_ip=host_ip,
-        dns_address=dns_address,
-        api_host=api_address[0],
-        api_port=api_address[1],
-        cluster_domain=cluster_domain,
-        capacity=capacity or registration.capacity_of_machine(),
-        allocatable=allocatable,
-        node_info=node_info or {},
-        labels=labels or {},
-        host_files=host_files or names.HostFiles(),
-        may_mount=may_mount,
-    )
     one = Agent(client, runtime, config, attempts)
-    await one.run(on_ready, disk.Keeper(one, disks, marks or disk.Marks()) if disks is not None else None)
+    await one.run(on_ready, disk.Keeper(one, disks, config.marks) if disks is not None else None)
 
 
 class Agent:

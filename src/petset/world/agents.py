@@ -41,20 +41,18 @@ class AgentNode:
 
     async def run(self, client: api.Client) -> None:
         self.runtime = LookedAt(self)
-        await agent.run(
-            client,
+        config = agent.Config(
             node_name=self.name,
-            runtime=self.runtime,
             state_directory=self.world.disk_of(self.name),
             pod_cidr=f"10.{self.number}.0.0/24",
             dns_address="10.96.0.10",
-            api_address=("10.96.0.1", 443),
+            api_host="10.96.0.1",
             host_ip=f"10.{self.number}.0.1",
             capacity=CAPACITY,
             node_info={"containerRuntimeVersion": "simulated://1"},
             may_mount=False,
-            attempts=simulated.SimulatedAttempts(self.machine),
         )
+        await agent.run(client, config, self.runtime, attempts=simulated.SimulatedAttempts(self.machine))
 
     def _behaviour(self, config: ContainerConfig) -> simulated.Behaviour:
         usual = simulated.usual(config)
