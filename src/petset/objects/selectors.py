@@ -85,6 +85,26 @@ class Selector:
     def __str__(self) -> str:
         return ",".join(str(requirement) for requirement in self.requirements)
 
+    def narrowest(self) -> tuple[str, ...]:
+        """Of the requirements that only objects with certain labels meet, the one that fewest do: its `label_marks`.
+
+        () when there is none, as for `!canary`.
+        """
+        marks = [_marks(requirement) for requirement in self.requirements]
+        return min((some for some in marks if some), key=len, default=())
+
+
+def _marks(requirement: Requirement) -> tuple[str, ...]:
+    if requirement.operator == "In":
+        return tuple(f"{requirement.key}={value}" for value in requirement.values)
+    return (requirement.key,) if requirement.operator in ("Exists", "Gt", "Lt") else ()
+
+
+def label_marks(obj: Object) -> list[str]:
+    """`key=value` and `key` of every label."""
+    labels = obj["metadata"].get("labels") or {}
+    return [f"{key}={value}" for key, value in labels.items()] + list(labels)
+
 
 EVERYTHING = Selector()
 NOTHING = Selector((), nothing=True)
@@ -303,6 +323,22 @@ class FieldSelector:
     @property
     def empty(self) -> bool:
         return not self.terms
+
+    def fixed(self) -> tuple[FieldMarks, str] | None:
+        """A field that must have one value, and that value; a name where one is fixed."""
+        terms = [(FieldMarks(read), value) for read, equal, value in self.terms if equal]
+        named = [term for term in terms if term[1] == self.name]
+        return (named or terms or [None])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMarks:
+    """A field's value, read as `label_marks` are; equal for the same field."""
+
+    read: Field
+
+    def __call__(self, obj: Object) -> tuple[str]:
+        return (self.read(obj),)
 
 
 ANY_FIELDS = FieldSelector()

@@ -43,6 +43,15 @@ class Selection:
     def everything(self) -> bool:
         return self.labels.empty and self.fields.empty
 
+    @property
+    def interest(self) -> stores.Interest | None:
+        """What an object must have been or be for a watch to hear of it; None: anything."""
+        if fixed := self.fields.fixed():
+            return stores.Interest(fixed[0], (fixed[1],))
+        if marks := self.labels.narrowest():
+            return stores.Interest(selectors.label_marks, marks)
+        return None
+
     def matches(self, obj: Any) -> bool:
         return self.labels.matches(obj["metadata"].get("labels")) and self.fields.matches(obj)
 

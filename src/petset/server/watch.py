@@ -191,7 +191,7 @@ class Watches:
     async def _pieces(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncIterator[Any]:
         self.open_count += 1
         try:
-            with self._store.watch(viewer.wanted.prefix, start.since) as watch:
+            with self._store.watch(viewer.wanted.prefix, start.since, viewer.wanted.interest) as watch:
                 async for piece in viewer.work.in_runs(start.taken(), answers.size, viewer.initial):
                     yield piece
                 if start.ends_initial:

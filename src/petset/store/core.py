@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from petset.objects import encoding
 from petset.objects.meta import Object
 from petset.store import store
-from petset.store.store import Change, Conflict, Entry, Expired, Unavailable
+from petset.store.feed import Feed, Watch
+from petset.store.store import Change, Conflict, Entry, Expired, Interest, Unavailable
 
 BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
 BATCH_BYTES_MAX = 4 << 20  # Of encoded objects in one commit, unless a single one is larger.
@@ -115,9 +116,10 @@ class Core:
         )
 
     @contextlib.contextmanager
-    def watch(self, prefix: str, since: int) -> Iterator[Watch]:
+    def watch(self, prefix: str, since: int, interest: Interest | None = None) -> Iterator[Watch]:
         past = self._history.after(since, self._revision)
-        watch = self._feed.subscribe(prefix, since, [change for change in past if change.entry.key.startswith(prefix)])
+        own = [change for change in past if change.entry.key.startswith(prefix)]
+        watch = self._feed.subscribe(prefix, since, own, interest)
         try:
             yield watch
         finally:
@@ -337,118 +339,3 @@ class History:
         if since < oldest:
             raise Expired(f"revision {since} was compacted: the history begins after {oldest}; list again")
         return list(itertools.islice(self._changes, since - oldest, None)) if since < newest else ()
-
-
-class Feed:
-    """Who watches what. Watchers are found by prefix, so a change costs only those that want it."""
-
-    def __init__(self, buffer_events_max: int, buffer_bytes_max: int):
-        self._buffer_events_max, self._buffer_bytes_max = buffer_events_max, buffer_bytes_max
-        self._watches: dict[str, dict[Watch, None]] = {}
-        self._lengths: list[int] = []  # The distinct lengths of the watched prefixes.
-
-    def __len__(self) -> int:
-        return sum(map(len, self._watches.values()))
-
-    def subscribe(self, prefix: str, since: int, past: Sequence[Change]) -> Watch:
-        watch = Watch(prefix, since, past, self._buffer_events_max, self._buffer_bytes_max)
-        if prefix not in self._watches:
-            self._watches[prefix] = {}
-            self._lengths = sorted(set(map(len, self._watches)))
-        self._watches[prefix][watch] = None
-        return watch
-
-    def unsubscribe(self, watch: Watch) -> None:
-        watch.close()
-        watches = self._watches.get(watch.prefix, {})
-        watches.pop(watch, None)
-        if not watches and watch.prefix in self._watches:
-            del self._watches[watch.prefix]
-            self._lengths = sorted(set(map(len, self._watches)))
-
-    def offer(self, change: Change) -> None:
-        key = change.entry.key
-        fallen_behind = [
-            watch
-            for length in self._lengths
-            for watch in self._watches.get(key[:length], ())
-            if not watch.offer(change)
-        ]
-        for watch in fallen_behind:
-            self._watches[watch.prefix].pop(watch, None)
-
-    def end(self) -> None:
-        for watches in list(self._watches.values()):
-            for watch in list(watches):
-                self.unsubscribe(watch)
-
-
-class Watch:
-    """One watcher's buffer: changes go in at a commit and come out in order. Full, it is emptied and Expired.
-
-    It begins with a past, which the history holds anyway, and may take as much again as its limits say.
-    """
-
-    __slots__ = (
-        "_bytes",
-        "_bytes_max",
-        "_changes",
-        "_changes_max",
-        "_closed",
-        "_expired",
-        "_since",
-        "_waiter",
-        "prefix",
-    )
-
-    def __init__(self, prefix: str, since: int, past: Sequence[Change], changes_max: int, bytes_max: int):
-        self.prefix = prefix
-        self._since = since
-        self._changes: deque[Change] = deque(past)
-        self._bytes = sum(change.kept_bytes for change in past)
-        self._changes_max, self._bytes_max = len(past) + changes_max, self._bytes + bytes_max
-        self._waiter: asyncio.Future[None] | None = None
-        self._expired = self._closed = False
-
-    def __aiter__(self) -> Watch:
-        return self
-
-    async def __anext__(self) -> Change:
-        while not self._changes:
-            if self._expired:
-                raise Expired("the watcher fell behind and was dropped; list again")
-            if self._closed:
-                raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        change = self._changes.popleft()
-        self._bytes -= change.kept_bytes
-        return change
-
-    def pending(self) -> Sequence[Change]:
-        if not self._changes:
-            if self._expired:  # Who never awaits must learn of it here.
-                raise Expired("the watcher fell behind and was dropped; list again")
-            return ()
-        changes, self._changes, self._bytes = list(self._changes), deque(), 0
-        return changes
-
-    def offer(self, change: Change) -> bool:
-        """Take a change; False when the watcher has fallen behind and is to be dropped."""
-        if change.revision <= self._since:  # It began in the future.
-            return True
-        self._bytes += change.kept_bytes
-        if len(self._changes) >= self._changes_max or (self._bytes > self._bytes_max and self._changes):
-            self._changes, self._bytes, self._expired = deque(), 0, True
-        else:
-            self._changes.append(change)
-        self._wake()
-        return not self._expired
-
-    def close(self) -> None:
-        self._closed = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

@@ -12,7 +12,7 @@ Expired; a watcher whose buffer is full is ended with Expired, never waited for.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -94,6 +94,20 @@ class Change:
         return len(self.entry.encoded) + (len(previous.encoded) if previous is not None else 0)
 
 
+Reading = Callable[[Object], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What must be so of an object for a watch to want its change: before it or after it, one of these values is read.
+
+    It may be less than the watch asks for, never more. Watches whose readings are equal share the reading.
+    """
+
+    reading: Reading
+    values: tuple[str, ...]
+
+
 class Watch(Protocol):
     """An open watch; iterate it for changes. It must be closed (the context manager does)."""
 
@@ -133,8 +147,11 @@ class Store(Protocol):
         """Remove; the last version with the deletion's revision, or None when it was absent. Raises Conflict."""
         ...
 
-    def watch(self, prefix: str, since: int) -> AbstractContextManager[Watch]:
-        """Every change under the prefix after `since`. Raises Expired when that is compacted."""
+    def watch(self, prefix: str, since: int, interest: Interest | None = None) -> AbstractContextManager[Watch]:
+        """Every change under the prefix after `since`; with an interest at least those of interest.
+
+        Raises Expired when that is compacted.
+        """
         ...
 
     async def close(self) -> None:

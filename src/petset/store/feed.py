@@ -1,0 +1,213 @@
+"""Who watches what: a change goes to those who want it, and costs nothing for all the others.
+
+Watches are found by their prefix and, below it, by what they are interested in. Of one that has a selector the store
+knows one necessary condition (`store.Interest`): a reading of the object, such as its labels or its node, and the
+values it must give. All watches with the same reading share one look at the object as it was and as it is; those that
+asked for another value are not even counted. So a change costs the number of different readings and of watches that
+want it, whether ten others look elsewhere or ten thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from petset.store.store import Change, Expired, Interest, Reading
+
+Members = dict["Watch", None]
+
+
+class Group:
+    """The watches of one prefix."""
+
+    def __init__(self) -> None:
+        self._of_everything: Members = {}
+        self._interested: dict[Reading, dict[str, Members]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._of_everything and not self._interested
+
+    def watches(self) -> Iterator[Watch]:
+        yield from self._of_everything
+        seen: Members = {}
+        for by_value in self._interested.values():
+            for members in by_value.values():
+                seen.update(members)
+        yield from seen
+
+    def add(self, watch: Watch) -> None:
+        for members in self._places(watch):
+            members[watch] = None
+
+    def remove(self, watch: Watch) -> None:
+        interest = watch.interest
+        if interest is None:
+            self._of_everything.pop(watch, None)
+            return
+        by_value = self._interested.get(interest.reading, {})
+        for value in interest.values:
+            members = by_value.get(value, {})
+            members.pop(watch, None)
+            if not members:
+                by_value.pop(value, None)
+        if not by_value:
+            self._interested.pop(interest.reading, None)
+
+    def _places(self, watch: Watch) -> Iterator[Members]:
+        interest = watch.interest
+        if interest is None:
+            yield self._of_everything
+            return
+        by_value = self._interested.setdefault(interest.reading, {})
+        for value in interest.values:
+            yield by_value.setdefault(value, {})
+
+    def wanting(self, change: Change) -> Members:
+        """Those a change may concern, each once."""
+        if not self._interested:
+            return self._of_everything
+        found = dict(self._of_everything)
+        objects = [change.entry.object]
+        if change.previous is not None:
+            objects.append(change.previous.object)
+        for reading, by_value in self._interested.items():
+            for obj in objects:
+                for value in reading(obj):
+                    found.update(by_value.get(value, ()))
+        return found
+
+
+class Feed:
+    """All watches of a store."""
+
+    def __init__(self, buffer_events_max: int, buffer_bytes_max: int):
+        self._buffer_events_max, self._buffer_bytes_max = buffer_events_max, buffer_bytes_max
+        self._groups: dict[str, Group] = {}
+        self._lengths: list[int] = []  # The distinct lengths of the watched prefixes.
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def subscribe(self, prefix: str, since: int, past: Sequence[Change], interest: Interest | None) -> Watch:
+        watch = Watch(prefix, since, past, self._buffer_events_max, self._buffer_bytes_max, interest)
+        group = self._groups.get(prefix)
+        if group is None:
+            group = self._groups[prefix] = Group()
+            self._lengths = sorted(set(map(len, self._groups)))
+        group.add(watch)
+        self._count += 1
+        return watch
+
+    def unsubscribe(self, watch: Watch) -> None:
+        watch.close()
+        self._forget(watch)
+
+    def _forget(self, watch: Watch) -> None:
+        if not watch.subscribed:
+            return
+        watch.subscribed = False
+        self._count -= 1
+        group = self._groups[watch.prefix]
+        group.remove(watch)
+        if group.is_empty:
+            del self._groups[watch.prefix]
+            self._lengths = sorted(set(map(len, self._groups)))
+
+    def offer(self, change: Change) -> None:
+        key = change.entry.key
+        groups = [self._groups.get(key[:length]) for length in self._lengths]
+        fallen_behind = [
+            watch for group in groups if group is not None for watch in group.wanting(change) if not watch.offer(change)
+        ]
+        for watch in fallen_behind:
+            self._forget(watch)
+
+    def end(self) -> None:
+        for group in list(self._groups.values()):
+            for watch in list(group.watches()):
+                self.unsubscribe(watch)
+
+
+class Watch:
+    """One watcher's buffer: changes go in at a commit and come out in order. Full, it is emptied and Expired.
+
+    It begins with a past, which the history holds anyway, and may take as much again as its limits say.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_bytes_max",
+        "_changes",
+        "_changes_max",
+        "_closed",
+        "_expired",
+        "_since",
+        "_waiter",
+        "interest",
+        "prefix",
+        "subscribed",
+    )
+
+    def __init__(
+        self,
+        prefix: str,
+        since: int,
+        past: Sequence[Change],
+        changes_max: int,
+        bytes_max: int,
+        interest: Interest | None = None,
+    ):
+        self.prefix, self.interest = prefix, interest
+        self.subscribed = True
+        self._since = since
+        self._changes: deque[Change] = deque(past)
+        self._bytes = sum(change.kept_bytes for change in past)
+        self._changes_max, self._bytes_max = len(past) + changes_max, self._bytes + bytes_max
+        self._waiter: asyncio.Future[None] | None = None
+        self._expired = self._closed = False
+
+    def __aiter__(self) -> Watch:
+        return self
+
+    async def __anext__(self) -> Change:
+        while not self._changes:
+            if self._expired:
+                raise Expired("the watcher fell behind and was dropped; list again")
+            if self._closed:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        change = self._changes.popleft()
+        self._bytes -= change.kept_bytes
+        return change
+
+    def pending(self) -> Sequence[Change]:
+        if not self._changes:
+            if self._expired:  # Who never awaits must learn of it here.
+                raise Expired("the watcher fell behind and was dropped; list again")
+            return ()
+        changes, self._changes, self._bytes = list(self._changes), deque(), 0
+        return changes
+
+    def offer(self, change: Change) -> bool:
+        """Take a change; False when the watcher has fallen behind and is to be dropped."""
+        if change.revision <= self._since:  # It began in the future.
+            return True
+        self._bytes += change.kept_bytes
+        if len(self._changes) >= self._changes_max or (self._bytes > self._bytes_max and self._changes):
+            self._changes, self._bytes, self._expired = deque(), 0, True
+        else:
+            self._changes.append(change)
+        self._wake()
+        return not self._expired
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
