@@ -123,3 +123,50 @@ def test_what_came_before_a_body_too_many_is_answered_first() -> None:
                 await refused(client)
 
     serving(check, limits=LIMITS)
+
+
+class Wire(asyncio.Transport):
+    """A connection of an address, of which a test says what comes in."""
+
+    def __init__(self, server: listener.Listener, address: str, reads_on: list[str]):
+        super().__init__({"peername": (address, 1)})
+        self.connection = listener._Connection(server)
+        self._address, self._reads_on = address, reads_on
+        self.is_read = True
+        self.connection.connection_made(self)
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+        self._reads_on.append(self._address)
+
+    def abort(self) -> None:
+        self.connection.connection_lost(None)
+
+
+def test_large_bodies_that_come_in_at_once_are_read_one_in_a_turn_of_the_loop() -> None:
+    """Clients one after another, however many connections any of them has; small bodies need no turn."""
+
+    async def check(echo: Echo, server: listener.Listener) -> None:
+        reads_on: list[str] = []
+        wires = [Wire(server, address, reads_on) for address in ("jane", "jane", "jane", "jane", "bob", "eve", "small")]
+        for wire in wires:
+            wire.connection.data_received(begun("/slow", 10_000 if wire is wires[-1] else SENT_BYTES)[:-20])
+        assert [wire.is_read for wire in wires] == [False] * 6 + [True]
+        wires[1].abort()  # Its turn is nobody's.
+        turns: list[list[str]] = []
+        for _ in range(8):
+            await asyncio.sleep(0)
+            turns.append(list(reads_on))
+            reads_on.clear()
+        assert [turn for turn in turns if turn] == [["jane"], ["bob"], ["eve"], ["jane"], ["jane"]]
+        assert [wire.is_read for wire in wires] == [True, False, *[True] * 5]
+        wires[2].connection.data_received(b"x" * 10)
+        assert not wires[2].is_read
+        for wire in wires:
+            if not wire.connection.is_lost:
+                wire.abort()
+
+    serving(check)

@@ -10,7 +10,7 @@ import pytest
 
 from petset.kinds.namespace import NAMESPACES
 from petset.objects import encoding, meta, patch, schema
-from petset.server import weight
+from petset.server import decoding, rest, weight
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server, configmap, pod
 
@@ -71,6 +71,42 @@ def test_the_loop_goes_on_while_a_large_body_is_checked(server: Server, monkeypa
         return [read.code, (await large).code]
 
     assert server.run(both()) == [200, 201]
+
+
+def test_of_many_large_bodies_at_once_one_is_worked_on_at_a_time(server: Server, monkeypatch):
+    """However many users bring them: two would hold the interpreter's lock for twice as long."""
+    working: list[int] = [0]
+    lock = threading.Lock()
+
+    def counting(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def counted(*args: Any) -> Any:
+            with lock:
+                working.append(working[-1] + 1)
+            try:
+                return real(*args)
+            finally:
+                with lock:
+                    working.append(working[-1] - 1)
+
+        monkeypatch.setattr(module, name, counted)
+
+    counting(decoding, "_tree")
+    counting(schema, "check")
+    counting(rest, "_found")
+
+    async def post(name: str) -> int:
+        body = encoding.dumps(configmap(name, **LINES))
+        user = http.User(f"user-{name}", ("system:masters",))
+        headers = (("content-type", "application/json"),)
+        return (await server.api.handle(http.Request("POST", CONFIGMAPS, headers, body, user=user))).code
+
+    async def crowd() -> list[int]:
+        return await asyncio.gather(*[post(f"large{at}") for at in range(16)])
+
+    assert server.run(crowd()) == [201] * 16
+    assert len(working) == 1 + 2 * 3 * 16 and max(working) == 1
 
 
 def test_what_changes_while_a_large_object_is_validated_counts(server: Server, monkeypatch):

@@ -2,9 +2,15 @@
 
 Nobody has said yet who they are when a body comes in, so a client is its certificate's user or its address. The first
 bytes of each connection are not counted: small requests go on, whatever others hold.
+Who sends more than those reads on in turn, one connection in a turn of the loop, and clients one after another: to
+decipher what many send at once would hold up everybody. Who has nothing to read has no turn, and holds none.
 """
 
 from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
 
 from petset.objects import errors
 
@@ -31,6 +37,30 @@ class Bodies:
         if self.bytes > self._bytes_max:
             return _later(f"the bodies that are being read or answered exceed {self._bytes_max} bytes")
         return None
+
+
+class Turns:
+    """Who waits to read on, by client."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self._loop = loop
+        self._waiting: dict[str, deque[Callable[[], None]]] = {}  # In the order of their next turns.
+
+    def wait(self, client: str, read_on: Callable[[], None]) -> None:
+        """Call `read_on` in a turn of the loop that is only this one's."""
+        if not self._waiting:
+            self._loop.call_soon(self._next)
+        self._waiting.setdefault(client, deque()).append(read_on)
+
+    def _next(self) -> None:
+        client, line = next(iter(self._waiting.items()))
+        del self._waiting[client]
+        read_on = line.popleft()
+        if line:
+            self._waiting[client] = line  # Behind everybody else.
+        if self._waiting:
+            self._loop.call_soon(self._next)
+        read_on()
 
 
 def counted(size: int) -> int:

@@ -92,6 +92,7 @@ class Listener:
         self.bodies = bodies.Bodies(limits.bodies_bytes_max, limits.client_bodies_bytes_max)
         self.stopping = False
         self._loop = asyncio.get_running_loop()
+        self.turns = bodies.Turns(self._loop)
         self._timer: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Future[None] | None = None
         self._date = (0, "")
@@ -208,6 +209,9 @@ class _Connection(asyncio.Protocol):
             self._events.extend(self._parser.feed(data))
             self._receive_body()
             self._next()
+            if self._state == "waiting" and self._counted_bytes:
+                self.pause_reading()
+                self._listener.turns.wait(self._client, self.resume_reading)
         elif self._state == "refused":
             self._discarded_bytes += len(data)
             if self._discarded_bytes > DISCARD_BYTES_MAX:
