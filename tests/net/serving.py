@@ -22,6 +22,7 @@ class Echo:
         self.requests: list[http.Request] = []
         self.closed: list[str] = []
         self.sent_parts = 0
+        self.huge = b"x" * 20_000_000  # No kernel takes that for a client that does not read.
         self.go_on = asyncio.Event()
 
     async def handle(self, request: http.Request) -> http.Response:
@@ -43,6 +44,8 @@ class Echo:
             return http.Response(200, body=self.flood())
         if path == "/large":
             return http.Response(200, body=b"x" * 1_000_000)
+        if path == "/huge":
+            return http.Response(200, body=self.huge)
         if request.header("upgrade") == "shout":
             return http.Response(101, (("upgrade", "shout"),), upgraded=self.shout)
         return http.Response(

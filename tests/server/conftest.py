@@ -33,6 +33,13 @@ class Answer:
         return self.body["message"]
 
 
+async def whole(response: http.Response) -> bytes:
+    """The body of an answer that ends, also of one that comes in pieces."""
+    if isinstance(response.body, bytes):
+        return response.body
+    return b"".join([piece async for piece in response.body])
+
+
 class Watch:
     def __init__(self, server: Server, response: http.Response):
         self._server, self._frames = server, response.body
@@ -88,9 +95,9 @@ class Server:
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         given = {**({"content-type": kind} if data else {}), **(headers or {})}
         response = self.send(http.Request(method, target, tuple(given.items()), data, user=user))
-        assert isinstance(response.body, bytes), "a stream"
+        content = self.run(whole(response))
         is_json = response.header("content-type").startswith("application/json")
-        return Answer(response.code, dict(response.headers), json.loads(response.body) if is_json else response.body)
+        return Answer(response.code, dict(response.headers), json.loads(content) if is_json else content)
 
     def get(self, target: str, **options: Any) -> Any:
         return self.ok("GET", target, **options)

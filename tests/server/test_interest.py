@@ -46,7 +46,7 @@ def test_a_watch_hears_of_all_that_its_selector_wants(labels, fields, before, ch
     wanted = selection(",".join(labels), ",".join(fields))
     after = {**before, "metadata": {**before["metadata"], "labels": changed}}
     change = Change(kind, entry(after, 2), None if kind == "ADDED" else entry(before, 1))
-    watches = feed.Feed(10, 1000)
+    watches = feed.Feed(10, 1000, 10_000)
     watch = watches.subscribe(PREFIX, 0, (), wanted.interest)
     watches.offer(change)
     heard = list(watch.pending())
@@ -89,7 +89,7 @@ def test_a_change_costs_the_same_however_many_watch_something_else(others):
             return selectors.label_marks(obj)
 
     reading = CountedReading()
-    watches = feed.Feed(10, 1000)
+    watches = feed.Feed(10, 1000, 10_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed, "Watch", Counted)
         for number in range(others):
@@ -104,7 +104,7 @@ def test_a_change_costs_the_same_however_many_watch_something_else(others):
 
 
 def test_who_is_interested_falls_behind_as_anybody_does():
-    watches = feed.Feed(1, 1000)
+    watches = feed.Feed(1, 1000, 10_000)
     watch = watches.subscribe(PREFIX, 0, (), selection("app=web").interest)
     for revision in (1, 2):
         watches.offer(Change("ADDED", entry(pod(1, {"app": "web"}, ""), revision), None))

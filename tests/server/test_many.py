@@ -14,7 +14,7 @@ from petset.kinds import tables
 from petset.server import answers, lists, watch, weight
 from petset.store import memory
 from petset.wire import http
-from tests.server.conftest import ADMIN, Server, configmap
+from tests.server.conftest import ADMIN, Server, configmap, whole
 from tests.server.test_weight import CONFIGMAPS, LINES
 
 RUN, MANY = 3, 10
@@ -83,6 +83,16 @@ def test_few_objects_are_gone_through_at_once(server, calls, query, headers):
     assert {(size, in_loop) for _, size, in_loop in calls} == {(RUN, True)}
 
 
+@pytest.mark.parametrize(("what", "headers"), [("rows", ROWS), ("_partials", METADATA)])
+def test_no_more_is_made_than_is_read(server, calls, what, headers):
+    """Else each of many connections that do not read would hold a whole Table."""
+    filled(server, MANY)
+    response = server.send(http.Request("GET", CONFIGMAPS, tuple(headers.items()), user=ADMIN))
+    server.run(anext(response.body))
+    server.run(response.body.aclose())
+    assert [call for call in calls if call[0] == what] == beside(what)[:1]
+
+
 def test_a_plain_list_looks_into_no_object(server, calls):
     names = filled(server, MANY)
     assert shown(server) == names and calls == []
@@ -123,17 +133,17 @@ def test_a_list_is_of_one_revision_although_writes_come_between_its_runs(server,
 
     monkeypatch.setattr(lists.Selection, "among", waiting)
 
-    async def both() -> http.Response:
+    async def both() -> bytes:
         target = f"{CONFIGMAPS}?labelSelector=many"
         listing = asyncio.create_task(server.api.handle(http.Request("GET", target, user=ADMIN)))
         await asyncio.to_thread(matched.wait, 30)
         await server.api.handle(http.Request("DELETE", f"{CONFIGMAPS}/{names[-1]}", user=ADMIN))
         go_on.set()
-        return await listing
+        return await whole(await listing)
 
     answer = server.run(both())
-    assert b'"resourceVersion":"%d"}' % revision in answer.body
-    assert [b'"name":"%s"' % name.encode() in answer.body for name in names] == [True] * MANY
+    assert b'"resourceVersion":"%d"}' % revision in answer
+    assert [b'"name":"%s"' % name.encode() in answer for name in names] == [True] * MANY
     assert server.store.revision > revision
 
 

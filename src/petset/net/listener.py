@@ -25,13 +25,14 @@ from email.utils import formatdate
 from typing import Any
 
 from petset.base import tasks
-from petset.net import bodies, upgraded
+from petset.net import bodies, readers, upgraded
 from petset.objects import errors
 from petset.wire import http, http1
 
 log = logging.getLogger("petset.listener")
 
 DISCARD_BYTES_MAX = 64 << 20  # Read and thrown away after a refusal, so that the client can read why.
+WRITE_BUFFER_BYTES_MAX = 64 << 10  # Of an answer, beyond which its next piece waits for the client.
 SWEEP_SECONDS_MIN = 0.2  # Deadlines are looked at no more often.
 
 
@@ -48,6 +49,8 @@ class Limits:
     body_bytes_max: int = http1.BODY_BYTES_MAX  # 413, closed
     client_bodies_bytes_max: int = 64 << 20  # Of bodies that are coming in or being answered, of a client: 429, closed
     bodies_bytes_max: int = 256 << 20  # The same of all clients: 429, closed
+    client_unread_bytes_max: int = 64 << 20  # Of answers that a client does not read: who waits longest is closed
+    unread_bytes_max: int = 256 << 20  # The same of all clients: who waits longest is closed
 
 
 @asynccontextmanager
@@ -90,6 +93,7 @@ class Listener:
         self.sockets: tuple[Any, ...] = ()
         self.connections: dict[_Connection, None] = {}
         self.bodies = bodies.Bodies(limits.bodies_bytes_max, limits.client_bodies_bytes_max)
+        self.readers = readers.Readers(limits.unread_bytes_max, limits.client_unread_bytes_max)
         self.stopping = False
         self._loop = asyncio.get_running_loop()
         self.turns = bodies.Turns(self._loop)
@@ -189,6 +193,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        self._transport.set_write_buffer_limits(WRITE_BUFFER_BYTES_MAX)
         self._tls = transport.get_extra_info("sslcontext") is not None
         peer = _peer(transport)
         self._client = peer.certificate_user.name if peer.certificate_user else peer.address
@@ -232,6 +237,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
         self.deadline = math.inf
+        self._listener.readers.went_on(self)
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         if self._stream is not None:
@@ -247,10 +253,12 @@ class _Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused_writing = True
+        self._listener.readers.wait(self, self._client, self._transport.get_write_buffer_size())
         self._set_deadline(self._listener.limits.stall_seconds_max)
 
     def resume_writing(self) -> None:
         self._paused_writing = False
+        self._listener.readers.went_on(self)
         if self._state != "refused":
             self.deadline = math.inf
         if self._drained is not None and not self._drained.done():

@@ -150,23 +150,42 @@ def included(call: Call) -> str:
 
 
 async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Mapping[str, Any]) -> http.Response:
-    """Many stored objects; plain ones are joined as they are."""
+    """Many stored objects; plain ones are joined as they are. A long list is made as it is read, run by run."""
     form = representation(call.request.header("accept"))
     resource = call.resource
+    is_short = sum(map(size, entries)) <= weight.RUN_BYTES_MAX
+    is_one_run = is_short and len(entries) <= weight.RUN_OBJECTS_MAX
     if form is TABLE:
+        head = _opened(tables.head(resource, metadata=metadata), "rows")
         rows = call.work.in_runs(entries, size, _rows, resource, tasks.now(), included(call))
-        return _whole(_opened(tables.head(resource, metadata=metadata), "rows"), [run async for run in rows])
+        return await _list(head, rows, is_one_run)
     if form is PARTIAL:
-        head = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META_GROUP}/v1", "metadata": metadata}
-        items = call.work.in_runs(entries, size, _partials)
-        return _whole(_opened(head, "items"), [run async for run in items])
-    head = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata}
+        kind = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META_GROUP}/v1", "metadata": metadata}
+        return await _list(_opened(kind, "items"), call.work.in_runs(entries, size, _partials), is_one_run)
+    kind = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata}
     if call.request.takes_objects:
         objects = [obj async for run in call.work.in_runs(entries, size, _objects) for obj in run]
-        return http.Response(200, JSON_HEADERS, objects={**head, "items": objects})
-    if sum(map(size, entries)) <= weight.RUN_BYTES_MAX:
-        return _whole(_opened(head, "items"), [found.encoded for found in entries])
-    return http.Response(200, JSON_HEADERS, _long_list(_opened(head, "items"), entries))
+        return http.Response(200, JSON_HEADERS, objects={**kind, "items": objects})
+    return await _list(_opened(kind, "items"), _joined(entries), is_short)
+
+
+async def _list(head: bytes, runs: AsyncIterator[bytes], in_one: bool) -> http.Response:
+    pieces = _pieces(head, runs)
+    return http.Response(200, JSON_HEADERS, b"".join([piece async for piece in pieces]) if in_one else pieces)
+
+
+async def _pieces(head: bytes, runs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A slow reader holds up one run, and otherwise shares the store's bytes."""
+    separator = head
+    async for run in runs:
+        yield separator + run
+        separator = b","
+    yield b"]}" if separator is not head else head + b"]}"
+
+
+async def _joined(entries: Sequence[stores.Entry]) -> AsyncIterator[bytes]:
+    for run in weight.runs(entries, size):
+        yield b",".join([found.encoded for found in run])
 
 
 def size(found: stores.Entry) -> int:
@@ -179,10 +198,6 @@ def _opened(head: Mapping[str, Any], items: str) -> bytes:
     return b'%s,"%s":[' % (encoding.dumps(head)[:-1], items.encode())
 
 
-def _whole(head: bytes, items: Sequence[bytes]) -> http.Response:
-    return http.Response(200, JSON_HEADERS, head + b",".join(items) + b"]}")
-
-
 def _rows(entries: Sequence[stores.Entry], resource: Kind, now: float, include: str) -> bytes:
     return encoding.dumps(tables.rows(resource, _objects(entries), now, include))[1:-1]
 
@@ -193,13 +208,3 @@ def _partials(entries: Sequence[stores.Entry]) -> bytes:
 
 def _objects(entries: Sequence[stores.Entry]) -> list[Object]:
     return [found.object for found in entries]
-
-
-async def _long_list(head: bytes, entries: Sequence[stores.Entry]) -> AsyncIterator[bytes]:
-    """A list in pieces: a slow reader holds up one of them, and otherwise shares the store's bytes."""
-    yield head
-    first = True
-    for piece in weight.runs(entries, size):
-        yield (b"" if first else b",") + b",".join([found.encoded for found in piece])
-        first = False
-    yield b"]}"

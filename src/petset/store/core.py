@@ -68,10 +68,11 @@ class Core:
         history_bytes_max: int = store.HISTORY_BYTES_MAX,
         watch_buffer_events_max: int = store.WATCH_BUFFER_EVENTS_MAX,
         watch_buffer_bytes_max: int = store.WATCH_BUFFER_BYTES_MAX,
+        watches_bytes_max: int = store.WATCHES_BYTES_MAX,
     ):
         self._index = Index()
         self._history = History(history_changes_max, history_bytes_max)
-        self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max)
+        self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
         self._revision = 0  # Committed.
         self._accepted_revision = 0
         self._pending: dict[str, Write] = {}  # The newest uncommitted write of each key.

@@ -18,6 +18,28 @@ from petset.store.store import Change, Expired, Interest, Reading
 Members = dict["Watch", None]
 
 
+class Held:
+    """The changes that wait in watches' buffers, each counted once, however many watches hold it."""
+
+    def __init__(self) -> None:
+        self._holders: dict[int, int] = {}  # By revision.
+        self.bytes = 0
+
+    def take(self, change: Change) -> None:
+        holders = self._holders.get(change.revision, 0)
+        self._holders[change.revision] = holders + 1
+        if not holders:
+            self.bytes += change.kept_bytes
+
+    def leave(self, change: Change) -> None:
+        holders = self._holders[change.revision] - 1
+        if holders:
+            self._holders[change.revision] = holders
+        else:
+            del self._holders[change.revision]
+            self.bytes -= change.kept_bytes
+
+
 class Group:
     """The watches of one prefix."""
 
@@ -82,8 +104,10 @@ class Group:
 class Feed:
     """All watches of a store."""
 
-    def __init__(self, buffer_events_max: int, buffer_bytes_max: int):
+    def __init__(self, buffer_events_max: int, buffer_bytes_max: int, bytes_max: int):
         self._buffer_events_max, self._buffer_bytes_max = buffer_events_max, buffer_bytes_max
+        self._bytes_max = bytes_max
+        self._held = Held()
         self._groups: dict[str, Group] = {}
         self._lengths: list[int] = []  # The distinct lengths of the watched prefixes.
         self._count = 0
@@ -91,8 +115,8 @@ class Feed:
     def __len__(self) -> int:
         return self._count
 
-    def subscribe(self, prefix: str, since: int, past: Sequence[Change], interest: Interest | None) -> Watch:
-        watch = Watch(prefix, since, past, self._buffer_events_max, self._buffer_bytes_max, interest)
+    def subscribe(self, prefix: str, since: int, past: Sequence[Change], interest: Interest | None = None) -> Watch:
+        watch = Watch(prefix, since, past, self._buffer_events_max, self._buffer_bytes_max, self._held, interest)
         group = self._groups.get(prefix)
         if group is None:
             group = self._groups[prefix] = Group()
@@ -102,7 +126,9 @@ class Feed:
         return watch
 
     def unsubscribe(self, watch: Watch) -> None:
+        """Nobody reads it any more."""
         watch.close()
+        watch.drop()
         self._forget(watch)
 
     def _forget(self, watch: Watch) -> None:
@@ -124,11 +150,20 @@ class Feed:
         ]
         for watch in fallen_behind:
             self._forget(watch)
+        while self._held.bytes > self._bytes_max and (slowest := self._slowest()):
+            slowest.expire()
+            self._forget(slowest)
+
+    def _slowest(self) -> Watch | None:
+        """The one whose next change is the oldest."""
+        waiting = (watch for group in self._groups.values() for watch in group.watches() if watch.next_revision)
+        return min(waiting, key=lambda watch: watch.next_revision, default=None)
 
     def end(self) -> None:
         for group in list(self._groups.values()):
             for watch in list(group.watches()):
-                self.unsubscribe(watch)
+                watch.close()
+                self._forget(watch)
 
 
 class Watch:
@@ -144,6 +179,7 @@ class Watch:
         "_changes_max",
         "_closed",
         "_expired",
+        "_held",
         "_since",
         "_waiter",
         "interest",
@@ -158,12 +194,16 @@ class Watch:
         past: Sequence[Change],
         changes_max: int,
         bytes_max: int,
+        held: Held,
         interest: Interest | None = None,
     ):
         self.prefix, self.interest = prefix, interest
         self.subscribed = True
         self._since = since
         self._changes: deque[Change] = deque(past)
+        self._held = held
+        for change in past:
+            held.take(change)
         self._bytes = sum(change.kept_bytes for change in past)
         self._changes_max, self._bytes_max = len(past) + changes_max, self._bytes + bytes_max
         self._waiter: asyncio.Future[None] | None = None
@@ -182,6 +222,7 @@ class Watch:
             await self._waiter
         change = self._changes.popleft()
         self._bytes -= change.kept_bytes
+        self._held.leave(change)
         return change
 
     def pending(self) -> Sequence[Change]:
@@ -189,22 +230,42 @@ class Watch:
             if self._expired:  # Who never awaits must learn of it here.
                 raise Expired("the watcher fell behind and was dropped; list again")
             return ()
-        changes, self._changes, self._bytes = list(self._changes), deque(), 0
-        return changes
+        return self.drop()
+
+    @property
+    def next_revision(self) -> int:
+        """Of the change that has waited longest; 0 when none waits."""
+        return self._changes[0].revision if self._changes else 0
 
     def offer(self, change: Change) -> bool:
         """Take a change; False when the watcher has fallen behind and is to be dropped."""
         if change.revision <= self._since:  # It began in the future.
             return True
-        self._bytes += change.kept_bytes
-        if len(self._changes) >= self._changes_max or (self._bytes > self._bytes_max and self._changes):
-            self._changes, self._bytes, self._expired = deque(), 0, True
-        else:
-            self._changes.append(change)
+        size = change.kept_bytes
+        if len(self._changes) >= self._changes_max or (self._bytes + size > self._bytes_max and self._changes):
+            self.expire()
+            return False
+        self._bytes += size
+        self._changes.append(change)
+        self._held.take(change)
         self._wake()
-        return not self._expired
+        return True
+
+    def expire(self) -> None:
+        """It has fallen behind: nothing waits for it any more, and whoever reads it learns so."""
+        self.drop()
+        self._expired = True
+        self._wake()
+
+    def drop(self) -> list[Change]:
+        """Let go of what waits, and return it."""
+        changes, self._changes, self._bytes = list(self._changes), deque(), 0
+        for change in changes:
+            self._held.leave(change)
+        return changes
 
     def close(self) -> None:
+        """What waits can still be read."""
         self._closed = True
         self._wake()
 

@@ -22,6 +22,7 @@ from petset.objects.meta import Object
 
 WATCH_BUFFER_EVENTS_MAX = 4096  # A watcher that has this many changes waiting is ended with Expired,
 WATCH_BUFFER_BYTES_MAX = 8 << 20  # and one whose changes hold more encoded objects than this.
+WATCHES_BYTES_MAX = 64 << 20  # Of what waits for all watches, each change once; who is furthest behind is ended.
 HISTORY_CHANGES_MAX = 20_000  # Older changes are compacted away; a watch from before answers Expired.
 HISTORY_BYTES_MAX = 8 << 20  # Of encoded objects in the history, as they were and became; older changes go first.
 
