@@ -58,6 +58,10 @@ LIBRARIES = {
     "yaml": ("objects/documents.py",),
 }
 
+# Labels, annotations, finalizers and the like; an API version ("apps/v1") is none.
+WELL_KNOWN = re.compile(r"[a-z0-9.-]*(kubernetes|k8s)\.io/(?!v\d+((alpha|beta)\d+)?$)[A-Za-z][\w.-]*")
+WELL_KNOWN_HOME = "base/well_known.py"
+
 # Nobody else's machine has these; written so that this file does not contain them itself.
 FORBIDDEN_WORDS = (
     r"(?<![\w.-])/" + r"work/(main|shared|brief|\.library)",
@@ -144,6 +148,18 @@ def unseeded(tree: ast.AST) -> list[tuple[int, str]]:
 )
 def test_the_finder_of_unseeded_chance(source, found):
     assert len(unseeded(ast.parse(source))) == found
+
+
+@parametrised(SOURCES)
+def test_a_well_known_name_is_spelled_once(path):
+    if inside(path) == WELL_KNOWN_HOME:
+        return
+    wrong = [
+        f"line {node.lineno}: {node.value!r}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and WELL_KNOWN.fullmatch(node.value)
+    ]
+    assert not wrong, f"use {WELL_KNOWN_HOME}:\n" + "\n".join(wrong)
 
 
 CLEANUPS = ("close", "aclose", "__aexit__")

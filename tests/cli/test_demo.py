@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from petset.base import well_known
 from petset.cli import demo, pets
 
 NONE = pets.Pet(0, "rd-0", pets.NOT_CREATED, False, "", "rd-0.redis.default.svc.cluster.local", "")
@@ -33,7 +34,7 @@ def test_what_was_applied_is_what_the_annotation_says_without_itself():
         "spec": {},
     }
     once = demo.with_last_applied(obj)
-    text = once["metadata"]["annotations"][demo.LAST_APPLIED]
+    text = once["metadata"]["annotations"][well_known.LAST_APPLIED_ANNOTATION]
     assert json.loads(text) == obj and text.endswith("}\n") and "ä" in text and "\\u003cb\\u003e" in text
     assert demo.with_last_applied(once) == once
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.client.views import Snapshot
 from petset.controllers import actions, identity, petset, revisions
 from petset.objects import meta
@@ -91,7 +91,7 @@ def pod_of(set_: Object, revision: Object, given: Mapping[str, Any]) -> Object:
     if given.get("deleting"):
         pod = meta.changed(pod, ("metadata", "deletionTimestamp"), tasks.rfc3339(NOW))
     if "initialized" in given:
-        annotations = {**meta.annotations(pod), petset.INITIALIZED_ANNOTATION: given["initialized"]}
+        annotations = {**meta.annotations(pod), well_known.INITIALIZED_ANNOTATION: given["initialized"]}
         pod = meta.changed(pod, ("metadata", "annotations"), annotations)
     if "labels" in given:
         pod = meta.changed(pod, ("metadata", "labels"), given["labels"])

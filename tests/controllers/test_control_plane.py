@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.client import client as api
 from petset.controllers import garbage, volumes
-from petset.kinds import builtin, storage_class
+from petset.kinds import builtin
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
@@ -425,7 +425,10 @@ def test_nothing_is_written_when_nothing_happens() -> None:
 
 
 BY_FIELD = {"metadata": {"name": "www"}, "spec": {"storageClassName": "late"}}
-BY_ANNOTATION = {"metadata": {"name": "www", "annotations": {storage_class.BETA_ANNOTATION: "late"}}, "spec": {}}
+BY_ANNOTATION = {
+    "metadata": {"name": "www", "annotations": {well_known.STORAGE_CLASS_BETA_ANNOTATION: "late"}},
+    "spec": {},
+}
 
 
 @pytest.mark.parametrize("given", [BY_FIELD, BY_ANNOTATION], ids=["field", "annotation"])
@@ -446,7 +449,7 @@ def test_a_class_that_binds_late_waits_for_the_pod(given: Object) -> None:
         await it.until(lambda: is_ready(it, "web-1"))
         claim = it.get(PERSISTENTVOLUMECLAIMS, "www-web-1")
         assert claim is not None
-        assert claim["metadata"]["annotations"][storage_class.SELECTED_NODE_ANNOTATION] == cluster.NODE
+        assert claim["metadata"]["annotations"][well_known.SELECTED_NODE_ANNOTATION] == cluster.NODE
 
     run(scene)
 

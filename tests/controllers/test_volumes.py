@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from petset.base import well_known
 from petset.client.views import Snapshot
 from petset.controllers import actions, reclaim, volumes
-from petset.kinds.storage_class import SELECTED_NODE_ANNOTATION
 from petset.objects import meta
 from petset.objects.meta import Object
 from tests.controllers.sets import told
@@ -33,7 +33,7 @@ def claim(name: str = "data", **given: Any) -> Object:
             "namespace": "default",
             "uid": given.get("uid", f"uid-{name}"),
             "annotations": given.get("annotations", {}),
-            "finalizers": [volumes.CLAIM_PROTECTION],
+            "finalizers": [well_known.PVC_PROTECTION_FINALIZER],
             **({"deletionTimestamp": "2016-08-03T00:00:00Z"} if given.get("deleting") else {}),
         },
         "spec": spec,
@@ -43,7 +43,9 @@ def claim(name: str = "data", **given: Any) -> Object:
 
 def volume(name: str, **given: Any) -> Object:
     """{size, modes, class, claim, phase, policy, labels, provisioned}"""
-    annotations = {volumes.PROVISIONED_BY_ANNOTATION: volumes.PROVISIONER} if given.get("provisioned") else {}
+    annotations = (
+        {well_known.PROVISIONED_BY_ANNOTATION: well_known.HOST_PATH_PROVISIONER} if given.get("provisioned") else {}
+    )
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -52,7 +54,7 @@ def volume(name: str, **given: Any) -> Object:
             "uid": f"uid-{name}",
             "labels": given.get("labels", {}),
             "annotations": annotations,
-            "finalizers": [reclaim.VOLUME_PROTECTION],
+            "finalizers": [well_known.PV_PROTECTION_FINALIZER],
             **({"deletionTimestamp": "2016-08-03T00:00:00Z"} if given.get("deleting") else {}),
         },
         "spec": {
@@ -72,7 +74,7 @@ def storage_class(name: str, **given: Any) -> Object:
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
         "metadata": {"name": name, "annotations": given.pop("annotations", {})},
-        "provisioner": volumes.PROVISIONER,
+        "provisioner": well_known.HOST_PATH_PROVISIONER,
         **given,
     }
 
@@ -140,7 +142,7 @@ def test_a_claim_whose_volume_is_somebody_elses_waits() -> None:
 
 
 def test_a_bound_claim_says_what_it_has() -> None:
-    bound = claim(volume="disk", annotations={volumes.BIND_COMPLETED_ANNOTATION: "yes"})
+    bound = claim(volume="disk", annotations={well_known.BIND_COMPLETED_ANNOTATION: "yes"})
     disk = volume("disk", size="5Gi", claim=volumes.claim_reference(bound))
     (step,) = steps_for(bound, disk)
     assert isinstance(step, actions.UpdateStatus)
@@ -153,7 +155,7 @@ def test_a_bound_claim_says_what_it_has() -> None:
 
 
 def test_a_claim_whose_volume_vanished_is_lost() -> None:
-    bound = claim(volume="disk", annotations={volumes.BIND_COMPLETED_ANNOTATION: "yes"}, phase="Bound")
+    bound = claim(volume="disk", annotations={well_known.BIND_COMPLETED_ANNOTATION: "yes"}, phase="Bound")
     steps = steps_for(bound)
     assert isinstance(steps[0], actions.UpdateStatus) and steps[0].object["status"] == {"phase": "Lost"}
     assert steps_for(steps[0].object) == []
@@ -220,7 +222,7 @@ def test_a_late_class_waits_for_the_pods_node() -> None:
     assert told(steps_for(claim(**{"class": "late"}), late)) == [
         "event Normal WaitForFirstConsumer: waiting for first consumer to be created before binding"
     ]
-    told_node = claim(annotations={SELECTED_NODE_ANNOTATION: "n"}, **{"class": "late"})
+    told_node = claim(annotations={well_known.SELECTED_NODE_ANNOTATION: "n"}, **{"class": "late"})
     assert any(isinstance(step, actions.Create) for step in steps_for(told_node, late))
 
 

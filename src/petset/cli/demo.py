@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from petset.base import state, tasks
+from petset.base import state, tasks, well_known
 from petset.cli import connection, pets, proofs, up
 from petset.cli.main import CommandError
 from petset.kinds import builtin
@@ -23,7 +23,6 @@ from petset.objects import documents, errors, meta
 
 READY_SECONDS_MAX = 300
 ESCAPED = "<>&\u2028\u2029"  # By Go's encoder of JSON.
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,8 +132,13 @@ async def _apply(client, obj, namespace: str) -> str:
 
 def with_last_applied(obj: Mapping[str, Any]) -> dict[str, Any]:
     """The object with itself in its annotation, in kubectl's own letters: to apply it again changes nothing."""
-    annotations = {key: value for key, value in meta.annotations(obj).items() if key != LAST_APPLIED}
+    annotations = {
+        key: value for key, value in meta.annotations(obj).items() if key != well_known.LAST_APPLIED_ANNOTATION
+    }
     plain = {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
     text = json.dumps(plain, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
     text = text.translate({ord(character): f"\\u{ord(character):04x}" for character in ESCAPED})
-    return {**plain, "metadata": {**plain["metadata"], "annotations": {**annotations, LAST_APPLIED: text}}}
+    return {
+        **plain,
+        "metadata": {**plain["metadata"], "annotations": {**annotations, well_known.LAST_APPLIED_ANNOTATION: text}},
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.client.client import Client, resource_of
 from petset.client.informer import Cache, Index, Informer
 from petset.kinds import aggregation
@@ -57,7 +57,7 @@ def _claimed_for(volume: Object) -> Iterable[str]:
 
 
 def _service(endpoint_slice: Object) -> Iterable[str]:
-    name = meta.labels(endpoint_slice).get("kubernetes.io/service-name", "")
+    name = meta.labels(endpoint_slice).get(well_known.SERVICE_NAME_LABEL, "")
     return (f"{meta.namespace(endpoint_slice)}/{name}",) if name else ()
 
 

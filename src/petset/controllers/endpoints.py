@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
@@ -26,10 +27,6 @@ from petset.kinds.service import SERVICES
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
-TOLERATE_UNREADY_ANNOTATION = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
-HEADLESS_LABEL = "service.kubernetes.io/headless"
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 ENDPOINTS_MANAGER = "endpoint-controller"
 ADDRESSES_MAX = 1000
@@ -93,7 +90,7 @@ def endpoints_of(service: Object, pods: Iterable[Object]) -> list[Endpoint]:
 
 
 def publishes_unready(service: Object) -> bool:
-    annotated = meta.annotations(service).get(TOLERATE_UNREADY_ANNOTATION, "")
+    annotated = meta.annotations(service).get(well_known.TOLERATE_UNREADY_ANNOTATION, "")
     is_asked = bool(meta.get(service, "spec", "publishNotReadyAddresses"))
     return is_asked or annotated in ("true", "True", "TRUE", "t", "T", "1")
 
@@ -185,8 +182,8 @@ def _endpoint_port(port: Port) -> dict[str, Any]:
 def _endpoints_writes(service: Object, found: Sequence[Endpoint], view: View) -> list[actions.Action]:
     labels = {
         **meta.labels(service),
-        "endpoints.kubernetes.io/managed-by": ENDPOINTS_MANAGER,
-        **({HEADLESS_LABEL: ""} if is_headless(service) else {}),
+        well_known.ENDPOINTS_MANAGED_BY_LABEL: ENDPOINTS_MANAGER,
+        **({well_known.HEADLESS_LABEL: ""} if is_headless(service) else {}),
     }
     wanted = {
         "apiVersion": "v1",
@@ -212,7 +209,7 @@ def _slice_writes(service: Object, found: Sequence[Endpoint], view: View) -> lis
     there = {
         meta.name(slice_): slice_
         for slice_ in view.by_index(ENDPOINTSLICES, "service", key)
-        if meta.labels(slice_).get(MANAGED_BY_LABEL) == MANAGER
+        if meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL) == MANAGER
     }
     steps: list[actions.Action] = []
     for slice_ in wanted:
@@ -249,9 +246,9 @@ def _slice(
 ) -> dict[str, Any]:
     labels = {
         **meta.labels(service),
-        SERVICE_NAME_LABEL: meta.name(service),
-        MANAGED_BY_LABEL: MANAGER,
-        **({HEADLESS_LABEL: ""} if is_headless(service) else {}),
+        well_known.SERVICE_NAME_LABEL: meta.name(service),
+        well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL: MANAGER,
+        **({well_known.HEADLESS_LABEL: ""} if is_headless(service) else {}),
     }
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -286,7 +283,7 @@ def _slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 def _forget(namespace: str, name: str, view: View) -> list[actions.Action]:
     """What we made for a service that is gone. The slices go by their owner; Endpoints never had one."""
     there = view.get(ENDPOINTS, namespace, name)
-    if there is None or meta.labels(there).get("endpoints.kubernetes.io/managed-by") != ENDPOINTS_MANAGER:
+    if there is None or meta.labels(there).get(well_known.ENDPOINTS_MANAGED_BY_LABEL) != ENDPOINTS_MANAGER:
         return []
     return [actions.Delete(there)]
 
@@ -301,8 +298,8 @@ def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
 
 
 def keys_of_slice(slice_: Object, view: View) -> Iterable[str]:
-    name = meta.labels(slice_).get(SERVICE_NAME_LABEL)
-    if name and meta.labels(slice_).get(MANAGED_BY_LABEL) == MANAGER:
+    name = meta.labels(slice_).get(well_known.SERVICE_NAME_LABEL)
+    if name and meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL) == MANAGER:
         yield f"{meta.namespace(slice_)}/{name}"
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller
@@ -27,9 +28,8 @@ from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
-ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+ORPHAN, FOREGROUND = well_known.ORPHAN_FINALIZER, well_known.FOREGROUND_FINALIZER
 NODE_GONE_SECONDS = 40.0  # A node that was deleted and lives registers again; until then nothing of it is given up.
-OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
 KINDS = tuple(row for row in builtin.KINDS if "list" in row.verbs and row is not EVENTS)
 ADOPTED = (PODS, CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS)  # By controllers, later.
 _BY_KEY = {row.key(): row for row in KINDS}
@@ -212,7 +212,11 @@ def reconcile_pod(missing: dict[str, float], key: str, view: View, now: float) -
         return [actions.Gone(NODES, "", node_name), actions.Delete(pod, grace_seconds=0)]
     missing.pop(node_name, None)
     taints = [taint.get("key") for taint in meta.get(node, "spec", "taints", default=())]
-    if OUT_OF_SERVICE_TAINT in taints and meta.is_deleting(pod) and not meta.is_condition_true(node, "Ready"):
+    if (
+        well_known.OUT_OF_SERVICE_TAINT in taints
+        and meta.is_deleting(pod)
+        and not meta.is_condition_true(node, "Ready")
+    ):
         return [actions.Delete(pod, grace_seconds=0)]
     return []
 

@@ -10,14 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from petset.base import well_known
 from petset.objects import meta
 from petset.objects.meta import Object
 
-POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
-POD_INDEX_LABEL = "apps.kubernetes.io/pod-index"
 REVISION_LABEL = "controller-revision-hash"
-HOSTNAME_ANNOTATION = "pod.beta.kubernetes.io/hostname"
-SUBDOMAIN_ANNOTATION = "pod.beta.kubernetes.io/subdomain"
 
 _PET_NAME = re.compile(r"(.+)-(0|[1-9][0-9]{0,9})")
 
@@ -98,7 +95,7 @@ def _spec_for(set_: Object, name: str, spec: Object) -> dict[str, Any]:
 
 
 def identity_labels(pod_name: str, ordinal: int) -> dict[str, str]:
-    return {POD_NAME_LABEL: pod_name, POD_INDEX_LABEL: str(ordinal)}
+    return {well_known.POD_NAME_LABEL: pod_name, well_known.POD_INDEX_LABEL: str(ordinal)}
 
 
 def identity_annotations(set_: Object, pod_name: str) -> dict[str, str]:
@@ -106,7 +103,7 @@ def identity_annotations(set_: Object, pod_name: str) -> dict[str, str]:
     if set_["kind"] != "PetSet":
         return {}
     service = meta.get(set_, "spec", "serviceName", default="")
-    return {HOSTNAME_ANNOTATION: pod_name, **({SUBDOMAIN_ANNOTATION: service} if service else {})}
+    return {well_known.HOSTNAME_ANNOTATION: pod_name, **({well_known.SUBDOMAIN_ANNOTATION: service} if service else {})}
 
 
 def with_identity(set_: Object, pod: Object) -> Object:

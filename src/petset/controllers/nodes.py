@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
@@ -26,15 +26,17 @@ from petset.objects import meta
 from petset.objects.meta import Object
 
 NODE_LEASE_SECONDS_MAX = 40.0
-NOT_READY_TAINT = "node.kubernetes.io/not-ready"
-UNREACHABLE_TAINT = "node.kubernetes.io/unreachable"
-UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 PRESSURE_TAINTS = {  # By condition.
-    "DiskPressure": "node.kubernetes.io/disk-pressure",
-    "MemoryPressure": "node.kubernetes.io/memory-pressure",
-    "PIDPressure": "node.kubernetes.io/pid-pressure",
+    "DiskPressure": well_known.DISK_PRESSURE_TAINT,
+    "MemoryPressure": well_known.MEMORY_PRESSURE_TAINT,
+    "PIDPressure": well_known.PID_PRESSURE_TAINT,
 }
-OURS = (NOT_READY_TAINT, UNREACHABLE_TAINT, UNSCHEDULABLE_TAINT, *PRESSURE_TAINTS.values())
+OURS = (
+    well_known.NOT_READY_TAINT,
+    well_known.UNREACHABLE_TAINT,
+    well_known.UNSCHEDULABLE_TAINT,
+    *PRESSURE_TAINTS.values(),
+)
 
 
 def reconcile(started: float, key: str, view: View, now: float) -> list[actions.Action]:
@@ -81,10 +83,10 @@ def taints_for(node: Object, now: float) -> list[dict[str, Any]]:
     status = (meta.condition(node, "Ready") or {}).get("status", "False")
     wanted: list[tuple[str, str]] = []
     if status != "True":
-        key = UNREACHABLE_TAINT if status == "Unknown" else NOT_READY_TAINT
+        key = well_known.UNREACHABLE_TAINT if status == "Unknown" else well_known.NOT_READY_TAINT
         wanted = [(key, "NoSchedule"), (key, "NoExecute")]
     if meta.get(node, "spec", "unschedulable"):
-        wanted.append((UNSCHEDULABLE_TAINT, "NoSchedule"))
+        wanted.append((well_known.UNSCHEDULABLE_TAINT, "NoSchedule"))
     wanted += [(key, "NoSchedule") for type_, key in PRESSURE_TAINTS.items() if meta.is_condition_true(node, type_)]
     kept = [t for t in there if t.get("key") not in OURS or (t["key"], t.get("effect")) in wanted]
     present = [(taint.get("key"), taint.get("effect")) for taint in kept]

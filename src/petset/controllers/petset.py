@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.client.views import View
 from petset.controllers import actions, identity, revisions
 from petset.controllers.runner import Controller, own_key
@@ -29,7 +29,6 @@ from petset.objects import meta, selectors
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
-INITIALIZED_ANNOTATION = "pod.alpha.kubernetes.io/initialized"
 PET_SECONDS_MIN = 1.0  # Between a pet and its successor: a node may refuse each at once.
 
 
@@ -174,7 +173,7 @@ def has_ended(pod: Object) -> bool:
 
 def is_paused(pod: Object) -> bool:
     """Said to be not initialized: only a false that can be read as one pauses."""
-    return meta.annotations(pod).get(INITIALIZED_ANNOTATION) in ("false", "False", "FALSE", "f", "F", "0")
+    return meta.annotations(pod).get(well_known.INITIALIZED_ANNOTATION) in ("false", "False", "FALSE", "f", "F", "0")
 
 
 def pet_steps(family: Family) -> list[actions.Action]:

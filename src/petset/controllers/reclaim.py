@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions, volumes
 from petset.controllers.runner import Controller, own_key
@@ -20,8 +21,6 @@ from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import meta
 from petset.objects.meta import Object
-
-VOLUME_PROTECTION = "kubernetes.io/pv-protection"
 
 
 def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> list[actions.Action]:
@@ -48,16 +47,16 @@ def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> l
         return with_phase(volume, "Available")
     if _is_provisioned(volume):
         return reclaim(settings, volume)
-    if volumes.BOUND_BY_CONTROLLER_ANNOTATION in meta.annotations(volume):
+    if well_known.BOUND_BY_CONTROLLER_ANNOTATION in meta.annotations(volume):
         return [actions.Update(meta.without(volume, ("spec", "claimRef")))]
     return with_phase(volume, "Available")
 
 
 def release_protection(volume: Object) -> list[actions.Action]:
     finalizers = volume["metadata"].get("finalizers") or []
-    if VOLUME_PROTECTION not in finalizers:
+    if well_known.PV_PROTECTION_FINALIZER not in finalizers:
         return []
-    others = [finalizer for finalizer in finalizers if finalizer != VOLUME_PROTECTION]
+    others = [finalizer for finalizer in finalizers if finalizer != well_known.PV_PROTECTION_FINALIZER]
     return [actions.Update(meta.changed(volume, ("metadata", "finalizers"), others))]
 
 
@@ -93,7 +92,7 @@ def with_phase(volume: Object, phase: str, message: str = "") -> list[actions.Ac
 
 
 def _is_provisioned(volume: Object) -> bool:
-    return meta.annotations(volume).get(volumes.PROVISIONED_BY_ANNOTATION) == volumes.PROVISIONER
+    return meta.annotations(volume).get(well_known.PROVISIONED_BY_ANNOTATION) == well_known.HOST_PATH_PROVISIONER
 
 
 def keys_of_claim(claim: Object, view: View) -> Iterable[str]:

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petset.base import well_known
 from petset.controllers import actions, identity
 from petset.objects import encoding, meta, selectors
 from petset.objects.meta import Object
 
-HASH_LABEL = "controller.kubernetes.io/hash"
 LIMIT_DEFAULT = 10
 NAME_CHARACTERS_MAX = 223
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -116,7 +116,7 @@ def _new(
         "metadata": {
             "name": name,
             "namespace": meta.namespace(set_),
-            "labels": {**labels, HASH_LABEL: hash_},
+            "labels": {**labels, well_known.CONTROLLER_HASH_LABEL: hash_},
             **({"annotations": annotations} if annotations else {}),
             "ownerReferences": [meta.owner_reference(set_)],
         },
@@ -135,7 +135,7 @@ def _orphans(set_: Object, revisions: Iterable[Object]) -> list[Object]:
         for revision in revisions
         if meta.controller_of(revision) is None
         and not meta.is_deleting(revision)
-        and meta.name(revision) == prefix + meta.labels(revision).get(HASH_LABEL, "?")
+        and meta.name(revision) == prefix + meta.labels(revision).get(well_known.CONTROLLER_HASH_LABEL, "?")
         and selector.matches(meta.labels(revision))
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
@@ -30,14 +31,15 @@ def reconcile(ca_pem: str, key: str, view: View, now: float) -> list[actions.Act
     there = view.get(CONFIGMAPS, key, ROOT_CA)
     data = {"ca.crt": ca_pem}
     if there is None:
-        wanted = meta.changed(_named("ConfigMap", ROOT_CA, key), ("metadata", "annotations"), {_ABOUT: DESCRIPTION})
+        wanted = meta.changed(
+            _named("ConfigMap", ROOT_CA, key),
+            ("metadata", "annotations"),
+            {well_known.DESCRIPTION_ANNOTATION: DESCRIPTION},
+        )
         steps.append(actions.Create({**wanted, "data": data}))
     elif there.get("data") != data:
         steps.append(actions.Update({**there, "data": data}))
     return steps
-
-
-_ABOUT = "kubernetes.io/description"
 
 
 def _named(kind: str, name: str, namespace: str) -> dict[str, Object | str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from petset.base import well_known
 from petset.client.views import View, claims_of
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
@@ -28,15 +29,7 @@ from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import meta, quantity, selectors
 from petset.objects.meta import Object
 
-CREATED_BY_ANNOTATION = "kubernetes.io/createdby"
 CREATED_BY = "hostpath-dynamic-provisioner"
-PROVISIONED_BY_ANNOTATION = "pv.kubernetes.io/provisioned-by"
-BOUND_BY_CONTROLLER_ANNOTATION = "pv.kubernetes.io/bound-by-controller"
-BIND_COMPLETED_ANNOTATION = "pv.kubernetes.io/bind-completed"
-PROVISIONER_ANNOTATION = "volume.kubernetes.io/storage-provisioner"
-CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
-PROVISIONER = "kubernetes.io/host-path"
-NO_PROVISIONER = "kubernetes.io/no-provisioner"
 LOST_TEXT = "Bound claim has lost {}. Data on the volume is lost!"
 STANDARD_CLASS = "standard"
 
@@ -69,13 +62,13 @@ def reconcile(settings: Settings, key: str, view: View, now: float) -> list[acti
 
 def release_protection(claim: Object, view: View) -> list[actions.Action]:
     finalizers = claim["metadata"].get("finalizers") or []
-    if CLAIM_PROTECTION not in finalizers:
+    if well_known.PVC_PROTECTION_FINALIZER not in finalizers:
         return []
     for pod in view.by_index(PODS, "claim", meta.key(claim)):
         ended = meta.get(pod, "status", "phase") in ("Failed", "Succeeded")
         if meta.get(pod, "spec", "nodeName") and not ended:
             return []
-    others = [finalizer for finalizer in finalizers if finalizer != CLAIM_PROTECTION]
+    others = [finalizer for finalizer in finalizers if finalizer != well_known.PVC_PROTECTION_FINALIZER]
     return [actions.Update(meta.changed(claim, ("metadata", "finalizers"), others))]
 
 
@@ -84,7 +77,7 @@ def release_protection(claim: Object, view: View) -> list[actions.Action]:
 
 def keep_bound(claim: Object, volume: Object | None) -> list[actions.Action]:
     """A claim that names its volume: finish the pair's binding, or say that it is lost."""
-    was_bound = BIND_COMPLETED_ANNOTATION in meta.annotations(claim)
+    was_bound = well_known.BIND_COMPLETED_ANNOTATION in meta.annotations(claim)
     if volume is None:
         return _lost(claim, LOST_TEXT.format("its PersistentVolume")) if was_bound else []
     if not is_claimed_by(volume, claim):
@@ -109,7 +102,7 @@ def keep_bound(claim: Object, volume: Object | None) -> list[actions.Action]:
 
 def _is_ours(volume: Object) -> bool:
     """A directory that we made: it grows by saying so."""
-    return meta.annotations(volume).get(PROVISIONED_BY_ANNOTATION) == PROVISIONER
+    return meta.annotations(volume).get(well_known.PROVISIONED_BY_ANNOTATION) == well_known.HOST_PATH_PROVISIONER
 
 
 def _request(claim: Object) -> str:
@@ -140,16 +133,18 @@ def bind(claim: Object, volume: Object, provisioner: str = "") -> list[actions.A
     if not is_bound_to(volume, claim):
         by_us = not meta.get(volume, "spec", "claimRef")
         taken = meta.changed(volume, ("spec", "claimRef"), claim_reference(claim))
-        steps.append(actions.Update(_annotated(taken, {BOUND_BY_CONTROLLER_ANNOTATION: "yes"}) if by_us else taken))
+        steps.append(
+            actions.Update(_annotated(taken, {well_known.BOUND_BY_CONTROLLER_ANNOTATION: "yes"}) if by_us else taken)
+        )
     return [*steps, *_bind_claim(claim, volume, provisioner)]
 
 
 def _bind_claim(claim: Object, volume: Object, provisioner: str = "") -> list[actions.Action]:
-    annotations = {BIND_COMPLETED_ANNOTATION: "yes"}
+    annotations = {well_known.BIND_COMPLETED_ANNOTATION: "yes"}
     if meta.get(claim, "spec", "volumeName") != meta.name(volume):
-        annotations[BOUND_BY_CONTROLLER_ANNOTATION] = "yes"
+        annotations[well_known.BOUND_BY_CONTROLLER_ANNOTATION] = "yes"
     if provisioner:
-        annotations[PROVISIONER_ANNOTATION] = provisioner
+        annotations[well_known.STORAGE_PROVISIONER_ANNOTATION] = provisioner
     bound = _annotated(meta.changed(claim, ("spec", "volumeName"), meta.name(volume)), annotations)
     return [] if bound == claim else [actions.Update(bound)]
 
@@ -203,13 +198,13 @@ def requested_bytes(claim: Object) -> int:
 
 def _waits_for_consumer(claim: Object, view: View) -> bool:
     is_late = storage_class.binds_late(claim, view.list(STORAGECLASSES))
-    return is_late and storage_class.SELECTED_NODE_ANNOTATION not in meta.annotations(claim)
+    return is_late and well_known.SELECTED_NODE_ANNOTATION not in meta.annotations(claim)
 
 
 def provision(settings: Settings, claim: Object, view: View) -> list[actions.Action]:
     """Make a volume for a claim that nothing fits, or say why not."""
     notes: list[actions.Action] = []
-    alpha, beta = storage_class.ALPHA_ANNOTATION, storage_class.BETA_ANNOTATION
+    alpha, beta = well_known.STORAGE_CLASS_ALPHA_ANNOTATION, well_known.STORAGE_CLASS_BETA_ANNOTATION
     if alpha in meta.annotations(claim) and beta in meta.annotations(claim):
         both = f'both "{alpha}" and "{beta}" annotations are present, using the latter'
         notes.append(_event(claim, "Warning", "ProvisioningIgnoreAlpha", both))
@@ -226,9 +221,9 @@ def provision(settings: Settings, claim: Object, view: View) -> list[actions.Act
         why = "waiting for first consumer to be created before binding"
         return [*notes, _event(claim, "Normal", "WaitForFirstConsumer", why)]
     provisioner = class_.get("provisioner", "")
-    if provisioner == PROVISIONER:
+    if provisioner == well_known.HOST_PATH_PROVISIONER:
         return [*notes, *_provision_ours(settings, claim, class_)]
-    if provisioner == NO_PROVISIONER:
+    if provisioner == well_known.NO_PROVISIONER:
         why = "no persistent volumes available for this claim"
         return [*notes, _event(claim, "Normal", "FailedBinding", why)]
     why = f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or by hand."
@@ -241,9 +236,9 @@ def _provision_ours(settings: Settings, claim: Object, class_: Object | None) ->
     if meta.get(claim, "spec", "selector"):
         return _failed(claim, "claim.Spec.Selector is not supported for dynamic provisioning")
     if meta.get(claim, "spec", "volumeMode") == "Block":
-        return _failed(claim, f"{PROVISIONER} does not support block volume provisioning")
+        return _failed(claim, f"{well_known.HOST_PATH_PROVISIONER} does not support block volume provisioning")
     volume = provisioned_volume(settings, claim, class_)
-    done = f"Successfully provisioned volume {meta.name(volume)} using {PROVISIONER}"
+    done = f"Successfully provisioned volume {meta.name(volume)} using {well_known.HOST_PATH_PROVISIONER}"
     failed = _event(claim, "Warning", "ProvisioningFailed", "Failed to provision volume: {error}")
     size = volume["spec"]["capacity"]["storage"]
     too_large = (
@@ -254,7 +249,7 @@ def _provision_ours(settings: Settings, claim: Object, class_: Object | None) ->
     return [
         actions.MakeDirectory(path, failed, requested_bytes(claim), little_room),
         actions.Create(volume, _event(claim, "Normal", "ProvisioningSucceeded", done), failed),
-        *_bind_claim(claim, volume, PROVISIONER),
+        *_bind_claim(claim, volume, well_known.HOST_PATH_PROVISIONER),
     ]
 
 
@@ -267,9 +262,9 @@ def provisioned_volume(settings: Settings, claim: Object, class_: Object | None)
         "metadata": {
             "name": name,
             "annotations": {
-                CREATED_BY_ANNOTATION: CREATED_BY,
-                PROVISIONED_BY_ANNOTATION: PROVISIONER,
-                BOUND_BY_CONTROLLER_ANNOTATION: "yes",
+                well_known.CREATED_BY_ANNOTATION: CREATED_BY,
+                well_known.PROVISIONED_BY_ANNOTATION: well_known.HOST_PATH_PROVISIONER,
+                well_known.BOUND_BY_CONTROLLER_ANNOTATION: "yes",
             },
         },
         "spec": {
@@ -289,8 +284,8 @@ def standard_class() -> dict[str, Any]:
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
-        "metadata": {"name": STANDARD_CLASS, "annotations": {storage_class.DEFAULT_ANNOTATION: "true"}},
-        "provisioner": PROVISIONER,
+        "metadata": {"name": STANDARD_CLASS, "annotations": {well_known.DEFAULT_CLASS_ANNOTATION: "true"}},
+        "provisioner": well_known.HOST_PATH_PROVISIONER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",
     }

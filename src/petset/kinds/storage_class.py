@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from petset.base import well_known
 from petset.kinds import defaults
 from petset.objects import meta, names
 from petset.objects.errors import FieldError
@@ -16,22 +17,18 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, immutable, listed, one_of
 
-ALPHA_ANNOTATION = "volume.alpha.kubernetes.io/storage-class"
-BETA_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
-SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"  # Which node a claim that binds late is for.
-DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
-DEFAULT_ANNOTATIONS = (DEFAULT_ANNOTATION, "storageclass.beta.kubernetes.io/is-default-class")
+DEFAULT_ANNOTATIONS = (well_known.DEFAULT_CLASS_ANNOTATION, well_known.DEFAULT_CLASS_BETA_ANNOTATION)
 
 
 def of(obj: Object) -> str | None:
     """The class that a claim or a volume names; None when it names none."""
-    annotated = meta.annotations(obj).get(BETA_ANNOTATION)
+    annotated = meta.annotations(obj).get(well_known.STORAGE_CLASS_BETA_ANNOTATION)
     return annotated if annotated is not None else meta.get(obj, "spec", "storageClassName")
 
 
 def wants_any(claim: Object) -> bool:
     """2016's way: whatever provisioner there is."""
-    return of(claim) is None and ALPHA_ANNOTATION in meta.annotations(claim)
+    return of(claim) is None and well_known.STORAGE_CLASS_ALPHA_ANNOTATION in meta.annotations(claim)
 
 
 def counting(claim: Object, classes: Iterable[Object]) -> str:

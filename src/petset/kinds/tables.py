@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from petset.base import well_known
 from petset.kinds import storage_class, tables_pod
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -306,7 +307,7 @@ def _node(obj: Object, now: float) -> list[Any]:
     for key, value in sorted(meta.labels(obj).items()):
         if key.startswith(prefix) and len(key) > len(prefix):
             roles.append(key[len(prefix) :])
-        elif key == "kubernetes.io/role" and value:
+        elif key == well_known.ROLE_LABEL and value:
             roles.append(value)
     addresses = meta.get(obj, "status", "addresses", default=())
     info = meta.get(obj, "status", "nodeInfo", default={})

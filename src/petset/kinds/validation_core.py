@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from petset.base import well_known
 from petset.kinds.validation_affinity import EFFECTS
 from petset.objects import encoding, meta, names
 from petset.objects.errors import FieldError
@@ -11,7 +12,6 @@ from petset.objects.meta import Object
 from petset.objects.validation import IMMUTABLE, POSITIVE, Errors, at_least, listed, named, one_of
 
 DATA_BYTES_MAX = 1024 * 1024
-SERVICE_ACCOUNT = "kubernetes.io/service-account.name"
 _KEPT = "field is immutable when `immutable` is set"
 
 
@@ -60,10 +60,10 @@ def _unchanged(new: Object, old: Object, *fields: str) -> Errors:
 
 # The keys that a secret of a known type must have; one of them where they are alternatives.
 _NEEDED: Mapping[str, tuple[str, ...]] = {
-    "kubernetes.io/dockercfg": (".dockercfg",),
-    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
-    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
-    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    well_known.DOCKERCFG_SECRET: (".dockercfg",),
+    well_known.DOCKERCONFIGJSON_SECRET: (".dockerconfigjson",),
+    well_known.SSH_AUTH_SECRET: ("ssh-privatekey",),
+    well_known.TLS_SECRET: ("tls.crt", "tls.key"),
 }
 
 
@@ -73,14 +73,16 @@ def secret(obj: Object) -> Errors:
     yield from _keys(data, "data")
     if sum(_decoded(text) for text in data.values()) > DATA_BYTES_MAX:
         yield FieldError.too_long("data", DATA_BYTES_MAX)
-    if kind == "kubernetes.io/service-account-token" and not meta.annotations(obj).get(SERVICE_ACCOUNT):
-        yield FieldError.required(f"metadata.annotations[{SERVICE_ACCOUNT}]")
+    if kind == well_known.SERVICE_ACCOUNT_TOKEN_SECRET and not meta.annotations(obj).get(
+        well_known.SERVICE_ACCOUNT_NAME_ANNOTATION
+    ):
+        yield FieldError.required(f"metadata.annotations[{well_known.SERVICE_ACCOUNT_NAME_ANNOTATION}]")
     for key in _NEEDED.get(kind, ()):
         if key not in data:
             yield FieldError.required(f"data[{key}]")
         elif key.startswith(".docker") and not _is_json(data[key]):
             yield FieldError.invalid(f"data[{key}]", "<secret contents redacted>", "it is not JSON")
-    if kind == "kubernetes.io/basic-auth" and not ("username" in data or "password" in data):
+    if kind == well_known.BASIC_AUTH_SECRET and not ("username" in data or "password" in data):
         yield FieldError.required("data[username]")
         yield FieldError.required("data[password]")
 

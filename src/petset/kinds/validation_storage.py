@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from petset.base import well_known
 from petset.kinds import validation_affinity, validation_volume
-from petset.kinds.storage_class import BETA_ANNOTATION
 from petset.objects import meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -92,9 +92,11 @@ def claim_update(new: Object, old: Object) -> Errors:
             "spec",
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
         )
-    if meta.annotations(new).get(BETA_ANNOTATION) != meta.annotations(old).get(BETA_ANNOTATION):
-        value = meta.annotations(new).get(BETA_ANNOTATION, "")
-        yield FieldError.invalid(f"metadata.annotations[{BETA_ANNOTATION}]", value, IMMUTABLE)
+    if meta.annotations(new).get(well_known.STORAGE_CLASS_BETA_ANNOTATION) != meta.annotations(old).get(
+        well_known.STORAGE_CLASS_BETA_ANNOTATION
+    ):
+        value = meta.annotations(new).get(well_known.STORAGE_CLASS_BETA_ANNOTATION, "")
+        yield FieldError.invalid(f"metadata.annotations[{well_known.STORAGE_CLASS_BETA_ANNOTATION}]", value, IMMUTABLE)
 
 
 def _without_requests(spec: Object) -> Object:

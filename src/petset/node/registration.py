@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import petset
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.client.client import Client
 from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NODE_LEASES
@@ -79,9 +79,9 @@ def architecture() -> str:
 
 def node_labels(config: NodeConfig, arch: str) -> dict[str, str]:
     return {
-        "kubernetes.io/hostname": config.node_name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": arch,
+        well_known.HOSTNAME_LABEL: config.node_name,
+        well_known.OS_LABEL: "linux",
+        well_known.ARCH_LABEL: arch,
         **config.labels,
     }
 

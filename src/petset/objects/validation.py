@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from petset.base import well_known
 from petset.objects import names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -210,7 +211,7 @@ def _owners(owners: Sequence[Object], path: str) -> Errors:
         )
 
 
-_PLAIN_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+_PLAIN_FINALIZERS = (well_known.ORPHAN_FINALIZER, well_known.FOREGROUND_FINALIZER, "kubernetes")
 
 
 def _finalizers(finalizers: Sequence[str], path: str) -> Errors:
@@ -221,5 +222,5 @@ def _finalizers(finalizers: Sequence[str], path: str) -> Errors:
             yield FieldError.invalid(
                 f"{path}[{index}]", name, "name is neither a standard finalizer name nor is it fully qualified"
             )
-    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+    if well_known.ORPHAN_FINALIZER in finalizers and well_known.FOREGROUND_FINALIZER in finalizers:
         yield FieldError.invalid(path, list(finalizers), "orphan and foregroundDeletion cannot be both set")

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from petset.base import well_known
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
-
-NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
 class Place(Protocol):
@@ -119,7 +118,9 @@ def _term_selects(term: Object, owner: Object, other: Object) -> bool:
     named = term.get("namespaces") or ()
     chosen = term.get("namespaceSelector")
     if chosen is not None:
-        in_space = namespace in named or selectors.from_object(chosen).matches({NAMESPACE_LABEL: namespace})
+        in_space = namespace in named or selectors.from_object(chosen).matches(
+            {well_known.NAMESPACE_NAME_LABEL: namespace}
+        )
     else:
         in_space = namespace in (named or (meta.namespace(owner),))
     return in_space and selectors.from_object(term.get("labelSelector")).matches(meta.labels(other))

@@ -14,11 +14,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.views import Informers
-from petset.kinds import storage_class
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -129,9 +128,9 @@ class Scheduler:
         await self._recorder.record(pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}")
 
     async def _tell_node(self, claim: Object, node: str) -> None:
-        if meta.annotations(claim).get(storage_class.SELECTED_NODE_ANNOTATION) == node:
+        if meta.annotations(claim).get(well_known.SELECTED_NODE_ANNOTATION) == node:
             return
-        patch = {"metadata": {"annotations": {storage_class.SELECTED_NODE_ANNOTATION: node}}}
+        patch = {"metadata": {"annotations": {well_known.SELECTED_NODE_ANNOTATION: node}}}
         await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
 
     def _forget(self, pod: Object) -> None:

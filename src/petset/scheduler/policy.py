@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from petset.base import well_known
 from petset.client.views import View, claims_of
 from petset.kinds import requests, storage_class
 from petset.kinds.node import NODES
@@ -164,7 +165,7 @@ def first_reason(
 
 
 def unschedulable(pod: Object, place: Place) -> Sequence[str]:
-    taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    taint = {"key": well_known.UNSCHEDULABLE_TAINT, "effect": "NoSchedule"}
     if meta.get(place.node, "spec", "unschedulable") and not tolerates(pod, taint):
         return ("node(s) were unschedulable",)
     return ()
@@ -182,7 +183,7 @@ def tainted(pod: Object, place: Place) -> Sequence[str]:
     taints = list(meta.get(place.node, "spec", "taints", default=()))
     if not meta.is_condition_true(place.node, "Ready"):
         # A node that is not ready takes nothing, also before its taint is there.
-        taints.append({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"})
+        taints.append({"key": well_known.NOT_READY_TAINT, "effect": "NoSchedule"})
     for taint in taints:
         if taint.get("effect") in ("NoSchedule", "NoExecute") and not tolerates(pod, taint):
             return (f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}",)

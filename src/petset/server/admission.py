@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from petset.base import well_known
 from petset.kinds import storage_class
 from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NAMESPACES, OF_EVERY_CLUSTER
@@ -33,7 +34,7 @@ from petset.server.routes import Call
 from petset.store import store as stores
 
 NAMESPACE_FINALIZER = "kubernetes"
-CLAIM_FINALIZER, VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
+CLAIM_FINALIZER, VOLUME_FINALIZER = well_known.PVC_PROTECTION_FINALIZER, well_known.PV_PROTECTION_FINALIZER
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def namespace_is_mortal(context: Context, obj: Object, old: Object | None) -> Ob
 
 def namespace_finalizer(context: Context, obj: Object, old: Object | None) -> Object:
     """Content goes before the namespace does; the label lets selectors name a namespace."""
-    label = {"kubernetes.io/metadata.name": meta.name(obj)}
+    label = {well_known.NAMESPACE_NAME_LABEL: meta.name(obj)}
     if old is None:
         obj = meta.changed(obj, ("spec", "finalizers"), [NAMESPACE_FINALIZER])
         obj = meta.changed(obj, ("status", "phase"), "Active")

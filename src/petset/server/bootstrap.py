@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.kinds import aggregation, builtin
 from petset.kinds.namespace import OF_EVERY_CLUSTER
 from petset.kinds.node import NODES
@@ -24,9 +24,8 @@ from petset.objects.meta import Object
 from petset.server import admission, controller_roles, coverage, rbac, roles
 from petset.store import store as stores
 
-BOOTSTRAPPING = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
-PART_OF = "rbac.authorization.k8s.io/aggregate-to-"
+BOOTSTRAPPING = {well_known.BOOTSTRAPPING_LABEL: "rbac-defaults"}
+PART_OF = well_known.AGGREGATE_TO_LABEL_PREFIX
 ROLES = (*roles.ROLES, *controller_roles.ROLES)
 BINDINGS = (*roles.BINDINGS, *controller_roles.BINDINGS)
 
@@ -130,7 +129,7 @@ def _following(*fields: str) -> Mend:
 
 
 def _is_left_alone(present: Object) -> bool:
-    return meta.annotations(present).get(AUTOUPDATE) == "false"
+    return meta.annotations(present).get(well_known.AUTOUPDATE_ANNOTATION) == "false"
 
 
 def _with_marks(present: Object, wanted: Object) -> dict[str, Any]:
@@ -198,7 +197,7 @@ def _namespaces() -> Iterable[Object]:
             "v1",
             "Namespace",
             name,
-            labels={"kubernetes.io/metadata.name": name},
+            labels={well_known.NAMESPACE_NAME_LABEL: name},
             spec={"finalizers": [admission.NAMESPACE_FINALIZER]},
             status={"phase": "Active"},
         )
@@ -230,14 +229,14 @@ def _services(plan: Plan) -> Iterable[Object]:
     yield service("kubernetes", "default", plan.service_address, [https], labels=labels)
     port = {"name": "https", "port": plan.api_port, "protocol": "TCP"}
     subsets = [{"addresses": [{"ip": plan.api_address}], "ports": [port]}]
-    mirrored = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    mirrored = {well_known.SKIP_MIRROR_LABEL: "true"}
     yield _object("v1", "Endpoints", "kubernetes", "default", labels=mirrored, subsets=subsets)
     yield _object(
         "discovery.k8s.io/v1",
         "EndpointSlice",
         "kubernetes",
         "default",
-        labels={"kubernetes.io/service-name": "kubernetes"},
+        labels={well_known.SERVICE_NAME_LABEL: "kubernetes"},
         addressType=family,
         endpoints=[{"addresses": [plan.api_address], "conditions": {"ready": True}}],
         ports=[port],
@@ -246,13 +245,13 @@ def _services(plan: Plan) -> Iterable[Object]:
         {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 53},
         {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 53},
     ]
-    named = {"k8s-app": "kube-dns", "kubernetes.io/name": "KubeDNS"}
+    named = {"k8s-app": "kube-dns", well_known.CLUSTER_SERVICE_NAME_LABEL: "KubeDNS"}
     yield service("kube-dns", "kube-system", plan.dns_address, dns, labels=named)
 
 
 def _of_access(kind: str, name: str, namespace: str, labels: Mapping[str, str], **fields: Any) -> dict[str, Any]:
     obj = _object(f"{rbac.GROUP}/v1", kind, name, namespace, labels={**BOOTSTRAPPING, **labels}, **fields)
-    return meta.changed(obj, ("metadata", "annotations"), {AUTOUPDATE: "true"})
+    return meta.changed(obj, ("metadata", "annotations"), {well_known.AUTOUPDATE_ANNOTATION: "true"})
 
 
 def _role(role: roles.Role) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.kinds.namespace import NAMESPACES
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
-ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+ORPHAN, FOREGROUND = well_known.ORPHAN_FINALIZER, well_known.FOREGROUND_FINALIZER
 POLICIES = ("Background", "Foreground", "Orphan")
 GRACE_SECONDS_DEFAULT = 30
 GRACE_SECONDS_MAX = 2**31

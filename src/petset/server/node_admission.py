@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from petset.base import well_known
 from petset.kinds.lease import LEASES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
@@ -23,17 +24,17 @@ from petset.server.routes import Call
 KUBERNETES = ("kubernetes.io", "k8s.io")
 OF_NODES = ("kubelet.kubernetes.io", "node.kubernetes.io")
 DESCRIBING_NODES = (
-    "beta.kubernetes.io/arch",
-    "beta.kubernetes.io/instance-type",
-    "beta.kubernetes.io/os",
-    "failure-domain.beta.kubernetes.io/region",
-    "failure-domain.beta.kubernetes.io/zone",
-    "kubernetes.io/arch",
-    "kubernetes.io/hostname",
-    "kubernetes.io/os",
-    "node.kubernetes.io/instance-type",
-    "topology.kubernetes.io/region",
-    "topology.kubernetes.io/zone",
+    well_known.ARCH_BETA_LABEL,
+    well_known.INSTANCE_TYPE_BETA_LABEL,
+    well_known.OS_BETA_LABEL,
+    well_known.REGION_BETA_LABEL,
+    well_known.ZONE_BETA_LABEL,
+    well_known.ARCH_LABEL,
+    well_known.HOSTNAME_LABEL,
+    well_known.OS_LABEL,
+    well_known.INSTANCE_TYPE_LABEL,
+    well_known.REGION_LABEL,
+    well_known.ZONE_LABEL,
 )
 
 

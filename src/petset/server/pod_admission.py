@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.kinds.pod import PODS
 from petset.kinds.service_account import SERVICEACCOUNTS
 from petset.objects import encoding, errors, meta, schema
@@ -19,13 +19,13 @@ from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
-ALPHA_INIT, BETA_INIT = "pod.alpha.kubernetes.io/init-containers", "pod.beta.kubernetes.io/init-containers"
-HOSTNAME, SUBDOMAIN = "pod.beta.kubernetes.io/hostname", "pod.beta.kubernetes.io/subdomain"
+ALPHA_INIT, BETA_INIT = well_known.INIT_CONTAINERS_ALPHA_ANNOTATION, well_known.INIT_CONTAINERS_BETA_ANNOTATION
+HOSTNAME, SUBDOMAIN = well_known.HOSTNAME_ANNOTATION, well_known.SUBDOMAIN_ANNOTATION
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607
 ROOT_CA_CONFIGMAP = "kube-root-ca.crt"
 TOLERATION_SECONDS = 300
-TOLERATED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+TOLERATED = (well_known.NOT_READY_TAINT, well_known.UNREACHABLE_TAINT)
 PRIORITIES = {"": 0, "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -19,7 +19,6 @@ from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import channels, http, streaming
 
-DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 LOG_HEADERS: http.Headers = (("content-type", "text/plain"),)
 
 
@@ -145,7 +144,7 @@ def chosen_container(pod: Object, wanted: str) -> str:
             raise errors.bad_request(f"container {wanted[:100]} is not valid for pod {meta.name(pod)}")
         return wanted
     names, first = _names(pod, "containers"), _names(pod, "initContainers")
-    annotated = meta.annotations(pod).get(DEFAULT_CONTAINER, "")
+    annotated = meta.annotations(pod).get(well_known.DEFAULT_CONTAINER_ANNOTATION, "")
     if annotated in names:
         return annotated
     if len(names) == 1:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.kinds import tables
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
@@ -30,7 +30,6 @@ from petset.wire import http
 BOOKMARK_SECONDS = 55.0
 WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
 FRAMES_CACHED_BYTES_MAX = 1 << 20
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class Frames:
@@ -195,7 +194,9 @@ class Watches:
                 async for piece in viewer.work.in_runs(start.taken(), answers.size, viewer.initial):
                     yield piece
                 if start.ends_initial:
-                    yield viewer.notice("BOOKMARK", _bookmark(viewer, start.since, {INITIAL_EVENTS_END: "true"}))
+                    yield viewer.notice(
+                        "BOOKMARK", _bookmark(viewer, start.since, {well_known.INITIAL_EVENTS_END_ANNOTATION: "true"})
+                    )
                 async for piece in self._live(viewer, watch, start.since, tasks.monotonic() + seconds, bookmarks):
                     yield piece
         except stores.Expired as error:

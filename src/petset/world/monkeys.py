@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from petset.base import well_known
 from petset.kinds import builtin
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -211,12 +212,12 @@ class Monkey:
     async def pause(self) -> None:
         pod = self._any(self._pods())
         if pod is not None:
-            patch = {"metadata": {"annotations": {"pod.alpha.kubernetes.io/initialized": "false"}}}
+            patch = {"metadata": {"annotations": {well_known.INITIALIZED_ANNOTATION: "false"}}}
             await self._try(lambda: self.admin.patch(PODS, meta.name(pod), meta.namespace(pod), patch))
 
     async def _initialize(self, pod: Object) -> None:
-        if meta.annotations(pod).get("pod.alpha.kubernetes.io/initialized") == "false":
-            patch = {"metadata": {"annotations": {"pod.alpha.kubernetes.io/initialized": "true"}}}
+        if meta.annotations(pod).get(well_known.INITIALIZED_ANNOTATION) == "false":
+            patch = {"metadata": {"annotations": {well_known.INITIALIZED_ANNOTATION: "true"}}}
             await self._try(lambda: self.admin.patch(PODS, meta.name(pod), meta.namespace(pod), patch))
 
     async def kill_program(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.client import client as api
 from petset.client import informer
 from petset.kinds.lease import LEASES
@@ -153,7 +153,7 @@ class _Life:
         node = {
             "apiVersion": "v1",
             "kind": "Node",
-            "metadata": {"name": self.node.name, "labels": {"kubernetes.io/hostname": self.node.name}},
+            "metadata": {"name": self.node.name, "labels": {well_known.HOSTNAME_LABEL: self.node.name}},
         }
         resource_list = {"cpu": "8", "memory": "16Gi", "pods": "110"}
         condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "it is"}

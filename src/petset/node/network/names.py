@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from petset.base import well_known
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -19,12 +20,12 @@ SEARCHES_MAX, NAMESERVERS_MAX = 32, 3
 
 def hostname(pod: Object) -> str:
     """What `hostname` prints in the pod."""
-    name = pod["spec"].get("hostname") or meta.annotations(pod).get("pod.beta.kubernetes.io/hostname")
+    name = pod["spec"].get("hostname") or meta.annotations(pod).get(well_known.HOSTNAME_ANNOTATION)
     return (name or meta.name(pod)[:HOSTNAME_CHARACTERS_MAX]).rstrip("-.")
 
 
 def subdomain(pod: Object) -> str:
-    return pod["spec"].get("subdomain") or meta.annotations(pod).get("pod.beta.kubernetes.io/subdomain") or ""
+    return pod["spec"].get("subdomain") or meta.annotations(pod).get(well_known.SUBDOMAIN_ANNOTATION) or ""
 
 
 def full_name(pod: Object, cluster_domain: str) -> str:
@@ -121,7 +122,7 @@ def awaited_services(pod: Object, services: Iterable[Object]) -> list[str]:
         spec = service["spec"]
         selector = spec.get("selector")
         shows_unready = spec.get("publishNotReadyAddresses") or (
-            meta.annotations(service).get("service.alpha.kubernetes.io/tolerate-unready-endpoints") == "true"
+            meta.annotations(service).get(well_known.TOLERATE_UNREADY_ANNOTATION) == "true"
         )
         is_headless = spec.get("clusterIP") == "None" and bool(selector)
         if is_headless and shows_unready and all(labels.get(key) == value for key, value in selector.items()):

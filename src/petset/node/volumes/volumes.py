@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.node import linux, paths
 from petset.node.pods import environment
 from petset.node.pods.environment import ConfigError, Facts
@@ -30,7 +30,6 @@ from petset.objects import meta
 from petset.objects.meta import Object
 
 DATA = "..data"
-PROVISIONED_BY = "kubernetes.io/createdby"
 
 
 class VolumeError(Exception):
@@ -263,7 +262,7 @@ async def _claim(bound: Claimed | None, read_only: bool, group: int | None) -> M
         raise ConfigError(f"this release of petset does not offer volumes of type {' '.join(kinds) or 'unknown'}")
     if not os.path.isdir(path):
         raise ConfigError(f"the directory {path} of volume {meta.name(volume)} is gone; restore it or delete the claim")
-    if group is not None and meta.annotations(volume).get(PROVISIONED_BY):
+    if group is not None and meta.annotations(volume).get(well_known.CREATED_BY_ANNOTATION):
         await tasks.in_thread(_give_to_group, Path(path), group)
     modes = meta.get(bound.claim, "spec", "accessModes", default=())
     return Mounted(path, read_only or list(modes) == ["ReadOnlyMany"])

@@ -1,0 +1,84 @@
+"""Names that Kubernetes gives a meaning: labels, annotations, finalizers, taints, types of Secrets.
+
+Each is spelled here and nowhere else, so that it cannot be spelled in two ways.
+Follows: "Well-Known Labels, Annotations and Taints" of the Kubernetes documentation; for 2016, release 1.3.
+"""
+
+from __future__ import annotations
+
+# Of pods and of sets of pods
+POD_INDEX_LABEL = "apps.kubernetes.io/pod-index"
+POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
+CONTROLLER_HASH_LABEL = "controller.kubernetes.io/hash"
+INITIALIZED_ANNOTATION = "pod.alpha.kubernetes.io/initialized"
+INIT_CONTAINERS_ALPHA_ANNOTATION = "pod.alpha.kubernetes.io/init-containers"
+INIT_CONTAINERS_BETA_ANNOTATION = "pod.beta.kubernetes.io/init-containers"
+HOSTNAME_ANNOTATION = "pod.beta.kubernetes.io/hostname"
+SUBDOMAIN_ANNOTATION = "pod.beta.kubernetes.io/subdomain"
+DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
+LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+
+# Of services and their endpoints
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+ENDPOINTS_MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
+ENDPOINT_SLICE_MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
+TOLERATE_UNREADY_ANNOTATION = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
+
+# Of claims, volumes and their classes
+PVC_PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
+PV_PROTECTION_FINALIZER = "kubernetes.io/pv-protection"
+BIND_COMPLETED_ANNOTATION = "pv.kubernetes.io/bind-completed"
+BOUND_BY_CONTROLLER_ANNOTATION = "pv.kubernetes.io/bound-by-controller"
+PROVISIONED_BY_ANNOTATION = "pv.kubernetes.io/provisioned-by"
+CREATED_BY_ANNOTATION = "kubernetes.io/createdby"
+STORAGE_PROVISIONER_ANNOTATION = "volume.kubernetes.io/storage-provisioner"
+SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"
+STORAGE_CLASS_ALPHA_ANNOTATION = "volume.alpha.kubernetes.io/storage-class"
+STORAGE_CLASS_BETA_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+DEFAULT_CLASS_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
+DEFAULT_CLASS_BETA_ANNOTATION = "storageclass.beta.kubernetes.io/is-default-class"
+HOST_PATH_PROVISIONER = "kubernetes.io/host-path"
+NO_PROVISIONER = "kubernetes.io/no-provisioner"
+
+# Of nodes: labels, and the keys of taints
+ARCH_LABEL = "kubernetes.io/arch"
+OS_LABEL = "kubernetes.io/os"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+ROLE_LABEL = "kubernetes.io/role"
+INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
+REGION_LABEL = "topology.kubernetes.io/region"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+ARCH_BETA_LABEL = "beta.kubernetes.io/arch"
+OS_BETA_LABEL = "beta.kubernetes.io/os"
+INSTANCE_TYPE_BETA_LABEL = "beta.kubernetes.io/instance-type"
+REGION_BETA_LABEL = "failure-domain.beta.kubernetes.io/region"
+ZONE_BETA_LABEL = "failure-domain.beta.kubernetes.io/zone"
+NOT_READY_TAINT = "node.kubernetes.io/not-ready"
+UNREACHABLE_TAINT = "node.kubernetes.io/unreachable"
+UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
+DISK_PRESSURE_TAINT = "node.kubernetes.io/disk-pressure"
+MEMORY_PRESSURE_TAINT = "node.kubernetes.io/memory-pressure"
+PID_PRESSURE_TAINT = "node.kubernetes.io/pid-pressure"
+OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
+
+# Of namespaces, of what a cluster begins with, and of anything
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+CLUSTER_SERVICE_NAME_LABEL = "kubernetes.io/name"
+AGGREGATE_TO_LABEL_PREFIX = "rbac.authorization.k8s.io/aggregate-to-"
+BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"
+AUTOUPDATE_ANNOTATION = "rbac.authorization.kubernetes.io/autoupdate"
+DESCRIPTION_ANNOTATION = "kubernetes.io/description"
+INITIAL_EVENTS_END_ANNOTATION = "k8s.io/initial-events-end"
+FOREGROUND_FINALIZER = "foregroundDeletion"
+ORPHAN_FINALIZER = "orphan"
+
+# Types of Secrets, and what one of them carries
+SERVICE_ACCOUNT_TOKEN_SECRET = "kubernetes.io/service-account-token"
+SERVICE_ACCOUNT_NAME_ANNOTATION = "kubernetes.io/service-account.name"
+DOCKERCFG_SECRET = "kubernetes.io/dockercfg"
+DOCKERCONFIGJSON_SECRET = "kubernetes.io/dockerconfigjson"
+BASIC_AUTH_SECRET = "kubernetes.io/basic-auth"
+SSH_AUTH_SECRET = "kubernetes.io/ssh-auth"
+TLS_SECRET = "kubernetes.io/tls"
