@@ -162,6 +162,21 @@ def test_a_well_known_name_is_spelled_once(path):
     assert not wrong, f"use {WELL_KNOWN_HOME}:\n" + "\n".join(wrong)
 
 
+ONE_COMPOSER = "cluster.py"
+BUILDS_THE_API = re.compile(r"(?<![.\w])(api|apis|servers?|server_api)\.Api$")
+
+
+def test_the_api_is_built_in_one_place():
+    """In tests, too: what they run is composed as what users run."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{call.lineno}: use cluster.ControlPlane"
+        for path in [*SOURCES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "bench").rglob("*.py"))]
+        for call in calls_of(tree_of(path))
+        if BUILDS_THE_API.search(ast.unparse(call.func)) and path != ROOT / "src" / "petset" / ONE_COMPOSER
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 CLEANUPS = ("close", "aclose", "__aexit__")
 
 

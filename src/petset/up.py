@@ -23,37 +23,23 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 
-from petset import __version__
-from petset.base import journal, pki, reasons, state, tasks, telemetry
+from petset import __version__, cluster
+from petset.base import journal, networks, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
-from petset.client.client import Client, InProcess
+from petset.client.client import Client
 from petset.net import listener
-from petset.node.network import bridge, names
 from petset.node.volumes import hostpath
-from petset.server import api, bootstrap, users
+from petset.server import bootstrap, users
 from petset.store import sqlite
-from petset.wire import http, streaming
-
-if TYPE_CHECKING:
-    from petset.node import agent
-    from petset.node.containers import oci
 
 log = logging.getLogger("petset")
 
-ADMINISTRATOR = http.User("petset-admin", (users.MASTERS,))
-CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
-SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
-DNS = http.User("system:kube-dns", (users.MASTERS,))
-DOMAIN = "cluster.local"
 API_PORT_FIRST, API_PORT_LAST = 6443, 6543
 API_BACKLOG = 1024
 TOKEN_KEY = "service-accounts.key"
-KUBERNETES_PORT = 443  # Of the Service of that name.
 FILES_OPEN_MAX = 65536
 
 Announce = Callable[[str], None]
@@ -67,13 +53,9 @@ class UpError(Exception):
 class Options:
     state: state.State
     hostpath_provisioner: bool = True
-    stand_ins: bool = True
     simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
     api_port: int = 0  # 0: the one it had, else the first free.
-    seccomp_default: bool = False  # RuntimeDefault for containers that name no profile; else they are unconfined.
-    pod_pids_limit: int = 1024  # Processes and threads of a container; -1: as many as it likes.
-    image_gc_high_threshold: int = 85  # Percents of the images' disk: over this unused images go,
-    image_gc_low_threshold: int = 80  # until no more than this is used.
+    limits: cluster.Limits = field(default_factory=cluster.Limits)
     accept_older: bool = False  # Begin although acknowledged writes are missing.
     in_background: bool = False  # Nobody reads standard error.
 
@@ -120,18 +102,20 @@ async def _run(options: Options, announce: Announce) -> None:
         announce(line)
 
     async with contextlib.AsyncExitStack() as opened:
-        cluster = await _start_control_plane(options, opened)
-        tell(f"api: {cluster.server} answers after {tasks.monotonic() - began:.2f} s")
+        served = await _serve(options, opened)
+        tell(f"api: {served.address} answers after {tasks.monotonic() - began:.2f} s")
 
-        started = _first_writes(cluster.store)
+        started = _first_writes(served.store)
 
-        def node_is_ready() -> None:
+        def node_is_ready(name: str) -> None:
             started.set_result(None) if not started.done() else None
-            tell(f"node: {cluster.node_name} is ready after {tasks.monotonic() - began:.2f} s")
+            tell(f"node: {name} is ready after {tasks.monotonic() - began:.2f} s")
             gc.collect()
             gc.freeze()  # Modules and tables stay until the end: no later collection need walk them.
 
-        await _until_stopped(cluster, options, stop, started, node_is_ready)
+        be_node = _simulate if options.simulated else _run_containers
+        async with cluster.together(("the first writes", _awaited(started))), served.plane.running():
+            await be_node(served, options, stop, node_is_ready)
 
 
 def _first_writes(store: sqlite.SqliteStore) -> asyncio.Future[None]:
@@ -168,171 +152,36 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-async def _until_stopped(
-    cluster: Cluster,
-    options: Options,
-    stop: asyncio.Event,
-    started: asyncio.Future[None],
-    node_is_ready: Callable[[], None],
-) -> None:
-    """Run every part until the stop; a part that fails ends all. Only a stop that was asked for stops containers."""
-    from petset.controllers import run as controllers
-    from petset.scheduler import loop as scheduler
-
-    directories = hostpath.HostPath(cluster.state.volumes) if options.hostpath_provisioner else None
-    node = _run_simulated_node if options.simulated else _run_node
-    async with asyncio.TaskGroup() as parts:
-        running = [
-            tasks.spawn(parts, work, name)
-            for name, work in (
-                ("the first writes", _awaited(started)),
-                ("load the key of tokens", tasks.in_thread(cluster.token_key.load)),  # Takes long at first.
-                ("the cluster's own services", bootstrap.keep(cluster.store, cluster.services)),
-                (
-                    "controllers",
-                    controllers.run_controllers(
-                        cluster.client(CONTROLLERS),
-                        hostpath=directories,
-                        volumes_directory=str(cluster.state.volumes),
-                        ca_pem=cluster.ca_pem,
-                    ),
-                ),
-                ("scheduler", scheduler.run(cluster.client(SCHEDULER))),
-                ("node", node(cluster, options, stop, node_is_ready)),
-            )
-        ]
-        await stop.wait()
-        await running[-1]
-        for part in running:
-            part.cancel()
-
-
 async def _awaited(future: asyncio.Future[None]) -> None:
     await future
 
 
-async def _run_simulated_node(
-    cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]
-) -> None:
-    """A node whose pods start, get ready and stop at once, and run nothing: for tests of operators and charts."""
-    from petset.node import agent, simulated
+Ready = Callable[[str], None]  # Told the node's name.
 
-    plan = cluster.plan
-    machine = simulated.Machine(network=plan.gateway.rpartition(".")[0] + ".")
-    runtime = simulated.SimulatedRuntime(machine)
-    cluster.streams.node = runtime.streams
-    async with asyncio.TaskGroup() as parts:
-        running = tasks.spawn(
-            parts,
-            agent.run(
-                cluster.client(_node_user(cluster)),
-                _node_config(cluster, may_mount=False),
-                runtime,
-                attempts=simulated.SimulatedAttempts(machine),
-                on_ready=is_ready,
-            ),
-            "agent",
-        )
+
+async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
+    config = cluster.node_config(served.node_name, served.plan, served.state.path("node"), may_mount=False)
+    async with served.plane.nodes(cluster.simulated_node(config), on_ready=is_ready):
         await stop.wait()
-        running.cancel()
-    bridge.forget(plan)
+    networks.forget(served.plan)
 
 
-def _node_config(cluster: Cluster, **own: Any) -> agent.Config:
-    """What the node is told: its place in the cluster, and what is its own."""
-    from petset.node import agent
+async def _run_containers(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
+    """Network, the API on the pods' side, DNS, runtime and agent; at the stop: pods stopped, network taken away."""
+    from petset import machine
 
-    plan = cluster.plan
-    return agent.Config(
-        node_name=cluster.node_name,
-        state_directory=cluster.state.path("node"),
-        pod_cidr=plan.pod_cidr,
-        host_ip=plan.gateway,
-        dns_address=plan.dns_address,
-        api_host=plan.kubernetes_address,
-        api_port=KUBERNETES_PORT,
-        cluster_domain=DOMAIN,
-        **own,
-    )
-
-
-def _node_user(cluster: Cluster) -> http.User:
-    return users.of_node(cluster.node_name)
-
-
-async def _run_node(cluster: Cluster, options: Options, stop: asyncio.Event, is_ready: Callable[[], None]) -> None:
-    """Network, DNS, the API on the pods' side, runtime and agent; at the stop: pods stopped, network taken away."""
-    from petset.dns import forwarder
-    from petset.dns import server as dns
-    from petset.node import agent, disk
-    from petset.node.containers import host, oci, seccomp
-    from petset.node.images import images
-
-    plan, directory = cluster.plan, cluster.state.directory
-    if why := host.check():
-        raise UpError(why)
-    if options.seccomp_default and not host.seccomp_profile():
-        raise UpError(
-            f"cannot confine pods by default: there is no {seccomp.PROFILE_PATHS[0]}; "
-            "install golang-github-containers-common, or start without --seccomp-default"
-        )
-    net = bridge.Network(plan, directory)
-    store = images.Images(str(cluster.state.images), stand_ins=options.stand_ins)
-    default = seccomp.RUNTIME_DEFAULT if options.seccomp_default else seccomp.UNCONFINED
-    runtime = oci.OciRuntime(directory, plan, net, store, pids_max=options.pod_pids_limit, seccomp_default=default)
-    client = cluster.client(_node_user(cluster))
-    async with contextlib.AsyncExitStack() as opened:
-        opened.push_async_callback(net.close)
-        opened.push_async_callback(runtime.close)
-        for lack in await net.setup():
+    machine.check(options.limits)
+    plan, plane = served.plan, served.plane
+    async with machine.Machine(served.state, plan, options.limits) as here, contextlib.AsyncExitStack() as opened:
+        for lack in await here.network.setup():
             log.warning("%s", lack)
-        for address, port in ((plan.gateway, cluster.api_port), (plan.kubernetes_address, KUBERNETES_PORT)):
-            await opened.enter_async_context(listener.serve(cluster.handle, address, port, cluster.tls))
-        cluster.streams.node = runtime.streams
-        async with asyncio.TaskGroup() as parts:
-            running = [
-                tasks.spawn(
-                    parts,
-                    dns.run(
-                        cluster.client(DNS),
-                        [plan.dns_address],
-                        domain=DOMAIN,
-                        upstreams=forwarder.resolvers_of(_read("/etc/resolv.conf"), [plan.dns_address]),
-                        networks=[plan.pod_cidr, plan.service_cidr],
-                    ),
-                    "dns",
-                ),
-                tasks.spawn(
-                    parts,
-                    agent.run(
-                        client,
-                        _node_config(
-                            cluster,
-                            node_info=runtime.node_info(),
-                            host_files=names.HostFiles(_read("/etc/hosts"), _read("/etc/resolv.conf")),
-                            marks=disk.Marks(options.image_gc_high_threshold, options.image_gc_low_threshold),
-                        ),
-                        runtime,
-                        disks=lambda: disk.look(nodefs=directory, imagefs=cluster.state.images),
-                        on_ready=is_ready,
-                    ),
-                    "agent",
-                ),
-            ]
+        for address, port in ((plan.gateway, served.port), (plan.kubernetes_address, cluster.KUBERNETES_PORT)):
+            await opened.enter_async_context(listener.serve(plane.handle, address, port, served.tls))
+        await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
+        node = here.node(served.node_name)
+        async with plane.nodes(node, on_ready=is_ready):
             await stop.wait()
-            running[1].cancel()
-            await asyncio.wait([running[1]])
-            await _take_down(cluster, client, runtime, net)
-            running[0].cancel()
-
-
-async def _take_down(cluster: Cluster, client: Client, runtime: oci.OciRuntime, net: bridge.Network) -> None:
-    """What `petset down` means for the node: pods stop with their grace; nothing but data stays."""
-    from petset.node import agent
-
-    await agent.stop_all(client, runtime, node_name=cluster.node_name, state_directory=cluster.state.path("node"))
-    await runtime.shut_down()
-    await net.teardown()
+        await here.take_down(plane.client(users.of_node(node.name)), node.name)
 
 
 def stop_left_over(instance: state.State) -> str:
@@ -346,22 +195,14 @@ def stop_left_over(instance: state.State) -> str:
 async def _stop_left_over(instance: state.State) -> str:
     if not instance.path("network.json").exists():
         return "nothing was left running"
-    from petset.node import agent
-    from petset.node.containers import oci
-    from petset.node.images import images
+    from petset import machine
 
-    plan = bridge.choose_networks(instance.directory)
-    net = bridge.Network(plan, instance.directory)
-    runtime = oci.OciRuntime(instance.directory, plan, net, images.Images(str(instance.images)))
-    async with contextlib.AsyncExitStack() as opened:
+    plan = networks.choose_networks(instance.directory)
+    async with machine.Machine(instance, plan) as here, contextlib.AsyncExitStack() as opened:
         client = await _client_of_stopped(instance, opened)
-        opened.push_async_callback(net.close)
-        opened.push_async_callback(runtime.close)
-        await runtime.start()
-        running = sum(one.state == "running" for _, containers in runtime.observe().values() for one in containers)
-        await agent.stop_all(client, runtime, node_name=_node_name(instance), state_directory=instance.path("node"))
-        await runtime.shut_down()
-        await net.teardown()
+        await here.runtime.start()
+        running = here.running()
+        await here.take_down(client, _node_name(instance))
     return f"{running} containers that it had left running are stopped; the data stays in {instance.directory}"
 
 
@@ -373,8 +214,8 @@ async def _client_of_stopped(instance: state.State, opened: contextlib.AsyncExit
         log.warning("stopping without what the pods say of their grace: %s", error)
         return None
     opened.push_async_callback(store.close)
-    server = api.Api(store, api.Options(pki.SigningKey(instance.keys / TOKEN_KEY)))
-    return Client(InProcess(server.handle, ADMINISTRATOR))
+    config = cluster.Config(pki.SigningKey(instance.keys / TOKEN_KEY))
+    return cluster.ControlPlane(store, config).client(cluster.ADMINISTRATOR)
 
 
 def _node_name(instance: state.State) -> str:
@@ -383,38 +224,21 @@ def _node_name(instance: state.State) -> str:
     return kept or re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:63] or "node"
 
 
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
-
-
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """The control plane, up and answering, and what the other parts need of it."""
+class Served:
+    """The control plane, up and answering, and what the node needs to know of it."""
 
     state: state.State
-    plan: bridge.Plan
+    plan: networks.Plan
     store: sqlite.SqliteStore
-    token_key: pki.SigningKey
-    handle: http.Handler
+    plane: cluster.ControlPlane
     tls: ssl.SSLContext
-    ca_pem: str
-    api_port: int
+    port: int
     node_name: str
-    streams: LateStreams
 
     @property
-    def server(self) -> str:
-        return f"https://127.0.0.1:{self.api_port}"
-
-    @property
-    def services(self) -> bootstrap.Plan:
-        return _services(self.plan, self.api_port)
-
-    def client(self, user: http.User) -> Client:
-        return Client(InProcess(self.handle, user), user_agent=user.name)
+    def address(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
 
 
 def _former_token_secret(instance: state.State) -> bytes:
@@ -425,56 +249,58 @@ def _former_token_secret(instance: state.State) -> bytes:
         return b""
 
 
-def _services(plan: bridge.Plan, port: int) -> bootstrap.Plan:
-    return bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port)
-
-
-async def _start_control_plane(options: Options, opened: contextlib.AsyncExitStack) -> Cluster:
+async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     """Keys, network plan, store, API on loopback, kubeconfig: all that must be there before anybody asks."""
     instance = options.state
-    plan = bridge.choose_networks(instance.directory)
+    plan = networks.choose_networks(instance.directory)
     authority = pki.authority(instance.keys)
     hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.kubernetes_address, plan.gateway]
     tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), authority.certificate_pem)
-    administrator = authority.client("admin", ADMINISTRATOR.name, ADMINISTRATOR.groups)
 
     store = await sqlite.SqliteStore.open(instance.database, accept_older=options.accept_older)
     opened.push_async_callback(store.close)
     listening = _api_socket(options)
-    port = listening.getsockname()[1]
-    await bootstrap.ensure(store, _services(plan, port))
-    name = _node_name(instance)
-    await bootstrap.move_node(store, name, plan.pod_cidr)
-    streams = LateStreams()
+    port, name = listening.getsockname()[1], _node_name(instance)
     metrics = telemetry.Telemetry()
     metrics.source("petset_store", lambda: asdict(store.stats()))
-    key = pki.SigningKey(instance.keys / TOKEN_KEY)
-    served = api.Options(
-        key,
+    config = cluster.Config(
+        pki.SigningKey(instance.keys / TOKEN_KEY),
         former_token_secret=_former_token_secret(instance),
-        metrics=metrics.render,
+        services=bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port),
+        pod_cidrs={name: plan.pod_cidr},
+        hostpath=hostpath.HostPath(instance.volumes) if options.hostpath_provisioner else None,
+        volumes_directory=str(instance.volumes),
+        ca_pem=authority.certificate_pem,
+        metrics=metrics,
         checks={"etcd": lambda: store.trouble},  # The name monitoring knows a cluster's store by.
     )
-    server = api.Api(store, served, streams)
-    handle = metrics.counted(server.handle)
-    await opened.enter_async_context(listener.serve(handle, tls=tls, socket=listening))
+    plane = cluster.ControlPlane(store, config)
+    await plane.begin()
+    await opened.enter_async_context(listener.serve(plane.handle, tls=tls, socket=listening))
     instance.write("instance.json", {"api_port": port, "node_name": name})
+    served = Served(instance, plan, store, plane, tls, port, name)
+    _write_kubeconfig(served, authority)
+    return served
+
+
+def _write_kubeconfig(served: Served, authority: pki.Authority) -> None:
+    administrator = authority.client("admin", cluster.ADMINISTRATOR.name, cluster.ADMINISTRATOR.groups)
     access = kubeconfig.Access(
-        f"https://127.0.0.1:{port}",
+        served.address,
         authority.certificate_pem.encode(),
         administrator.certificate_pem().encode(),
         administrator.key_pem().encode(),
     )
-    name_of_context = kubeconfig.context(instance.name)
-    state.write_private(instance.kubeconfig, kubeconfig.render(access, name_of_context, str(instance.directory)))
-    return Cluster(instance, plan, store, key, handle, tls, authority.certificate_pem, port, name, streams)
+    instance = served.state
+    context = kubeconfig.context(instance.name)
+    state.write_private(instance.kubeconfig, kubeconfig.render(access, context, str(instance.directory)))
 
 
 _KUBERNETES_NAMES = (
     "kubernetes",
     "kubernetes.default",
     "kubernetes.default.svc",
-    f"kubernetes.default.svc.{DOMAIN}",
+    f"kubernetes.default.svc.{cluster.DOMAIN}",
 )
 
 
@@ -506,24 +332,3 @@ def _listening(port: int) -> socket.socket | OSError:
         return error
     found.setblocking(False)
     return found
-
-
-class LateStreams:
-    """The node's streams for the server, which is there before the node is."""
-
-    def __init__(self) -> None:
-        self.node: streaming.NodeStreams | None = None
-
-    def _ready(self) -> streaming.NodeStreams:
-        if self.node is None:
-            raise streaming.StreamError(503, "cannot reach the containers: the node is still starting; try again")
-        return self.node
-
-    async def exec(self, pod_uid: str, container: str, options: streaming.ExecOptions) -> streaming.Session:
-        return await self._ready().exec(pod_uid, container, options)
-
-    async def attach(self, pod_uid: str, container: str, options: streaming.ExecOptions) -> streaming.Session:
-        return await self._ready().attach(pod_uid, container, options)
-
-    def logs(self, pod_uid: str, container: str, options: streaming.LogOptions) -> AsyncIterator[bytes]:
-        return self._ready().logs(pod_uid, container, options)

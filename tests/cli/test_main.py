@@ -77,10 +77,10 @@ def test_a_limit_of_processes_is_a_number_or_none(text, capsys):
 
 
 def test_limits_go_on_to_the_cluster_in_the_background_too():
-    from petset import up as cluster
+    from petset import cluster
     from petset.cli import up
 
-    fields = [field.name for field in dataclasses.fields(cluster.Options)]
+    fields = [field.name for field in dataclasses.fields(cluster.Limits)]
     for flag, name, *_ in up.LIMITS:
         assert flag == "--" + name.replace("_", "-") and name in fields
     given = main.parser("up").parse_args(["up", "--pod-pids-limit=-1", "--image-gc-high-threshold=90"])

@@ -6,13 +6,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from petset.base import pki, tasks
+from petset import cluster
+from petset.base import tasks
 from petset.client import client as api
 from petset.client import events
 from petset.kinds.event import EVENTS
 from petset.objects.meta import Object
-from petset.server import api as server
-from petset.server import bootstrap
 from petset.store import memory
 from petset.wire import http
 
@@ -37,10 +36,9 @@ def run(scene: Callable[[api.Client, memory.MemoryStore, Clock], Awaitable[None]
 
     async def main() -> None:
         store = memory.MemoryStore()
-        await bootstrap.ensure(store)
-        handle = server.Api(store, server.Options(pki.SigningKey())).handle
-        client = api.Client(api.InProcess(handle, user))
-        await scene(client, store, clock)
+        plane = cluster.ControlPlane(store)
+        await plane.begin()
+        await scene(plane.client(user), store, clock)
 
     with tasks.environment(tasks.Environment(wall_clock=lambda: clock.now, rng=random.Random(1))):
         asyncio.run(main())

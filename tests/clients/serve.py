@@ -14,9 +14,10 @@ import signal
 import sys
 from pathlib import Path
 
+from petset import cluster
 from petset.base import pki
 from petset.net import listener
-from petset.server import api, bootstrap
+from petset.server import bootstrap
 from petset.store import memory
 
 
@@ -46,8 +47,9 @@ async def serve(directory: Path) -> None:
     server = authority.server("server", ["localhost", "127.0.0.1"])
     store = memory.MemoryStore()
     plan = bootstrap.Plan("10.96.0.1", "10.96.0.10", "127.0.0.1", 6443)
-    await bootstrap.ensure(store, plan)
-    served = api.Api(store, api.Options(token_key=pki.SigningKey(directory / "service-accounts.key")))
+    key = pki.SigningKey(directory / "service-accounts.key")
+    served = cluster.ControlPlane(store, cluster.Config(key, services=plan))
+    await served.begin()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tls = pki.server_context(server, authority.certificate_pem)

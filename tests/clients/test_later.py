@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from petset import cluster
 from petset.base import pki
 from petset.net import listener
-from petset.server import api, bootstrap, flow
+from petset.server import bootstrap, flow
 from petset.store import memory
 from petset.wire import http
 from tests import kubectl as kubectls
@@ -34,8 +35,10 @@ class Busy:
     async def serve(self, directory: Path) -> None:
         authority = pki.authority(directory)
         store = memory.MemoryStore()
-        await bootstrap.ensure(store, bootstrap.Plan("10.96.0.1", "10.96.0.10", "127.0.0.1", 6443))
-        served = api.Api(store, api.Options(token_key=pki.SigningKey()))
+        services = bootstrap.Plan("10.96.0.1", "10.96.0.10", "127.0.0.1", 6443)
+        plane = cluster.ControlPlane(store, cluster.Config(services=services))
+        await plane.begin()
+        served = plane.api
         lists = served.rest.list
         served._verbs = {**served._verbs, "list": self.kept(lists)}
 

@@ -11,10 +11,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from petset.base import pki, tasks
+from petset import cluster as composed
+from petset.base import tasks
 from petset.client import client as api
 from petset.client.views import Informers
-from petset.controllers import run as controllers
 from petset.kinds import builtin
 from petset.kinds.event import EVENTS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -22,13 +22,10 @@ from petset.kinds.pod import PODS
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.scheduler import loop as scheduler
-from petset.server import api as server
-from petset.server import bootstrap
 from petset.store import memory
 from petset.wire import http
 
-ADMIN = http.User("petset-admin", ("system:masters",))
+ADMIN = composed.ADMINISTRATOR
 NODE = "node-1"
 
 
@@ -153,29 +150,16 @@ class Cluster:
 async def running(provisioner: bool = True, store: memory.MemoryStore | None = None) -> AsyncIterator[Cluster]:
     """A cluster that runs until the block is left; with `store` over what another one left."""
     kept = store or memory.MemoryStore()
-    handle = server.Api(kept, server.Options(pki.SigningKey())).handle
-    await bootstrap.ensure(kept)
-    client = api.Client(api.InProcess(handle, ADMIN))
-    it = Cluster(client, kept, Directories() if provisioner else None, handle)
-    async with asyncio.TaskGroup() as group:
-        parts = [
-            group.create_task(
-                controllers.run_controllers(
-                    client, hostpath=it.directories, volumes_directory="/volumes", ca_pem="a certificate"
-                )
-            ),
-            group.create_task(scheduler.run(client)),
-            group.create_task(it.node_view.run()),
-        ]
-        if store is None:
+    directories = Directories() if provisioner else None
+    config = composed.Config(hostpath=directories, volumes_directory="/volumes", ca_pem="a certificate")
+    plane = composed.ControlPlane(kept, config)
+    await plane.begin()
+    it = Cluster(plane.client(ADMIN), kept, directories, plane.handle)
+    try:
+        async with plane.running(), composed.together(("the node's informers", it.node_view.run())):
             await it.node_view.synced()
-            parts.append(group.create_task(it.run_node()))
-        try:
-            yield it
-        finally:
-            for part in parts:
-                part.cancel()
-            for entry in kept.list("")[
-                1
-            ]:  # Caches share the store's trees: whoever changed one would change it for all.
-                assert encoding.loads(entry.encoded) == entry.object
+            async with composed.together(*([("the node", it.run_node())] if store is None else [])):
+                yield it
+    finally:
+        for entry in kept.list("")[1]:  # Caches share the store's trees: whoever changed one would change it for all.
+            assert encoding.loads(entry.encoded) == entry.object

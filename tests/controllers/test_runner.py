@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from petset.base import pki
+from petset import cluster
 from petset.client import client as api
 from petset.client.views import Informers, View
 from petset.controllers import actions, runner
@@ -15,7 +15,6 @@ from petset.kinds.event import EVENTS
 from petset.kinds.secret import SECRETS
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.server import api as server
 from petset.server import bootstrap
 from petset.store import memory
 from petset.wire import http
@@ -38,7 +37,7 @@ class Bench:
         self.looks: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self._handle = server.Api(self.store, server.Options(pki.SigningKey())).handle
+        self._handle = cluster.ControlPlane(self.store).handle
         self.client = api.Client(api.InProcess(self.handle, http.User("admin", ("system:masters",))))
 
     async def handle(self, request: http.Request) -> http.Response:

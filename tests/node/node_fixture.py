@@ -8,15 +8,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from petset.base import pki, tasks
+from petset import cluster
+from petset.base import tasks
 from petset.client import client as api
 from petset.kinds.event import EVENTS
 from petset.kinds.pod import PODS
 from petset.node import agent, disk, simulated
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.server import api as server_api
-from petset.server import bootstrap
 from petset.store import memory
 from petset.wire import http
 from petset.world import loop as virtual
@@ -31,16 +30,13 @@ class NodeUnderTest:
     def __init__(self, loop: virtual.VirtualLoop, directory: Path, script: simulated.Script):
         self.loop, self.directory = loop, directory
         self.store = memory.MemoryStore()
-        self.server = server_api.Api(self.store, server_api.Options(pki.SigningKey()))
-        self.admin = self._client(ADMIN)
+        self.server = cluster.ControlPlane(self.store)
+        self.admin = self.server.client(ADMIN)
         self.machine = simulated.Machine(script)
         self.attempts = simulated.SimulatedAttempts(self.machine)
         self.disks: disk.Disks | None = None  # Given before a boot, the node looks at them.
         self.node_requests: list[str] = []  # "METHOD path" of what the node asks.
         self._life: asyncio.Task[None] | None = None
-
-    def _client(self, user: http.User) -> api.Client:
-        return api.Client(api.InProcess(self.server.handle, user))
 
     async def _from_node(self, request: http.Request) -> http.Response:
         self.node_requests.append(f"{request.method} {request.path}")
@@ -173,7 +169,7 @@ def play(story: Story, directory: Path, script: simulated.Script = simulated.usu
         environment = tasks.Environment(lambda: BEGAN + loop.time(), random.Random(seed), threads=False)
         with tasks.environment(environment):
             node = NodeUnderTest(loop, directory, script)
-            await bootstrap.ensure(node.store)
+            await node.server.begin()
             await node.boot()
             await story(node)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from petset import cluster
 from petset.base import pki, tasks
-from petset.server import api, bootstrap
+from petset.server import bootstrap
 from petset.store import memory
 from petset.wire import http
 
@@ -71,11 +72,14 @@ class Watch:
 
 
 class Server:
-    def __init__(self, streams: Any = None):
+    def __init__(self, streams: Any = None, checks: Any = None):
         self.loop = asyncio.new_event_loop()
         self.store = memory.MemoryStore()
-        self.api = api.Api(self.store, api.Options(token_key=TOKEN_KEY), streams)
-        self.run(bootstrap.ensure(self.store, bootstrap.Plan("10.96.0.1", "10.96.0.10", "10.0.0.1", 6443)))
+        services = bootstrap.Plan("10.96.0.1", "10.96.0.10", "10.0.0.1", 6443)
+        config = cluster.Config(TOKEN_KEY, services=services, checks=checks or {})
+        plane = cluster.ControlPlane(self.store, config, (lambda node: streams) if streams else None)
+        self.api = plane.api
+        self.run(plane.begin())
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(asyncio.wait_for(work, STEP_SECONDS_MAX))

@@ -10,7 +10,7 @@ import pytest
 from petset.kinds import builtin
 from petset.objects import protobuf
 from petset.wire import http
-from tests.server.conftest import TOKEN_KEY, Server
+from tests.server.conftest import Server
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 
@@ -86,12 +86,7 @@ def test_health(server):
     assert server.get("/readyz") == b"ok"
     assert server.get("/readyz?verbose").decode().splitlines()[0] == "[+]ping ok"
     assert server.get("/livez/ping") == b"ok" and server("GET", "/livez/x").code == 404
-    from petset.server import api
-    from petset.store import memory
-
-    sick = Server()
-    options = api.Options(token_key=TOKEN_KEY, checks={"etcd": lambda: "the disk is full"})
-    sick.api = api.Api(memory.MemoryStore(), options)
+    sick = Server(checks={"etcd": lambda: "the disk is full"})
     answer = sick("GET", "/readyz")
     assert answer.code == 500 and b"[-]etcd failed: the disk is full" in answer.body
     assert sick("GET", "/livez").code == 200

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from petset.base import pki
+from petset import cluster
 from petset.objects import encoding
 from petset.objects.meta import Object
-from petset.server import api, live, rbac
+from petset.server import live, rbac
 from petset.server.live import LiveView
 from petset.store import memory, store
 from petset.wire import http
@@ -150,7 +150,7 @@ def test_the_first_requests_after_a_start_let_the_loop_go_on(monkeypatch, object
     monkeypatch.setattr(encoding, "loads_answer", counting)
 
     async def main() -> None:
-        served = api.Api(restored(*objects), api.Options(token_key=pki.SigningKey()))
+        served = cluster.ControlPlane(restored(*objects))
         request = http.Request("GET", target, user=user)
         asking = [asyncio.create_task(served.handle(request)) for _ in range(8)]
         seen = [0]
@@ -226,7 +226,7 @@ def test_a_node_may_read_what_any_of_its_pods_refers_to_until_none_does():
     async def main() -> None:
         shared = [{"name": "v", "secret": {"secretName": "shared"}}]
         objects = restored(on_node("p0"), on_node("p1"))
-        served = api.Api(objects, api.Options(token_key=pki.SigningKey()))
+        served = cluster.ControlPlane(objects)
 
         async def codes() -> list[int]:
             paths = [f"/api/v1/namespaces/default/secrets/{name}" for name in ("of-p0", "of-p1", "shared")]

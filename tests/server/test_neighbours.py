@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from petset import cluster
 from petset.client import client as api
 from petset.client.informer import Informer
 from petset.kinds.config_map import CONFIGMAPS
 from petset.objects import encoding, errors
-from petset.server import api as servers
 from petset.store import memory
 from petset.wire import http
 from tests.server.conftest import ADMIN, configmap
@@ -32,7 +32,7 @@ class OverBytes(api.InProcess):
 def run(scene: Callable[[memory.MemoryStore, api.Client, api.Client], Awaitable[None]]) -> None:
     async def main() -> None:
         store = memory.MemoryStore()
-        handle = servers.Api(store, servers.Options(b"k" * 32)).handle
+        handle = cluster.ControlPlane(store).handle
         await scene(store, api.Client(api.InProcess(handle, ADMIN)), api.Client(OverBytes(handle, ADMIN)))
 
     asyncio.run(main())

@@ -122,6 +122,12 @@ def forget_reservation(plan: Plan) -> bool:
     return not any(RESERVATIONS.glob("*.json"))
 
 
+def forget(plan: Plan) -> None:
+    """Give the plan's place on the machine back, where nothing was ever made of it."""
+    with machine_lock():
+        forget_reservation(plan)
+
+
 @contextlib.contextmanager
 def machine_lock() -> Iterator[None]:
     """One instance at a time changes what instances share. Waits for milliseconds at most."""

@@ -46,7 +46,7 @@ def percent(text: str) -> int:
     return number
 
 
-# The node's limits, by their names in a kubelet: (flag, of up.Options, what reads it, metavar, help).
+# The node's limits, by their names in a kubelet: (flag, of cluster.Limits, what reads it, metavar, help).
 LIMITS = (
     ("--pod-pids-limit", "pod_pids_limit", processes, "N", "processes a container may have (default 1024; -1: any)"),
     (
@@ -130,7 +130,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.detach:
         return _detached(args)
-    from petset import up
+    from petset import cluster, up
 
     in_background = args.announce_fd is not None
     out = os.fdopen(args.announce_fd, "w") if in_background else sys.stdout
@@ -142,11 +142,9 @@ def run(args: argparse.Namespace) -> int:
     options = up.Options(
         state=args.instance,
         hostpath_provisioner=args.enable_hostpath_provisioner,
-        stand_ins=args.stand_ins,
-        seccomp_default=args.seccomp_default,
+        limits=cluster.Limits(args.stand_ins, args.seccomp_default, **_limits_given(args)),
         simulated=args.simulate,
         api_port=args.api_port,
-        **_limits_given(args),
         accept_older=args.accept_older,
         in_background=in_background,
     )

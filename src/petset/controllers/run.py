@@ -34,7 +34,7 @@ log = logging.getLogger("petset.controllers")
 
 
 class HostPath(Protocol):
-    """Makes and removes the directories of volumes; up.py hands it in."""
+    """Makes and removes the directories of volumes; cluster.py hands it in."""
 
     async def make(self, path: str) -> None: ...
 

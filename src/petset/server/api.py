@@ -54,7 +54,7 @@ class Options:
 
 
 class Api:
-    def __init__(self, store: stores.Store, options: Options, streams_: streaming.NodeStreams | None = None):
+    def __init__(self, store: stores.Store, options: Options, streams_of: streaming.StreamsOf):
         self._options = options
         self.tokens = tokens.Tokens(options.token_key, options.issuer, options.former_token_secret)
         self.authenticator = auth.Authenticator(store, self.tokens)
@@ -66,7 +66,7 @@ class Api:
         self._line = weight.Line()
         reviewer = reviews.Reviews(self.authenticator, self.authorizer)
         subs = subresources.Subresources(store, self.rest, self.tokens)
-        pods = streams.Streams(store, streams_)
+        pods = streams.Streams(store, streams_of)
         # Of a collection or an object, by verb.
         self._verbs: Mapping[str, Answer] = {
             "get": self.rest.get,

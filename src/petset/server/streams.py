@@ -23,13 +23,15 @@ LOG_HEADERS: http.Headers = (("content-type", "text/plain"),)
 
 
 class Streams:
-    def __init__(self, store: stores.Store, node: streaming.NodeStreams | None):
-        self._store, self._node = store, node
+    def __init__(self, store: stores.Store, streams_of: streaming.StreamsOf):
+        self._store, self._streams_of = store, streams_of
 
-    def _nodes(self) -> streaming.NodeStreams:
-        if self._node is None:
-            raise errors.unavailable("cannot reach the containers: this API server runs without a node; start one")
-        return self._node
+    def _node(self, pod: Object) -> streaming.NodeStreams:
+        """The streams of the node that the pod is bound to. Raises ApiError."""
+        try:
+            return self._streams_of(meta.get(pod, "spec", "nodeName", default=""))
+        except streaming.StreamError as error:
+            raise stream_failure(error) from None
 
     def _pod(self, call: Call) -> Object:
         found = self._store.get(PODS.key(call.route.namespace, call.route.name))
@@ -42,7 +44,7 @@ class Streams:
         container = chosen_container(pod, call.parameter("container"))
         options = log_options(call)
         check_has_log(pod, container, options.previous)
-        node, uid = self._nodes(), meta.uid(pod)
+        node, uid = self._node(pod), meta.uid(pod)
         try:
             # What can go wrong goes wrong at the first step, before the answer begins.
             async for _ in node.logs(uid, container, replace(options, follow=False, tail_lines=0)):
@@ -66,7 +68,8 @@ class Streams:
         if not command or not command[0]:
             raise errors.bad_request("you must specify at least 1 command for the container")
         options = exec_options(call, command)
-        return self._upgraded(call, lambda: self._nodes().exec(meta.uid(pod), container, options), options)
+        node = self._node(pod)
+        return self._upgraded(call, lambda: node.exec(meta.uid(pod), container, options), options)
 
     async def attach(self, call: Call) -> http.Response:
         pod = self._pod(call)
@@ -75,7 +78,8 @@ class Streams:
         options = exec_options(call, ())
         wanted = _container(pod, container)
         options = replace(options, tty=options.tty and bool(wanted.get("tty")))
-        return self._upgraded(call, lambda: self._nodes().attach(meta.uid(pod), container, options), options)
+        node = self._node(pod)
+        return self._upgraded(call, lambda: node.attach(meta.uid(pod), container, options), options)
 
     async def portforward(self, call: Call) -> http.Response:
         self._pod(call)
@@ -89,7 +93,6 @@ class Streams:
             raise errors.not_implemented(
                 "speak SPDY", "use a client that speaks WebSocket, as kubectl 1.30 and newer does by itself"
             )
-        self._nodes()
         if upgrade != "websocket":
             raise errors.bad_request("Upgrade request required: exec and attach need a WebSocket connection")
         from petset.server import remotecommand

@@ -6,7 +6,7 @@ interface to the node; the node's containers implement it. Channel numbers are t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,7 +60,7 @@ class Session(Protocol):
 
 
 class NodeStreams(Protocol):
-    """What the server asks of a node's containers; up.py hands it in (in process) or a dialer does."""
+    """What the server asks of a node's containers; cluster.py hands it in (in process) or a dialer does."""
 
     async def exec(self, pod_uid: str, container: str, options: ExecOptions) -> Session: ...
 
@@ -69,3 +69,6 @@ class NodeStreams(Protocol):
     def logs(self, pod_uid: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """Raw log bytes; raises StreamError at the first step when there is no such log."""
         ...
+
+
+StreamsOf = Callable[[str], NodeStreams]  # By a node's name; raises StreamError when it is not to be reached.

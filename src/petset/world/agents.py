@@ -12,13 +12,14 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from petset import cluster
 from petset.base import tasks
 from petset.client import client as api
 from petset.node import agent, simulated
 from petset.node.runtime import Container, ContainerConfig, RuntimeError_, Sandbox, Warning_
 from petset.objects.meta import Object
-from petset.wire import http
-from petset.world import laws, programs
+from petset.server import users
+from petset.world import laws
 
 if TYPE_CHECKING:
     from petset.world.world import World
@@ -31,7 +32,7 @@ class AgentNode:
 
     def __init__(self, world: World, name: str):
         self.world, self.name = world, name
-        self.user = http.User(f"system:node:{name}", ("system:nodes",))
+        self.user = users.of_node(name)
         self.number = int(name.rpartition("-")[2])
         self.chance = random.Random(f"{world.seed} {name} machine")
         self.is_calm = False
@@ -52,7 +53,8 @@ class AgentNode:
             node_info={"containerRuntimeVersion": "simulated://1"},
             may_mount=False,
         )
-        await agent.run(client, config, self.runtime, attempts=simulated.SimulatedAttempts(self.machine))
+        node = cluster.Node(config, self.runtime, simulated.SimulatedAttempts(self.machine))
+        await node.program().main(client)
 
     def _behaviour(self, config: ContainerConfig) -> simulated.Behaviour:
         usual = simulated.usual(config)
@@ -110,7 +112,7 @@ class AgentNode:
         return f"{sandbox.namespace}/{sandbox.pod_name}"
 
     def began(self, config: ContainerConfig) -> None:
-        volumes = programs.volumes_directory(self.world)
+        volumes = str(self.world.volumes)
         own = tuple(mount.source for mount in config.mounts if mount.source.startswith(volumes + os.sep))
         uid = config.pod_uid
         self.directories[uid] = tuple(dict.fromkeys((*self.directories.get(uid, ()), *own)))

@@ -23,7 +23,7 @@ from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.wire import http
+from petset.server import users
 from petset.world import laws
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ScriptedNode:
 
     def __init__(self, world: World, name: str):
         self.world, self.name = world, name
-        self.user = http.User(f"system:node:{name}", ("system:nodes",))
+        self.user = users.of_node(name)
         self.sandboxes: dict[str, Sandbox] = {}  # By pod uid; the machine's.
         self._addresses = 0
         self._number = int(name.rpartition("-")[2])

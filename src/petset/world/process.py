@@ -7,35 +7,37 @@ nothing but what the store and its machine have kept. A program that ends by its
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from petset import cluster
 from petset.client.client import Client
 from petset.objects import errors
-from petset.wire import http
 from petset.world import link
 
 if TYPE_CHECKING:
     from petset.world.world import World
 
-Main = Callable[[Client], Coroutine[Any, Any, None]]
-
 
 class Process:
     """One program, through all its lives."""
 
-    def __init__(self, world: World, name: str, user: http.User, main: Main):
-        self.world, self.name, self.user, self.main = world, name, user, main
+    def __init__(self, world: World, program: cluster.Program):
+        self.world, self._program = world, program
         self.down_seconds = 0.0
         self.link: link.Link | None = None
         self.task: asyncio.Task[None] | None = None
         self.on_death: Callable[[], None] = lambda: None
 
+    @property
+    def name(self) -> str:
+        return self._program.name
+
     async def live(self) -> None:
         """Run it, again and again, until this is cancelled or it ends by itself."""
         while True:
-            self.link = self.world.link(self.name, self.user)
-            work = self.main(Client(self.link, self.name))
+            self.link = self.world.link(self.name, self._program.user)
+            work = self._program.main(Client(self.link, self.name))
             self.task = asyncio.get_running_loop().create_task(work, name=self.name)
             try:
                 await asyncio.wait([self.task])

@@ -11,14 +11,11 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from petset.base import pki
-from petset.server import api
+from petset import cluster
 from petset.store import core, memory, store
 from petset.wire import http
 from petset.world.faults import Faults
 from petset.world.stream import Stream
-
-TOKEN_KEY = pki.SigningKey()
 
 
 class SeenStore(memory.MemoryStore):
@@ -47,18 +44,24 @@ class SeenStore(memory.MemoryStore):
 class Server:
     """The real pipeline over the store, and the requests it is just answering."""
 
-    def __init__(self, store_: SeenStore):
-        self.store = store_
-        self.api: api.Api | None = None
+    def __init__(self, store_: SeenStore, config: cluster.Config):
+        self.store, self._config = store_, config
+        self._plane: cluster.ControlPlane | None = None
         self._answering: dict[asyncio.Task[Any], asyncio.Future[http.Response]] = {}
         self._streams: dict[Stream, None] = {}
 
-    def start(self) -> None:
-        self.api = api.Api(self.store, api.Options(token_key=TOKEN_KEY))
+    async def begin(self) -> None:
+        """Start for the first time."""
+        await self.start().begin()
+
+    def start(self) -> cluster.ControlPlane:
+        """Start over what was committed."""
+        self._plane = cluster.ControlPlane(self.store, self._config)
+        return self._plane
 
     def kill(self) -> None:
         """Everything under way is cut; what was committed stays."""
-        self.api = None
+        self._plane = None
         self.store = self.store.after_restart()
         for task, answer in list(self._answering.items()):
             if not answer.done():
@@ -69,11 +72,11 @@ class Server:
 
     async def handle(self, request: http.Request) -> http.Response:
         """The answer; the request is carried out even if who asked has gone away."""
-        if self.api is None:
+        if self._plane is None:
             raise ConnectionRefusedError("the server is down")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[http.Response] = loop.create_future()
-        task = loop.create_task(self.api.handle(request), name=f"{request.method} {request.target}")
+        task = loop.create_task(self._plane.api.handle(request), name=f"{request.method} {request.target}")
         self._answering[task] = answer
 
         def done(task: asyncio.Task[http.Response]) -> None:

@@ -23,19 +23,17 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from petset import cluster
 from petset.base import tasks
 from petset.client import client as api
 from petset.dns import records
 from petset.objects import encoding
-from petset.scheduler import loop as scheduler
-from petset.server import bootstrap
 from petset.wire import http
-from petset.world import agents, faults, laws, link, nodes, programs, server, settled
+from petset.world import agents, directories, faults, laws, link, nodes, server, settled
 from petset.world import loop as virtual
 from petset.world.process import Process
 
 EPOCH_SECONDS = 1_470_000_000.0  # July 2016.
-ADMIN = http.User("petset-admin", ("system:masters",))
 SETTLE_SECONDS_MAX = 1500.0  # The longest back-off of a crashing container is five minutes.
 LOOK_SECONDS = 5.0
 QUIET_SECONDS = 150.0
@@ -65,23 +63,35 @@ class World:
         self.zone = records.Zone()
         self.disk = tempfile.mkdtemp(prefix="petset-world-")
         self.laws = laws.Laws(loop.time, self._running)
-        self.server = server.Server(server.SeenStore(self.laws.saw))
-        self.admin = api.Client(link.Link(self.server, ADMIN, random.Random(f"{seed} admin"), faults.Faults.none))
+        self.volumes = self.disk_of("volumes")
+        plane = cluster.Config(
+            hostpath=directories.Directories(self.laws), volumes_directory=str(self.volumes), ca_pem="a certificate"
+        )
+        self.server = server.Server(server.SeenStore(self.laws.saw), plane)
+        chance = random.Random(f"{seed} admin")
+        self.admin = api.Client(link.Link(self.server, cluster.ADMINISTRATOR, chance, faults.Faults.none))
         kind = nodes.ScriptedNode if config.scripted else agents.AgentNode
         self.nodes: Sequence[agents.AgentNode | nodes.ScriptedNode] = [
             kind(self, f"node-{number}") for number in range(config.nodes)
         ]
         self.processes = [
-            Process(self, "controllers", programs.CONTROLLERS_USER, programs.controllers(self)),
-            Process(self, "scheduler", programs.SCHEDULER_USER, scheduler.run),
-            Process(self, "dns", programs.DNS_USER, programs.dns(self)),
-            *(Process(self, node.name, node.user, node.run) for node in self.nodes),
+            Process(self, program)
+            for program in (
+                cluster.controllers(plane),
+                cluster.scheduler(),
+                cluster.names(self._new_zone),
+                *(cluster.Program(node.name, node.user, node.run) for node in self.nodes),
+            )
         ]
         for node in self.nodes:
             self.process(node.name).on_death = node.cut_off
 
     def _running(self) -> Iterable[tuple[str, laws.Running]]:
         return [each for node in self.nodes for each in node.running()]
+
+    def _new_zone(self) -> records.Zone:
+        self.zone = records.Zone()
+        return self.zone
 
     def disk_of(self, name: str) -> pathlib.Path:
         """Where a program of this name keeps what outlives it."""
@@ -105,12 +115,12 @@ class World:
             return
         patch = {"metadata": {"annotations": {laws.MEDDLED: str(self.laws.writes)}}}
         headers = (("content-type", "application/merge-patch+json"),)
-        await self.server.handle(http.Request("PATCH", path, headers, encoding.dumps(patch), user=ADMIN))
+        body, user = encoding.dumps(patch), cluster.ADMINISTRATOR
+        await self.server.handle(http.Request("PATCH", path, headers, body, user=user))
 
     async def live(self, story: Story) -> None:
         """Let every program live, play the story, then kill them all; ends by raising virtual.Done."""
-        await bootstrap.ensure(self.server.store)
-        self.server.start()
+        await self.server.begin()
         async with asyncio.TaskGroup() as group:
             for process in self.processes:
                 tasks.spawn(group, process.live(), f"life of {process.name}")

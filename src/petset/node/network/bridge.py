@@ -263,12 +263,6 @@ class Network:
             self._netlink = None
 
 
-def forget(plan: Plan) -> None:
-    """Give the plan's place on the machine back, where nothing was ever made of it."""
-    with networks.machine_lock():
-        networks.forget_reservation(plan)
-
-
 # ---- small leaves
 
 

@@ -1,6 +1,6 @@
 """The directories of provisioned volumes: made and removed below the instance's own directory of volumes, nowhere else.
 
-The controllers say which path (their `HostPath`); up.py hands this in. A path is accepted only as a name in that
+The controllers say which path (their `HostPath`); cluster.py hands this in. A path is accepted only as a name in that
 directory, and a name is what is used from then on.
 """
 

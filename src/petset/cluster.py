@@ -1,0 +1,267 @@
+"""A cluster out of its parts: the API over a store, the programs that live off it, and nodes.
+
+    plane = cluster.ControlPlane(store, cluster.Config(...))
+    await plane.begin()
+    async with plane.running(), plane.nodes(cluster.simulated_node(...)):
+        await plane.client(cluster.ADMINISTRATOR).create(pod)
+
+`ControlPlane` is the server over any store; `begin` writes what a cluster begins with. `running` lets the controllers
+and the scheduler live until the block is left, `nodes` so many nodes. All are `Program`s: who they are, and what they
+do with a client until they are cancelled. Whoever wants another transport, or to kill one now and then, runs the same
+programs with clients of his own (world/ does). No sockets are opened here: `plane.handle` may be served on any.
+
+Invariants: the API is built here and nowhere else; nothing is kept outside of the objects made here, so that any
+number of clusters live in one process, each with its store, clock and chance (tasks.Environment); what is not needed
+before the API answers is imported when it begins to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from petset.base import networks, pki, tasks, telemetry
+from petset.client.client import Client, InProcess
+from petset.server import api, bootstrap, users
+from petset.store import store as stores
+from petset.wire import http, streaming
+
+if TYPE_CHECKING:
+    from petset.controllers.run import HostPath
+    from petset.dns import records
+    from petset.node import agent, disk
+    from petset.node.pods import probes
+    from petset.node.runtime import Runtime
+
+ADMINISTRATOR = http.User("petset-admin", (users.MASTERS,))
+CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
+SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
+DNS = http.User("system:kube-dns", (users.MASTERS,))
+DOMAIN = "cluster.local"
+KUBERNETES_PORT = 443  # Of the Service of that name.
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a control plane is told. As it is without any of it, nobody outside of the process knows of it."""
+
+    token_key: pki.SigningKey = field(default_factory=pki.SigningKey)  # Signs service-account tokens.
+    former_token_secret: bytes = b""  # Signed them before; those that have not expired stay good.
+    services: bootstrap.Plan | None = None  # Where the API and DNS are for pods; None: there are no such Services.
+    pod_cidrs: Mapping[str, str] = field(default_factory=dict[str, str])  # By the name of a node that is to begin.
+    hostpath: HostPath | None = None  # Makes and removes the directories of volumes; None: nobody provisions any.
+    volumes_directory: str = "/var/lib/petset/volumes"
+    ca_pem: str = ""  # Of the API, for pods.
+    metrics: telemetry.Telemetry | None = None  # Counts requests, and is /metrics.
+    checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
+
+
+class ControlPlane:
+    """The API over a store; its programs and nodes run in `running` and `nodes`."""
+
+    def __init__(self, store: stores.Store, config: Config | None = None, streams: streaming.StreamsOf | None = None):
+        """`streams` finds a node's containers, by default among the nodes of `nodes`."""
+        self.store = store
+        self.config = config = config or Config()
+        self._streams: dict[str, streaming.NodeStreams] = {}  # By node's name.
+        options = api.Options(
+            config.token_key,
+            former_token_secret=config.former_token_secret,
+            metrics=config.metrics.render if config.metrics else None,
+            checks=config.checks,
+        )
+        self.api = api.Api(store, options, streams or self._streams_of)
+        self.handle: http.Handler = config.metrics.counted(self.api.handle) if config.metrics else self.api.handle
+
+    def client(self, user: http.User) -> Client:
+        """A client in this process; who it is, is believed."""
+        return Client(InProcess(self.handle, user), user_agent=user.name)
+
+    async def begin(self) -> None:
+        """Write what is missing of what a cluster begins with, before anybody is served."""
+        await bootstrap.ensure(self.store, self.config.services)
+        for name, pod_cidr in self.config.pod_cidrs.items():
+            await bootstrap.move_node(self.store, name, pod_cidr)
+
+    @contextlib.asynccontextmanager
+    async def running(self, *others: Program) -> AsyncGenerator[None, None]:
+        """Controllers, scheduler and these others, until the block is left; one that fails ends the block."""
+        config = self.config
+        parts = [self._part(program) for program in (controllers(config), scheduler(), *others)]
+        parts.append(("load the key of tokens", tasks.in_thread(config.token_key.load)))  # Takes long at first.
+        if config.services is not None:
+            parts.append(("the cluster's own services", bootstrap.keep(self.store, config.services)))
+        async with together(*parts):
+            yield
+
+    def living(self, *programs: Program) -> contextlib.AbstractAsyncContextManager[None]:
+        """These programs, and nothing else, until the block is left."""
+        return together(*map(self._part, programs))
+
+    @contextlib.asynccontextmanager
+    async def nodes(self, *nodes: Node, on_ready: Callable[[str], None] | None = None) -> AsyncGenerator[None, None]:
+        """These nodes, until the block is left; what runs on them goes on. `on_ready` is told each one's name."""
+        for node in nodes:
+            self._streams[node.name] = node.runtime.streams
+        try:
+            async with together(*(self._part(node.program(on_ready)) for node in nodes)):
+                yield
+        finally:
+            for node in nodes:
+                del self._streams[node.name]
+
+    def _part(self, program: Program) -> Part:
+        return program.name, program.main(self.client(program.user))
+
+    def _streams_of(self, node: str) -> streaming.NodeStreams:
+        if node not in self._streams:
+            why = f"node {node} is not up, or still starting; try again, or start it"
+            raise streaming.StreamError(503, f"cannot reach the containers: {why}")
+        return self._streams[node]
+
+
+Part = tuple[str, Coroutine[Any, Any, None]]
+
+
+@contextlib.asynccontextmanager
+async def together(*parts: Part) -> AsyncGenerator[None, None]:
+    """Run the parts until the block is left; one that fails ends the block and the others."""
+    async with asyncio.TaskGroup() as group:
+        running = [tasks.spawn(group, work, name) for name, work in parts]
+        yield
+        for part in running:
+            part.cancel()
+
+
+# -- Programs
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Something that lives off the API: who it is, and what it does until it is cancelled."""
+
+    name: str
+    user: http.User
+    main: Callable[[Client], Coroutine[Any, Any, None]]
+
+
+def controllers(config: Config) -> Program:
+    """All controllers."""
+
+    async def main(client: Client) -> None:
+        from petset.controllers import run
+
+        await run.run_controllers(
+            client, hostpath=config.hostpath, volumes_directory=config.volumes_directory, ca_pem=config.ca_pem
+        )
+
+    return Program("controllers", CONTROLLERS, main)
+
+
+def scheduler() -> Program:
+    async def main(client: Client) -> None:
+        from petset.scheduler import loop
+
+        await loop.run(client)
+
+    return Program("scheduler", SCHEDULER, main)
+
+
+def dns(plan: networks.Plan, resolv_conf: str = "") -> Program:
+    """The DNS server at the plan's address; names outside the cluster are asked of whom `resolv_conf` names."""
+
+    async def main(client: Client) -> None:
+        from petset.dns import forwarder, server
+
+        await server.run(
+            client,
+            [plan.dns_address],
+            domain=DOMAIN,
+            upstreams=forwarder.resolvers_of(resolv_conf, [plan.dns_address]),
+            networks=[plan.pod_cidr, plan.service_cidr],
+        )
+
+    return Program("dns", DNS, main)
+
+
+def names(begin: Callable[[], records.Zone]) -> Program:
+    """The DNS server but for its sockets: it keeps the zone that each of its lives begins with."""
+
+    async def main(client: Client) -> None:
+        from petset.dns import server
+
+        zone = begin()
+        async with asyncio.TaskGroup() as group:
+            await server.follow(client, zone, group)
+            await asyncio.get_running_loop().create_future()
+
+    return Program("dns", DNS, main)
+
+
+# -- Nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of this process: what it is told of itself, and the runtime that its pods run in."""
+
+    config: agent.Config
+    runtime: Runtime
+    attempts: probes.Attempts | None = None  # Makes probes and hooks; None: the runtime's streams.
+    disks: Callable[[], disk.Disks] | None = None  # How full they are; None: nobody is to care.
+
+    @property
+    def name(self) -> str:
+        return self.config.node_name
+
+    def program(self, on_ready: Callable[[str], None] | None = None) -> Program:
+        async def main(client: Client) -> None:
+            from petset.node import agent
+
+            def ready() -> None:
+                if on_ready is not None:
+                    on_ready(self.name)
+
+            await agent.run(client, self.config, self.runtime, attempts=self.attempts, disks=self.disks, on_ready=ready)
+
+        return Program(self.name, users.of_node(self.name), main)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What real containers may have, by the names of a kubelet's flags."""
+
+    stand_ins: bool = True
+    seccomp_default: bool = False  # RuntimeDefault for containers that name no profile; else they are unconfined.
+    pod_pids_limit: int = 1024  # Processes and threads of a container; -1: as many as it likes.
+    image_gc_high_threshold: int = 85  # Percents of the images' disk: over this unused images go,
+    image_gc_low_threshold: int = 80  # until no more than this is used.
+
+
+def node_config(name: str, plan: networks.Plan, state_directory: Path, **own: Any) -> agent.Config:
+    """What the node is told that has the plan's networks; `own` is what only it knows (agent.Config)."""
+    from petset.node import agent
+
+    return agent.Config(
+        node_name=name,
+        state_directory=state_directory,
+        pod_cidr=plan.pod_cidr,
+        host_ip=plan.gateway,
+        dns_address=plan.dns_address,
+        api_host=plan.kubernetes_address,
+        api_port=KUBERNETES_PORT,
+        cluster_domain=DOMAIN,
+        **own,
+    )
+
+
+def simulated_node(config: agent.Config) -> Node:
+    """A node whose pods start, get ready and stop at once, and run nothing: for tests of operators and charts."""
+    from petset.node import simulated
+
+    machine = simulated.Machine(network=config.host_ip.rpartition(".")[0] + ".")
+    return Node(config, simulated.SimulatedRuntime(machine), simulated.SimulatedAttempts(machine))

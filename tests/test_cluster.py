@@ -1,0 +1,174 @@
+"""A cluster composed of its parts: nothing outside of it is its state, and a part that fails ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from petset import cluster
+from petset.base import networks, tasks
+from petset.kinds.pod import PODS
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.node import simulated
+from petset.objects import meta
+from petset.store import memory
+from petset.wire import http
+from petset.world import loop as virtual
+from petset.world.process import persistently
+from tests import waiting
+
+PLAN = networks.Plan("t", "10.9.0.0/22", "10.9.4.0/22")
+YEAR_SECONDS = 365 * 86400.0
+
+
+def stateful_set(name: str, replicas: int = 2) -> dict:
+    labels = {"app": name}
+    pod = {"automountServiceAccountToken": False, "containers": [{"name": "c", "image": "example/server:1"}]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "serviceName": name,
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def node(name: str, directory, plan: networks.Plan = PLAN) -> cluster.Node:
+    return cluster.simulated_node(cluster.node_config(name, plan, directory / name, may_mount=False))
+
+
+async def pets_are_ready(plane: cluster.ControlPlane, count: int) -> list[dict]:
+    """The pods, when so many are ready."""
+    client = plane.client(cluster.ADMINISTRATOR)
+    while True:
+        pods, _ = await client.list(PODS, "default")
+        if sum(map(meta.is_pod_ready, pods)) == count:
+            return pods
+        await asyncio.sleep(0.05)
+
+
+async def live(store: memory.MemoryStore, name: str, directory, replicas: int = 2) -> list[dict]:
+    plane = cluster.ControlPlane(store)
+    await plane.begin()
+    async with plane.running(), plane.nodes(node("n1", directory)):
+        await persistently(lambda: plane.client(cluster.ADMINISTRATOR).create(stateful_set(name, replicas)))
+        return await pets_are_ready(plane, replicas)
+
+
+def test_two_clusters_in_one_loop_know_nothing_of_each_other(tmp_path):
+    stores = [memory.MemoryStore(), memory.MemoryStore()]
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            first, second = await asyncio.gather(
+                live(stores[0], "web", tmp_path / "a", 2), live(stores[1], "db", tmp_path / "b", 3)
+            )
+        assert [meta.name(pod) for pod in first] == ["web-0", "web-1"]
+        assert [meta.name(pod) for pod in second] == ["db-0", "db-1", "db-2"]
+
+    asyncio.run(main())
+    names = [[meta.name(entry.object) for entry in store.list(STATEFULSETS.key())[1]] for store in stores]
+    assert names == [["web"], ["db"]]
+
+
+def test_clusters_of_one_process_have_clocks_of_their_own(tmp_path):
+    """One after another, each in a year and with a chance of its own; the first's again gives the first's story."""
+
+    def lived(years: int, directory) -> list[tuple[str, str]]:
+        async def main(loop: virtual.VirtualLoop) -> list[tuple[str, str]]:
+            began = 1.4e9 + years * YEAR_SECONDS
+            environment = tasks.Environment(lambda: began + loop.time(), random.Random(years), threads=False)
+            with tasks.environment(environment):
+                pods = await live(memory.MemoryStore(), "web", directory)
+                return [(meta.uid(pod), pod["metadata"]["creationTimestamp"]) for pod in pods]
+
+        return virtual.run(main, seed=years)
+
+    first, second = lived(1, tmp_path / "1"), lived(2, tmp_path / "2")
+    assert {when[:4] for _, when in first} == {"2015"} and {when[:4] for _, when in second} == {"2016"}
+    assert lived(1, tmp_path / "3") == first
+
+
+def test_a_cluster_goes_on_over_what_another_left(tmp_path):
+    async def main() -> None:
+        store = memory.MemoryStore()
+        async with asyncio.timeout(60):
+            before = await live(store, "web", tmp_path)
+            after = await live(store, "web", tmp_path)
+        assert [meta.uid(pod) for pod in before] == [meta.uid(pod) for pod in after]
+
+    asyncio.run(main())
+
+
+class Telling(simulated.SimulatedRuntime):
+    """A runtime whose containers' logs say which node they are on."""
+
+    def __init__(self, name: str, network: str):
+        super().__init__(simulated.Machine(network=network))
+        self._name = name
+
+    @property
+    def streams(self):
+        return self
+
+    async def logs(self, pod_uid, container, options):
+        yield self._name.encode()
+
+
+def test_several_nodes_in_one_process(tmp_path):
+    """Each takes pods of its own network; a log is read at the pod's own node, and a node that is away is named."""
+    plans = {f"n{number}": networks.Plan(f"t{number}", f"10.9.{number * 8}.0/22", "10.9.4.0/22") for number in (0, 1)}
+
+    def telling(name: str, plan: networks.Plan) -> cluster.Node:
+        config = cluster.node_config(name, plan, tmp_path / name, may_mount=False)
+        runtime = Telling(name, plan.gateway.rpartition(".")[0] + ".")
+        return cluster.Node(config, runtime, simulated.SimulatedAttempts(runtime.machine))
+
+    async def log_of(plane: cluster.ControlPlane, pod: dict) -> tuple[int, bytes]:
+        target = PODS.path("default", meta.name(pod), "log")
+        response = await plane.handle(http.Request("GET", target, user=cluster.ADMINISTRATOR))
+        if isinstance(response.body, bytes):
+            return response.code, response.body
+        return response.code, b"".join([piece async for piece in response.body])
+
+    async def main() -> None:
+        plane = cluster.ControlPlane(memory.MemoryStore())
+        await plane.begin()
+        ready: list[str] = []
+        async with asyncio.timeout(60), plane.running():
+            async with plane.nodes(*(telling(*each) for each in plans.items()), on_ready=ready.append):
+                await waiting.until(lambda: sorted(ready) == list(plans))
+                await plane.client(cluster.ADMINISTRATOR).create(stateful_set("web", 4))
+                pods = await pets_are_ready(plane, 4)
+                assert {pod["spec"]["nodeName"] for pod in pods} == set(plans)
+                for pod in pods:
+                    name = pod["spec"]["nodeName"]
+                    assert pod["status"]["podIP"].startswith(plans[name].gateway.rpartition(".")[0])
+                    assert await log_of(plane, pod) == (200, name.encode())
+            code, body = await log_of(plane, pods[0])
+            assert code == 503 and f"node {pods[0]['spec']['nodeName']} is not up" in body.decode()
+
+    asyncio.run(main())
+
+
+def test_a_program_that_fails_ends_the_block_and_says_why():
+    async def fails(client) -> None:
+        raise OSError("cannot go on: it is broken")
+
+    async def main() -> None:
+        plane = cluster.ControlPlane(memory.MemoryStore())
+        await plane.begin()
+        with pytest.raises(ExceptionGroup) as caught:
+            async with plane.running(cluster.Program("broken", cluster.DNS, fails)):
+                await asyncio.get_running_loop().create_future()
+        assert "it is broken" in str(caught.value.exceptions[0])
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left
+
+    asyncio.run(main())
