@@ -1,6 +1,6 @@
 import pytest
 
-from petset.kinds import defaults, defaults_pod, preparation
+from petset.kinds import defaults, defaults_pod, preparation, quality_of_service
 from petset.kinds.namespace import NAMESPACES
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
@@ -278,4 +278,4 @@ def test_a_service_keeps_its_cluster_ip():
 )
 def test_the_quality_of_service(containers, quality):
     pod = {"spec": {"containers": [{"name": "a", "resources": resources_} for resources_ in containers]}}
-    assert preparation.quality_of_service(pod) == quality
+    assert quality_of_service.of(pod) == quality

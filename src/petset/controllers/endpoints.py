@@ -20,6 +20,7 @@ from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
+from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.pod import PODS
@@ -64,7 +65,7 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
 
 def endpoints_of(service: Object, pods: Iterable[Object]) -> list[Endpoint]:
     """One Endpoint a pod that has an address and has not ended, sorted by address."""
-    publish_all = publishes_unready(service)
+    publish_all = service_kind.publishes_unready(service)
     found: list[Endpoint] = []
     for pod in pods:
         address = meta.get(pod, "status", "podIP", default="")
@@ -87,16 +88,6 @@ def endpoints_of(service: Object, pods: Iterable[Object]) -> list[Endpoint]:
             )
         )
     return sorted(found, key=lambda endpoint: (_address_order(endpoint.address), meta.name(endpoint.pod)))
-
-
-def publishes_unready(service: Object) -> bool:
-    annotated = meta.annotations(service).get(well_known.TOLERATE_UNREADY_ANNOTATION, "")
-    is_asked = bool(meta.get(service, "spec", "publishNotReadyAddresses"))
-    return is_asked or annotated in ("true", "True", "TRUE", "t", "T", "1")
-
-
-def is_headless(service: Object) -> bool:
-    return meta.get(service, "spec", "clusterIP") == "None"
 
 
 def _address_order(address: str) -> tuple[int, int]:
@@ -132,7 +123,7 @@ def _groups(service: Object, found: Sequence[Endpoint]) -> dict[tuple[Port, ...]
     groups: dict[tuple[Port, ...], list[Endpoint]] = {}
     has_ports = bool(meta.get(service, "spec", "ports"))
     for endpoint in found:
-        if endpoint.ports or (not has_ports and is_headless(service)):
+        if endpoint.ports or (not has_ports and service_kind.is_headless(service)):
             groups.setdefault(endpoint.ports, []).append(endpoint)
     return dict(sorted(groups.items()))
 
@@ -183,7 +174,7 @@ def _endpoints_writes(service: Object, found: Sequence[Endpoint], view: View) ->
     labels = {
         **meta.labels(service),
         well_known.ENDPOINTS_MANAGED_BY_LABEL: ENDPOINTS_MANAGER,
-        **({well_known.HEADLESS_LABEL: ""} if is_headless(service) else {}),
+        **({well_known.HEADLESS_LABEL: ""} if service_kind.is_headless(service) else {}),
     }
     wanted = {
         "apiVersion": "v1",
@@ -248,7 +239,7 @@ def _slice(
         **meta.labels(service),
         well_known.SERVICE_NAME_LABEL: meta.name(service),
         well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL: MANAGER,
-        **({well_known.HEADLESS_LABEL: ""} if is_headless(service) else {}),
+        **({well_known.HEADLESS_LABEL: ""} if service_kind.is_headless(service) else {}),
     }
     return {
         "apiVersion": "discovery.k8s.io/v1",

@@ -18,6 +18,7 @@ from petset.base import tasks, well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
+from petset.kinds import tolerations
 from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NODE_LEASES
 from petset.kinds.node import NODES
@@ -142,37 +143,13 @@ def seconds_to_stay(pod: Object, taints: Sequence[Object], now: float) -> float 
     """How long the pod may stay under these taints; None: for ever."""
     longest: float | None = None
     for taint in taints:
-        allowed = _tolerated_seconds(pod, taint)
+        allowed = tolerations.seconds(pod, taint)
         if allowed is None:
             continue
         added = tasks.parse_rfc3339(taint["timeAdded"]) if taint.get("timeAdded") else now
         left = added + allowed - now
         longest = left if longest is None else min(longest, left)
     return longest
-
-
-def _tolerated_seconds(pod: Object, taint: Object) -> float | None:
-    """Seconds the taint is tolerated for: 0 not at all, None for ever; the shortest of those that match."""
-    shortest: float | None = 0.0
-    found = False
-    for toleration in meta.get(pod, "spec", "tolerations", default=()):
-        if not _matches(toleration, taint):
-            continue
-        seconds = toleration.get("tolerationSeconds")
-        if not found:
-            shortest, found = seconds, True
-        elif seconds is not None:
-            shortest = seconds if shortest is None else min(shortest, seconds)
-    return None if shortest is None else float(max(0, shortest))
-
-
-def _matches(toleration: Object, taint: Object) -> bool:
-    if toleration.get("effect") not in (None, "", taint.get("effect")):
-        return False
-    if toleration.get("key") not in (None, "", taint.get("key")):
-        return False
-    same_value = (toleration.get("value") or "") == (taint.get("value") or "")
-    return toleration.get("operator") == "Exists" or (bool(toleration.get("key")) and same_value)
 
 
 def keys_of_lease(lease: Object, view: View) -> Iterable[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from petset.objects import meta, quantity
+from petset.kinds import quality_of_service
 from petset.objects.meta import Object
 
 
@@ -26,7 +26,7 @@ def pod(new: Object, old: Object | None) -> Object:
     """A new pod is Pending, in its class of service."""
     if old is not None:
         return new
-    return {**new, "status": {"phase": "Pending", "qosClass": quality_of_service(new)}}
+    return {**new, "status": {"phase": "Pending", "qosClass": quality_of_service.of(new)}}
 
 
 def service(new: Object, old: Object | None) -> Object:
@@ -38,20 +38,3 @@ def service(new: Object, old: Object | None) -> Object:
         return new
     spec = {**given, "clusterIP": kept["clusterIP"], "clusterIPs": kept.get("clusterIPs") or [kept["clusterIP"]]}
     return {**new, "spec": spec}
-
-
-def quality_of_service(pod: Object) -> str:
-    """Guaranteed, Burstable or BestEffort, from the containers' cpu and memory."""
-    spec = pod.get("spec") or {}
-    guaranteed, anything = True, False
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        requests = meta.get(container, "resources", "requests", default={})
-        limits = meta.get(container, "resources", "limits", default={})
-        for name in ("cpu", "memory"):
-            request, limit = requests.get(name, "0"), limits.get(name, "0")
-            anything = anything or quantity.parse(request).value > 0 or quantity.parse(limit).value > 0
-            if quantity.parse(limit).value <= 0 or quantity.compare(requests.get(name, limit), limit) != 0:
-                guaranteed = False
-    if not anything:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"

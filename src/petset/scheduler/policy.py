@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from petset.base import well_known
 from petset.client.views import View, claims_of
-from petset.kinds import requests, storage_class
+from petset.kinds import requests, storage_class, tolerations
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -166,7 +166,7 @@ def first_reason(
 
 def unschedulable(pod: Object, place: Place) -> Sequence[str]:
     taint = {"key": well_known.UNSCHEDULABLE_TAINT, "effect": "NoSchedule"}
-    if meta.get(place.node, "spec", "unschedulable") and not tolerates(pod, taint):
+    if meta.get(place.node, "spec", "unschedulable") and not tolerations.tolerates(pod, taint):
         return ("node(s) were unschedulable",)
     return ()
 
@@ -185,23 +185,9 @@ def tainted(pod: Object, place: Place) -> Sequence[str]:
         # A node that is not ready takes nothing, also before its taint is there.
         taints.append({"key": well_known.NOT_READY_TAINT, "effect": "NoSchedule"})
     for taint in taints:
-        if taint.get("effect") in ("NoSchedule", "NoExecute") and not tolerates(pod, taint):
+        if taint.get("effect") in ("NoSchedule", "NoExecute") and not tolerations.tolerates(pod, taint):
             return (f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}",)
     return ()
-
-
-def tolerates(pod: Object, taint: Object) -> bool:
-    for toleration in meta.get(pod, "spec", "tolerations", default=()):
-        effect, key = toleration.get("effect"), toleration.get("key")
-        if effect and effect != taint.get("effect"):
-            continue
-        if key and key != taint.get("key"):
-            continue
-        if toleration.get("operator") == "Exists":
-            return True
-        if key and (toleration.get("value") or "") == (taint.get("value") or ""):
-            return True
-    return False
 
 
 def too_little(pod: Object, place: Place) -> Sequence[str]:

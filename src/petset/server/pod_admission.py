@@ -185,10 +185,11 @@ def tolerations(context: Context, pod: Object, old: Object | None) -> Object:
     added = [
         {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
         for key in TOLERATED
-        if not any(_tolerates(toleration, key) for toleration in present)
+        if not any(_speaks_of(toleration, key) for toleration in present)
     ]
     return meta.changed(pod, ("spec", "tolerations"), [*present, *added]) if added else pod
 
 
-def _tolerates(toleration: Object, key: str) -> bool:
+def _speaks_of(toleration: Object, key: str) -> bool:
+    """Whether the pod says itself what becomes of it under this taint, for whatever value."""
     return toleration.get("key", "") in ("", key) and toleration.get("effect", "") in ("", "NoExecute")

@@ -86,3 +86,12 @@ def test_only_services_that_show_unready_pods_are_waited_for():
     endpoints = {"subsets": [{"notReadyAddresses": [{"ip": "10.0.0.3"}]}, {"addresses": [{"ip": "10.0.0.2"}]}]}
     assert names.has_address(endpoints, "10.0.0.2")
     assert not names.has_address(endpoints, "10.0.0.3") and not names.has_address(None, "10.0.0.2")
+
+
+def test_the_node_and_the_endpoints_controller_mean_the_same_services():
+    """One rule for both: the node waits for what the controller will show, however the annotation is spelled."""
+    service = {
+        "metadata": {"name": "web", "annotations": {"service.alpha.kubernetes.io/tolerate-unready-endpoints": "T"}},
+        "spec": {"clusterIP": "None", "selector": {"app": "web"}},
+    }
+    assert names.awaited_services({"metadata": {"labels": {"app": "web"}}}, [service]) == ["web"]

@@ -400,18 +400,3 @@ def test_a_status_worked_out_twice_is_the_same():
 
 def resources(**limits: Any) -> Any:
     return {"name": "c", "image": "x", "resources": limits}
-
-
-@pytest.mark.parametrize(
-    ("container", "quality"),
-    [
-        (resources(), "BestEffort"),
-        (resources(requests={"cpu": "1"}), "Burstable"),
-        (resources(limits={"cpu": "1", "memory": "1Gi"}), "Guaranteed"),
-        (resources(limits={"cpu": "1", "memory": "1Gi"}, requests={"cpu": "1000m", "memory": "1024Mi"}), "Guaranteed"),
-        (resources(limits={"cpu": "1", "memory": "1Gi"}, requests={"cpu": "500m"}), "Burstable"),
-        (resources(limits={"cpu": "0"}), "BestEffort"),
-    ],
-)
-def test_quality_of_service(container: Any, quality: str):
-    assert status.qos_class({**pod(), "spec": {"containers": [container]}}) == quality

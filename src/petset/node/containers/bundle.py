@@ -16,9 +16,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petset.kinds import quality_of_service
 from petset.node.containers import mounting, seccomp
 from petset.node.containers.users import User
-from petset.node.pods import status
 from petset.node.runtime import ContainerConfig, Mount, Propagation, RuntimeError_, Warning_
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
@@ -230,7 +230,7 @@ def _capability(name: str) -> str:
 
 def oom_score_adj(pod: Object, container: Object, memory_bytes: int) -> int:
     """By quality of service; a burstable container's score falls with the share of memory it requests."""
-    quality = meta.get(pod, "status", "qosClass") or status.qos_class(pod)
+    quality = meta.get(pod, "status", "qosClass") or quality_of_service.of(pod)
     if quality == "Guaranteed":
         return OOM_GUARANTEED
     if quality == "BestEffort":

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from petset.base import well_known
-from petset.objects import meta
+from petset.kinds import service as service_kind
+from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
 HOSTNAME_CHARACTERS_MAX = 63
@@ -119,13 +120,9 @@ def awaited_services(pod: Object, services: Iterable[Object]) -> list[str]:
     labels = meta.labels(pod)
     found = []
     for service in services:
-        spec = service["spec"]
-        selector = spec.get("selector")
-        shows_unready = spec.get("publishNotReadyAddresses") or (
-            meta.annotations(service).get(well_known.TOLERATE_UNREADY_ANNOTATION) == "true"
-        )
-        is_headless = spec.get("clusterIP") == "None" and bool(selector)
-        if is_headless and shows_unready and all(labels.get(key) == value for key, value in selector.items()):
+        selector = service["spec"].get("selector")
+        shown = bool(selector) and service_kind.is_headless(service) and service_kind.publishes_unready(service)
+        if shown and selectors.from_map(selector).matches(labels):
             found.append(meta.name(service))
     return found
 

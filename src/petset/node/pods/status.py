@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 from petset.base import tasks
+from petset.kinds import quality_of_service
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import View
 from petset.node.runtime import Container
-from petset.objects import meta, quantity
+from petset.objects import meta
 from petset.objects.meta import Object
 
 ENDED_ELSEWHERE = "ContainerStatusUnknown"
@@ -35,7 +36,7 @@ def status(pod: Object, view: View) -> dict[str, Any]:
         "hostIP": view.host_ip,
         "hostIPs": [{"ip": view.host_ip}],
         "startTime": old.get("startTime") or tasks.rfc3339(view.now),
-        "qosClass": old.get("qosClass") or qos_class(pod),
+        "qosClass": old.get("qosClass") or quality_of_service.of(pod),
         "containerStatuses": statuses,
         **_observed(pod),
     }
@@ -366,24 +367,3 @@ def _pod_ready(pod: Object, containers_ready: dict[str, str]) -> dict[str, str]:
                 "message": f'the readiness gate "{type_}" is not True',
             }
     return {"type": "Ready", "status": "True"}
-
-
-# ---- quality of service
-
-
-def qos_class(pod: Object) -> str:
-    """Guaranteed: every container limits cpu and memory and requests the same; BestEffort: none says anything."""
-    guaranteed, any_given = True, False
-    for container in pods.all_containers(pod):
-        limits = meta.get(container, "resources", "limits", default={})
-        requests = meta.get(container, "resources", "requests", default={})
-        for name in ("cpu", "memory"):
-            limit, request = limits.get(name), requests.get(name, limits.get(name))
-            any_given = any_given or _is_some(limit) or _is_some(request)
-            if not _is_some(limit) or quantity.compare(str(limit), str(request)) != 0:
-                guaranteed = False
-    return "BestEffort" if not any_given else "Guaranteed" if guaranteed else "Burstable"
-
-
-def _is_some(amount: Any) -> bool:
-    return amount is not None and quantity.parse(str(amount)).value > 0
