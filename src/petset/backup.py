@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -301,7 +301,7 @@ class Tar:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], reads: bool) -> Iterator[Tar]:
+def _running(command: Sequence[str], reads: bool) -> Generator[Tar, None, None]:
     with tempfile.TemporaryFile() as complaints:
         tar = Tar(command, complaints, reads)
         try:

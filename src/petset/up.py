@@ -1,11 +1,11 @@
-"""The one place that builds a cluster out of its parts, runs it, and takes it down.
+"""The process around a cluster: its lock, log and signals, its sockets, the kubeconfig, what it announces.
 
 `run` holds the state directory's lock and then, in this order: keys, network plan, store, API (announced when it
 answers on loopback), controllers and scheduler, then the node: network, the API on the pods' side, DNS, the runtime
-with what it adopts, the agent (announced when the node is ready). SIGTERM and SIGINT mean `petset down`: pods stop
-with their grace, the network goes, data stays. Any other end, kill -9 included, leaves the containers running for
-the next start to adopt.
-Invariant: parts are handed what they need here and nowhere find it themselves. What runs only once the API answers is
+with what it adopts, the agent (announced when the node is ready). The parts are composed by cluster.py and machine.py.
+SIGTERM and SIGINT mean `petset down`: pods stop with their grace, the network goes, data stays. Any other end, kill -9
+included, leaves the containers running for the next start to adopt.
+Invariant: parts are handed what they need and nowhere find it themselves. What runs only once the API answers is
 imported only then.
 """
 
@@ -309,13 +309,16 @@ def _api_socket(options: Options) -> socket.socket:
 
     It is bound while it is chosen: another instance that starts at this moment finds it taken.
     """
+    if options.api_port:
+        found = _listening(options.api_port)
+        if isinstance(found, OSError):
+            why = "it is taken" if found.errno == errno.EADDRINUSE else found.strerror
+            raise UpError(f"cannot listen on 127.0.0.1:{options.api_port}: {why}; choose another with --api-port")
+        return found
     had = (options.state.read("instance.json") or {}).get("api_port", 0)
-    for port in (options.api_port,) if options.api_port else (had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
+    for port in (had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
         if port and not isinstance(found := _listening(port), OSError):
             return found
-    if options.api_port:
-        why = "it is taken" if found.errno == errno.EADDRINUSE else found.strerror
-        raise UpError(f"cannot listen on 127.0.0.1:{options.api_port}: {why}; choose another with --api-port")
     raise UpError(
         f"cannot choose a port for the API: {API_PORT_FIRST} to {API_PORT_LAST} are taken; name one with --api-port"
     )

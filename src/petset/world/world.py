@@ -7,7 +7,7 @@ hold. The same seed is the same run: time and order are the loop's (loop.py), ch
 iterated is a set.
 
 Every program is a `process.Process` with a link of its own to the server. A world has no state outside of itself and
-its loop: any number of them may live in one Python process, one after another or in threads of their own.
+its loop: any number of them may live in one Python process, one after another.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class World:
     def __init__(self, config: Config, loop: virtual.VirtualLoop):
         seed = self.seed = config.seed
         self.loop = loop
+        self.failure: Exception | None = None  # The story's.
         self.faults = faults.Faults.none()
         self.zone = records.Zone()
         self.disk = tempfile.mkdtemp(prefix="petset-world-")
@@ -124,7 +125,7 @@ class World:
         async with asyncio.TaskGroup() as group:
             for process in self.processes:
                 tasks.spawn(group, process.live(), f"life of {process.name}")
-            playing = tasks.spawn(group, _played(story, self), "story")
+            playing = tasks.spawn(group, self._play(story), "story")
             await asyncio.wait([playing])
             for process in self.processes:
                 process.kill(1e9)
@@ -133,6 +134,12 @@ class World:
                 if process.is_up:
                     self.laws.breaks(f"{process.name} does not end when it is cancelled")
             raise virtual.Done
+
+    async def _play(self, story: Story) -> None:
+        try:
+            await story(self)
+        except Exception as error:
+            self.failure = error  # It comes out of `run`, when all programs have ended.
 
     # What a story waits for
 
@@ -161,12 +168,11 @@ class World:
             self.laws.breaks(f"it does not come to rest: {self.laws.writes - writes} writes in {QUIET_SECONDS:.0f} s")
 
 
-async def _played(story: Story, world: World) -> None:
-    await story(world)
-
-
 def run(config: Config, story: Story, about: Sequence[str] = ()) -> World:
-    """One world from its beginning to its end. Raises laws.Broken; `about` are lines of its own in that."""
+    """One world from its beginning to its end. Raises laws.Broken, or what the story raised, with the trace as a note.
+
+    `about` are lines that stand before the trace.
+    """
     worlds: list[World] = []
 
     async def main(loop: virtual.VirtualLoop) -> None:
@@ -196,12 +202,15 @@ def run(config: Config, story: Story, about: Sequence[str] = ()) -> World:
             shutil.rmtree(each.disk, ignore_errors=True)
     world = worlds[0]
     if world.laws.broken:
-        raise laws.Broken(_told(world, about))
+        raise laws.Broken(_told(world, about)) from world.failure
+    if world.failure is not None:
+        world.failure.add_note(_told(world, about))
+        raise world.failure
     return world
 
 
 def _told(world: World, about: Sequence[str]) -> str:
-    first = f"seed {world.seed}: {world.laws.broken[0]}"
+    first = f"seed {world.seed}: {world.laws.broken[0] if world.laws.broken else 'the story failed'}"
     more = [f"  and {other}" for other in world.laws.broken[1:4]]
     trace = list(world.laws.trace)[-SHOWN_LINES:]
     return "\n".join([first, *more, *about, *trace, first])
