@@ -8,7 +8,7 @@ import random
 import pytest
 
 from petset import cluster
-from petset.base import networks, tasks
+from petset.base import networks, tasks, telemetry
 from petset.kinds.pod import PODS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.node import simulated
@@ -75,6 +75,22 @@ def test_two_clusters_in_one_loop_know_nothing_of_each_other(tmp_path):
     asyncio.run(main())
     names = [[meta.name(entry.object) for entry in store.list(STATEFULSETS.key())[1]] for store in stores]
     assert names == [["web"], ["db"]]
+
+
+def test_each_counts_its_own_requests():
+    async def main() -> None:
+        planes = [
+            cluster.ControlPlane(memory.MemoryStore(), cluster.Config(metrics=telemetry.Telemetry())) for _ in range(2)
+        ]
+        await planes[0].client(cluster.ADMINISTRATOR).list(PODS)
+        counted = []
+        for plane in planes:
+            answer = await plane.handle(http.Request("GET", "/metrics", user=cluster.ADMINISTRATOR))
+            assert isinstance(answer.body, bytes)
+            counted.append('resource="pods"' in answer.body.decode())
+        assert counted == [True, False]
+
+    asyncio.run(main())
 
 
 def test_clusters_of_one_process_have_clocks_of_their_own(tmp_path):

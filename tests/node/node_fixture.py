@@ -46,7 +46,6 @@ class NodeUnderTest:
     async def boot(self) -> None:
         """Start the agent (again), with a new runtime over the same machine."""
         self.runtime = simulated.SimulatedRuntime(self.machine)
-        user = http.User(f"system:node:{NODE}", ("system:nodes",))
         ready = asyncio.Event()
         config = agent.Config(
             node_name=NODE,
@@ -58,14 +57,9 @@ class NodeUnderTest:
             capacity=CAPACITY,
             may_mount=False,
         )
-        work = agent.run(
-            api.Client(api.InProcess(self._from_node, user)),
-            config,
-            self.runtime,
-            disks=(lambda: self.disks or {}) if self.disks is not None else None,
-            attempts=self.attempts,
-            on_ready=ready.set,
-        )
+        disks = (lambda: self.disks or {}) if self.disks is not None else None
+        program = cluster.Node(config, self.runtime, self.attempts, disks).program(lambda name: ready.set())
+        work = program.main(api.Client(api.InProcess(self._from_node, program.user)))
         self._life = self.loop.create_task(work, name="agent")
         waits = self.loop.create_task(ready.wait(), name="ready")
         await asyncio.wait([self._life, waits], return_when=asyncio.FIRST_COMPLETED)

@@ -2,7 +2,8 @@
 
 `run(seed, story)` makes a world, lets its programs live, and plays a story in it: an async function that is handed the
 `World`, writes through `world.admin`, sets the weather (`world.faults`), kills programs, and waits for what should
-come of it (`settles`, `stays_settled`). It raises `laws.Broken` with the last lines of the trace when a law did not
+come of it (`settles`, `stays_settled`); what it does to pods and claims on purpose it tells the laws first
+(`world.laws.excused`). `run` raises `laws.Broken` with the last lines of the trace when a law did not
 hold. The same seed is the same run: time and order are the loop's (loop.py), chance is seeded, and nothing that is
 iterated is a set.
 
