@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pathlib
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -20,6 +24,7 @@ from petset.world.process import persistently
 from tests import waiting
 
 PLAN = networks.Plan("t", "10.9.0.0/22", "10.9.4.0/22")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent.parent / "src")}
 YEAR_SECONDS = 365 * 86400.0
 
 
@@ -171,6 +176,13 @@ def test_several_nodes_in_one_process(tmp_path):
             assert code == 503 and f"node {pods[0]['spec']['nodeName']} is not up" in body.decode()
 
     asyncio.run(main())
+
+
+def test_what_is_not_needed_before_the_api_answers_is_not_imported():
+    late = ["controllers", "scheduler", "dns", "machine", "world", "node.agent", "node.simulated", "node.containers"]
+    code = f"import petset.up, sys; print([name for name in {late} if 'petset.' + name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert said.stdout.strip() == "[]"
 
 
 def test_a_program_that_fails_ends_the_block_and_says_why():

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from petset import cluster
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import meta
+from petset.wire import http
 from petset.world import faults, laws, world
 from tests.worlds import history
 
@@ -80,6 +82,24 @@ def test_a_set_settles_in_bad_weather_on_either_kind_of_node(scripted: bool) -> 
         assert PODS.key("default", "web-1") in it.laws.objects
 
     world.run(world.Config(seed=2, nodes=2, scripted=scripted), story)
+
+
+def test_a_log_is_asked_of_the_node_where_the_pod_is() -> None:
+    async def story(it: world.World) -> None:
+        async def said() -> str:
+            target = PODS.path("default", "web-0", "log")
+            answer = await it.server.handle(http.Request("GET", target, user=cluster.ADMINISTRATOR))
+            pieces = [answer.body] if isinstance(answer.body, bytes) else [piece async for piece in answer.body]
+            return b"".join(pieces).decode()
+
+        for obj in (service(), stateful_set(replicas=1)):
+            await it.admin.create(obj)
+        await it.settles()
+        assert "simulated" in await said()
+        it.process("node-0").kill(MINUTE)
+        assert "node node-0 has none to ask, or is not up" in await said()
+
+    world.run(world.Config(seed=6), story)
 
 
 def test_a_story_that_fails_says_so_and_how_it_came_to_it() -> None:

@@ -19,6 +19,7 @@ from petset.node import agent, simulated
 from petset.node.runtime import Container, ContainerConfig, RuntimeError_, Sandbox, Warning_
 from petset.objects.meta import Object
 from petset.server import users
+from petset.wire import streaming
 from petset.world import laws
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class AgentNode:
         )
 
     # The machine
+
+    @property
+    def streams(self) -> streaming.NodeStreams | None:
+        """Of the agent that lives there now."""
+        return self.runtime.streams if self.runtime is not None and not self.runtime.is_deaf else None
 
     def cut_off(self) -> None:
         if self.runtime is not None:

@@ -24,6 +24,7 @@ from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.server import users
+from petset.wire import streaming
 from petset.world import laws
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class ScriptedNode:
         self.look_again: Callable[[str], None] = lambda uid: None
 
     # The machine
+
+    streams: streaming.NodeStreams | None = None  # There is nothing in its sandboxes.
 
     def cut_off(self) -> None:
         """The agent dies at once: its steps under way do nothing more."""

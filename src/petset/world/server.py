@@ -13,7 +13,7 @@ from typing import Any
 
 from petset import cluster
 from petset.store import core, memory, store
-from petset.wire import http
+from petset.wire import http, streaming
 from petset.world.faults import Faults
 from petset.world.stream import Stream
 
@@ -44,8 +44,8 @@ class SeenStore(memory.MemoryStore):
 class Server:
     """The real pipeline over the store, and the requests it is just answering."""
 
-    def __init__(self, store_: SeenStore, config: cluster.Config):
-        self.store, self._config = store_, config
+    def __init__(self, store_: SeenStore, config: cluster.Config, streams_of: streaming.StreamsOf):
+        self.store, self._config, self._streams_of = store_, config, streams_of
         self._plane: cluster.ControlPlane | None = None
         self._answering: dict[asyncio.Task[Any], asyncio.Future[http.Response]] = {}
         self._streams: dict[Stream, None] = {}
@@ -56,7 +56,7 @@ class Server:
 
     def start(self) -> cluster.ControlPlane:
         """Start over what was committed."""
-        self._plane = cluster.ControlPlane(self.store, self._config)
+        self._plane = cluster.ControlPlane(self.store, self._config, self._streams_of)
         return self._plane
 
     def kill(self) -> None:

@@ -29,7 +29,7 @@ from petset.base import tasks
 from petset.client import client as api
 from petset.dns import records
 from petset.objects import encoding
-from petset.wire import http
+from petset.wire import http, streaming
 from petset.world import agents, directories, faults, laws, link, nodes, server, settled
 from petset.world import loop as virtual
 from petset.world.process import Process
@@ -69,7 +69,7 @@ class World:
         plane = cluster.Config(
             hostpath=directories.Directories(self.laws), volumes_directory=str(self.volumes), ca_pem="a certificate"
         )
-        self.server = server.Server(server.SeenStore(self.laws.saw), plane)
+        self.server = server.Server(server.SeenStore(self.laws.saw), plane, self._streams_of)
         chance = random.Random(f"{seed} admin")
         self.admin = api.Client(link.Link(self.server, cluster.ADMINISTRATOR, chance, faults.Faults.none))
         kind = nodes.ScriptedNode if config.scripted else agents.AgentNode
@@ -90,6 +90,12 @@ class World:
 
     def _running(self) -> Iterable[tuple[str, laws.Running]]:
         return [each for node in self.nodes for each in node.running()]
+
+    def _streams_of(self, name: str) -> streaming.NodeStreams:
+        for node in self.nodes:
+            if node.name == name and node.streams is not None:
+                return node.streams
+        raise streaming.StreamError(503, f"cannot reach the containers: node {name} has none to ask, or is not up")
 
     def _new_zone(self) -> records.Zone:
         self.zone = records.Zone()
