@@ -9,9 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import idle, memory, pets, rates, startup
+from bench import idle, memory, pets, rates, scale, startup
 
-PARTS = {"pets": pets.main, "startup": startup.main, "idle": idle.main, "memory": memory.main, "rates": rates.main}
+PARTS = {
+    "pets": pets.main,
+    "startup": startup.main,
+    "idle": idle.main,
+    "memory": memory.main,
+    "rates": rates.main,
+    "scale": scale.main,
+}
 
 
 def main() -> int:
