@@ -1,7 +1,7 @@
 """(f) Pods of one Parallel set on a simulated node, at growing sizes: what one pod costs must not depend on the others.
 
-Seconds and CPU seconds of petset from apply until all are Ready, for one more pet among them, and until all are gone; its
-memory with all of them and half a minute after. By hand: the same per pod at the smallest size of this very run.
+Seconds and CPU seconds of petset from apply until all are Ready, for one more pet among them, and until all are gone;
+its memory with all of them and half a minute after. By hand: the same per pod at the smallest size of this very run.
 """
 
 from __future__ import annotations

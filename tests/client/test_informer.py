@@ -159,5 +159,32 @@ def test_indices_follow_changes() -> None:
     assert [meta.name(obj) for obj in cache.by_index("colour", "red")] == ["b"]
     cache.remove("default/b")
     assert cache.by_index("colour", "red") == []
-    cache.add_index("name", lambda obj: [meta.name(obj)])
-    assert [meta.name(obj) for obj in cache.by_index("name", "a")] == ["a"]
+
+
+def test_a_list_is_in_key_order_whatever_came_when() -> None:
+    cache = Cache(CONFIGMAPS)
+    for name in ("c", "a", "b"):
+        cache.put(config_map(name, 1))
+    assert [meta.name(obj) for obj in cache.list()] == ["a", "b", "c"]
+    cache.put(config_map("b", 2))
+    cache.remove("default/a")
+    cache.put(config_map("aa", 3))
+    assert [meta.name(obj) for obj in cache.list("default")] == ["aa", "b", "c"]
+
+
+def test_a_fact_is_computed_once_a_version_and_goes_with_it() -> None:
+    asked: list[str] = []
+
+    def revision(obj: Object) -> str:
+        asked.append(obj["metadata"]["resourceVersion"])
+        return asked[-1]
+
+    cache = Cache(CONFIGMAPS)
+    cache.put(config_map("a", 1))
+    facts = cache.facts(revision)
+    assert [facts.of(obj) for _ in range(3) for obj in cache.list()] == ["1"] * 3 and asked == ["1"]
+    old = cache.put(config_map("a", 2))
+    assert old is not None and facts.of(cache.list()[0]) == "2"
+    assert facts.of(old) == "1" and facts.of(old) == "1" and asked == ["1", "2", "1", "1"]
+    cache.remove("default/a")
+    assert facts._known == {}

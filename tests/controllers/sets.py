@@ -152,7 +152,7 @@ def reconciled(given: Mapping[str, Any]) -> list[actions.Action]:
 def told(steps: Sequence[actions.Action]) -> list[str]:
     """What each step does, in a line; reports of status are left out."""
     lines: list[str] = []
-    for step in steps:
+    for step in actions.flat(steps):
         match step:
             case actions.UpdateStatus():
                 continue

@@ -75,7 +75,7 @@ def test_a_pets_pod_carries_its_identity() -> None:
     ],
 )
 def test_only_canonical_names_are_pets(name: str, parsed: tuple[str, int]) -> None:
-    assert identity.parse(name) == parsed
+    assert identity.parse_pet_name(name) == parsed
 
 
 # Revisions
@@ -147,7 +147,7 @@ def test_old_revisions_are_forgotten_beyond_the_limit_but_not_live_ones() -> Non
     known = [sets.revision_of(sets.with_image(set_, f"nginx:{10 + i}"), i, set_) for i in range(1, 5)]
     newest = sets.revision_of(set_, 5, set_)
     pod = sets.pod_of(set_, known[0], {"ordinal": 0})
-    history = revisions.history(set_, [*known, newest], [pod])
+    history = revisions.history(set_, [*known, newest], [identity.revision_name(pod)])
     assert [step.object["revision"] for step in history.forget] == [2, 3]  # type: ignore[union-attr]
 
 

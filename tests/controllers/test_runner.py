@@ -155,6 +155,36 @@ def test_actions_stop_at_the_first_that_fails_and_the_key_comes_back_later_and_l
     run(reconcile, scene)
 
 
+def test_branches_go_side_by_side_each_in_its_order_and_none_begins_after_a_failure(monkeypatch) -> None:
+    monkeypatch.setattr(runner, "SIDE_BY_SIDE_MAX", 2)
+    under_way: list[str] = []
+    most: list[int] = []
+
+    async def perform(action: Any) -> None:
+        under_way.append(action.path)
+        most.append(len(under_way))
+        await asyncio.sleep(0.01)
+        under_way.remove(action.path)
+        if action.path == "b2":
+            raise OSError("full")
+        done.append(action.path)
+
+    done: list[str] = []
+
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        branches = [[actions.MakeDirectory(f"{name}{i}") for i in (1, 2)] for name in "abcdef"]
+        return actions.together(branches) if not done else []
+
+    async def scene(bench: Bench) -> None:
+        await bench.client.create(config_map("a"))
+        await waiting.until(lambda: "a2" in done and not under_way)
+        assert max(most) == 2
+        assert done.index("a1") < done.index("a2") and "b2" not in done
+        assert not any(path.startswith(("d", "e", "f")) for path in done)
+
+    run(reconcile, scene, {actions.MakeDirectory: perform})
+
+
 def test_a_conflict_waits_for_the_cache_and_then_succeeds_without_an_event() -> None:
     def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
         one = view.get(MAPS, "default", "one")

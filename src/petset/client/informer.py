@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 from petset.base import tasks
 from petset.client.client import Client
@@ -27,7 +28,61 @@ log = logging.getLogger("petset.informer")
 Change = Callable[[Object | None, Object | None], None]  # (old, new): None before it existed or after it is gone.
 Index = Callable[[Object], Iterable[str]]
 RECONNECT_SECONDS_MAX = 5.0
+Fact = TypeVar("Fact")
 Cached = dict[str, Object]  # By key: "namespace/name", or "name".
+
+
+class Members:
+    """Objects by key; those read in key order are sorted only after a key came that was not there."""
+
+    __slots__ = ("_is_sorted", "_last", "_objects")
+
+    def __init__(self) -> None:
+        self._objects: Cached = {}
+        self._is_sorted, self._last = True, ""
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def put(self, key: str, obj: Object) -> None:
+        if key not in self._objects:
+            self._is_sorted = self._is_sorted and key >= self._last
+            self._last = max(self._last, key)
+        self._objects[key] = obj
+
+    def remove(self, key: str) -> None:
+        self._objects.pop(key, None)
+
+    def in_order(self) -> list[Object]:
+        if not self._is_sorted:
+            self._objects = dict(sorted(self._objects.items()))
+            self._is_sorted = True
+        return list(self._objects.values())
+
+
+NOBODY = Members()
+Groups = dict[str, Members]
+
+
+class Facts(Generic[Fact]):
+    """What a pure function says of cached objects, once a version of each."""
+
+    __slots__ = ("_function", "_known", "_objects")
+
+    def __init__(self, function: Callable[[Object], Fact], objects: Cached):
+        self._function, self._objects = function, objects
+        self._known: dict[int, Fact] = {}  # By the identity of an object that is in the cache.
+
+    def of(self, obj: Object) -> Fact:
+        fact = self._known.get(id(obj))
+        if fact is None:
+            fact = self._function(obj)
+            if self._objects.get(meta.key(obj)) is obj:  # Another's identity may be taken over when it is gone.
+                self._known[id(obj)] = fact
+        return fact
+
+    def forget(self, obj: Object) -> None:
+        self._known.pop(id(obj), None)
 
 
 class Cache:
@@ -36,74 +91,77 @@ class Cache:
     def __init__(self, resource: Kind, indices: Mapping[str, Index] | None = None):
         self.resource = resource
         self._objects: Cached = {}
-        self._by_namespace: dict[str, Cached] = {}
-        self._indices: dict[str, Index] = dict(indices or {})
-        self._indexed: dict[str, dict[str, Cached]] = {name: {} for name in self._indices}
-        self._sorted: list[Object] | None = None
+        self._all = Members()
+        self._indices: dict[str, Index] = {NAMESPACE_INDEX: _namespaces, **(indices or {})}
+        self._indexed: dict[str, Groups] = {name: {} for name in self._indices}
+        self._facts: dict[Callable[[Object], Any], Facts[Any]] = {}
 
     def get(self, namespace: str, name: str) -> Object | None:
         return self._objects.get(f"{namespace}/{name}" if namespace else name)
 
     def list(self, namespace: str = "") -> list[Object]:
-        """In key order; the same list may be handed out again, so it is not for changing."""
-        if namespace:
-            return _in_order(self._by_namespace.get(namespace, {}))
-        if self._sorted is None:
-            self._sorted = _in_order(self._objects)
-        return self._sorted
+        """In key order."""
+        return self.by_index(NAMESPACE_INDEX, namespace) if namespace else self._all.in_order()
 
     def by_index(self, index: str, value: str) -> list[Object]:
         """Those the index's function gave this value for, in key order."""
-        return _in_order(self._indexed[index].get(value, {}))
+        return self._indexed[index].get(value, NOBODY).in_order()
 
-    def add_index(self, index: str, function: Index) -> None:
-        """One more index; naming one that is there does nothing."""
-        if index in self._indices:
-            return
-        self._indices[index], self._indexed[index] = function, {}
-        for key, obj in self._objects.items():
-            for value in function(obj):
-                self._indexed[index].setdefault(value, {})[key] = obj
+    def facts(self, function: Callable[[Object], Fact]) -> Facts[Fact]:
+        """A pure function of this cache's objects, computed once for each version of each. It never answers None."""
+        found = self._facts.get(function)
+        if found is None:
+            found = self._facts[function] = Facts(function, self._objects)
+        return found
 
     def __len__(self) -> int:
         return len(self._objects)
 
     def put(self, obj: Object) -> Object | None:
         """Set it; the version that was there."""
-        key, old = meta.key(obj), self._take(meta.key(obj))
+        key = meta.key(obj)
+        old = self._objects.get(key)
         self._objects[key] = obj
-        self._by_namespace.setdefault(meta.namespace(obj), {})[key] = obj
+        self._all.put(key, obj)
         for index, function in self._indices.items():
-            for value in function(obj):
-                self._indexed[index].setdefault(value, {})[key] = obj
-        self._sorted = None
+            groups, values = self._indexed[index], dict.fromkeys(function(obj))
+            if old is not None:
+                _drop(groups, [value for value in function(old) if value not in values], key)
+            for value in values:
+                groups.setdefault(value, Members()).put(key, obj)
+        if old is not None:
+            self._forget(old)
         return old
 
     def remove(self, key: str) -> Object | None:
-        self._sorted = None
-        return self._take(key)
-
-    def _take(self, key: str) -> Object | None:
         old = self._objects.pop(key, None)
         if old is None:
             return None
-        _drop(self._by_namespace, meta.namespace(old), key)
+        self._all.remove(key)
         for index, function in self._indices.items():
-            for value in function(old):
-                _drop(self._indexed[index], value, key)
+            _drop(self._indexed[index], function(old), key)
+        self._forget(old)
         return old
 
+    def _forget(self, old: Object) -> None:
+        for facts in self._facts.values():
+            facts.forget(old)
 
-def _in_order(objects: Cached) -> list[Object]:
-    return [objects[key] for key in sorted(objects)]
+
+NAMESPACE_INDEX = "namespace"
 
 
-def _drop(groups: dict[str, Cached], group: str, key: str) -> None:
-    members = groups.get(group)
-    if members is not None:
-        members.pop(key, None)
-        if not members:
-            del groups[group]
+def _namespaces(obj: Object) -> Iterable[str]:
+    return (meta.namespace(obj),)
+
+
+def _drop(groups: Groups, values: Iterable[str], key: str) -> None:
+    for value in values:
+        members = groups.get(value)
+        if members is not None:
+            members.remove(key)
+            if not members:
+                del groups[value]
 
 
 class Informer(Cache):

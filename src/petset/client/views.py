@@ -7,12 +7,12 @@ is the same over objects in hand, for tests. The indices both offer are one tabl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from petset.base import tasks, well_known
 from petset.client.client import Client, resource_of
-from petset.client.informer import Cache, Index, Informer
-from petset.kinds import aggregation
+from petset.client.informer import Cache, Fact, Facts, Index, Informer
+from petset.kinds import aggregation, stateful_set
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
@@ -27,6 +27,12 @@ from petset.objects.registry import Kind
 def _controller_uid(obj: Object) -> Iterable[str]:
     owner = meta.controller_of(obj)
     return (owner["uid"],) if owner else ()
+
+
+def _masterless(pod: Object) -> Iterable[str]:
+    """ "namespace/set" whose pet a pod would be by its name, when nobody controls it."""
+    set_name = stateful_set.parse_pet_name(meta.name(pod))[0]
+    return (f"{meta.namespace(pod)}/{set_name}",) if set_name and meta.controller_of(pod) is None else ()
 
 
 def _owners(obj: Object) -> Iterable[str]:
@@ -66,7 +72,7 @@ def _aggregated(role: Object) -> Iterable[str]:
 
 
 INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
-    (PODS, {"controller": _controller_uid, "node": _node, "claim": claims_of}),
+    (PODS, {"controller": _controller_uid, "masterless": _masterless, "node": _node, "claim": claims_of}),
     (PERSISTENTVOLUMES, {"claim": _claimed_for}),
     (PERSISTENTVOLUMECLAIMS, {"volume": _volume}),
     (CONTROLLERREVISIONS, {"controller": _controller_uid}),
@@ -98,6 +104,10 @@ class View:
 
     def by_index(self, resource: Kind, index: str, value: str) -> list[Object]:
         return self.of(resource).by_index(index, value)
+
+    def facts(self, resource: Kind, function: Callable[[Object], Fact]) -> Facts[Fact]:
+        """What a pure function says of the kind's cached objects, once a version of each."""
+        return self.of(resource).facts(function)
 
 
 class Snapshot(View):

@@ -7,7 +7,7 @@ old picture. `RequeueAfter` and `Fail` say when to look again; otherwise only a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +138,29 @@ class Fail:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Branches that do not need each other: each in its order, all side by side. The first failure begins no more."""
+
+    branches: tuple[tuple[Action, ...], ...]
+
+
+def together(branches: Iterable[Sequence[Action]]) -> list[Action]:
+    """The steps of branches, some of which may be empty."""
+    some = tuple(tuple(branch) for branch in branches if branch)
+    return [Together(some)] if len(some) > 1 else [action for branch in some for action in branch]
+
+
+def flat(steps: Iterable[Action]) -> Iterator[Action]:
+    """One after another, as somebody with one hand would do them."""
+    for step in steps:
+        if isinstance(step, Together):
+            for branch in step.branches:
+                yield from flat(branch)
+        else:
+            yield step
+
+
 Action = (
     Create
     | Update
@@ -153,4 +176,5 @@ Action = (
     | EmitEvent
     | RequeueAfter
     | Fail
+    | Together
 )

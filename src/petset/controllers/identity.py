@@ -6,31 +6,23 @@ A pet is `<set>-<ordinal>`; its pod carries that as name, hostname and labels, a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from petset.base import well_known
+from petset.kinds.stateful_set import parse_pet_name
 from petset.objects import meta
 from petset.objects.meta import Object
 
 REVISION_LABEL = "controller-revision-hash"
 
-_PET_NAME = re.compile(r"(.+)-(0|[1-9][0-9]{0,9})")
-
-
-def parse(pod_name: str) -> tuple[str, int]:
-    """(set's name, ordinal) of a pet's name; ("", -1) for any other name."""
-    match = _PET_NAME.fullmatch(pod_name)
-    return (match[1], int(match[2])) if match else ("", -1)
-
 
 def ordinal(pod: Object) -> int:
-    return parse(meta.name(pod))[1]
+    return parse_pet_name(meta.name(pod))[1]
 
 
 def parent(pod: Object) -> str:
-    return parse(meta.name(pod))[0]
+    return parse_pet_name(meta.name(pod))[0]
 
 
 def pod_name(set_: Object, ordinal: int) -> str:

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from petset.base import tasks, well_known
+from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions, identity, revisions
+from petset.controllers.pets import Pet, read
 from petset.controllers.runner import Controller, own_key
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -71,81 +72,79 @@ def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.A
     set_ = view.get(kind.resource, *meta.split_key(key))
     if set_ is None:
         return []
-    pods, taking = claimed(set_, view.list(PODS, meta.namespace(set_)))
+    own, taking = claimed(kind, set_, view)
     if taking:
         return taking
-    history = revisions.history(set_, view.list(CONTROLLERREVISIONS, meta.namespace(set_)), pods)
-    family = Family(kind, set_, pods, history, view, now)
-    steps: list[actions.Action] = [*history.steps, *report(family)]
+    in_use = dict.fromkeys(pet.revision for pet in own)
+    history = revisions.history(set_, view.list(CONTROLLERREVISIONS, meta.namespace(set_)), in_use)
+    family = Family(kind, set_, own, history, view, now)
     if meta.is_deleting(set_):
-        return list(report(family))
-    return [*steps, *pet_steps(family), *history.forget, *look_again(family)]
+        return report(family)
+    return [*history.steps, *report(family), *pet_steps(family), *history.forget, *look_again(family)]
 
 
-def claimed(set_: Object, pods: Iterable[Object]) -> tuple[list[Object], list[actions.Action]]:
-    """(the set's own pods, steps that adopt or release some: they come first, and alone)."""
-    selector = selectors.from_object(set_["spec"].get("selector"))
-    own: list[Object] = []
-    adopt: list[actions.Action] = []
+def claimed(kind: Variant, set_: Object, view: View) -> tuple[list[Pet], list[actions.Action]]:
+    """(the set's own pets, steps that adopt or release some: they come first, and alone)."""
+    selector = view.facts(kind.resource, _selector).of(set_)
+    pets = view.facts(PODS, read)
+    is_going = meta.is_deleting(set_)
+    own: list[Pet] = []
     release: list[actions.Action] = []
-    for pod in pods:
-        belongs = identity.parent(pod) == meta.name(set_) and selector.matches(meta.labels(pod))
-        controller = meta.controller_of(pod)
-        references = pod["metadata"].get("ownerReferences") or []
-        if controller is None:
-            if belongs and not meta.is_deleting(pod) and not meta.is_deleting(set_):
-                owned = [*references, meta.owner_reference(set_)]
-                adopt.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), owned)))
-        elif controller.get("uid") == meta.uid(set_):
-            if belongs:
-                own.append(pod)
-            elif not meta.is_deleting(set_):
-                others = [reference for reference in references if reference.get("uid") != meta.uid(set_)]
-                release.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), others)))
+    for pod in view.by_index(PODS, "controller", meta.uid(set_)):
+        pet = pets.of(pod)
+        if pet.parent == meta.name(set_) and selector.matches(pet.labels):
+            own.append(pet)
+        elif not is_going:
+            references = pod["metadata"].get("ownerReferences") or []
+            others = [reference for reference in references if reference.get("uid") != meta.uid(set_)]
+            release.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), others)))
+    adopt: list[actions.Action] = []
+    for pod in () if is_going else view.by_index(PODS, "masterless", meta.key(set_)):
+        if selector.matches(meta.labels(pod)) and not meta.is_deleting(pod):
+            owned = [*(pod["metadata"].get("ownerReferences") or []), meta.owner_reference(set_)]
+            adopt.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), owned)))
     # A set that was deleted meanwhile (or made anew) must not adopt: the server is asked, not the cache.
     return own, [*release, actions.StillThere(set_), *adopt] if adopt else release
+
+
+def _selector(set_: Object) -> selectors.Selector:
+    return selectors.from_object(set_["spec"].get("selector"))
 
 
 class Family:
     """One set and its pets as they are: who is in the range of ordinals, and who is too many."""
 
     def __init__(
-        self, kind: Variant, set_: Object, pods: Sequence[Object], history: revisions.History, view: View, now: float
+        self, kind: Variant, set_: Object, own: Sequence[Pet], history: revisions.History, view: View, now: float
     ):
-        self.kind, self.set, self.pods, self.history, self.view, self.now = kind, set_, pods, history, view, now
+        self.kind, self.set, self.own, self.history, self.view, self.now = kind, set_, own, history, view, now
         self.start, self.size = identity.first_ordinal(set_), identity.replicas_wanted(set_)
         self.is_ordered = meta.get(set_, "spec", "podManagementPolicy", default="OrderedReady") != "Parallel"
-        by_ordinal = {identity.ordinal(pod): pod for pod in pods}
+        self.strategy = meta.get(set_, "spec", "updateStrategy", "type", default="RollingUpdate")
+        self.partition = meta.get(set_, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
+        self.min_ready_seconds = meta.get(set_, "spec", "minReadySeconds", default=0)
+        self.has_claims = bool(identity.claim_templates(set_))
+        by_ordinal = {pet.ordinal: pet for pet in own}
         self.pets = {i: by_ordinal.get(i) for i in range(self.start, self.start + self.size)}  # Ascending.
         self.condemned = [by_ordinal[i] for i in sorted(by_ordinal, reverse=True) if i not in self.pets]
 
-    @property
-    def strategy(self) -> str:
-        return meta.get(self.set, "spec", "updateStrategy", "type", default="RollingUpdate")
-
-    @property
-    def partition(self) -> int:
-        return meta.get(self.set, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
-
-    @property
-    def min_ready_seconds(self) -> int:
-        return meta.get(self.set, "spec", "minReadySeconds", default=0)
-
-    def is_healthy(self, pod: Object) -> bool:
+    def is_healthy(self, pet: Pet) -> bool:
         """Running, ready for long enough, staying, and not paused by hand."""
-        paused = self.kind.can_pause and is_paused(pod)
-        return self.is_available(pod) and not meta.is_deleting(pod) and not paused
+        return (
+            pet.is_ready
+            and not pet.is_deleting
+            and not (pet.is_paused and self.kind.can_pause)
+            and self.seconds_to_available(pet) <= 0
+        )
 
-    def is_available(self, pod: Object) -> bool:
-        return is_running_and_ready(pod) and self.seconds_to_available(pod) <= 0
+    def is_available(self, pet: Pet) -> bool:
+        return pet.is_ready and self.seconds_to_available(pet) <= 0
 
-    def seconds_to_available(self, pod: Object) -> float:
-        """How long a ready pod must still stay so."""
-        ready = meta.condition(pod, "Ready") or {}
-        since = ready.get("lastTransitionTime")
-        if not self.min_ready_seconds or not since:
+    def seconds_to_available(self, pet: Pet) -> float:
+        """How long a ready pet must still stay so."""
+        if not self.min_ready_seconds or pet.ready_since is None:
             return 0.0
-        return tasks.parse_rfc3339(since) + self.min_ready_seconds - self.now
+        return pet.ready_since + self.min_ready_seconds - self.now
 
     def pod_events(self, verb: str, pod_name: str) -> tuple[actions.EmitEvent, actions.EmitEvent]:
         """The events of a step on a pet: (when done, when failed)."""
@@ -163,52 +162,42 @@ class Family:
         )
 
 
-def is_running_and_ready(pod: Object) -> bool:
-    return meta.get(pod, "status", "phase") == "Running" and meta.is_pod_ready(pod)
-
-
-def has_ended(pod: Object) -> bool:
-    return meta.get(pod, "status", "phase") in ("Failed", "Succeeded")
-
-
-def is_paused(pod: Object) -> bool:
-    """Said to be not initialized: only a false that can be read as one pauses."""
-    return meta.annotations(pod).get(well_known.INITIALIZED_ANNOTATION) in ("false", "False", "FALSE", "f", "F", "0")
-
-
 def pet_steps(family: Family) -> list[actions.Action]:
     """Fill, then shrink, then update; the ordered policy ends the round at the first pet that needs anything."""
-    steps: list[actions.Action] = []
-    for i, pod in family.pets.items():
-        more, is_settled = pet_step(family, i, pod)
-        steps += more
+    filling: list[list[actions.Action]] = []
+    for i, pet in family.pets.items():
+        more, is_settled = pet_step(family, i, pet)
+        filling.append(more)
         if family.is_ordered and not is_settled:
-            return steps
-    for pod in family.condemned:
-        more, is_gone = surplus_step(family, pod)
-        steps += more
+            return actions.together(filling)
+    shrinking: list[list[actions.Action]] = []
+    for pet in family.condemned:
+        more, is_gone = surplus_step(family, pet)
+        shrinking.append(more)
         if family.is_ordered and not is_gone:
-            return steps
-    if family.condemned:
-        return steps
-    return [*steps, *update_step(family)]
+            break
+    steps = [*actions.together(filling), *actions.together(shrinking)]
+    return steps if family.condemned else [*steps, *update_step(family)]
 
 
-def pet_step(family: Family, i: int, pod: Object | None) -> tuple[list[actions.Action], bool]:
+def pet_step(family: Family, i: int, pet: Pet | None) -> tuple[list[actions.Action], bool]:
     """(what one pet of the range needs, whether those above it may go on)."""
-    if pod is None:
+    if pet is None:
         return create_pet(family, i), False
-    if meta.is_deleting(pod):
+    if pet.is_deleting:
         return [], False
-    if has_ended(pod):
-        return [replaced_in_time(family, pod)], False
+    if pet.has_ended:
+        return [replaced_in_time(family, pet.pod)], False
     steps: list[actions.Action] = []
-    if meta.get(pod, "status", "phase", default="Pending") == "Pending":
-        steps += missing_claims(family, pod)
-    repaired = identity.with_identity(family.set, pod)
-    if repaired is not pod:
-        steps.append(actions.Update(repaired, *family.pod_events("update", meta.name(pod))))
-    return [*steps, *owned_claims(family, pod, condemned=False)], family.is_healthy(pod)
+    if family.has_claims and pet.phase in ("", "Pending"):
+        steps += missing_claims(family, pet.pod)
+    if family.set["kind"] == "PetSet" or not pet.is_labelled:
+        repaired = identity.with_identity(family.set, pet.pod)
+        if repaired is not pet.pod:
+            steps.append(actions.Update(repaired, *family.pod_events("update", pet.name)))
+    if family.has_claims:
+        steps += owned_claims(family, pet.pod, condemned=False)
+    return steps, family.is_healthy(pet)
 
 
 def create_pet(family: Family, i: int) -> list[actions.Action]:
@@ -256,22 +245,21 @@ def owned_claims(family: Family, pod: Object, condemned: bool) -> list[actions.A
     return steps
 
 
-def surplus_step(family: Family, pod: Object) -> tuple[list[actions.Action], bool]:
+def surplus_step(family: Family, pet: Pet) -> tuple[list[actions.Action], bool]:
     """(how a pet beyond the range goes, whether the next one may go too)."""
-    if meta.is_deleting(pod):
+    if pet.is_deleting:
         return [], False
-    may_go = has_ended(pod) or family.is_healthy(pod) or pod is first_unhealthy(family)
-    if family.is_ordered and not may_go:
+    if family.is_ordered and not (pet.has_ended or family.is_healthy(pet) or pet is first_unhealthy(family)):
         return [], False
-    return [*owned_claims(family, pod, condemned=True), remove_pet(family, pod)], False
+    return [*owned_claims(family, pet.pod, condemned=True), remove_pet(family, pet.pod)], False
 
 
-def first_unhealthy(family: Family) -> Object | None:
+def first_unhealthy(family: Family) -> Pet | None:
     """The lowest pet that is not healthy, those in the range before those beyond it that may get well yet."""
-    in_range = [pod for pod in family.pets.values() if pod is not None]
-    for pod in [*in_range, *(pod for pod in reversed(family.condemned) if not has_ended(pod))]:
-        if not family.is_healthy(pod):
-            return pod
+    in_range = [pet for pet in family.pets.values() if pet is not None]
+    for pet in [*in_range, *(pet for pet in reversed(family.condemned) if not pet.has_ended)]:
+        if not family.is_healthy(pet):
+            return pet
     return None
 
 
@@ -291,15 +279,13 @@ def update_step(family: Family) -> list[actions.Action]:
     """Replace the highest pet that has another template than the newest, once all above it are healthy again."""
     if family.strategy != "RollingUpdate":
         return []
-    for i in sorted(family.pets, reverse=True):
-        pod = family.pets[i]
-        if i < family.start + family.partition or pod is None:
+    newest = meta.name(family.history.update)
+    for i, pet in reversed(family.pets.items()):
+        if i < family.start + family.partition or pet is None or pet.is_deleting:
             return []
-        if meta.is_deleting(pod):
-            return []
-        if identity.revision_name(pod) != meta.name(family.history.update):
-            return [remove_pet(family, pod)]
-        if not family.is_healthy(pod):
+        if pet.revision != newest:
+            return [remove_pet(family, pet.pod)]
+        if not family.is_healthy(pet):
             return []
     return []
 
@@ -307,14 +293,13 @@ def update_step(family: Family) -> list[actions.Action]:
 def report(family: Family) -> list[actions.Action]:
     """The status as it is now, written when it says something else."""
     set_, history = family.set, family.history
-    created = [pod for pod in family.pods if meta.get(pod, "status", "phase")]
-    ready = [pod for pod in created if is_running_and_ready(pod)]
-    staying = [pod for pod in created if not meta.is_deleting(pod)]
+    created = [pet for pet in family.own if pet.phase]
+    staying = [pet.revision for pet in created if not pet.is_deleting]
     current, update = meta.name(history.current), meta.name(history.update)
     counts = {
-        "readyReplicas": len(ready),
-        "currentReplicas": sum(identity.revision_name(pod) == current for pod in staying),
-        "updatedReplicas": sum(identity.revision_name(pod) == update for pod in staying),
+        "readyReplicas": sum(pet.is_ready for pet in created),
+        "currentReplicas": staying.count(current),
+        "updatedReplicas": staying.count(update),
     }
     is_updated = counts["updatedReplicas"] == len(created) == counts["readyReplicas"] == family.size
     if family.strategy == "RollingUpdate" and is_updated:
@@ -324,7 +309,7 @@ def report(family: Family) -> list[actions.Action]:
         **{key: count for key, count in counts.items() if count},
         "observedGeneration": meta.get(set_, "metadata", "generation", default=0),
         "replicas": len(created),
-        "availableReplicas": sum(family.is_available(pod) for pod in ready),
+        "availableReplicas": sum(family.is_available(pet) for pet in created),
         "currentRevision": current,
         "updateRevision": update,
         "collisionCount": history.collisions,
@@ -334,8 +319,10 @@ def report(family: Family) -> list[actions.Action]:
 
 def look_again(family: Family) -> list[actions.Action]:
     """Nothing changes when a pet has been ready for long enough: only time tells."""
-    waits = [family.seconds_to_available(pod) for pod in family.pods if is_running_and_ready(pod)]
-    return [actions.RequeueAfter(min(wait for wait in waits if wait > 0))] if any(w > 0 for w in waits) else []
+    if not family.min_ready_seconds:
+        return []
+    waits = [wait for pet in family.own if pet.is_ready and (wait := family.seconds_to_available(pet)) > 0]
+    return [actions.RequeueAfter(min(waits))] if waits else []
 
 
 def keys_of_pod(kind: Variant, pod: Object, view: View) -> Iterable[str]:
@@ -353,7 +340,7 @@ def keys_of_claim(kind: Variant, claim: Object, view: View) -> Iterable[str]:
         for template in identity.claim_templates(set_):
             prefix = meta.name(template) + "-"
             pet = meta.name(claim)[len(prefix) :] if meta.name(claim).startswith(prefix) else ""
-            if identity.parse(pet)[0] == meta.name(set_):
+            if identity.parse_pet_name(pet)[0] == meta.name(set_):
                 yield meta.key(set_)
 
 

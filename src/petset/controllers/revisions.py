@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import well_known
-from petset.controllers import actions, identity
+from petset.controllers import actions
 from petset.objects import encoding, meta, selectors
 from petset.objects.meta import Object
 
@@ -33,8 +33,8 @@ class History:
     forget: tuple[actions.Action, ...]  # To be done at leisure.
 
 
-def history(set_: Object, revisions: Iterable[Object], pods: Iterable[Object]) -> History:
-    """Which revisions count for a set, given all ControllerRevisions of its namespace and the pods it owns."""
+def history(set_: Object, revisions: Iterable[Object], in_use: Iterable[str]) -> History:
+    """Which revisions count for a set, given all ControllerRevisions of its namespace and the names its pods have."""
     in_namespace = {meta.name(revision): revision for revision in revisions}
     owned = [revision for revision in in_namespace.values() if meta.is_controlled_by(revision, set_)]
     adopted = [] if meta.is_deleting(set_) else _orphans(set_, in_namespace.values())
@@ -57,7 +57,7 @@ def history(set_: Object, revisions: Iterable[Object], pods: Iterable[Object]) -
 
     current_name = meta.get(set_, "status", "currentRevision", default="")
     current = next((revision for revision in known if meta.name(revision) == current_name), update)
-    live = [meta.name(current), meta.name(update), *(identity.revision_name(pod) for pod in pods)]
+    live = [meta.name(current), meta.name(update), *in_use]
     return History(current, update, collisions, tuple(steps), tuple(_forgotten(set_, owned, live)))
 
 

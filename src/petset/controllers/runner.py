@@ -33,6 +33,10 @@ CATCH_UP_SECONDS_MAX = 10.0
 UNSEEN_SECONDS = 1.0  # After what was created was not found in the cache that should show it.
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 15.0
+SIDE_BY_SIDE_MAX = 32
+PACED_SECONDS_MIN = 0.002  # A decision that takes longer than this is not made again at once,
+PACE = 4  # but after as many times its own length: what is large takes a fifth of the loop at most.
+PACE_SECONDS_MAX = 1.0
 FAILURES_TOLD_MIN = 3  # A conflict or two is how controllers work.
 
 Keys = Callable[[Object, View], Iterable[str]]  # The keys an object's change concerns.
@@ -56,6 +60,11 @@ class Controller:
     workers: int = 4
 
 
+def rest_seconds(cost_seconds: float) -> float:
+    """How long a key rests after a decision that took so long: changes gather meanwhile, and are looked at together."""
+    return min(PACE * cost_seconds, PACE_SECONDS_MAX) if cost_seconds > PACED_SECONDS_MIN else 0.0
+
+
 @dataclass(slots=True)
 class _Outcome:
     """How a reconcile went: what to wait for, and when to look again."""
@@ -64,6 +73,7 @@ class _Outcome:
     created: list[Object] = field(default_factory=list)
     after_seconds: float | None = None
     failed: str = "it raised an exception"
+    cost_seconds: float = 0.0  # Of the decision.
 
 
 @dataclass(slots=True)
@@ -199,22 +209,47 @@ class Runner:
         if any(self._is_unseen(obj) for obj in outcome.created):
             # It was gone before the cache heard of it, or the cache is far behind: no change need ever tell.
             self._queue.add_after(key, UNSEEN_SECONDS)
+        if (rest := rest_seconds(outcome.cost_seconds)) > 0:
+            await asyncio.sleep(rest)
         self._queue.done(key)
 
     async def _reconcile(self, key: str, outcome: _Outcome) -> None:
-        for action in self._controller.reconcile(key, self._view, tasks.now()):
+        began = tasks.monotonic()
+        steps = self._controller.reconcile(key, self._view, tasks.now())
+        outcome.cost_seconds = tasks.monotonic() - began
+        outcome.failed = await self._carry_out(steps, outcome)
+
+    async def _carry_out(self, steps: Iterable[actions.Action], outcome: _Outcome) -> str:
+        """Do one after another until one fails; why, or ""."""
+        for action in steps:
+            failed = ""
             match action:
                 case actions.RequeueAfter(seconds):
                     outcome.after_seconds = min(seconds, outcome.after_seconds or seconds)
                 case actions.Fail(why):
-                    outcome.failed = why
-                    return
+                    return why
+                case actions.Together(branches):
+                    failed = await self._side_by_side(branches, outcome)
                 case _:
                     failed = await self._execute(action, outcome)
-                    if failed:
-                        outcome.failed = failed
-                        return
-        outcome.failed = ""
+            if failed:
+                return failed
+        return ""
+
+    async def _side_by_side(self, branches: Sequence[Sequence[actions.Action]], outcome: _Outcome) -> str:
+        left, failures = iter(branches), list[str]()
+
+        async def work() -> None:
+            for branch in left:
+                if failed := await self._carry_out(branch, outcome):
+                    failures.append(failed)
+                if failures:
+                    return
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(len(branches), SIDE_BY_SIDE_MAX)):
+                tasks.spawn(group, work(), f"a branch of {self._controller.name}")
+        return failures[0] if failures else ""
 
     async def _execute(self, action: actions.Action, outcome: _Outcome) -> str:
         """Carry one out; why it failed, or ""."""

@@ -18,7 +18,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from petset.client.views import View
+from petset.client.informer import Fact, Facts
+from petset.client.views import View, indices_of
 from petset.controllers import actions, petset
 from petset.kinds.pod import PODS
 from petset.objects import meta
@@ -54,6 +55,13 @@ class Picture(View):
     def list(self, resource: Kind, namespace: str = "") -> list[Object]:
         objects = self.kinds[resource.kind]
         return [objects[name] for name in sorted(objects)]
+
+    def by_index(self, resource: Kind, index: str, value: str) -> list[Object]:
+        wanted = dict(indices_of(resource))[index]
+        return [obj for obj in self.list(resource) if value in wanted(obj)]
+
+    def facts(self, resource: Kind, function: Callable[[Object], Fact]) -> Facts[Fact]:
+        return Facts(function, {})
 
 
 class Refused(Exception):
@@ -264,7 +272,7 @@ class Schedule:
             return
         self.written = {}
         self.picture = {kind: dict(cache) for kind, cache in self.caches.items()}
-        self.plan = list(petset.reconcile(self.kind, KEY, Picture(self.picture), NOW))
+        self.plan = list(actions.flat(petset.reconcile(self.kind, KEY, Picture(self.picture), NOW)))
         self.said.append(f"decides on {[f'{type(step).__name__} {name_of(step)}' for step in self.plan]}")
 
     def act(self) -> None:

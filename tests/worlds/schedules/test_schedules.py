@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from petset.controllers import actions, petset
+from petset.controllers import actions, pets, petset
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import meta
 from petset.store import core
@@ -54,7 +54,7 @@ def surplus_goes_from_the_lowest(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_failed_are_left(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(petset, "has_ended", lambda pod: False)
+    patch.setattr(pets.Pet, "has_ended", False)
 
 
 def claims_come_after_their_pods(patch: pytest.MonkeyPatch) -> None:

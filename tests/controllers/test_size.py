@@ -1,0 +1,48 @@
+"""A change of one pet costs the same work in a set of a hundred and of a thousand: counted, not timed."""
+
+from __future__ import annotations
+
+import pytest
+
+from petset.client.views import Snapshot
+from petset.controllers import actions, pets, petset, runner
+from petset.kinds.pod import PODS
+from petset.objects import meta
+from tests.controllers import sets
+
+
+def family(size: int) -> tuple[str, Snapshot]:
+    given = {
+        "statefulset": {"replicas": size, "policy": "Parallel"},
+        "pods": [{"ordinal": i, "ready": True} for i in range(size)],
+    }
+    _, set_, view = sets.world_of(given)
+    return meta.key(set_), view
+
+
+@pytest.mark.parametrize("size", [100, 1000])
+def test_only_the_pod_that_changed_is_read(size, monkeypatch):
+    key, view = family(size)
+    petset.reconcile(petset.STATEFULSET, key, view, sets.NOW)
+    read: list[str] = []
+    facts = view.facts(PODS, pets.read)
+    monkeypatch.setattr(facts, "_function", lambda pod: read.append(meta.name(pod)) or pets.read(pod))
+    changed = meta.changed(view.list(PODS)[7], ("metadata", "labels", "new"), "yes")
+    view.of(PODS).put(changed)
+    petset.reconcile(petset.STATEFULSET, key, view, sets.NOW)
+    assert read == [meta.name(changed)]
+
+
+def test_the_pets_of_a_parallel_set_are_made_side_by_side():
+    given = {"statefulset": {"replicas": 50, "policy": "Parallel", "claims": ["data"]}}
+    kind, set_, view = sets.world_of(given)
+    steps = petset.reconcile(kind, meta.key(set_), view, sets.NOW)
+    (together,) = [step for step in steps if isinstance(step, actions.Together)]
+    assert len(together.branches) == 50
+    kinds = [tuple(step.object["kind"] for step in branch) for branch in together.branches]
+    assert kinds == [("PersistentVolumeClaim", "Pod")] * 50
+
+
+@pytest.mark.parametrize(("cost", "rest"), [(0.0, 0.0), (0.001, 0.0), (0.01, 0.04), (5.0, 1.0)])
+def test_what_is_large_is_looked_at_less_often(cost, rest):
+    assert runner.rest_seconds(cost) == rest
