@@ -68,8 +68,7 @@ class Streams:
         if not command or not command[0]:
             raise errors.bad_request("you must specify at least 1 command for the container")
         options = exec_options(call, command)
-        node = self._node(pod)
-        return self._upgraded(call, lambda: node.exec(meta.uid(pod), container, options), options)
+        return self._upgraded(call, pod, lambda node: node.exec(meta.uid(pod), container, options), options)
 
     async def attach(self, call: Call) -> http.Response:
         pod = self._pod(call)
@@ -78,28 +77,32 @@ class Streams:
         options = exec_options(call, ())
         wanted = _container(pod, container)
         options = replace(options, tty=options.tty and bool(wanted.get("tty")))
-        node = self._node(pod)
-        return self._upgraded(call, lambda: node.attach(meta.uid(pod), container, options), options)
+        return self._upgraded(call, pod, lambda node: node.attach(meta.uid(pod), container, options), options)
 
     async def portforward(self, call: Call) -> http.Response:
         self._pod(call)
         raise errors.not_implemented("forward ports", "reach the pod by its address, from this machine")
 
     def _upgraded(
-        self, call: Call, start: Callable[[], Awaitable[streaming.Session]], options: streaming.ExecOptions
+        self,
+        call: Call,
+        pod: Object,
+        start: Callable[[streaming.NodeStreams], Awaitable[streaming.Session]],
+        options: streaming.ExecOptions,
     ) -> http.Response:
         upgrade = call.request.header("upgrade").lower()
         if upgrade.startswith("spdy"):
             raise errors.not_implemented(
                 "speak SPDY", "use a client that speaks WebSocket, as kubectl 1.30 and newer does by itself"
             )
+        node = self._node(pod)
         if upgrade != "websocket":
             raise errors.bad_request("Upgrade request required: exec and attach need a WebSocket connection")
         from petset.server import remotecommand
         from petset.wire import websocket
 
         headers, socket = websocket.accept(call.request, tuple(channels.SESSIONS))
-        serving = remotecommand.RemoteCommand(socket, start, options)
+        serving = remotecommand.RemoteCommand(socket, lambda: start(node), options)
         return http.Response(101, headers, upgraded=serving.serve)
 
 
