@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from petset.client.views import Snapshot
 from petset.controllers import actions, endpoints
 from petset.objects import meta
@@ -48,7 +52,7 @@ def pod(number: int, ready: bool = True, **given: Any) -> Object:
 
 def subsets(service_: Object, *pods: Object) -> list[Any]:
     shown = []
-    for subset in endpoints.subsets_of(service_, endpoints.endpoints_of(service_, pods)):
+    for subset in endpoints.subsets_of(service_, endpoints.endpoints_of(service_, map(endpoints.read, pods))):
         ready = [address["ip"] for address in subset.get("addresses", ())]
         waiting = [address["ip"] for address in subset.get("notReadyAddresses", ())]
         shown.append((ready, waiting, [port["port"] for port in subset.get("ports", ())]))
@@ -76,7 +80,7 @@ def test_unready_and_going_pods_are_published_when_the_service_asks_for_it() -> 
 
 
 def test_a_pet_is_named_only_by_the_service_it_belongs_to() -> None:
-    found = endpoints.endpoints_of(service(), [pod(1), pod(2, subdomain="other")])
+    found = endpoints.endpoints_of(service(), map(endpoints.read, [pod(1), pod(2, subdomain="other")]))
     assert [endpoint.hostname for endpoint in found] == ["rd-1", ""]
 
 
@@ -96,7 +100,7 @@ def test_a_headless_service_needs_no_ports() -> None:
 
 def test_a_slice_tells_the_conditions() -> None:
     one = service(publishNotReadyAddresses=True)
-    found = endpoints.endpoints_of(one, [pod(1, ready=False, deleting=True)])
+    found = endpoints.endpoints_of(one, [endpoints.read(pod(1, ready=False, deleting=True))])
     (slice_,) = endpoints.slices_of(one, found)
     assert slice_["endpoints"][0]["conditions"] == {"ready": True, "serving": False, "terminating": True}
     assert slice_["metadata"]["labels"]["kubernetes.io/service-name"] == "redis"
@@ -130,3 +134,58 @@ def test_a_pods_change_brings_the_services_that_select_it() -> None:
     view = Snapshot([service(), meta.changed(service(), ("metadata", "name"), "second")])
     assert list(endpoints.keys_of_pod(pod(1), view)) == ["default/redis", "default/second"]
     assert list(endpoints.keys_of_pod(pod(1, labels={}), view)) == []
+
+
+def shown(*numbers: int, ready: bool = True) -> list[endpoints.Endpoint]:
+    pods = []
+    for number in numbers:
+        one = pod(number, ready=ready)
+        pods.append(meta.changed(one, ("status", "podIP"), f"10.0.{number // 250}.{number % 250}"))
+    return endpoints.endpoints_of(service(), map(endpoints.read, pods))
+
+
+def uids(slice_: Object) -> list[str]:
+    return [endpoint["targetRef"]["uid"] for endpoint in slice_["endpoints"]]
+
+
+def test_a_slice_has_a_hundred_pods_and_a_new_pod_changes_one_of_them() -> None:
+    before = endpoints.slices_of(service(), shown(*range(250)))
+    assert [(meta.name(one), len(one["endpoints"])) for one in before] == [
+        ("redis-0", 100),
+        ("redis-1", 100),
+        ("redis-2", 50),
+    ]
+    after = endpoints.slices_of(service(), shown(*range(251)), before)
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True, True, False]
+    fewer = endpoints.slices_of(service(), shown(*range(50, 250)), before)
+    assert [len(one["endpoints"]) for one in fewer] == [50, 100, 50] and fewer[1:] == before[1:]
+
+
+def test_endpoints_have_a_thousand_addresses_and_say_that_there_are_more() -> None:
+    (many,) = [
+        step.object
+        for step in endpoints._endpoints_writes(service(), shown(*range(1200)), Snapshot())
+        if isinstance(step, actions.Create)
+    ]
+    assert sum(len(subset["addresses"]) for subset in many["subsets"]) == 1000
+    assert meta.annotations(many) == {"endpoints.kubernetes.io/over-capacity": "truncated"}
+    view = Snapshot([meta.changed(many, ("metadata", "resourceVersion"), "1")])
+    assert endpoints._endpoints_writes(service(), shown(*range(1200)), view) == []
+    (fewer,) = endpoints._endpoints_writes(service(), shown(*range(10)), view)
+    assert isinstance(fewer, actions.Update) and meta.annotations(fewer.object) == {}
+
+
+@given(st.lists(st.sets(st.integers(0, 40), max_size=40), min_size=1, max_size=6))
+def test_every_pod_is_in_one_slice_and_stays_there(rounds) -> None:
+    there: list[Object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(endpoints, "SLICE_ENDPOINTS_MAX", 7)
+        for numbers in rounds:
+            after = endpoints.slices_of(service(), shown(*sorted(numbers)), there)
+            assert sorted(uid for one in after for uid in uids(one)) == sorted(f"u{number}" for number in numbers)
+            assert all(len(one["endpoints"]) <= 7 for one in after)
+            assert len({meta.name(one) for one in after}) == len(after)
+            was = {uid: meta.name(one) for one in there for uid in uids(one)}
+            for one in after:
+                assert all(was.get(uid, meta.name(one)) == meta.name(one) for uid in uids(one))
+            there = after

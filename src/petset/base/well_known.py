@@ -23,6 +23,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 ENDPOINTS_MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 ENDPOINT_SLICE_MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+OVER_CAPACITY_ANNOTATION = "endpoints.kubernetes.io/over-capacity"
 SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 TOLERATE_UNREADY_ANNOTATION = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
 

@@ -107,6 +107,9 @@ class Cache:
         """Those the index's function gave this value for, in key order."""
         return self._indexed[index].get(value, NOBODY).in_order()
 
+    def count(self, index: str, value: str) -> int:
+        return len(self._indexed[index].get(value, NOBODY))
+
     def facts(self, function: Callable[[Object], Fact]) -> Facts[Fact]:
         """A pure function of this cache's objects, computed once for each version of each. It never answers None."""
         found = self._facts.get(function)

@@ -35,6 +35,16 @@ def _masterless(pod: Object) -> Iterable[str]:
     return (f"{meta.namespace(pod)}/{set_name}",) if set_name and meta.controller_of(pod) is None else ()
 
 
+def label_mark(namespace: str, label: str, value: str) -> str:
+    """What the index "label" knows objects of a namespace with this label by."""
+    return f"{namespace}/{label}={value}"
+
+
+def _labels(obj: Object) -> Iterable[str]:
+    namespace = meta.namespace(obj)
+    return [label_mark(namespace, label, value) for label, value in meta.labels(obj).items()]
+
+
 def _owners(obj: Object) -> Iterable[str]:
     return [owner.get("uid", "") for owner in obj["metadata"].get("ownerReferences") or ()]
 
@@ -72,7 +82,16 @@ def _aggregated(role: Object) -> Iterable[str]:
 
 
 INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
-    (PODS, {"controller": _controller_uid, "masterless": _masterless, "node": _node, "claim": claims_of}),
+    (
+        PODS,
+        {
+            "controller": _controller_uid,
+            "masterless": _masterless,
+            "node": _node,
+            "claim": claims_of,
+            "label": _labels,
+        },
+    ),
     (PERSISTENTVOLUMES, {"claim": _claimed_for}),
     (PERSISTENTVOLUMECLAIMS, {"volume": _volume}),
     (CONTROLLERREVISIONS, {"controller": _controller_uid}),
@@ -104,6 +123,13 @@ class View:
 
     def by_index(self, resource: Kind, index: str, value: str) -> list[Object]:
         return self.of(resource).by_index(index, value)
+
+    def labelled(self, resource: Kind, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+        """Those of a namespace with all of these labels, in key order; the kind must have the index "label"."""
+        cache = self.of(resource)
+        marks = [label_mark(namespace, label, value) for label, value in labels.items()]
+        fewest = min(marks, key=lambda mark: cache.count("label", mark))
+        return [obj for obj in cache.by_index("label", fewest) if labels.items() <= meta.labels(obj).items()]
 
     def facts(self, resource: Kind, function: Callable[[Object], Fact]) -> Facts[Fact]:
         """What a pure function says of the kind's cached objects, once a version of each."""

@@ -5,6 +5,9 @@ publishes unready addresses (spec.publishNotReadyAddresses, or 2016's annotation
 ones too: that is how pets find each other while they start. A pod whose subdomain is the service's name is listed with
 its hostname, which is what gives it a name in DNS.
 
+An EndpointSlice has at most a hundred pods, and a pod stays in the slice it is in: a change of one writes one slice,
+however many there are. Endpoints have at most a thousand addresses, and say so when there were more.
+
 Invariants: addresses are sorted, so equal pods give equal objects; nothing is written that says the same; a service
 without a selector is left to whoever made its endpoints.
 """
@@ -12,8 +15,10 @@ without a selector is left to whoever made its endpoints.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from petset.base import well_known
@@ -25,12 +30,13 @@ from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
-from petset.objects import meta, selectors
+from petset.objects import meta
 from petset.objects.meta import Object
 
 MANAGER = "endpointslice-controller.k8s.io"
 ENDPOINTS_MANAGER = "endpoint-controller"
-ADDRESSES_MAX = 1000
+ADDRESSES_MAX = 1000  # Of all Endpoints of a service.
+SLICE_ENDPOINTS_MAX = 100
 
 Port = tuple[str, str, int, str]  # (name, protocol, number, application protocol)
 
@@ -42,7 +48,7 @@ class Endpoint:
     address: str
     hostname: str
     node: str
-    pod: Object
+    target: Object  # A reference to the pod.
     ready: bool  # As published.
     serving: bool
     terminating: bool
@@ -58,41 +64,74 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     selector = meta.get(service, "spec", "selector", default={})
     if not selector or meta.get(service, "spec", "type") == "ExternalName":
         return []
-    pods = [pod for pod in view.list(PODS, namespace) if selectors.from_map(selector).matches(meta.labels(pod))]
-    found = endpoints_of(service, pods)
+    shown = view.facts(PODS, read)
+    found = endpoints_of(service, [shown.of(pod) for pod in view.labelled(PODS, namespace, selector)])
     return [*_endpoints_writes(service, found, view), *_slice_writes(service, found, view)]
 
 
-def endpoints_of(service: Object, pods: Iterable[Object]) -> list[Endpoint]:
-    """One Endpoint a pod that has an address and has not ended, sorted by address."""
-    publish_all = service_kind.publishes_unready(service)
-    found: list[Endpoint] = []
-    for pod in pods:
-        address = meta.get(pod, "status", "podIP", default="")
-        phase = meta.get(pod, "status", "phase")
-        if not address or phase in ("Failed", "Succeeded"):
-            continue
-        serving, terminating = meta.is_pod_ready(pod), meta.is_deleting(pod)
-        spec = pod["spec"]
-        hostname = spec.get("hostname", "") if spec.get("subdomain") == meta.name(service) else ""
-        found.append(
-            Endpoint(
-                address=address,
-                hostname=hostname,
-                node=spec.get("nodeName", ""),
-                pod=pod,
-                ready=publish_all or (serving and not terminating),
-                serving=serving,
-                terminating=terminating,
-                ports=_ports_for(service, pod),
-            )
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What services show of a pod, read once a version of the pod."""
+
+    pod: Object
+    address: str
+    order: tuple[int, int, str]  # Of addresses.
+    hostname: str
+    subdomain: str
+    node: str
+    target: Object
+    serving: bool
+    terminating: bool
+
+
+NOTHING = Shown({}, "", (0, 0, ""), "", "", "", {}, False, False)
+
+
+def read(pod: Object) -> Shown:
+    """NOTHING for a pod without an address, or one that has ended."""
+    address = meta.get(pod, "status", "podIP", default="")
+    if not address or meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
+        return NOTHING
+    parsed, spec = ipaddress.ip_address(address), pod["spec"]
+    return Shown(
+        pod=pod,
+        address=address,
+        order=(parsed.version, int(parsed), meta.name(pod)),
+        hostname=spec.get("hostname", ""),
+        subdomain=spec.get("subdomain", ""),
+        node=spec.get("nodeName", ""),
+        target={"kind": "Pod", "name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
+        serving=meta.is_pod_ready(pod),
+        terminating=meta.is_deleting(pod),
+    )
+
+
+def endpoints_of(service: Object, pods: Iterable[Shown]) -> list[Endpoint]:
+    """One Endpoint a pod that is shown, sorted by address."""
+    publish_all, name = service_kind.publishes_unready(service), meta.name(service)
+    ports_of = _ports_of(service)
+    return [
+        Endpoint(
+            address=one.address,
+            hostname=one.hostname if one.subdomain == name else "",
+            node=one.node,
+            target=one.target,
+            ready=publish_all or (one.serving and not one.terminating),
+            serving=one.serving,
+            terminating=one.terminating,
+            ports=ports_of(one.pod),
         )
-    return sorted(found, key=lambda endpoint: (_address_order(endpoint.address), meta.name(endpoint.pod)))
+        for one in sorted((one for one in pods if one.address), key=lambda one: one.order)
+    ]
 
 
-def _address_order(address: str) -> tuple[int, int]:
-    parsed = ipaddress.ip_address(address)
-    return parsed.version, int(parsed)
+def _ports_of(service: Object) -> Callable[[Object], tuple[Port, ...]]:
+    """Which ports a pod has of the service's: all the same, unless one is looked up by its name."""
+    named = any(isinstance(port.get("targetPort"), str) for port in meta.get(service, "spec", "ports", default=()))
+    if named:
+        return partial(_ports_for, service)
+    same = _ports_for(service, {})
+    return lambda pod: same
 
 
 def _ports_for(service: Object, pod: Object) -> tuple[Port, ...]:
@@ -111,7 +150,7 @@ def target_number(target: int | str, protocol: str, pod: Object) -> int | None:
         return target
     if target.isdigit():
         return int(target)
-    for container in pod["spec"].get("containers") or ():
+    for container in meta.get(pod, "spec", "containers", default=()):
         for port in container.get("ports") or ():
             if port.get("name") == target and port.get("protocol", "TCP") == protocol:
                 return port["containerPort"]
@@ -128,23 +167,22 @@ def _groups(service: Object, found: Sequence[Endpoint]) -> dict[tuple[Port, ...]
     return dict(sorted(groups.items()))
 
 
-def _target(pod: Object) -> dict[str, Any]:
-    return {"kind": "Pod", "name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)}
-
-
 # Endpoints
 
 
 def subsets_of(service: Object, found: Sequence[Endpoint]) -> list[dict[str, Any]]:
     subsets = []
+    left = ADDRESSES_MAX
     for ports, members in _groups(service, found).items():
-        ready = [_address(endpoint) for endpoint in members if endpoint.ready][:ADDRESSES_MAX]
-        not_ready = [_address(endpoint) for endpoint in members if not endpoint.ready and not endpoint.terminating]
+        ready = [endpoint for endpoint in members if endpoint.ready][:left]
+        left -= len(ready)
+        not_ready = [endpoint for endpoint in members if not endpoint.ready and not endpoint.terminating][:left]
+        left -= len(not_ready)
         if ready or not_ready:
             subsets.append(
                 {
-                    **({"addresses": ready} if ready else {}),
-                    **({"notReadyAddresses": not_ready[:ADDRESSES_MAX]} if not_ready else {}),
+                    **({"addresses": [_address(endpoint) for endpoint in ready]} if ready else {}),
+                    **({"notReadyAddresses": [_address(endpoint) for endpoint in not_ready]} if not_ready else {}),
                     **({"ports": [_endpoint_port(port) for port in ports]} if ports else {}),
                 }
             )
@@ -156,7 +194,7 @@ def _address(endpoint: Endpoint) -> dict[str, Any]:
         "ip": endpoint.address,
         **({"hostname": endpoint.hostname} if endpoint.hostname else {}),
         **({"nodeName": endpoint.node} if endpoint.node else {}),
-        "targetRef": _target(endpoint.pod),
+        "targetRef": endpoint.target,
     }
 
 
@@ -183,34 +221,39 @@ def _endpoints_writes(service: Object, found: Sequence[Endpoint], view: View) ->
         "subsets": subsets_of(service, found),
     }
     there = view.get(ENDPOINTS, meta.namespace(service), meta.name(service))
+    said = dict(meta.annotations(there)) if there is not None else {}
+    annotations = {key: value for key, value in said.items() if key != well_known.OVER_CAPACITY_ANNOTATION}
+    if sum(endpoint.ready or not endpoint.terminating for endpoint in found) > ADDRESSES_MAX:
+        annotations[well_known.OVER_CAPACITY_ANNOTATION] = "truncated"
+    about = {"labels": labels, **({"annotations": annotations} if annotations or said else {})}
     if there is None:
-        return [actions.Create(wanted)]
-    if meta.labels(there) == labels and (there.get("subsets") or []) == wanted["subsets"]:
+        return [actions.Create({**wanted, "metadata": {**wanted["metadata"], **about}})]
+    is_said = meta.labels(there) == labels and said == annotations
+    if is_said and (there.get("subsets") or []) == wanted["subsets"]:
         return []
-    return [actions.Update({**wanted, "metadata": {**there["metadata"], "labels": labels}})]
+    return [actions.Update({**wanted, "metadata": {**there["metadata"], **about}})]
 
 
 # EndpointSlice
 
 
 def _slice_writes(service: Object, found: Sequence[Endpoint], view: View) -> list[actions.Action]:
-    """One slice for each set of ports and family of addresses (and each thousand), named after the service."""
-    wanted = slices_of(service, found)
     key = f"{meta.namespace(service)}/{meta.name(service)}"
-    there = {
-        meta.name(slice_): slice_
+    there = [
+        slice_
         for slice_ in view.by_index(ENDPOINTSLICES, "service", key)
         if meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL) == MANAGER
-    }
+    ]
+    old = {meta.name(slice_): slice_ for slice_ in there}
     steps: list[actions.Action] = []
-    for slice_ in wanted:
-        old = there.pop(meta.name(slice_), None)
-        if old is None:
+    for slice_ in slices_of(service, found, there):
+        before = old.pop(meta.name(slice_), None)
+        if before is None:
             steps.append(actions.Create(slice_))
-        elif _says(old) != _says(slice_):
-            kept = {**old["metadata"], **slice_["metadata"]}
+        elif _says(before) != _says(slice_):
+            kept = {**before["metadata"], **slice_["metadata"]}
             steps.append(actions.Update({**slice_, "metadata": kept}))
-    return steps + [actions.Delete(old) for old in there.values()]
+    return steps + [actions.Delete(slice_) for slice_ in old.values()]
 
 
 def _says(slice_: Object) -> tuple[Any, ...]:
@@ -219,46 +262,97 @@ def _says(slice_: Object) -> tuple[Any, ...]:
     return owners, meta.labels(slice_), slice_.get("addressType"), slice_.get("endpoints") or [], ports
 
 
-def slices_of(service: Object, found: Sequence[Endpoint]) -> list[dict[str, Any]]:
+def slices_of(service: Object, found: Sequence[Endpoint], there: Sequence[Object] = ()) -> list[dict[str, Any]]:
+    """The slices of a service: one or more for each set of ports and family of addresses, by those that are `there`.
+
+    A pod that is in a slice stays there; others fill up what has room, and then new ones.
+    """
+    make = _Maker(service)
+    names = _free_names(service, there)
     slices: list[dict[str, Any]] = []
-    groups = _groups(service, found) or {(): []}
-    for ports, members in groups.items():
+    for ports, members in (_groups(service, found) or {(): []}).items():
         for family in ("IPv4", "IPv6"):
             of_family = [e for e in members if (":" in e.address) == (family == "IPv6")]
             if not of_family and (family == "IPv6" or members):
                 continue
-            for first in range(0, max(1, len(of_family)), ADDRESSES_MAX):
-                slices.append(_slice(service, ports, family, of_family[first : first + ADDRESSES_MAX], len(slices)))
+            told = make.ports(ports)
+            same = [one for one in there if one.get("addressType") == family and (one.get("ports") or []) == told]
+            for name, part in _parts(of_family, same):
+                slices.append(make.slice(name or next(names), family, told, part))
     return slices
 
 
-def _slice(
-    service: Object, ports: Sequence[Port], family: str, members: Sequence[Endpoint], number: int
-) -> dict[str, Any]:
-    labels = {
-        **meta.labels(service),
-        well_known.SERVICE_NAME_LABEL: meta.name(service),
-        well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL: MANAGER,
-        **({well_known.HEADLESS_LABEL: ""} if service_kind.is_headless(service) else {}),
+def _parts(members: Sequence[Endpoint], there: Sequence[Object]) -> list[tuple[str, list[Endpoint]]]:
+    """(a slice's name, "" for a new one; who is in it), at least one."""
+    where = {
+        (endpoint.get("targetRef") or {}).get("uid"): number
+        for number, slice_ in enumerate(there)
+        for endpoint in slice_.get("endpoints") or ()
     }
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": f"{meta.name(service)}-{number}",
-            "generateName": f"{meta.name(service)}-",
-            "namespace": meta.namespace(service),
-            "labels": labels,
-            "ownerReferences": [meta.owner_reference(service)],
-        },
-        "addressType": family,
-        "endpoints": [_slice_endpoint(endpoint) for endpoint in members],
-        "ports": [
-            # A slice says the name of an unnamed port, too.
-            {"name": "", **_endpoint_port(port)}
-            for port in ports
-        ],
-    }
+    parts: list[list[Endpoint]] = [[] for _ in there]
+    new: list[Endpoint] = []
+    for endpoint in members:
+        number = where.get(endpoint.target["uid"])
+        (new if number is None else parts[number]).append(endpoint)
+    filled = []
+    for number, part in enumerate(parts):
+        room = SLICE_ENDPOINTS_MAX - len(part) if part else 0
+        joined = sorted([*part, *new[:room]], key=_order) if room > 0 and new else part
+        new = new[max(0, room) :]
+        for first in range(0, len(joined), SLICE_ENDPOINTS_MAX):
+            name = meta.name(there[number]) if not first else ""
+            filled.append((name, joined[first : first + SLICE_ENDPOINTS_MAX]))
+    for first in range(0, len(new), SLICE_ENDPOINTS_MAX):
+        filled.append(("", new[first : first + SLICE_ENDPOINTS_MAX]))
+    unused = iter(meta.name(slice_) for number, slice_ in enumerate(there) if not parts[number])
+    named = [(name or next(unused, ""), part) for name, part in filled]
+    return named or [(next(unused, ""), [])]
+
+
+def _order(endpoint: Endpoint) -> tuple[int, int, str]:
+    parsed = ipaddress.ip_address(endpoint.address)
+    return parsed.version, int(parsed), endpoint.target["name"]
+
+
+def _free_names(service: Object, there: Sequence[Object]) -> Iterator[str]:
+    taken = {meta.name(slice_): True for slice_ in there}
+    for number in itertools.count():
+        name = f"{meta.name(service)}-{number}"
+        if name not in taken:
+            yield name
+
+
+class _Maker:
+    """Makes the slices of one service."""
+
+    def __init__(self, service: Object):
+        self._service = service
+        self._labels = {
+            **meta.labels(service),
+            well_known.SERVICE_NAME_LABEL: meta.name(service),
+            well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL: MANAGER,
+            **({well_known.HEADLESS_LABEL: ""} if service_kind.is_headless(service) else {}),
+        }
+
+    def ports(self, ports: Sequence[Port]) -> list[dict[str, Any]]:
+        """A slice says the name of an unnamed port, too."""
+        return [{"name": "", **_endpoint_port(port)} for port in ports]
+
+    def slice(self, name: str, family: str, ports: Sequence[Object], members: Sequence[Endpoint]) -> dict[str, Any]:
+        return {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": name,
+                "generateName": f"{meta.name(self._service)}-",
+                "namespace": meta.namespace(self._service),
+                "labels": self._labels,
+                "ownerReferences": [meta.owner_reference(self._service)],
+            },
+            "addressType": family,
+            "endpoints": [_slice_endpoint(endpoint) for endpoint in members],
+            "ports": list(ports),
+        }
 
 
 def _slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
@@ -267,7 +361,7 @@ def _slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "conditions": {"ready": endpoint.ready, "serving": endpoint.serving, "terminating": endpoint.terminating},
         **({"hostname": endpoint.hostname} if endpoint.hostname else {}),
         **({"nodeName": endpoint.node} if endpoint.node else {}),
-        "targetRef": _target(endpoint.pod),
+        "targetRef": endpoint.target,
     }
 
 
@@ -281,10 +375,10 @@ def _forget(namespace: str, name: str, view: View) -> list[actions.Action]:
 
 def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
     """The services that select the pod."""
-    labels = meta.labels(pod)
+    labels = meta.labels(pod).items()
     for service in view.list(SERVICES, meta.namespace(pod)):
-        selector = meta.get(service, "spec", "selector", default={})
-        if selector and selectors.from_map(selector).matches(labels):
+        selector = service["spec"].get("selector")
+        if selector and selector.items() <= labels:
             yield meta.key(service)
 
 

@@ -19,6 +19,7 @@ class Place(Protocol):
 
     node: Object
     pods: list[Object]
+    keeping_apart: list[Object]  # Those of them with required anti-affinity terms.
 
 
 def node_matches(pod: Object, node: Object) -> bool:
@@ -58,7 +59,7 @@ def reasons(pod: Object, place: Place, places: Sequence[Place]) -> Sequence[str]
         if any(_term_selects(term, pod, other) for other in _neighbours(term, place, places)):
             return ("node(s) didn't match pod anti-affinity rules",)
     for there in places:
-        for other in there.pods:
+        for other in there.keeping_apart:
             for term in _required(other, "podAntiAffinity"):
                 if _same_topology(term, there, place) and _term_selects(term, other, pod):
                     return ("node(s) didn't satisfy existing pods anti-affinity rules",)
@@ -87,6 +88,11 @@ def preference(pod: Object, place: Place) -> int:
             if any(_term_selects(term, pod, other) for other in place.pods):
                 total += sign * one.get("weight", 1)
     return total
+
+
+def keeps_apart(pod: Object) -> bool:
+    """Whether it says of other pods that they must not be near."""
+    return bool(_required(pod, "podAntiAffinity"))
 
 
 def _required(pod: Object, kind: str) -> Sequence[Object]:

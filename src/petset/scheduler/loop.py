@@ -31,6 +31,7 @@ log = logging.getLogger("petset.scheduler")
 
 CATCH_UP_SECONDS_MAX = 10.0
 REPEAT_SECONDS = 60.0
+SIDE_BY_SIDE_MAX = 32  # Decisions that are carried out at once.
 PATIENCE_SECONDS = 1.0  # A claim is usually bound sooner, and then there was nothing to say.
 KINDS = (
     PODS,
@@ -93,16 +94,22 @@ class Scheduler:
     async def _round(self) -> bool:
         """Place all that wait; False when something failed and is to be tried again."""
         seen: list[Callable[[], bool]] = []
-        is_done = True
-        for decision in policy.place(self._view):
-            try:
-                await self._carry_out(decision, seen)
-            except (errors.ApiError, OSError) as error:
-                log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
-                # Gone or bound already: the cache is about to say so, and that wakes us.
-                is_done = is_done and isinstance(error, errors.ApiError) and error.code in (404, 409)
+        left, failures = iter(decisions := policy.place(self._view)), list[Exception]()
+
+        async def work() -> None:
+            for decision in left:
+                try:
+                    await self._carry_out(decision, seen)
+                except (errors.ApiError, OSError) as error:
+                    log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
+                    failures.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(len(decisions), SIDE_BY_SIDE_MAX)):
+                tasks.spawn(group, work(), "bind pods")
         await self._catch_up(seen)
-        return is_done
+        # Gone or bound already: the cache is about to say so, and that wakes us.
+        return all(isinstance(error, errors.ApiError) and error.code in (404, 409) for error in failures)
 
     async def _carry_out(self, decision: policy.Decision, seen: list[Callable[[], bool]]) -> None:
         pod = decision.pod

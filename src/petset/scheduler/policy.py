@@ -30,18 +30,47 @@ SCHEDULER_NAME = "default-scheduler"
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a pod means for the node it is on, read once a version of the pod."""
+
+    amounts: Amounts
+    host_ports: tuple[requests.HostPort, ...]
+    controller_uid: str
+    keeps_apart: bool  # It has required anti-affinity terms.
+    has_ended: bool
+
+
+def demand(pod: Object) -> Demand:
+    controller = meta.controller_of(pod)
+    return Demand(
+        amounts=requests.of(pod),
+        host_ports=tuple(requests.host_ports(pod)),
+        controller_uid=controller.get("uid", "") if controller is not None else "",
+        keeps_apart=affinity.keeps_apart(pod),
+        has_ended=meta.get(pod, "status", "phase") in ("Failed", "Succeeded"),
+    )
+
+
 @dataclass(slots=True)
 class Place:
-    """A node with what is on it."""
+    """A node with what is on it: the pods, and what they come to together."""
 
     node: Object
     pods: list[Object] = field(default_factory=list)
+    keeping_apart: list[Object] = field(default_factory=list)
     used: Amounts = field(default_factory=dict)
+    host_ports: list[requests.HostPort] = field(default_factory=list)
+    of_controller: dict[str, int] = field(default_factory=dict)  # How many pods, by the controller's uid.
 
-    def add(self, pod: Object) -> None:
+    def add(self, pod: Object, what: Demand) -> None:
         self.pods.append(pod)
-        for name, amount in requests.of(pod).items():
+        for name, amount in what.amounts.items():
             self.used[name] = self.used.get(name, 0) + amount
+        self.host_ports += what.host_ports
+        self.of_controller[what.controller_uid] = self.of_controller.get(what.controller_uid, 0) + 1
+        if what.keeps_apart:
+            self.keeping_apart.append(pod)
 
     @property
     def name(self) -> str:
@@ -68,7 +97,7 @@ def place(view: View) -> list[Decision]:
     for pod in waiting:
         decision = decide(pod, places, view)
         if decision.node:
-            next(p for p in places if p.name == decision.node).add(pod)
+            next(p for p in places if p.name == decision.node).add(pod, demand(pod))
         decisions.append(decision)
     return decisions
 
@@ -99,10 +128,12 @@ def is_waiting(pod: Object) -> bool:
 
 def places_of(view: View) -> list[Place]:
     places = {meta.name(node): Place(node) for node in view.list(NODES)}
-    for pod in view.list(PODS):
-        there = places.get(pod["spec"].get("nodeName", ""))
-        if there is not None and meta.get(pod, "status", "phase") not in ("Failed", "Succeeded"):
-            there.add(pod)
+    demands = view.facts(PODS, demand)
+    for name, there in places.items():
+        for pod in view.by_index(PODS, "node", name):
+            what = demands.of(pod)
+            if not what.has_ended:
+                there.add(pod, what)
     return list(places.values())
 
 
@@ -201,11 +232,8 @@ def too_little(pod: Object, place: Place) -> Sequence[str]:
 
 
 def ports_taken(pod: Object, place: Place) -> Sequence[str]:
-    wanted = requests.host_ports(pod)
-    for other in place.pods if wanted else ():
-        theirs = requests.host_ports(other)
-        if any(mine.collides(its) for mine in wanted for its in theirs):
-            return (requests.PORTS_TAKEN,)
+    if any(mine.collides(theirs) for mine in requests.host_ports(pod) for theirs in place.host_ports):
+        return (requests.PORTS_TAKEN,)
     return ()
 
 
@@ -230,7 +258,7 @@ FILTERS: tuple[Callable[[Object, Place], Sequence[str]], ...] = (
 def score(pod: Object, place: Place) -> int:
     """Preferred terms first, then few of the same controller, then room."""
     owner = meta.controller_of(pod)
-    same = sum(meta.controller_of(other) == owner for other in place.pods) if owner else 0
+    same = place.of_controller.get(owner.get("uid", ""), 0) if owner else 0
     free = allocatable_of(place.node)
     room = 0
     for name in ("cpu", "memory"):
