@@ -160,7 +160,11 @@ Ready = Callable[[str], None]  # Told the node's name.
 
 
 async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
-    config = cluster.node_config(served.node_name, served.plan, served.state.path("node"), may_mount=False)
+    from petset.node import registration, simulated
+
+    capacity = registration.capacity_of_machine(simulated.PODS_MAX)
+    directory = served.state.path("node")
+    config = cluster.node_config(served.node_name, served.plan, directory, may_mount=False, capacity=capacity)
     async with served.plane.nodes(cluster.simulated_node(config), on_ready=is_ready):
         await stop.wait()
     networks.forget(served.plan)

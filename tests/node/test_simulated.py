@@ -11,7 +11,7 @@ import pytest
 
 from petset.base import tasks
 from petset.node.runtime import Container, ContainerConfig, ImageError, ImageInfo, RuntimeError_
-from petset.node.simulated import Behaviour, Machine, SimulatedRuntime
+from petset.node.simulated import Addresses, Behaviour, Machine, SimulatedRuntime
 from petset.world import loop as virtual
 
 IMAGE = ImageInfo("debian:jessie", "sha256:1", "/rootfs")
@@ -128,3 +128,13 @@ def test_images_and_starts_that_fail():
         assert states(runtime) == []
 
     play(story, Behaviour(start_error=("RunContainerError", "no such file")))
+
+
+def test_ten_thousand_sandboxes_have_an_address_each_and_give_it_back() -> None:
+    addresses = Addresses("10.128.4.")
+    taken = [addresses.take() for _ in range(10_000)]
+    assert len(dict.fromkeys(taken)) == 10_000
+    assert taken[0] == "10.128.4.2" and taken[999] == "10.128.7.251" and taken[1000] == "100.64.0.2"
+    for address in (taken[5], taken[3]):
+        addresses.give_back(address)
+    assert [addresses.take() for _ in range(3)] == [taken[3], taken[5], "100.64.36.2"]

@@ -61,15 +61,15 @@ class NodeConfig(Protocol):
     def labels(self) -> Mapping[str, str]: ...
 
 
-def capacity_of_machine() -> dict[str, str]:
-    """cpu, memory and ephemeral storage of this machine."""
+def capacity_of_machine(pods: int = PODS_MAX) -> dict[str, str]:
+    """cpu, memory and ephemeral storage of this machine, and how many pods it takes."""
     page, pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
     disk = os.statvfs("/")
     return {
         "cpu": str(len(os.sched_getaffinity(0))),
         "memory": f"{page * pages // 1024}Ki",
         "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
-        "pods": str(PODS_MAX),
+        "pods": str(pods),
     }
 
 

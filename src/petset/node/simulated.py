@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -59,6 +60,10 @@ def usual(config: ContainerConfig) -> Behaviour:
     )
 
 
+OWN_ADDRESSES = 1000  # Of the node's own network, a /22.
+PODS_MAX = 20_000
+
+
 @dataclass(slots=True)
 class _Record:
     container: Container
@@ -74,12 +79,41 @@ class _Record:
         return self.container
 
 
+class Addresses:
+    """The lowest address that is free; beyond the node's own network, in the space that is nobody's (RFC 6598)."""
+
+    def __init__(self, network: str):
+        self._network = network
+        self._numbers: dict[str, int] = {}  # Of those that are taken.
+        self._returned: list[int] = []  # A heap.
+        self._next = 0
+
+    def take(self) -> str:
+        if self._returned:
+            number = heapq.heappop(self._returned)
+        else:
+            number, self._next = self._next, self._next + 1
+        address = self._address(number)
+        self._numbers[address] = number
+        return address
+
+    def give_back(self, address: str) -> None:
+        heapq.heappush(self._returned, self._numbers.pop(address))
+
+    def _address(self, number: int) -> str:
+        first, second, third = (int(part) for part in self._network.strip(".").split("."))
+        if number >= OWN_ADDRESSES:
+            first, second, third, number = 100, 64, 0, number - OWN_ADDRESSES
+        block, last = divmod(number, 250)
+        return f"{first}.{second + (third + block) // 256}.{(third + block) % 256}.{2 + last}"
+
+
 @dataclass
 class Machine:
     """What survives a crash of the agent."""
 
     script: Script = usual
-    network: str = "10.200.0."  # The first three numbers; with many pods the third one grows.
+    network: str = "10.200.0."  # The first three numbers of the first of its pods.
     images_missing: dict[str, str] = field(default_factory=dict)  # reference -> message of ErrImagePull
     image_seconds: float = 0.0
     sandbox_seconds: float = 0.005
@@ -91,13 +125,8 @@ class Machine:
     collections: list[tuple[int, bool]] = field(default_factory=list)  # What `collect` was asked for.
     disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict)  # By pod uid and container.
 
-    def free_address(self) -> str:
-        taken = dict.fromkeys(sandbox.ip for sandbox in self.sandboxes.values())
-        first, second, third = (int(part) for part in self.network.strip(".").split("."))
-        number = 0
-        while (ip := f"{first}.{second}.{third + number // 250}.{2 + number % 250}") in taken:
-            number += 1
-        return ip
+    def __post_init__(self) -> None:
+        self.addresses = Addresses(self.network)
 
     def reboot(self) -> None:
         """Everything that ran has ended; the records stay."""
@@ -192,7 +221,7 @@ class SimulatedRuntime:
         if before is not None and before.alive:
             return before
         attempt = before.attempt + 1 if before else 0
-        ip = before.ip if before else machine.free_address()
+        ip = before.ip if before else machine.addresses.take()
         sandbox = Sandbox(uid, meta.name(pod), meta.namespace(pod), ip, tasks.now(), attempt=attempt)
         machine.sandboxes[uid] = sandbox
         return sandbox
@@ -261,7 +290,8 @@ class SimulatedRuntime:
     async def remove_sandbox(self, pod_uid: str) -> None:
         await asyncio.sleep(self.machine.sandbox_seconds)
         self.machine.records.pop(pod_uid, None)
-        self.machine.sandboxes.pop(pod_uid, None)
+        if (sandbox := self.machine.sandboxes.pop(pod_uid, None)) is not None:
+            self.machine.addresses.give_back(sandbox.ip)
 
     async def close(self) -> None:
         return None

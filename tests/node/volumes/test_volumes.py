@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import concurrent.futures
 import os
 import socket
 import stat
@@ -18,7 +19,7 @@ from petset.node.pods.environment import ConfigError, Facts
 from petset.node.runtime import Mount
 from petset.node.volumes import payloads
 from petset.node.volumes.payloads import TokenWanted
-from petset.node.volumes.volumes import Claimed, Mounted, VolumeError, Volumes, mounts
+from petset.node.volumes.volumes import Claimed, Mounted, VolumeError, Volumes, _make_private, mounts
 
 IS_ROOT = os.geteuid() == 0
 
@@ -291,3 +292,11 @@ def test_a_sub_path_of_a_payload_is_the_file_itself(tmp_path: Path):
     mounted = prepare(tmp_path, given, config_map(a="1"))["s"]
     with paths.opened(mounted.path) as place, open(paths.beneath(place, "a", os.O_RDONLY)) as file:
         assert file.read() == "1"
+
+
+def test_the_first_volumes_of_many_pods_may_come_at_once(tmp_path: Path) -> None:
+    directory = tmp_path / "node" / "volumes"
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        for made in [threads.submit(_make_private, directory) for _ in range(64)]:
+            made.result()
+    assert directory.stat().st_mode & 0o777 == 0o700

@@ -168,6 +168,7 @@ def a_full_watch_drops_events(patch: pytest.MonkeyPatch) -> None:
     def offer(self: core.Watch, change: Any) -> bool:
         if len(self._changes) < 2:
             self._changes.append(change)
+            self._held.take(change)
         return True
 
     patch.setattr(core.Watch, "offer", offer)

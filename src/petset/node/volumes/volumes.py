@@ -191,9 +191,7 @@ def _chown(path: Path, user: int, group: int) -> None:
 
 def _make_private(directory: Path) -> None:
     """Secrets lie below: on the host only petset's own user may enter; containers get their volumes bound."""
-    if not directory.is_dir():
-        directory.mkdir(parents=True)
-        directory.chmod(0o700)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # Several pods' first volumes come at once.
 
 
 def _unmount(directory: Path) -> None:
