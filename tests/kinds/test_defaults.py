@@ -55,6 +55,13 @@ def test_a_pod():
     }
 
 
+def test_a_negative_grace_is_one_second_in_a_pod_and_in_a_template():
+    spec = {"terminationGracePeriodSeconds": -1, "containers": [{"name": "a", "image": "a:1"}]}
+    assert spec_of(PODS, spec)["terminationGracePeriodSeconds"] == 1
+    template = spec_of(STATEFULSETS, {"template": {"metadata": {}, "spec": spec}})["template"]
+    assert template["spec"]["terminationGracePeriodSeconds"] == 1
+
+
 def test_zero_seconds_of_grace_are_kept_and_zero_seconds_of_a_probe_are_not():
     container = {"name": "a", "image": "a:1", "livenessProbe": {"tcpSocket": {"port": 1}, "periodSeconds": 0}}
     spec = spec_of(PODS, {"terminationGracePeriodSeconds": 0, "containers": [container]})

@@ -8,6 +8,7 @@ from petset.kinds import builtin
 from petset.objects import errors, meta, validation
 
 REMOVE = object()
+SYSCTLS = "spec.securityContext.sysctls"
 
 CONTAINER = {"name": "main", "image": "redis:3.2", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
 POD = {
@@ -322,7 +323,6 @@ T = "spec/template/spec"
         ("pods", "spec/dnsPolicy", "x", "spec.dnsPolicy", UNSUPPORTED, "ClusterFirst"),
         ("pods", "spec/dnsPolicy", "None", "spec.dnsConfig", REQUIRED, "dnsConfig"),
         ("pods", "spec/dnsConfig", {"nameservers": ["x"]}, "spec.dnsConfig.nameservers[0]", INVALID, "IP address"),
-        ("pods", "spec/terminationGracePeriodSeconds", -1, "spec.terminationGracePeriodSeconds", INVALID, ""),
         ("pods", "spec/activeDeadlineSeconds", 0, "spec.activeDeadlineSeconds", INVALID, "between 1 and"),
         ("pods", "spec/hostname", "a.b", "spec.hostname", INVALID, "label"),
         ("pods", "spec/nodeSelector", {"a": "b c"}, "spec.nodeSelector", INVALID, ""),
@@ -344,6 +344,10 @@ T = "spec/template/spec"
             "",
         ),
         ("pods", "spec/securityContext", {"fsGroup": -1}, "spec.securityContext.fsGroup", INVALID, ""),
+        *(
+            ("pods", "spec/securityContext", {"sysctls": [{"name": name}]}, f"{SYSCTLS}[0].name", INVALID, "sysctl")
+            for name in ("net-", "_net", "net.core.", "net..core", "net.-core", "Net", "net.core/")
+        ),
         ("pods", "spec/volumes/1", {"name": "data", "emptyDir": {}}, "spec.volumes[1].name", DUPLICATE, ""),
         (
             "pods",
@@ -570,6 +574,7 @@ def test_one_wrong_field(plural, place, value, field, reason, text):
         ("pods", "spec/dnsConfig", {"searches": ["a_b.c."], "nameservers": ["10.0.0.1"]}),
         ("pods", "spec/tolerations", [{"operator": "Exists"}]),
         ("pods", "spec/securityContext", {"sysctls": [{"name": "net.core.somaxconn", "value": "1"}]}),
+        ("pods", "spec/securityContext", {"sysctls": [{"name": "net/ipv4/ip_local-port__range", "value": "1"}]}),
         ("roles", "metadata/name", "system:x"),
         ("statefulsets", "metadata/name", "x" * 52),
         ("statefulsets", "spec/updateStrategy", {"rollingUpdate": {"partition": 1, "maxUnavailable": "50%"}}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.node import agent, registration, simulated
 from petset.node.pods import decide as pods
+from petset.node.pods import status
 from petset.node.simulated import Behaviour
 from petset.objects import meta
 from tests.node.node_fixture import (
@@ -542,6 +544,37 @@ def test_another_image_restarts_the_container(tmp_path: Path):
         await node.admin.patch(PODS, "p", "default", image, kind="json")
         await node.until("p", lambda pod: is_ready(pod) and state(pod, "c")["image"] == "debian:stretch")
         assert ("Normal", "Killing", "Container c definition changed, will be restarted") in await node.events("p")
+
+    play(story, tmp_path)
+
+
+def test_a_pod_whose_container_is_replaced_never_looks_unready(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await node.create(pod("p"))
+        seen = [await node.until("p", is_ready)]
+        image = [{"op": "replace", "path": "/spec/containers/0/image", "value": "debian:stretch"}]
+        await node.admin.patch(PODS, "p", "default", image, kind="json")
+        since = seen[0]["metadata"]["resourceVersion"]
+        async with asyncio.timeout(60), contextlib.aclosing(node.admin.watch(PODS, "default", since=since)) as events:
+            async for _, seen_pod in events:
+                seen.append(seen_pod)
+                if state(seen_pod, "c")["restartCount"] == 1:
+                    break
+        assert [is_ready(one) for one in seen] == [True] * len(seen)
+        assert state(seen[-1], "c")["lastState"]["terminated"]["containerID"] == state(seen[0], "c")["containerID"]
+
+    play(story, tmp_path)
+
+
+def test_a_replaced_container_that_cannot_start_is_told_at_once(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        node.machine.images_missing["debian:stretch"] = "no such host"
+        await node.create(pod("p"))
+        await node.until("p", is_ready)
+        image = [{"op": "replace", "path": "/spec/containers/0/image", "value": "debian:stretch"}]
+        await node.admin.patch(PODS, "p", "default", image, kind="json")
+        told = await node.until("p", waits_with("ErrImagePull"), seconds=status.REPLACING_SECONDS_MAX / 2)
+        assert not is_ready(told)
 
     play(story, tmp_path)
 

@@ -178,6 +178,8 @@ CASES: list[tuple[str, str, str, Any, str, int, str, str]] = [
     ("a scale of text", "PUT", f"{PETSETS}/held/scale", {"spec": {"replicas": "x"}}, "", 400, "BadRequest", "replicas"),
     ("a binding to nothing", "POST", f"{PODS}/held/binding", {"metadata": {}}, "", 422, "Invalid", "target.name"),
     ("an unknown subresource", "GET", f"{PODS}/held/brain", None, "", 404, "NotFound", ""),
+    ("a timeout that is none", "GET", f"{CONFIGMAPS}?timeout=soon", None, "", 400, "BadRequest", "invalid timeout specified in the request URL"),
+    ("a timeout that is none, of a path", "GET", "/version?timeout=5", None, "", 400, "BadRequest", "invalid timeout"),
     ("too many parameters", "GET", CONFIGMAPS + "?" + "&".join(["a=b"] * 1001), None, "", 400, "BadRequest", "query"),
 ]  # fmt: skip
 

@@ -133,7 +133,7 @@ def test_an_upgrade_that_is_not_granted_goes_on_as_http() -> None:
         (405, b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
         (413, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3145729\r\n\r\n"),
         (413, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999\r\n\r\n"),
-        (414, b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (414, b"GET /" + b"a" * (http1.TARGET_BYTES_MAX + 1) + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
         (417, b"POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n"),
         (431, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 300 + b"\r\n"),
         (431, b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70_000 + b"\r\n\r\n"),

@@ -60,6 +60,8 @@ def spec(given: Object) -> Object:
     """A PodSpec's defaults, in a pod and in a template alike."""
     given = fill_empty(given, _SPEC)
     given = fill(given, {"terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS, "securityContext": {}})
+    if given["terminationGracePeriodSeconds"] < 0:
+        given = {**given, "terminationGracePeriodSeconds": 1}
     name = given.get("serviceAccountName") or given.get("serviceAccount")
     if name and (given.get("serviceAccountName"), given.get("serviceAccount")) != (name, name):
         given = {**given, "serviceAccountName": name, "serviceAccount": name}

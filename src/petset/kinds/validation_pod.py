@@ -7,6 +7,7 @@ be set once, by the binding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 NAMESERVERS_MAX = 3
 SEARCH_DOMAINS_MAX, SEARCH_CHARACTERS_MAX = 32, 2048
 SYSCTL_CHARACTERS_MAX = 253
+_SYSCTL_PART = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 INT32_MAX = 2**31 - 1
 
 
@@ -50,7 +52,6 @@ def spec(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     mountable = dict.fromkeys((*(volume.get("name", "") for volume in volumes), *claims))
     yield from _containers(given, path, mountable)
     yield from one_of(given.get("restartPolicy"), f"{path}.restartPolicy", RESTART_POLICIES)
-    yield from at_least(given.get("terminationGracePeriodSeconds"), f"{path}.terminationGracePeriodSeconds")
     deadline = given.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= INT32_MAX:
         yield FieldError.invalid(
@@ -182,10 +183,9 @@ def _security(given: Object, context: Object, path: str) -> Errors:
 def _sysctl(name: str) -> str:
     if len(name) > SYSCTL_CHARACTERS_MAX:
         return f"must be no more than {SYSCTL_CHARACTERS_MAX} characters"
-    parts = name.replace("/", ".").split(".")
-    if all(part and not names.label(part.replace("_", "-").strip("-") or "x") for part in parts):
+    if re.fullmatch(rf"{_SYSCTL_PART}([./]{_SYSCTL_PART})*", name):
         return ""
-    return "must be a sysctl name: lower case letters, digits, '-' and '_', in parts separated by '.' or '/'"
+    return "must be a sysctl name: parts between '.' or '/' of lower case letters and digits, '-' or '_' inside them"
 
 
 def template(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:

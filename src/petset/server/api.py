@@ -139,12 +139,15 @@ class Api:
             await self.authorizer.catch_up(user)
         call = Call(request, route, user, query, weight.Work(self._line, asking.name), warnings=warnings)
         if route.resource is None:
+            call.check_timeout()
             return self._path(call)
         call.verb = routes.verb_of(request.method, route, query)
         self.authorizer.require(user, routes.attributes(call))
         streams_ = call.verb == "watch" or route.subresource in flow.STREAMING_SUBRESOURCES
         if streams_:
             self._flow.require_stream(request, asking)
+        else:
+            call.check_timeout()
         response = await self._handler(call)(call)
         return self._flow.streamed(request, asking, response) if streams_ else response
 

@@ -7,6 +7,7 @@ query, and the warnings collected for the answer.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -66,6 +67,7 @@ def _resource_route(path: str, group: str, version: str, rest: list[str]) -> Rou
 
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_DURATION = re.compile(r"[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)  # As Go writes it.
 _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 
 
@@ -103,6 +105,12 @@ class Call:
                 f"cannot read the query parameter {name}: {text[:40]!r} is not a whole number >= 0"
             )
         return min(int(text), most)
+
+    def check_timeout(self) -> None:
+        """That ?timeout= says a time at all: no answer takes as long as any it could ask for. Raises ApiError 400."""
+        text = self.parameter("timeout")
+        if text and not _DURATION.fullmatch(text):
+            raise errors.bad_request(f"invalid timeout specified in the request URL: {text[:40]!r} is not like 30s")
 
     @property
     def dry_run(self) -> bool:

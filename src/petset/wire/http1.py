@@ -22,7 +22,7 @@ from petset.wire import http
 
 HEAD_BYTES_MAX = 64 << 10  # Request line and headers together; more is 431.
 HEADERS_MAX = 256  # 431
-TARGET_BYTES_MAX = 16 << 10  # 414
+TARGET_BYTES_MAX = 48 << 10  # 414; an exec has its whole command there, percent-encoded.
 BODY_BYTES_MAX = 3 << 20  # 413
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"

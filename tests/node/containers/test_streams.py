@@ -195,6 +195,20 @@ async def test_attach(tmp_path, root):
 
 
 @machine.on_machine
+async def test_the_end_of_input_that_is_not_once_detaches_the_client_alone(tmp_path, root):
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox()
+        script = "while read line; do echo got $line; done; exit 4"
+        container = await here.run(pod, "sh", "-c", script, container={"stdin": True})
+        for number in range(2):
+            session = await here.runtime.streams.attach("uid-web-0", "main", ExecOptions((), stdin=True))
+            await session.write(f"{number}\n".encode())
+            session.close_input()
+            assert await everything(session) == (f"got {number}\n".encode(), b"", 0)
+        assert here.seen(container).state == "running"
+
+
+@machine.on_machine
 async def test_attach_to_a_terminal(tmp_path, root):
     async with machine.running(tmp_path / "s", root) as here:
         pod = await here.sandbox()

@@ -35,7 +35,7 @@ from petset.objects import encoding
 from petset.wire.streaming import STDERR, STDOUT, ExecOptions, LogOptions, Session, StreamError
 
 READ_BYTES = 32 * 1024
-DRAIN_SECONDS_MAX = 0.5  # How long output may be silent after the process has ended.
+DRAIN_SECONDS_MAX = 0.5  # How long output is waited for after the process, or the input of who attached, has ended.
 TERMINAL_SECONDS_MAX = 10.0
 ATTACH_MESSAGE_BYTES = 8192 + 1  # conmon's: the pipe it came from, and the data.
 CONMON_STDOUT, CONMON_STDERR = 2, 3
@@ -72,7 +72,7 @@ class Streams:
 
     async def attach(self, pod_uid: str, container: str, options: ExecOptions) -> Session:
         found = self._running(pod_uid, container)
-        session = Attach(found.directory, options, found.record.tty)
+        session = Attach(found.directory, options, found.record)
         session.start()
         return session
 
@@ -357,8 +357,9 @@ class Exec:
 class Attach:
     """A connection to a container's conmon."""
 
-    def __init__(self, directory: Path, options: ExecOptions, tty: bool):
-        self._directory, self._options, self._tty = directory, options, tty
+    def __init__(self, directory: Path, options: ExecOptions, record: ContainerRecord):
+        self._directory, self._options, self._tty = directory, options, record.tty
+        self._outlasts_input = record.stdin_once and not record.tty  # Else the end of its input detaches the client.
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -389,6 +390,8 @@ class Attach:
     def close_input(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
+        if self._options.stdin and not self._outlasts_input:
+            asyncio.get_running_loop().call_later(DRAIN_SECONDS_MAX, self._end)
 
     def resize(self, columns: int, rows: int) -> None:
         if not self._tty:

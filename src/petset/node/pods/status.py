@@ -21,6 +21,7 @@ from petset.objects import meta
 from petset.objects.meta import Object
 
 ENDED_ELSEWHERE = "ContainerStatusUnknown"
+REPLACING_SECONDS_MAX = 2.0  # Longer (its image is pulled) is told.
 
 
 def status(pod: Object, view: View) -> dict[str, Any]:
@@ -142,8 +143,7 @@ def _states(
     if latest is not None and latest.state == "running":
         return {"running": {"startedAt": tasks.rfc3339(latest.started_at)}}, before
     is_current = view.current(name) is not None
-    is_over = pods.is_terminal(pod) or meta.is_deleting(pod) or pods.is_settled(pod, view)
-    is_over = is_over or view.failure is not None or pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view)
+    is_over = _is_over(pod, view)
     if latest is not None and latest.state == "exited":
         stays = is_over or (is_current and not pods.restarts(pod, spec, latest, init))
         waiting = _waiting_again(pod, view, name, latest) if is_current and not stays else None
@@ -158,6 +158,13 @@ def _states(
     if not attempts and "terminated" in (old.get("state") or {}):
         before = dict(old["state"])  # Its record is gone, but the API remembers how it ended.
     return {"waiting": _waiting_first(pod, view, name)}, before
+
+
+def _is_over(pod: Object, view: View) -> bool:
+    """Whether none of its containers is started again."""
+    if pods.is_terminal(pod) or meta.is_deleting(pod) or pods.is_settled(pod, view) or view.failure is not None:
+        return True
+    return pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view)
 
 
 def _last_known(old: Object) -> dict[str, Any]:
@@ -179,6 +186,24 @@ def _waiting_again(pod: Object, view: View, name: str, ended: Container) -> dict
         message = f"back-off {shown} restarting failed container={name} pod={_where(pod)}"
         return {"reason": "CrashLoopBackOff", "message": message}
     return _waiting_for_trouble(view, pod, name)
+
+
+def is_replacing(pod: Object, view: View) -> bool:
+    """Whether the node has just ended a container to start it anew, and nothing holds that up.
+
+    Nobody is told of this moment, as a kubelet stops and starts in one go: a pod that goes on must not look unready.
+    """
+    if _is_over(pod, view):
+        return False
+    for spec in pods.all_containers(pod):
+        ended = view.current(spec["name"])
+        if ended is None or ended.state != "exited" or not view.memory_of(ended).unhealthy:
+            continue
+        goes_on = pods.restarts(pod, spec, ended, init=pods.is_sidecar(spec))
+        is_soon = view.now < ended.finished_at + REPLACING_SECONDS_MAX
+        if goes_on and is_soon and _waiting_again(pod, view, spec["name"], ended) is None:
+            return True
+    return False
 
 
 def _waiting_first(pod: Object, view: View, name: str) -> dict[str, str]:

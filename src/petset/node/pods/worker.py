@@ -214,7 +214,9 @@ class PodWorker:
                 self._take(step)
         self._probing.keep(view, stopped=self.gone_at is not None or pods.is_terminal(self.pod))
         times += self._refresh_volumes_when_due(view)
-        if self.gone_at is None and not any(isinstance(step, pods.Finish) for step in decision.steps):
+        if status.is_replacing(self.pod, view):
+            times.append(view.now + status.REPLACING_SECONDS_MAX)
+        elif self.gone_at is None and not any(isinstance(step, pods.Finish) for step in decision.steps):
             wanted = status.status(self.pod, view)
             for said in status.back_offs(self.pod, self._reporter.wanted or self.pod.get("status") or {}, wanted):
                 self.tell(*said)
