@@ -15,7 +15,7 @@ VM := .vm
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$(patsubst %/,%,$(wildcard tests/*/)))
 
-.PHONY: demo test test-newest test-vm test-services torture check bench clean pin setup setup-dev system system-test system-vm system-services
+.PHONY: demo test test-newest test-vm test-services torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -48,6 +48,10 @@ check: setup-dev
 
 bench: system-test setup-dev
 	@$(PYTHON) -m bench
+
+# Where the time goes: a pet's start event by event, and what petset computes while many pods come.
+profile: system-test setup-dev
+	@$(PYTHON) -m bench.profile
 
 pin: setup-dev
 	@scripts/pin

@@ -62,7 +62,7 @@ def _rows(size: int, found: Figures, least: Figures) -> None:
     instance.row(f"{size} pods: memory, all gone", f"{found.after / 2**20:.0f} MiB")
 
 
-async def _measured(one: instance.Instance, size: int) -> Figures:
+async def _measured(one: instance.Instance, size: int, rest_seconds: float = REST_SECONDS) -> Figures:
     async with contextlib.AsyncExitStack() as opened:
         client = (await opened.enter_async_context(connection.connect(one.state))).client
         before = _cpu_seconds(one)
@@ -71,7 +71,7 @@ async def _measured(one: instance.Instance, size: int) -> Figures:
         one_more, _ = await _timed(_grow(client, size + 1, revision))
         full = idle.memory_bytes(one.process.pid)
         gone, _ = await _timed(_go(client))
-        await asyncio.sleep(REST_SECONDS)
+        await asyncio.sleep(rest_seconds)
         return Figures(ready, ready_cpu, one_more, gone, full, idle.memory_bytes(one.process.pid))
 
 

@@ -164,7 +164,9 @@ async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_re
 
     capacity = registration.capacity_of_machine(simulated.PODS_MAX)
     directory = served.state.path("node")
-    config = cluster.node_config(served.node_name, served.plan, directory, may_mount=False, capacity=capacity)
+    config = cluster.node_config(
+        served.node_name, served.plan, directory, may_mount=False, on_disk=False, capacity=capacity
+    )
     async with served.plane.nodes(cluster.simulated_node(config), on_ready=is_ready):
         await stop.wait()
     networks.forget(served.plan)

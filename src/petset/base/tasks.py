@@ -20,7 +20,7 @@ import os
 import random as _random
 import sys
 import time as _time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from petset.base import reasons
 
 log = logging.getLogger("petset")
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 RANDOM_NUMBERS_KEPT = 256
@@ -131,7 +132,35 @@ _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 def name_suffix(length: int = 5) -> str:
     """The random end of a generated name: no vowels, no look-alikes."""
-    return "".join(rng().choice(_NAME_ALPHABET) for _ in range(length))
+    number, letters = rng().randrange(len(_NAME_ALPHABET) ** length), ""
+    for _ in range(length):
+        number, letter = divmod(number, len(_NAME_ALPHABET))
+        letters += _NAME_ALPHABET[letter]
+    return letters
+
+
+async def side_by_side(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], most: int, name: str) -> None:
+    """Work on all items, so many at once; none is begun after one has failed. Raises the first failure, when all ended.
+
+    No task of the group fails itself: before Python 3.13 that leaves whoever owns the group half cancelled, and each
+    asyncio.timeout of it from then on ends as a cancellation.
+    """
+    left, failures = iter(items), list[Exception]()
+
+    async def go_on() -> None:
+        for item in left:
+            try:
+                await work(item)
+            except Exception as error:
+                failures.append(error)
+            if failures:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(most):
+            spawn(group, go_on(), name)
+    if failures:
+        raise failures[0]
 
 
 _threads: ThreadPoolExecutor | None = None

@@ -15,6 +15,7 @@ from petset.client.informer import Cache, Fact, Facts, Index, Informer
 from petset.kinds import aggregation, stateful_set
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.event import EVENTS
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -108,6 +109,17 @@ def indices_of(resource: Kind) -> Mapping[str, Index]:
     return {"owner": _owners}
 
 
+def _times_of_event(event: Object) -> Object:
+    """An Event by its times: there are many, and only their expiry is watched."""
+    metadata = {name: value for name, value in event["metadata"].items() if name != "managedFields"}
+    times = {name: event[name] for name in ("eventTime", "lastTimestamp", "series") if event.get(name)}
+    return {"apiVersion": event["apiVersion"], "kind": event["kind"], "metadata": metadata, **times}
+
+
+# Of which kinds less than the whole object is kept.
+KEPT: Mapping[str, Callable[[Object], Object]] = {EVENTS.key(): _times_of_event}
+
+
 class View:
     """The cached objects of every kind a controller asked for."""
 
@@ -162,7 +174,7 @@ class Informers(View):
         """The kind's informer; ask for all kinds before `run`."""
         informer = self._informers.get(resource.key())
         if informer is None:
-            informer = Informer(self._client, resource, indices=indices_of(resource))
+            informer = Informer(self._client, resource, indices=indices_of(resource), keeps=KEPT.get(resource.key()))
             self._informers[resource.key()] = informer
         return informer
 

@@ -65,6 +65,10 @@ def rest_seconds(cost_seconds: float) -> float:
     return min(PACE * cost_seconds, PACE_SECONDS_MAX) if cost_seconds > PACED_SECONDS_MIN else 0.0
 
 
+class _Failed(Exception):
+    """A branch that stopped, and why."""
+
+
 @dataclass(slots=True)
 class _Outcome:
     """How a reconcile went: what to wait for, and when to look again."""
@@ -237,19 +241,16 @@ class Runner:
         return ""
 
     async def _side_by_side(self, branches: Sequence[Sequence[actions.Action]], outcome: _Outcome) -> str:
-        left, failures = iter(branches), list[str]()
+        async def carry_out(branch: Sequence[actions.Action]) -> None:
+            if why := await self._carry_out(branch, outcome):
+                raise _Failed(why)
 
-        async def work() -> None:
-            for branch in left:
-                if failed := await self._carry_out(branch, outcome):
-                    failures.append(failed)
-                if failures:
-                    return
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(branches), SIDE_BY_SIDE_MAX)):
-                tasks.spawn(group, work(), f"a branch of {self._controller.name}")
-        return failures[0] if failures else ""
+        most = min(len(branches), SIDE_BY_SIDE_MAX)
+        try:
+            await tasks.side_by_side(branches, carry_out, most, f"a branch of {self._controller.name}")
+        except _Failed as failed:
+            return str(failed)
+        return ""
 
     async def _execute(self, action: actions.Action, outcome: _Outcome) -> str:
         """Carry one out; why it failed, or ""."""

@@ -63,6 +63,7 @@ class Config:
     labels: Mapping[str, str] = field(default_factory=dict)
     host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
+    on_disk: bool = True  # Whether volumes are made; else they are judged only, and pods ask for no tokens.
     marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
 
     @property
@@ -94,7 +95,9 @@ class Agent:
         self._node = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}")
         self._services = Informer(client, SERVICES)
         self._endpoints = Informer(client, ENDPOINTS)
-        self._volumes = volumes_.Volumes(config.state_directory / "volumes", may_mount=config.may_mount)
+        self._volumes = volumes_.Volumes(
+            config.state_directory / "volumes", may_mount=config.may_mount, on_disk=config.on_disk
+        )
         self._ledger = admission.Ledger(config.allocatable or config.capacity)
         self._workers: dict[str, worker.PodWorker] = {}
         self._of_name: dict[str, list[worker.PodWorker]] = {}  # By namespace/name, oldest first.

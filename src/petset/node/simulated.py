@@ -162,6 +162,7 @@ class SimulatedRuntime:
         self.machine = machine
         self._changed = asyncio.Event()
         self._pending: list[str] = []
+        self._ending: list[tuple[float, str, str]] = []  # A heap: when, id, pod.
 
     @property
     def streams(self) -> NodeStreams:
@@ -184,25 +185,24 @@ class SimulatedRuntime:
         self._changed.set()
 
     async def events(self) -> AsyncIterator[RuntimeEvent]:
-        told: dict[str, None] = {}  # Ids of containers whose end was told.
+        for uid, records in self.machine.records.items():
+            for record in records:
+                self._will_end(uid, record)
         while True:
             self._changed.clear()
-            now, due = tasks.now(), None
             pending, self._pending = self._pending, []
             for uid in pending:
                 yield RuntimeEvent(uid)
-            for uid, records in list(self.machine.records.items()):
-                for record in list(records):
-                    if record.ends_at is None or record.container.id in told:
-                        continue
-                    if now >= record.ends_at:
-                        told[record.container.id] = None
-                        yield RuntimeEvent(uid)
-                    else:
-                        due = record.ends_at if due is None else min(due, record.ends_at)
+            while self._ending and self._ending[0][0] <= tasks.now():
+                yield RuntimeEvent(heapq.heappop(self._ending)[2])
+            due = self._ending[0][0] if self._ending else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(0.0, due - tasks.now())):
                     await self._changed.wait()
+
+    def _will_end(self, uid: str, record: _Record) -> None:
+        if record.ends_at is not None:
+            heapq.heappush(self._ending, (record.ends_at, record.container.id, uid))
 
     async def ensure_image(self, reference: str, policy: str, logins: Sequence[RegistryLogin]) -> ImageInfo:
         if self.machine.image_seconds:
@@ -255,6 +255,7 @@ class SimulatedRuntime:
         )
         ends_at = None if behaviour.runs_seconds is None else now + behaviour.runs_seconds
         records.append(_Record(container, behaviour, ends_at))
+        self._will_end(config.pod_uid, records[-1])
         machine.started.append((sandbox.pod_name, config.name, config.attempt))
         self.look_again(config.pod_uid)
         return container, ()

@@ -94,19 +94,17 @@ class Scheduler:
     async def _round(self) -> bool:
         """Place all that wait; False when something failed and is to be tried again."""
         seen: list[Callable[[], bool]] = []
-        left, failures = iter(decisions := policy.place(self._view)), list[Exception]()
+        failures: list[Exception] = []
 
-        async def work() -> None:
-            for decision in left:
-                try:
-                    await self._carry_out(decision, seen)
-                except (errors.ApiError, OSError) as error:
-                    log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
-                    failures.append(error)
+        async def carry_out(decision: policy.Decision) -> None:
+            try:
+                await self._carry_out(decision, seen)
+            except (errors.ApiError, OSError) as error:
+                log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
+                failures.append(error)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(decisions), SIDE_BY_SIDE_MAX)):
-                tasks.spawn(group, work(), "bind pods")
+        decisions = policy.place(self._view)
+        await tasks.side_by_side(decisions, carry_out, min(len(decisions), SIDE_BY_SIDE_MAX), "bind pods")
         await self._catch_up(seen)
         # Gone or bound already: the cache is about to say so, and that wakes us.
         return all(isinstance(error, errors.ApiError) and error.code in (404, 409) for error in failures)

@@ -29,6 +29,7 @@ from petset.store.store import Change, Conflict, Entry, Expired, Interest, Unava
 
 BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
 BATCH_BYTES_MAX = 4 << 20  # Of encoded objects in one commit, unless a single one is larger.
+DECODED_BYTES_MAX = 8 << 20  # Of the versions written last, encoded, that keep the tree they came as.
 DECODED_PAST_BYTES_MAX = 512 << 10  # Of superseded versions, encoded, that keep their decoded tree, for selectors.
 
 
@@ -71,6 +72,7 @@ class Core:
         watches_bytes_max: int = store.WATCHES_BYTES_MAX,
     ):
         self._index = Index()
+        self._decoded = Decoded(DECODED_BYTES_MAX)
         self._history = History(history_changes_max, history_bytes_max)
         self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
         self._revision = 0  # Committed.
@@ -237,6 +239,7 @@ class Core:
             self._index.remove(entry.key)
         else:
             self._index.set(entry)
+            self._decoded.keep(entry)
         self._history.append(change)
         self._feed.offer(change)
 
@@ -303,13 +306,28 @@ class Index:
         return first, bisect_left(self._keys, following, first)
 
 
+class Decoded:
+    """Entries that keep their decoded trees for now: the latest, by their encoded bytes."""
+
+    def __init__(self, bytes_max: int):
+        self._entries: deque[Entry] = deque()
+        self._bytes_max, self._bytes = bytes_max, 0
+
+    def keep(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self._bytes += len(entry.encoded)
+        while self._bytes > self._bytes_max:
+            oldest = self._entries.popleft()
+            self._bytes -= len(oldest.encoded)
+            oldest.forget()
+
+
 class History:
     """The latest changes, for watches that begin in the past. Bounded by number and by bytes."""
 
     def __init__(self, changes_max: int, bytes_max: int):
         self._changes: deque[Change] = deque()
-        self._decoded: deque[Entry] = deque()
-        self._decoded_bytes = 0
+        self._decoded = Decoded(DECODED_PAST_BYTES_MAX)  # Who watches with a selector asks what they were before.
         self._changes_max, self._bytes_max, self._bytes = changes_max, bytes_max, 0
 
     def append(self, change: Change) -> None:
@@ -318,18 +336,9 @@ class History:
         while self._changes and (len(self._changes) > self._changes_max or self._bytes > self._bytes_max):
             self._bytes -= self._changes.popleft().kept_bytes
         if change.previous is not None:
-            self._superseded(change.previous)
+            self._decoded.keep(change.previous)
         if change.type == "DELETED":
-            self._superseded(change.entry)
-
-    def _superseded(self, entry: Entry) -> None:
-        """Keep its tree for a while: who watches with a selector asks what it was before."""
-        self._decoded.append(entry)
-        self._decoded_bytes += len(entry.encoded)
-        while self._decoded_bytes > DECODED_PAST_BYTES_MAX:
-            oldest = self._decoded.popleft()
-            self._decoded_bytes -= len(oldest.encoded)
-            oldest.forget()
+            self._decoded.keep(change.entry)
 
     def __len__(self) -> int:
         return len(self._changes)

@@ -64,7 +64,8 @@ class Supplies:
             bound = await self._claimed(pod, name)
             if bound is not None:
                 claims[name] = bound
-        tokens = {one: await self._token(pod, one) for one in payloads.tokens(wanted)}
+        on_disk = self._sources.volumes.on_disk
+        tokens = {one: await self._token(pod, one) if on_disk else "" for one in payloads.tokens(wanted)}
         self.mounted = await self._sources.volumes.prepare(pod, facts, claims, tokens)
 
     def due_at(self) -> float | None:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from petset.base import tasks, well_known
 from petset.node import linux, paths
@@ -30,6 +31,8 @@ from petset.objects import meta
 from petset.objects.meta import Object
 
 DATA = "..data"
+
+T = TypeVar("T")
 
 
 class VolumeError(Exception):
@@ -61,10 +64,11 @@ def fs_group(pod: Object) -> int | None:
 
 
 class Volumes:
-    """The volumes of all pods of one node."""
+    """The volumes of all pods of one node. Without `on_disk` they are judged as always, and nothing is made of them."""
 
-    def __init__(self, directory: Path, *, may_mount: bool = True):
+    def __init__(self, directory: Path, *, may_mount: bool = True, on_disk: bool = True):
         self._directory = directory
+        self.on_disk = on_disk
         self._may_mount = may_mount
         self._meter = storage.Meter()
 
@@ -80,7 +84,7 @@ class Volumes:
     ) -> dict[str, Mounted]:
         """Every volume by its name. Raises VolumeError."""
         mounted: dict[str, Mounted] = {}
-        await tasks.in_thread(_make_private, self._directory)
+        await self._make(_make_private, self._directory)
         for volume in pod["spec"].get("volumes") or ():
             try:
                 mounted[volume["name"]] = await self._prepare_one(pod, volume, facts, claims, tokens)
@@ -102,7 +106,7 @@ class Volumes:
         path = self.directory_of(meta.uid(pod)) / volume["name"]
         if payloads.is_payload(volume):
             files = payloads.readable_by_group(payloads.files(volume, facts, tokens), fs_group(pod))
-            await tasks.in_thread(_write_payload, path, files, fs_group(pod), tasks.now(), tasks.name_suffix())
+            await self._make(_write_payload, path, files, fs_group(pod), tasks.now(), tasks.name_suffix())
             # A payload is the API's: nothing that a container wrote there would survive the next version.
             return Mounted(str(path), read_only=True)
         if volume.get("emptyDir") is not None or not _sources(volume):
@@ -110,7 +114,7 @@ class Volumes:
             await self._empty_dir(path, source, fs_group(pod), storage.memory_bytes(pod, source))
             return Mounted(str(path))
         if volume.get("hostPath") is not None:
-            return Mounted(await tasks.in_thread(_host_path, volume["hostPath"]))
+            return Mounted(await self._make(_host_path, volume["hostPath"]) or volume["hostPath"]["path"])
         if volume.get("persistentVolumeClaim") is not None:
             source = volume["persistentVolumeClaim"]
             return await _claim(claims.get(source.get("claimName", "")), bool(source.get("readOnly")), fs_group(pod))
@@ -121,23 +125,28 @@ class Volumes:
         if medium not in ("", "Memory"):
             raise ConfigError(f"this release of petset does not offer emptyDir on {medium}")
         is_memory = medium == "Memory"
-        fresh = await tasks.in_thread(_make_directory, path, 0o777, group)
-        if is_memory and self._may_mount and (fresh or not os.path.ismount(path)):
+        fresh = await self._make(_make_directory, path, 0o777, group)
+        if is_memory and self.on_disk and self._may_mount and (fresh or not os.path.ismount(path)):
             size = f",size={memory_bytes}" if memory_bytes is not None else ""
             owner = f",gid={group}" if group is not None else ""
             mode = "2777" if group is not None else "0777"
             options = f"mode={mode}{size}{owner}"
             await tasks.in_thread(linux.mount, "petset", str(path), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
+    async def _make(self, function: Callable[..., T], *args: Any) -> T | None:
+        return await tasks.in_thread(function, *args) if self.on_disk else None
+
     async def remove(self, pod_uid: str) -> None:
         """Take the pod's own volumes away; claims and host paths stay."""
         directory = self.directory_of(pod_uid)
-        if not directory.is_dir():
+        if not self.on_disk or not directory.is_dir():
             return
         await tasks.in_thread(_remove, directory)
 
     async def usage(self, pod: Object) -> Mapping[str, int]:
         """Bytes of each of the pod's emptyDirs."""
+        if not self.on_disk:
+            return {}
         names = [volume["name"] for volume in storage.empty_dirs(pod)]
         return await self._meter.bytes_in(self.directory_of(meta.uid(pod)), names)
 
