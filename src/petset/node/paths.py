@@ -117,7 +117,7 @@ def _make(parent: int, name: str, like: os.stat_result) -> None:
             if found.st_uid == os.geteuid() and found.st_mode & 0o777 == 0o700 and not os.listdir(made):
                 with contextlib.suppress(PermissionError):  # Without root everything belongs to whoever runs petset.
                     os.fchown(made, like.st_uid, like.st_gid)
-                os.fchmod(made, 0o750 | (stat.S_IMODE(like.st_mode) & 0o2777))
+                os.fchmod(made, 0o750 | (stat.S_IMODE(like.st_mode) & 0o3777))
         finally:
             os.close(made)
 

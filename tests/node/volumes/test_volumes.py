@@ -73,7 +73,7 @@ def test_memory_is_limited_and_leaves_no_mount(tmp_path: Path):
     given = pod({"name": "m", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}})
     path = Path(prepare(tmp_path, given)["m"].path)
     try:
-        assert os.path.ismount(path) and mode(path) == 0o777
+        assert os.path.ismount(path) and mode(path) == 0o1777
         with pytest.raises(OSError):
             (path / "big").write_bytes(b"x" * (2 << 20))
         prepare(tmp_path, given)
@@ -278,13 +278,14 @@ def test_no_sub_path_leads_out_of_its_volume(field: str, path: str):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to change owners")
-def test_a_sub_path_is_made_like_its_volume(tmp_path: Path):
+@pytest.mark.parametrize("like", [0o2770, 0o3777])
+def test_a_sub_path_is_made_like_its_volume(tmp_path: Path, like: int):
     os.chown(tmp_path, 5, 6)
-    tmp_path.chmod(0o2770)
+    tmp_path.chmod(like)
     with paths.opened(tmp_path) as place:
         os.close(paths.made_beneath(place, "pets//./rd-0/"))
     for made in (tmp_path / "pets", tmp_path / "pets" / "rd-0"):
-        assert (made.stat().st_uid, made.stat().st_gid, mode(made)) == (5, 6, 0o2770)
+        assert (made.stat().st_uid, made.stat().st_gid, mode(made)) == (5, 6, like)
 
 
 def test_a_sub_path_of_a_payload_is_the_file_itself(tmp_path: Path):

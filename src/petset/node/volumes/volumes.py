@@ -129,7 +129,7 @@ class Volumes:
         if is_memory and self.on_disk and self._may_mount and (fresh or not os.path.ismount(path)):
             size = f",size={memory_bytes}" if memory_bytes is not None else ""
             owner = f",gid={group}" if group is not None else ""
-            mode = "2777" if group is not None else "0777"
+            mode = "3777" if group is not None else "1777"  # Sticky, as a tmpfs is unless it is told otherwise.
             options = f"mode={mode}{size}{owner}"
             await tasks.in_thread(linux.mount, "petset", str(path), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
