@@ -129,6 +129,9 @@ def test_priority_and_tolerations(server):
     assert {t["key"] for t in spec["tolerations"]} == {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
     everything = [{"operator": "Exists"}]
     assert server.create(pod("q", tolerations=everything))["spec"]["tolerations"] == everything
+    own = {"key": "dedicated", "operator": "Exists"}
+    changed = server.ok("PUT", f"{PODS}/p", meta.changed(server.get(f"{PODS}/p"), ("spec", "tolerations"), [own]))
+    assert changed["spec"]["tolerations"] == [own, *spec["tolerations"]]
     assert server.create(pod("r", priorityClassName="system-node-critical"))["spec"]["priority"] == 2_000_001_000
     assert server("POST", PODS, pod("s", priorityClassName="absent")).code == 403
     assert server("POST", PODS, pod("s", priority=7)).code == 403

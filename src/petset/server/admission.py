@@ -189,7 +189,7 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
     (_PODS, (CREATE,), pod_admission.service_account),
     (_PODS, (CREATE,), pod_admission.priority),
     (_PODS, (CREATE,), pod_admission.runtime_class),
-    (_PODS, (CREATE,), pod_admission.tolerations),
+    (_PODS, (CREATE, UPDATE), pod_admission.tolerations),
     ((SERVICES,), (CREATE, UPDATE), cluster_ip),
     ((PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
     ((PERSISTENTVOLUMECLAIMS,), (UPDATE,), claim_growth),

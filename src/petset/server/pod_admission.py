@@ -181,6 +181,9 @@ def runtime_class(context: Context, pod: Object, old: Object | None) -> Object:
 
 
 def tolerations(context: Context, pod: Object, old: Object | None) -> Object:
+    """Those that every pod has, also after an update that gives it a list without them."""
+    if context.call.route.subresource:
+        return pod
     present = meta.get(pod, "spec", "tolerations", default=[])
     added = [
         {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
