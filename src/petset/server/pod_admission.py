@@ -18,6 +18,7 @@ from petset.objects import encoding, errors, meta, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
+from petset.server.routes import Call
 
 ALPHA_INIT, BETA_INIT = well_known.INIT_CONTAINERS_ALPHA_ANNOTATION, well_known.INIT_CONTAINERS_BETA_ANNOTATION
 HOSTNAME, SUBDOMAIN = well_known.HOSTNAME_ANNOTATION, well_known.SUBDOMAIN_ANNOTATION
@@ -31,6 +32,8 @@ CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 
 
 class Context(Protocol):
+    @property
+    def call(self) -> Call: ...
     @property
     def resource(self) -> Kind: ...
 
