@@ -1,12 +1,13 @@
 import pytest
 
-from petset.kinds import defaults, defaults_pod, preparation, quality_of_service
+from petset.kinds import quality_of_service, rbac, service
 from petset.kinds.namespace import NAMESPACES
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import filled
 from petset.kinds.secret import SECRETS
 from petset.kinds.service import SERVICES
 from petset.kinds.stateful_set import STATEFULSETS
@@ -83,7 +84,7 @@ def test_zero_seconds_of_grace_are_kept_and_zero_seconds_of_a_probe_are_not():
     ],
 )
 def test_the_pull_policy_follows_the_tag(image, policy):
-    assert defaults_pod.pull_policy(image) == policy
+    assert filled.pull_policy(image) == policy
 
 
 def test_volumes():
@@ -226,15 +227,15 @@ def test_a_secret_given_as_text_becomes_data():
 
 
 def test_bindings_name_their_groups():
-    made = defaults.binding(
+    made = rbac.defaults(
         {
             "metadata": {},
             "roleRef": {"kind": "Role", "name": "r"},
             "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "name": "s", "namespace": "n"}],
         }
     )
-    assert made["roleRef"]["apiGroup"] == defaults.RBAC_GROUP
-    assert made["subjects"][0]["apiGroup"] == defaults.RBAC_GROUP
+    assert made["roleRef"]["apiGroup"] == rbac.GROUP
+    assert made["subjects"][0]["apiGroup"] == rbac.GROUP
     assert "apiGroup" not in made["subjects"][1]
 
 
@@ -264,10 +265,10 @@ def test_a_node_registers_with_its_status():
 
 def test_a_service_keeps_its_cluster_ip():
     old = {"metadata": {}, "spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}}
-    kept = preparation.service({"metadata": {}, "spec": {"type": "ClusterIP"}}, old)
+    kept = service.prepare({"metadata": {}, "spec": {"type": "ClusterIP"}}, old)
     assert kept["spec"]["clusterIP"] == "10.0.0.1"
     leaving = {"metadata": {}, "spec": {"type": "ExternalName", "externalName": "a"}}
-    assert preparation.service(leaving, old) is leaving
+    assert service.prepare(leaving, old) is leaving
 
 
 @pytest.mark.parametrize(

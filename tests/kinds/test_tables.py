@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from petset.kinds import builtin, tables
+from petset.kinds import builtin
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
@@ -23,6 +23,7 @@ from petset.kinds.service import SERVICES
 from petset.kinds.service_account import SERVICEACCOUNTS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.kinds.storage_class import STORAGECLASSES
+from petset.objects import tables
 from petset.objects.registry import Kind
 
 NOW = 1_470_182_400.0  # 2016-08-03T00:00:00Z
@@ -38,7 +39,7 @@ def meta(name="web", age=90, **more):
 
 def row(resource, obj, wide=False):
     """{column: cell} as kubectl shows it, upper-case headings."""
-    table = tables.table(resource, [obj], NOW)
+    table = tables.table(resource.printer, [obj], NOW)
     columns, cells = table["columnDefinitions"], table["rows"][0]["cells"]
     assert len(columns) == len(cells)
     return {column["name"].upper(): cell for column, cell in zip(columns, cells) if wide or not column["priority"]}
@@ -59,7 +60,7 @@ def test_ages(seconds, text):
 
 def test_the_table_itself():
     pods = [{"metadata": meta("a")}, {"metadata": meta("b")}]
-    table = tables.table(PODS, pods, NOW, metadata={"resourceVersion": "5"})
+    table = tables.table(PODS.printer, pods, NOW, metadata={"resourceVersion": "5"})
     assert (table["kind"], table["apiVersion"], table["metadata"]) == (
         "Table",
         "meta.k8s.io/v1",
@@ -68,9 +69,9 @@ def test_the_table_itself():
     assert [r["object"] for r in table["rows"]] == [
         {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": pod["metadata"]} for pod in pods
     ]
-    assert tables.table(PODS, pods, NOW, "Object")["rows"][0]["object"] is pods[0]
-    assert "object" not in tables.table(PODS, pods, NOW, "None")["rows"][0]
-    assert tables.table(PODS, pods, NOW, with_columns=False)["columnDefinitions"] == []
+    assert tables.table(PODS.printer, pods, NOW, "Object")["rows"][0]["object"] is pods[0]
+    assert "object" not in tables.table(PODS.printer, pods, NOW, "None")["rows"][0]
+    assert tables.table(PODS.printer, pods, NOW, with_columns=False)["columnDefinitions"] == []
     name = table["columnDefinitions"][0]
     assert (name["name"], name["type"], name["format"], name["priority"]) == ("Name", "string", "name", 0)
 

@@ -10,8 +10,8 @@ import random
 
 import pytest
 
-from petset.kinds import builtin, tables
-from petset.objects import encoding, errors, patch, schema, validation
+from petset.kinds import builtin
+from petset.objects import encoding, errors, patch, schema, tables, validation
 from tests.objects import trees
 
 STORED = [row for row in builtin.KINDS if "get" in row.verbs]
@@ -42,7 +42,7 @@ def test_nothing_of_the_right_types_breaks_a_write_or_its_table(resource, seed):
             encoding.dumps(errors.invalid(resource.kind, "web", found, resource.group).status())
             written.append(obj)
         for include in ("Metadata", "Object", "None"):
-            encoding.dumps(tables.table(resource, [old, new, *written], 1_470_182_400.0, include))
+            encoding.dumps(tables.table(resource.printer, [old, new, *written], 1_470_182_400.0, include))
         assert encoding.dumps([old, new]) == before, "an object was changed in place"
 
 

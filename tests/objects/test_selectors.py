@@ -99,17 +99,17 @@ POD = {
     ],
 )
 def test_field_selectors_of_pods(text, matches):
-    assert selectors.parse_fields(PODS, text).matches(POD) is matches
+    assert PODS.field_selector(text).matches(POD) is matches
 
 
 def test_a_fixed_name_is_told_for_the_quick_way():
-    found = selectors.parse_fields(PODS, "metadata.name=web-0,metadata.namespace=default,status.phase!=x")
+    found = PODS.field_selector("metadata.name=web-0,metadata.namespace=default,status.phase!=x")
     assert (found.name, found.namespace) == ("web-0", "default")
-    assert selectors.parse_fields(PODS, "metadata.name!=web-0").name == ""
+    assert PODS.field_selector("metadata.name!=web-0").name == ""
 
 
 def test_values_may_be_escaped():
-    chosen = selectors.parse_fields(EVENTS, r"reason=a\,b\=c\\d")
+    chosen = EVENTS.field_selector(r"reason=a\,b\=c\\d")
     assert chosen.matches({"metadata": {}, "reason": r"a,b=c\d"})
 
 
@@ -120,9 +120,9 @@ def test_events_are_chosen_by_what_they_are_about():
         "type": "Normal",
     }
     for text in ("involvedObject.kind=Pod", "involvedObject.uid=1,type=Normal", "source="):
-        assert selectors.parse_fields(EVENTS, text).matches(event)
-    assert selectors.parse_fields(EVENTS, "source=kubelet").matches({**event, "source": {"component": "kubelet"}})
-    assert selectors.parse_fields(EVENTS, "source=x").matches({**event, "reportingComponent": "x"})
+        assert EVENTS.field_selector(text).matches(event)
+    assert EVENTS.field_selector("source=kubelet").matches({**event, "source": {"component": "kubelet"}})
+    assert EVENTS.field_selector("source=x").matches({**event, "reportingComponent": "x"})
 
 
 @pytest.mark.parametrize(
@@ -145,5 +145,5 @@ def test_events_are_chosen_by_what_they_are_about():
 )
 def test_an_unknown_or_malformed_field_is_a_bad_request(resource, text, message):
     with pytest.raises(errors.ApiError) as caught:
-        selectors.parse_fields(resource, text)
+        resource.field_selector(text)
     assert (caught.value.code, caught.value.message) == (400, message)

@@ -34,7 +34,7 @@ PODS_OF_ANY_KIND = st.builds(pod, st.integers(0, 1), PAIRS, st.sampled_from(["",
 
 
 def selection(labels: str = "", fields: str = "") -> lists.Selection:
-    return lists.Selection(PREFIX, selectors.parse_labels(labels), selectors.parse_fields(PODS, fields))
+    return lists.Selection(PREFIX, selectors.parse_labels(labels), PODS.field_selector(fields))
 
 
 def entry(obj: Any, revision: int) -> Entry:

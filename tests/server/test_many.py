@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from petset.kinds import tables
+from petset.objects import tables
 from petset.server import answers, lists, watch, weight
 from petset.store import memory
 from petset.wire import http

@@ -209,7 +209,7 @@ def a_body(
     chance: random.Random, method: str, resource: Kind, namespace: str, name: str, subresource: str
 ) -> tuple[bytes, str]:
     """(the bytes, their content type)."""
-    kind = schema.type_name(resource)
+    kind = resource.type_name
     if method == "DELETE":
         kind = "meta_v1.DeleteOptions"
     elif subresource == "token":
@@ -328,7 +328,7 @@ def an_object(chance: random.Random, kind: str, name: str, namespace: str) -> di
     tree["metadata"] = {**metadata, "name": name, "labels": labels, **({"namespace": namespace} if namespace else {})}
     group, _, rest = kind.partition("_")
     version, _, title = rest.partition(".")
-    known = next((row for row in builtin.KINDS if schema.type_name(row) == kind), None)
+    known = next((row for row in builtin.KINDS if row.type_name == kind), None)
     tree["apiVersion"] = (
         known.api_version if known else (version if group in ("core", "meta") else f"{group}/{version}")
     )

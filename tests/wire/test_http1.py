@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from petset.objects import encoding
 from petset.wire import http, http1
 
 GET = b"GET /api/v1/pods?watch=1&labelSelector=a%3Db HTTP/1.1\r\nHost: x\r\nAccept: a\r\nAccept: b\r\nEmpty:\r\n\r\n"
@@ -32,8 +31,8 @@ def fed(data: bytes, cuts: list[int] | None = None) -> list[http1.Event]:
 def refused(data: bytes) -> tuple[int, dict[str, Any]]:
     (event,) = fed(data)
     assert isinstance(event, http1.Refused)
-    assert isinstance(event.response.body, bytes)
-    return event.response.code, encoding.loads(event.response.body)
+    why = event.why
+    return why.code, {"code": why.code, "reason": why.reason, "message": why.message}
 
 
 def requests(events: list[http1.Event]) -> list[http.Request]:
@@ -159,7 +158,7 @@ def test_chunks_are_counted() -> None:
     events = parser.feed(b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     for _ in range(10):
         events += parser.feed(b"b\r\nhello world\r\n")
-    assert [event.response.code for event in events if isinstance(event, http1.Refused)] == [413]
+    assert [event.why.code for event in events if isinstance(event, http1.Refused)] == [413]
 
 
 def test_trailers_are_counted_as_headers() -> None:
@@ -167,7 +166,7 @@ def test_trailers_are_counted_as_headers() -> None:
     events = parser.feed(b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
     for _ in range(3000):
         events += parser.feed(b"Trailer: " + b"a" * 100 + b"\r\n")
-    assert [event.response.code for event in events if isinstance(event, http1.Refused)] == [431]
+    assert [event.why.code for event in events if isinstance(event, http1.Refused)] == [431]
 
 
 PIECES = st.sampled_from(

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from petset.objects import errors
 from petset.wire import http, websocket
 
 EXEC = "v5.channel.k8s.io"
@@ -63,11 +62,11 @@ def test_kubectls_handshake_is_accepted_as_rfc_6455_says() -> None:
 )
 def test_another_handshake_is_a_bad_request(name: str, value: str, why: str) -> None:
     headers = tuple((key, value if key == name else old) for key, old in KUBECTL.headers)
-    with pytest.raises(errors.ApiError, match=why) as error:
+    with pytest.raises(http.Malformed, match=why) as error:
         websocket.accept(http.Request("GET", "/", headers), [EXEC])
     assert error.value.code == 400
     headers = tuple((key, old) for key, old in KUBECTL.headers if key != name)
-    with pytest.raises(errors.ApiError):
+    with pytest.raises(http.Malformed):
         websocket.accept(http.Request("GET", "/", headers), [EXEC])
 
 
@@ -148,5 +147,5 @@ def test_no_handshake_raises_anything_but_an_api_error(name: str, value: str) ->
         headers = tuple((key, value if key == wrong else old) for key, old in KUBECTL.headers)
         try:
             websocket.accept(http.Request("GET", "/", (*headers, (name, value))), [EXEC])
-        except errors.ApiError:
+        except http.Malformed:
             pass

@@ -11,7 +11,7 @@ import pkgutil
 from petset import kinds
 from petset.objects.registry import Kind, Kinds
 
-# The groups' order in discovery, which is the order in which kubectl looks a short name up.
+# The first groups in discovery, which is where kubectl looks a short name up first; others follow by name.
 GROUPS = (
     "",
     "apps",
@@ -32,9 +32,9 @@ def _found() -> list[Kind]:
     return found
 
 
-def _order(kind: Kind) -> tuple[int, int, str]:
-    stable = 0 if kind.version == "v1" else 1
-    return GROUPS.index(kind.group), stable, kind.plural
+def _order(kind: Kind) -> tuple[int, str, bool, str, str]:
+    place = GROUPS.index(kind.group) if kind.group in GROUPS else len(GROUPS)
+    return place, kind.group, kind.version != "v1", kind.version, kind.plural
 
 
 KINDS = Kinds(sorted(_found(), key=_order))

@@ -1,9 +1,41 @@
-"""ConfigMap."""
+"""ConfigMap: texts and bytes for pods to read, kept as they are once marked immutable (v1)."""
 
 from __future__ import annotations
 
-from petset.kinds import validation_core
+from typing import Any
+
+from petset.kinds import key_values
+from petset.objects import tables
+from petset.objects.errors import FieldError
+from petset.objects.meta import Object
 from petset.objects.registry import Kind
+from petset.objects.validation import Errors, listed
+
+
+@listed
+def validate(obj: Object) -> Errors:
+    data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+    yield from key_values.keys(data, "data")
+    yield from key_values.keys(binary, "binaryData")
+    for key in data:
+        if key in binary:
+            yield FieldError.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+    if (
+        key_values.size_of_texts(data) + sum(key_values.decoded_size(text) for text in binary.values())
+        > key_values.DATA_BYTES_MAX
+    ):
+        yield FieldError.too_long("data", key_values.DATA_BYTES_MAX)
+
+
+@listed
+def validate_update(new: Object, old: Object) -> Errors:
+    if old.get("immutable"):
+        yield from key_values.unchanged(new, old, "data", "binaryData")
+
+
+def cells(obj: Object, now: float) -> list[Any]:
+    return [tables.name(obj), len(obj.get("data") or {}) + len(obj.get("binaryData") or {}), tables.age(obj, now)]
+
 
 CONFIGMAPS = Kind(
     "",
@@ -11,8 +43,9 @@ CONFIGMAPS = Kind(
     "configmaps",
     "ConfigMap",
     short_names=("cm",),
-    validate=validation_core.config_map,
-    validate_update=validation_core.config_map_update,
+    validate=validate,
+    validate_update=validate_update,
+    printer=tables.Printer(tables.columns("Name, Data, Age", "Data"), cells),
 )
 
 KINDS = (CONFIGMAPS,)

@@ -1,12 +1,38 @@
-"""The namespaces every cluster has: made at its start, never deleted."""
+"""Namespace: where objects of one kind have different names; those that every cluster has are never deleted (v1)."""
 
 from __future__ import annotations
 
-from petset.kinds import defaults, preparation, validation_core
+from typing import Any
+
+from petset.objects import filling, meta, names, selectors, tables
+from petset.objects.errors import FieldError
+from petset.objects.filling import fill_empty, within
+from petset.objects.meta import Object
 from petset.objects.registry import ALL_VERBS, Kind
+from petset.objects.validation import Errors, listed
 
 DEFAULT, NODE_LEASES, PUBLIC, SYSTEM = "default", "kube-node-lease", "kube-public", "kube-system"
 OF_EVERY_CLUSTER = (DEFAULT, NODE_LEASES, PUBLIC, SYSTEM)
+
+
+def defaults(obj: Object) -> Object:
+    return within(obj, "status", lambda status: fill_empty(status, {"phase": "Active"}))
+
+
+@listed
+def validate(obj: Object) -> Errors:
+    for index, name in enumerate(meta.get(obj, "spec", "finalizers", default=())):
+        if wrong := names.qualified(name):
+            yield FieldError.invalid(f"spec.finalizers[{index}]", name, wrong)
+        elif "/" not in name and name != "kubernetes":
+            yield FieldError.invalid(
+                f"spec.finalizers[{index}]", name, "name is neither a standard finalizer name nor is it fully qualified"
+            )
+
+
+def cells(obj: Object, now: float) -> list[Any]:
+    return [tables.name(obj), meta.get(obj, "status", "phase", default=""), tables.age(obj, now)]
+
 
 NAMESPACES = Kind(
     "",
@@ -17,9 +43,12 @@ NAMESPACES = Kind(
     short_names=("ns",),
     subresources=("finalize", "status"),
     verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
-    default=defaults.namespace,
-    prepare=preparation.status_of_new({"phase": "Active"}),
-    validate=validation_core.namespace,
+    default=defaults,
+    prepare=filling.status_of_new({"phase": "Active"}),
+    validate=validate,
+    name_rule=names.label,
+    fields=selectors.fields("status.phase"),
+    printer=tables.Printer(tables.columns("Name, Status, Age"), cells),
 )
 
 KINDS = (NAMESPACES,)

@@ -1,9 +1,106 @@
-"""PersistentVolume."""
+"""PersistentVolume: storage that a claim can be bound to; where it is never changes (v1)."""
 
 from __future__ import annotations
 
-from petset.kinds import defaults, preparation, validation_storage
+from typing import Any
+
+from petset.kinds import persistent_volume_claim
+from petset.kinds.pod_spec import placement, volumes
+from petset.objects import filling, meta, names, quantity, tables
+from petset.objects.errors import FieldError
+from petset.objects.filling import at, fill, fill_empty, within
+from petset.objects.meta import Object
 from petset.objects.registry import STATUS, Kind
+from petset.objects.validation import IMMUTABLE, Errors, immutable, listed, one_of, optional
+
+
+def defaults(obj: Object) -> Object:
+    def spec(given: Object) -> Object:
+        given = fill_empty(given, {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"})
+        return at(given, "hostPath", lambda source: fill(source, {"type": ""}))
+
+    obj = within(obj, "spec", spec)
+    return within(obj, "status", lambda status: fill_empty(status, {"phase": "Pending"}))
+
+
+# What a PersistentVolumeSpec has beside its source.
+_NOT_A_SOURCE = (
+    "accessModes",
+    "capacity",
+    "claimRef",
+    "mountOptions",
+    "nodeAffinity",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "volumeAttributesClassName",
+    "volumeMode",
+)
+
+
+def _source(spec: Object) -> Object:
+    return {key: value for key, value in spec.items() if key not in _NOT_A_SOURCE}
+
+
+@listed
+def validate(obj: Object) -> Errors:
+    spec = obj.get("spec") or {}
+    yield from persistent_volume_claim.access_modes(spec.get("accessModes") or (), "spec.accessModes")
+    capacity = meta.get(spec, "capacity", "storage")
+    if capacity is None:
+        yield FieldError.required("spec.capacity[storage]")
+    elif quantity.parse(capacity).value <= 0:
+        yield FieldError.invalid("spec.capacity[storage]", capacity, "must be greater than zero")
+    yield from one_of(
+        spec.get("persistentVolumeReclaimPolicy"), "spec.persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain")
+    )
+    sources = list(_source(spec))
+    if not sources:
+        yield FieldError.required("spec", "must specify a volume type")
+    for extra in sources[1:]:
+        yield FieldError.forbidden(f"spec.{extra}", "may not specify more than 1 volume type")
+    if spec.get("hostPath") is not None:
+        yield from volumes.host_path(spec["hostPath"], "spec.hostPath")
+    if spec.get("local") is not None:
+        if not spec["local"].get("path"):
+            yield FieldError.required("spec.local.path")
+        if not meta.get(spec, "nodeAffinity", "required"):
+            yield FieldError.required("spec.nodeAffinity", "Local volume requires node affinity")
+    if meta.get(spec, "nodeAffinity", "required"):
+        yield from placement.node_selector(spec["nodeAffinity"]["required"], "spec.nodeAffinity.required")
+    if spec.get("volumeMode"):
+        yield from one_of(spec["volumeMode"], "spec.volumeMode", persistent_volume_claim.VOLUME_MODES)
+    yield from optional(spec.get("storageClassName"), "spec.storageClassName", names.subdomain)
+
+
+@listed
+def validate_update(new: Object, old: Object) -> Errors:
+    wanted, given = new.get("spec") or {}, old.get("spec") or {}
+    if _source(wanted) != _source(given):
+        yield FieldError.forbidden(
+            "spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"
+        )
+    yield from immutable(wanted, given, "spec", "volumeMode")
+    if given.get("nodeAffinity") and wanted.get("nodeAffinity") != given["nodeAffinity"]:
+        yield FieldError.invalid("spec.nodeAffinity", wanted.get("nodeAffinity"), IMMUTABLE)
+
+
+def cells(obj: Object, now: float) -> list[Any]:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    claim = spec.get("claimRef") or {}
+    return [
+        tables.name(obj),
+        meta.get(spec, "capacity", "storage", default=""),
+        persistent_volume_claim.format_access_modes(spec.get("accessModes")),
+        spec.get("persistentVolumeReclaimPolicy", ""),
+        "Terminating" if meta.is_deleting(obj) else status.get("phase", ""),
+        f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
+        persistent_volume_claim.class_name(obj),
+        spec.get("volumeAttributesClassName") or "<unset>",
+        status.get("reason", ""),
+        tables.age(obj, now),
+        spec.get("volumeMode") or "<unset>",
+    ]
+
 
 PERSISTENTVOLUMES = Kind(
     "",
@@ -13,10 +110,17 @@ PERSISTENTVOLUMES = Kind(
     False,
     short_names=("pv",),
     subresources=STATUS,
-    default=defaults.volume,
-    prepare=preparation.status_of_new({"phase": "Pending"}),
-    validate=validation_storage.volume,
-    validate_update=validation_storage.volume_update,
+    default=defaults,
+    prepare=filling.status_of_new({"phase": "Pending"}),
+    validate=validate,
+    validate_update=validate_update,
+    printer=tables.Printer(
+        tables.columns(
+            "Name, Capacity, Access Modes, Reclaim Policy, Status, Claim, StorageClass, VolumeAttributesClass, "
+            "Reason, Age, +VolumeMode"
+        ),
+        cells,
+    ),
 )
 
 KINDS = (PERSISTENTVOLUMES,)

@@ -1,9 +1,146 @@
-"""PersistentVolumeClaim."""
+"""PersistentVolumeClaim: the storage a pod asks for; once bound it may grow and nothing else (v1)."""
 
 from __future__ import annotations
 
-from petset.kinds import defaults, preparation, validation_storage
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from petset.base import well_known
+from petset.kinds import storage_class
+from petset.objects import filling, meta, names, quantity, tables
+from petset.objects.errors import FieldError
+from petset.objects.filling import fill_empty, within
+from petset.objects.meta import Object
 from petset.objects.registry import STATUS, Kind
+from petset.objects.validation import (
+    IMMUTABLE,
+    Errors,
+    label_selector,
+    listed,
+    named,
+    object_metadata,
+    one_of,
+    optional,
+)
+
+
+def defaults(obj: Object) -> Object:
+    obj = within(obj, "spec", lambda spec: fill_empty(spec, {"volumeMode": "Filesystem"}))
+    return within(obj, "status", lambda status: fill_empty(status, {"phase": "Pending"}))
+
+
+ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+
+VOLUME_MODES = ("Block", "Filesystem")
+
+
+@listed
+def validate(obj: Object) -> Errors:
+    yield from validate_spec(obj.get("spec") or {}, "spec")
+
+
+def validate_spec(spec: Object, path: str) -> Errors:
+    yield from access_modes(spec.get("accessModes") or (), f"{path}.accessModes")
+    yield from label_selector(spec.get("selector"), f"{path}.selector")
+    request = meta.get(spec, "resources", "requests", "storage")
+    if request is None:
+        yield FieldError.required(f"{path}.resources[storage]")
+    elif quantity.parse(request).value <= 0:
+        yield FieldError.invalid(f"{path}.resources[storage]", request, "must be greater than zero")
+    limit = meta.get(spec, "resources", "limits", "storage")
+    if request is not None and limit is not None and quantity.compare(request, limit) > 0:
+        yield FieldError.invalid(
+            f"{path}.resources.requests", request, f"must be less than or equal to storage limit of {limit}"
+        )
+    if spec.get("volumeMode"):
+        yield from one_of(spec["volumeMode"], f"{path}.volumeMode", VOLUME_MODES)
+    yield from optional(spec.get("storageClassName"), f"{path}.storageClassName", names.subdomain)
+
+
+def access_modes(modes: Sequence[str], path: str) -> Errors:
+    if not modes:
+        yield FieldError.required(path, "at least 1 access mode is required")
+    for mode in modes:
+        if mode not in ACCESS_MODES:
+            yield FieldError.unsupported(path, mode, ACCESS_MODES)
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        yield FieldError.forbidden(path, "may not use ReadWriteOncePod with other access modes")
+
+
+def validate_templates(given: Sequence[Object], path: str) -> Errors:
+    """A set's volumeClaimTemplates: each becomes a claim a pod, and a volume of that pod."""
+    seen: dict[str, None] = {}
+    for index, template in enumerate(given):
+        where, metadata = f"{path}[{index}]", template.get("metadata") or {}
+        name = metadata.get("name", "")
+        yield from named(name, f"{where}.metadata.name", names.label)
+        if name in seen:
+            yield FieldError.duplicate(f"{where}.metadata.name", name)
+        seen[name] = None
+        yield from object_metadata(metadata, f"{where}.metadata")
+        yield from validate_spec(template.get("spec") or {}, f"{where}.spec")
+
+
+@listed
+def validate_update(new: Object, old: Object) -> Errors:
+    wanted, given = new.get("spec") or {}, old.get("spec") or {}
+    bound = meta.get(old, "status", "phase") == "Bound"
+    free = ["volumeName"] if not given.get("volumeName") else []
+    if given.get("storageClassName") is None and not bound:
+        free.append("storageClassName")
+    if bound:
+        free.append("volumeAttributesClassName")
+        yield from _growth(wanted, given, meta.get(old, "status", "capacity", "storage"))
+        wanted, given = _without_requests(wanted), _without_requests(given)
+    if any(wanted.get(key) != given.get(key) for key in {**wanted, **given} if key not in free):
+        yield FieldError.forbidden(
+            "spec",
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+        )
+    if meta.annotations(new).get(well_known.STORAGE_CLASS_BETA_ANNOTATION) != meta.annotations(old).get(
+        well_known.STORAGE_CLASS_BETA_ANNOTATION
+    ):
+        value = meta.annotations(new).get(well_known.STORAGE_CLASS_BETA_ANNOTATION, "")
+        yield FieldError.invalid(f"metadata.annotations[{well_known.STORAGE_CLASS_BETA_ANNOTATION}]", value, IMMUTABLE)
+
+
+def _without_requests(spec: Object) -> Object:
+    return meta.without(spec, ("resources", "requests"))
+
+
+def _growth(wanted: Object, given: Object, capacity: str | None) -> Errors:
+    after, before = (meta.get(spec, "resources", "requests", "storage") for spec in (wanted, given))
+    if after is None or before is None or quantity.compare(after, before) >= 0:
+        return
+    if capacity is None or quantity.compare(after, capacity) <= 0:  # A growth that failed may be asked for in part.
+        yield FieldError.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+
+
+_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+
+
+def format_access_modes(modes: Iterable[str] | None) -> str:
+    return tables.joined((short for mode, short in _MODES.items() if mode in (modes or ())), "")
+
+
+def class_name(obj: Object) -> str:
+    return storage_class.of(obj) or ""
+
+
+def cells(obj: Object, now: float) -> list[Any]:
+    status, volume = obj.get("status") or {}, meta.get(obj, "spec", "volumeName", default="")
+    return [
+        tables.name(obj),
+        "Terminating" if meta.is_deleting(obj) else status.get("phase", ""),
+        volume,
+        meta.get(status, "capacity", "storage", default="") if volume else "",
+        format_access_modes(status.get("accessModes")) if volume else "",
+        class_name(obj),
+        meta.get(obj, "spec", "volumeAttributesClassName", default="<unset>"),
+        tables.age(obj, now),
+        meta.get(obj, "spec", "volumeMode", default="<unset>"),
+    ]
+
 
 PERSISTENTVOLUMECLAIMS = Kind(
     "",
@@ -12,10 +149,16 @@ PERSISTENTVOLUMECLAIMS = Kind(
     "PersistentVolumeClaim",
     short_names=("pvc",),
     subresources=STATUS,
-    default=defaults.claim,
-    prepare=preparation.status_of_new({"phase": "Pending"}),
-    validate=validation_storage.claim,
-    validate_update=validation_storage.claim_update,
+    default=defaults,
+    prepare=filling.status_of_new({"phase": "Pending"}),
+    validate=validate,
+    validate_update=validate_update,
+    printer=tables.Printer(
+        tables.columns(
+            "Name, Status, Volume, Capacity, Access Modes, StorageClass, VolumeAttributesClass, Age, +VolumeMode"
+        ),
+        cells,
+    ),
 )
 
 KINDS = (PERSISTENTVOLUMECLAIMS,)

@@ -1,9 +1,153 @@
-"""Pod."""
+"""Pod: containers that share a place, on one node, until they have ended (v1).
+
+What a PodSpec is, wherever it stands, is in pod_spec/; here is what holds for a pod itself: it begins Pending in its
+class of service, its spec is fixed but for a few fields, and nodeName is set once, by the binding.
+"""
 
 from __future__ import annotations
 
-from petset.kinds import defaults_pod, preparation, validation_pod
+from collections.abc import Sequence
+from typing import Any
+
+from petset.kinds import pod_summary, quality_of_service
+from petset.kinds.pod_spec import filled, validation
+from petset.objects import encoding, meta, names, selectors, tables
+from petset.objects.errors import FieldError
+from petset.objects.filling import within
+from petset.objects.meta import Object
 from petset.objects.registry import Kind
+from petset.objects.validation import POSITIVE, Errors, listed
+
+
+def prepare(new: Object, old: Object | None) -> Object:
+    """A new pod is Pending, in its class of service."""
+    if old is not None:
+        return new
+    return {**new, "status": {"phase": "Pending", "qosClass": quality_of_service.of(new)}}
+
+
+@listed
+def validate(obj: Object) -> Errors:
+    given = obj.get("spec") or {}
+    yield from validation.spec(given, "spec")
+    if given.get("nodeName") and (wrong := names.subdomain(given["nodeName"])):
+        yield FieldError.invalid("spec.nodeName", given["nodeName"], wrong)
+
+
+_CHANGEABLE = (
+    "pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, "
+    "`spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to existing tolerations), "
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
+
+
+def _addresses(status: Object) -> Errors:
+    """Services and DNS hand these on; whoever may write one pod's status must not spoil those of others."""
+    found = [(f"status.{field}", status.get(field)) for field in ("hostIP", "podIP")]
+    for field in ("hostIPs", "podIPs"):
+        found += [(f"status.{field}[{index}].ip", one.get("ip")) for index, one in enumerate(status.get(field) or ())]
+    for path, address in found:
+        if address and (wrong := names.ip(address)):
+            yield FieldError.invalid(path, address, wrong)
+
+
+@listed
+def validate_update(new: Object, old: Object) -> Errors:
+    status = new.get("status") or {}
+    if status != old.get("status"):
+        yield from _addresses(status)
+    wanted, given = new.get("spec") or {}, old.get("spec") or {}
+    if wanted == given:
+        return
+    for field in ("containers", "initContainers"):
+        if len(wanted.get(field) or ()) != len(given.get(field) or ()):
+            yield FieldError.forbidden(f"spec.{field}", "pod updates may not add or remove containers")
+            return
+    yield from _deadline(wanted.get("activeDeadlineSeconds"), given.get("activeDeadlineSeconds"))
+    yield from _gates(wanted.get("schedulingGates") or (), given.get("schedulingGates") or ())
+    if wanted.get("ephemeralContainers") != given.get("ephemeralContainers"):
+        yield FieldError.forbidden(
+            "spec.ephemeralContainers", "pod updates may not change ephemeral containers; this release has none"
+        )
+    fixed = sorted(
+        key for key in {**wanted, **given} if wanted.get(key) != given.get(key) and not _may(key, wanted, given)
+    )
+    if fixed:
+        fields = ", ".join(f"spec.{key}" for key in fixed)
+        yield FieldError.forbidden("spec", f"{_CHANGEABLE}; this update changes {fields}")
+
+
+def _may(field: str, wanted: Object, given: Object) -> bool:
+    """That a changed field of a pod's spec changes only as it may."""
+    new, old = wanted.get(field), given.get(field)
+    match field:
+        case "containers" | "initContainers":
+            return [_but_image(container) for container in new or ()] == [
+                _but_image(container) for container in old or ()
+            ]
+        case "tolerations":
+            kept = dict.fromkeys(map(_tolerated, new or ()))  # For how many seconds may change.
+            return all(_tolerated(toleration) in kept for toleration in old or ())
+        case "terminationGracePeriodSeconds":
+            return old is not None and old < 0 and new == 1
+        case "nodeName":
+            return not old
+        case "activeDeadlineSeconds" | "schedulingGates" | "ephemeralContainers":
+            return True  # They have checks of their own.
+    return False
+
+
+def _but_image(container: Object) -> Object:
+    return {key: value for key, value in container.items() if key != "image"}
+
+
+def _tolerated(toleration: Object) -> bytes:
+    return encoding.dumps_sorted({key: value for key, value in toleration.items() if key != "tolerationSeconds"})
+
+
+def _deadline(new: int | None, old: int | None) -> Errors:
+    path = "spec.activeDeadlineSeconds"
+    if new == old:
+        return
+    if new is None:
+        yield FieldError.invalid(path, new, "must not update from a positive integer to nil value")
+    elif new < 0 or new == 0:
+        yield FieldError.invalid(path, new, POSITIVE)
+    elif old is not None and new > old:
+        yield FieldError.invalid(path, new, f"must be less than or equal to previous value: {old}")
+
+
+def _gates(new: Sequence[Object], old: Sequence[Object]) -> Errors:
+    kept = dict.fromkeys(gate.get("name") for gate in old)
+    for index, gate in enumerate(new):
+        if gate.get("name") not in kept:
+            yield FieldError.forbidden(
+                f"spec.schedulingGates[{index}]", "only deletion is allowed, but found new scheduling gate"
+            )
+
+
+def cells(obj: Object, now: float) -> list[Any]:
+    counted, status = pod_summary.summary(obj), obj.get("status") or {}
+    restarts: str | int = counted.restarts
+    if counted.restarts and counted.last_restart:
+        restarts = f"{counted.restarts} ({tables.since(counted.last_restart, now)} ago)"
+    addresses = status.get("podIPs") or [{"ip": status.get("podIP") or ""}]
+    return [
+        tables.name(obj),
+        f"{counted.ready}/{counted.total}",
+        counted.status,
+        str(restarts),
+        tables.age(obj, now),
+        addresses[0].get("ip") or "<none>",
+        meta.get(obj, "spec", "nodeName", default="") or "<none>",
+        status.get("nominatedNodeName") or "<none>",
+        pod_summary.readiness_gates(obj),
+    ]
+
+
+def defaults(obj: Object) -> Object:
+    return within(obj, "spec", filled.pod_spec)
+
 
 PODS = Kind(
     "",
@@ -14,10 +158,25 @@ PODS = Kind(
     categories=("all",),
     subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
     has_generation=True,
-    default=defaults_pod.pod,
-    prepare=preparation.pod,
-    validate=validation_pod.pod,
-    validate_update=validation_pod.pod_update,
+    default=defaults,
+    prepare=prepare,
+    validate=validate,
+    validate_update=validate_update,
+    fields={
+        **selectors.fields(
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ),
+        "spec.hostNetwork": selectors.flag("spec.hostNetwork"),
+    },
+    printer=tables.Printer(
+        tables.columns("Name, Ready, Status, Restarts, Age, +IP, +Node, +Nominated Node, +Readiness Gates"), cells
+    ),
 )
 
 KINDS = (PODS,)

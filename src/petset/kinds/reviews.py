@@ -1,4 +1,4 @@
-"""SelfSubjectAccessReview, SelfSubjectRulesReview, SubjectAccessReview, SelfSubjectReview, TokenReview."""
+"""Questions about who may do what and who somebody is: answered in their status, and never stored."""
 
 from __future__ import annotations
 

@@ -1,9 +1,24 @@
-"""ServiceAccount."""
+"""ServiceAccount: who a pod is to the API (v1)."""
 
 from __future__ import annotations
 
-from petset.kinds import validation_core
+from typing import Any
+
+from petset.objects import names, tables
+from petset.objects.meta import Object
 from petset.objects.registry import Kind
+from petset.objects.validation import Errors, listed, named
+
+
+@listed
+def validate(obj: Object) -> Errors:
+    for index, reference in enumerate(obj.get("imagePullSecrets") or ()):
+        yield from named(reference.get("name"), f"imagePullSecrets[{index}].name", names.subdomain)
+
+
+def cells(obj: Object, now: float) -> list[Any]:
+    return [tables.name(obj), len(obj.get("secrets") or ()), tables.age(obj, now)]
+
 
 SERVICEACCOUNTS = Kind(
     "",
@@ -12,7 +27,8 @@ SERVICEACCOUNTS = Kind(
     "ServiceAccount",
     short_names=("sa",),
     subresources=("token",),
-    validate=validation_core.service_account,
+    validate=validate,
+    printer=tables.Printer(tables.columns("Name, Secrets, Age", "Secrets"), cells),
 )
 
 KINDS = (SERVICEACCOUNTS,)

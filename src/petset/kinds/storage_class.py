@@ -1,4 +1,4 @@
-"""The class of a claim or a volume, whichever way it is written: everybody who asks for it asks here.
+"""StorageClass, and the class of a claim or a volume, whichever way it is written: who asks for it asks here.
 
 Three ways have been: spec.storageClassName; the beta annotation of 1.4, which wins where both are given; and the alpha
 annotation of 1.2, which names no class but asks for any provisioner there is. A claim that names none has the default
@@ -8,11 +8,13 @@ class, the newest of those marked so. An empty name is a name: it says that ther
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from petset.base import well_known
-from petset.kinds import defaults
-from petset.objects import meta, names
+from petset.kinds import storage_class
+from petset.objects import meta, names, tables
 from petset.objects.errors import FieldError
+from petset.objects.filling import fill_empty
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, immutable, listed, one_of
@@ -79,6 +81,21 @@ def validate_update(new: Object, old: Object) -> Errors:
     yield from immutable(new, old, "", "volumeBindingMode")
 
 
+def defaults(obj: Object) -> Object:
+    return fill_empty(obj, {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"})
+
+
+def cells(obj: Object, now: float) -> list[Any]:
+    return [
+        tables.name(obj) + (" (default)" if storage_class.is_default(obj) else ""),
+        obj.get("provisioner", ""),
+        obj.get("reclaimPolicy") or "Delete",
+        obj.get("volumeBindingMode") or "Immediate",
+        bool(obj.get("allowVolumeExpansion")),
+        tables.age(obj, now),
+    ]
+
+
 STORAGECLASSES = Kind(
     "storage.k8s.io",
     "v1",
@@ -86,9 +103,12 @@ STORAGECLASSES = Kind(
     "StorageClass",
     False,
     short_names=("sc",),
-    default=defaults.storage_class,
+    default=defaults,
     validate=validate,
     validate_update=validate_update,
+    printer=tables.Printer(
+        tables.columns("Name, Provisioner, ReclaimPolicy, VolumeBindingMode, AllowVolumeExpansion, Age"), cells
+    ),
 )
 
 KINDS = (STORAGECLASSES,)

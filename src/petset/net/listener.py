@@ -26,7 +26,7 @@ from typing import Any
 
 from petset.base import tasks
 from petset.net import bodies, readers, upgraded
-from petset.objects import errors
+from petset.objects import encoding, errors
 from petset.wire import http, http1
 
 log = logging.getLogger("petset.listener")
@@ -180,7 +180,7 @@ class _Connection(asyncio.Protocol):
         self._state = "waiting"  # waiting | busy | streaming | upgraded | refused | closing
         self._task: asyncio.Task[None] | None = None  # Of the request under way.
         self._stream: upgraded.Stream | None = None
-        self._events: deque[http1.Event] = deque()
+        self._events: deque[http1.Event | errors.ApiError] = deque()
         self._held = b""  # Came while a request is under way.
         self._client = ""
         self._discarded_bytes = 0
@@ -201,7 +201,7 @@ class _Connection(asyncio.Protocol):
         self._listener.add(self)
         self._set_deadline(self._listener.limits.request_seconds_max)
         if len(self._listener.connections) > self._listener.limits.connections_max:
-            self._refuse(http1.failure(_too_many(self._listener.limits.connections_max)))
+            self._refuse(failure(_too_many(self._listener.limits.connections_max)))
         elif self._listener.stopping:
             self.close()
 
@@ -270,7 +270,7 @@ class _Connection(asyncio.Protocol):
         """The deadline has passed; what that means depends on what was awaited."""
         self.deadline = math.inf
         if self._state == "waiting" and self._parser.is_partial:
-            self._refuse(http1.failure(_too_slow(self._listener.limits.request_seconds_max)))
+            self._refuse(failure(_too_slow(self._listener.limits.request_seconds_max)))
         elif self._state == "waiting":
             self.close()
         else:
@@ -309,8 +309,10 @@ class _Connection(asyncio.Protocol):
             elif isinstance(event, http1.Continue):
                 if self._parser.is_partial:
                     self._transport.write(http1.CONTINUE)
+            elif isinstance(event, http1.Refused):
+                self._refuse(failure(_malformed(event.why)))
             else:
-                self._refuse(event.response)
+                self._refuse(failure(event))
 
     def _wait(self) -> None:
         if self._listener.stopping or self._eof:
@@ -353,11 +355,11 @@ class _Connection(asyncio.Protocol):
         try:
             return await self._listener.handler(request)
         except errors.ApiError as error:
-            return http1.failure(error)
+            return failure(error)
         except Exception:
             log.exception("cannot answer %s %s", request.method, request.path)
             why = "cannot answer: an unexpected error, which petset has logged; see its log"
-            return http1.failure(errors.ApiError(500, "InternalError", why))
+            return failure(errors.ApiError(500, "InternalError", why))
 
     async def _write_stream(
         self, response: http.Response, body: AsyncIterator[bytes], received: http1.Received
@@ -417,7 +419,7 @@ class _Connection(asyncio.Protocol):
         before = self._counted_bytes
         self._hold(self._parser.body_bytes)
         if self._counted_bytes > before and (error := self._listener.bodies.excess(self._client)):
-            self._events.append(http1.Refused(http1.failure(error)))
+            self._events.append(error)
 
     def _hold(self, size: int) -> None:
         """Of request bodies, so many bytes are here now."""
@@ -471,6 +473,16 @@ class _Connection(asyncio.Protocol):
             self._paused_reading = False
             if not self.is_lost:
                 self._transport.resume_reading()
+
+
+def failure(error: errors.ApiError) -> http.Response:
+    """The answer with a Kubernetes Status."""
+    headers = tuple((name.lower(), value) for name, value in error.headers)
+    return http.Response(error.code, (("content-type", "application/json"), *headers), encoding.dumps(error.status()))
+
+
+def _malformed(why: http.Malformed) -> errors.ApiError:
+    return errors.ApiError(why.code, why.reason, why.message)
 
 
 def _peer(transport: asyncio.BaseTransport) -> http.Peer:

@@ -44,3 +44,12 @@ def each(items: Sequence[Any], default: Callable[[Any], Any]) -> Sequence[Any]:
 def within(obj: Object, key: str, default: Callable[[Any], Any]) -> Object:
     """`at`, for a struct that is always there."""
     return at(obj if isinstance(obj.get(key), dict) else {**obj, key: {}}, key, default)
+
+
+def status_of_new(status: Object) -> Callable[[Object, Object | None], Object]:
+    """A new object begins with this status, whatever its creator wrote there."""
+
+    def prepare(new: Object, old: Object | None) -> Object:
+        return {**new, "status": status} if old is None and new.get("status") != status else new
+
+    return prepare

@@ -7,9 +7,10 @@ URLs are made. `Kinds` is a snapshot that never changes under a reader: a kind t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from petset.objects import names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 
@@ -38,7 +39,7 @@ def _fine_update(new: Object, old: Object) -> Sequence[FieldError]:
     return ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     group: str  # "" is core.
     version: str
@@ -54,10 +55,22 @@ class Kind:
     prepare: Prepare = _keep  # What a write may not set or must carry over (status at create, clusterIP, ...).
     validate: Validate = _fine
     validate_update: ValidateUpdate = _fine_update
+    name_rule: Callable[[str], str] = names.subdomain  # What is wrong with a name, or "".
+    fields: Mapping[str, selectors.Field] = field(default_factory=dict)  # That it can be selected by, beside its name.
+    printer: tables.Printer = tables.NAME_AND_AGE
 
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def type_name(self) -> str:
+        """core_v1.Pod: the module and class of its schema."""
+        return f"{self.group.partition('.')[0] or 'core'}_{self.version}.{self.kind}"
+
+    def field_selector(self, text: str) -> selectors.FieldSelector:
+        """What a fieldSelector query parameter means. Raises ApiError 400."""
+        return selectors.parse_fields(self.fields, text, is_core=not self.group)
 
     @property
     def singular(self) -> str:
@@ -112,4 +125,4 @@ class Kinds:
 
     def without(self, kind: Kind) -> Kinds:
         """A snapshot without this kind."""
-        return Kinds(one for one in self._kinds if one != kind)
+        return Kinds(one for one in self._kinds if one is not kind)

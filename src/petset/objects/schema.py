@@ -22,11 +22,6 @@ UNKNOWN_FIELDS_TOLD_MAX = 100
 # -- nodes of kinds -----------------------------------------------------------------------------------------------
 
 
-def type_name(resource: Kind) -> str:
-    """core_v1.Pod: the module and class of a resource's objects."""
-    return f"{resource.group.partition('.')[0] or 'core'}_{resource.version}.{resource.kind}"
-
-
 def node(name: str) -> Node:
     """The node of a type by its module and class: core_v1.Pod, meta_v1.DeleteOptions, apps_v1alpha1.PetSet."""
     module, _, kind = name.partition(".")
@@ -34,7 +29,7 @@ def node(name: str) -> Node:
 
 
 def node_of(resource: Kind) -> Node:
-    return node(type_name(resource))
+    return node(resource.type_name)
 
 
 # -- reading an object --------------------------------------------------------------------------------------------
@@ -53,7 +48,7 @@ def check(
     Without `strict` the second item holds texts for Warning headers: `unknown field "spec.foo"`. `duplicates` are the
     paths from `encoding.duplicate_fields`. Missing apiVersion and kind are filled in from the resource.
     """
-    return check_as(obj, type_name(resource), resource.api_version, resource.kind, strict, duplicates)
+    return check_as(obj, resource.type_name, resource.api_version, resource.kind, strict, duplicates)
 
 
 def check_as(

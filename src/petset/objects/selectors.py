@@ -3,7 +3,7 @@
 A label selector comes as text (`app=web,tier in (a,b),!canary`), as a LabelSelector object (matchLabels and
 matchExpressions) or as a plain map (a Service's); all become a `Selector` of requirements that must all hold. As
 upstream, `!=` and `notin` also match objects without the key. A field selector names fields by path; which ones
-exist is the table below, metadata.name and metadata.namespace for every kind; an unknown field is a 400 worded as
+exist the kind says, metadata.name and metadata.namespace for every kind; an unknown field is a 400 worded as
 kubectl's users know it.
 """
 
@@ -16,7 +16,6 @@ from typing import Any
 
 from petset.objects import errors
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
 
 SELECTOR_CHARACTERS_MAX = 16 * 1024
 REQUIREMENTS_MAX = 100  # Each object of a list, and each change that a watch sees, is held against all of them.
@@ -253,59 +252,20 @@ def _at(path: str) -> Field:
     return read
 
 
-def _flag(path: str) -> Field:
+def flag(path: str) -> Field:
+    """A dotted path that is true or false; missing is false."""
     read = _at(path)
     return lambda obj: read(obj) or "false"
 
 
-def _event_source(obj: Object) -> str:
-    return (obj.get("source") or {}).get("component") or obj.get("reportingComponent") or ""
+def fields(*paths: str) -> dict[str, Field]:
+    """Fields by their dotted paths, as text."""
+    return {path: _at(path) for path in paths}
 
 
 _EVERY_KIND: Mapping[str, Field] = {
     "metadata.name": _at("metadata.name"),
     "metadata.namespace": _at("metadata.namespace"),
-}
-
-# The fields a kind can be selected by, next to those of every kind; keyed by group and plural.
-_FIELDS: Mapping[tuple[str, str], Mapping[str, Field]] = {
-    ("", "pods"): {
-        **{
-            path: _at(path)
-            for path in (
-                "spec.nodeName",
-                "spec.restartPolicy",
-                "spec.schedulerName",
-                "spec.serviceAccountName",
-                "status.phase",
-                "status.podIP",
-                "status.nominatedNodeName",
-            )
-        },
-        "spec.hostNetwork": _flag("spec.hostNetwork"),
-    },
-    ("", "events"): {
-        **{
-            path: _at(path)
-            for path in (
-                "involvedObject.kind",
-                "involvedObject.namespace",
-                "involvedObject.name",
-                "involvedObject.uid",
-                "involvedObject.apiVersion",
-                "involvedObject.resourceVersion",
-                "involvedObject.fieldPath",
-                "reason",
-                "reportingComponent",
-                "type",
-            )
-        },
-        "source": _event_source,
-    },
-    ("", "secrets"): {"type": _at("type")},
-    ("", "namespaces"): {"status.phase": _at("status.phase")},
-    ("", "nodes"): {"spec.unschedulable": _flag("spec.unschedulable")},
-    ("", "services"): {"spec.clusterIP": _at("spec.clusterIP"), "spec.type": _at("spec.type")},
 }
 
 
@@ -344,13 +304,12 @@ class FieldMarks:
 ANY_FIELDS = FieldSelector()
 
 
-def parse_fields(resource: Kind, text: str) -> FieldSelector:
-    """The selector of a fieldSelector query parameter; raises ApiError 400."""
+def parse_fields(own: Mapping[str, Field], text: str, is_core: bool) -> FieldSelector:
+    """The selector of a fieldSelector query parameter, for a kind with these fields; raises ApiError 400."""
     if not text:
         return ANY_FIELDS
     if len(text) > SELECTOR_CHARACTERS_MAX:
         raise errors.bad_request(f"invalid selector: longer than {SELECTOR_CHARACTERS_MAX} characters")
-    own = _FIELDS.get((resource.group, resource.plural), {})
     terms: list[tuple[Field, bool, str]] = []
     fixed = {"metadata.name": "", "metadata.namespace": ""}
     split = _split_fields(text)
@@ -359,16 +318,16 @@ def parse_fields(resource: Kind, text: str) -> FieldSelector:
     for path, equal, value in split:
         read = own.get(path) or _EVERY_KIND.get(path)
         if read is None:
-            raise _unknown_field(resource, path, bool(own))
+            raise _unknown_field(path, bool(own) or is_core)
         terms.append((read, equal, value))
         if equal and path in fixed:
             fixed[path] = value
     return FieldSelector(tuple(terms), fixed["metadata.name"], fixed["metadata.namespace"])
 
 
-def _unknown_field(resource: Kind, path: str, has_own: bool) -> errors.ApiError:
+def _unknown_field(path: str, is_told_shortly: bool) -> errors.ApiError:
     # kubectl itself puts "Unable to find ... that match ..." before it.
-    if has_own or not resource.group:
+    if is_told_shortly:
         return errors.bad_request(f"field label not supported: {path}")
     return errors.bad_request(f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"')
 

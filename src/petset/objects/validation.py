@@ -116,18 +116,6 @@ def label_selector(selector: Object | None, path: str) -> Errors:
 
 # -- metadata -----------------------------------------------------------------------------------------------------
 
-# Kinds whose names are not simply subdomains.
-_NAME_RULES: Mapping[tuple[str, str], Callable[[str], str]] = {
-    ("", "services"): names.label_1035,
-    ("", "namespaces"): names.label,
-    ("apps", "statefulsets"): names.label,  # It becomes the hostname of its pods, but for the ordinal.
-    ("apps", "petsets"): names.label,
-    **{
-        ("rbac.authorization.k8s.io", plural): names.path_segment
-        for plural in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
-    },
-}
-
 
 def metadata(resource: Kind, new: Object, old: Object | None = None) -> list[FieldError]:
     """Names, labels, annotations, owners, finalizers; with `old`, what of metadata must not change."""
@@ -157,7 +145,7 @@ def annotation_map(given: Mapping[str, str] | None, path: str) -> Errors:
 
 
 def _metadata(resource: Kind, given: Mapping[str, Any], old: Mapping[str, Any] | None) -> Errors:
-    rule = _NAME_RULES.get((resource.group, resource.plural), names.subdomain)
+    rule = resource.name_rule
     if not given.get("name") and not given.get("generateName"):
         yield FieldError.required("metadata.name", "name or generateName is required")
     yield from optional(given.get("name"), "metadata.name", rule)

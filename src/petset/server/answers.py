@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from petset.base import tasks
-from petset.kinds import tables
-from petset.objects import encoding, errors
+from petset.objects import encoding, errors, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server import weight
@@ -133,7 +132,7 @@ def shown(call: Call, form: str, obj: Object) -> Object:
     """An object as a Table of one row, or its metadata only."""
     if form is TABLE:
         metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        return tables.table(call.resource, [obj], tasks.now(), included(call), metadata=metadata)
+        return tables.table(call.resource.printer, [obj], tasks.now(), included(call), metadata=metadata)
     return partial(obj)
 
 
@@ -156,7 +155,7 @@ async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Map
     is_short = sum(map(size, entries)) <= weight.RUN_BYTES_MAX
     is_one_run = is_short and len(entries) <= weight.RUN_OBJECTS_MAX
     if form is TABLE:
-        head = _opened(tables.head(resource, metadata=metadata), "rows")
+        head = _opened(tables.head(resource.printer, metadata=metadata), "rows")
         rows = call.work.in_runs(entries, size, _rows, resource, tasks.now(), included(call))
         return await _list(head, rows, is_one_run)
     if form is PARTIAL:
@@ -199,7 +198,7 @@ def _opened(head: Mapping[str, Any], items: str) -> bytes:
 
 
 def _rows(entries: Sequence[stores.Entry], resource: Kind, now: float, include: str) -> bytes:
-    return encoding.dumps(tables.rows(resource, _objects(entries), now, include))[1:-1]
+    return encoding.dumps(tables.rows(resource.printer, _objects(entries), now, include))[1:-1]
 
 
 def _partials(entries: Sequence[stores.Entry]) -> bytes:

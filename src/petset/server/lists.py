@@ -64,9 +64,9 @@ def selection(call: Call) -> Selection:
     resource, route = call.resource, call.route
     text = call.parameter("labelSelector")
     labels = selectors.parse_labels(text)
-    fields = selectors.parse_fields(resource, call.parameter("fieldSelector"))
+    fields = resource.field_selector(call.parameter("fieldSelector"))
     if route.name:
-        only = selectors.parse_fields(resource, f"metadata.name={route.name}")
+        only = resource.field_selector(f"metadata.name={route.name}")
         fields = selectors.FieldSelector(only.terms + fields.terms, route.name, fields.namespace)
     return Selection(resource.key(route.namespace), labels, fields)
 

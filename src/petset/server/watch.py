@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks, well_known
-from petset.kinds import tables
-from petset.objects import encoding, errors, meta
+from petset.objects import encoding, errors, meta, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server import answers, lists, weight
@@ -65,7 +64,9 @@ def encode(viewer: Viewer, event: str, entry: stores.Entry) -> bytes:
         return b'{"type":"%s","object":%s}\n' % (event.encode(), entry.encoded)
     if viewer.form is answers.TABLE:
         metadata = {"resourceVersion": str(entry.revision)}
-        obj: Object = tables.table(viewer.resource, [entry.object], tasks.now(), viewer.include, metadata=metadata)
+        obj: Object = tables.table(
+            viewer.resource.printer, [entry.object], tasks.now(), viewer.include, metadata=metadata
+        )
     else:
         obj = answers.partial(entry.object)
     return encoding.dumps({"type": event, "object": obj}) + b"\n"

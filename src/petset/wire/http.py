@@ -80,6 +80,14 @@ class Request:
         return [value for key, value in self.headers if key == name]
 
 
+class Malformed(Exception):
+    """What came is not the protocol, or too large for it: an HTTP code, a reason (one word), a text for people."""
+
+    def __init__(self, code: int, reason: str, message: str):
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+
+
 Upgraded = Callable[[ByteStream], Awaitable[None]]
 
 

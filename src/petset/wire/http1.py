@@ -17,7 +17,6 @@ from http import HTTPStatus
 
 import httptools
 
-from petset.objects import encoding, errors
 from petset.wire import http
 
 HEAD_BYTES_MAX = 64 << 10  # Request line and headers together; more is 431.
@@ -49,28 +48,15 @@ class Continue:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The answer to something that is no request, or too large; nothing after it is read."""
+    """Something that is no request, or too large; nothing after it is read."""
 
-    response: http.Response
+    why: http.Malformed
 
 
 Event = Received | Continue | Refused
 
 
-def failure(error: errors.ApiError) -> http.Response:
-    """The answer with a Kubernetes Status."""
-    headers = tuple((name.lower(), value) for name, value in error.headers)
-    body = encoding.dumps(error.status())
-    return http.Response(error.code, (("content-type", "application/json"), *headers), body)
-
-
-class _Refusal(Exception):
-    def __init__(self, code: int, reason: str, message: str):
-        super().__init__(message)
-        self.error = errors.ApiError(code, reason, message)
-
-
-_UNREADABLE = _Refusal(400, "BadRequest", "cannot read the request: it is not HTTP/1.1; use an HTTP/1.1 client")
+_UNREADABLE = http.Malformed(400, "BadRequest", "cannot read the request: it is not HTTP/1.1; use an HTTP/1.1 client")
 
 
 class RequestParser:
@@ -97,9 +83,9 @@ class RequestParser:
         except httptools.HttpParserUpgrade as upgrade:
             self._held = data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
-            self._refuse(error.__context__ if isinstance(error.__context__, _Refusal) else _UNREADABLE)
+            self._refuse(error.__context__ if isinstance(error.__context__, http.Malformed) else _UNREADABLE)
         except httptools.HttpParserError as error:
-            self._refuse(_Refusal(400, "BadRequest", f"cannot read the request: {error}; use an HTTP/1.1 client"))
+            self._refuse(http.Malformed(400, "BadRequest", f"cannot read the request: {error}; use an HTTP/1.1 client"))
         if self._in_head and not self._refused:
             # An unfinished line is held by llhttp's wrapper, unseen by us: count what went in.
             self._unfinished_bytes = self._unfinished_bytes + len(data) if began == self._messages else 0
@@ -137,9 +123,9 @@ class RequestParser:
         self._parser = None
         self._reset()
 
-    def _refuse(self, refusal: _Refusal) -> None:
+    def _refuse(self, refusal: http.Malformed) -> None:
         self._refused = True
-        self._events.append(Refused(failure(refusal.error)))
+        self._events.append(Refused(refusal))
 
     def _begin(self) -> None:
         self._in_head = self._partial = False
@@ -164,7 +150,7 @@ class RequestParser:
     def on_url(self, url: bytes) -> None:
         self._target += url
         if len(self._target) > TARGET_BYTES_MAX:
-            raise _Refusal(
+            raise http.Malformed(
                 414, "RequestURITooLong", f"cannot read the request: its target exceeds {TARGET_BYTES_MAX} bytes"
             )
         self._head_bytes += len(url)
@@ -182,21 +168,23 @@ class RequestParser:
         headers = dict(self._headers)
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise _Refusal(505, "BadRequest", f"cannot read the request: HTTP {version} is not offered; use HTTP/1.1")
+            raise http.Malformed(
+                505, "BadRequest", f"cannot read the request: HTTP {version} is not offered; use HTTP/1.1"
+            )
         hosts = sum(name == "host" for name, _ in self._headers)
         if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise _Refusal(400, "BadRequest", "cannot read the request: it needs one Host header")
+            raise http.Malformed(400, "BadRequest", "cannot read the request: it needs one Host header")
         if self._parser.get_method() == b"CONNECT":
-            raise _Refusal(405, "MethodNotAllowed", "cannot connect elsewhere: this is not a proxy")
+            raise http.Malformed(405, "MethodNotAllowed", "cannot connect elsewhere: this is not a proxy")
         length = headers.get("content-length", "0")
         has_body = length != "0" or "transfer-encoding" in headers
         if not length.isdecimal() or int(length) > self._body_bytes_max:
             raise self._body_too_large()
         if has_body and self._parser.should_upgrade():
-            raise _Refusal(400, "BadRequest", "cannot upgrade: the request has a body; send it without Upgrade")
+            raise http.Malformed(400, "BadRequest", "cannot upgrade: the request has a body; send it without Upgrade")
         expect = headers.get("expect", "").lower()
         if expect and expect != "100-continue":
-            raise _Refusal(417, "ExpectationFailed", f"cannot meet the expectation {expect!r}; send none")
+            raise http.Malformed(417, "ExpectationFailed", f"cannot meet the expectation {expect!r}; send none")
         if expect and has_body and version == "1.1":
             self._events.append(Continue())
 
@@ -226,15 +214,15 @@ class RequestParser:
         )
         self._reset()
 
-    def _body_too_large(self) -> _Refusal:
+    def _body_too_large(self) -> http.Malformed:
         most = self._body_bytes_max
-        return _Refusal(
+        return http.Malformed(
             413, "RequestEntityTooLarge", f"cannot read the request: its body exceeds {most} bytes; send a smaller one"
         )
 
 
-def _head_too_large() -> _Refusal:
-    return _Refusal(
+def _head_too_large() -> http.Malformed:
+    return http.Malformed(
         431,
         "RequestHeaderFieldsTooLarge",
         f"cannot read the request: its headers exceed {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} lines; send fewer",
@@ -251,7 +239,7 @@ def _origin_form(target: bytes) -> str:
         authority = rest.partition("?")[0].partition("/")[0]
         path = rest[len(authority) :]
         return path if path.startswith("/") else "/" + path
-    raise _Refusal(400, "BadRequest", f"cannot read the request target {text[:100]!r}: it must begin with /")
+    raise http.Malformed(400, "BadRequest", f"cannot read the request target {text[:100]!r}: it must begin with /")
 
 
 # Answers to bytes

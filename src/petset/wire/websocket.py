@@ -18,7 +18,6 @@ from typing import Any
 from websockets import client, datastructures, frames, http11, protocol, server, uri
 from websockets.exceptions import InvalidHandshake
 
-from petset.objects import errors
 from petset.wire import http
 
 MESSAGE_BYTES_MAX = 4 << 20
@@ -136,17 +135,19 @@ def accept(
 ) -> tuple[http.Headers, Connection]:
     """The headers of the 101 and the open connection, with the first subprotocol of the client's that is among ours.
 
-    "" among ours: the client need not name one. Raises ApiError when it is no request to upgrade to WebSocket, or when
-    it offers only others.
+    "" among ours: the client need not name one. Raises http.Malformed when it is no request to upgrade to WebSocket, or
+    when it offers only others.
     """
     offered = [
         name.strip() for value in request.header_values("sec-websocket-protocol") for name in value.split(",") if name
     ]
     chosen = next((name for name in offered if name in subprotocols), "")
     if not chosen and subprotocols and (offered or "" not in subprotocols):
-        raise errors.bad_request(
+        raise http.Malformed(
+            400,
+            "BadRequest",
             f"cannot open a WebSocket: the client offers the subprotocols {', '.join(offered) or '(none)'}; "
-            f"offer one of {', '.join(filter(None, subprotocols))}"
+            f"offer one of {', '.join(filter(None, subprotocols))}",
         )
     inner = server.ServerProtocol(
         select_subprotocol=lambda *_: chosen or None,  # type: ignore[arg-type, return-value]
@@ -168,8 +169,8 @@ def accept(
     return headers, Connection(inner, chosen)
 
 
-def _no_handshake(why: str) -> errors.ApiError:
-    return errors.bad_request(f"cannot open a WebSocket: {why}; send an RFC 6455 handshake")
+def _no_handshake(why: str) -> http.Malformed:
+    return http.Malformed(400, "BadRequest", f"cannot open a WebSocket: {why}; send an RFC 6455 handshake")
 
 
 def _library_request(request: http.Request) -> http11.Request:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from petset.kinds import validation_container
+from petset.kinds.pod_spec import containers
 from petset.node.pods import environment, launch
 from petset.node.pods.environment import ConfigError, Facts, Reference
 from petset.node.runtime import ImageInfo
@@ -207,7 +207,7 @@ MANY = {"name": "M", "value": "$(A0)" * 100_000}
 
 def refused_by_the_api(**container: Any) -> list[str]:
     given = {"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File", **container}
-    return [error.field for error in validation_container.container(given, "spec.containers[0]", (), False, False)]
+    return [error.field for error in containers.container(given, "spec.containers[0]", (), False, False)]
 
 
 @pytest.mark.parametrize(

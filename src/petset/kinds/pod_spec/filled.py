@@ -15,19 +15,19 @@ from petset.objects.filling import at, each, fill, fill_empty, within
 from petset.objects.meta import Object
 
 TERMINATION_GRACE_SECONDS = 30
+
 FILE_MODE = 0o644
+
 TOKEN_SECONDS = 3600
 
 _CONTAINER = {
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "File",
 }
+
 _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+
 _SPEC = {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler"}
-
-
-def pod(obj: Object) -> Object:
-    return within(obj, "spec", _pod_spec)
 
 
 def template(obj: Object) -> Object:
@@ -35,7 +35,7 @@ def template(obj: Object) -> Object:
     return within(obj, "spec", spec)
 
 
-def _pod_spec(given: Object) -> Object:
+def pod_spec(given: Object) -> Object:
     given = fill(given, {"enableServiceLinks": True})
     for field in ("initContainers", "containers"):
         given = at(given, field, lambda containers: each(containers, _requests))

@@ -16,7 +16,9 @@ from petset.objects.validation import NOT_NEGATIVE, Errors, named, one_of
 Check = Callable[[Object, str], Errors]
 
 FILE_MODE_MAX = 0o777
+
 TOKEN_SECONDS_MIN, TOKEN_SECONDS_MAX = 600, 2**32
+
 HOST_PATH_TYPES = (
     "",
     "BlockDevice",
@@ -41,7 +43,9 @@ FIELD_PATHS = (
     "status.podIP",
     "status.podIPs",
 )
+
 VOLUME_FIELD_PATHS = ("metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid")
+
 CONTAINER_RESOURCES = (
     "limits.cpu",
     "limits.ephemeral-storage",
@@ -238,6 +242,7 @@ _SOURCES: Mapping[str, Check] = {
     "nfs": _nfs,
     "image": _image,
 }
+
 _PROJECTIONS: Mapping[str, Check] = {
     "secret": _projected_files,
     "configMap": _projected_files,

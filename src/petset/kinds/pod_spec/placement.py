@@ -13,7 +13,9 @@ from petset.objects.meta import Object
 from petset.objects.validation import POSITIVE, Errors, label_selector, labels, named, one_of
 
 EFFECTS = ("NoExecute", "NoSchedule", "PreferNoSchedule")
+
 NODE_OPERATORS = ("DoesNotExist", "Exists", "Gt", "In", "Lt", "NotIn")
+
 REQUIRED, PREFERRED = (
     "requiredDuringSchedulingIgnoredDuringExecution",
     "preferredDuringSchedulingIgnoredDuringExecution",

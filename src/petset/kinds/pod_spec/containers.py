@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from petset.kinds import validation_volume
+from petset.kinds.pod_spec import volumes
 from petset.objects import expansion, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import NOT_NEGATIVE, Errors, at_least, named, one_of, optional
 
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+
 PROTOCOLS = ("SCTP", "TCP", "UDP")
+
 PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+
 SECCOMP_TYPES = ("Localhost", "RuntimeDefault", "Unconfined")
+
 STANDARD_RESOURCES = ("cpu", "ephemeral-storage", "memory")
+
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
@@ -118,9 +123,9 @@ def environment(given: Sequence[Object], path: str) -> Errors:
         if len(source) > 1:
             yield FieldError.invalid(where, "", "may not have more than one field specified at a time")
         if (field := source.get("fieldRef")) is not None:
-            yield from validation_volume.field_reference(field, f"{where}.fieldRef", _ENVIRONMENT_FIELDS)
+            yield from volumes.field_reference(field, f"{where}.fieldRef", _ENVIRONMENT_FIELDS)
         if (amount := source.get("resourceFieldRef")) is not None:
-            yield from validation_volume.resource_reference(amount, f"{where}.resourceFieldRef", False)
+            yield from volumes.resource_reference(amount, f"{where}.resourceFieldRef", False)
         for kind in ("configMapKeyRef", "secretKeyRef"):
             if (reference := source.get(kind)) is not None:
                 if not reference.get("name"):
@@ -129,7 +134,7 @@ def environment(given: Sequence[Object], path: str) -> Errors:
 
 
 _ENVIRONMENT_FIELDS = tuple(
-    path for path in validation_volume.FIELD_PATHS if path not in ("metadata.annotations", "metadata.labels")
+    path for path in volumes.FIELD_PATHS if path not in ("metadata.annotations", "metadata.labels")
 )  # A variable holds one label's value, never all of them.
 
 
@@ -214,9 +219,8 @@ def _devices(given: Object, path: str, volumes: Container[str]) -> Errors:
             yield FieldError.required(f"{where}.devicePath")
 
 
-# -- probes and hooks ---------------------------------------------------------------------------------------------
-
 _PROBE_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+
 _LIFECYCLE_HANDLERS = ("exec", "httpGet", "tcpSocket", "sleep")
 
 
@@ -277,7 +281,7 @@ def _sleep(given: Object, path: str) -> Errors:
     yield from at_least(given.get("seconds"), f"{path}.seconds")
 
 
-_HANDLERS: Mapping[str, validation_volume.Check] = {
+_HANDLERS: Mapping[str, volumes.Check] = {
     "exec": _exec,
     "httpGet": _http_get,
     "tcpSocket": _tcp_socket,
@@ -290,9 +294,6 @@ def port_reference(given: int | str | None, path: str) -> Errors:
     """A port by its number or by its name."""
     if wrong := names.port_name(given) if isinstance(given, str) else names.port(given):
         yield FieldError.invalid(path, given, wrong)
-
-
-# -- resources and security ---------------------------------------------------------------------------------------
 
 
 def resources(given: Object, path: str) -> Errors:

@@ -11,45 +11,33 @@ import re
 from collections.abc import Container, Sequence
 from typing import Any
 
-from petset.kinds import validation_affinity, validation_container, validation_volume
-from petset.objects import encoding, names
+from petset.kinds.pod_spec import containers, placement, volumes
+from petset.objects import names
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.validation import (
-    POSITIVE,
-    Errors,
-    at_least,
-    labels,
-    listed,
-    named,
-    not_negative_quantities,
-    one_of,
-    optional,
-)
+from petset.objects.validation import Errors, at_least, labels, named, not_negative_quantities, one_of, optional
 
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
+
 DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+
 NAMESERVERS_MAX = 3
+
 SEARCH_DOMAINS_MAX, SEARCH_CHARACTERS_MAX = 32, 2048
+
 SYSCTL_CHARACTERS_MAX = 253
+
 _SYSCTL_PART = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+
 INT32_MAX = 2**31 - 1
-
-
-@listed
-def pod(obj: Object) -> Errors:
-    given = obj.get("spec") or {}
-    yield from spec(given, "spec")
-    if given.get("nodeName") and (wrong := names.subdomain(given["nodeName"])):
-        yield FieldError.invalid("spec.nodeName", given["nodeName"], wrong)
 
 
 def spec(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     """A PodSpec; `claims` are the names of a set's claim templates."""
-    volumes = given.get("volumes") or ()
-    if volumes:
-        yield from validation_volume.volumes(volumes, f"{path}.volumes")
-    mountable = dict.fromkeys((*(volume.get("name", "") for volume in volumes), *claims))
+    own = given.get("volumes") or ()
+    if own:
+        yield from volumes.volumes(own, f"{path}.volumes")
+    mountable = dict.fromkeys((*(volume.get("name", "") for volume in own), *claims))
     yield from _containers(given, path, mountable)
     yield from one_of(given.get("restartPolicy"), f"{path}.restartPolicy", RESTART_POLICIES)
     deadline = given.get("activeDeadlineSeconds")
@@ -61,7 +49,7 @@ def spec(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     yield from _dns(given, path)
     if given.get("securityContext"):
         yield from _security(given, given["securityContext"], f"{path}.securityContext")
-    yield from validation_affinity.placement(given, path)
+    yield from placement.placement(given, path)
     for index, alias in enumerate(given.get("hostAliases") or ()):
         yield from named(alias.get("ip"), f"{path}.hostAliases[{index}].ip", names.ip)
         for position, hostname in enumerate(alias.get("hostnames") or ()):
@@ -82,11 +70,11 @@ def _containers(given: Object, path: str, mountable: Container[str]) -> Errors:
     on_host = bool(given.get("hostNetwork"))
     seen: dict[str, None] = {}
     host_ports: dict[tuple[Any, ...], None] = {}
-    for field, containers in (("containers", regular), ("initContainers", initial)):
-        for index, container in enumerate(containers):
+    for field, group in (("containers", regular), ("initContainers", initial)):
+        for index, container in enumerate(group):
             where = f"{path}.{field}[{index}]"
             init = field == "initContainers"
-            yield from validation_container.container(container, where, mountable, on_host, init)
+            yield from containers.container(container, where, mountable, on_host, init)
             name = container.get("name", "")
             if name and name in seen:
                 yield FieldError.duplicate(f"{where}.name", name)
@@ -164,7 +152,7 @@ def _security(given: Object, context: Object, path: str) -> Errors:
         yield from at_least(group, f"{path}.supplementalGroups[{index}]")
     if context.get("fsGroupChangePolicy"):
         yield from one_of(context["fsGroupChangePolicy"], f"{path}.fsGroupChangePolicy", ("Always", "OnRootMismatch"))
-    yield from validation_container.seccomp(context.get("seccompProfile"), f"{path}.seccompProfile")
+    yield from containers.seccomp(context.get("seccompProfile"), f"{path}.seccompProfile")
     seen: dict[str, None] = {}
     for index, sysctl in enumerate(context.get("sysctls") or ()):
         where, name = f"{path}.sysctls[{index}].name", sysctl.get("name", "")
@@ -195,97 +183,3 @@ def template(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     for key in metadata.get("annotations") or {}:
         yield from named(key.lower(), f"{path}.metadata.annotations", names.qualified)
     yield from spec(given.get("spec") or {}, f"{path}.spec", claims)
-
-
-# -- updates ------------------------------------------------------------------------------------------------------
-
-_CHANGEABLE = (
-    "pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, "
-    "`spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to existing tolerations), "
-    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-)
-
-
-def _addresses(status: Object) -> Errors:
-    """Services and DNS hand these on; whoever may write one pod's status must not spoil those of others."""
-    found = [(f"status.{field}", status.get(field)) for field in ("hostIP", "podIP")]
-    for field in ("hostIPs", "podIPs"):
-        found += [(f"status.{field}[{index}].ip", one.get("ip")) for index, one in enumerate(status.get(field) or ())]
-    for path, address in found:
-        if address and (wrong := names.ip(address)):
-            yield FieldError.invalid(path, address, wrong)
-
-
-@listed
-def pod_update(new: Object, old: Object) -> Errors:
-    status = new.get("status") or {}
-    if status != old.get("status"):
-        yield from _addresses(status)
-    wanted, given = new.get("spec") or {}, old.get("spec") or {}
-    if wanted == given:
-        return
-    for field in ("containers", "initContainers"):
-        if len(wanted.get(field) or ()) != len(given.get(field) or ()):
-            yield FieldError.forbidden(f"spec.{field}", "pod updates may not add or remove containers")
-            return
-    yield from _deadline(wanted.get("activeDeadlineSeconds"), given.get("activeDeadlineSeconds"))
-    yield from _gates(wanted.get("schedulingGates") or (), given.get("schedulingGates") or ())
-    if wanted.get("ephemeralContainers") != given.get("ephemeralContainers"):
-        yield FieldError.forbidden(
-            "spec.ephemeralContainers", "pod updates may not change ephemeral containers; this release has none"
-        )
-    fixed = sorted(
-        key for key in {**wanted, **given} if wanted.get(key) != given.get(key) and not _may(key, wanted, given)
-    )
-    if fixed:
-        fields = ", ".join(f"spec.{key}" for key in fixed)
-        yield FieldError.forbidden("spec", f"{_CHANGEABLE}; this update changes {fields}")
-
-
-def _may(field: str, wanted: Object, given: Object) -> bool:
-    """That a changed field of a pod's spec changes only as it may."""
-    new, old = wanted.get(field), given.get(field)
-    match field:
-        case "containers" | "initContainers":
-            return [_but_image(container) for container in new or ()] == [
-                _but_image(container) for container in old or ()
-            ]
-        case "tolerations":
-            kept = dict.fromkeys(map(_tolerated, new or ()))  # For how many seconds may change.
-            return all(_tolerated(toleration) in kept for toleration in old or ())
-        case "terminationGracePeriodSeconds":
-            return old is not None and old < 0 and new == 1
-        case "nodeName":
-            return not old
-        case "activeDeadlineSeconds" | "schedulingGates" | "ephemeralContainers":
-            return True  # They have checks of their own.
-    return False
-
-
-def _but_image(container: Object) -> Object:
-    return {key: value for key, value in container.items() if key != "image"}
-
-
-def _tolerated(toleration: Object) -> bytes:
-    return encoding.dumps_sorted({key: value for key, value in toleration.items() if key != "tolerationSeconds"})
-
-
-def _deadline(new: int | None, old: int | None) -> Errors:
-    path = "spec.activeDeadlineSeconds"
-    if new == old:
-        return
-    if new is None:
-        yield FieldError.invalid(path, new, "must not update from a positive integer to nil value")
-    elif new < 0 or new == 0:
-        yield FieldError.invalid(path, new, POSITIVE)
-    elif old is not None and new > old:
-        yield FieldError.invalid(path, new, f"must be less than or equal to previous value: {old}")
-
-
-def _gates(new: Sequence[Object], old: Sequence[Object]) -> Errors:
-    kept = dict.fromkeys(gate.get("name") for gate in old)
-    for index, gate in enumerate(new):
-        if gate.get("name") not in kept:
-            yield FieldError.forbidden(
-                f"spec.schedulingGates[{index}]", "only deletion is allowed, but found new scheduling gate"
-            )
