@@ -135,6 +135,9 @@ class Wire(asyncio.Transport):
         self.is_read = True
         self.connection.connection_made(self)
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is written here."""
+
     def pause_reading(self) -> None:
         self.is_read = False
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from petset.net import listener
+from petset.objects import encoding
 from petset.wire import http, http1
 
 GET = b"GET /api/v1/pods?watch=1&labelSelector=a%3Db HTTP/1.1\r\nHost: x\r\nAccept: a\r\nAccept: b\r\nEmpty:\r\n\r\n"
@@ -31,8 +33,9 @@ def fed(data: bytes, cuts: list[int] | None = None) -> list[http1.Event]:
 def refused(data: bytes) -> tuple[int, dict[str, Any]]:
     (event,) = fed(data)
     assert isinstance(event, http1.Refused)
-    why = event.why
-    return why.code, {"code": why.code, "reason": why.reason, "message": why.message}
+    told = listener.failure(listener.refusal(event.why))  # As the listener answers it.
+    assert isinstance(told.body, bytes)
+    return told.code, encoding.loads(told.body)
 
 
 def requests(events: list[http1.Event]) -> list[http.Request]:

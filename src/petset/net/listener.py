@@ -310,7 +310,7 @@ class _Connection(asyncio.Protocol):
                 if self._parser.is_partial:
                     self._transport.write(http1.CONTINUE)
             elif isinstance(event, http1.Refused):
-                self._refuse(failure(_malformed(event.why)))
+                self._refuse(failure(refusal(event.why)))
             else:
                 self._refuse(failure(event))
 
@@ -481,7 +481,8 @@ def failure(error: errors.ApiError) -> http.Response:
     return http.Response(error.code, (("content-type", "application/json"), *headers), encoding.dumps(error.status()))
 
 
-def _malformed(why: http.Malformed) -> errors.ApiError:
+def refusal(why: http.Malformed) -> errors.ApiError:
+    """What a client is told of something that is no request."""
     return errors.ApiError(why.code, why.reason, why.message)
 
 
