@@ -189,3 +189,15 @@ def test_every_pod_is_in_one_slice_and_stays_there(rounds) -> None:
             for one in after:
                 assert all(was.get(uid, meta.name(one)) == meta.name(one) for uid in uids(one))
             there = after
+
+
+def test_pods_that_have_none_of_the_ports_are_not_counted() -> None:
+    named = service(ports=[{"port": 80, "targetPort": "web"}])
+    pods = [meta.changed(pod(1), ("status", "podIP"), f"10.0.{i // 250}.{i % 250}") for i in range(1200)]
+    found = endpoints.endpoints_of(named, map(endpoints.read, pods))
+    (made,) = [
+        step.object
+        for step in endpoints._endpoints_writes(named, found, Snapshot())
+        if isinstance(step, actions.Create)
+    ]
+    assert made["subsets"] == [] and meta.annotations(made) == {}

@@ -49,6 +49,7 @@ class Endpoint:
     hostname: str
     node: str
     target: Object  # A reference to the pod.
+    order: tuple[int, int, str]  # Of addresses.
     ready: bool  # As published.
     serving: bool
     terminating: bool
@@ -116,6 +117,7 @@ def endpoints_of(service: Object, pods: Iterable[Shown]) -> list[Endpoint]:
             hostname=one.hostname if one.subdomain == name else "",
             node=one.node,
             target=one.target,
+            order=one.order,
             ready=publish_all or (one.serving and not one.terminating),
             serving=one.serving,
             terminating=one.terminating,
@@ -223,7 +225,8 @@ def _endpoints_writes(service: Object, found: Sequence[Endpoint], view: View) ->
     there = view.get(ENDPOINTS, meta.namespace(service), meta.name(service))
     said = dict(meta.annotations(there)) if there is not None else {}
     annotations = {key: value for key, value in said.items() if key != well_known.OVER_CAPACITY_ANNOTATION}
-    if sum(endpoint.ready or not endpoint.terminating for endpoint in found) > ADDRESSES_MAX:
+    shown = [endpoint for members in _groups(service, found).values() for endpoint in members]
+    if sum(endpoint.ready or not endpoint.terminating for endpoint in shown) > ADDRESSES_MAX:
         annotations[well_known.OVER_CAPACITY_ANNOTATION] = "truncated"
     about = {"labels": labels, **({"annotations": annotations} if annotations or said else {})}
     if there is None:
@@ -297,7 +300,7 @@ def _parts(members: Sequence[Endpoint], there: Sequence[Object]) -> list[tuple[s
     filled = []
     for number, part in enumerate(parts):
         room = SLICE_ENDPOINTS_MAX - len(part) if part else 0
-        joined = sorted([*part, *new[:room]], key=_order) if room > 0 and new else part
+        joined = sorted([*part, *new[:room]], key=lambda endpoint: endpoint.order) if room > 0 and new else part
         new = new[max(0, room) :]
         for first in range(0, len(joined), SLICE_ENDPOINTS_MAX):
             name = meta.name(there[number]) if not first else ""
@@ -307,11 +310,6 @@ def _parts(members: Sequence[Endpoint], there: Sequence[Object]) -> list[tuple[s
     unused = iter(meta.name(slice_) for number, slice_ in enumerate(there) if not parts[number])
     named = [(name or next(unused, ""), part) for name, part in filled]
     return named or [(next(unused, ""), [])]
-
-
-def _order(endpoint: Endpoint) -> tuple[int, int, str]:
-    parsed = ipaddress.ip_address(endpoint.address)
-    return parsed.version, int(parsed), endpoint.target["name"]
 
 
 def _free_names(service: Object, there: Sequence[Object]) -> Iterator[str]:
