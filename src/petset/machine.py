@@ -28,7 +28,7 @@ class Machine:
 
     def __init__(self, instance: state.State, plan: networks.Plan, limits: cluster.Limits | None = None):
         self._instance, self._plan, self._limits = instance, plan, limits or cluster.Limits()
-        self.network = bridge.Network(plan, instance.directory)
+        self.network = bridge.PodNetwork(plan, instance.directory)
         self.runtime = oci.OciRuntime(
             instance.directory,
             plan,

@@ -94,14 +94,14 @@ class Machine:
     def __init__(self, state: Path, root: Path):
         self.state, self.root = state, root
         self.plan = bridge.choose_networks(state)
-        self.network = bridge.Network(self.plan, state)
+        self.network = bridge.PodNetwork(self.plan, state)
         self.runtime = oci.OciRuntime(state, self.plan, self.network)
 
     async def restart(self) -> None:
         """Like a petset that was killed and started again: nothing is told to the containers."""
         await self.runtime.close()
         await self.network.close()
-        self.network = bridge.Network(self.plan, self.state)
+        self.network = bridge.PodNetwork(self.plan, self.state)
         self.runtime = oci.OciRuntime(self.state, self.plan, self.network)
         await self.network.setup()
         await self.runtime.start()

@@ -12,7 +12,7 @@ from petset.kinds.node import NODES
 from petset.node import disk
 from petset.node.disk import Disk, Lack, Marks
 from petset.node.images import collection
-from petset.node.images.images import ImageSummary
+from petset.node.images.collection import ImageSummary
 from petset.node.volumes import storage
 from petset.node.volumes.storage import Usage
 from petset.objects import meta

@@ -32,7 +32,7 @@ BLOCKS = ("10.128.0.0/9", "10.0.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "100.
 BRIDGE_PREFIX = "petset"  # Of every instance's; nothing else on the machine is named so.
 BLOCK_PREFIX = 21  # A /22 for pods (1,021 of them) and a /22 for services.
 
-Network = ipaddress.IPv4Network
+Block = ipaddress.IPv4Network
 
 
 class NetworkError(Exception):
@@ -140,7 +140,7 @@ def machine_lock() -> Iterator[None]:
         os.close(descriptor)
 
 
-def used_networks(route_table: str, but_for: str = "") -> list[Network]:
+def used_networks(route_table: str, but_for: str = "") -> list[Block]:
     """Every network in a /proc/net/route text that is narrower than everything, but for one interface's own."""
     found = []
     for line in route_table.splitlines()[1:]:
@@ -151,7 +151,7 @@ def used_networks(route_table: str, but_for: str = "") -> list[Network]:
     return found
 
 
-def free_block(taken: Sequence[Network], start: int) -> Network:
+def free_block(taken: Sequence[Block], start: int) -> Block:
     """A block that overlaps nothing taken; if all do, one that only wide routes (a VPN's 10.0.0.0/8) cover."""
     for widest in (0, 16):
         avoided = [network for network in taken if network.prefixlen >= widest]

@@ -7,13 +7,14 @@ import dataclasses
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from petset.node import linux
-from petset.node.containers import attempts, cgroups, records
+from petset.node.containers import attempts, cgroups, records, sandboxes
 from petset.node.runtime import Mount, RuntimeError_
 from petset.wire.streaming import ExecOptions
 from tests import waiting
@@ -476,3 +477,20 @@ async def test_nothing_is_left_by_many_short_containers(tmp_path, root):
         oci = here.state / "oci"
         await waiting.until(lambda: not any(oci.iterdir()))
         assert json.loads((here.state / "network.json").read_text())["instance"] == here.plan.instance
+
+
+@machine.on_machine
+async def test_making_a_sandbox_holds_up_nobody(tmp_path, root, monkeypatch):
+    """What blocks (directories, a mount, files) is done in a worker's thread."""
+    where: list[tuple[str, bool]] = []
+    for name in ("make", "write_down"):
+        real = getattr(sandboxes, name)
+
+        def noting(*given: Any, real: Any = real, name: str = name) -> None:
+            where.append((name, threading.current_thread() is threading.main_thread()))
+            real(*given)
+
+        monkeypatch.setattr(sandboxes, name, noting)
+    async with machine.running(tmp_path / "s", root) as here:
+        await here.sandbox()
+    assert where == [("make", False), ("write_down", False)]

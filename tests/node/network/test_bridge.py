@@ -139,7 +139,7 @@ async def test_pods_on_a_bridge(tmp_path):
     state = tmp_path / "s"
     state.mkdir()
     plan = bridge.choose_networks(state)
-    net = bridge.Network(plan, state)
+    net = bridge.PodNetwork(plan, state)
     forwarding = Path(bridge.FORWARDING).read_text()
     try:
         assert await net.setup() == []
@@ -209,7 +209,7 @@ async def on_bridge(state: Path) -> AsyncIterator[Pod]:
     """An instance's network with one pod on it."""
     state.mkdir()
     plan = bridge.choose_networks(state)
-    net = bridge.Network(plan, state)
+    net = bridge.PodNetwork(plan, state)
     place = state / "web-0"
     place.mkdir()
     try:

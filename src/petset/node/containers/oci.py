@@ -29,7 +29,7 @@ from petset.node.containers import attempts, bundle, cgroups, host, logs, record
 from petset.node.containers.records import ContainerRecord, SandboxRecord
 from petset.node.images.registry_logins import RegistryLogin
 from petset.node.network import bridge, names
-from petset.node.network.bridge import Network, Plan
+from petset.node.network.bridge import Plan, PodNetwork
 from petset.node.runtime import (
     Container,
     ContainerConfig,
@@ -78,7 +78,7 @@ class OciRuntime:
         self,
         state: Path,
         plan: Plan,
-        network: Network,
+        network: PodNetwork,
         images: ImageSource | None = None,
         *,
         pids_max: int = PIDS_MAX,
@@ -280,30 +280,36 @@ class OciRuntime:
         pod_name, namespace = meta.name(pod), meta.namespace(pod)
         try:
             sysctls = sandboxes.sysctls(pod, kinds)
-            directory.mkdir(parents=True, exist_ok=True)
-            sandboxes.mount_shm(directory / "shm")
+            await self._workers.submit(sandboxes.make, directory)
             ip = await self._network.join(directory, f"{namespace}/{pod_name}", uid, hostname, sysctls, kinds)
             ports = tuple(requests.host_ports(pod)) if "net" in kinds else ()
             await self._network.publish(uid, ip, ports)
             ip = ip or self._plan.gateway
             hostname = hostname if "uts" in kinds else platform.node()
-            for name, text in (
-                ("hosts", hosts.replace(names.POD_IP, ip)),
-                ("hostname", hostname + "\n"),
-                ("resolv.conf", resolv_conf),
-            ):
-                (directory / name).write_text(text)
+            files = {
+                "hosts": hosts.replace(names.POD_IP, ip),
+                "hostname": hostname + "\n",
+                "resolv.conf": resolv_conf,
+            }
             attempt = known.sandbox.attempt + 1 if known.sandbox else 0
             sandbox = SandboxRecord(
                 uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports
             )
-            records.write(directory, sandbox)
+            before, known.sandbox, known.alive = (
+                known.sandbox,
+                sandbox,
+                True,
+            )
+            try:
+                await self._workers.submit(sandboxes.write_down, directory, files, sandbox)
+            except OSError:
+                known.sandbox, known.alive = before, False
+                raise
         except (OSError, bridge.NetworkError) as error:
             with tasks.best_effort("clean up a sandbox"):
                 await self._network.leave(directory, uid)
-                linux.unmount(str(directory / "shm"))
+                await self._workers.submit(linux.unmount, str(directory / "shm"))
             raise RuntimeError_("FailedCreatePodSandBox", f"cannot make the pod's sandbox: {error}") from error
-        known.sandbox, known.alive = sandbox, True
         self._tell(uid)
         return sandbox.seen(True)
 

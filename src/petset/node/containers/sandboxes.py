@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from petset.base.networks import NetworkError
 from petset.node import linux
+from petset.node.containers import records
+from petset.node.containers.records import SandboxRecord
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -34,9 +36,17 @@ def sysctls(pod: Object, kinds: Sequence[str]) -> dict[str, str]:
     return wanted
 
 
-def mount_shm(path: Path) -> None:
-    """One /dev/shm for all containers of a pod."""
-    path.mkdir(exist_ok=True)
-    if not os.path.ismount(path):
+def make(directory: Path) -> None:
+    """Blocks: its directory, and one /dev/shm for all containers of the pod."""
+    shm = directory / "shm"
+    shm.mkdir(parents=True, exist_ok=True)
+    if not os.path.ismount(shm):
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-        linux.mount("shm", str(path), "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")
+        linux.mount("shm", str(shm), "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")
+
+
+def write_down(directory: Path, files: Mapping[str, str], sandbox: SandboxRecord) -> None:
+    """Blocks: the files that its containers see in /etc, and last of all that there is a sandbox."""
+    for name, text in files.items():
+        (directory / name).write_text(text)
+    records.write(directory, sandbox)

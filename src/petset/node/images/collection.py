@@ -7,14 +7,24 @@ cannot, or only in minutes, and stays. An image that was asked for a moment ago 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from petset.base import tasks
 
-if TYPE_CHECKING:
-    from petset.node.images.images import ImageSummary
-
 UNUSED_SECONDS_MIN = 120.0  # As long as a kubelet leaves a new image alone.
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """One image of the store, for lists and for a node's status.images."""
+
+    digest: str
+    references: tuple[str, ...]  # normalized: docker.io/library/debian:jessie
+    size_bytes: int
+    added: str  # RFC 3339
+    recipe: str  # the recipe it was built from, or ""
+    loaded: bool = False  # From an archive: nobody can fetch it again.
+    used_at: float = 0.0  # When a container last asked for it, by any instance; 0: never.
 
 
 def candidates(found: Iterable[ImageSummary], in_use: Collection[str], now: float) -> list[ImageSummary]:

@@ -74,19 +74,6 @@ class Image:
     size_bytes: int  # of the compressed layers and the config
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSummary:
-    """One image of the store, for lists and for a node's status.images."""
-
-    digest: str
-    references: tuple[str, ...]  # normalized: docker.io/library/debian:jessie
-    size_bytes: int
-    added: str  # RFC 3339
-    recipe: str  # the recipe it was built from, or ""
-    loaded: bool = False  # From an archive: nobody can fetch it again.
-    used_at: float = 0.0  # When a container last asked for it, by any instance; 0: never.
-
-
 # ---- the store
 
 
@@ -195,7 +182,7 @@ class Images:
         self._built.pop(name, None)
         return await self._built_image(name, progress)
 
-    def list(self) -> list[ImageSummary]:
+    def list(self) -> list[collection.ImageSummary]:
         """All images that have a name, by name."""
         by_digest: dict[str, list[dict[str, Any]]] = {}
         for entry in self._index():
@@ -207,7 +194,7 @@ class Images:
             recipe = parse_reference(own[0]).repository if own else ""
             added = max(note.get(ADDED, "") for note in notes)
             loaded, size = any(LOADED in note for note in notes), self._read_image(digest).size_bytes
-            found.append(ImageSummary(digest, names, size, added, recipe, loaded, self._used_at(digest)))
+            found.append(collection.ImageSummary(digest, names, size, added, recipe, loaded, self._used_at(digest)))
         return sorted(found, key=lambda image: image.references)
 
     async def remove(self, reference: str) -> bool:

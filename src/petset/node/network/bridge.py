@@ -28,14 +28,14 @@ from petset.node import linux
 from petset.node.network import addresses, host_ports, nftables
 from petset.objects import encoding
 
-__all__ = ["Network", "NetworkError", "Plan", "choose_networks"]
+__all__ = ["NetworkError", "Plan", "PodNetwork", "choose_networks"]
 
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 POD_INTERFACE = "eth0"
 NO_WAY_OUT = "pods reach nothing beyond this machine"
 
 
-class Network:
+class PodNetwork:
     """One instance's network on this machine. `await setup()` first; `await close()` at the end of the process."""
 
     def __init__(self, plan: Plan, state: Path):
