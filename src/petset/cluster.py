@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from petset.base import networks, pki, tasks, telemetry
 from petset.client.client import Client, InProcess
+from petset.kinds import builtin
+from petset.objects.registry import Catalog, Kinds
 from petset.server import api, bootstrap, users
 from petset.store import store as stores
 from petset.wire import http, streaming
@@ -63,9 +65,15 @@ class Config:
 class ControlPlane:
     """The API over a store; its programs and nodes run in `running` and `nodes`."""
 
-    def __init__(self, store: stores.Store, config: Config | None = None, streams: streaming.StreamsOf | None = None):
-        """`streams` finds a node's containers, by default among the nodes of `nodes`."""
-        self.store = store
+    def __init__(
+        self,
+        store: stores.Store,
+        config: Config | None = None,
+        streams: streaming.StreamsOf | None = None,
+        kinds: Kinds = builtin.KINDS,
+    ):
+        """`streams` finds a node's containers, by default among the nodes of `nodes`; `kinds` it begins with."""
+        self.store, self.kinds = store, Catalog(kinds)
         self.config = config = config or Config()
         self._streams: dict[str, streaming.NodeStreams] = {}  # By node's name.
         options = api.Options(
@@ -74,12 +82,12 @@ class ControlPlane:
             metrics=config.metrics.render if config.metrics else None,
             checks=config.checks,
         )
-        self.api = api.Api(store, options, streams or self._streams_of)
+        self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
         self.handle: http.Handler = config.metrics.counted(self.api.handle) if config.metrics else self.api.handle
 
     def client(self, user: http.User) -> Client:
         """A client in this process; who it is, is believed."""
-        return Client(InProcess(self.handle, user), user_agent=user.name)
+        return Client(InProcess(self.handle, user), user.name, self.kinds)
 
     async def begin(self) -> None:
         """Write what is missing of what a cluster begins with, before anybody is served."""

@@ -17,7 +17,6 @@ from typing import Any
 from petset.base import state, tasks, well_known
 from petset.cli import connection, pets, proofs, up
 from petset.cli.main import CommandError
-from petset.kinds import builtin
 from petset.node.images import images, recipes
 from petset.objects import documents, errors, meta
 
@@ -109,7 +108,7 @@ async def _apply(client, obj, namespace: str) -> str:
     """Create it, or bring what is there to it by a merge patch; the line kubectl would print. What was applied is
     written down where kubectl looks for it, so that `kubectl apply` of the same file can go on from there.
     """
-    resource = builtin.KINDS.named(obj["apiVersion"], obj["kind"])
+    resource = client.kinds.now.of(obj)
     if resource is None:
         raise CommandError(f"cannot apply a {obj['kind']} of {obj['apiVersion']}: petset does not serve that kind")
     name = obj["metadata"]["name"]

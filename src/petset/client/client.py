@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 from petset.kinds import builtin
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
+from petset.objects.registry import Catalog, Kind
 from petset.wire import http
 
 PATCH_TYPES = {
@@ -46,9 +46,18 @@ class InProcess:
 
 
 class Client:
-    def __init__(self, transport: http.Transport, user_agent: str = "petset"):
+    def __init__(self, transport: http.Transport, user_agent: str = "petset", kinds: Catalog | None = None):
+        """`kinds` are those that the server has; by default the built-in ones."""
         self._transport = transport
+        self.kinds = kinds or Catalog(builtin.KINDS)
         self._headers = (("accept", "application/json"), ("user-agent", user_agent))
+
+    def kind_of(self, obj: Object) -> Kind:
+        """The kind of an object's apiVersion and kind. Raises ApiError 404 when there is none now."""
+        found = self.kinds.now.of(obj)
+        if found is None:
+            raise errors.not_found(obj["kind"], meta.get(obj, "metadata", "name", default=""))
+        return found
 
     async def get(self, resource: Kind, name: str, namespace: str = "", subresource: str = "") -> Object:
         return _typed(resource, await self._call("GET", resource.path(namespace, name, subresource)), subresource)
@@ -68,14 +77,14 @@ class Client:
 
     async def create(self, obj: Object, resource: Kind | None = None, subresource: str = "", name: str = "") -> Object:
         """POST; `resource`, `subresource` and `name` are for subresources (pods/binding, serviceaccounts/token)."""
-        resource = resource or resource_of(obj)
+        resource = resource or self.kind_of(obj)
         namespace = meta.get(obj, "metadata", "namespace", default="")
         answer = await self._call("POST", resource.path(namespace, name, subresource), WRITE, obj)
         return _typed(resource, answer, subresource)
 
     async def update(self, obj: Object, subresource: str = "") -> Object:
         """PUT, for the resourceVersion the object carries (409 Conflict when it has moved on)."""
-        resource = resource_of(obj)
+        resource = self.kind_of(obj)
         path = resource.path(meta.namespace(obj), meta.name(obj), subresource)
         return _typed(resource, await self._call("PUT", path, WRITE, obj), subresource)
 
@@ -188,14 +197,6 @@ class Client:
             return await self._transport.send(http.Request(method, target, self._headers, takes_objects=True))
         headers = (*self._headers, ("content-type", content_type))
         return await self._transport.send(http.Request(method, target, headers, encoding.dumps(body)))
-
-
-def resource_of(obj: Object) -> Kind:
-    """The table's row of an object's apiVersion and kind."""
-    found = builtin.KINDS.named(obj["apiVersion"], obj["kind"])
-    if found is None:
-        raise errors.not_found(obj["kind"], meta.get(obj, "metadata", "name", default=""))
-    return found
 
 
 def _decoded(text: bytes) -> Any:

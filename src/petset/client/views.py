@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from petset.base import tasks, well_known
-from petset.client.client import Client, resource_of
+from petset.client.client import Client
 from petset.client.informer import Cache, Fact, Facts, Index, Informer
-from petset.kinds import aggregation, stateful_set
+from petset.kinds import aggregation, builtin, stateful_set
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.event import EVENTS
@@ -22,7 +22,7 @@ from petset.kinds.pod import PODS
 from petset.kinds.rbac import CLUSTERROLES
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
+from petset.objects.registry import Kind, Kinds
 
 
 def _controller_uid(obj: Object) -> Iterable[str]:
@@ -123,6 +123,11 @@ KEPT: Mapping[str, Callable[[Object], Object]] = {EVENTS.key(): _times_of_event}
 class View:
     """The cached objects of every kind a controller asked for."""
 
+    @property
+    def kinds(self) -> Kinds:
+        """Which kinds there are."""
+        raise NotImplementedError
+
     def of(self, resource: Kind) -> Cache:
         raise NotImplementedError
 
@@ -151,10 +156,17 @@ class View:
 class Snapshot(View):
     """A view of the objects given."""
 
-    def __init__(self, objects: Iterable[Object] = ()):
+    def __init__(self, objects: Iterable[Object] = (), kinds: Kinds = builtin.KINDS):
         self._caches: dict[str, Cache] = {}
+        self._kinds = kinds
         for obj in objects:
-            self.of(resource_of(obj)).put(obj)
+            kind = kinds.of(obj)
+            assert kind is not None, f"{obj['kind']} is none of the kinds there are"
+            self.of(kind).put(obj)
+
+    @property
+    def kinds(self) -> Kinds:
+        return self._kinds
 
     def of(self, resource: Kind) -> Cache:
         cache = self._caches.get(resource.key())
@@ -169,6 +181,10 @@ class Informers(View):
     def __init__(self, client: Client):
         self._client = client
         self._informers: dict[str, Informer] = {}
+
+    @property
+    def kinds(self) -> Kinds:
+        return self._client.kinds.now
 
     def of(self, resource: Kind) -> Informer:
         """The kind's informer; ask for all kinds before `run`."""

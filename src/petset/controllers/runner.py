@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from petset.base import tasks
-from petset.client.client import Client, resource_of
+from petset.client.client import Client
 from petset.client.events import Recorder
+from petset.client.informer import Informer
 from petset.client.views import Informers, View
 from petset.controllers import actions
 from petset.objects import errors, meta
@@ -267,8 +268,8 @@ class Runner:
                 case actions.UpdateStatus(obj, subresource):
                     self._expect_write(await self._client.update(obj, subresource), outcome)
                 case actions.Patch(obj, patch, kind, subresource):
-                    name, namespace = meta.name(obj), meta.namespace(obj)
-                    answer = await self._client.patch(resource_of(obj), name, namespace, patch, kind, subresource)
+                    row, name, namespace = self._client.kind_of(obj), meta.name(obj), meta.namespace(obj)
+                    answer = await self._client.patch(row, name, namespace, patch, kind, subresource)
                     self._expect_write(answer, outcome)
                 case actions.Delete():
                     await self._delete(action, outcome)
@@ -297,7 +298,7 @@ class Runner:
         return ""
 
     async def _delete(self, action: actions.Delete, outcome: _Outcome) -> None:
-        obj, resource = action.object, resource_of(action.object)
+        obj, resource = action.object, self._client.kind_of(action.object)
         await self._client.delete(
             resource,
             meta.name(obj),
@@ -310,7 +311,7 @@ class Runner:
         self._expect(outcome, obj, lambda cached: meta.uid(cached) != meta.uid(obj) or meta.is_deleting(cached))
 
     async def _check_still_there(self, obj: Object) -> str:
-        current = await self._client.get(resource_of(obj), meta.name(obj), meta.namespace(obj))
+        current = await self._client.get(self._client.kind_of(obj), meta.name(obj), meta.namespace(obj))
         if meta.uid(current) != meta.uid(obj) or meta.is_deleting(current):
             return f"{obj['kind']} {meta.key(obj)} has been replaced or is being deleted"
         return ""
@@ -361,12 +362,12 @@ class Runner:
         revision = meta.get(written, "metadata", "resourceVersion", default="")
         if not revision.isdigit() or "kind" not in written:
             return
-        informer = self._view.known(resource_of(written))
+        informer = self._informer_of(written)
         if informer is not None:
             outcome.seen.append((informer.resource, lambda: informer.has_seen(revision)))
 
     def _expect(self, outcome: _Outcome, obj: Object, true: Callable[[Object], bool], if_absent: bool = True) -> None:
-        informer = self._view.known(resource_of(obj))
+        informer = self._informer_of(obj)
         if informer is None:
             return
 
@@ -376,8 +377,13 @@ class Runner:
 
         outcome.seen.append((informer.resource, seen))
 
+    def _informer_of(self, obj: Object) -> Informer | None:
+        """That of the object's kind, when there is such a kind and somebody follows it."""
+        kind = self._client.kinds.now.of(obj)
+        return self._view.known(kind) if kind is not None else None
+
     def _is_unseen(self, made: Object) -> bool:
-        informer = self._view.known(resource_of(made)) if "kind" in made else None
+        informer = self._informer_of(made)
         return informer is not None and informer.get(meta.namespace(made), meta.name(made)) is None
 
     async def _catch_up(self, outcome: _Outcome) -> None:

@@ -2,12 +2,14 @@
 
 A `Kind` names the group, version, plural, kind and scope; `status`, `scale` and other subresources; short names and
 categories for kubectl; and hooks, each a small pure function. `key` and `path` are the one place where store keys and
-URLs are made. `Kinds` is a snapshot that never changes under a reader: a kind that comes or goes makes a new one.
+URLs are made. `Kinds` is a snapshot that never changes under a reader: a kind that comes or goes makes a new one, and
+`Catalog` is where the newest one is found. Whoever works over a while takes a snapshot and keeps to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from petset.objects import names, selectors, tables
@@ -56,7 +58,7 @@ class Kind:
     validate: Validate = _fine
     validate_update: ValidateUpdate = _fine_update
     name_rule: Callable[[str], str] = names.subdomain  # What is wrong with a name, or "".
-    fields: Mapping[str, selectors.Field] = field(default_factory=dict)  # That it can be selected by, beside its name.
+    fields: Mapping[str, selectors.Field] = field(default_factory=dict[str, selectors.Field])  # That it can be selected by, beside its name.
     printer: tables.Printer = tables.NAME_AND_AGE
 
     @property
@@ -126,3 +128,37 @@ class Kinds:
     def without(self, kind: Kind) -> Kinds:
         """A snapshot without this kind."""
         return Kinds(one for one in self._kinds if one is not kind)
+
+    def __contains__(self, kind: object) -> bool:
+        """Whether it is one of them, and not another in its place."""
+        return isinstance(kind, Kind) and self.at(kind.group, kind.version, kind.plural) is kind
+
+
+class Catalog:
+    """Which kinds there are now. A change is a new snapshot, of which those that follow are told at once."""
+
+    def __init__(self, kinds: Kinds):
+        self._now = kinds
+        self._followers: dict[object, Callable[[Kinds], None]] = {}
+
+    @property
+    def now(self) -> Kinds:
+        return self._now
+
+    def replace(self, kinds: Kinds) -> None:
+        self._now = kinds
+        for told in list(self._followers.values()):
+            told(kinds)
+
+    @contextmanager
+    def following(self, told: Callable[[Kinds], None]) -> Generator[None, None, None]:
+        """While the block lasts, `told` is called with each new snapshot, in the order of those who began to follow.
+
+        It must be quick and may not change the catalog.
+        """
+        place = object()
+        self._followers[place] = told
+        try:
+            yield
+        finally:
+            del self._followers[place]

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 from petset.base import pki
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
+from petset.objects.registry import Catalog, Kinds
 from petset.server import (
     admission,
     answers,
@@ -54,8 +55,8 @@ class Options:
 
 
 class Api:
-    def __init__(self, store: stores.Store, options: Options, streams_of: streaming.StreamsOf):
-        self._options = options
+    def __init__(self, store: stores.Store, options: Options, streams_of: streaming.StreamsOf, kinds: Catalog):
+        self._options, self._kinds = options, kinds
         self.tokens = tokens.Tokens(options.token_key, options.issuer, options.former_token_secret)
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
@@ -120,17 +121,19 @@ class Api:
             return answers.failure(_translated(request, error), warnings)
 
     async def _answer(self, request: http.Request, warnings: list[str]) -> http.Response:
-        route = routes.parse(request.target)
+        kinds = self._kinds.now
+        route = routes.parse(request.target, kinds)
         query = _query(request.target)
         asking = self.authenticator.identify(request)
         with self._flow.request(request, asking):
-            return await self._answer_to(request, asking, route, query, warnings)
+            return await self._answer_to(request, asking, route, kinds, query, warnings)
 
     async def _answer_to(
         self,
         request: http.Request,
         asking: http.User,
         route: routes.Route,
+        kinds: Kinds,
         query: dict[str, list[str]],
         warnings: list[str],
     ) -> http.Response:
@@ -139,7 +142,7 @@ class Api:
         if any(key.startswith("impersonate-") for key, _ in request.headers):
             user = auth.impersonated(request, user, self.authorizer)
             await self.authorizer.catch_up(user)
-        call = Call(request, route, user, query, weight.Work(self._line, asking.name), warnings=warnings)
+        call = Call(request, route, user, query, weight.Work(self._line, asking.name), kinds, warnings=warnings)
         if route.resource is None:
             call.check_timeout()
             return self._path(call)
@@ -174,7 +177,7 @@ class Api:
             raise errors.method_not_allowed(request.method, path)
         response: http.Response | None = None
         if path.startswith("/openapi/"):
-            response = openapi.answer(path, request)
+            response = openapi.answer(call.kinds, path, request)
         elif path == "/" or path == "":
             response = answers.json(200, {"paths": ROOT_PATHS})
         elif path == tokens.DISCOVERY_PATH:
@@ -186,7 +189,7 @@ class Api:
         elif path.split("/")[1] in ("healthz", "livez", "readyz"):
             response = self._health(call)
         else:
-            response = discovery.answer(path, request.header("accept"))
+            response = discovery.answer(call.kinds, path, request)
         if response is None:
             raise unknown.path(path, ROOT_PATHS)
         return response

@@ -1,19 +1,22 @@
 """What this server serves, in the forms clients ask for it: the version, the groups, their resources.
 
-Everything is made once from the table of kinds: `/api` and `/apis` plain or as one aggregated document
+Everything is made from a snapshot of the kinds, once for each: `/api` and `/apis` plain or as one aggregated document
 (apidiscovery.k8s.io/v2 and v2beta1, chosen by Accept), and the resource list of each group version. A kind's
-subresources are listed with it; `scale` answers autoscaling/v1 Scale, `eviction` takes policy/v1 Eviction.
+subresources are listed with it; `scale` answers autoscaling/v1 Scale, `eviction` takes policy/v1 Eviction. The
+aggregated documents carry a tag of their content, so that a client that has one need not read it again.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import petset
-from petset.kinds import builtin
 from petset.objects import encoding
-from petset.objects.registry import Kind
+from petset.objects.registry import Kind, Kinds
 from petset.server import answers
 from petset.wire import http
 
@@ -28,6 +31,8 @@ SUBRESOURCES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     "portforward": ("", "v1", "PodPortForwardOptions", ("create", "get")),
     "log": ("", "v1", "Pod", ("get",)),
 }
+SNAPSHOTS_KEPT_MAX = 4  # Of kinds, whose documents are kept: those of clusters in one process, and while they change.
+_VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?", re.ASCII)
 _FORMS = {"v2": "apidiscovery.k8s.io/v2", "v2beta1": "apidiscovery.k8s.io/v2beta1"}
 
 
@@ -46,18 +51,27 @@ def server_version() -> dict[str, str]:
     }
 
 
-def groups() -> dict[str, list[str]]:
+def groups(kinds: Kinds) -> dict[str, list[str]]:
     """Every group ("" is core) with its versions, the preferred one first."""
     found: dict[str, list[str]] = {}
-    for resource in builtin.KINDS:
+    for resource in kinds:
         versions = found.setdefault(resource.group, [])
         if resource.version not in versions:
             versions.append(resource.version)
-    return {group: sorted(versions, key=lambda v: ("alpha" in v, "beta" in v, v)) for group, versions in found.items()}
+    return {group: sorted(versions, key=_priority) for group, versions in found.items()}
 
 
-def served(group: str, version: str) -> list[Kind]:
-    return [row for row in builtin.KINDS if (row.group, row.version) == (group, version)]
+def _priority(version: str) -> tuple[int, int, int, str]:
+    """What comes first in a group: v2, v1, v1beta1, v1alpha1; then what is no such version."""
+    read = _VERSION.fullmatch(version)
+    if read is None:
+        return 3, 0, 0, version
+    major, stage, minor = read.groups()
+    return ("", "beta", "alpha").index(stage or ""), -int(major), -int(minor or 0), version
+
+
+def served(kinds: Kinds, group: str, version: str) -> list[Kind]:
+    return [row for row in kinds if (row.group, row.version) == (group, version)]
 
 
 def subresource(resource: Kind, name: str) -> tuple[str, str, str, tuple[str, ...]]:
@@ -68,10 +82,10 @@ def subresource(resource: Kind, name: str) -> tuple[str, str, str, tuple[str, ..
     return SUBRESOURCES.get(name) or (*own, ("get", "patch", "update"))
 
 
-def resource_list(group: str, version: str) -> dict[str, Any]:
+def resource_list(kinds: Kinds, group: str, version: str) -> dict[str, Any]:
     """The plain APIResourceList of a group version."""
     listed: list[dict[str, Any]] = []
-    for row in served(group, version):
+    for row in served(kinds, group, version):
         listed.append(
             {
                 "name": row.plural,
@@ -99,13 +113,13 @@ def resource_list(group: str, version: str) -> dict[str, Any]:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
 
 
-def group(name: str) -> dict[str, Any]:
-    versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in groups()[name]]
+def group(kinds: Kinds, name: str) -> dict[str, Any]:
+    versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in groups(kinds)[name]]
     return {"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": versions, "preferredVersion": versions[0]}
 
 
 def _aggregated_resource(row: Kind) -> dict[str, Any]:
-    subresources = []
+    subresources: list[dict[str, Any]] = []
     for name in row.subresources:
         sub_group, sub_version, kind, verbs = subresource(row, name)
         kind_reference = {"group": sub_group, "version": sub_version, "kind": kind}
@@ -122,7 +136,7 @@ def _aggregated_resource(row: Kind) -> dict[str, Any]:
     }
 
 
-def aggregated(core: bool, form: str) -> dict[str, Any]:
+def aggregated(kinds: Kinds, core: bool, form: str) -> dict[str, Any]:
     """The APIGroupDiscoveryList of the core group, or of all others."""
     items = [
         {
@@ -130,61 +144,83 @@ def aggregated(core: bool, form: str) -> dict[str, Any]:
             "versions": [
                 {
                     "version": version,
-                    "resources": [_aggregated_resource(row) for row in served(name, version)],
+                    "resources": [_aggregated_resource(row) for row in served(kinds, name, version)],
                     "freshness": "Current",
                 }
                 for version in versions
             ],
         }
-        for name, versions in groups().items()
+        for name, versions in groups(kinds).items()
         if (name == "") is core
     ]
     return {"kind": "APIGroupDiscoveryList", "apiVersion": form, "metadata": {}, "items": items}
 
 
-def _plain(core: bool) -> dict[str, Any]:
+def _plain(kinds: Kinds, core: bool) -> dict[str, Any]:
     if core:
-        return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_named_group(name) for name in groups() if name]}
+        return {"kind": "APIVersions", "versions": groups(kinds).get("", []), "serverAddressByClientCIDRs": []}
+    named = [_named_group(kinds, name) for name in groups(kinds) if name]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": named}
 
 
-def _named_group(name: str) -> dict[str, Any]:
-    return {key: value for key, value in group(name).items() if key not in ("kind", "apiVersion")}
+def _named_group(kinds: Kinds, name: str) -> dict[str, Any]:
+    return {key: value for key, value in group(kinds, name).items() if key not in ("kind", "apiVersion")}
 
 
-def _json(tree: Any) -> http.Response:
-    return http.Response(200, (("content-type", "application/json"),), encoding.dumps(tree))
+# -- answers ------------------------------------------------------------------------------------------------------
 
 
-def root(core: bool, accept: str) -> http.Response:
+@functools.lru_cache(SNAPSHOTS_KEPT_MAX)
+def _documents(kinds: Kinds) -> dict[str, bytes]:
+    """Each path's plain document."""
+    known = groups(kinds)
+    trees: dict[str, Any] = {"/api": _plain(kinds, True), "/apis": _plain(kinds, False), "/version": server_version()}
+    for name, versions in known.items():
+        root = f"/apis/{name}" if name else "/api"
+        if name:
+            trees[root] = group(kinds, name)
+        for version in versions:
+            trees[f"{root}/{version}"] = resource_list(kinds, name, version)
+    return {path: encoding.dumps(tree) for path, tree in trees.items()}
+
+
+@functools.lru_cache(SNAPSHOTS_KEPT_MAX * 2 * len(_FORMS))
+def _aggregated(kinds: Kinds, core: bool, form: str) -> tuple[bytes, str]:
+    """(the document, its tag)."""
+    data = encoding.dumps(aggregated(kinds, core, form))
+    return data, tag(data)
+
+
+def tag(data: bytes) -> str:
+    """An entity tag that changes with the content."""
+    return f'"{content_hash(data)}"'
+
+
+def content_hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest().upper()
+
+
+def answer(kinds: Kinds, path: str, request: http.Request) -> http.Response | None:
+    """The answer to a discovery path, None when it is none."""
+    if path in ("/api", "/apis"):
+        return _root(kinds, path == "/api", request)
+    data = _documents(kinds).get(path)
+    return http.Response(200, answers.JSON_HEADERS, data) if data is not None else None
+
+
+def _root(kinds: Kinds, core: bool, request: http.Request) -> http.Response:
     """/api or /apis in the first of the accepted forms that is known; the plain one otherwise."""
-    for kind, given in answers.media_ranges(accept):
+    for kind, given in answers.media_ranges(request.header("accept")):
         form = _FORMS.get(given.get("v", ""))
         if kind != "application/json":
             continue
         if given.get("as") == "APIGroupDiscoveryList" and given.get("g") == "apidiscovery.k8s.io" and form:
+            data, entity_tag = _aggregated(kinds, core, form)
             content = f"application/json;g=apidiscovery.k8s.io;v={given['v']};as=APIGroupDiscoveryList"
-            headers = (("content-type", content), ("vary", "Accept"))
-            return http.Response(200, headers, encoding.dumps(aggregated(core, form)))
+            headers = (("content-type", content), ("etag", entity_tag), ("vary", "Accept"))
+            if request.header("if-none-match") == entity_tag:
+                return http.Response(304, headers)
+            return http.Response(200, headers, data)
         if not given:
             break
-    return _json(_plain(core))
-
-
-def answer(path: str, accept: str) -> http.Response | None:
-    """The answer to a discovery path, None when it is none."""
-    known = groups()
-    match path.split("/")[1:]:
-        case ["api"]:
-            return root(True, accept)
-        case ["apis"]:
-            return root(False, accept)
-        case ["api", version] if version in known[""]:
-            return _json(resource_list("", version))
-        case ["apis", name] if name in known and name:
-            return _json(group(name))
-        case ["apis", name, version] if version in known.get(name, ()) and name:
-            return _json(resource_list(name, version))
-        case ["version"]:
-            return _json(server_version())
-    return None
+    return http.Response(200, answers.JSON_HEADERS, _documents(kinds)["/api" if core else "/apis"])

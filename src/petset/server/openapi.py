@@ -3,17 +3,16 @@
 One small document a group version: for each kind the PATCH operation with its group-version-kind and the query
 parameter `fieldValidation`, which is how kubectl learns that the server checks fields itself. Types and descriptions
 are not offered in this release, which is what a kind's description says. A document's URL carries its hash, so that
-clients keep it.
+clients keep it; all are made once for a snapshot of the kinds.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 from typing import Any
 
 from petset.objects import encoding, errors
-from petset.objects.registry import Kind
+from petset.objects.registry import Kind, Kinds
 from petset.server import discovery
 from petset.wire import http
 
@@ -40,37 +39,31 @@ def _schema(resource: Kind) -> dict[str, Any]:
     return {"type": "object", "description": why, "x-kubernetes-group-version-kind": [kind]}
 
 
-def document(group: str, version: str) -> dict[str, Any]:
+def document(kinds: Kinds, group: str, version: str) -> dict[str, Any]:
     paths: dict[str, Any] = {}
-    for row in discovery.served(group, version):
+    for row in discovery.served(kinds, group, version):
         space = "{namespace}" if row.namespaced else ""
         paths[row.path(space)] = {"post": _operation(row, "post")}
         if "patch" in row.verbs:
             paths[row.path(space, "{name}")] = {verb: _operation(row, verb) for verb in ("patch", "put")}
-    schemas = {f"{row.version}.{row.kind}": _schema(row) for row in discovery.served(group, version)}
+    schemas = {f"{row.version}.{row.kind}": _schema(row) for row in discovery.served(kinds, group, version)}
     info = {"title": "petset", "version": discovery.server_version()["gitVersion"]}
     return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
 
 
-@functools.cache
-def _documents() -> dict[str, bytes]:
-    return {
-        f"apis/{group}/{version}" if group else f"api/{version}": encoding.dumps(document(group, version))
-        for group, versions in discovery.groups().items()
+@functools.lru_cache(discovery.SNAPSHOTS_KEPT_MAX)
+def _documents(kinds: Kinds) -> dict[str, bytes]:
+    """The index, as "", and each group version's document by its name."""
+    documents = {
+        f"apis/{group}/{version}" if group else f"api/{version}": encoding.dumps(document(kinds, group, version))
+        for group, versions in discovery.groups(kinds).items()
         for version in versions
     }
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest().upper()
-
-
-@functools.cache
-def _index() -> bytes:
     paths = {
-        name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(data)}"} for name, data in _documents().items()
+        name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={discovery.content_hash(data)}"}
+        for name, data in documents.items()
     }
-    return encoding.dumps({"paths": paths})
+    return {"": encoding.dumps({"paths": paths}), **documents}
 
 
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -97,19 +90,20 @@ def _protobuf_field(number: int, content: bytes) -> bytes:
     return bytes((number << 3 | 2, len(content))) + content
 
 
-def answer(path: str, request: http.Request) -> http.Response | None:
+def answer(kinds: Kinds, path: str, request: http.Request) -> http.Response | None:
     """The answer to a path under /openapi, None when it is none of ours. Raises ApiError 406."""
     if path == "/openapi/v2":
         return _v2(request)
     if path == "/openapi/v3":
-        return http.Response(200, (("content-type", "application/json"),), _index())
-    data = _documents().get(path.removeprefix("/openapi/v3/"))
+        return http.Response(200, (("content-type", "application/json"),), _documents(kinds)[""])
+    name = path.removeprefix("/openapi/v3/")
+    data = _documents(kinds).get(name) if name else None
     if data is None:
         return None
     accept = request.header("accept")
     if accept and not any(form in accept for form in ("application/json", "*/*", "application/*")):
         raise errors.ApiError(406, "NotAcceptable", "only the following media types are accepted: application/json")
-    tag = f'"{_hash(data)}"'
+    tag = discovery.tag(data)
     headers: http.Headers = (("content-type", "application/json"), ("etag", tag), ("vary", "Accept"))
     if "hash=" in request.target:
         headers += (("cache-control", "public, immutable"),)

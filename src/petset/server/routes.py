@@ -11,10 +11,9 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from petset.kinds import builtin
 from petset.kinds.namespace import NAMESPACES
 from petset.objects import errors
-from petset.objects.registry import Kind
+from petset.objects.registry import Kind, Kinds
 from petset.server import rbac, unknown, weight
 from petset.wire import http
 
@@ -28,8 +27,8 @@ class Route:
     subresource: str = ""
 
 
-def parse(target: str) -> Route:
-    """The route of a request target. Raises ApiError 404 for a resource this server has not."""
+def parse(target: str, kinds: Kinds) -> Route:
+    """The route of a request target. Raises ApiError 404 for a resource that is none of these kinds."""
     raw = target.partition("?")[0]
     parts = raw.split("/")[1:]
     if "%" in raw:
@@ -40,21 +39,22 @@ def parse(target: str) -> Route:
         parts.pop()
     match parts:
         case ["api", version, *rest] if rest:
-            return _resource_route(raw, "", version, rest)
+            return _resource_route(raw, kinds, "", version, rest)
         case ["apis", group, version, *rest] if rest:
-            return _resource_route(raw, group, version, rest)
-    return Route("/" + "/".join(parts))
+            return _resource_route(raw, kinds, group, version, rest)
+        case _:
+            return Route("/" + "/".join(parts))
 
 
-def _resource_route(path: str, group: str, version: str, rest: list[str]) -> Route:
+def _resource_route(path: str, kinds: Kinds, group: str, version: str, rest: list[str]) -> Route:
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in NAMESPACES.subresources:
         namespace, rest = rest[1], rest[2:]
         if not namespace:
             raise unknown.path(path)
-    resource = builtin.KINDS.at(group, version, rest[0])
+    resource = kinds.at(group, version, rest[0])
     if resource is None:
-        raise unknown.resource(group, version, rest[0])
+        raise unknown.resource(kinds, group, version, rest[0])
     if len(rest) > 3 or bool(namespace) > resource.namespaced or "" in rest:
         raise unknown.path(path)
     name = rest[1] if len(rest) > 1 else ""
@@ -78,8 +78,9 @@ class Call:
     user: http.User
     query: dict[str, list[str]]
     work: weight.Work
+    kinds: Kinds  # Those that there were when it came: to the end it meets no others.
     verb: str = ""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list[str])
 
     @property
     def resource(self) -> Kind:

@@ -7,14 +7,15 @@ some read it without looking. It has no name: that would say that the kind exist
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
 
-from petset.kinds import builtin
 from petset.objects import errors
-from petset.objects.registry import Kind
+from petset.objects.registry import Kind, Kinds
 
 SIMILARITY_MIN = 0.75  # Of difflib: "statefulset" is near, "deployments" and "endpoints" are not.
 SHOWN_CHARACTERS_MAX = 63
+SNAPSHOTS_KEPT_MAX = 4  # Of kinds, whose words are kept.
 
 
 def path(given: str, known: Iterable[str] = ()) -> errors.ApiError:
@@ -22,15 +23,21 @@ def path(given: str, known: Iterable[str] = ()) -> errors.ApiError:
     return _not_found(f"petset has no path {_shown(given)}", _nearest(given, known))
 
 
-def resource(group: str, version: str, plural: str) -> errors.ApiError:
+def resource(kinds: Kinds, group: str, version: str, plural: str) -> errors.ApiError:
     """A kind that is not served there, or not at all."""
     where = f"{group}/{version}" if group else version
-    words = {word: row.plural for row in builtin.KINDS for word in (row.singular, row.plural)}
+    words = _words(kinds)
     nearest = words.get(_nearest(plural.lower(), words), "")
-    versions = [row.api_version for row in builtin.KINDS if row.plural == nearest]
+    versions = [row.api_version for row in kinds if row.plural == nearest]
     if versions and where not in versions:
         nearest += f" of {' and '.join(versions)}"
     return _not_found(f"petset has no {_shown(plural)} in {_shown(where)}", nearest, group, plural)
+
+
+@functools.lru_cache(SNAPSHOTS_KEPT_MAX)
+def _words(kinds: Kinds) -> dict[str, str]:
+    """What may be meant -> the plural."""
+    return {word: row.plural for row in kinds for word in (row.singular, row.plural)}
 
 
 def subresource(row: Kind, name: str) -> errors.ApiError:

@@ -12,13 +12,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from petset.base import well_known
-from petset.kinds import builtin
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
 from petset.world import faults, laws, nodes
 from petset.world.process import persistently
 
@@ -145,7 +143,7 @@ class Monkey:
                 if laws.owner_uid(pod) == meta.uid(set_):
                     self.world.laws.excused(meta.uid(pod), "its set deleted")
         self.world.laws.note(f"MONKEY   deletes {set_['kind']} {meta.key(set_)} {policy} and makes it anew")
-        kind = kind_of(set_)
+        kind = self.admin.kind_of(set_)
         await self._try(
             lambda: self.admin.delete(
                 kind, meta.name(set_), meta.namespace(set_), uid=meta.uid(set_), propagation=policy
@@ -188,7 +186,7 @@ class Monkey:
         """Nobody should, and it is there again at once."""
         found = self._any(self._objects("/core/endpoints/default/", "/discovery.k8s.io/endpointslices/default/"))
         if found is not None:
-            kind = kind_of(found)
+            kind = self.admin.kind_of(found)
             await self._try(lambda: self.admin.delete(kind, meta.name(found), meta.namespace(found)))
 
     async def cordon(self) -> None:
@@ -256,14 +254,8 @@ class Monkey:
         return self.chance.choice(objects) if objects else None
 
     async def _patch(self, obj: Object, patch: dict[str, Any]) -> None:
-        kind = kind_of(obj)
+        kind = self.admin.kind_of(obj)
         await self._try(lambda: self.admin.patch(kind, meta.name(obj), meta.namespace(obj), patch))
 
     async def _try(self, attempt: Callable[[], Awaitable[Any]]) -> None:
         await persistently(attempt)
-
-
-def kind_of(obj: Object) -> Kind:
-    kind = builtin.KINDS.of(obj)
-    assert kind is not None
-    return kind
