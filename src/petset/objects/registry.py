@@ -58,7 +58,7 @@ class Kind:
     validate: Validate = _fine
     validate_update: ValidateUpdate = _fine_update
     name_rule: Callable[[str], str] = names.subdomain  # What is wrong with a name, or "".
-    fields: Mapping[str, selectors.Field] = field(default_factory=dict[str, selectors.Field])  # That it can be selected by, beside its name.
+    fields: Mapping[str, selectors.Field] = field(default_factory=dict[str, selectors.Field])  # To select by.
     printer: tables.Printer = tables.NAME_AND_AGE
 
     @property
