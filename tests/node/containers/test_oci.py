@@ -494,3 +494,100 @@ async def test_making_a_sandbox_holds_up_nobody(tmp_path, root, monkeypatch):
     async with machine.running(tmp_path / "s", root) as here:
         await here.sandbox()
     assert where == [("make", False), ("write_down", False)]
+
+
+class Held:
+    """A blocking step that begins when it is called, and ends, or fails, when it is told to or the block is left."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str):
+        self._step, self._begun, self._told = getattr(module, name), threading.Event(), threading.Event()
+        self._error: OSError | None = None
+        monkeypatch.setattr(module, name, self)
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._told.set()
+
+    def __call__(self, *given: Any) -> Any:
+        self._begun.set()
+        self._told.wait()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return self._step(*given)
+
+    async def begun(self) -> None:
+        await asyncio.to_thread(self._begun.wait)
+
+    def go_on(self, error: OSError | None = None) -> None:
+        self._error = error
+        self._told.set()
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def waits(task: asyncio.Task[Any]) -> bool:
+    """Whether it does so after all that can happen at once has happened."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+@machine.on_machine
+@pytest.mark.parametrize("failure", [None, OSError(28, "No space left on device")])
+async def test_a_sandbox_is_there_when_its_record_is(tmp_path, root, monkeypatch, failure):
+    """Whoever asks while it is written waits for that; what failed after its caller had left is made anew."""
+    async with machine.running(tmp_path / "s", root) as here:
+        with Held(monkeypatch, sandboxes, "write_down") as held:
+            first = asyncio.create_task(here.sandbox())
+            await held.begun()
+            assert here.runtime.observe() == {}
+            second = asyncio.create_task(here.sandbox())
+            assert await waits(second)
+            await cancelled(first)
+            held.go_on(failure)
+        await second
+        sandbox, _ = here.runtime.observe_pod("uid-web-0")
+        record = records.read_sandbox(here.state / "pods" / "uid-web-0" / "sandbox")
+        assert record is not None and record.seen(True) == sandbox
+
+
+@machine.on_machine
+async def test_a_write_that_fails_after_its_caller_has_left_leaves_no_sandbox(tmp_path, root, monkeypatch):
+    async with machine.running(tmp_path / "s", root) as here:
+        with Held(monkeypatch, sandboxes, "write_down") as held:
+            making = asyncio.create_task(here.sandbox())
+            await held.begun()
+            await cancelled(making)
+            held.go_on(OSError(28, "No space left on device"))
+        await here.runtime.stop_sandbox("uid-web-0")  # Waits until it is known.
+        assert here.runtime.observe() == {}
+
+
+@machine.on_machine
+async def test_a_container_is_gone_when_its_directory_is_though_nobody_waits(tmp_path, root, monkeypatch):
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox()
+        await here.run_to_end(pod, "true")
+        with Held(monkeypatch, attempts, "remove") as held:
+            removing = asyncio.create_task(here.runtime.remove_container("uid-web-0", "main", 0))
+            await held.begun()
+            await cancelled(removing)
+        await here.until(lambda: not here.runtime.observe_pod("uid-web-0")[1])
+
+
+@machine.on_machine
+async def test_letting_a_sandbox_go_holds_up_nobody_and_is_remembered(tmp_path, root, monkeypatch):
+    async with machine.running(tmp_path / "s", root) as here:
+        await here.sandbox()
+        with Held(monkeypatch, sandboxes, "let_go") as held:
+            stopping = asyncio.create_task(here.runtime.stop_sandbox("uid-web-0"))
+            await held.begun()
+            await cancelled(stopping)
+            assert here.runtime.observe_pod("uid-web-0")[0].alive  # Its record says so.
+        await here.until(lambda: not here.runtime.observe_pod("uid-web-0")[0].alive)

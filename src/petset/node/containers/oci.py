@@ -3,7 +3,8 @@
 What it knows is in memory (`observe` is immediate) and on disk (records.py): `start` reads the records of an earlier
 petset, adopts what still runs, and clears away what a crash or a reboot left half-done. A container's end is learned
 from the kernel: its conmon's pidfd becomes readable, the exit code is in conmon's file. Blocking steps (attempts.py)
-run in a few worker threads; a step goes on when its caller is cancelled, and what it made is remembered all the same.
+run in a few threads; a step goes on when its caller is cancelled, and what it made is remembered all the same, when
+the disk says so and not before.
 
 Invariants: a container's directory exists from before its start until after its removal; the pod's sandbox record is
 removed only after everything it speaks of is gone.
@@ -17,7 +18,7 @@ import dataclasses
 import os
 import platform
 import shutil
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,12 +64,16 @@ class ImageSource(Protocol):
 
 @dataclass(slots=True)
 class _Pod:
+    """What the disk says of a pod, and the steps that are about to change that."""
+
     sandbox: SandboxRecord | None = None
     alive: bool = False
+    settling: asyncio.Future[None] | None = None  # The sandbox's record is being written or removed.
     containers: dict[Key, ContainerRecord] = field(default_factory=dict)
     starting: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
     ended: dict[Key, asyncio.Event] = field(default_factory=dict)
     cleaning: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
+    removing: dict[Key, asyncio.Future[None]] = field(default_factory=dict)
 
 
 class OciRuntime:
@@ -273,6 +278,7 @@ class OciRuntime:
     async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
         uid = meta.uid(pod)
         known = self._pods.setdefault(uid, _Pod())
+        await _settled(known)
         if known.sandbox is not None and known.alive:
             return known.sandbox.seen(True)
         kinds, hostname = sandboxes.own_namespaces(pod), names.hostname(pod)
@@ -295,23 +301,33 @@ class OciRuntime:
             sandbox = SandboxRecord(
                 uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports
             )
-            before, known.sandbox, known.alive = (
-                known.sandbox,
-                sandbox,
-                True,
-            )
-            try:
-                await self._workers.submit(sandboxes.write_down, directory, files, sandbox)
-            except OSError:
-                known.sandbox, known.alive = before, False
-                raise
+            await self._settle(uid, known, sandbox, True, sandboxes.write_down, directory, files, sandbox)
         except (OSError, bridge.NetworkError) as error:
             with tasks.best_effort("clean up a sandbox"):
                 await self._network.leave(directory, uid)
                 await self._workers.submit(linux.unmount, str(directory / "shm"))
             raise RuntimeError_("FailedCreatePodSandBox", f"cannot make the pod's sandbox: {error}") from error
-        self._tell(uid)
         return sandbox.seen(True)
+
+    async def _settle(
+        self, uid: str, pod: _Pod, then: SandboxRecord | None, alive: bool, step: Callable[..., None], *args: Any
+    ) -> None:
+        """Change in a worker what the disk says of a sandbox; memory says it once that is done, whoever still waits.
+
+        A step that fails leaves nothing alive. Raises what it raises.
+        """
+
+        def done(settling: asyncio.Future[None]) -> None:
+            pod.settling = None
+            if settling.cancelled() or settling.exception() is not None:
+                pod.alive = False
+            else:
+                pod.sandbox, pod.alive = then, alive
+            self._tell(uid)
+
+        pod.settling = self._workers.submit(step, *args)
+        pod.settling.add_done_callback(done)
+        await asyncio.shield(pod.settling)
 
     async def disk_usage(self, pod_uid: str) -> Mapping[str, int]:
         pod, directory = self._pods.get(pod_uid), self._pod_directory(pod_uid) / "containers"
@@ -339,12 +355,14 @@ class OciRuntime:
 
     async def stop_sandbox(self, pod_uid: str) -> None:
         pod = self._pods.get(pod_uid)
-        if pod is None or not pod.alive:
+        if pod is None:
+            return
+        await _settled(pod)
+        if not pod.alive:
             return
         if pod.cleaning:
             await asyncio.wait(list(pod.cleaning.values()))
         await self._let_go(pod_uid, pod)
-        self._tell(pod_uid)
 
     async def remove_sandbox(self, pod_uid: str) -> None:
         pod = self._pods.get(pod_uid)
@@ -353,20 +371,18 @@ class OciRuntime:
         for name, attempt in list(dict.fromkeys([*pod.starting, *pod.containers])):
             await self.remove_container(pod_uid, name, attempt)
         await self._let_go(pod_uid, pod)
-        await self._workers.submit(self._delete_pod, pod_uid)
+        await self._settle(pod_uid, pod, None, False, self._delete_pod, pod_uid)
         self._pods.pop(pod_uid, None)
-        self._tell(pod_uid)
 
     async def _let_go(self, uid: str, pod: _Pod) -> None:
         """Namespaces, address, mounts and cgroup of a sandbox without containers; its record says that it is dead."""
+        await _settled(pod)
         directory = self._pod_directory(uid) / "sandbox"
         if directory.is_dir():
             await self._network.leave(directory, uid)
-            linux.unmount(str(directory / "shm"))
         await self._workers.submit(cgroups.remove, self._tools.groups, f"{self._plan.cgroup}/pod{uid}")
-        if pod.sandbox is not None:
-            pod.sandbox, pod.alive = dataclasses.replace(pod.sandbox, boot_id=""), False
-            records.write(directory, pod.sandbox)
+        dead = pod.sandbox and dataclasses.replace(pod.sandbox, boot_id="")
+        await self._settle(uid, pod, dead, False, sandboxes.let_go, directory, dead)
 
     def _delete_pod(self, uid: str) -> None:
         directory = self._pod_directory(uid)
@@ -601,10 +617,17 @@ class OciRuntime:
         record = pod.containers.get(key)
         if record is None:
             return
-        await self._workers.submit(self._remove, record)
-        pod.containers.pop(key, None)
-        pod.ended.pop(key, None)
-        self._tell(pod_uid)
+        if key not in pod.removing:
+            pod.removing[key] = self._workers.submit(self._remove, record)
+            pod.removing[key].add_done_callback(lambda done: self._removed(pod_uid, pod, key, done))
+        await asyncio.shield(pod.removing[key])
+
+    def _removed(self, uid: str, pod: _Pod, key: Key, done: asyncio.Future[None]) -> None:
+        pod.removing.pop(key, None)
+        if not done.cancelled() and done.exception() is None:
+            pod.containers.pop(key, None)
+            pod.ended.pop(key, None)
+            self._tell(uid)
 
     def _remove(self, record: ContainerRecord) -> None:
         """In a worker."""
@@ -647,6 +670,13 @@ class OciRuntime:
         self._watcher.close()
         await asyncio.sleep(0)
         self._workers.close()
+
+
+async def _settled(pod: _Pod) -> None:
+    """Once the disk and the memory agree on its sandbox, however that ended."""
+    while (settling := pod.settling) is not None:
+        await asyncio.wait([settling])
+        await asyncio.sleep(0)  # Its callback remembers what was done.
 
 
 # ---- small looks at the machine

@@ -50,3 +50,10 @@ def write_down(directory: Path, files: Mapping[str, str], sandbox: SandboxRecord
     for name, text in files.items():
         (directory / name).write_text(text)
     records.write(directory, sandbox)
+
+
+def let_go(directory: Path, dead: SandboxRecord | None) -> None:
+    """Blocks: what `make` made, and then its record says that it is no more."""
+    linux.unmount(str(directory / "shm"))
+    if dead is not None:
+        records.write(directory, dead)
