@@ -362,3 +362,26 @@ def test_a_server_without_a_node_says_so():
     alone.ok("POST", f"{PODS}/p/binding", {"target": {"name": "n1"}, "metadata": {"name": "p"}})
     assert alone("GET", f"{PODS}/p/log").code == 503
     alone.close()
+
+
+@pytest.mark.parametrize("target", [f"{PODS}/p/exec?command=cat&stdout=1", f"{PODS}/p/log"])
+def test_a_client_that_is_gone_before_the_first_word_is_no_failure(server, target):
+    """The listener would log the trace of anything that is raised."""
+    client, response = upgrade(server, target, ())
+
+    class Gone(Pipe):
+        async def drain(self) -> None:
+            raise ConnectionResetError("gone")
+
+    client.accepted(response)
+    pipe = Gone()
+    pipe.incoming.put_nowait(b"")
+    server.run(response.upgraded(pipe))
+
+
+@pytest.mark.parametrize("path", ["exec?command=a&stdout=1", "attach?stdout=1", "log"])
+def test_a_wrong_handshake_is_refused_like_anything_else(server, path, monkeypatch):
+    noted = []
+    monkeypatch.setattr(server.api._refusals, "note", lambda request, error: noted.append(error.code))
+    answer = server("GET", f"{PODS}/p/{path}", headers={"upgrade": "websocket"})
+    assert (answer.code, answer.body["reason"]) == (400, "BadRequest") and noted == [400]

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from petset.kinds.pod import PODS
 from petset.net.dialer import Dialer
 from petset.objects import encoding, errors
-from petset.wire import streaming, websocket
+from petset.wire import channels, streaming, websocket
 
 PROTOCOL = "v5.channel.k8s.io"
 
@@ -42,7 +42,7 @@ async def execute(
         connection = client.accepted(response)
         if stdin:
             stream.write(connection.send_binary(bytes([streaming.STDIN]) + stdin))
-            stream.write(connection.send_binary(bytes([streaming.CLOSE, streaming.STDIN])))
+            stream.write(connection.send_binary(bytes([channels.CLOSE, streaming.STDIN])))
         while not connection.is_over:
             data = await stream.read()
             for event in connection.feed(data):

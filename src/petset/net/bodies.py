@@ -9,9 +9,9 @@ decipher what many send at once would hold up everybody. Who has nothing to read
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
+from petset.base import round_robin
 from petset.objects import errors
 
 UNCOUNTED_BYTES_MAX = 16 << 10  # A connection.
@@ -44,20 +44,16 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop):
         self._loop = loop
-        self._waiting: dict[str, deque[Callable[[], None]]] = {}  # In the order of their next turns.
+        self._waiting = round_robin.RoundRobin[Callable[[], None]]()
 
     def wait(self, client: str, read_on: Callable[[], None]) -> None:
         """Call `read_on` in a turn of the loop that is only this one's."""
         if not self._waiting:
             self._loop.call_soon(self._next)
-        self._waiting.setdefault(client, deque()).append(read_on)
+        self._waiting.add(client, read_on)
 
     def _next(self) -> None:
-        client, line = next(iter(self._waiting.items()))
-        del self._waiting[client]
-        read_on = line.popleft()
-        if line:
-            self._waiting[client] = line  # Behind everybody else.
+        read_on = self._waiting.take()
         if self._waiting:
             self._loop.call_soon(self._next)
         read_on()

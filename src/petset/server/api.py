@@ -112,8 +112,6 @@ class Api:
         warnings: list[str] = []
         try:
             return await self._answer(request, warnings)
-        except http.Malformed as malformed:
-            return answers.failure(errors.ApiError(malformed.code, malformed.reason, malformed.message), warnings)
         except errors.ApiError as error:
             self._refusals.note(request, error)
             return answers.failure(error, warnings)

@@ -54,11 +54,9 @@ class Streams:
         pieces = _bounded(node.logs(uid, container, options), options.limit_bytes)
         if call.request.header("upgrade").lower() != "websocket":
             return http.Response(200, LOG_HEADERS, pieces)
-        from petset.server import log_messages
-        from petset.wire import websocket
+        from petset.server import log_messages, websocket_channels
 
-        headers, socket = websocket.accept(call.request, tuple(channels.LOGS))
-        return http.Response(101, headers, upgraded=log_messages.LogMessages(socket, pieces).serve)
+        return websocket_channels.accept(call, channels.LOGS, lambda messages: log_messages.serve(messages, pieces))
 
     async def exec(self, call: Call) -> http.Response:
         pod = self._pod(call)
@@ -98,12 +96,14 @@ class Streams:
         node = self._node(pod)
         if upgrade != "websocket":
             raise errors.bad_request("Upgrade request required: exec and attach need a WebSocket connection")
-        from petset.server import remotecommand
-        from petset.wire import websocket
+        from petset.server import remotecommand, websocket_channels
 
-        headers, socket = websocket.accept(call.request, tuple(channels.SESSIONS))
-        serving = remotecommand.RemoteCommand(socket, lambda: start(node), options)
-        return http.Response(101, headers, upgraded=serving.serve)
+        async def serve(messages: websocket_channels.Messages) -> None:
+            transport = websocket_channels.Channels(messages)
+            await transport.send(remotecommand.first_channel(options), b"")
+            await remotecommand.serve(transport, lambda: start(node), options)
+
+        return websocket_channels.accept(call, channels.SESSIONS, serve)
 
 
 async def _bounded(pieces: AsyncIterator[bytes], most: int | None) -> AsyncGenerator[bytes, None]:

@@ -11,13 +11,12 @@ turns. Who comes next waits in `Line`: one piece of work of each user in turn, h
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from petset.base import tasks
+from petset.base import round_robin, tasks
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -34,10 +33,10 @@ class Line:
 
     def __init__(self) -> None:
         self._is_taken = False
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # In the order of their next turns.
+        self._waiting = round_robin.RoundRobin[asyncio.Future[None]]()
 
     @asynccontextmanager
-    async def turn(self, user: str) -> AsyncIterator[None]:
+    async def turn(self, user: str) -> AsyncGenerator[None]:
         if self._is_taken:
             await self._called(user)
         self._is_taken = True
@@ -48,7 +47,7 @@ class Line:
 
     async def _called(self, user: str) -> None:
         call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(user, deque()).append(call)
+        self._waiting.add(user, call)
         try:
             await call
         except asyncio.CancelledError:
@@ -58,11 +57,7 @@ class Line:
 
     def _call_next(self) -> None:
         while self._waiting:
-            user, line = next(iter(self._waiting.items()))
-            del self._waiting[user]
-            call = line.popleft()
-            if line:
-                self._waiting[user] = line  # Behind everybody else.
+            call = self._waiting.take()
             if not call.done():  # Who was cancelled has left.
                 call.set_result(None)
                 return

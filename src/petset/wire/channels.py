@@ -13,6 +13,8 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+CLOSE = 255  # Whose one byte is the number of the channel that the client closes.
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:

@@ -1,7 +1,7 @@
 """Exec and attach as both ends see them: a session with input, resizes, output by channel, and an end.
 
-The server's streams speak the remote-command protocol (v5.channel.k8s.io over WebSocket) to the client and this
-interface to the node; the node's containers implement it. Channel numbers are those of the protocol.
+The server's streams speak the remote-command protocol to the client, over a `Transport` that frames it, and `Session`
+to the node, whose containers implement it. Channel numbers are those of the protocol.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+STDIN, STDOUT, STDERR, ERROR, RESIZE = 0, 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,30 @@ class Session(Protocol):
     async def exit_code(self) -> int: ...
 
     async def close(self) -> None: ...
+
+
+Incoming = tuple[int, bytes | None]  # A channel and bytes; None: the client has closed that channel.
+
+
+class Transport(Protocol):
+    """The client's end of a session: channels in, channels out, and the end."""
+
+    @property
+    def tells_status(self) -> bool:
+        """Whether the client reads how it ended as a Status in JSON; otherwise as a sentence, or nothing."""
+        ...
+
+    async def send(self, channel: int, data: bytes) -> None:
+        """Waits while the client does not read. Raises ConnectionError when it is gone."""
+        ...
+
+    async def receive(self) -> Incoming | None:
+        """What the client sends next; None when it has left. Raises ConnectionError."""
+        ...
+
+    async def end(self) -> None:
+        """Close after everything that was sent; the client is waited for a moment. Raises nothing."""
+        ...
 
 
 class NodeStreams(Protocol):
