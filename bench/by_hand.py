@@ -19,9 +19,9 @@ import threading
 import time
 from pathlib import Path
 
-from petset.node import linux
+from petset.node import environment, linux
 from petset.node.containers import bundle, cgroups, host, mounting
-from petset.node.images.images import Image
+from petset.node.runtime import Image
 from petset.objects.meta import Object
 from petset.wire import dns
 
@@ -162,7 +162,7 @@ def _config(
         "process": {
             "user": {"uid": 0, "gid": 0},
             "args": command,
-            "env": [f"PATH={bundle.PATH_DEFAULT}", "POD_NAMESPACE=default", f"HOSTNAME={pet}"],
+            "env": [f"PATH={environment.PATH_DEFAULT}", "POD_NAMESPACE=default", f"HOSTNAME={pet}"],
             "cwd": "/",
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
         },

@@ -13,7 +13,8 @@ from pathlib import Path
 from bench import by_hand, instance
 from petset.cli import connection
 from petset.kinds.pod import PODS
-from petset.node.images.images import Image, Images
+from petset.node.images.images import Images
+from petset.node.runtime import Image
 from petset.objects import documents, meta
 from petset.objects.meta import Object
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from petset.node.images import images
+from petset.node.runtime import Image
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = ("skopeo", "umoci", "mmdebstrap", "unshare")
@@ -40,7 +41,7 @@ def image_store() -> images.Images:
     return images.Images(store_directory())
 
 
-def recipe_image(store: images.Images, recipe: str) -> images.Image:
+def recipe_image(store: images.Images, recipe: str) -> Image:
     """The image of a recipe, built when it is not there yet; for tests outside an event loop."""
     return asyncio.run(images.Images(store.directory).ensure(f"{images.OWN_REGISTRY}/{recipe}", "IfNotPresent"))
 
@@ -63,7 +64,7 @@ chroot $r /bin/bash -c "$script"
 
 
 def run_in(
-    image: images.Image,
+    image: Image,
     script: str,
     *,
     hostname: str = "pet-0",

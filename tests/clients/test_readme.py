@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from petset.node.pods.environment import Facts
+from petset.node.environment import Facts
 from petset.node.volumes import volumes
 
 README = Path(__file__).resolve().parents[2] / "README.md"

@@ -17,7 +17,7 @@ import pytest
 from petset.node import linux
 from petset.node.containers import host, oci
 from petset.node.network import bridge
-from petset.node.runtime import Container, ContainerConfig, ImageInfo, Mount
+from petset.node.runtime import Container, ContainerConfig, Image, Mount
 from petset.wire.streaming import ExecOptions, LogOptions
 
 BUSYBOX = shutil.which("busybox")
@@ -72,7 +72,7 @@ def pod(name: str = "web-0", uid: str = "", **spec: Any) -> dict[str, Any]:
 
 def config(of: dict[str, Any], *command: str, root: Path, **changes: Any) -> ContainerConfig:
     container = {"name": changes.get("name", "main"), "image": "busybox", **changes.pop("container", {})}
-    image = ImageInfo("busybox", "sha256:0", str(root), env=("PATH=/bin",), **changes.pop("image", {}))
+    image = Image("busybox", "sha256:0", str(root), env=("PATH=/bin",), **changes.pop("image", {}))
     return ContainerConfig(
         pod_uid=of["metadata"]["uid"],
         name=container["name"],

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from petset.base import tasks
-from petset.node.runtime import Container, ContainerConfig, ImageError, ImageInfo, RuntimeError_
+from petset.node.runtime import Container, ContainerConfig, Image, ImageError, RuntimeError_
 from petset.node.simulated import Addresses, Behaviour, Machine, SimulatedRuntime
 from petset.world import loop as virtual
 
-IMAGE = ImageInfo("debian:jessie", "sha256:1", "/rootfs")
+IMAGE = Image("debian:jessie", "sha256:1", "/rootfs")
 
 
 def pod(uid: str = "u1") -> Any:

@@ -37,7 +37,8 @@ _NOT_A_SOURCE = (
 )
 
 
-def _source(spec: Object) -> Object:
+def source(spec: Object) -> Object:
+    """Where the storage is, as its spec says: {type: how}, of one type in a volume that is valid."""
     return {key: value for key, value in spec.items() if key not in _NOT_A_SOURCE}
 
 
@@ -53,7 +54,7 @@ def validate(obj: Object) -> Errors:
     yield from one_of(
         spec.get("persistentVolumeReclaimPolicy"), "spec.persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain")
     )
-    sources = list(_source(spec))
+    sources = list(source(spec))
     if not sources:
         yield FieldError.required("spec", "must specify a volume type")
     for extra in sources[1:]:
@@ -75,7 +76,7 @@ def validate(obj: Object) -> Errors:
 @listed
 def validate_update(new: Object, old: Object) -> Errors:
     wanted, given = new.get("spec") or {}, old.get("spec") or {}
-    if _source(wanted) != _source(given):
+    if source(wanted) != source(given):
         yield FieldError.forbidden(
             "spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"
         )

@@ -28,9 +28,9 @@ from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
-from petset.node import disk, registration
+from petset.node import disk, environment, registration
 from petset.node.network import names
-from petset.node.pods import admission, environment, hooks, probes, supplies, worker
+from petset.node.pods import admission, hooks, probes, supplies, worker
 from petset.node.pods import decide as pods
 from petset.node.pods.references import References
 from petset.node.runtime import Container, Runtime

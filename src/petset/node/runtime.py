@@ -7,34 +7,52 @@ reports survives a restart of petset: `observe` after a restart finds the same s
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from petset.objects.meta import Object
 from petset.wire.streaming import NodeStreams
 
-if TYPE_CHECKING:
-    from petset.node.images.registry_logins import RegistryLogin
-
 ContainerState = Literal["created", "running", "exited"]
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+ImageSource = Literal["pulled", "present", "stand-in", "built"]
 
 
 @dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """An image that is ready to run; `note` says where it came from, for the Pulled event."""
+class Image:
+    """An image that is ready to run: made by the image store, told in the Pulled event, run by the runtime."""
 
-    reference: str
-    digest: str
-    rootfs: str
+    reference: str  # What the pod asked for.
+    digest: str  # sha256:... of its manifest on this node.
+    rootfs: str  # Its unpacked tree, shared by all its containers: nobody may write there.
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     working_dir: str = ""
     user: str = ""
     stop_signal: str = ""
-    source: str = "present"  # pulled, present, stand-in, built
-    size_bytes: int = 0
+    source: ImageSource = "present"
+    size_bytes: int = 0  # Of the compressed layers and the configuration.
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    user: str
+    password: str = field(repr=False)
+
+    def encoded(self) -> str:
+        """As registries and their tools take it."""
+        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLogin:
+    """What one pull secret says, by the address of a registry. Made only by `registry_logins.from_secret`."""
+
+    secret: str
+    credentials: Mapping[str, Credential]
 
 
 class ImageError(Exception):
@@ -88,7 +106,8 @@ class Container:
     spec_hash: str = ""  # Of the container spec it was made from.
 
 
-Propagation = Literal["rprivate", "rslave", "rshared"]
+# As the documentation names it; what the kernel calls it is mounting.py's alone.
+Propagation = Literal["None", "HostToContainer", "Bidirectional"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +119,7 @@ class Mount:
     read_only: bool = False
     sub_path: str = ""
     kind: Literal["bind", "tmpfs"] = "bind"
-    propagation: Propagation = "rprivate"
+    propagation: Propagation = "None"
     size_bytes: int | None = None  # tmpfs
 
 
@@ -111,13 +130,13 @@ class ContainerConfig:
     pod_uid: str
     name: str
     attempt: int
-    image: ImageInfo
+    image: Image
     command: tuple[str, ...]  # The whole argv, $(VAR) already expanded.
-    env: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...]  # The container's own; the image's stand below them.
     working_dir: str
     mounts: tuple[Mount, ...]
-    pod: Object = field(hash=False, default_factory=dict)  # For security context and resources.
-    container: Object = field(hash=False, default_factory=dict)
+    pod: Object = field(hash=False, default_factory=dict[str, Any])  # For security context and resources.
+    container: Object = field(hash=False, default_factory=dict[str, Any])
     log_path: str = ""
     termination_message_path: str = "/dev/termination-log"
 
@@ -157,7 +176,7 @@ class Runtime(Protocol):
 
     def events(self) -> AsyncIterator[RuntimeEvent]: ...
 
-    async def ensure_image(self, reference: str, policy: str, logins: Sequence[RegistryLogin]) -> ImageInfo:
+    async def ensure_image(self, reference: str, policy: PullPolicy, logins: Sequence[RegistryLogin]) -> Image:
         """Raises ImageError."""
         ...
 

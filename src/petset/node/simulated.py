@@ -17,13 +17,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
-from petset.node.images.registry_logins import RegistryLogin
 from petset.node.pods.probes import Outcome
 from petset.node.runtime import (
     Container,
     ContainerConfig,
+    Image,
     ImageError,
-    ImageInfo,
+    PullPolicy,
+    RegistryLogin,
     RuntimeError_,
     RuntimeEvent,
     Sandbox,
@@ -204,13 +205,13 @@ class SimulatedRuntime:
         if record.ends_at is not None:
             heapq.heappush(self._ending, (record.ends_at, record.container.id, uid))
 
-    async def ensure_image(self, reference: str, policy: str, logins: Sequence[RegistryLogin]) -> ImageInfo:
+    async def ensure_image(self, reference: str, policy: PullPolicy, logins: Sequence[RegistryLogin]) -> Image:
         if self.machine.image_seconds:
             await asyncio.sleep(self.machine.image_seconds)
         if reference in self.machine.images_missing:
             reason = "ErrImageNeverPull" if policy == "Never" else "ErrImagePull"
             raise ImageError(reason, self.machine.images_missing[reference])
-        return ImageInfo(reference, "sha256:" + "0" * 64, "/simulated", command=("run",))
+        return Image(reference, "sha256:" + "0" * 64, "/simulated", command=("run",))
 
     async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
         await asyncio.sleep(self.machine.sandbox_seconds)

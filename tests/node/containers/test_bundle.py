@@ -9,7 +9,7 @@ import pytest
 
 from petset.node.containers import bundle, cgroups, host, oci, seccomp, users
 from petset.node.containers.users import User, UserError
-from petset.node.runtime import ContainerConfig, ImageInfo, Mount, RuntimeError_, Warning_
+from petset.node.runtime import ContainerConfig, Image, Mount, RuntimeError_, Warning_
 
 HOST = bundle.Host(capabilities=(*bundle.DEFAULT_CAPABILITIES, "CAP_NET_ADMIN", "CAP_SYS_ADMIN"), open_files_max=4096)
 PLACES = bundle.Places(
@@ -41,7 +41,7 @@ def configured(
         pod_uid="u",
         name="main",
         attempt=0,
-        image=ImageInfo("i", "sha256:0", "/image", env=("PATH=/opt/bin", "LANG=C"), working_dir="/work"),
+        image=Image("i", "sha256:0", "/image", env=("PATH=/opt/bin", "LANG=C"), working_dir="/work"),
         command=("serve", "--now"),
         env=(("LANG", "de"), ("A", "b=c")),
         working_dir="",
@@ -192,7 +192,7 @@ def test_mounts_of_the_container_come_last_outer_ones_first_and_win():
     config, _ = configured(
         mounts=(
             Mount("/v/b", "/data/deep/", read_only=True),
-            Mount("/v/a", "/data", propagation="rslave"),
+            Mount("/v/a", "/data", propagation="HostToContainer"),
             Mount("/v/hosts", "/etc/hosts"),
             Mount("", "/cache", kind="tmpfs", size_bytes=1024),
         )

@@ -250,7 +250,7 @@ async def test_a_mount_that_shares_nothing_cannot_propagate(tmp_path, root, prop
 
 
 def test_the_words_of_the_documentation_are_those_that_validation_takes():
-    assert sorted(volumes.PROPAGATION) == sorted(containers.PROPAGATIONS)
+    assert sorted(mounting.KERNEL) == sorted(containers.PROPAGATIONS)
 
 
 # ---- memory

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from petset.node.images import images, layers
-from petset.node.images.images import ImageError
+from petset.node.runtime import Image, ImageError
 from tests.node.hostile_images import BLOCK_DEVICE, DIRECTORY, HARD_LINK, SYMLINK, entry, layer, layout
 
 needs_tools = pytest.mark.skipif(
@@ -38,7 +38,7 @@ def outside(tmp_path: Path) -> Path:
     return outside
 
 
-def load(store: images.Images, path: str) -> images.Image:
+def load(store: images.Images, path: str) -> Image:
     return asyncio.run(store.load(path))[0]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from petset.base import tasks
 from petset.node.images import collection, image_names, images, registry_logins, sources
+from petset.node.runtime import Image
 from tests.images_fixture import image_store, recipe_image  # noqa: F401
 from tests.registry import USER_PET_PASSWORD_SECRET, Registry, free_port, pull_secret
 
@@ -145,7 +146,7 @@ def store(tmp_path):
     return images.Images(str(tmp_path / "store"))
 
 
-def read(image: images.Image) -> str:
+def read(image: Image) -> str:
     with open(os.path.join(image.rootfs, "content")) as file:
         return file.read()
 
@@ -160,7 +161,7 @@ def test_a_pull_from_a_registry(store, registry, tmp_path):
     image = ensure(store, name, "IfNotPresent")
     assert (image.reference, image.source, read(image)) == (name, "pulled", "one")
     assert (image.entrypoint, image.command, image.env, image.user) == (("/a,b",), ("c d",), ("A=1",), "7")
-    assert (image.working_dir, image.exposed_ports, image.stop_signal) == ("/w", ("80/tcp",), "SIGINT")
+    assert (image.working_dir, image.stop_signal) == ("/w", "SIGINT")
     assert image.digest.startswith("sha256:") and image.size_bytes > 0
     again = ensure(store, name, "IfNotPresent")
     assert (again.source, again.rootfs) == ("present", image.rootfs)
@@ -394,7 +395,7 @@ def test_stand_ins_need_no_network_and_ignore_the_policy(image_store):  # noqa: 
     for policy in ("Always", "IfNotPresent", "Never"):
         image = ensure(images.Images(image_store.directory), "gcr.io/google_containers/nginx-slim:0.8", policy)
         assert (image.reference, image.source) == ("gcr.io/google_containers/nginx-slim:0.8", "stand-in")
-        assert image.command == ("nginx", "-g", "daemon off;") and image.exposed_ports[-1] == "80/tcp"
+        assert image.command == ("nginx", "-g", "daemon off;")
 
 
 def test_without_stand_ins_the_name_is_what_it_is(image_store):  # noqa: F811

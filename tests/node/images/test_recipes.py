@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from petset.node.images import image_names, images, recipes
+from petset.node.runtime import Image
 from tests.images_fixture import CHECKOUT, image_store, recipe_image, run_in  # noqa: F401
 
 OURS = recipes.Recipes(str(CHECKOUT / "images"))
@@ -138,7 +139,7 @@ class Workshop:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content)
 
-    def build(self, name: str) -> images.Image:
+    def build(self, name: str) -> Image:
         self.said.clear()
         return asyncio.run(self.store.build(name, self.said.append))
 

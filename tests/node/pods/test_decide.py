@@ -24,11 +24,11 @@ from petset.node.pods.decide import (
     Trouble,
     View,
 )
-from petset.node.runtime import Container, ImageInfo, Sandbox
+from petset.node.runtime import Container, Image, Sandbox
 from petset.objects import meta
 
 NOW = 1_750_000_000.0
-IMAGE = ImageInfo("debian:jessie", "sha256:1", "/rootfs")
+IMAGE = Image("debian:jessie", "sha256:1", "/rootfs")
 UID = "u1"
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from petset.kinds.pod_spec import containers
-from petset.node.pods import environment, launch
-from petset.node.pods.environment import ConfigError, Facts, Reference
-from petset.node.runtime import ImageInfo
+from petset.node import environment
+from petset.node.environment import ConfigError, Facts, Reference
+from petset.node.pods import launch
+from petset.node.runtime import Image
 
 POD = {
     "metadata": {
@@ -26,7 +27,7 @@ POD = {
         "containers": [{"name": "other", "resources": {"limits": {"cpu": "2"}}}],
     },
 }
-IMAGE = ImageInfo("i", "d", "/r", ("/entry",), ("run",), ("PATH=/bin", "LANG=C"), "/srv")
+IMAGE = Image("i", "d", "/r", ("/entry",), ("run",), ("PATH=/bin", "LANG=C"), "/srv")
 
 
 def source(kind: str, name: str, data: dict[str, str]) -> dict[tuple[str, str], Any]:
@@ -191,10 +192,10 @@ def test_command_lines(container: Any, argv: tuple[str, ...]):
 def test_the_whole_configuration():
     container = {"name": "c", "env": [{"name": "LANG", "value": "de"}], "terminationMessagePath": "/tmp/end"}
     config = launch.container_config(POD, container, 2, IMAGE, FACTS, {})
-    assert dict(config.env) == {"PATH": "/bin", "HOSTNAME": "rd-0", "LANG": "de"}
+    assert dict(config.env) == {"LANG": "de"}  # The image's, and the name of its host, the runtime puts below.
     assert (config.attempt, config.working_dir, config.termination_message_path) == (2, "/srv", "/tmp/end")
     with pytest.raises(ConfigError, match="neither it nor its image says what to run"):
-        launch.container_config(POD, container, 0, ImageInfo("i", "d", "/r"), FACTS, {})
+        launch.container_config(POD, container, 0, Image("i", "d", "/r"), FACTS, {})
 
 
 # -- Size

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from petset.node import paths
-from petset.node.pods.environment import ConfigError, Facts
+from petset.node.environment import ConfigError, Facts
 from petset.node.runtime import Mount
 from petset.node.volumes import payloads
 from petset.node.volumes.payloads import TokenWanted
@@ -260,7 +260,7 @@ def test_mounts(tmp_path: Path):
         env={"NAME": "rd-0"},
     ) == (
         Mount(str(tmp_path), "/data"),
-        Mount(str(tmp_path), "/ro", True, propagation="rslave"),
+        Mount(str(tmp_path), "/ro", True, propagation="HostToContainer"),
         Mount("/ro", "/cfg", True),
         Mount(str(tmp_path), "/pet", sub_path="pets/rd-0"),
     )

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.kinds import quality_of_service
+from petset.node import environment
 from petset.node.containers import mounting, seccomp
 from petset.node.containers.users import User
-from petset.node.runtime import ContainerConfig, Mount, Propagation, RuntimeError_, Warning_
+from petset.node.runtime import ContainerConfig, Mount, RuntimeError_, Warning_
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
 
@@ -54,7 +55,6 @@ MASKED_PATHS = (
 )
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CPU_PERIOD_MICROSECONDS = 100_000
 CPU_QUOTA_MICROSECONDS_MIN = 1_000
 CPU_SHARES_MIN = 2
@@ -136,7 +136,7 @@ def config(
         "cgroupsPath": places.cgroup,
         "namespaces": namespaces,
         "resources": resources(wanted.container, privileged, host, pids_max, warnings),
-        "rootfsPropagation": _root_propagation(wanted.mounts),
+        "rootfsPropagation": mounting.of_root(wanted.mounts),
     }
     if privileged:
         linux["devices"] = list(devices)
@@ -180,12 +180,7 @@ def _process(
             "CreateContainerConfigError", f"no command: neither container {wanted.name} nor its image names one"
         )
     tty = bool(wanted.container.get("tty"))
-    env = {"PATH": PATH_DEFAULT, "HOSTNAME": places.hostname, **({"TERM": "xterm"} if tty else {})}
-    for entry in wanted.image.env:
-        name, given, value = entry.partition("=")
-        if given:
-            env[name] = value
-    env.update(wanted.env)
+    env = environment.with_image(dict(wanted.env), wanted.image, places.hostname, tty)
     return {
         "terminal": tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
@@ -319,13 +314,8 @@ def _volume(mount: Mount, source: str) -> dict[str, Any]:
         "destination": _normal(mount.target),
         "type": "bind",
         "source": source,
-        "options": ["rbind", mount.propagation, mode],
+        "options": ["rbind", mounting.KERNEL[mount.propagation].option, mode],
     }
-
-
-def _root_propagation(found: Sequence[Mount]) -> Propagation:
-    asked = [mount.propagation for mount in found]
-    return "rshared" if "rshared" in asked else "rslave" if "rslave" in asked else "rprivate"
 
 
 def _special(target: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:

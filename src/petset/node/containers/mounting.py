@@ -15,14 +15,34 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from petset.node import linux, paths
-from petset.node.runtime import Mount, RuntimeError_
+from petset.node.runtime import Mount, Propagation, RuntimeError_
 
-_FLAGS = {"rprivate": linux.MS_PRIVATE, "rslave": linux.MS_SLAVE, "rshared": 0}  # A clone is its origin's peer.
-_NEEDS = {"rslave": ("shared", "master"), "rshared": ("shared",)}
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a mountPropagation of the documentation is to the kernel and to an OCI runtime."""
+
+    option: str
+    flag: int  # 0: a clone is its origin's peer already.
+    needs: tuple[str, ...] = ()  # What the volume's own mount must be, one of these.
+
+
+KERNEL: Mapping[Propagation, Kernel] = {  # From the least to the most.
+    "None": Kernel("rprivate", linux.MS_PRIVATE),
+    "HostToContainer": Kernel("rslave", linux.MS_SLAVE, ("shared", "master")),
+    "Bidirectional": Kernel("rshared", 0, ("shared",)),
+}
+
+
+def of_root(mounts: Sequence[Mount]) -> str:
+    """The propagation of the root that lets all of these have theirs."""
+    order = list(KERNEL)
+    return KERNEL[order[max((order.index(mount.propagation) for mount in mounts), default=0)]].option
 
 
 def place(directory: str, number: int) -> str:
@@ -54,8 +74,8 @@ def prepared(directory: Path, mounts: Sequence[Mount], hidden: str) -> Iterator[
                 linux.unmount(hidden)
             for target, (tree, mount) in trees.items():
                 linux.attach(tree, target)
-                if flags := _FLAGS[mount.propagation]:
-                    linux.set_propagation(target, flags)
+                if flag := KERNEL[mount.propagation].flag:
+                    linux.set_propagation(target, flag)
             namespace = kept.enter_context(paths.opened("/proc/thread-self/ns/mnt", os.O_RDONLY))
         enter = shutil.which("nsenter") or "nsenter"
         yield enter, f"--mount=/proc/{os.getpid()}/fd/{namespace}", "--"
@@ -70,7 +90,7 @@ def _clone(mount: Mount, kept: contextlib.ExitStack) -> int:
             message = f"cannot mount subPath {mount.sub_path!r} at {mount.target}: {error.strerror}"
             raise RuntimeError_("CreateContainerConfigError", message) from None
     try:
-        needed = _NEEDS.get(mount.propagation)
+        needed = KERNEL[mount.propagation].needs
         if needed and not any(linux.propagation(found).startswith(one) for one in needed):
             raise RuntimeError_("CreateContainerError", _not_shared(mount))
         tree = linux.clone_mount(found, mount.source)
@@ -81,8 +101,7 @@ def _clone(mount: Mount, kept: contextlib.ExitStack) -> int:
 
 
 def _not_shared(mount: Mount) -> str:
-    kind = "HostToContainer" if mount.propagation == "rslave" else "Bidirectional"
     return (
-        f"cannot mount {mount.source} at {mount.target} with mountPropagation {kind}: it lies on a mount that is not "
-        "shared; mount --make-rshared that one, or leave mountPropagation out"
+        f"cannot mount {mount.source} at {mount.target} with mountPropagation {mount.propagation}: it lies on a mount "
+        "that is not shared; mount --make-rshared that one, or leave mountPropagation out"
     )

@@ -28,14 +28,15 @@ from petset.kinds import requests
 from petset.node import linux, paths
 from petset.node.containers import attempts, bundle, cgroups, host, logs, records, sandboxes, seccomp, streams, users
 from petset.node.containers.records import ContainerRecord, SandboxRecord
-from petset.node.images.registry_logins import RegistryLogin
 from petset.node.network import bridge, names
 from petset.node.network.bridge import Plan, PodNetwork
 from petset.node.runtime import (
     Container,
     ContainerConfig,
+    Image,
     ImageError,
-    ImageInfo,
+    PullPolicy,
+    RegistryLogin,
     RuntimeError_,
     RuntimeEvent,
     Sandbox,
@@ -54,10 +55,10 @@ KILLED_SECONDS_MAX = 30.0
 Key = tuple[str, int]  # container name, attempt
 
 
-class ImageSource(Protocol):
+class ImageStore(Protocol):
     """What is asked of images.Images."""
 
-    async def ensure(self, reference: str, policy: str, logins: Sequence[RegistryLogin] = ()) -> Any: ...
+    async def ensure(self, reference: str, policy: PullPolicy, logins: Sequence[RegistryLogin] = ()) -> Image: ...
 
     async def collect(self, in_use: Collection[str], bytes_wanted: int) -> int: ...
 
@@ -84,7 +85,7 @@ class OciRuntime:
         state: Path,
         plan: Plan,
         network: PodNetwork,
-        images: ImageSource | None = None,
+        images: ImageStore | None = None,
         *,
         pids_max: int = PIDS_MAX,
         seccomp_default: str = seccomp.UNCONFINED,
@@ -255,23 +256,10 @@ class OciRuntime:
 
     # ---- images
 
-    async def ensure_image(self, reference: str, policy: str, logins: Sequence[RegistryLogin]) -> ImageInfo:
+    async def ensure_image(self, reference: str, policy: PullPolicy, logins: Sequence[RegistryLogin]) -> Image:
         if self._images is None:
             raise ImageError("ErrImageNeverPull", "cannot get an image: this node has no image store")
-        found = await self._images.ensure(reference, policy, logins)
-        return ImageInfo(
-            reference,
-            found.digest,
-            str(found.rootfs),
-            tuple(found.entrypoint),
-            tuple(found.command),
-            tuple(found.env),
-            found.working_dir,
-            found.user,
-            found.stop_signal,
-            found.source,
-            found.size_bytes,
-        )
+        return await self._images.ensure(reference, policy, logins)
 
     # ---- sandboxes
 
@@ -682,7 +670,7 @@ async def _settled(pod: _Pod) -> None:
 # ---- small looks at the machine
 
 
-def _of_image(image: ImageInfo, path: str) -> str:
+def _of_image(image: Image, path: str) -> str:
     return paths.text_in_root(image.rootfs, path, IMAGE_FILE_BYTES_MAX)
 
 

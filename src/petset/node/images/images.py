@@ -26,7 +26,7 @@ import re
 import stat
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -34,8 +34,7 @@ from petset.base import tasks
 from petset.node import paths, programs
 from petset.node.images import collection, layers, recipes, registry_logins, sources
 from petset.node.images.image_names import Reference, is_loopback, parse_reference
-from petset.node.images.registry_logins import Credential, RegistryLogin
-from petset.node.runtime import ImageError
+from petset.node.runtime import Credential, Image, ImageError, ImageSource, PullPolicy, RegistryLogin
 from petset.objects import encoding
 
 log = logging.getLogger("petset.images")
@@ -54,24 +53,6 @@ REF_NAME = sources.REF_NAME
 RECIPE_KEY = "petset.recipe-key"
 ADDED = "petset.added"
 LOADED = "petset.loaded"
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One image, unpacked; rootfs is shared and must not be written to."""
-
-    reference: str  # what the pod asked for
-    digest: str  # sha256:... of the manifest in our layout
-    rootfs: str
-    entrypoint: tuple[str, ...]
-    command: tuple[str, ...]
-    env: tuple[str, ...]
-    working_dir: str
-    user: str
-    stop_signal: str
-    exposed_ports: tuple[str, ...]  # "80/tcp"
-    source: str  # pulled | present | stand-in | built
-    size_bytes: int  # of the compressed layers and the config
 
 
 # ---- the store
@@ -117,13 +98,13 @@ class Images:
 
     # -- what others call
 
-    async def ensure(self, reference: str, policy: str, logins: Iterable[RegistryLogin] = ()) -> Image:
+    async def ensure(self, reference: str, policy: PullPolicy, logins: Iterable[RegistryLogin] = ()) -> Image:
         """The image of a pod's container, ready to be a lower layer. Raises ImageError."""
         image = await self._ensure(reference, policy, logins)
         self._remember_use(image.digest)
         return image
 
-    async def _ensure(self, reference: str, policy: str, logins: Iterable[RegistryLogin]) -> Image:
+    async def _ensure(self, reference: str, policy: PullPolicy, logins: Iterable[RegistryLogin]) -> Image:
         wanted = parse_reference(reference)
         recipe = self._recipe_for(wanted)
         if recipe is not None:
@@ -290,8 +271,6 @@ class Images:
                 working_dir=sources.text(config.get("WorkingDir")) or "/",
                 user=sources.text(config.get("User")),
                 stop_signal=sources.text(config.get("StopSignal")) or "SIGTERM",
-                exposed_ports=tuple(sorted(sources.texts(list(config.get("ExposedPorts") or {})))),
-                source="present",
                 size_bytes=int(manifest["config"]["size"]) + sum(int(layer["size"]) for layer in manifest["layers"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -356,7 +335,7 @@ class Images:
             entry = _only_entry(layout)
             return await self._publish(entry, str(wanted), notes, "pulled")
 
-    async def _publish(self, entry: dict[str, Any], name: str, notes: Mapping[str, str], source: str) -> Image:
+    async def _publish(self, entry: dict[str, Any], name: str, notes: Mapping[str, str], source: ImageSource) -> Image:
         image = await self._unpacked(entry)
         notes = {REF_NAME: name, ADDED: tasks.rfc3339(tasks.now()), **notes}
         known = {key: entry[key] for key in ("mediaType", "digest", "size") if key in entry}

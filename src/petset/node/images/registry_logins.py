@@ -12,35 +12,17 @@ import base64
 import fnmatch
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
+from petset.node import environment
 from petset.node.images.image_names import DEFAULT_REGISTRY, Reference
-from petset.node.pods import environment
+from petset.node.runtime import Credential, RegistryLogin
 from petset.objects import encoding, meta
 from petset.objects.meta import Object
 
 # Where each type of secret keeps its text, and how the logins are found in it.
 _KEYS = {".dockerconfigjson": "auths", ".dockercfg": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    user: str
-    password: str = field(repr=False)
-
-    def encoded(self) -> str:
-        """As registries and their tools take it."""
-        return base64.b64encode(f"{self.user}:{self.password}".encode()).decode("ascii")
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryLogin:
-    """What one pull secret says, by the address of a registry. Made only by `from_secret`."""
-
-    secret: str
-    credentials: Mapping[str, Credential]
 
 
 class NotALogin(Exception):

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
-from petset.node.runtime import Container, ImageInfo, Sandbox
+from petset.node.runtime import Container, Image, Sandbox
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -89,7 +89,7 @@ class Memory:
     `container_id` is the attempt that hook, started, ready and unhealthy are about; for another they mean nothing.
     """
 
-    image: ImageInfo | None = None  # Ready for the next start.
+    image: Image | None = None  # Ready for the next start.
     image_trouble: Trouble | None = None
     start_trouble: Trouble | None = None
     delay: RestartDelay = field(default_factory=RestartDelay)

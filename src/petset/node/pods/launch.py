@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from petset.node.network import names
-from petset.node.pods import environment
-from petset.node.pods.environment import Facts
-from petset.node.runtime import ContainerConfig, ImageInfo
+from petset.node import environment
+from petset.node.environment import Facts
+from petset.node.runtime import ContainerConfig, Image
 from petset.node.volumes import volumes
 from petset.node.volumes.volumes import Mounted
 from petset.objects import meta
@@ -17,18 +16,17 @@ TERMINATION_MESSAGE_PATH = "/dev/termination-log"
 
 
 def container_config(
-    pod: Object, container: Object, attempt: int, image: ImageInfo, facts: Facts, mounted: Mapping[str, Mounted]
+    pod: Object, container: Object, attempt: int, image: Image, facts: Facts, mounted: Mapping[str, Mounted]
 ) -> ContainerConfig:
     """Raises environment.ConfigError."""
     own = environment.variables(container, facts)
-    everything = environment.with_image(own, image, names.hostname(pod), bool(container.get("tty")))
     return ContainerConfig(
         pod_uid=meta.uid(pod),
         name=container["name"],
         attempt=attempt,
         image=image,
         command=environment.command(container, image, own),
-        env=tuple(everything.items()),
+        env=tuple(own.items()),
         working_dir=container.get("workingDir") or image.working_dir or "/",
         mounts=volumes.mounts(pod, container, mounted, own),
         pod=pod,

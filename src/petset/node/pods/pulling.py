@@ -11,10 +11,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from petset.base import tasks
-from petset.node.images.registry_logins import RegistryLogin
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import Trouble
-from petset.node.runtime import ImageError, ImageInfo, Runtime
+from petset.node.runtime import Image, ImageError, PullPolicy, RegistryLogin, Runtime
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -25,11 +24,10 @@ Said = tuple[str, str, str]  # type, reason, message
 Tell = Callable[[str, str, str, str], None]  # ..., container
 
 
-async def pull(
-    runtime: Runtime, spec: Object, logins: Sequence[RegistryLogin], tell: Tell
-) -> tuple[ImageInfo, list[Said]]:
+async def pull(runtime: Runtime, spec: Object, logins: Sequence[RegistryLogin], tell: Tell) -> tuple[Image, list[Said]]:
     """Raises ImageError."""
-    reference, policy = spec.get("image") or "", spec.get("imagePullPolicy") or "IfNotPresent"
+    reference: str = spec.get("image") or ""
+    policy: PullPolicy = spec.get("imagePullPolicy") or "IfNotPresent"
     pulling = ("Normal", "Pulling", f'Pulling image "{reference}"')
     told: list[Said] = []
 
@@ -39,7 +37,7 @@ async def pull(
         tell(*pulling, spec["name"])
 
     began = tasks.now()
-    info: ImageInfo | None = None
+    info: Image | None = None
     failed: ImageError | None = None
     async with asyncio.TaskGroup() as group:
         slow = tasks.spawn(group, tell_when_slow(), f"pulling {reference}")
@@ -58,7 +56,7 @@ async def pull(
     return info, [*said, ("Normal", "Pulled", _pulled(info, reference, tasks.now() - began))]
 
 
-def _pulled(info: ImageInfo, reference: str, seconds: float) -> str:
+def _pulled(info: Image, reference: str, seconds: float) -> str:
     if info.source == "pulled":
         size = f" Image size: {info.size_bytes} bytes." if info.size_bytes else ""
         return f'Successfully pulled image "{reference}" in {seconds:.3f}s.{size}'

@@ -16,7 +16,7 @@ from petset.client.client import Client
 from petset.client.informer import Informer
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.secret import SECRETS
-from petset.node.pods.environment import Reference
+from petset.node.environment import Reference
 from petset.objects import errors
 from petset.objects.meta import Object
 

@@ -18,10 +18,10 @@ from petset.client.informer import Cache
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.service_account import SERVICEACCOUNTS
+from petset.node.environment import Facts, Reference
 from petset.node.images import registry_logins
 from petset.node.images.registry_logins import NotALogin, RegistryLogin
 from petset.node.pods import references
-from petset.node.pods.environment import Facts, Reference
 from petset.node.volumes import payloads, volumes
 from petset.node.volumes.payloads import TokenWanted
 from petset.objects import meta

@@ -23,8 +23,9 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache
 from petset.kinds.pod import PODS
+from petset.node import environment
 from petset.node.network import names
-from petset.node.pods import admission, environment, hooks, launch, probes, pulling, status, supplies
+from petset.node.pods import admission, hooks, launch, probes, pulling, status, supplies
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import Failure, Memory, Trouble, View
 from petset.node.pods.probing import Probing

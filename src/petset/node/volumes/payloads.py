@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from petset.node.pods import environment
-from petset.node.pods.environment import ConfigError, Facts, Reference
+from petset.node import environment
+from petset.node.environment import ConfigError, Facts, Reference
 from petset.objects import meta
 from petset.objects.meta import Object
 

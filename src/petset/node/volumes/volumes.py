@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from petset.base import tasks, well_known
-from petset.node import linux, paths
-from petset.node.pods import environment
-from petset.node.pods.environment import ConfigError, Facts
+from petset.kinds import persistent_volume
+from petset.node import environment, linux, paths
+from petset.node.environment import ConfigError, Facts
 from petset.node.runtime import Mount, Propagation
 from petset.node.volumes import payloads, storage
 from petset.node.volumes.payloads import File, TokenWanted
@@ -181,13 +181,9 @@ def mounts(
         if sub_path.startswith("/") or ".." in sub_path.split("/"):
             raise ConfigError(f"cannot mount subPath {sub_path!r}: it must stay inside its volume")
         read_only = bool(entry.get("readOnly")) or volume.read_only
-        propagation = PROPAGATION[entry.get("mountPropagation") or "None"]
+        propagation: Propagation = entry.get("mountPropagation") or "None"
         result.append(Mount(volume.path, entry["mountPath"], read_only, sub_path, propagation=propagation))
     return tuple(result)
-
-
-# From the documentation's words to the kernel's: here and nowhere else.
-PROPAGATION: Mapping[str, Propagation] = {"None": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}
 
 
 # ---- on disk
@@ -265,7 +261,7 @@ async def _claim(bound: Claimed | None, read_only: bool, group: int | None) -> M
     volume = bound.volume
     path = meta.get(volume, "spec", "hostPath", "path") or meta.get(volume, "spec", "local", "path")
     if not path:
-        kinds = [key for key in volume["spec"] if key not in _VOLUME_FIELDS]
+        kinds = persistent_volume.source(volume["spec"])
         raise ConfigError(f"this release of petset does not offer volumes of type {' '.join(kinds) or 'unknown'}")
     if not os.path.isdir(path):
         raise ConfigError(f"the directory {path} of volume {meta.name(volume)} is gone; restore it or delete the claim")
@@ -273,19 +269,6 @@ async def _claim(bound: Claimed | None, read_only: bool, group: int | None) -> M
         await tasks.in_thread(_give_to_group, Path(path), group)
     modes = meta.get(bound.claim, "spec", "accessModes", default=())
     return Mounted(path, read_only or list(modes) == ["ReadOnlyMany"])
-
-
-_VOLUME_FIELDS = (
-    "accessModes",
-    "capacity",
-    "claimRef",
-    "mountOptions",
-    "nodeAffinity",
-    "persistentVolumeReclaimPolicy",
-    "storageClassName",
-    "volumeMode",
-    "volumeAttributesClassName",
-)
 
 
 def _give_to_group(root: Path, group: int) -> None:

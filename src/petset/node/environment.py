@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from petset.node.runtime import ImageInfo
+from petset.node.runtime import Image
 from petset.objects import expansion, meta, quantity
 from petset.objects.meta import Object
 
@@ -103,16 +103,17 @@ class _Variables:
         self.values[name] = value
 
 
-def with_image(own: Mapping[str, str], image: ImageInfo, hostname: str, tty: bool = False) -> dict[str, str]:
+def with_image(own: Mapping[str, str], image: Image, hostname: str, tty: bool = False) -> dict[str, str]:
     """The image's variables below the container's own; PATH and HOSTNAME are always there."""
     result = {"PATH": PATH_DEFAULT, "HOSTNAME": hostname, **({"TERM": "xterm"} if tty else {})}
     for line in image.env:
-        name, _, value = line.partition("=")
-        result[name] = value
+        name, given, value = line.partition("=")
+        if given:
+            result[name] = value
     return {**result, **own}
 
 
-def command(container: Object, image: ImageInfo, own: Mapping[str, str]) -> tuple[str, ...]:
+def command(container: Object, image: Image, own: Mapping[str, str]) -> tuple[str, ...]:
     """The argv: the container's command and args, or the image's entry point and command. Raises ConfigError."""
     given, args = container.get("command") or (), container.get("args") or ()
     expanded, added = _words(container, given, own), _words(container, args, own)

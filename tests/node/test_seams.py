@@ -1,0 +1,99 @@
+"""Where a value crosses rooms of the node: made in the one, used in the other, in one test."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petset.kinds.pod_spec import containers
+from petset.node.containers import bundle
+from petset.node.containers.users import User
+from petset.node.environment import Facts
+from petset.node.pods import launch
+from petset.node.runtime import Image, Propagation
+from petset.node.volumes import volumes
+
+IMAGE = Image("busybox", "sha256:0", "/image", env=("PATH=/opt/bin", "LANG=C", "broken"), command=("serve",))
+PLACES = bundle.Places(
+    rootfs="/s/rootfs",
+    cgroup="/petset_1/podu/c",
+    network="/s/net",
+    uts="/s/uts",
+    ipc="/s/ipc",
+    shm="/s/shm",
+    hosts="/s/hosts",
+    hostname_file="/s/hostname",
+    resolv_conf="/s/resolv.conf",
+    termination_log="/s/termination-log",
+    volumes="/s/volumes",
+    hostname="web-0",
+)
+
+
+def pod(container: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "web-0", "namespace": "default", "uid": "u"},
+        "spec": {"containers": [container], **spec},
+    }
+
+
+def made(of: dict[str, Any], places: bundle.Places, mounted: dict[str, volumes.Mounted]) -> dict[str, Any]:
+    """From a pod to the OCI configuration of its container, as the worker and the runtime go."""
+    wanted = launch.container_config(of, of["spec"]["containers"][0], 0, IMAGE, Facts(of), mounted)
+    config, warnings = bundle.config(wanted, places, User(0, 0), bundle.Host(), pids_max=100)
+    assert warnings == []
+    return config
+
+
+# ---- an environment: pods/launch, containers/bundle
+
+
+@pytest.mark.parametrize(
+    ("hostname", "tty", "env", "found"),
+    [
+        ("web-0", False, [], ["PATH=/opt/bin", "HOSTNAME=web-0", "LANG=C"]),
+        ("web-0", True, [], ["PATH=/opt/bin", "HOSTNAME=web-0", "TERM=xterm", "LANG=C"]),
+        # A pod of the host's own namespace is told the host's name, and may say otherwise.
+        ("machine", False, [], ["PATH=/opt/bin", "HOSTNAME=machine", "LANG=C"]),
+        (
+            "machine",
+            False,
+            [{"name": "HOSTNAME", "value": "own"}, {"name": "LANG", "value": "de"}],
+            ["PATH=/opt/bin", "HOSTNAME=own", "LANG=de"],
+        ),
+    ],
+)
+def test_the_pod_s_variables_stand_above_the_image_s(hostname: str, tty: bool, env: list[Any], found: list[str]):
+    config = made(pod({"name": "c", "env": env, "tty": tty}), dataclasses.replace(PLACES, hostname=hostname), {})
+    assert config["process"]["env"] == found
+
+
+# ---- volumes: volumes/, containers/bundle (a real kernel's side of it: containers/test_mounting.py)
+
+
+@pytest.mark.parametrize("propagation", containers.PROPAGATIONS)
+def test_what_volumes_prepares_is_what_the_bundle_mounts(tmp_path: Path, propagation: Propagation):
+    mounts = [
+        {"name": "data", "mountPath": "/data", "mountPropagation": propagation},
+        {"name": "data", "mountPath": "/data/ro/", "readOnly": True, "subPath": "a/b"},
+        {"name": "settings", "mountPath": "/settings"},
+    ]
+    of = pod(
+        {"name": "c", "volumeMounts": mounts},
+        volumes=[{"name": "data", "emptyDir": {}}, {"name": "settings", "downwardAPI": {"items": []}}],
+    )
+    mounted = asyncio.run(volumes.Volumes(tmp_path, may_mount=False).prepare(of, Facts(of), {}, {}))
+    config = made(of, PLACES, mounted)
+    found = {one["destination"]: one for one in config["mounts"] if one["source"].startswith("/s/volumes/")}
+    option = {"None": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}[propagation]
+    assert {target: (one["source"], one["options"]) for target, one in found.items()} == {
+        "/data": ("/s/volumes/0", ["rbind", option, "rw"]),
+        "/data/ro": ("/s/volumes/1", ["rbind", "rprivate", "ro"]),
+        "/settings": ("/s/volumes/2", ["rbind", "rprivate", "ro"]),  # A payload is the API's.
+    }
+    assert config["linux"]["rootfsPropagation"] == option
+    assert {volume.path for volume in mounted.values()} == {str(tmp_path / "u" / name) for name in ("data", "settings")}
