@@ -7,7 +7,7 @@ is unpacked by umoci and only then gets its name. A directory holds it all and m
 `packages/` what builds download, `used/` when an image last was, `locks/` and `work/`.
 
 Invariants: a name in the layout's index always has all its blobs; a folder below rootfs/ is complete; both appear by
-rename. Changes of one image happen under its own file lock, changes of the index under the index's. Whoever adds
+rename. Changes of one image happen under its own lock (locks.py), changes of the index under the index's. Whoever adds
 blobs holds the `blobs` lock shared, garbage collection holds it alone.
 Follows: OCI image-spec 1.0 (layout, manifest, config), the reference grammar of the distribution project.
 """
@@ -32,7 +32,7 @@ from typing import Any
 
 from petset.base import tasks
 from petset.node import paths, programs
-from petset.node.images import collection, layers, recipes, registry_logins, sources
+from petset.node.images import collection, layers, locks, recipes, registry_logins, sources
 from petset.node.images.image_names import Reference, is_loopback, parse_reference
 from petset.node.runtime import Credential, Image, ImageError, ImageSource, PullPolicy, RegistryLogin
 from petset.objects import encoding
@@ -42,7 +42,6 @@ log = logging.getLogger("petset.images")
 PULL_SECONDS_MAX = 1800.0
 UNPACK_SECONDS_MAX = 600.0
 PULLS_AT_ONCE_MAX = 3
-LOCK_RETRY_SECONDS = 0.05
 LOGINS_TRIED_MAX = 8  # Of one pod, at one registry.
 UNPACKED_BYTES_MAX = 64 << 30  # Of one image.
 UNPACKED_SHARE_MAX = 0.5  # Of what the disk has room for, in bytes and in files.
@@ -454,24 +453,12 @@ class Images:
                 finally:
                     os.close(descriptor)
 
-    @contextlib.asynccontextmanager
-    async def _lock(self, name: str, *, shared: bool = False, wait: bool = True) -> AsyncIterator[bool]:
+    def _lock(
+        self, name: str, *, shared: bool = False, wait: bool = True
+    ) -> contextlib.AbstractAsyncContextManager[bool]:
         """A lock between tasks and between processes; it ends with its holder, even one that is killed."""
         safe = name if re.fullmatch(r"[a-z0-9-]{1,80}", name) else hashlib.sha256(name.encode()).hexdigest()
-        descriptor = os.open(os.path.join(self.directory, "locks", safe), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            held = False
-            while not held:
-                try:
-                    fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                    held = True
-                except BlockingIOError:
-                    if not wait:
-                        break
-                    await asyncio.sleep(LOCK_RETRY_SECONDS)
-            yield held
-        finally:
-            os.close(descriptor)
+        return locks.held(os.path.join(self.directory, "locks", f"{safe}.fifo"), shared=shared, wait=wait)
 
     @contextlib.contextmanager
     def _authfile(self, registry: str, credential: Credential | None) -> Iterator[list[str]]:
