@@ -6,10 +6,18 @@ from typing import Any
 
 from petset.client.views import Snapshot
 from petset.controllers import actions, garbage
+from petset.kinds import builtin
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
 from tests.controllers.sets import told
+
+
+def key_of(obj: Object) -> str:
+    kind = builtin.KINDS.of(obj)
+    assert kind is not None
+    return garbage.key_of(obj, kind)
+
 
 WHEN = "2016-08-03T00:00:00Z"
 
@@ -30,7 +38,7 @@ def thing(name: str, *owners: Object, **metadata: Any) -> Object:
 
 
 def steps_for(obj: Object, *others: Object) -> list[actions.Action]:
-    return garbage.reconcile(garbage.key_of(obj), Snapshot([obj, *others]), 0)
+    return garbage.reconcile({}, key_of(obj), Snapshot([obj, *others]), 0)
 
 
 def test_owned_by_what_is_there_it_stays() -> None:
@@ -131,11 +139,11 @@ def test_whom_a_change_concerns() -> None:
     owner = thing("owner")
     leaf = thing("leaf", owner)
     view = Snapshot([leaf])
-    assert list(garbage.keys(owner, view)) == [garbage.key_of(leaf)], "the owner is gone"
+    assert list(garbage.keys(owner, view)) == [key_of(leaf)], "the owner is gone"
     view = Snapshot([leaf, owner])
     assert list(garbage.keys(owner, view)) == [], "it is there and stays"
     going = thing("owner", finalizers=["foregroundDeletion"], deletionTimestamp=WHEN)
-    assert garbage.key_of(going) in list(garbage.keys(leaf, Snapshot([going]))), "a dependent is gone"
+    assert key_of(going) in list(garbage.keys(leaf, Snapshot([going]))), "a dependent is gone"
 
 
 def pod(**given: Any) -> Object:

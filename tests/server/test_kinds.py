@@ -7,7 +7,7 @@ import dataclasses
 from petset.kinds import builtin
 from petset.objects.registry import STATUS, Kind
 from petset.wire import http
-from tests.server.conftest import ADMIN, Server
+from tests.server.conftest import ADMIN, Server, configmap
 
 # Of a group that is none of the house's; its name's first part says where its schema is.
 INGRESSES = Kind("networking.example.com", "v1", "ingresses", "Ingress", short_names=("ing",), subresources=STATUS)
@@ -93,3 +93,35 @@ def test_clusters_of_one_process_have_kinds_of_their_own(server: Server) -> None
     assert (server("GET", PATH).code, other("GET", PATH).code) == (200, 404)
     assert INGRESSES not in builtin.KINDS
     other.close()
+
+
+def test_watches_of_a_kind_that_goes_end_and_others_go_on(server: Server) -> None:
+    comes(server)
+    of_it, one_of_it = server.watch(f"{PATH}?watch=1"), server.watch(f"{PATH}?watch=1&labelSelector=a%3Db")
+    unread, other = server.watch(f"{PATH}?watch=1"), server.watch("/api/v1/namespaces/default/configmaps?watch=1")
+    server.create(configmap("before"))
+    server.ok("POST", PATH, INGRESS)
+    assert of_it.take(1) == [("ADDED", "web")] and other.take(1) == [("ADDED", "before")]
+    server.ok("DELETE", f"{PATH}/web")
+    goes(server)
+    assert of_it.take(1) == [("DELETED", "web")] and of_it.is_over(), "what waits is told first"
+    assert one_of_it.is_over()
+    assert unread.take(2) == [("ADDED", "web"), ("DELETED", "web")] and unread.is_over()
+    server.create(configmap("after"))
+    assert other.take(1) == [("ADDED", "after")]
+    assert server("GET", f"{PATH}?watch=1").code == 404
+    assert server.api.watches.open_count == 1
+    other.close()
+
+
+def test_watches_of_a_kind_that_is_replaced_end(server: Server) -> None:
+    comes(server)
+    watch = server.watch(f"{PATH}?watch=1")
+    server.ok("POST", PATH, INGRESS)
+    assert watch.take(1) == [("ADDED", "web")]
+    comes(server, Kind("networking.example.com", "v1", "ingressclasses", "IngressClass", namespaced=False))
+    comes(server, dataclasses.replace(INGRESSES, short_names=()))
+    assert watch.is_over()
+    again = server.watch(f"{PATH}?watch=1")
+    assert again.take(1) == [("ADDED", "web")]
+    again.close()

@@ -28,6 +28,7 @@ log = logging.getLogger("petset.informer")
 Change = Callable[[Object | None, Object | None], None]  # (old, new): None before it existed or after it is gone.
 Index = Callable[[Object], Iterable[str]]
 RECONNECT_SECONDS_MAX = 5.0
+ENDED_AT_ONCE = 256  # Objects, before the loop goes on.
 Fact = TypeVar("Fact")
 Cached = dict[str, Object]  # By key: "namespace/name", or "name".
 
@@ -226,6 +227,19 @@ class Informer(Cache):
                 log.info("cannot watch %s: %s", self.resource.plural, error)
             # A watch's end is normal and resumed almost at once; one that ends again and again without a word is not.
             await asyncio.sleep(backoff.next())
+
+    async def end(self, told: bool) -> None:
+        """After `run`: what was known of the objects goes, `told` of or not, and nobody waits any more."""
+        for number, key in enumerate(sorted(self._objects), 1):
+            old = self.remove(key)
+            if told:
+                self._changed(old, None)
+            if number % ENDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self.synced.set()
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_result(None)
 
     async def _list(self) -> None:
         items, revision = await self._client.list(self.resource, self._namespace, **self._selectors)

@@ -181,18 +181,29 @@ class Informers(View):
     def __init__(self, client: Client):
         self._client = client
         self._informers: dict[str, Informer] = {}
+        self._followed = client.kinds.now
+        self._group: asyncio.TaskGroup | None = None  # While it runs.
+        self._running: dict[str, asyncio.Task[None]] = {}
 
     @property
     def kinds(self) -> Kinds:
         return self._client.kinds.now
 
     def of(self, resource: Kind) -> Informer:
-        """The kind's informer; ask for all kinds before `run`."""
+        """The kind's informer; one that is asked for while they run begins at once, and is not filled yet."""
         informer = self._informers.get(resource.key())
-        if informer is None:
-            informer = Informer(self._client, resource, indices=indices_of(resource), keeps=KEPT.get(resource.key()))
-            self._informers[resource.key()] = informer
+        return informer if informer is not None else self._made(resource.key(), resource)
+
+    def _made(self, key: str, resource: Kind) -> Informer:
+        kind = self.kinds.keeping(key) or resource
+        informer = Informer(self._client, kind, indices=indices_of(kind), keeps=KEPT.get(key))
+        self._informers[key] = informer
+        if self._group is not None:
+            self._start(self._group, key, informer)
         return informer
+
+    def _start(self, group: asyncio.TaskGroup, key: str, informer: Informer) -> None:
+        self._running[key] = tasks.spawn(group, informer.run(), f"informer of {informer.resource.plural}")
 
     def known(self, resource: Kind) -> Informer | None:
         """The kind's informer when somebody asked for it before."""
@@ -200,10 +211,29 @@ class Informers(View):
 
     async def synced(self) -> None:
         """Every informer has listed its kind."""
-        for informer in self._informers.values():
+        for informer in list(self._informers.values()):
             await informer.synced.wait()
 
     async def run(self) -> None:
+        """Keep them until cancelled. A kind that goes takes its informer along, one that is replaced gets a new one."""
         async with asyncio.TaskGroup() as group:
-            for informer in self._informers.values():
-                tasks.spawn(group, informer.run(), f"informer of {informer.resource.plural}")
+            self._group = group
+            try:
+                for key, informer in self._informers.items():
+                    self._start(group, key, informer)
+                self._follow(self.kinds)
+                with self._client.kinds.following(self._follow):
+                    await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None
+
+    def _follow(self, kinds: Kinds) -> None:
+        before, self._followed = self._followed, kinds
+        for key, informer in list(self._informers.items()):
+            kind = kinds.keeping(key)
+            if kind is informer.resource or kind is before.keeping(key):
+                continue
+            del self._informers[key]
+            self._running.pop(key).cancel()
+            if self._group is not None:
+                tasks.spawn(self._group, informer.end(told=kind is None), f"end of {informer.resource.plural}")

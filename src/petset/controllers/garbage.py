@@ -5,20 +5,20 @@ others. One that is being deleted with the `orphan` finalizer first has its depe
 `foregroundDeletion` it waits until those that block it are gone, which are deleted because it waits. Pods also go
 when their node has not existed for NODE_GONE_SECONDS, or is said to be out of service for good.
 
+Kinds are those there are at the moment. Versions of one kind are one: an owner is found whichever its reference names.
 Invariants: an owner counts as gone only when the server says so, not the cache; owners of kinds we do not know count
-as there; a deletion names the uid it means.
+as there, until they are known; a deletion names the uid it means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 
 from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller
-from petset.kinds import builtin
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.event import EVENTS
 from petset.kinds.node import NODES
@@ -26,30 +26,44 @@ from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
+from petset.objects.registry import Kind, Kinds
 
 ORPHAN, FOREGROUND = well_known.ORPHAN_FINALIZER, well_known.FOREGROUND_FINALIZER
 NODE_GONE_SECONDS = 40.0  # A node that was deleted and lives registers again; until then nothing of it is given up.
-KINDS = tuple(row for row in builtin.KINDS if "list" in row.verbs and row is not EVENTS)
 ADOPTED = (PODS, CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS)  # By controllers, later.
-_BY_KEY = {row.key(): row for row in KINDS}
+SNAPSHOTS_KEPT_MAX = 4
+Strangers = dict[str, tuple[Object, ...]]  # By queue key: the references to owners of kinds that are not known.
 
 
-def key_of(obj: Object) -> str:
+def is_collected(kind: Kind) -> bool:
+    return "list" in kind.verbs and kind.key() != EVENTS.key()
+
+
+@lru_cache(SNAPSHOTS_KEPT_MAX)
+def collected(kinds: Kinds) -> tuple[Kind, ...]:
+    return tuple(kind for kind in kinds.each_once() if is_collected(kind))
+
+
+@lru_cache(SNAPSHOTS_KEPT_MAX)
+def _owners(kinds: Kinds) -> dict[tuple[str, str], Kind]:
+    """What may be owners, by apiVersion and kind."""
+    return {(kind.api_version, kind.kind): kind for kind in kinds if is_collected(kind)}
+
+
+def key_of(obj: Object, kind: Kind) -> str:
     """The queue key: the kind's key and the object's."""
-    return f"{resources_row(obj).key()}|{meta.key(obj)}"
+    return f"{kind.key()}|{meta.key(obj)}"
 
 
-def resources_row(obj: Object) -> Kind:
-    row = builtin.KINDS.of(obj)
-    assert row is not None, f"{obj.get('kind')} came out of a cache of a kind in the table"
-    return row
+def reconcile(strangers: Strangers, key: str, view: View, now: float) -> list[actions.Action]:
+    """The next steps of one object that is owned, or is being deleted with dependents in mind.
 
-
-def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
-    """The next steps of one object that is owned, or is being deleted with dependents in mind."""
+    `strangers` remembers whom a kind that comes may concern: it can only delay.
+    """
+    strangers.pop(key, None)
     prefix, _, rest = key.partition("|")
-    obj = view.get(_BY_KEY[prefix], *meta.split_key(rest))
+    kind = view.kinds.keeping(prefix)
+    obj = view.get(kind, *meta.split_key(rest)) if kind is not None else None
     if obj is None:
         return []
     if meta.is_deleting(obj):
@@ -59,13 +73,25 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         if FOREGROUND in finalizers:
             return wait_for_dependents(obj, view)
         return []
+    references = obj["metadata"].get("ownerReferences") or ()
+    if unknown := tuple(reference for reference in references if _kind_of(reference, view) is None):
+        strangers[key] = unknown
     return collect(obj, view)
+
+
+def no_longer_strange(strangers: Strangers, view: View) -> list[str]:
+    """The keys of what is owned by a kind that has come."""
+    return [
+        key
+        for key, references in strangers.items()
+        if any(_kind_of(reference, view) is not None for reference in references)
+    ]
 
 
 def dependents_of(obj: Object, view: View) -> list[Object]:
     """Everything cached that names it as an owner."""
     uid = meta.uid(obj)
-    return [dependent for kind in KINDS for dependent in view.by_index(kind, "owner", uid)]
+    return [dependent for kind in collected(view.kinds) for dependent in view.by_index(kind, "owner", uid)]
 
 
 def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
@@ -129,9 +155,8 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
     waiting: list[Object] = []
     gone: list[Object] = []
     for reference in references:
-        kind = builtin.KINDS.named(reference.get("apiVersion", ""), reference.get("kind", ""))
         owner = _owner(reference, obj, view)
-        if kind is None or kind.key() not in _BY_KEY:
+        if _kind_of(reference, view) is None:
             there.append(reference)
         elif owner is None:
             gone.append(reference)
@@ -141,7 +166,7 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
             there.append(reference)
     if not gone and not waiting:
         return []
-    checks = [_gone(reference, obj) for reference in gone]
+    checks = [_gone(reference, obj, view) for reference in gone]
     if there:
         uids = [reference["uid"] for reference in (*gone, *waiting)]
         return [*checks, actions.Update(without_owners(obj, uids))]
@@ -150,16 +175,21 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
     return [*checks, actions.Delete(obj, propagation="Foreground" if in_turn else "Background", at_revision=True)]
 
 
+def _kind_of(reference: Object, view: View) -> Kind | None:
+    """That of an owner, when it is one of those that are collected."""
+    return _owners(view.kinds).get((reference.get("apiVersion", ""), reference.get("kind", "")))
+
+
 def _owner(reference: Object, obj: Object, view: View) -> Object | None:
-    kind = builtin.KINDS.named(reference.get("apiVersion", ""), reference.get("kind", ""))
-    if kind is None or kind.key() not in _BY_KEY:
+    kind = _kind_of(reference, view)
+    if kind is None:
         return None
     owner = view.get(kind, meta.namespace(obj) if kind.namespaced else "", reference.get("name", ""))
     return owner if owner is not None and meta.uid(owner) == reference.get("uid") else None
 
 
-def _gone(reference: Object, obj: Object) -> actions.Gone:
-    kind = builtin.KINDS.named(reference["apiVersion"], reference["kind"])
+def _gone(reference: Object, obj: Object, view: View) -> actions.Gone:
+    kind = _kind_of(reference, view)
     assert kind is not None
     return actions.Gone(kind, meta.namespace(obj) if kind.namespaced else "", reference["name"], reference["uid"])
 
@@ -180,17 +210,24 @@ def without_finalizer(obj: Object, finalizer: str) -> Object:
 def keys(obj: Object, view: View) -> Iterable[str]:
     """Itself when it has owners or is being deleted; its dependents when it goes; its owners that wait for it."""
     metadata = obj["metadata"]
-    row = resources_row(obj)
-    if metadata.get("ownerReferences") or metadata.get("finalizers"):
-        yield f"{row.key()}|{meta.key(obj)}"
-    current = view.get(row, meta.namespace(obj), meta.name(obj))
+    kind = view.kinds.of(obj)
+    current = None
+    if kind is not None:
+        if metadata.get("ownerReferences") or metadata.get("finalizers"):
+            yield key_of(obj, kind)
+        current = view.get(kind, meta.namespace(obj), meta.name(obj))
     if current is None or meta.uid(current) != meta.uid(obj) or meta.is_deleting(obj):
-        for dependent in dependents_of(obj, view):
-            yield key_of(dependent)
+        yield from _keys_of(dependents_of(obj, view), view)
         for reference in metadata.get("ownerReferences") or ():
             owner = _owner(reference, obj, view)
             if owner is not None and meta.is_deleting(owner):
-                yield key_of(owner)
+                yield from _keys_of([owner], view)
+
+
+def _keys_of(objects: Iterable[Object], view: View) -> Iterable[str]:
+    for obj in objects:
+        if (kind := view.kinds.of(obj)) is not None:
+            yield key_of(obj, kind)
 
 
 # Pods whose node is gone
@@ -231,12 +268,15 @@ def pods_of_node(node: Object, view: View) -> Iterable[str]:
 
 
 def controllers() -> tuple[Controller, ...]:
+    strangers: Strangers = {}
     return (
         Controller(
             name="garbage",
             component="garbage-collector-controller",
-            watches=tuple((kind, keys) for kind in KINDS),
-            reconcile=reconcile,
+            watches=(),
+            every=(is_collected, keys),
+            when_kinds_change=partial(no_longer_strange, strangers),
+            reconcile=partial(reconcile, strangers),
         ),
         Controller(
             name="pods",

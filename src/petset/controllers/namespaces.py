@@ -2,7 +2,8 @@
 
 Everything in it is deleted, gracefully where a kind has grace. What is being deleted and stays for a while stands in
 the namespace's conditions, with the finalizers it waits for. When the caches show none left the server is asked once
-more for each kind (it accepts nothing new in such a namespace), and the finalizer is taken away.
+more for each kind (it accepts nothing new in such a namespace), and the finalizer is taken away. Kinds are those there
+are at the moment.
 Follows: the condition types and reasons of NamespaceStatus in the Kubernetes API reference.
 """
 
@@ -14,13 +15,16 @@ from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.kinds import builtin
 from petset.kinds.namespace import NAMESPACES
 from petset.objects import meta
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 
 FINALIZER = "kubernetes"
-KINDS = tuple(row for row in builtin.KINDS if row.namespaced and "list" in row.verbs)
+
+
+def is_emptied(kind: Kind) -> bool:
+    return kind.namespaced and "list" in kind.verbs
 
 
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
@@ -30,7 +34,8 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         return []
     if FINALIZER not in meta.get(namespace, "spec", "finalizers", default=()):
         return []
-    left = [obj for kind in KINDS for obj in view.list(kind, key)]
+    kinds = [kind for kind in view.kinds.each_once() if is_emptied(kind)]
+    left = [obj for kind in kinds for obj in view.list(kind, key)]
     if to_delete := [obj for obj in left if not meta.is_deleting(obj)]:
         return [actions.Delete(obj, propagation="Background") for obj in to_delete]
     told = meta.get(namespace, "status", "conditions", default=[])
@@ -40,7 +45,7 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         return []
     others = [finalizer for finalizer in namespace["spec"]["finalizers"] if finalizer != FINALIZER]
     finalized = meta.changed(namespace, ("spec", "finalizers"), others)
-    return [*(actions.Empty(kind, key) for kind in KINDS), actions.UpdateStatus(finalized, "finalize")]
+    return [*(actions.Empty(kind, key) for kind in kinds), actions.UpdateStatus(finalized, "finalize")]
 
 
 def with_what_is_left(conditions: Sequence[Object], left: Sequence[Object], now: float) -> list[Object]:
@@ -89,7 +94,8 @@ CONTROLLERS = (
     Controller(
         name="namespaces",
         component="namespace-controller",
-        watches=((NAMESPACES, own_key), *((kind, namespace_that_goes) for kind in KINDS)),
+        watches=((NAMESPACES, own_key),),
+        every=(is_emptied, namespace_that_goes),
         reconcile=reconcile,
     ),
 )

@@ -26,11 +26,12 @@ from petset.client.views import Informers, View
 from petset.controllers import actions
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
+from petset.objects.registry import Kind, Kinds
 
 log = logging.getLogger("petset.controllers")
 
 CATCH_UP_SECONDS_MAX = 10.0
+FILLED_SECONDS_MAX = 30.0  # As long as a kind that came may hold up those who look at all kinds.
 UNSEEN_SECONDS = 1.0  # After what was created was not found in the cache that should show it.
 BACKOFF_FIRST_SECONDS = 0.05
 BACKOFF_SECONDS_MAX = 15.0
@@ -58,6 +59,8 @@ class Controller:
     watches: Sequence[tuple[Kind, Keys]]
     reconcile: Reconcile
     reads: Sequence[Kind] = ()  # Kinds it reads without being woken by them.
+    every: tuple[Callable[[Kind], bool], Keys] | None = None  # And each kind there is at a time that is such.
+    when_kinds_change: Callable[[View], Iterable[str]] = lambda view: ()  # The keys to look at again.
     workers: int = 4
 
 
@@ -74,8 +77,8 @@ class _Failed(Exception):
 class _Outcome:
     """How a reconcile went: what to wait for, and when to look again."""
 
-    seen: list[tuple[Kind, Callable[[], bool]]] = field(default_factory=list)
-    created: list[Object] = field(default_factory=list)
+    seen: list[tuple[Informer, Callable[[], bool]]] = field(default_factory=list[tuple[Informer, Callable[[], bool]]])
+    created: list[Object] = field(default_factory=list[Object])
     after_seconds: float | None = None
     failed: str = "it raised an exception"
     cost_seconds: float = 0.0  # Of the decision.
@@ -165,22 +168,60 @@ class Runner:
         self._queue = Queue()
         self._failing: dict[str, _Failing] = {}
         self._slots = asyncio.Semaphore(controller.workers)
-        for resource in (*controller.reads, *(resource for resource, _ in controller.watches)):
+        self._heard: dict[tuple[str, Keys], Informer] = {}
+        self._filling: list[Informer] = []  # Those that came while it runs, and that it waits for.
+        for resource in (*controller.reads, *(resource for resource, _ in self._sources(informers.kinds))):
             informers.of(resource)
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
         await self._view.synced()
-        for resource, keys in self._controller.watches:
-            self._view.of(resource).on_change(self._waker(keys))
         try:
             async with asyncio.TaskGroup() as group:
-                while True:
-                    await self._slots.acquire()
-                    key = await self._queue.take()
-                    tasks.spawn(group, self._work(key), f"{self._controller.name} {key}")
+                self._follow(self._view.kinds)
+                with self._client.kinds.following(self._follow):
+                    await self._work_off(group)
         finally:
             self._queue.close()
+
+    async def _work_off(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            await self._slots.acquire()
+            key = await self._queue.take()
+            await self._filled()
+            tasks.spawn(group, self._work(key), f"{self._controller.name} {key}")
+
+    def _sources(self, kinds: Kinds) -> Iterable[tuple[Kind, Keys]]:
+        yield from self._controller.watches
+        if self._controller.every is not None:
+            is_such, keys = self._controller.every
+            yield from ((kind, keys) for kind in kinds.each_once() if is_such(kind))
+
+    def _follow(self, kinds: Kinds) -> None:
+        """Hear of what there is now."""
+        heard: dict[tuple[str, Keys], Informer] = {}
+        for kind, keys in self._sources(kinds):
+            if kinds.keeping(kind.key()) is None:
+                continue
+            place, informer = (kind.key(), keys), self._view.of(kind)
+            heard[place] = informer
+            if self._heard.get(place) is not informer:
+                informer.on_change(self._waker(keys))
+                self._filling.append(informer)
+        self._heard = heard
+        for key in self._controller.when_kinds_change(self._view):
+            self._queue.add(key)
+
+    async def _filled(self) -> None:
+        """The caches of kinds that came are filled: before, what they lack says nothing. Not for ever."""
+        try:
+            async with asyncio.timeout(FILLED_SECONDS_MAX):
+                while self._filling:
+                    await self._filling[-1].synced.wait()
+                    self._filling.pop()
+        except TimeoutError:
+            log.info("%s: goes on without %s", self._controller.name, self._filling[-1].resource.plural)
+            self._filling.clear()
 
     def _waker(self, keys: Keys) -> Callable[[Object | None, Object | None], None]:
         def wake(old: Object | None, new: Object | None) -> None:
@@ -364,7 +405,7 @@ class Runner:
             return
         informer = self._informer_of(written)
         if informer is not None:
-            outcome.seen.append((informer.resource, lambda: informer.has_seen(revision)))
+            outcome.seen.append((informer, lambda: informer.has_seen(revision)))
 
     def _expect(self, outcome: _Outcome, obj: Object, true: Callable[[Object], bool], if_absent: bool = True) -> None:
         informer = self._informer_of(obj)
@@ -375,7 +416,7 @@ class Runner:
             cached = informer.get(meta.namespace(obj), meta.name(obj))
             return if_absent if cached is None else true(cached)
 
-        outcome.seen.append((informer.resource, seen))
+        outcome.seen.append((informer, seen))
 
     def _informer_of(self, obj: Object) -> Informer | None:
         """That of the object's kind, when there is such a kind and somebody follows it."""
@@ -390,7 +431,7 @@ class Runner:
         """Wait until the caches show what was written, or long enough."""
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
-                for resource, seen in outcome.seen:
-                    await self._view.of(resource).until(seen)
+                for informer, seen in outcome.seen:
+                    await informer.until(seen)
         except TimeoutError:
             log.info("%s: the caches are more than %s s behind", self._controller.name, CATCH_UP_SECONDS_MAX)

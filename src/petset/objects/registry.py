@@ -60,6 +60,7 @@ class Kind:
     name_rule: Callable[[str], str] = names.subdomain  # What is wrong with a name, or "".
     fields: Mapping[str, selectors.Field] = field(default_factory=dict[str, selectors.Field])  # To select by.
     printer: tables.Printer = tables.NAME_AND_AGE
+    stored_as: Kind | None = None  # Another version, whose objects these are.
 
     @property
     def api_version(self) -> str:
@@ -92,7 +93,8 @@ class Kind:
     def key(self, namespace: str = "", name: str = "") -> str:
         """The store's key, or the prefix of all its objects (of one namespace) without a name."""
         space = f"{namespace}/" if self.namespaced and namespace else ""
-        return f"/{self.group or 'core'}/{self.plural}/{space}{name}"
+        stored = self.stored_as or self
+        return f"/{stored.group or 'core'}/{stored.plural}/{space}{name}"
 
 
 class Kinds:
@@ -102,6 +104,10 @@ class Kinds:
         self._kinds = tuple(kinds)
         self._named = {(kind.api_version, kind.kind): kind for kind in self._kinds}
         self._at = {(kind.group, kind.version, kind.plural): kind for kind in self._kinds}
+        self._kept: dict[str, Kind] = {}
+        for kind in self._kinds:
+            if kind.key() not in self._kept or kind.stored_as is None:
+                self._kept[kind.key()] = kind
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds)
@@ -117,6 +123,14 @@ class Kinds:
     def of(self, obj: Object) -> Kind | None:
         """The kind of an object, or None."""
         return self._named.get((obj.get("apiVersion", ""), obj.get("kind", "")))
+
+    def keeping(self, key: str) -> Kind | None:
+        """The kind to read the objects under `Kind.key()` by: as they are stored, where that version is served."""
+        return self._kept.get(key)
+
+    def each_once(self) -> Iterable[Kind]:
+        """Of the versions that share their objects, the one to read them by."""
+        return self._kept.values()
 
     def with_kind(self, kind: Kind) -> Kinds:
         """A snapshot with this kind in the place of what was at its group, version and plural, else at the end."""
@@ -150,15 +164,20 @@ class Catalog:
         for told in list(self._followers.values()):
             told(kinds)
 
-    @contextmanager
-    def following(self, told: Callable[[Kinds], None]) -> Generator[None, None, None]:
-        """While the block lasts, `told` is called with each new snapshot, in the order of those who began to follow.
+    def follow(self, told: Callable[[Kinds], None]) -> Callable[[], None]:
+        """Have `told` called with each new snapshot, until what this returns is called.
 
-        It must be quick and may not change the catalog.
+        It must be quick and may not change the catalog. Who began to follow first is told first.
         """
         place = object()
         self._followers[place] = told
+        return lambda: self._followers.pop(place, None) and None
+
+    @contextmanager
+    def following(self, told: Callable[[Kinds], None]) -> Generator[None, None, None]:
+        """`follow` while the block lasts."""
+        end = self.follow(told)
         try:
             yield
         finally:
-            del self._followers[place]
+            end()

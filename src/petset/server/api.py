@@ -62,7 +62,7 @@ class Api:
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
         self.rest = rest.Rest(store, admission.Admission(store, self.authorizer))
-        self.watches = watch.Watches(store)
+        self.watches = watch.Watches(store, kinds)
         self._flow = flow.Flow(store)
         self._line = weight.Line()
         reviewer = reviews.Reviews(self.authenticator, self.authorizer)

@@ -6,21 +6,23 @@ bytes, made once a change and kept for a moment in `Frames`. Selectors turn a ch
 enters or leaves the selection; one that leaves is shown as it last was inside, at the revision at which it left.
 Invariants: the events sent have increasing revisions and none is left out; a bookmark's revision is one up to which
 everything was sent. A watcher that falls behind, or asks for a revision that is gone, gets one ERROR event with a
-410 Status and the end of the stream, and lists again. One that asks for a revision to come waits for it.
+410 Status and the end of the stream, and lists again. One that asks for a revision to come waits for it. A watch of a
+kind that goes, or is replaced, ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks, well_known
 from petset.objects import encoding, errors, meta, tables
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
+from petset.objects.registry import Catalog, Kind, Kinds
 from petset.server import answers, lists, weight
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -146,10 +148,17 @@ class Start:
 
 
 class Watches:
-    def __init__(self, store: stores.Store):
-        self._store = store
+    def __init__(self, store: stores.Store, kinds: Catalog):
+        self._store, self._kinds = store, kinds
         self._frames = Frames()
+        self._open: dict[stores.Watch, Kind] = {}
         self.open_count = 0
+        kinds.follow(self._end_of_gone)
+
+    def _end_of_gone(self, kinds: Kinds) -> None:
+        for watch, kind in self._open.items():
+            if kind not in kinds:
+                watch.close()
 
     async def answer(self, call: Call) -> http.Response:
         wanted = lists.selection(call)
@@ -191,7 +200,7 @@ class Watches:
     async def _pieces(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncIterator[Any]:
         self.open_count += 1
         try:
-            with self._store.watch(viewer.wanted.prefix, start.since, viewer.wanted.interest) as watch:
+            with self._opened(viewer, start) as watch:
                 async for piece in viewer.work.in_runs(start.taken(), answers.size, viewer.initial):
                     yield piece
                 if start.ends_initial:
@@ -204,6 +213,17 @@ class Watches:
             yield viewer.notice("ERROR", _gone(str(error)))
         finally:
             self.open_count -= 1
+
+    @contextlib.contextmanager
+    def _opened(self, viewer: Viewer, start: Start) -> Generator[stores.Watch, None, None]:
+        with self._store.watch(viewer.wanted.prefix, start.since, viewer.wanted.interest) as watch:
+            self._open[watch] = viewer.resource
+            if viewer.resource not in self._kinds.now:  # It went before the first look.
+                watch.close()
+            try:
+                yield watch
+            finally:
+                del self._open[watch]
 
     async def _live(
         self, viewer: Viewer, watch: stores.Watch, since: int, end: float, bookmarks: bool

@@ -116,6 +116,10 @@ class Watch(Protocol):
 
     async def __anext__(self) -> Change: ...
 
+    def close(self) -> None:
+        """It is to end: what waits can still be read, then the iteration is over."""
+        ...
+
     def pending(self) -> Sequence[Change]:
         """Take at once all changes that wait, without awaiting; [] when none. Raises Expired like iterating does."""
         ...

@@ -1,0 +1,217 @@
+"""Kinds that come and go while the controllers run: who owns whom, what a namespace is emptied of, who follows what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from petset.client.views import Informers, Snapshot
+from petset.controllers import actions, garbage, runner
+from petset.kinds import builtin
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.namespace import NAMESPACES
+from petset.objects import errors, meta
+from petset.objects.meta import Object
+from petset.objects.registry import STATUS, Kind
+from tests.controllers.cluster import Cluster, running
+
+INGRESSES = Kind("networking.example.com", "v1", "ingresses", "Ingress", subresources=STATUS)
+
+
+def ingress(name: str, *owners: Object, namespace: str = "default", **metadata: Any) -> Object:
+    return thing("networking.example.com/v1", "Ingress", name, *owners, namespace=namespace, **metadata)
+
+
+def config_map(name: str, *owners: Object, namespace: str = "default", **metadata: Any) -> Object:
+    return thing("v1", "ConfigMap", name, *owners, namespace=namespace, **metadata)
+
+
+def thing(api_version: str, kind: str, name: str, *owners: Object, **metadata: Any) -> Object:
+    references = [meta.owner_reference(owner) for owner in owners]
+    owned = {"ownerReferences": references} if references else {}
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **owned, **metadata}}
+
+
+def play(scene: Callable[[Cluster], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with running() as it:
+            await scene(it)
+
+    asyncio.run(main())
+
+
+def comes(it: Cluster) -> None:
+    it.client.kinds.replace(it.client.kinds.now.with_kind(INGRESSES))
+
+
+def goes(it: Cluster) -> None:
+    it.client.kinds.replace(it.client.kinds.now.without(INGRESSES))
+
+
+def test_owners_and_dependents_of_a_kind_that_came() -> None:
+    async def scene(it: Cluster) -> None:
+        comes(it)
+        above = await it.client.create(config_map("above"))
+        middle = await it.client.create(ingress("middle", above))
+        await it.client.create(config_map("below", middle))
+        await it.client.delete(CONFIGMAPS, "above", "default", uid=meta.uid(above))
+        await it.until(lambda: not it.get(INGRESSES, "middle") and not it.get(CONFIGMAPS, "below"))
+
+    play(scene)
+
+
+def test_in_the_foreground_a_dependent_of_a_kind_that_came_goes_first() -> None:
+    async def scene(it: Cluster) -> None:
+        comes(it)
+        owner = await it.client.create(config_map("owner"))
+        leaf = ingress("leaf", owner, finalizers=["example.com/wait"])
+        leaf["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = True
+        await it.client.create(leaf)
+        await it.client.delete(CONFIGMAPS, "owner", "default", uid=meta.uid(owner), propagation="Foreground")
+        await it.until(lambda: meta.is_deleting(it.get(INGRESSES, "leaf") or {"metadata": {}}))
+        assert it.get(CONFIGMAPS, "owner")
+        await it.client.patch(INGRESSES, "leaf", "default", {"metadata": {"finalizers": None}})
+        await it.until(lambda: not it.get(CONFIGMAPS, "owner"))
+
+    play(scene)
+
+
+def test_what_is_owned_by_a_kind_that_is_not_there_waits_for_it_to_come() -> None:
+    async def scene(it: Cluster) -> None:
+        stranger = {**ingress("stranger"), "metadata": {"name": "stranger", "uid": "gone-for-long"}}
+        await it.client.create(config_map("leaf", stranger))
+        await it.rests()
+        assert it.get(CONFIGMAPS, "leaf"), "nobody knows whether its owner is there"
+        comes(it)
+        await it.until(lambda: not it.get(CONFIGMAPS, "leaf"))
+
+    play(scene)
+
+
+def test_objects_of_a_kind_that_goes_are_forgotten_and_their_dependents_stay() -> None:
+    async def scene(it: Cluster) -> None:
+        comes(it)
+        owner = await it.client.create(ingress("owner"))
+        await it.client.create(config_map("leaf", owner))
+        goes(it)
+        await it.client.patch(CONFIGMAPS, "leaf", "default", {"data": {"a": "b"}})
+        await it.rests()
+        assert it.get(CONFIGMAPS, "leaf")
+
+    play(scene)
+
+
+def test_who_waited_for_a_kind_that_goes_waits_no_more() -> None:
+    async def scene(it: Cluster) -> None:
+        comes(it)
+        owner = await it.client.create(config_map("owner"))
+        leaf = ingress("leaf", owner, finalizers=["example.com/wait"])
+        leaf["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = True
+        await it.client.create(leaf)
+        await it.client.delete(CONFIGMAPS, "owner", "default", uid=meta.uid(owner), propagation="Foreground")
+        await it.until(lambda: meta.is_deleting(it.get(INGRESSES, "leaf") or {"metadata": {}}))
+        goes(it)
+        await it.until(lambda: not it.get(CONFIGMAPS, "owner"))
+
+    play(scene)
+
+
+def test_a_namespace_is_emptied_of_a_kind_that_came() -> None:
+    async def scene(it: Cluster) -> None:
+        comes(it)
+        await it.client.create(thing("v1", "Namespace", "zoo"))
+        await it.client.create(ingress("web", namespace="zoo"))
+        await it.client.delete(NAMESPACES, "zoo")
+        await it.until(lambda: not it.get(NAMESPACES, "zoo") and not it.all(INGRESSES, "zoo"))
+
+    play(scene)
+
+
+def test_a_kind_that_comes_again_is_followed_again() -> None:
+    async def scene(it: Cluster) -> None:
+        for _ in range(3):
+            comes(it)
+            owner = await it.client.create(ingress("owner"))
+            await it.client.create(config_map("leaf", owner))
+            await it.client.delete(INGRESSES, "owner", "default", uid=meta.uid(owner))
+            await it.until(lambda: not it.get(CONFIGMAPS, "leaf"))
+            goes(it)
+            with pytest.raises(errors.ApiError):
+                await it.client.list(INGRESSES)
+
+    play(scene)
+
+
+def test_caches_of_kinds_that_went_are_gone() -> None:
+    async def scene(it: Cluster) -> None:
+        informers = Informers(it.client)
+        async with asyncio.TaskGroup() as group:
+            running_ = group.create_task(informers.run())
+            comes(it)
+            told: list[tuple[bool, bool]] = []
+            first = informers.of(INGRESSES)
+            first.on_change(lambda old, new: told.append((old is not None, new is not None)))
+            await it.client.create(ingress("web"))
+            await it.until(lambda: first.get("default", "web"))
+            goes(it)
+            await it.until(lambda: told == [(False, True), (True, False)])
+            assert informers.known(INGRESSES) is None and not len(first)
+            comes(it)
+            assert informers.of(INGRESSES) is not first
+            await it.until(lambda: informers.of(INGRESSES).get("default", "web"))
+            running_.cancel()
+        assert "informer of ingresses" not in [task.get_name() for task in asyncio.all_tasks() if task is running_]
+
+    play(scene)
+
+
+def test_nothing_is_decided_before_the_cache_of_a_kind_that_came_is_filled() -> None:
+    """An owner in the foreground would go before its dependents of that kind are known."""
+
+    async def scene(it: Cluster) -> None:
+        comes(it)
+        await it.client.create(ingress("web"))
+        goes(it)
+        seen: list[int] = []
+
+        def reconcile(key: str, view: Any, now: float) -> list[actions.Action]:
+            seen.append(len(view.list(INGRESSES)))
+            return []
+
+        row = runner.Controller(
+            "test",
+            "test",
+            (),
+            reconcile,
+            every=(lambda kind: kind.plural in ("configmaps", "ingresses"), runner.own_key),
+        )
+        informers = Informers(it.client)
+        one = runner.Runner(it.client, informers, row)
+        async with asyncio.TaskGroup() as group:
+            parts = [group.create_task(informers.run()), group.create_task(one.run())]
+            await it.until(lambda: one._heard)
+            seen.clear()
+            comes(it)
+            one._queue.add("anything")
+            await it.until(lambda: seen)
+            assert seen[0] == 1
+            for part in parts:
+                part.cancel()
+
+    play(scene)
+
+
+def test_an_owner_of_a_kind_of_this_moment_is_gone_when_it_is() -> None:
+    owner = {**ingress("owner"), "metadata": {"name": "owner", "namespace": "default", "uid": "u-owner"}}
+    leaf = config_map("leaf", owner, uid="u-leaf")
+    key = garbage.key_of(leaf, CONFIGMAPS)
+    kinds = builtin.KINDS.with_kind(INGRESSES)
+    strangers: garbage.Strangers = {}
+    assert garbage.reconcile(strangers, key, Snapshot([leaf]), 0) == [] and list(strangers) == [key]
+    assert garbage.no_longer_strange(strangers, Snapshot([], kinds)) == [key]
+    assert garbage.reconcile(strangers, key, Snapshot([leaf, owner], kinds), 0) == [] and not strangers
+    gone, delete = garbage.reconcile(strangers, key, Snapshot([leaf], kinds), 0)
+    assert isinstance(gone, actions.Gone) and gone.resource is INGRESSES and isinstance(delete, actions.Delete)
