@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.kinds import key_values
-from petset.objects import tables
+from petset.objects import meta, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -14,7 +14,7 @@ from petset.objects.validation import Errors, listed
 
 @listed
 def validate(obj: Object) -> Errors:
-    data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+    data, binary = meta.part(obj, "data"), meta.part(obj, "binaryData")
     yield from key_values.keys(data, "data")
     yield from key_values.keys(binary, "binaryData")
     for key in data:
@@ -34,7 +34,7 @@ def validate_update(new: Object, old: Object) -> Errors:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    return [tables.name(obj), len(obj.get("data") or {}) + len(obj.get("binaryData") or {}), tables.age(obj, now)]
+    return [tables.name(obj), len(meta.part(obj, "data")) + len(meta.part(obj, "binaryData")), tables.age(obj, now)]
 
 
 CONFIGMAPS = Kind(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.kinds.pod_spec import containers
-from petset.objects import names, tables
+from petset.objects import meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, each, fill, fill_empty
 from petset.objects.meta import Object
@@ -29,13 +29,13 @@ _RULES = {"IPv4": names.ip, "IPv6": names.ip, "FQDN": names.subdomain}
 def validate(obj: Object) -> Errors:
     kind = obj.get("addressType")
     yield from one_of(kind, "addressType", tuple(_RULES))
-    given, ports = obj.get("endpoints") or (), obj.get("ports") or ()
+    given, ports = meta.parts(obj, "endpoints"), meta.parts(obj, "ports")
     if len(given) > ENDPOINTS_MAX:
         yield FieldError.too_many("endpoints", len(given), ENDPOINTS_MAX)
     if len(ports) > SLICE_PORTS_MAX:
         yield FieldError.too_many("ports", len(ports), SLICE_PORTS_MAX)
     for index, endpoint in enumerate(given):
-        where, addresses = f"endpoints[{index}]", endpoint.get("addresses") or ()
+        where, addresses = f"endpoints[{index}]", meta.texts(endpoint, "addresses")
         if not addresses:
             yield FieldError.required(f"{where}.addresses", "must contain at least 1 address")
         if len(addresses) > ADDRESSES_MAX:
@@ -61,8 +61,8 @@ def validate_update(new: Object, old: Object) -> Errors:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    ports = [str(port["port"]) if port.get("port") else "*" for port in obj.get("ports") or ()]
-    addresses = [ip for endpoint in obj.get("endpoints") or () for ip in endpoint.get("addresses") or ()]
+    ports = [str(port["port"]) if port.get("port") else "*" for port in meta.parts(obj, "ports")]
+    addresses = [ip for endpoint in meta.parts(obj, "endpoints") for ip in meta.texts(endpoint, "addresses")]
     return [
         tables.name(obj),
         obj.get("addressType", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.kinds.pod_spec import containers
-from petset.objects import names, tables
+from petset.objects import meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, each, fill_empty
 from petset.objects.meta import Object
@@ -22,16 +22,16 @@ def defaults(obj: Object) -> Object:
 
 @listed
 def validate(obj: Object) -> Errors:
-    for index, subset in enumerate(obj.get("subsets") or ()):
+    for index, subset in enumerate(meta.parts(obj, "subsets")):
         where = f"subsets[{index}]"
         if not subset.get("addresses") and not subset.get("notReadyAddresses"):
             yield FieldError.required(where, "must specify `addresses` or `notReadyAddresses`")
         for field in ("addresses", "notReadyAddresses"):
-            for position, address in enumerate(subset.get(field) or ()):
+            for position, address in enumerate(meta.parts(subset, field)):
                 yield from named(address.get("ip"), f"{where}.{field}[{position}].ip", names.ip)
                 yield from optional(address.get("hostname"), f"{where}.{field}[{position}].hostname", names.label)
-        several = len(subset.get("ports") or ()) > 1
-        for position, port in enumerate(subset.get("ports") or ()):
+        several = len(meta.parts(subset, "ports")) > 1
+        for position, port in enumerate(meta.parts(subset, "ports")):
             place = f"{where}.ports[{position}]"
             if several and not port.get("name"):
                 yield FieldError.required(f"{place}.name")
@@ -42,10 +42,10 @@ def validate(obj: Object) -> Errors:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    found = []
-    for subset in obj.get("subsets") or ():
-        ports = subset.get("ports") or ()
-        for address in subset.get("addresses") or ():
+    found: list[str] = []
+    for subset in meta.parts(obj, "subsets"):
+        ports = meta.parts(subset, "ports")
+        for address in meta.parts(subset, "addresses"):
             ip = address.get("ip", "")
             found += [f"{ip}:{port.get('port')}" for port in ports] or [ip]
     return [tables.name(obj), tables.shortened(found, "<none>"), tables.age(obj, now)]

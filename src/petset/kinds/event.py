@@ -20,7 +20,7 @@ def validate(obj: Object) -> Errors:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    about, source, series = obj.get("involvedObject") or {}, obj.get("source") or {}, obj.get("series")
+    about, source, series = meta.part(obj, "involvedObject"), meta.part(obj, "source"), obj.get("series")
     first = tables.since(obj.get("firstTimestamp") or obj.get("eventTime"), now)
     last = tables.since(obj["lastTimestamp"], now) if obj.get("lastTimestamp") else first
     count = obj.get("count") or 1
@@ -44,7 +44,7 @@ def cells(obj: Object, now: float) -> list[Any]:
 
 
 def _source(obj: Object) -> str:
-    return (obj.get("source") or {}).get("component") or obj.get("reportingComponent") or ""
+    return meta.part(obj, "source").get("component") or obj.get("reportingComponent") or ""
 
 
 EVENTS = Kind(

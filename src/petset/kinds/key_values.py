@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from petset.objects import names
+from petset.objects import meta, names
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import Errors
@@ -32,5 +32,5 @@ def unchanged(new: Object, old: Object, *fields: str) -> Errors:
     if not new.get("immutable"):
         yield FieldError.forbidden("immutable", _KEPT)
     for field in fields:
-        if (new.get(field) or {}) != (old.get(field) or {}):
+        if meta.part(new, field) != meta.part(old, field):
             yield FieldError.forbidden(field, _KEPT)

@@ -13,7 +13,7 @@ from petset.objects.validation import POSITIVE, Errors, at_least, listed
 
 @listed
 def validate(obj: Object) -> Errors:
-    spec = obj.get("spec") or {}
+    spec = meta.part(obj, "spec")
     yield from at_least(spec.get("leaseDurationSeconds"), "spec.leaseDurationSeconds", 1)
     yield from at_least(spec.get("leaseTransitions"), "spec.leaseTransitions")
     if spec.get("leaseDurationSeconds") == 0:

@@ -21,7 +21,7 @@ def defaults(obj: Object) -> Object:
 
 @listed
 def validate(obj: Object) -> Errors:
-    for index, name in enumerate(meta.get(obj, "spec", "finalizers", default=())):
+    for index, name in enumerate(meta.texts(obj, "spec", "finalizers")):
         if wrong := names.qualified(name):
             yield FieldError.invalid(f"spec.finalizers[{index}]", name, wrong)
         elif "/" not in name and name != "kubernetes":

@@ -24,7 +24,7 @@ def defaults(obj: Object) -> Object:
 @listed
 def validate(obj: Object) -> Errors:
     seen: dict[tuple[str, str], None] = {}
-    for index, taint in enumerate(meta.get(obj, "spec", "taints", default=())):
+    for index, taint in enumerate(meta.parts(obj, "spec", "taints")):
         where, key, effect = f"spec.taints[{index}]", taint.get("key") or "", taint.get("effect") or ""
         if wrong := names.qualified(key):
             yield FieldError.invalid(f"{where}.key", key, wrong)
@@ -50,14 +50,15 @@ def cells(obj: Object, now: float) -> list[Any]:
     status = "Unknown" if ready is None else "Ready" if ready.get("status") == "True" else "NotReady"
     if meta.get(obj, "spec", "unschedulable"):
         status += ",SchedulingDisabled"
-    prefix, roles = "node-role.kubernetes.io/", []
+    prefix = "node-role.kubernetes.io/"
+    roles: list[str] = []
     for key, value in sorted(meta.labels(obj).items()):
         if key.startswith(prefix) and len(key) > len(prefix):
             roles.append(key[len(prefix) :])
         elif key == well_known.ROLE_LABEL and value:
             roles.append(value)
-    addresses = meta.get(obj, "status", "addresses", default=())
-    info = meta.get(obj, "status", "nodeInfo", default={})
+    addresses = meta.parts(obj, "status", "addresses")
+    info = meta.part(obj, "status", "nodeInfo")
 
     def address(kind: str) -> str:
         return next((entry.get("address", "") for entry in addresses if entry.get("type") == kind), "<none>")

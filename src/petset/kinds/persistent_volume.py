@@ -44,8 +44,8 @@ def source(spec: Object) -> Object:
 
 @listed
 def validate(obj: Object) -> Errors:
-    spec = obj.get("spec") or {}
-    yield from persistent_volume_claim.access_modes(spec.get("accessModes") or (), "spec.accessModes")
+    spec = meta.part(obj, "spec")
+    yield from persistent_volume_claim.access_modes(meta.texts(spec, "accessModes"), "spec.accessModes")
     capacity = meta.get(spec, "capacity", "storage")
     if capacity is None:
         yield FieldError.required("spec.capacity[storage]")
@@ -75,7 +75,7 @@ def validate(obj: Object) -> Errors:
 
 @listed
 def validate_update(new: Object, old: Object) -> Errors:
-    wanted, given = new.get("spec") or {}, old.get("spec") or {}
+    wanted, given = meta.part(new, "spec"), meta.part(old, "spec")
     if source(wanted) != source(given):
         yield FieldError.forbidden(
             "spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"
@@ -86,8 +86,8 @@ def validate_update(new: Object, old: Object) -> Errors:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    claim = spec.get("claimRef") or {}
+    spec, status = meta.part(obj, "spec"), meta.part(obj, "status")
+    claim = meta.part(spec, "claimRef")
     return [
         tables.name(obj),
         meta.get(spec, "capacity", "storage", default=""),

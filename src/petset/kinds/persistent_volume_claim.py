@@ -36,11 +36,11 @@ VOLUME_MODES = ("Block", "Filesystem")
 
 @listed
 def validate(obj: Object) -> Errors:
-    yield from validate_spec(obj.get("spec") or {}, "spec")
+    yield from validate_spec(meta.part(obj, "spec"), "spec")
 
 
 def validate_spec(spec: Object, path: str) -> Errors:
-    yield from access_modes(spec.get("accessModes") or (), f"{path}.accessModes")
+    yield from access_modes(meta.texts(spec, "accessModes"), f"{path}.accessModes")
     yield from label_selector(spec.get("selector"), f"{path}.selector")
     request = meta.get(spec, "resources", "requests", "storage")
     if request is None:
@@ -71,19 +71,19 @@ def validate_templates(given: Sequence[Object], path: str) -> Errors:
     """A set's volumeClaimTemplates: each becomes a claim a pod, and a volume of that pod."""
     seen: dict[str, None] = {}
     for index, template in enumerate(given):
-        where, metadata = f"{path}[{index}]", template.get("metadata") or {}
+        where, metadata = f"{path}[{index}]", meta.part(template, "metadata")
         name = metadata.get("name", "")
         yield from named(name, f"{where}.metadata.name", names.label)
         if name in seen:
             yield FieldError.duplicate(f"{where}.metadata.name", name)
         seen[name] = None
         yield from object_metadata(metadata, f"{where}.metadata")
-        yield from validate_spec(template.get("spec") or {}, f"{where}.spec")
+        yield from validate_spec(meta.part(template, "spec"), f"{where}.spec")
 
 
 @listed
 def validate_update(new: Object, old: Object) -> Errors:
-    wanted, given = new.get("spec") or {}, old.get("spec") or {}
+    wanted, given = meta.part(new, "spec"), meta.part(old, "spec")
     bound = meta.get(old, "status", "phase") == "Bound"
     free = ["volumeName"] if not given.get("volumeName") else []
     if given.get("storageClassName") is None and not bound:
@@ -128,7 +128,7 @@ def class_name(obj: Object) -> str:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    status, volume = obj.get("status") or {}, meta.get(obj, "spec", "volumeName", default="")
+    status, volume = meta.part(obj, "status"), meta.get(obj, "spec", "volumeName", default="")
     return [
         tables.name(obj),
         "Terminating" if meta.is_deleting(obj) else status.get("phase", ""),

@@ -13,7 +13,7 @@ from petset.objects.validation import Errors, listed
 
 def defaults(obj: Object) -> Object:
     """A StatefulSet's defaults; selector and labels come from the template's labels where they are missing."""
-    labels = meta.get(obj, "spec", "template", "metadata", "labels", default={})
+    labels = meta.part(obj, "spec", "template", "metadata", "labels")
     if labels:
         if not meta.get(obj, "spec", "selector"):
             obj = meta.changed(obj, ("spec", "selector"), {"matchLabels": dict(labels)})

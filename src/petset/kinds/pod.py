@@ -28,7 +28,7 @@ def prepare(new: Object, old: Object | None) -> Object:
 
 @listed
 def validate(obj: Object) -> Errors:
-    given = obj.get("spec") or {}
+    given = meta.part(obj, "spec")
     yield from validation.spec(given, "spec")
     if given.get("nodeName") and (wrong := names.subdomain(given["nodeName"])):
         yield FieldError.invalid("spec.nodeName", given["nodeName"], wrong)
@@ -45,7 +45,7 @@ def _addresses(status: Object) -> Errors:
     """Services and DNS hand these on; whoever may write one pod's status must not spoil those of others."""
     found = [(f"status.{field}", status.get(field)) for field in ("hostIP", "podIP")]
     for field in ("hostIPs", "podIPs"):
-        found += [(f"status.{field}[{index}].ip", one.get("ip")) for index, one in enumerate(status.get(field) or ())]
+        found += [(f"status.{field}[{index}].ip", one.get("ip")) for index, one in enumerate(meta.parts(status, field))]
     for path, address in found:
         if address and (wrong := names.ip(address)):
             yield FieldError.invalid(path, address, wrong)
@@ -53,18 +53,18 @@ def _addresses(status: Object) -> Errors:
 
 @listed
 def validate_update(new: Object, old: Object) -> Errors:
-    status = new.get("status") or {}
+    status = meta.part(new, "status")
     if status != old.get("status"):
         yield from _addresses(status)
-    wanted, given = new.get("spec") or {}, old.get("spec") or {}
+    wanted, given = meta.part(new, "spec"), meta.part(old, "spec")
     if wanted == given:
         return
     for field in ("containers", "initContainers"):
-        if len(wanted.get(field) or ()) != len(given.get(field) or ()):
+        if len(meta.parts(wanted, field)) != len(meta.parts(given, field)):
             yield FieldError.forbidden(f"spec.{field}", "pod updates may not add or remove containers")
             return
     yield from _deadline(wanted.get("activeDeadlineSeconds"), given.get("activeDeadlineSeconds"))
-    yield from _gates(wanted.get("schedulingGates") or (), given.get("schedulingGates") or ())
+    yield from _gates(meta.parts(wanted, "schedulingGates"), meta.parts(given, "schedulingGates"))
     if wanted.get("ephemeralContainers") != given.get("ephemeralContainers"):
         yield FieldError.forbidden(
             "spec.ephemeralContainers", "pod updates may not change ephemeral containers; this release has none"
@@ -94,7 +94,8 @@ def _may(field: str, wanted: Object, given: Object) -> bool:
             return not old
         case "activeDeadlineSeconds" | "schedulingGates" | "ephemeralContainers":
             return True  # They have checks of their own.
-    return False
+        case _:
+            return False
 
 
 def _but_image(container: Object) -> Object:
@@ -127,7 +128,7 @@ def _gates(new: Sequence[Object], old: Sequence[Object]) -> Errors:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    counted, status = pod_summary.summary(obj), obj.get("status") or {}
+    counted, status = pod_summary.summary(obj), meta.part(obj, "status")
     restarts: str | int = counted.restarts
     if counted.restarts and counted.last_restart:
         restarts = f"{counted.restarts} ({tables.since(counted.last_restart, now)} ago)"

@@ -28,12 +28,12 @@ class Summary:
 
 
 def summary(pod: Object) -> Summary:
-    spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    result = Summary(total=len(spec.get("containers") or ()), status=status.get("reason") or status.get("phase", ""))
+    spec, status = meta.part(pod, "spec"), meta.part(pod, "status")
+    result = Summary(total=len(meta.parts(spec, "containers")), status=status.get("reason") or status.get("phase", ""))
     scheduled = meta.condition(pod, "PodScheduled")
     if scheduled and scheduled.get("reason") == "SchedulingGated":
         result.status = "SchedulingGated"
-    sidecars = [c.get("name") for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    sidecars = [c.get("name") for c in meta.parts(spec, "initContainers") if c.get("restartPolicy") == "Always"]
     result.total += len(sidecars)
     initializing = _initial(result, spec, status, sidecars)
     if not initializing or meta.is_condition_true(pod, "Initialized"):
@@ -48,10 +48,10 @@ def summary(pod: Object) -> Summary:
 
 def _initial(result: Summary, spec: Object, status: Object, sidecars: list[Any]) -> bool:
     """Count init containers; True when one of them holds the pod up, which then is its status."""
-    for index, container in enumerate(status.get("initContainerStatuses") or ()):
+    for index, container in enumerate(meta.parts(status, "initContainerStatuses")):
         result.restarts += container.get("restartCount", 0)
         _note_restart(result, container)
-        state = container.get("state") or {}
+        state = meta.part(container, "state")
         ended, waiting = state.get("terminated"), state.get("waiting")
         is_sidecar = container.get("name") in sidecars
         if ended is not None and ended.get("exitCode", 0) == 0:
@@ -64,7 +64,7 @@ def _initial(result: Summary, spec: Object, status: Object, sidecars: list[Any])
         elif waiting and waiting.get("reason") and waiting["reason"] != "PodInitializing":
             result.status = f"Init:{waiting['reason']}"
         else:
-            result.status = f"Init:{index}/{len(spec.get('initContainers') or ())}"
+            result.status = f"Init:{index}/{len(meta.parts(spec, 'initContainers'))}"
         return True
     return False
 
@@ -73,18 +73,18 @@ def _running(result: Summary, pod: Object, status: Object, sidecars: list[Any]) 
     """Count the containers proper; init containers' restarts no longer interest once they are done, sidecars' do."""
     result.restarts = sum(
         container.get("restartCount", 0)
-        for container in status.get("initContainerStatuses") or ()
+        for container in meta.parts(status, "initContainerStatuses")
         if container.get("name") in sidecars
     )
     result.last_restart = ""
-    for container in status.get("initContainerStatuses") or ():
+    for container in meta.parts(status, "initContainerStatuses"):
         if container.get("name") in sidecars:
             _note_restart(result, container)
     has_running = False
-    for container in reversed(status.get("containerStatuses") or ()):
+    for container in reversed(meta.parts(status, "containerStatuses")):
         result.restarts += container.get("restartCount", 0)
         _note_restart(result, container)
-        state = container.get("state") or {}
+        state = meta.part(container, "state")
         ended, waiting = state.get("terminated"), state.get("waiting")
         if waiting and waiting.get("reason"):
             result.status = waiting["reason"]
@@ -109,7 +109,7 @@ def _note_restart(result: Summary, container: Mapping[str, Any]) -> None:
 
 
 def readiness_gates(pod: Object) -> str:
-    gates = meta.get(pod, "spec", "readinessGates", default=())
+    gates = meta.parts(pod, "spec", "readinessGates")
     if not gates:
         return "<none>"
     fulfilled = sum(meta.is_condition_true(pod, gate.get("conditionType", "")) for gate in gates)

@@ -11,11 +11,11 @@ from petset.objects.meta import Object
 
 def of(pod: Object) -> str:
     """Guaranteed: every container limits cpu and memory and requests the same; BestEffort: none says anything."""
-    spec = pod.get("spec") or {}
+    spec = meta.part(pod, "spec")
     guaranteed, anything = True, False
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        requests = meta.get(container, "resources", "requests", default={})
-        limits = meta.get(container, "resources", "limits", default={})
+    for container in (*meta.parts(spec, "initContainers"), *meta.parts(spec, "containers")):
+        requests = meta.part(container, "resources", "requests")
+        limits = meta.part(container, "resources", "limits")
         for name in ("cpu", "memory"):
             limit = str(limits.get(name, "0"))
             request = str(requests.get(name, limit))

@@ -27,15 +27,15 @@ def defaults(obj: Object) -> Object:
 
 @listed
 def validate_role(obj: Object) -> Errors:
-    yield from _rules(obj.get("rules") or (), namespaced=True)
+    yield from _rules(meta.parts(obj, "rules"), namespaced=True)
 
 
 @listed
 def validate_cluster_role(obj: Object) -> Errors:
-    yield from _rules(obj.get("rules") or (), namespaced=False)
+    yield from _rules(meta.parts(obj, "rules"), namespaced=False)
     aggregation = obj.get("aggregationRule")
     if aggregation is not None:
-        chosen = aggregation.get("clusterRoleSelectors") or ()
+        chosen = meta.parts(aggregation, "clusterRoleSelectors")
         if not chosen:
             yield FieldError.required(
                 "aggregationRule.clusterRoleSelectors", "at least one clusterRoleSelector required"
@@ -46,7 +46,7 @@ def validate_cluster_role(obj: Object) -> Errors:
 
 def _rules(rules: Sequence[Object], namespaced: bool) -> Errors:
     for index, rule in enumerate(rules):
-        where, urls = f"rules[{index}]", rule.get("nonResourceURLs") or ()
+        where, urls = f"rules[{index}]", meta.texts(rule, "nonResourceURLs")
         if not rule.get("verbs"):
             yield FieldError.required(f"{where}.verbs", "verbs must contain at least one value")
         if urls:
@@ -78,11 +78,11 @@ def validate_cluster_role_binding(obj: Object) -> Errors:
 
 
 def _binding(obj: Object, kinds: Sequence[str]) -> Errors:
-    role = obj.get("roleRef") or {}
+    role = meta.part(obj, "roleRef")
     yield from one_of(role.get("apiGroup"), "roleRef.apiGroup", (GROUP,))
     yield from one_of(role.get("kind"), "roleRef.kind", kinds)
     yield from named(role.get("name"), "roleRef.name", names.path_segment)
-    for index, subject in enumerate(obj.get("subjects") or ()):
+    for index, subject in enumerate(meta.parts(obj, "subjects")):
         yield from _subject(subject, f"subjects[{index}]", "ClusterRole" in kinds and len(kinds) == 1)
 
 
@@ -106,7 +106,7 @@ def _subject(subject: Object, path: str, cluster_wide: bool) -> Errors:
 @listed
 def validate_binding_update(new: Object, old: Object) -> Errors:
     if new.get("roleRef") != old.get("roleRef"):
-        yield FieldError.invalid("roleRef", dict(new.get("roleRef") or {}), "cannot change roleRef")
+        yield FieldError.invalid("roleRef", dict(meta.part(new, "roleRef")), "cannot change roleRef")
 
 
 def role_cells(obj: Object, now: float) -> list[Any]:
@@ -114,7 +114,7 @@ def role_cells(obj: Object, now: float) -> list[Any]:
 
 
 def binding_cells(obj: Object, now: float) -> list[Any]:
-    role, subjects = obj.get("roleRef") or {}, obj.get("subjects") or ()
+    role, subjects = meta.part(obj, "roleRef"), meta.parts(obj, "subjects")
 
     def named(kind: str) -> str:
         return ", ".join(

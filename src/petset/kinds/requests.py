@@ -23,11 +23,11 @@ def of(pod: Object) -> Amounts:
     """The containers' requests together, or those of the largest init container; and the overhead."""
     spec = pod["spec"]
     together: Amounts = {}
-    for container in spec.get("containers") or ():
+    for container in meta.parts(spec, "containers"):
         _add(together, _of_container(container))
     kept: Amounts = {}  # Init containers that stay (restartPolicy Always) run beside all that follow.
     largest: Amounts = {}
-    for container in spec.get("initContainers") or ():
+    for container in meta.parts(spec, "initContainers"):
         asked = _of_container(container)
         if container.get("restartPolicy") == "Always":
             _add(kept, asked)
@@ -36,7 +36,7 @@ def of(pod: Object) -> Amounts:
             largest[name] = max(largest.get(name, 0), amount + kept.get(name, 0))
     _add(together, kept)
     result = {name: max(together.get(name, 0), largest.get(name, 0)) for name in (*together, *largest)}
-    _add(result, amounts(spec.get("overhead") or {}))
+    _add(result, amounts(meta.part(spec, "overhead")))
     return result
 
 
@@ -46,8 +46,8 @@ def _add(total: Amounts, more: Mapping[str, int]) -> None:
 
 
 def _of_container(container: Object) -> Amounts:
-    limits = meta.get(container, "resources", "limits", default={})
-    return amounts({**limits, **meta.get(container, "resources", "requests", default={})})
+    limits = meta.part(container, "resources", "limits")
+    return amounts({**limits, **meta.part(container, "resources", "requests")})
 
 
 def amounts(texts: Mapping[str, str]) -> Amounts:
@@ -74,10 +74,10 @@ class HostPort:
 def host_ports(pod: Object) -> list[HostPort]:
     """The ports it takes on its node, its sidecars' too; on the host's network every port of a container is one."""
     spec = pod["spec"]
-    sidecars = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
-    found = []
-    for container in (*(spec.get("containers") or ()), *sidecars):
-        for port in container.get("ports") or ():
+    sidecars = [one for one in meta.parts(spec, "initContainers") if one.get("restartPolicy") == "Always"]
+    found: list[HostPort] = []
+    for container in (*meta.parts(spec, "containers"), *sidecars):
+        for port in meta.parts(container, "ports"):
             number = port.get("hostPort") or (port["containerPort"] if spec.get("hostNetwork") else 0)
             if number:
                 address = port.get("hostIP") or ANY_ADDRESS

@@ -21,9 +21,9 @@ def defaults(obj: Object) -> Object:
     obj = fill_empty(obj, {"type": "Opaque"})
     if "stringData" not in obj:
         return obj
-    texts = {key: base64.b64encode(text.encode()).decode() for key, text in (obj["stringData"] or {}).items()}
+    texts = {key: base64.b64encode(text.encode()).decode() for key, text in meta.part(obj, "stringData").items()}
     rest = {key: value for key, value in obj.items() if key != "stringData"}
-    return {**rest, "data": {**(rest.get("data") or {}), **texts}} if texts else rest
+    return {**rest, "data": {**meta.part(rest, "data"), **texts}} if texts else rest
 
 
 # The keys that a secret of a known type must have; one of them where they are alternatives.
@@ -37,7 +37,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
 
 @listed
 def validate(obj: Object) -> Errors:
-    data, kind = obj.get("data") or {}, obj.get("type") or ""
+    data, kind = meta.part(obj, "data"), obj.get("type") or ""
     yield from key_values.keys(data, "data")
     if sum(key_values.decoded_size(text) for text in data.values()) > key_values.DATA_BYTES_MAX:
         yield FieldError.too_long("data", key_values.DATA_BYTES_MAX)
@@ -56,8 +56,6 @@ def validate(obj: Object) -> Errors:
 
 
 def _is_json(base64_text: str) -> bool:
-    import base64
-
     try:
         encoding.loads(base64.b64decode(base64_text))
     except ValueError:
@@ -74,7 +72,7 @@ def validate_update(new: Object, old: Object) -> Errors:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    return [tables.name(obj), obj.get("type", ""), len(obj.get("data") or {}), tables.age(obj, now)]
+    return [tables.name(obj), obj.get("type", ""), len(meta.part(obj, "data")), tables.age(obj, now)]
 
 
 SECRETS = Kind(

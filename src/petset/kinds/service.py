@@ -67,7 +67,7 @@ def prepare(new: Object, old: Object | None) -> Object:
     """A service keeps the cluster IP it has when an update leaves it out."""
     if old is None:
         return {**new, "status": {"loadBalancer": {}}}
-    given, kept = new.get("spec") or {}, old.get("spec") or {}
+    given, kept = meta.part(new, "spec"), meta.part(old, "spec")
     if given.get("clusterIP") or not kept.get("clusterIP") or given.get("type") == "ExternalName":
         return new
     spec = {**given, "clusterIP": kept["clusterIP"], "clusterIPs": kept.get("clusterIPs") or [kept["clusterIP"]]}
@@ -81,7 +81,7 @@ SESSION_SECONDS_MAX = 86_400
 
 @listed
 def validate(obj: Object) -> Errors:
-    spec = obj.get("spec") or {}
+    spec = meta.part(obj, "spec")
     kind, address = spec.get("type"), spec.get("clusterIP") or ""
     yield from one_of(kind, "spec.type", SERVICE_TYPES)
     yield from labels(spec.get("selector"), "spec.selector")
@@ -97,16 +97,16 @@ def validate(obj: Object) -> Errors:
         yield from named(address, "spec.clusterIP", names.ip)
     if spec.get("clusterIPs") and kind != "ExternalName" and spec["clusterIPs"][0] != address:
         yield FieldError.invalid("spec.clusterIPs", list(spec["clusterIPs"]), "first value must match `clusterIP`")
-    yield from _ports(spec.get("ports") or (), "spec.ports", kind in ("LoadBalancer", "NodePort"))
+    yield from _ports(meta.parts(spec, "ports"), "spec.ports", kind in ("LoadBalancer", "NodePort"))
     yield from one_of(spec.get("sessionAffinity"), "spec.sessionAffinity", ("ClientIP", "None"))
-    seconds = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
+    seconds = meta.part(spec, "sessionAffinityConfig", "clientIP").get("timeoutSeconds")
     if seconds is not None and not 0 < seconds <= SESSION_SECONDS_MAX:
         yield FieldError.invalid(
             "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
             seconds,
             f"must be greater than 0 and less than {SESSION_SECONDS_MAX}",
         )
-    for index, external in enumerate(spec.get("externalIPs") or ()):
+    for index, external in enumerate(meta.texts(spec, "externalIPs")):
         yield from named(external, f"spec.externalIPs[{index}]", names.ip)
     for field in ("internalTrafficPolicy", "externalTrafficPolicy"):
         if spec.get(field):
@@ -140,25 +140,25 @@ def _ports(given: Sequence[Object], path: str, on_nodes: bool) -> Errors:
 @listed
 def validate_update(new: Object, old: Object) -> Errors:
     """A service keeps its cluster IP; only one that becomes or was an ExternalName may take or leave it."""
-    wanted, given = new.get("spec") or {}, old.get("spec") or {}
+    wanted, given = meta.part(new, "spec"), meta.part(old, "spec")
     before, after = given.get("clusterIP") or "", wanted.get("clusterIP") or ""
     if before and before != after and "ExternalName" not in (given.get("type"), wanted.get("type")):
         yield FieldError.invalid("spec.clusterIP", after, "may not change once set")
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    spec = obj.get("spec") or {}
+    spec = meta.part(obj, "spec")
     kind = spec.get("type") or "ClusterIP"
     cluster_ip = tables.joined((spec.get("clusterIPs") or [spec.get("clusterIP") or ""])[:1])
     ports = [
         f"{port.get('port')}{':' + str(port['nodePort']) if port.get('nodePort') else ''}/{port.get('protocol', 'TCP')}"
-        for port in spec.get("ports") or ()
+        for port in meta.parts(spec, "ports")
     ]
-    external = list(spec.get("externalIPs") or ())
+    external = list(meta.texts(spec, "externalIPs"))
     if kind == "LoadBalancer":
         given = [
             entry.get("ip") or entry.get("hostname") or ""
-            for entry in meta.get(obj, "status", "loadBalancer", "ingress", default=())
+            for entry in meta.parts(obj, "status", "loadBalancer", "ingress")
         ]
         shown = tables.joined([*given, *external], "<pending>")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from petset.objects import names, tables
+from petset.objects import meta, names, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, listed, named
@@ -12,12 +12,12 @@ from petset.objects.validation import Errors, listed, named
 
 @listed
 def validate(obj: Object) -> Errors:
-    for index, reference in enumerate(obj.get("imagePullSecrets") or ()):
+    for index, reference in enumerate(meta.parts(obj, "imagePullSecrets")):
         yield from named(reference.get("name"), f"imagePullSecrets[{index}].name", names.subdomain)
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    return [tables.name(obj), len(obj.get("secrets") or ()), tables.age(obj, now)]
+    return [tables.name(obj), len(meta.parts(obj, "secrets")), tables.age(obj, now)]
 
 
 SERVICEACCOUNTS = Kind(

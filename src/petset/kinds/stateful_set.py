@@ -81,7 +81,7 @@ def validate(obj: Object) -> Errors:
 
 
 def validate_set(obj: Object, kind: str) -> Errors:
-    name, spec = obj["metadata"].get("name") or "", obj.get("spec") or {}
+    name, spec = obj["metadata"].get("name") or "", meta.part(obj, "spec")
     if len(name) > SET_NAME_CHARACTERS_MAX:
         yield FieldError.invalid(
             "metadata.name",
@@ -91,8 +91,8 @@ def validate_set(obj: Object, kind: str) -> Errors:
             f"{names.LABEL_CHARACTERS_MAX}",
         )
     yield from _choice(spec.get("podManagementPolicy"), "spec.podManagementPolicy", "OrderedReady", "Parallel")
-    yield from _strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
-    retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
+    yield from _strategy(meta.part(spec, "updateStrategy"), "spec.updateStrategy")
+    retention = meta.part(spec, "persistentVolumeClaimRetentionPolicy")
     for field in ("whenDeleted", "whenScaled"):
         where = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
         yield from _choice(retention.get(field), where, "Retain", "Delete")
@@ -101,11 +101,11 @@ def validate_set(obj: Object, kind: str) -> Errors:
     yield from at_least(meta.get(spec, "ordinals", "start"), "spec.ordinals.start")
     yield from optional(spec.get("serviceName"), "spec.serviceName", names.label)
     yield from _selection(spec, kind)
-    claims = spec.get("volumeClaimTemplates") or ()
+    claims = meta.parts(spec, "volumeClaimTemplates")
     yield from persistent_volume_claim.validate_templates(claims, "spec.volumeClaimTemplates")
     claim_names = [meta.get(claim, "metadata", "name", default="") for claim in claims]
-    yield from _template(spec.get("template") or {}, "spec.template", claim_names, kind)
-    yield from _status(obj.get("status") or {})
+    yield from _template(meta.part(spec, "template"), "spec.template", claim_names, kind)
+    yield from _status(meta.part(obj, "status"))
 
 
 def _choice(value: str | None, path: str, first: str, second: str) -> Errors:
@@ -153,7 +153,7 @@ def _selection(spec: Object, kind: str) -> Errors:
         return
     wrong = list(label_selector(selector, "spec.selector"))
     yield from wrong
-    labels = meta.get(spec, "template", "metadata", "labels", default={})
+    labels = meta.part(spec, "template", "metadata", "labels")
     if not wrong and not selectors.from_object(selector).matches(labels):
         yield FieldError.invalid(
             "spec.template.metadata.labels", dict(labels), "`selector` does not match template `labels`"
@@ -162,7 +162,7 @@ def _selection(spec: Object, kind: str) -> Errors:
 
 def _template(template: Object, path: str, claims: Sequence[str], kind: str) -> Errors:
     yield from validation.template(template, path, claims)
-    spec = template.get("spec") or {}
+    spec = meta.part(template, "spec")
     if spec.get("restartPolicy") in ("Never", "OnFailure"):
         yield FieldError.unsupported(f"{path}.spec.restartPolicy", spec["restartPolicy"], ("Always",))
     if spec.get("activeDeadlineSeconds") is not None:
@@ -194,7 +194,7 @@ def validate_update(new: Object, old: Object) -> Errors:
 
 
 def validate_set_update(new: Object, old: Object, kind: str) -> Errors:
-    wanted, given = new.get("spec") or {}, old.get("spec") or {}
+    wanted, given = meta.part(new, "spec"), meta.part(old, "spec")
     if wanted is not given and any(
         wanted.get(key) != given.get(key) for key in {**wanted, **given} if key not in _CHANGEABLE
     ):
@@ -215,7 +215,7 @@ def cells(obj: Object, now: float) -> list[Any]:
 
 
 def containers_and_images(obj: Object) -> list[str]:
-    containers = meta.get(obj, "spec", "template", "spec", "containers", default=())
+    containers = meta.parts(obj, "spec", "template", "spec", "containers")
     return [tables.joined(c.get("name", "") for c in containers), tables.joined(c.get("image", "") for c in containers)]
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from petset.base import well_known
-from petset.kinds import storage_class
 from petset.objects import meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import fill_empty
@@ -68,7 +67,7 @@ def validate(obj: Object) -> Errors:
         yield FieldError.invalid("provisioner", provisioner, wrong)
     yield from one_of(obj.get("reclaimPolicy"), "reclaimPolicy", ("Delete", "Retain"))
     yield from one_of(obj.get("volumeBindingMode"), "volumeBindingMode", ("Immediate", "WaitForFirstConsumer"))
-    for key in obj.get("parameters") or {}:
+    for key in meta.part(obj, "parameters"):
         if not key:
             yield FieldError.invalid("parameters", key, "field can not be empty")
 
@@ -87,7 +86,7 @@ def defaults(obj: Object) -> Object:
 
 def cells(obj: Object, now: float) -> list[Any]:
     return [
-        tables.name(obj) + (" (default)" if storage_class.is_default(obj) else ""),
+        tables.name(obj) + (" (default)" if is_default(obj) else ""),
         obj.get("provisioner", ""),
         obj.get("reclaimPolicy") or "Delete",
         obj.get("volumeBindingMode") or "Immediate",

@@ -7,12 +7,14 @@ Follows: "Taints and Tolerations" of the Kubernetes documentation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from petset.objects import meta
 from petset.objects.meta import Object
 
 
-def of(pod: Object) -> list[Object]:
-    return meta.get(pod, "spec", "tolerations", default=[])
+def of(pod: Object) -> Sequence[Object]:
+    return meta.parts(pod, "spec", "tolerations")
 
 
 def matches(toleration: Object, taint: Object) -> bool:

@@ -2,12 +2,18 @@
 
 An object is a plain dict that nobody mutates after it was decoded. A change makes a new tree that shares
 everything else: `changed(pod, ("status", "phase"), "Running")`. Paths are tuples of keys; lists are replaced whole.
+
+What is inside an `Object` is Any until somebody says what it is. `part`, `parts` and `texts` say it where they read:
+a struct, a list of structs, a list of texts, each empty where it is missing. They trust the schema, which every stored
+object passed. `get` trusts nothing, and its caller says the type. Who walks values of any shape calls them `Json`,
+which isinstance takes apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Object = Mapping[str, Any]
+Json = dict[str, Any] | list[Any] | str | float | bool | None
 
 
 def changed(tree: Object, path: Sequence[str], value: Any) -> dict[str, Any]:
@@ -35,6 +41,27 @@ def get(tree: Object | None, *path: str, default: Any = None) -> Any:
             return default
         value = value.get(step)
     return default if value is None else value
+
+
+def part(tree: Object, *path: str) -> Object:
+    """The struct or map at a path; an empty one where any step is missing or null."""
+    for step in path:
+        tree = tree.get(step) or {}
+    return tree
+
+
+def parts(tree: Object, *path: str) -> Sequence[Object]:
+    """The list of structs at a path; an empty one where any step is missing or null."""
+    for step in path[:-1]:
+        tree = tree.get(step) or {}
+    return tree.get(path[-1]) or ()
+
+
+def texts(tree: Object, *path: str) -> Sequence[str]:
+    """The list of texts at a path; an empty one where any step is missing or null."""
+    for step in path[:-1]:
+        tree = tree.get(step) or {}
+    return tree.get(path[-1]) or ()
 
 
 def name(obj: Object) -> str:

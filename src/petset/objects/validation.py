@@ -3,8 +3,7 @@
 A check is a generator of FieldErrors over one part of an object and the part's path, spelled as upstream does
 (spec.template.spec.containers[0].image); `listed` makes a hook of it. Checks run on objects that passed their schema,
 so types are right and what the schema requires is there; an empty text where one is needed is for the checks to
-find. They never raise. `metadata` is for all kinds; the kinds' checks are in validation_pod, _service, _core,
-_storage, _apps and _access.
+find. They never raise. `metadata` is for all kinds; a kind's own checks are in its file of kinds/.
 """
 
 from __future__ import annotations

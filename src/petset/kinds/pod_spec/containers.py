@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 
 from petset.kinds.pod_spec import volumes
-from petset.objects import expansion, names, quantity
+from petset.objects import expansion, meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import NOT_NEGATIVE, Errors, at_least, named, one_of, optional
@@ -81,7 +81,7 @@ def _restarts(given: Object, path: str, init: bool) -> Errors:
 
 
 def _is_privileged(given: Object) -> bool:
-    return bool((given.get("securityContext") or {}).get("privileged"))
+    return bool(meta.part(given, "securityContext").get("privileged"))
 
 
 def ports(given: Sequence[Object], path: str, on_host: bool) -> Errors:
@@ -149,7 +149,7 @@ def _expansion(given: Object, path: str) -> Errors:
     def size_of(name: str) -> int:
         return sizes.get(name, 0)
 
-    for variable in given.get("env") or ():
+    for variable in meta.parts(given, "env"):
         name = variable.get("name", "")
         total -= expansion.variable_size(name, sizes[name]) if name in sizes else 0
         sizes[name] = 0 if variable.get("valueFrom") else expansion.expanded_size(variable.get("value") or "", size_of)
@@ -158,7 +158,7 @@ def _expansion(given: Object, path: str) -> Errors:
             yield FieldError.too_long(f"{path}.env", expansion.ENVIRONMENT_BYTES_MAX)
             return
     for field in ("command", "args"):
-        words = given.get(field) or ()
+        words = meta.texts(given, field)
         if sum(expansion.expanded_size(word, size_of) + 1 for word in words) > expansion.ARGUMENTS_BYTES_MAX:
             yield FieldError.too_long(f"{path}.{field}", expansion.ARGUMENTS_BYTES_MAX)
 
@@ -206,7 +206,7 @@ def mounts(given: Sequence[Object], path: str, volumes: Container[str], privileg
 
 
 def _devices(given: Object, path: str, volumes: Container[str]) -> Errors:
-    mounted = dict.fromkeys(mount.get("name") for mount in given.get("volumeMounts") or ())
+    mounted = dict.fromkeys(mount.get("name") for mount in meta.parts(given, "volumeMounts"))
     for index, device in enumerate(given["volumeDevices"]):
         where, name = f"{path}[{index}]", device.get("name", "")
         if not name:
@@ -258,8 +258,7 @@ def _http_get(given: Object, path: str) -> Errors:
         yield FieldError.required(f"{path}.path")
     yield from port_reference(given.get("port"), f"{path}.port")
     yield from one_of(given.get("scheme"), f"{path}.scheme", ("HTTP", "HTTPS"))
-    headers: Sequence[Object] = given.get("httpHeaders") or ()
-    for index, header in enumerate(headers):
+    for index, header in enumerate(meta.parts(given, "httpHeaders")):
         name = header.get("name") or ""
         if not name or any(not (c.isascii() and (c.isalnum() or c in "-_")) for c in name):
             yield FieldError.invalid(
@@ -298,7 +297,7 @@ def port_reference(given: int | str | None, path: str) -> Errors:
 
 def resources(given: Object, path: str) -> Errors:
     """Requests no higher than limits, both of resources that exist."""
-    limits, requests = given.get("limits") or {}, given.get("requests") or {}
+    limits, requests = meta.part(given, "limits"), meta.part(given, "requests")
     for field, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
             where = f"{path}.{field}[{name}]"
@@ -330,7 +329,7 @@ def security(given: Object, path: str) -> Errors:
             yield FieldError.invalid(
                 path, dict(given), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
             )
-        if "CAP_SYS_ADMIN" in ((given.get("capabilities") or {}).get("add") or ()):
+        if "CAP_SYS_ADMIN" in meta.texts(given, "capabilities", "add"):
             yield FieldError.invalid(
                 path,
                 dict(given),

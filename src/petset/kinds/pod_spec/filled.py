@@ -1,18 +1,19 @@
 """Defaults of pods and of pod templates: containers, probes, volumes.
 
 A template gets what its pods get, but for two things that only a pod itself is given: enableServiceLinks, and
-requests where a container names limits only. The functions are the rows of `defaults` in a finer grain: each takes a
-frozen tree and returns it, or a new one that shares the rest.
+requests where a container names limits only. Each function takes a frozen tree and returns
+it, or a new one that shares the rest.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
 
 from petset.objects import meta
 from petset.objects.filling import at, each, fill, fill_empty, within
 from petset.objects.meta import Object
+from petset.objects.registry import Default
 
 TERMINATION_GRACE_SECONDS = 30
 
@@ -48,7 +49,7 @@ def _requests(container: Object) -> Object:
     if not limits:
         return container
     resources = container["resources"]
-    requests = fill(resources.get("requests") or {}, limits)
+    requests = fill(meta.part(resources, "requests"), limits)
     return (
         container
         if requests is resources.get("requests")
@@ -125,7 +126,7 @@ def _volume(given: Object) -> Object:
     if given.keys() <= {"name"}:
         return {**given, "emptyDir": {}}  # A volume without a source is an empty directory.
     source = next(key for key in given if key != "name")
-    default: Any = _VOLUMES.get(source)
+    default = _VOLUMES.get(source)
     return at(given, source, default) if default else given
 
 
@@ -152,7 +153,7 @@ def _ephemeral(given: Object) -> Object:
     return at(given, "volumeClaimTemplate", claim)
 
 
-_VOLUMES = {
+_VOLUMES: Mapping[str, Default] = {
     "hostPath": lambda source: fill(source, {"type": ""}),
     "secret": _files,
     "configMap": _files,

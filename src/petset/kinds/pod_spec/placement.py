@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from petset.objects import names
+from petset.objects import meta, names
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import POSITIVE, Errors, label_selector, labels, named, one_of
@@ -30,12 +30,12 @@ def placement(spec: Object, path: str) -> Errors:
         yield from tolerations(spec["tolerations"], f"{path}.tolerations")
     affinity = spec.get("affinity")
     if affinity:
-        yield from _node_affinity(affinity.get("nodeAffinity") or {}, f"{path}.affinity.nodeAffinity")
+        yield from _node_affinity(meta.part(affinity, "nodeAffinity"), f"{path}.affinity.nodeAffinity")
         for kind in ("podAffinity", "podAntiAffinity"):
-            yield from _pod_affinity(affinity.get(kind) or {}, f"{path}.affinity.{kind}")
+            yield from _pod_affinity(meta.part(affinity, kind), f"{path}.affinity.{kind}")
     if spec.get("topologySpreadConstraints"):
         yield from _spread(spec["topologySpreadConstraints"], f"{path}.topologySpreadConstraints")
-    for index, gate in enumerate(spec.get("schedulingGates") or ()):
+    for index, gate in enumerate(meta.parts(spec, "schedulingGates")):
         yield from named(gate.get("name"), f"{path}.schedulingGates[{index}].name", names.qualified)
 
 
@@ -71,7 +71,7 @@ def tolerations(given: Sequence[Object], path: str) -> Errors:
 
 def node_selector(given: Object, path: str) -> Errors:
     """A NodeSelector: terms, one of which must hold."""
-    terms = given.get("nodeSelectorTerms") or ()
+    terms = meta.parts(given, "nodeSelectorTerms")
     if not terms:
         yield FieldError.required(f"{path}.nodeSelectorTerms", "must have at least one node selector term")
     for index, term in enumerate(terms):
@@ -80,9 +80,9 @@ def node_selector(given: Object, path: str) -> Errors:
 
 def _node_term(term: Object, path: str) -> Errors:
     for field in ("matchExpressions", "matchFields"):
-        for index, need in enumerate(term.get(field) or ()):
+        for index, need in enumerate(meta.parts(term, field)):
             where = f"{path}.{field}[{index}]"
-            operator, values = need.get("operator"), need.get("values") or ()
+            operator, values = need.get("operator"), meta.texts(need, "values")
             yield from one_of(operator, f"{where}.operator", NODE_OPERATORS)
             if operator in ("In", "NotIn") and not values:
                 yield FieldError.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
@@ -98,10 +98,10 @@ def _node_term(term: Object, path: str) -> Errors:
 def _node_affinity(given: Object, path: str) -> Errors:
     if given.get(REQUIRED) is not None:
         yield from node_selector(given[REQUIRED], f"{path}.{REQUIRED}")
-    for index, preferred in enumerate(given.get(PREFERRED) or ()):
+    for index, preferred in enumerate(meta.parts(given, PREFERRED)):
         where = f"{path}.{PREFERRED}[{index}]"
         yield from _weight(preferred.get("weight"), f"{where}.weight")
-        yield from _node_term(preferred.get("preference") or {}, f"{where}.preference")
+        yield from _node_term(meta.part(preferred, "preference"), f"{where}.preference")
 
 
 def _weight(weight: int | None, path: str) -> Errors:
@@ -110,18 +110,18 @@ def _weight(weight: int | None, path: str) -> Errors:
 
 
 def _pod_affinity(given: Object, path: str) -> Errors:
-    for index, term in enumerate(given.get(REQUIRED) or ()):
+    for index, term in enumerate(meta.parts(given, REQUIRED)):
         yield from _pod_term(term, f"{path}.{REQUIRED}[{index}]")
-    for index, preferred in enumerate(given.get(PREFERRED) or ()):
+    for index, preferred in enumerate(meta.parts(given, PREFERRED)):
         where = f"{path}.{PREFERRED}[{index}]"
         yield from _weight(preferred.get("weight"), f"{where}.weight")
-        yield from _pod_term(preferred.get("podAffinityTerm") or {}, f"{where}.podAffinityTerm")
+        yield from _pod_term(meta.part(preferred, "podAffinityTerm"), f"{where}.podAffinityTerm")
 
 
 def _pod_term(term: Object, path: str) -> Errors:
     yield from label_selector(term.get("labelSelector"), f"{path}.labelSelector")
     yield from label_selector(term.get("namespaceSelector"), f"{path}.namespaceSelector")
-    for index, namespace in enumerate(term.get("namespaces") or ()):
+    for index, namespace in enumerate(meta.texts(term, "namespaces")):
         yield from named(namespace, f"{path}.namespaces[{index}]", names.label)
     if not term.get("topologyKey"):
         yield FieldError.required(f"{path}.topologyKey", "can not be empty")

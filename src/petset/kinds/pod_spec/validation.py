@@ -1,8 +1,7 @@
-"""Checks of a pod, of a pod template, and of what may change in a pod once it exists.
+"""Checks of a PodSpec and of a pod template.
 
 `spec` is the check of a PodSpec wherever it stands; a set's claim templates count as volumes that mounts may name.
-A pod's spec is fixed but for images, shorter deadlines, added tolerations and removed scheduling gates; nodeName may
-be set once, by the binding.
+What may change in a pod once it exists is in kinds/pod.py.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from petset.kinds.pod_spec import containers, placement, volumes
-from petset.objects import names
+from petset.objects import meta, names
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import Errors, at_least, labels, named, not_negative_quantities, one_of, optional
@@ -34,7 +33,7 @@ INT32_MAX = 2**31 - 1
 
 def spec(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     """A PodSpec; `claims` are the names of a set's claim templates."""
-    own = given.get("volumes") or ()
+    own = meta.parts(given, "volumes")
     if own:
         yield from volumes.volumes(own, f"{path}.volumes")
     mountable = dict.fromkeys((*(volume.get("name", "") for volume in own), *claims))
@@ -50,19 +49,19 @@ def spec(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     if given.get("securityContext"):
         yield from _security(given, given["securityContext"], f"{path}.securityContext")
     yield from placement.placement(given, path)
-    for index, alias in enumerate(given.get("hostAliases") or ()):
+    for index, alias in enumerate(meta.parts(given, "hostAliases")):
         yield from named(alias.get("ip"), f"{path}.hostAliases[{index}].ip", names.ip)
-        for position, hostname in enumerate(alias.get("hostnames") or ()):
+        for position, hostname in enumerate(meta.texts(alias, "hostnames")):
             yield from named(hostname, f"{path}.hostAliases[{index}].hostnames[{position}]", names.subdomain)
     yield from not_negative_quantities(given.get("overhead"), f"{path}.overhead")
-    for index, gate in enumerate(given.get("readinessGates") or ()):
+    for index, gate in enumerate(meta.parts(given, "readinessGates")):
         yield from named(gate.get("conditionType"), f"{path}.readinessGates[{index}].conditionType", names.qualified)
     if given.get("os"):
         yield from one_of(given["os"].get("name"), f"{path}.os.name", ("linux", "windows"))
 
 
 def _containers(given: Object, path: str, mountable: Container[str]) -> Errors:
-    regular, initial = given.get("containers") or (), given.get("initContainers") or ()
+    regular, initial = meta.parts(given, "containers"), meta.parts(given, "initContainers")
     if not regular:
         yield FieldError.required(f"{path}.containers")
     if given.get("ephemeralContainers"):
@@ -81,7 +80,7 @@ def _containers(given: Object, path: str, mountable: Container[str]) -> Errors:
             seen[name] = None
             if init and container.get("restartPolicy") != "Always":
                 continue  # It has ended before others listen.
-            for position, port in enumerate(container.get("ports") or ()):
+            for position, port in enumerate(meta.parts(container, "ports")):
                 if host := port.get("hostPort"):
                     taken = (port.get("protocol"), port.get("hostIP") or "", host)
                     if taken in host_ports:
@@ -100,7 +99,7 @@ def _names(given: Object, path: str) -> Errors:
         ("runtimeClassName", names.subdomain),
     ):
         yield from optional(given.get(field), f"{path}.{field}", rule)
-    for index, reference in enumerate(given.get("imagePullSecrets") or ()):
+    for index, reference in enumerate(meta.parts(given, "imagePullSecrets")):
         if not reference.get("name"):
             yield FieldError.required(f"{path}.imagePullSecrets[{index}].name")
 
@@ -108,8 +107,8 @@ def _names(given: Object, path: str) -> Errors:
 def _dns(given: Object, path: str) -> Errors:
     policy = given.get("dnsPolicy")
     yield from one_of(policy, f"{path}.dnsPolicy", DNS_POLICIES)
-    config = given.get("dnsConfig") or {}
-    nameservers, searches = config.get("nameservers") or (), config.get("searches") or ()
+    config = meta.part(given, "dnsConfig")
+    nameservers, searches = meta.texts(config, "nameservers"), meta.texts(config, "searches")
     where = f"{path}.dnsConfig"
     if policy == "None" and not config:
         yield FieldError.required(where, f"must provide `dnsConfig` when `dnsPolicy` is {policy}")
@@ -136,7 +135,7 @@ def _dns(given: Object, path: str) -> Errors:
     for index, search in enumerate(searches):
         if search != ".":
             yield from named(search.removesuffix("."), f"{where}.searches[{index}]", _search_domain)
-    for index, option in enumerate(config.get("options") or ()):
+    for index, option in enumerate(meta.parts(config, "options")):
         if not option.get("name"):
             yield FieldError.required(f"{where}.options[{index}]", "must not be empty")
 
@@ -154,7 +153,7 @@ def _security(given: Object, context: Object, path: str) -> Errors:
         yield from one_of(context["fsGroupChangePolicy"], f"{path}.fsGroupChangePolicy", ("Always", "OnRootMismatch"))
     yield from containers.seccomp(context.get("seccompProfile"), f"{path}.seccompProfile")
     seen: dict[str, None] = {}
-    for index, sysctl in enumerate(context.get("sysctls") or ()):
+    for index, sysctl in enumerate(meta.parts(context, "sysctls")):
         where, name = f"{path}.sysctls[{index}].name", sysctl.get("name", "")
         yield from named(name, where, _sysctl)
         if name in seen:
@@ -178,8 +177,8 @@ def _sysctl(name: str) -> str:
 
 def template(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     """A PodTemplateSpec."""
-    metadata = given.get("metadata") or {}
+    metadata = meta.part(given, "metadata")
     yield from labels(metadata.get("labels"), f"{path}.metadata.labels")
-    for key in metadata.get("annotations") or {}:
+    for key in meta.part(metadata, "annotations"):
         yield from named(key.lower(), f"{path}.metadata.annotations", names.qualified)
-    yield from spec(given.get("spec") or {}, f"{path}.spec", claims)
+    yield from spec(meta.part(given, "spec"), f"{path}.spec", claims)

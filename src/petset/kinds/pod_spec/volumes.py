@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from petset.objects import names, quantity
+from petset.objects import meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import NOT_NEGATIVE, Errors, named, one_of
@@ -136,8 +136,8 @@ def host_path(given: Object, path: str) -> Errors:
         yield FieldError.unsupported(f"{path}.type", given["type"], HOST_PATH_TYPES)
 
 
-def _items(items: Sequence[Object] | None, path: str) -> Errors:
-    for index, item in enumerate(items or ()):
+def _items(items: Sequence[Object], path: str) -> Errors:
+    for index, item in enumerate(items):
         where = f"{path}[{index}]"
         if not item.get("key"):
             yield FieldError.required(f"{where}.key")
@@ -149,19 +149,19 @@ def _secret(given: Object, path: str) -> Errors:
     if not given.get("secretName"):
         yield FieldError.required(f"{path}.secretName")
     yield from file_mode(given.get("defaultMode"), f"{path}.defaultMode")
-    yield from _items(given.get("items"), f"{path}.items")
+    yield from _items(meta.parts(given, "items"), f"{path}.items")
 
 
 def _config_map(given: Object, path: str) -> Errors:
     if not given.get("name"):
         yield FieldError.required(f"{path}.name")
     yield from file_mode(given.get("defaultMode"), f"{path}.defaultMode")
-    yield from _items(given.get("items"), f"{path}.items")
+    yield from _items(meta.parts(given, "items"), f"{path}.items")
 
 
 def _downward(given: Object, path: str) -> Errors:
     yield from file_mode(given.get("defaultMode"), f"{path}.defaultMode")
-    for index, item in enumerate(given.get("items") or ()):
+    for index, item in enumerate(meta.parts(given, "items")):
         where = f"{path}.items[{index}]"
         yield from relative(item.get("path"), f"{where}.path")
         yield from file_mode(item.get("mode"), f"{where}.mode")
@@ -184,8 +184,7 @@ def _claim(given: Object, path: str) -> Errors:
 
 def _projected(given: Object, path: str) -> Errors:
     yield from file_mode(given.get("defaultMode"), f"{path}.defaultMode")
-    sources: Sequence[Object] = given.get("sources") or ()
-    for index, source in enumerate(sources):
+    for index, source in enumerate(meta.parts(given, "sources")):
         where = f"{path}.sources[{index}]"
         kinds = [key for key, value in source.items() if value is not None]
         if not kinds:
@@ -199,7 +198,7 @@ def _projected(given: Object, path: str) -> Errors:
 def _projected_files(given: Object, path: str) -> Errors:
     if not given.get("name"):
         yield FieldError.required(f"{path}.name")
-    yield from _items(given.get("items"), f"{path}.items")
+    yield from _items(meta.parts(given, "items"), f"{path}.items")
 
 
 def _token(given: Object, path: str) -> Errors:
