@@ -109,6 +109,24 @@ def test_their_caches_hold_the_stores_own_trees() -> None:
     run(scene)
 
 
+def test_what_they_get_and_write_is_the_stores_own_tree() -> None:
+    async def scene(store: memory.MemoryStore, neighbour: api.Client, stranger: api.Client) -> None:
+        def stored() -> Any:
+            entry = store.get("/core/configmaps/default/a")
+            assert entry is not None
+            return entry.object
+
+        await store.put("/core/namespaces/default", {"metadata": {"name": "default"}}, 0)
+        made = await neighbour.create({**configmap("a"), "metadata": {"name": "a", "namespace": "default"}})
+        assert made is stored()
+        assert await neighbour.update({**made, "data": {"k": "v"}}) is stored()
+        assert await neighbour.patch(MAPS, "a", "default", {"data": {"k": "w"}}) is stored()
+        assert await neighbour.get(MAPS, "a", "default") is stored()
+        assert await stranger.get(MAPS, "a", "default") == stored()
+
+    run(scene)
+
+
 def test_raw_bodies_are_bytes_for_everybody() -> None:
     async def scene(store: memory.MemoryStore, neighbour: api.Client, stranger: api.Client) -> None:
         await change(store, "a")

@@ -222,6 +222,35 @@ def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -> 
     return group.create_task(work, name=name)
 
 
+class Signal:
+    """What asyncio.Event does, in a fifth of its bytes: for what there are ten thousand of."""
+
+    __slots__ = ("_is_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def set(self) -> None:
+        self._is_set = True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    async def wait(self) -> None:
+        if self._is_set:
+            return
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            await waiting
+        finally:
+            self._waiting.remove(waiting)
+
+
 REPETITIONS_KEPT_MAX = 1000
 
 

@@ -4,8 +4,8 @@ A call makes one `http.Request`, sends it, and gives back the decoded object or 
 answer's Status. `watch` decodes frames as they come, however the bytes were cut. What could not be sent or was cut off
 is an OSError (ConnectionError), never an ApiError: the caller knows nothing about whether it was done.
 
-Invariants: nothing is retried here (whoever calls knows whether that is safe); answers are decoded once (in process,
-lists and watches hand on the server's own trees) and never mutated; a streaming body is closed when its reader stops.
+Invariants: nothing is retried here (whoever calls knows whether that is safe); answers are decoded once (in process
+they are the server's own trees) and never mutated; a streaming body is closed when its reader stops.
 """
 
 from __future__ import annotations
@@ -193,10 +193,11 @@ class Client:
     ) -> http.Response:
         given = {key: value for key, value in (query or {}).items() if value}
         target = quote(path) + ("?" + urlencode(given) if given else "")
-        if body is None:
-            return await self._transport.send(http.Request(method, target, self._headers, takes_objects=True))
-        headers = (*self._headers, ("content-type", content_type))
-        return await self._transport.send(http.Request(method, target, headers, encoding.dumps(body)))
+        request = http.Request(method, target, self._headers, takes_objects=True)
+        if body is not None:
+            headers = (*self._headers, ("content-type", content_type))
+            request = dataclasses.replace(request, headers=headers, body=encoding.dumps(body))
+        return await self._transport.send(request)
 
 
 def _decoded(text: bytes) -> Any:

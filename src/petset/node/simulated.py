@@ -63,6 +63,7 @@ def usual(config: ContainerConfig) -> Behaviour:
 
 OWN_ADDRESSES = 1000  # Of the node's own network, a /22.
 PODS_MAX = 20_000
+STARTED_KEPT_MAX = 1000
 
 
 @dataclass(slots=True)
@@ -121,7 +122,9 @@ class Machine:
     sandbox_errors: list[str] = field(default_factory=list)  # Taken one by one by the next creations.
     sandboxes: dict[str, Sandbox] = field(default_factory=dict)
     records: dict[str, list[_Record]] = field(default_factory=dict)
-    started: list[tuple[str, str, int]] = field(default_factory=list)  # (pod name, container, attempt), in order.
+    started: list[tuple[str, str, int]] = field(
+        default_factory=list
+    )  # (pod name, container, attempt), the latest in order.
     containers_made: int = 0
     collections: list[tuple[int, bool]] = field(default_factory=list)  # What `collect` was asked for.
     disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict)  # By pod uid and container.
@@ -258,6 +261,7 @@ class SimulatedRuntime:
         records.append(_Record(container, behaviour, ends_at))
         self._will_end(config.pod_uid, records[-1])
         machine.started.append((sandbox.pod_name, config.name, config.attempt))
+        del machine.started[: max(0, len(machine.started) - STARTED_KEPT_MAX)]
         self.look_again(config.pod_uid)
         return container, ()
 

@@ -119,6 +119,8 @@ def entry(call: Call, found: stores.Entry, code: int = 200) -> http.Response:
     form = representation(call.request.header("accept"))
     headers = JSON_HEADERS + warning_headers(call.warnings) if call.warnings else JSON_HEADERS
     if form is JSON:
+        if call.request.takes_objects:
+            return http.Response(code, headers, objects=found.object)
         return http.Response(code, headers, found.encoded)
     return http.Response(code, headers, encoding.dumps(shown(call, form, found.object)))
 
@@ -152,6 +154,10 @@ async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Map
     """Many stored objects; plain ones are joined as they are. A long list is made as it is read, run by run."""
     form = representation(call.request.header("accept"))
     resource = call.resource
+    kind = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata}
+    if form is JSON and call.request.takes_objects:
+        objects = [obj async for run in call.work.in_runs(entries, size, _objects) for obj in run]
+        return http.Response(200, JSON_HEADERS, objects={**kind, "items": objects})
     is_short = sum(map(size, entries)) <= weight.RUN_BYTES_MAX
     is_one_run = is_short and len(entries) <= weight.RUN_OBJECTS_MAX
     if form is TABLE:
@@ -159,12 +165,8 @@ async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Map
         rows = call.work.in_runs(entries, size, _rows, resource, tasks.now(), included(call))
         return await _list(head, rows, is_one_run)
     if form is PARTIAL:
-        kind = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META_GROUP}/v1", "metadata": metadata}
-        return await _list(_opened(kind, "items"), call.work.in_runs(entries, size, _partials), is_one_run)
-    kind = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata}
-    if call.request.takes_objects:
-        objects = [obj async for run in call.work.in_runs(entries, size, _objects) for obj in run]
-        return http.Response(200, JSON_HEADERS, objects={**kind, "items": objects})
+        partials = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META_GROUP}/v1", "metadata": metadata}
+        return await _list(_opened(partials, "items"), call.work.in_runs(entries, size, _partials), is_one_run)
     return await _list(_opened(kind, "items"), _joined(entries), is_short)
 
 

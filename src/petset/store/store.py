@@ -12,6 +12,7 @@ Expired; a watcher whose buffer is full is ended with Expired, never waited for.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ WATCH_BUFFER_BYTES_MAX = 8 << 20  # and one whose changes hold more encoded obje
 WATCHES_BYTES_MAX = 64 << 20  # Of what waits for all watches, each change once; who is furthest behind is ended.
 HISTORY_CHANGES_MAX = 20_000  # Older changes are compacted away; a watch from before answers Expired.
 HISTORY_BYTES_MAX = 8 << 20  # Of encoded objects in the history, as they were and became; older changes go first.
+
+
+OWN_REFERENCES = 2  # That sys.getrefcount counts of what one attribute alone holds.
 
 
 class Conflict(Exception):
@@ -51,7 +55,8 @@ class Entry:
     """One object at one revision; `encoded` is its JSON with metadata.resourceVersion set; `object` the decoded tree.
 
     The tree is decoded when it is first asked for and kept until `forget`, so that what nobody looks into (most of
-    what a start reads, most of the history) stays bytes.
+    what a start reads, most of the history) stays bytes. One that a cache in this process holds is kept with it: that
+    costs nothing, and to decode it again would make a second one.
     """
 
     __slots__ = ("_object", "created_revision", "encoded", "key", "revision")
@@ -70,9 +75,14 @@ class Entry:
             tree = self._object = encoding.loads_answer(self.encoded)
         return tree
 
+    @property
+    def is_decoded(self) -> bool:
+        return self._object is not None
+
     def forget(self) -> None:
-        """Drop the decoded tree; it is decoded again when asked for."""
-        self._object = None
+        """Drop the decoded tree unless somebody else holds it, too; it is decoded again when asked for."""
+        if sys.getrefcount(self._object) <= OWN_REFERENCES:
+            self._object = None
 
     def __repr__(self) -> str:
         return f"Entry({self.key!r}, revision={self.revision}, created_revision={self.created_revision})"

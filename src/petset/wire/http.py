@@ -57,7 +57,7 @@ class Request:
     body: bytes = b""
     peer: Peer = field(default_factory=Peer)
     user: User | None = None  # Set by an in-process transport that vouches for the caller; never from the network.
-    takes_objects: bool = False  # In process: a list or watch may be answered with `Response.objects`.
+    takes_objects: bool = False  # In process: the answer may be `Response.objects`.
 
     @property
     def path(self) -> str:
@@ -97,9 +97,8 @@ class Response:
     headers: Headers = ()
     body: bytes | AsyncIterator[bytes] = b""
     upgraded: Upgraded | None = None  # With code 101: takes the connection over, returns when it is done with it.
-    objects: Any = (
-        None  # In process, instead of a body: a list's tree, or an iterator of a watch's events by the piece.
-    )
+    # In process, instead of a body: an object's or a list's tree, or an iterator of a watch's events by the piece.
+    objects: Any = None
 
     def header(self, name: str, default: str = "") -> str:
         for key, value in self.headers:

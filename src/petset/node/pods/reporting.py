@@ -1,6 +1,7 @@
 """Writes one pod's status to the API, always the newest wanted, one write at a time.
 
 `want` is told every status that is worked out; what changes while a write is under way is written together after it.
+There is a task only while something is to be written: most pods rest most of the time, and there are many of them.
 A conflict means that somebody else wrote the pod: it is read again, handed to the owner, and the owner's next turn
 works the status out anew from it.
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from petset.base import tasks
 from petset.client.client import Client
@@ -33,39 +35,52 @@ class Owner(Protocol):
     def set_gone(self) -> None: ...
 
 
+Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+
+
 class Reporter:
-    def __init__(self, client: Client, owner: Owner):
-        self._client, self._owner = client, owner
+    def __init__(self, client: Client, owner: Owner, spawn: Spawn):
+        self._client, self._owner, self._spawn = client, owner, spawn
         self._uid = meta.uid(owner.pod)
-        self._due = asyncio.Event()
+        self._is_due = False
+        self._task: asyncio.Task[None] | None = None
         self._written: Object | None = None  # By this process; None: whatever the API has.
         self.wanted: Object | None = None
 
     def want(self, status: Object) -> None:
-        self.wanted = status
+        if status != self.wanted:
+            self.wanted = status
         if status != (self._written if self._written is not None else self._owner.pod.get("status")):
-            self._due.set()
+            self._is_due = True
+            if self._task is None:
+                self._task = self._spawn(self._report(), f"report {meta.key(self._owner.pod)}")
 
     def forget(self) -> None:
         """The API's status is no longer what was written last."""
         self._written = None
 
-    async def run(self) -> None:
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _report(self) -> None:
         backoff = tasks.Backoff(first=0.05, most=RETRY_SECONDS_MAX)
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            if self.wanted is None or self.wanted == self._written:
-                continue
-            try:
-                await self.write(self.wanted)
-                backoff.reset()
-            except (errors.ApiError, OSError) as error:
-                if isinstance(error, errors.ApiError) and error.code == 404:
-                    continue  # The watch will say that it is gone.
-                log.info("cannot report the status of pod %s: %s", meta.key(self._owner.pod), error)
-                await asyncio.sleep(backoff.next())
-                self._due.set()
+        try:
+            while self._is_due:
+                self._is_due = False
+                if self.wanted is None or self.wanted == self._written:
+                    continue
+                try:
+                    await self.write(self.wanted)
+                    backoff.reset()
+                except (errors.ApiError, OSError) as error:
+                    if isinstance(error, errors.ApiError) and error.code == 404:
+                        continue  # The watch will say that it is gone.
+                    log.info("cannot report the status of pod %s: %s", meta.key(self._owner.pod), error)
+                    await asyncio.sleep(backoff.next())
+                    self._is_due = True
+        finally:
+            self._task = None
 
     async def write(self, status: Object) -> None:
         """Once, now. Raises ApiError, OSError; a conflict is not an error but a reason to look again."""
@@ -85,4 +100,7 @@ class Reporter:
         # An answer that comes late says nothing about what somebody else has written since.
         is_latest = meta.revision(answer) >= meta.revision(self._owner.pod)
         self._owner.update(answer)
+        if answer.get("status") == status:  # The same, and one for both.
+            status = answer["status"]
+            self.wanted = status if self.wanted == status else self.wanted
         self._written = status if is_latest else None

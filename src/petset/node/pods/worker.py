@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,8 +88,8 @@ class PodWorker:
         self.finished = False  # Nothing of the pod is left here.
         self._admitted = False
         self._failure: Failure | None = None
-        self._wake = asyncio.Event()
-        self._reporter = Reporter(around.client, self)
+        self._wake = tasks.Signal()
+        self._reporter = Reporter(around.client, self, self._spawn)
         self._supplies = supplies.Supplies(around.sources, self.uid)
         self._memories: dict[str, Memory] = {}
         self._pulled: dict[str, list[pulling.Said]] = {}  # What to tell of a container's image at its start.
@@ -174,7 +174,6 @@ class PodWorker:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._probing = Probing(self, self.around.attempts, group)
-                writer = tasks.spawn(group, self._reporter.run(), f"report {meta.key(self.pod)}")
                 keeper = tasks.spawn(group, storage.keep_to_limits(self), f"storage of {meta.key(self.pod)}")
                 while not (self.finished and self.gone_at is not None):
                     self._wake.clear()
@@ -184,11 +183,15 @@ class PodWorker:
                         wake_at = self._look()
                     await self._until(wake_at)
                 self._probing.stop()
-                for task in (writer, keeper, *self._busy.values()):
+                self._reporter.stop()
+                for task in (keeper, *self._busy.values()):
                     task.cancel()
         finally:
             self._supplies.release()
             self.around.ended(self)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return tasks.spawn(self._group, work, name)
 
     async def _until(self, wake_at: float | None) -> None:
         delay = None if wake_at is None else max(0.0, wake_at - tasks.now())
