@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from petset.kinds.pod_spec import containers
+from petset.node import environment
 from petset.node.containers import bundle
 from petset.node.containers.users import User
-from petset.node.environment import Facts
+from petset.node.environment import Facts, SourceKind, source
+from petset.node.images import registry_logins
+from petset.node.images.image_names import parse_reference
 from petset.node.pods import launch
-from petset.node.runtime import Image, Propagation
-from petset.node.volumes import volumes
+from petset.node.runtime import Credential, Image, Propagation, PullPolicy, RegistryLogin
+from petset.node.simulated import SimulatedRuntime
+from petset.node.volumes import payloads, volumes
+from tests.node import node_fixture
+from tests.registry import pull_secret
 
 IMAGE = Image("busybox", "sha256:0", "/image", env=("PATH=/opt/bin", "LANG=C", "broken"), command=("serve",))
 PLACES = bundle.Places(
@@ -70,6 +78,59 @@ def made(of: dict[str, Any], places: bundle.Places, mounted: dict[str, volumes.M
 def test_the_pod_s_variables_stand_above_the_image_s(hostname: str, tty: bool, env: list[Any], found: list[str]):
     config = made(pod({"name": "c", "env": env, "tty": tty}), dataclasses.replace(PLACES, hostname=hostname), {})
     assert config["process"]["env"] == found
+
+
+# ---- a pull secret: the API, pods/supplies, pods/pulling, images/
+
+
+def test_a_pull_secret_of_the_api_is_what_the_image_store_logs_in_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[Credential] = []
+
+    async def ensure_image(
+        self: SimulatedRuntime, reference: str, policy: PullPolicy, logins: Sequence[RegistryLogin]
+    ) -> Image:
+        asked.extend(registry_logins.credentials(logins, parse_reference(reference)))
+        return IMAGE
+
+    async def story(node: node_fixture.NodeUnderTest) -> None:
+        for name, user in (("first", "a"), ("second", "b")):
+            secret = pull_secret(name, {"registry.example": {"username": user, "password": "hush"}})
+            await node.create({**secret, "metadata": {"name": name, "namespace": "default"}})
+        private = node_fixture.container("c", image="registry.example/team/db:1")
+        names = [{"name": name} for name in ("second", "nosuch", "first")]
+        await node.create(node_fixture.pod("p", private, imagePullSecrets=names))
+        await node.until("p", node_fixture.is_ready)
+        assert asked == [Credential("b", "hush"), Credential("a", "hush")]
+        told = [message for _, reason, message in await node.events("p") if reason == "FailedToRetrieveImagePullSecret"]
+        assert len(told) == 1 and "there is no secret nosuch" in told[0]
+
+    monkeypatch.setattr(SimulatedRuntime, "ensure_image", ensure_image)
+    node_fixture.play(story, tmp_path)
+
+
+# ---- ConfigMaps, Secrets, tokens: the API, pods/references, environment, volumes/payloads
+
+
+def test_one_source_is_the_same_in_the_environment_and_in_a_volume(tmp_path: Path):
+    """What is in them as text, in base64, or (what no text holds) in bytes."""
+    objects: dict[SourceKind, dict[str, Any]] = {
+        "ConfigMap": {"data": {"level": "3"}, "binaryData": {"raw": base64.b64encode(b"\xff\xfe").decode()}},
+        "Secret": {"data": {"token": base64.b64encode(b"hush").decode()}},
+    }
+    sources = {(kind, "s"): source(kind, {"metadata": {"name": "s"}, **data}) for kind, data in objects.items()}
+    of = pod(
+        {"name": "c", "envFrom": [{"configMapRef": {"name": "s"}}, {"secretRef": {"name": "s"}}]},
+        volumes=[{"name": "v", "projected": {"sources": [{"configMap": {"name": "s"}}, {"secret": {"name": "s"}}]}}],
+    )
+    facts = Facts(of, sources=sources)
+    container, volume = of["spec"]["containers"][0], of["spec"]["volumes"][0]
+    assert environment.references(container) == payloads.references([volume])
+    variables = environment.variables(container, facts)
+    files = payloads.files(volume, facts, {})
+    assert {name: value.encode(errors="surrogateescape") for name, value in variables.items()} == {
+        path: file.data for path, file in files.items()
+    }
+    assert files["raw"].data == b"\xff\xfe" and variables["token"] == "hush"
 
 
 # ---- volumes: volumes/, containers/bundle (a real kernel's side of it: containers/test_mounting.py)

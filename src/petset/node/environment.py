@@ -14,8 +14,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from petset.node.runtime import Image
 from petset.objects import expansion, meta, quantity
@@ -28,13 +29,46 @@ class ConfigError(Exception):
     """A container that cannot be configured; becomes CreateContainerConfigError."""
 
 
+SourceKind = Literal["ConfigMap", "Secret"]
+SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A ConfigMap or Secret in the pod's namespace."""
 
-    kind: str
+    kind: SourceKind
     name: str
     optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a ConfigMap or Secret holds. Made only by `source`; each entry is decoded when it is asked for."""
+
+    kind: SourceKind
+    name: str
+    texts: Mapping[str, str]
+    encoded: Mapping[str, str]  # In base64.
+
+    def entry(self, key: str) -> bytes | None:
+        """One entry, None where there is none; the others are not looked at, since a container may ask for a thousand
+        of them one by one. Raises ConfigError."""
+        if key in self.encoded:
+            return _decoded(key, self.encoded[key])
+        return self.texts[key].encode() if key in self.texts else None
+
+    def entries(self) -> dict[str, bytes]:
+        """All of them. Raises ConfigError."""
+        texts = {key: text.encode() for key, text in self.texts.items()}
+        return texts | {key: _decoded(key, text) for key, text in self.encoded.items()}
+
+
+def source(kind: SourceKind, obj: Object) -> Source:
+    """From the object as the API has it."""
+    data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+    texts, encoded = ({}, data) if kind == "Secret" else (data, binary)
+    return Source(kind, meta.name(obj), texts, encoded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +78,26 @@ class Facts:
     pod: Object
     pod_ip: str = ""
     host_ip: str = ""
-    allocatable: Mapping[str, str] = field(default_factory=dict)
+    allocatable: Mapping[str, str] = field(default_factory=dict[str, str])
     services: Sequence[Object] = ()  # Of the pod's namespace, and `kubernetes`.
-    sources: Mapping[tuple[str, str], Object] = field(default_factory=dict)  # (kind, name) -> ConfigMap or Secret
+    sources: Mapping[tuple[SourceKind, str], Source] = field(default_factory=dict[tuple[SourceKind, str], Source])
 
 
 def references(container: Object) -> list[Reference]:
     found: list[Reference] = []
-    for source in container.get("envFrom") or ():
-        for key, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
-            if source.get(key) is not None:
-                found.append(Reference(kind, source[key].get("name", ""), bool(source[key].get("optional"))))
+    for given in container.get("envFrom") or ():
+        found += [reference for _, reference in _named(given, "Ref")]
     for entry in container.get("env") or ():
-        for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
-            ref = meta.get(entry, "valueFrom", key)
-            if ref is not None:
-                found.append(Reference(kind, ref.get("name", ""), bool(ref.get("optional"))))
+        found += [reference for _, reference in _named(entry.get("valueFrom") or {}, "KeyRef")]
     return list(dict.fromkeys(found))
+
+
+def _named(given: Object, suffix: str) -> Iterator[tuple[Object, Reference]]:
+    """What is said of a ConfigMap or Secret (configMapRef, secretKeyRef), and which one that is."""
+    for kind in SOURCE_KINDS:
+        ref = given.get(f"{kind[0].lower()}{kind[1:]}{suffix}")
+        if ref is not None:
+            yield ref, Reference(kind, ref.get("name", ""), bool(ref.get("optional")))
 
 
 def variables(container: Object, facts: Facts) -> dict[str, str]:
@@ -68,9 +105,9 @@ def variables(container: Object, facts: Facts) -> dict[str, str]:
     result = _Variables(container["name"])
     for name, value in service_variables(facts.pod, facts.services).items():
         result.set(name, value)
-    for source in container.get("envFrom") or ():
-        prefix = source.get("prefix") or ""
-        for key, value in _all_of(source, facts).items():
+    for given in container.get("envFrom") or ():
+        prefix = given.get("prefix") or ""
+        for key, value in _all_of(given, facts).items():
             result.set(prefix + key, value)
     for entry in container.get("env") or ():
         if entry.get("valueFrom") is None:
@@ -149,25 +186,12 @@ def expand(text: str, known: Mapping[str, str]) -> str:
 # ---- references
 
 
-def _source(kind: str, ref: Object, facts: Facts) -> Object | None:
-    found = facts.sources.get((kind, ref.get("name", "")))
-    if found is None and not ref.get("optional"):
-        raise ConfigError(f'{kind.lower()} "{ref.get("name", "")}" not found')
+def find(reference: Reference, facts: Facts) -> Source | None:
+    """None for one that is optional and not there. Raises ConfigError."""
+    found = facts.sources.get((reference.kind, reference.name))
+    if found is None and not reference.optional:
+        raise ConfigError(f'{reference.kind.lower()} "{reference.name}" not found')
     return found
-
-
-def data_of(source: Object) -> dict[str, bytes]:
-    """The entries of a ConfigMap or Secret, as bytes. Raises ConfigError for what is not base64."""
-    return {key: _entry(source, key) for field in ("data", "binaryData") for key in source.get(field) or {}}
-
-
-def _entry(source: Object, key: str) -> bytes:
-    """One entry; the others are not looked at, since a container may ask for a thousand of them one by one."""
-    binary = source.get("binaryData") or {}
-    if key in binary:
-        return _decoded(key, binary[key])
-    value = source["data"][key]
-    return _decoded(key, value) if source["kind"] == "Secret" else value.encode()
 
 
 def _decoded(key: str, value: str) -> bytes:
@@ -177,35 +201,33 @@ def _decoded(key: str, value: str) -> bytes:
         raise ConfigError(f"cannot read key {key}: it is not base64") from None
 
 
-def _all_of(source: Object, facts: Facts) -> dict[str, str]:
-    for key, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
-        if source.get(key) is not None:
-            found = _source(kind, source[key], facts)
-            entries = data_of(found) if found is not None else {}
-            return {name: entries[name].decode(errors="surrogateescape") for name in sorted(entries)}
+def _all_of(given: Object, facts: Facts) -> dict[str, str]:
+    for _, reference in _named(given, "Ref"):
+        found = find(reference, facts)
+        entries = found.entries() if found is not None else {}
+        return {name: entries[name].decode(errors="surrogateescape") for name in sorted(entries)}
     return {}
 
 
-def _value_from(ref: Object, container: Object, facts: Facts) -> str | None:
-    for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
-        if ref.get(key) is not None:
-            return _keyed(kind, ref[key], facts)
-    if ref.get("fieldRef") is not None:
-        return field_value(ref["fieldRef"].get("fieldPath", ""), facts)
-    if ref.get("resourceFieldRef") is not None:
-        return resource_value(ref["resourceFieldRef"], container, facts)
+def _value_from(given: Object, container: Object, facts: Facts) -> str | None:
+    for ref, reference in _named(given, "KeyRef"):
+        return _keyed(ref["key"], reference, facts)
+    if given.get("fieldRef") is not None:
+        return field_value(given["fieldRef"].get("fieldPath", ""), facts)
+    if given.get("resourceFieldRef") is not None:
+        return resource_value(given["resourceFieldRef"], container, facts)
     raise ConfigError("cannot read an environment variable: its valueFrom names no source that is offered here")
 
 
-def _keyed(kind: str, ref: Object, facts: Facts) -> str | None:
-    source = _source(kind, ref, facts)
-    key = ref["key"]
-    if source is not None and (key in (source.get("data") or {}) or key in (source.get("binaryData") or {})):
-        return _entry(source, key).decode(errors="surrogateescape")
-    if ref.get("optional"):
+def _keyed(key: str, reference: Reference, facts: Facts) -> str | None:
+    found = find(reference, facts)
+    value = found.entry(key) if found is not None else None
+    if value is not None:
+        return value.decode(errors="surrogateescape")
+    if reference.optional:
         return None
     namespace = meta.namespace(facts.pod)
-    raise ConfigError(f"couldn't find key {key} in {kind} {namespace}/{ref.get('name', '')}")
+    raise ConfigError(f"couldn't find key {key} in {reference.kind} {namespace}/{reference.name}")
 
 
 _SUBSCRIPT = re.compile(r"^metadata\.(labels|annotations)\['(.*)'\]$")

@@ -11,8 +11,9 @@ import subprocess
 import pytest
 
 from petset.base import tasks
+from petset.node import environment
 from petset.node.images import collection, image_names, images, registry_logins, sources
-from petset.node.runtime import Image
+from petset.node.runtime import Image, RegistryLogin
 from tests.images_fixture import image_store, recipe_image  # noqa: F401
 from tests.registry import USER_PET_PASSWORD_SECRET, Registry, free_port, pull_secret
 
@@ -231,8 +232,9 @@ def test_errors_of_a_pull_are_sentences(store, registry, tmp_path):
     assert os.listdir(os.path.join(store.directory, "work")) == []
 
 
-def login(registry: str, user: str, password: str) -> registry_logins.RegistryLogin:
-    return registry_logins.from_secret(pull_secret("s", {registry: {"username": user, "password": password}}))
+def login(registry: str, user: str, password: str) -> RegistryLogin:
+    secret = pull_secret("s", {registry: {"username": user, "password": password}})
+    return registry_logins.from_secret(environment.source("Secret", secret))
 
 
 @needs_tools

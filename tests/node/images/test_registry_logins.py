@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from petset.node.environment import source
 from petset.node.images import registry_logins
 from petset.node.images.image_names import parse_reference
-from petset.node.images.registry_logins import Credential, NotALogin
+from petset.node.images.registry_logins import NotALogin
+from petset.node.runtime import Credential, RegistryLogin
 from tests.registry import pull_secret
 
 
@@ -31,7 +33,7 @@ def encoded(text: str) -> str:
     ],
 )
 def test_a_secret_becomes_a_login(secret: Any, found: Any):
-    login = registry_logins.from_secret(secret)
+    login = registry_logins.from_secret(source("Secret", secret))
     assert login.secret == "s"
     assert login.credentials == {address: Credential(*both) for address, both in found.items()}
     assert "'b" not in repr(login)
@@ -55,7 +57,7 @@ def test_a_secret_becomes_a_login(secret: Any, found: Any):
 )
 def test_what_is_no_login_says_so(secret: Any):
     with pytest.raises(NotALogin, match="secret s holds no registry logins: "):
-        registry_logins.from_secret(secret)
+        registry_logins.from_secret(source("Secret", secret))
 
 
 @pytest.mark.parametrize(
@@ -80,15 +82,16 @@ def test_what_is_no_login_says_so(secret: Any):
     ],
 )
 def test_an_address_is_a_host_and_the_beginning_of_a_path(address: str, image: str, matches: bool):
-    login = registry_logins.from_secret(pull_secret("s", {address: {"username": "a", "password": "b"}}))
+    login = registry_logins.from_secret(
+        source("Secret", pull_secret("s", {address: {"username": "a", "password": "b"}}))
+    )
     assert bool(registry_logins.credentials([login], parse_reference(image))) is matches
 
 
 def test_the_most_specific_login_is_tried_first_then_the_order_of_the_secrets():
-    def login(**users: str) -> registry_logins.RegistryLogin:
-        return registry_logins.from_secret(
-            pull_secret("s", {PLACES[key]: {"username": user, "password": ""} for key, user in users.items()})
-        )
+    def login(**users: str) -> RegistryLogin:
+        secret = pull_secret("s", {PLACES[key]: {"username": user, "password": ""} for key, user in users.items()})
+        return registry_logins.from_secret(source("Secret", secret))
 
     logins = [login(host="first", deep="deep", other="never"), login(host="second"), login(host="first")]
     found = registry_logins.credentials(logins, parse_reference("r.example/team/a"))

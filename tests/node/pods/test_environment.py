@@ -9,7 +9,7 @@ import pytest
 
 from petset.kinds.pod_spec import containers
 from petset.node import environment
-from petset.node.environment import ConfigError, Facts, Reference
+from petset.node.environment import ConfigError, Facts, Reference, Source, SourceKind
 from petset.node.pods import launch
 from petset.node.runtime import Image
 
@@ -30,8 +30,8 @@ POD = {
 IMAGE = Image("i", "d", "/r", ("/entry",), ("run",), ("PATH=/bin", "LANG=C"), "/srv")
 
 
-def source(kind: str, name: str, data: dict[str, str]) -> dict[tuple[str, str], Any]:
-    return {(kind, name): {"kind": kind, "metadata": {"name": name}, "data": data}}
+def source(kind: SourceKind, name: str, data: dict[str, str]) -> dict[tuple[SourceKind, str], Source]:
+    return {(kind, name): environment.source(kind, {"metadata": {"name": name}, "data": data})}
 
 
 SOURCES = {

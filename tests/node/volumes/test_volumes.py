@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from petset.node import paths
-from petset.node.environment import ConfigError, Facts
+from petset.node.environment import ConfigError, Facts, Source, SourceKind, source
 from petset.node.runtime import Mount
 from petset.node.volumes import payloads
 from petset.node.volumes.payloads import TokenWanted
@@ -29,13 +29,13 @@ def pod(*volumes: Any, **spec: Any) -> Any:
     return {"metadata": metadata, "spec": {"volumes": list(volumes), **spec}}
 
 
-def config_map(name: str = "settings", **data: str) -> dict[tuple[str, str], Any]:
-    return {("ConfigMap", name): {"kind": "ConfigMap", "metadata": {"name": name}, "data": data}}
+def config_map(name: str = "settings", **data: str) -> dict[tuple[SourceKind, str], Source]:
+    return {("ConfigMap", name): source("ConfigMap", {"metadata": {"name": name}, "data": data})}
 
 
-def secret(name: str, **data: bytes) -> dict[tuple[str, str], Any]:
+def secret(name: str, **data: bytes) -> dict[tuple[SourceKind, str], Source]:
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
-    return {("Secret", name): {"kind": "Secret", "metadata": {"name": name}, "data": encoded}}
+    return {("Secret", name): source("Secret", {"metadata": {"name": name}, "data": encoded})}
 
 
 def prepare(

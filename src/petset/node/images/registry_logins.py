@@ -15,11 +15,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from petset.node import environment
+from petset.node.environment import ConfigError, Source
 from petset.node.images.image_names import DEFAULT_REGISTRY, Reference
 from petset.node.runtime import Credential, RegistryLogin
-from petset.objects import encoding, meta
-from petset.objects.meta import Object
+from petset.objects import encoding
 
 # Where each type of secret keeps its text, and how the logins are found in it.
 _KEYS = {".dockerconfigjson": "auths", ".dockercfg": ""}
@@ -29,20 +28,19 @@ class NotALogin(Exception):
     """A secret that is no pull secret; the message says what it lacks."""
 
 
-def from_secret(secret: Object) -> RegistryLogin:
+def from_secret(secret: Source) -> RegistryLogin:
     """Raises NotALogin."""
-    name = meta.name(secret)
+    what = f"secret {secret.name} holds no registry logins"
     try:
-        data = environment.data_of({**secret, "kind": "Secret"})
-        key = next((key for key in _KEYS if key in data), None)
-        if key is None:
-            raise NotALogin(f"secret {name} holds no registry logins: it has no key {' or '.join(_KEYS)}")
-        tree = encoding.loads(data[key])
-        entries = tree[_KEYS[key]] if _KEYS[key] else tree
-        found = {_address(address): _credential(entry) for address, entry in entries.items()}
-    except (environment.ConfigError, AttributeError, KeyError, TypeError, ValueError):
-        raise NotALogin(f"secret {name} holds no registry logins: it is not what docker login writes") from None
-    return RegistryLogin(name, found)
+        for key, inside in _KEYS.items():
+            if (text := secret.entry(key)) is not None:
+                tree = encoding.loads(text)
+                entries = tree[inside] if inside else tree
+                found = {_address(address): _credential(entry) for address, entry in entries.items()}
+                return RegistryLogin(secret.name, found)
+    except (ConfigError, AttributeError, KeyError, TypeError, ValueError):
+        raise NotALogin(f"{what}: it is not what docker login writes") from None
+    raise NotALogin(f"{what}: it has no key {' or '.join(_KEYS)}")
 
 
 def _address(text: str) -> str:

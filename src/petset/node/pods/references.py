@@ -9,19 +9,21 @@ Invariants: an object nobody holds is not watched; a change only says "look agai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Informer
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.secret import SECRETS
-from petset.node.environment import Reference
+from petset.node import environment
+from petset.node.environment import Reference, Source, SourceKind
 from petset.objects import errors
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 
-_RESOURCES = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
-Key = tuple[str, str, str]  # kind, namespace, name
+_RESOURCES: Mapping[SourceKind, Kind] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
+Key = tuple[SourceKind, str, str]  # kind, namespace, name
 
 
 class _Watched:
@@ -50,8 +52,12 @@ class References:
                 watched.task.cancel()
                 del self._watched[key]
 
-    async def get(self, namespace: str, reference: Reference) -> Object | None:
-        """The object, or None where there is none. Raises ApiError, OSError."""
+    async def get(self, namespace: str, reference: Reference) -> Source | None:
+        """What it holds, or None where there is none. Raises ApiError, OSError."""
+        found = await self._object(namespace, reference)
+        return environment.source(reference.kind, found) if found is not None else None
+
+    async def _object(self, namespace: str, reference: Reference) -> Object | None:
         watched = self._watched.get((reference.kind, namespace, reference.name))
         found = watched.informer.get(namespace, reference.name) if watched else None
         if found is not None:

@@ -18,7 +18,7 @@ from petset.client.informer import Cache
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.service_account import SERVICEACCOUNTS
-from petset.node.environment import Facts, Reference
+from petset.node.environment import Facts, Reference, Source, SourceKind
 from petset.node.images import registry_logins
 from petset.node.images.registry_logins import NotALogin, RegistryLogin
 from petset.node.pods import references
@@ -59,7 +59,7 @@ class Supplies:
         refers = payloads.references(wanted)
         self._sources.references.hold(self._uid, meta.namespace(pod), refers)
         facts = await self.facts(pod, refers)
-        claims = {}
+        claims: dict[str, volumes.Claimed] = {}
         for name in volumes.referenced_claims(wanted):
             bound = await self._claimed(pod, name)
             if bound is not None:
@@ -91,7 +91,7 @@ class Supplies:
 
     async def facts(self, pod: Object, refers: Sequence[Reference], ip: str = "") -> Facts:
         namespace = meta.namespace(pod)
-        found: dict[tuple[str, str], Object] = {}
+        found: dict[tuple[SourceKind, str], Source] = {}
         for reference in refers:
             one = await self._sources.references.get(namespace, reference)
             if one is not None:

@@ -43,93 +43,115 @@ def is_payload(volume: Object) -> bool:
     return any(volume.get(kind) is not None for kind in KINDS)
 
 
-def _parts(volume: Object) -> Iterator[tuple[str, Object, int]]:
-    """(kind, source, default mode) of everything that is put together in a volume."""
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Entries of a ConfigMap or Secret: all, or those that are listed."""
+
+    reference: Reference
+    mode: int
+    items: tuple[tuple[str, str, int], ...] | None  # (key, path, mode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Downward:
+    """One field or resource of the pod, as downwardAPI asks for it."""
+
+    path: str
+    mode: int
+    wanted: Object
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    path: str
+    mode: int
+    wanted: TokenWanted
+
+
+_Part = _Keys | _Downward | _Token
+
+
+def _parts(volume: Object) -> Iterator[_Part]:
+    """Everything that is put together in a volume. Raises ConfigError."""
     for kind in KINDS:
         source = volume.get(kind)
         if source is None:
             continue
-        mode = source.get("defaultMode")
-        mode = MODE_DEFAULT if mode is None else mode
+        mode = _mode(source.get("defaultMode"), MODE_DEFAULT)
         if kind != "projected":
-            yield kind, source, mode
+            yield from _of_source(kind, source, mode)
             continue
-        for part in source.get("sources") or ():
-            for inner in ("configMap", "secret", "downwardAPI", "serviceAccountToken"):
-                if part.get(inner) is not None:
-                    yield inner, part[inner], mode
-            unknown = [key for key in part if key not in (*KINDS, "serviceAccountToken") and part[key] is not None]
+        for projection in source.get("sources") or ():
+            for inner in (*KINDS[:3], "serviceAccountToken"):
+                if projection.get(inner) is not None:
+                    yield from _of_source(inner, projection[inner], mode)
+            known = (*KINDS, "serviceAccountToken")
+            unknown = [key for key in projection if key not in known and projection[key] is not None]
             if unknown:
                 raise ConfigError(f"cannot project {unknown[0]}: this release of petset does not offer it")
 
 
-def _reference(kind: str, source: Object) -> Reference:
-    name = source.get("secretName") or source.get("name") or ""
-    return Reference("ConfigMap" if kind == "configMap" else "Secret", name, bool(source.get("optional")))
+def _of_source(kind: str, source: Object, mode: int) -> Iterator[_Part]:
+    if kind == "serviceAccountToken":
+        seconds = int(source.get("expirationSeconds") or TOKEN_SECONDS_DEFAULT)
+        yield _Token(source.get("path") or "token", mode, TokenWanted(source.get("audience") or "", seconds))
+    elif kind == "downwardAPI":
+        for item in source.get("items") or ():
+            yield _Downward(item["path"], _mode(item.get("mode"), mode), item)
+    else:
+        name = source.get("secretName") or source.get("name") or ""
+        reference = Reference("ConfigMap" if kind == "configMap" else "Secret", name, bool(source.get("optional")))
+        items = [(item["key"], item["path"], _mode(item.get("mode"), mode)) for item in source.get("items") or ()]
+        yield _Keys(reference, mode, tuple(items) or None)
+
+
+def _mode(given: int | None, default: int) -> int:
+    return default if given is None else given
 
 
 def references(volumes: Sequence[Object]) -> list[Reference]:
-    found = [
-        _reference(kind, source)
-        for volume in volumes
-        for kind, source, _ in _parts(volume)
-        if kind in ("configMap", "secret")
-    ]
+    found = [part.reference for volume in volumes for part in _parts(volume) if isinstance(part, _Keys)]
     return list(dict.fromkeys(found))
 
 
 def tokens(volumes: Sequence[Object]) -> list[TokenWanted]:
-    found = [
-        _token(source) for volume in volumes for kind, source, _ in _parts(volume) if kind == "serviceAccountToken"
-    ]
+    found = [part.wanted for volume in volumes for part in _parts(volume) if isinstance(part, _Token)]
     return list(dict.fromkeys(found))
-
-
-def _token(source: Object) -> TokenWanted:
-    return TokenWanted(source.get("audience") or "", int(source.get("expirationSeconds") or TOKEN_SECONDS_DEFAULT))
 
 
 def files(volume: Object, facts: Facts, issued: Mapping[TokenWanted, str]) -> dict[str, File]:
     """Every file of a payload volume by its path; later sources win. Raises ConfigError."""
     found: dict[str, File] = {}
-    for kind, source, mode in _parts(volume):
-        if kind == "serviceAccountToken":
-            found[_path(source.get("path") or "token")] = File(issued[_token(source)].encode(), mode)
-        elif kind == "downwardAPI":
-            for item in source.get("items") or ():
-                found[_path(item["path"])] = File(_downward(item, facts).encode(), _mode(item, mode))
-        else:
-            found.update(_keys(kind, source, facts, mode))
+    for part in _parts(volume):
+        match part:
+            case _Token(path, mode, wanted):
+                found[_path(path)] = File(issued[wanted].encode(), mode)
+            case _Downward(path, mode, wanted):
+                found[_path(path)] = File(_downward(wanted, facts).encode(), mode)
+            case _Keys():
+                found.update(_keys(part, facts))
     return found
 
 
-def _keys(kind: str, source: Object, facts: Facts, mode: int) -> dict[str, File]:
-    reference = _reference(kind, source)
-    found = facts.sources.get((reference.kind, reference.name))
-    if found is None:
-        if reference.optional:
-            return {}
-        raise ConfigError(f'{reference.kind.lower()} "{reference.name}" not found')
-    data = environment.data_of(found)
-    if not source.get("items"):
-        return {key: File(value, mode) for key, value in sorted(data.items())}
-    result: dict[str, File] = {}
-    for item in source["items"]:
-        if item["key"] in data:
-            result[_path(item["path"])] = File(data[item["key"]], _mode(item, mode))
-        elif not reference.optional:
-            raise ConfigError(f"references non-existent {reference.kind.lower()} key: {item['key']}")
-    return result
+def _keys(part: _Keys, facts: Facts) -> dict[str, File]:
+    source = environment.find(part.reference, facts)
+    if source is None:
+        return {}
+    if part.items is None:
+        return {key: File(value, part.mode) for key, value in sorted(source.entries().items())}
+    found: dict[str, File] = {}
+    for key, path, mode in part.items:
+        if (value := source.entry(key)) is not None:
+            found[_path(path)] = File(value, mode)
+        elif not part.reference.optional:
+            raise ConfigError(f"references non-existent {part.reference.kind.lower()} key: {key}")
+    return found
 
 
-def _downward(item: Object, facts: Facts) -> str:
-    if item.get("fieldRef") is not None:
-        return environment.field_value(item["fieldRef"].get("fieldPath", ""), facts)
-    return environment.resource_value(item["resourceFieldRef"], {}, facts)
-
-
-def _mode(item: Object, default: int) -> int:
-    return default if item.get("mode") is None else item["mode"]
+def _downward(wanted: Object, facts: Facts) -> str:
+    if wanted.get("fieldRef") is not None:
+        return environment.field_value(wanted["fieldRef"].get("fieldPath", ""), facts)
+    return environment.resource_value(wanted["resourceFieldRef"], {}, facts)
 
 
 def _path(path: str) -> str:
