@@ -207,7 +207,6 @@ def test_a_very_deep_tree_is_unpacked_and_removed(store, tmp_path):
         {"Env": [["A=b"]]},
         {"WorkingDir": 3},
         {"User": ["root"]},
-        {"ExposedPorts": 80},
         "no object",
     ],
 )
