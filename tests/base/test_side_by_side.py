@@ -26,6 +26,15 @@ def test_so_many_at_once_and_none_begins_after_a_failure() -> None:
     assert most == 3 and max(done) < 8
 
 
+def test_there_are_no_more_workers_than_items() -> None:
+    async def work(item: int) -> None:
+        workers.append(asyncio.current_task())
+
+    workers = list[asyncio.Task[None] | None]()
+    asyncio.run(tasks.side_by_side([1, 2], work, 1_000_000_000, "work"))
+    assert len(workers) == 2
+
+
 def test_after_a_failure_a_timeout_is_still_a_timeout() -> None:
     """The task groups of Python 3.11 and 3.12 make a cancellation of it when their own task failed before."""
 

@@ -20,7 +20,7 @@ import os
 import random as _random
 import sys
 import time as _time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -139,8 +139,10 @@ def name_suffix(length: int = 5) -> str:
     return letters
 
 
-async def side_by_side(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], most: int, name: str) -> None:
-    """Work on all items, so many at once; none is begun after one has failed. Raises the first failure, when all ended.
+async def side_by_side(items: Sequence[Item], work: Callable[[Item], Awaitable[None]], most: int, name: str) -> None:
+    """Work on all items, at most so many at once; none is begun after one has failed.
+
+    Raises the first failure, when all have ended.
 
     No task of the group fails itself: before Python 3.13 that leaves whoever owns the group half cancelled, and each
     asyncio.timeout of it from then on ends as a cancellation.
@@ -157,7 +159,7 @@ async def side_by_side(items: Iterable[Item], work: Callable[[Item], Awaitable[N
                 return
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(most):
+        for _ in range(min(len(items), most)):
             spawn(group, go_on(), name)
     if failures:
         raise failures[0]

@@ -23,7 +23,6 @@ class Pet:
     parent: str  # The set's name as the pod's name tells it; "" when it is no pet's name.
     ordinal: int
     labels: Mapping[str, str]
-    controller_uid: str  # "" without a controller.
     revision: str  # Of its template.
     phase: str
     is_ready: bool  # And running.
@@ -40,7 +39,6 @@ class Pet:
 def read(pod: Object) -> Pet:
     name, labels = meta.name(pod), meta.labels(pod)
     parent, ordinal = identity.parse_pet_name(name)
-    controller = meta.controller_of(pod)
     phase = meta.get(pod, "status", "phase", default="")
     condition = meta.condition(pod, "Ready") or {}
     since = condition.get("lastTransitionTime")
@@ -50,7 +48,6 @@ def read(pod: Object) -> Pet:
         parent=parent,
         ordinal=ordinal,
         labels=labels,
-        controller_uid=controller.get("uid", "") if controller is not None else "",
         revision=identity.revision_name(pod),
         phase=phase,
         is_ready=phase == "Running" and condition.get("status") == "True",

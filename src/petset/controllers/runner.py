@@ -287,9 +287,8 @@ class Runner:
             if why := await self._carry_out(branch, outcome):
                 raise _Failed(why)
 
-        most = min(len(branches), SIDE_BY_SIDE_MAX)
         try:
-            await tasks.side_by_side(branches, carry_out, most, f"a branch of {self._controller.name}")
+            await tasks.side_by_side(branches, carry_out, SIDE_BY_SIDE_MAX, f"a branch of {self._controller.name}")
         except _Failed as failed:
             return str(failed)
         return ""

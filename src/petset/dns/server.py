@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -26,8 +25,6 @@ from petset.kinds.service import SERVICES
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
-
-log = logging.getLogger("petset.dns")
 
 PORT = 53
 CONNECTIONS_MAX = 256

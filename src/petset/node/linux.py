@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 1, 2, 4, 8, 4096
-MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 14, 1 << 18, 1 << 19, 1 << 20
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 2, 4, 8, 4096
+MS_REC, MS_PRIVATE, MS_SLAVE = 1 << 14, 1 << 18, 1 << 19
 MNT_DETACH = 2
 NAMESPACE_FLAGS = {"mnt": 0x00020000, "net": 0x40000000, "uts": 0x04000000, "ipc": 0x08000000}
 
@@ -81,7 +81,7 @@ def attach(tree: int, target: str) -> None:
 
 
 def set_propagation(target: str, flags: int) -> None:
-    """MS_PRIVATE, MS_SLAVE or MS_SHARED, for a mount and all below it."""
+    """MS_PRIVATE or MS_SLAVE, for a mount and all below it."""
     _check(_libc.mount(None, os.fsencode(target), None, ctypes.c_ulong(MS_REC | flags), None), target)
 
 

@@ -104,7 +104,7 @@ class Scheduler:
                 failures.append(error)
 
         decisions = policy.place(self._view)
-        await tasks.side_by_side(decisions, carry_out, min(len(decisions), SIDE_BY_SIDE_MAX), "bind pods")
+        await tasks.side_by_side(decisions, carry_out, SIDE_BY_SIDE_MAX, "bind pods")
         await self._catch_up(seen)
         # Gone or bound already: the cache is about to say so, and that wakes us.
         return all(isinstance(error, errors.ApiError) and error.code in (404, 409) for error in failures)

@@ -38,7 +38,6 @@ _SOA = struct.Struct("!IIIII")
 
 _QR, _AA, _TC, _RD, _RA, _CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
 _OPCODE = 0x7800
-_DNSSEC_OK = 0x8000
 
 
 class Srv(NamedTuple):
@@ -81,7 +80,6 @@ class Query:
     packet: bytes  # All of it, as sent.
     edns: bool = False
     udp_bytes: int = PLAIN_UDP_BYTES_MAX
-    dnssec_ok: bool = False
 
     @property
     def same(self) -> Same:
@@ -123,7 +121,7 @@ def parse_query(data: bytes) -> Query:
         type_, klass = struct.unpack_from("!HH", data, at)
         end = at + 4
         question = data[HEADER_BYTES:end]
-        edns, udp_bytes, dnssec_ok, version = False, PLAIN_UDP_BYTES_MAX, False, 0
+        edns, udp_bytes, version = False, PLAIN_UDP_BYTES_MAX, 0
         at = end
         for index in range(answers + authorities + additionals):
             root, at = _skip_name(data, at)
@@ -135,14 +133,14 @@ def parse_query(data: bytes) -> Query:
                 if edns or not root or index < answers + authorities:
                     raise _Short
                 edns, udp_bytes = True, max(size, PLAIN_UDP_BYTES_MAX)
-                version, dnssec_ok = extended >> 16 & 0xFF, bool(extended & _DNSSEC_OK)
+                version = extended >> 16 & 0xFF
         if at != len(data):
             raise _Short
     except (_Short, struct.error, IndexError):
         raise Refused(FORMERR, id_, flags, question) from None
     if version:
         raise Refused(BADVERS, id_, flags, question, edns=True)
-    return Query(id_, flags, name, type_, klass, question, data, edns, udp_bytes, dnssec_ok)
+    return Query(id_, flags, name, type_, klass, question, data, edns, udp_bytes)
 
 
 def _question_name(data: bytes) -> tuple[str, int]:
@@ -297,10 +295,6 @@ def readdressed(answer: bytes, query: Query) -> bytes | None:
     if answer[HEADER_BYTES:end].lower() != query.question.lower():
         return None
     return query.id.to_bytes(2) + answer[2:HEADER_BYTES] + query.question + answer[end:]
-
-
-def is_truncated(answer: bytes) -> bool:
-    return len(answer) > 2 and bool(answer[2] & 0x02)
 
 
 def response_code(answer: bytes) -> int:

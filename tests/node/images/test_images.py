@@ -74,12 +74,6 @@ def test_a_digest_is_what_is_fetched():
     assert image_names.parse_reference(f"nginx:1@{DIGEST}").to_fetch == f"docker.io/library/nginx@{DIGEST}"
 
 
-def test_the_policy_that_a_pod_does_not_name():
-    assert [image_names.default_policy(name) for name in ("a", "a:latest", "a:1", f"a@{DIGEST}")] == [
-        "Always", "Always", "IfNotPresent", "IfNotPresent",
-    ]  # fmt: skip
-
-
 def test_loopback_registries():
     hosts = ("localhost", "localhost:1", "127.0.0.1:5000", "[::1]:1", "a.b", "127a.b")
     assert [image_names.is_loopback(host) for host in hosts] == [

@@ -72,12 +72,6 @@ def _what_is_wrong(text: str) -> str:
     return "it is not of the form registry/name:tag"
 
 
-def default_policy(reference: str) -> str:
-    """What imagePullPolicy is when a pod does not say: Always for latest, else IfNotPresent."""
-    parsed = parse_reference(reference)
-    return "Always" if parsed.tag == "latest" and not parsed.digest else "IfNotPresent"
-
-
 def is_loopback(registry: str) -> bool:
     host = registry.rpartition(":")[0] if re.search(r":\d+$", registry) else registry
     return host in ("localhost", "[::1]") or host.startswith("127.")

@@ -24,7 +24,6 @@ from petset.objects.meta import Object
 from petset.wire import streaming
 
 Kind = Literal["startup", "readiness", "liveness"]
-KINDS: tuple[Kind, ...] = ("startup", "readiness", "liveness")
 EARLY_GAP_SECONDS_MIN = 0.05
 PERIOD_SECONDS_DEFAULT, TIMEOUT_SECONDS_DEFAULT = 10, 1
 SUCCESS_THRESHOLD_DEFAULT, FAILURE_THRESHOLD_DEFAULT = 1, 3
