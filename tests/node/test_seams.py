@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from petset.kinds.pod_spec import containers
+from petset.kinds.pod_spec import containers, sources
+from petset.kinds.pod_spec.sources import SourceKind
 from petset.node import environment
 from petset.node.containers import bundle
 from petset.node.containers.users import User
-from petset.node.environment import Facts, SourceKind, source
+from petset.node.environment import Facts, source
 from petset.node.images import registry_logins
 from petset.node.images.image_names import parse_reference
 from petset.node.pods import launch
@@ -117,14 +118,14 @@ def test_one_source_is_the_same_in_the_environment_and_in_a_volume(tmp_path: Pat
         "ConfigMap": {"data": {"level": "3"}, "binaryData": {"raw": base64.b64encode(b"\xff\xfe").decode()}},
         "Secret": {"data": {"token": base64.b64encode(b"hush").decode()}},
     }
-    sources = {(kind, "s"): source(kind, {"metadata": {"name": "s"}, **data}) for kind, data in objects.items()}
+    given = {(kind, "s"): source(kind, {"metadata": {"name": "s"}, **data}) for kind, data in objects.items()}
     of = pod(
         {"name": "c", "envFrom": [{"configMapRef": {"name": "s"}}, {"secretRef": {"name": "s"}}]},
         volumes=[{"name": "v", "projected": {"sources": [{"configMap": {"name": "s"}}, {"secret": {"name": "s"}}]}}],
     )
-    facts = Facts(of, sources=sources)
+    facts = Facts(of, sources=given)
     container, volume = of["spec"]["containers"][0], of["spec"]["volumes"][0]
-    assert environment.references(container) == payloads.references([volume])
+    assert sources.of_container(container) == sources.of_volumes([volume])
     variables = environment.variables(container, facts)
     files = payloads.files(volume, facts, {})
     assert {name: value.encode(errors="surrogateescape") for name, value in variables.items()} == {

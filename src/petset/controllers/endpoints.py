@@ -338,7 +338,7 @@ class _Maker:
 
     def slice(self, name: str, family: str, ports: Sequence[Object], members: Sequence[Endpoint]) -> dict[str, Any]:
         return {
-            "apiVersion": "discovery.k8s.io/v1",
+            "apiVersion": ENDPOINTSLICES.api_version,
             "kind": "EndpointSlice",
             "metadata": {
                 "name": name,

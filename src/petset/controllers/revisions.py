@@ -16,6 +16,7 @@ from typing import Any
 
 from petset.base import well_known
 from petset.controllers import actions
+from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.objects import encoding, meta, selectors
 from petset.objects.meta import Object
 
@@ -111,7 +112,7 @@ def _new(
     labels = meta.get(set_, "spec", "template", "metadata", "labels", default={})
     annotations = meta.annotations(set_)
     revision = {
-        "apiVersion": "apps/v1",
+        "apiVersion": CONTROLLERREVISIONS.api_version,
         "kind": "ControllerRevision",
         "metadata": {
             "name": name,

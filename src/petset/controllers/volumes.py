@@ -282,7 +282,7 @@ def provisioned_volume(settings: Settings, claim: Object, class_: Object | None)
 def standard_class() -> dict[str, Any]:
     """The default class there is when the provisioner is on."""
     return {
-        "apiVersion": "storage.k8s.io/v1",
+        "apiVersion": STORAGECLASSES.api_version,
         "kind": "StorageClass",
         "metadata": {"name": STANDARD_CLASS, "annotations": {well_known.DEFAULT_CLASS_ANNOTATION: "true"}},
         "provisioner": well_known.HOST_PATH_PROVISIONER,

@@ -135,7 +135,7 @@ _BINDING = tables.Printer(tables.columns("Name, Role, Age, +Users, +Groups, +Ser
 
 
 ROLES = Kind(
-    "rbac.authorization.k8s.io",
+    GROUP,
     "v1",
     "roles",
     "Role",
@@ -145,7 +145,7 @@ ROLES = Kind(
 )
 
 ROLEBINDINGS = Kind(
-    "rbac.authorization.k8s.io",
+    GROUP,
     "v1",
     "rolebindings",
     "RoleBinding",
@@ -157,7 +157,7 @@ ROLEBINDINGS = Kind(
 )
 
 CLUSTERROLES = Kind(
-    "rbac.authorization.k8s.io",
+    GROUP,
     "v1",
     "clusterroles",
     "ClusterRole",
@@ -168,7 +168,7 @@ CLUSTERROLES = Kind(
 )
 
 CLUSTERROLEBINDINGS = Kind(
-    "rbac.authorization.k8s.io",
+    GROUP,
     "v1",
     "clusterrolebindings",
     "ClusterRoleBinding",

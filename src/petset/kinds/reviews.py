@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from petset.objects.registry import Kind
 
+AUTHORIZATION_GROUP = "authorization.k8s.io"
+AUTHENTICATION_GROUP = "authentication.k8s.io"  # Of the requests for tokens, too.
+
 SELFSUBJECTACCESSREVIEWS = Kind(
-    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=("create",)
+    AUTHORIZATION_GROUP, "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False, verbs=("create",)
 )
 
 SELFSUBJECTRULESREVIEWS = Kind(
-    "authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False, verbs=("create",)
+    AUTHORIZATION_GROUP, "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", False, verbs=("create",)
 )
 
 SUBJECTACCESSREVIEWS = Kind(
-    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=("create",)
+    AUTHORIZATION_GROUP, "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=("create",)
 )
 
 SELFSUBJECTREVIEWS = Kind(
-    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=("create",)
+    AUTHENTICATION_GROUP, "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=("create",)
 )
 
-TOKENREVIEWS = Kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", False, verbs=("create",))
+TOKENREVIEWS = Kind(AUTHENTICATION_GROUP, "v1", "tokenreviews", "TokenReview", False, verbs=("create",))
 
 KINDS = (
     SELFSUBJECTACCESSREVIEWS,

@@ -1,6 +1,6 @@
-"""The environment and the command line of a container: env, envFrom, references, service variables, $(VAR).
+"""The environment and the command line of a container: env, envFrom, service variables, $(VAR).
 
-`references` says which ConfigMaps and Secrets are needed; with those at hand `variables` gives the container's own
+With the ConfigMaps and Secrets at hand (kinds/pod_spec/sources.py says which) `variables` gives the container's own
 variables in order (services, envFrom, env), and `with_image` puts the image's underneath. `command` is the whole argv
 with $(VAR) replaced: a name that is not defined stays as it is written, and $$ is one $. Probe and hook commands are
 never expanded.
@@ -14,10 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
+from petset.kinds.pod_spec import sources
+from petset.kinds.pod_spec.sources import Reference, SourceKind
 from petset.node.runtime import Image
 from petset.objects import expansion, meta, quantity
 from petset.objects.meta import Object
@@ -27,19 +28,6 @@ PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 class ConfigError(Exception):
     """A container that cannot be configured; becomes CreateContainerConfigError."""
-
-
-SourceKind = Literal["ConfigMap", "Secret"]
-SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A ConfigMap or Secret in the pod's namespace."""
-
-    kind: SourceKind
-    name: str
-    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +69,6 @@ class Facts:
     allocatable: Mapping[str, str] = field(default_factory=dict[str, str])
     services: Sequence[Object] = ()  # Of the pod's namespace, and `kubernetes`.
     sources: Mapping[tuple[SourceKind, str], Source] = field(default_factory=dict[tuple[SourceKind, str], Source])
-
-
-def references(container: Object) -> list[Reference]:
-    found: list[Reference] = []
-    for given in container.get("envFrom") or ():
-        found += [reference for _, reference in _named(given, "Ref")]
-    for entry in container.get("env") or ():
-        found += [reference for _, reference in _named(entry.get("valueFrom") or {}, "KeyRef")]
-    return list(dict.fromkeys(found))
-
-
-def _named(given: Object, suffix: str) -> Iterator[tuple[Object, Reference]]:
-    """What is said of a ConfigMap or Secret (configMapRef, secretKeyRef), and which one that is."""
-    for kind in SOURCE_KINDS:
-        ref = given.get(f"{kind[0].lower()}{kind[1:]}{suffix}")
-        if ref is not None:
-            yield ref, Reference(kind, ref.get("name", ""), bool(ref.get("optional")))
 
 
 def variables(container: Object, facts: Facts) -> dict[str, str]:
@@ -202,7 +173,7 @@ def _decoded(key: str, value: str) -> bytes:
 
 
 def _all_of(given: Object, facts: Facts) -> dict[str, str]:
-    for _, reference in _named(given, "Ref"):
+    for _, reference in sources.named(given, "Ref"):
         found = find(reference, facts)
         entries = found.entries() if found is not None else {}
         return {name: entries[name].decode(errors="surrogateescape") for name in sorted(entries)}
@@ -210,7 +181,7 @@ def _all_of(given: Object, facts: Facts) -> dict[str, str]:
 
 
 def _value_from(given: Object, container: Object, facts: Facts) -> str | None:
-    for ref, reference in _named(given, "KeyRef"):
+    for ref, reference in sources.named(given, "KeyRef"):
         return _keyed(ref["key"], reference, facts)
     if given.get("fieldRef") is not None:
         return field_value(given["fieldRef"].get("fieldPath", ""), facts)

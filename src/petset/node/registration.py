@@ -172,7 +172,7 @@ def renewed(lease: Object | None, node: Object, now: float) -> dict[str, Any]:
     """The node's Lease, new or renewed; it goes with the Node as it is now."""
     name = meta.name(node)
     new: Object = lease or {
-        "apiVersion": "coordination.k8s.io/v1",
+        "apiVersion": LEASES.api_version,
         "kind": "Lease",
         "metadata": {"name": name, "namespace": NODE_LEASES},
         "spec": {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS},

@@ -13,6 +13,7 @@ import logging
 from urllib.parse import unquote
 
 from petset.base import tasks
+from petset.kinds import reviews
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.secret import SECRETS
@@ -184,8 +185,9 @@ def _impersonations(
         wanted = [rbac.Attributes("impersonate", "", "users", name=name)]
     wanted += [rbac.Attributes("impersonate", "", "groups", name=group) for group in groups]
     if uid:
-        wanted.append(rbac.Attributes("impersonate", "authentication.k8s.io", "uids", name=uid))
+        wanted.append(rbac.Attributes("impersonate", reviews.AUTHENTICATION_GROUP, "uids", name=uid))
     wanted += [
-        rbac.Attributes("impersonate", "authentication.k8s.io", "userextras", key, name=value) for key, value in extra
+        rbac.Attributes("impersonate", reviews.AUTHENTICATION_GROUP, "userextras", key, name=value)
+        for key, value in extra
     ]
     return wanted

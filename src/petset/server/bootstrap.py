@@ -16,6 +16,7 @@ from typing import Any
 
 from petset.base import tasks, well_known
 from petset.kinds import aggregation, builtin
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.namespace import OF_EVERY_CLUSTER
 from petset.kinds.node import NODES
 from petset.kinds.rbac import CLUSTERROLES
@@ -232,7 +233,7 @@ def _services(plan: Plan) -> Iterable[Object]:
     mirrored = {well_known.SKIP_MIRROR_LABEL: "true"}
     yield _object("v1", "Endpoints", "kubernetes", "default", labels=mirrored, subsets=subsets)
     yield _object(
-        "discovery.k8s.io/v1",
+        ENDPOINTSLICES.api_version,
         "EndpointSlice",
         "kubernetes",
         "default",

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import petset
+from petset.kinds import reviews
 from petset.objects import encoding
 from petset.objects.registry import Kind, Kinds
 from petset.server import answers
@@ -25,7 +26,7 @@ SUBRESOURCES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
     "scale": ("autoscaling", "v1", "Scale", ("get", "patch", "update")),
     "eviction": ("policy", "v1", "Eviction", ("create",)),
     "binding": ("", "v1", "Binding", ("create",)),
-    "token": ("authentication.k8s.io", "v1", "TokenRequest", ("create",)),
+    "token": (reviews.AUTHENTICATION_GROUP, "v1", "TokenRequest", ("create",)),
     "exec": ("", "v1", "PodExecOptions", ("create", "get")),
     "attach": ("", "v1", "PodAttachOptions", ("create", "get")),
     "portforward": ("", "v1", "PodPortForwardOptions", ("create", "get")),

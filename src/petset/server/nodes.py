@@ -10,9 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NODE_LEASES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import sources
+from petset.kinds.reviews import SUBJECTACCESSREVIEWS, TOKENREVIEWS
+from petset.kinds.secret import SECRETS
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server import users
@@ -82,37 +88,14 @@ def references(pod: Object) -> Iterator[Reference]:
     space, spec = meta.namespace(pod), pod.get("spec") or {}
     if spec.get("serviceAccountName"):
         yield "serviceaccounts", space, spec["serviceAccountName"]
-    for secret in spec.get("imagePullSecrets") or ():
-        yield "secrets", space, secret.get("name", "")
     for volume in spec.get("volumes") or ():
-        yield from _volume_references(space, volume)
-    for kind in ("containers", "initContainers", "ephemeralContainers"):
-        for container in spec.get(kind) or ():
-            yield from _container_references(space, container)
+        if volume.get("persistentVolumeClaim") is not None:
+            yield "persistentvolumeclaims", space, meta.get(volume, "persistentVolumeClaim", "claimName", default="")
+    for reference in sources.of_pod(pod):
+        yield _PLURALS[reference.kind], space, reference.name
 
 
-def _volume_references(space: str, volume: Object) -> Iterator[Reference]:
-    if "secret" in volume:
-        yield "secrets", space, meta.get(volume, "secret", "secretName", default="")
-    if "configMap" in volume:
-        yield "configmaps", space, meta.get(volume, "configMap", "name", default="")
-    if "persistentVolumeClaim" in volume:
-        yield "persistentvolumeclaims", space, meta.get(volume, "persistentVolumeClaim", "claimName", default="")
-    for source in meta.get(volume, "projected", "sources", default=()):
-        for field, plural in (("secret", "secrets"), ("configMap", "configmaps")):
-            if field in source:
-                yield plural, space, meta.get(source, field, "name", default="")
-
-
-def _container_references(space: str, container: Object) -> Iterator[Reference]:
-    for variable in container.get("env") or ():
-        for field, plural in (("secretKeyRef", "secrets"), ("configMapKeyRef", "configmaps")):
-            if meta.get(variable, "valueFrom", field):
-                yield plural, space, meta.get(variable, "valueFrom", field, "name", default="")
-    for source in container.get("envFrom") or ():
-        for field, plural in (("secretRef", "secrets"), ("configMapRef", "configmaps")):
-            if field in source:
-                yield plural, space, meta.get(source, field, "name", default="")
+_PLURALS = {"ConfigMap": CONFIGMAPS.plural, "Secret": SECRETS.plural}
 
 
 Decision = Callable[[NodeAuthorizer, str, Attributes], bool]
@@ -173,13 +156,13 @@ def _account_token(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> 
 _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "services"): _reads,
     ("", "endpoints"): _reads,
-    ("discovery.k8s.io", "endpointslices"): _reads,
+    (ENDPOINTSLICES.group, "endpointslices"): _reads,
     ("", "pods"): _pods,
     ("", "pods/status"): _pod_status,
     ("", "pods/eviction"): _pod_eviction,
     ("", "nodes"): _own_node,
     ("", "nodes/status"): _own_node,
-    ("coordination.k8s.io", "leases"): _own_lease,
+    (LEASES.group, "leases"): _own_lease,
     ("", "events"): _events,
     ("", "secrets"): _reads_referred,
     ("", "configmaps"): _reads_referred,
@@ -187,6 +170,6 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "persistentvolumes"): _reads_referred,
     ("", "serviceaccounts"): _reads_referred,
     ("", "serviceaccounts/token"): _account_token,
-    ("authentication.k8s.io", "tokenreviews"): _creates,
-    ("authorization.k8s.io", "subjectaccessreviews"): _creates,
+    (TOKENREVIEWS.group, "tokenreviews"): _creates,
+    (SUBJECTACCESSREVIEWS.group, "subjectaccessreviews"): _creates,
 }

@@ -23,7 +23,7 @@ from petset.server.live import LiveView
 from petset.store import store as stores
 from petset.wire import http
 
-GROUP = "rbac.authorization.k8s.io"
+GROUP = CLUSTERROLES.group
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 from petset.base import tasks
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
+from petset.kinds.reviews import TOKENREVIEWS
 from petset.kinds.secret import SECRETS
 from petset.objects import errors, meta, selectors
 from petset.objects.errors import FieldError
@@ -109,7 +110,7 @@ class Subresources:
         status = {"token": self._issuer.issue(claims, now), "expirationTimestamp": tasks.rfc3339(claims.expires)}
         answer = {
             "kind": "TokenRequest",
-            "apiVersion": "authentication.k8s.io/v1",
+            "apiVersion": TOKENREVIEWS.api_version,
             "metadata": {
                 "name": call.route.name,
                 "namespace": call.route.namespace,
@@ -136,7 +137,7 @@ class Subresources:
             why = "may not specify a duration larger than 2^32 seconds"
             wrong.append(FieldError.invalid("spec.expirationSeconds", seconds, why))
         if wrong:
-            raise errors.invalid("TokenRequest", "", wrong, "authentication.k8s.io")
+            raise errors.invalid("TokenRequest", "", wrong, TOKENREVIEWS.group)
         return tuple(audiences) or (self._issuer.issuer,), min(seconds, tokens.TOKEN_SECONDS_MAX)
 
     def _bound_object(self, call: Call, reference: Any) -> Object | None:

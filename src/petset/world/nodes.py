@@ -168,7 +168,7 @@ class _Life:
     async def _renew(self) -> None:
         name, namespace = self.node.name, "kube-node-lease"
         lease: Object = {
-            "apiVersion": "coordination.k8s.io/v1",
+            "apiVersion": LEASES.api_version,
             "kind": "Lease",
             "metadata": {"name": name, "namespace": namespace},
             "spec": {"holderIdentity": name, "leaseDurationSeconds": 40},

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from petset.kinds.pod_spec import containers
+from petset.kinds.pod_spec.sources import SourceKind
 from petset.node import environment
-from petset.node.environment import ConfigError, Facts, Reference, Source, SourceKind
+from petset.node.environment import ConfigError, Facts, Source
 from petset.node.pods import launch
 from petset.node.runtime import Image
 
@@ -123,13 +124,6 @@ def test_config_maps_and_secrets():
     all_of = [{"prefix": "S_", "configMapRef": {"name": "settings"}}, {"secretRef": {"name": "no", "optional": True}}]
     container = {"name": "c", "env": entries, "envFrom": all_of}
     assert environment.variables(container, FACTS) == {"S_level": "3", "S_mode": "fast", "L": "3", "T": "hush"}
-    assert environment.references(container) == [
-        Reference("ConfigMap", "settings"),
-        Reference("Secret", "no", True),
-        Reference("Secret", "keys"),
-        Reference("Secret", "keys", True),
-        Reference("ConfigMap", "nosuch", True),
-    ]
 
 
 @pytest.mark.parametrize(

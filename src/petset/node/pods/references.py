@@ -15,9 +15,10 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Informer
 from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.pod_spec.sources import Reference, SourceKind
 from petset.kinds.secret import SECRETS
 from petset.node import environment
-from petset.node.environment import Reference, Source, SourceKind
+from petset.node.environment import Source
 from petset.objects import errors
 from petset.objects.meta import Object
 from petset.objects.registry import Kind

@@ -17,8 +17,11 @@ from petset.client.client import Client
 from petset.client.informer import Cache
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod_spec import sources
+from petset.kinds.pod_spec.sources import Reference, SourceKind
+from petset.kinds.reviews import TOKENREVIEWS
 from petset.kinds.service_account import SERVICEACCOUNTS
-from petset.node.environment import Facts, Reference, Source, SourceKind
+from petset.node.environment import Facts, Source
 from petset.node.images import registry_logins
 from petset.node.images.registry_logins import NotALogin, RegistryLogin
 from petset.node.pods import references
@@ -56,7 +59,7 @@ class Supplies:
         if not wanted:
             self.mounted = {}
             return
-        refers = payloads.references(wanted)
+        refers = sources.of_volumes(wanted)
         self._sources.references.hold(self._uid, meta.namespace(pod), refers)
         facts = await self.facts(pod, refers)
         claims: dict[str, volumes.Claimed] = {}
@@ -104,11 +107,11 @@ class Supplies:
         """The logins of the pod's pull secrets, and what is wrong with those that hold none."""
         found: list[RegistryLogin] = []
         troubles: list[str] = []
-        for name in [reference.get("name", "") for reference in pod["spec"].get("imagePullSecrets") or ()]:
-            secret = await self._sources.references.get(meta.namespace(pod), Reference("Secret", name))
+        for reference in sources.of_pull_secrets(pod):
+            secret = await self._sources.references.get(meta.namespace(pod), reference)
             try:
                 if secret is None:
-                    raise NotALogin(f"there is no secret {name}")
+                    raise NotALogin(f"there is no secret {reference.name}")
                 found.append(registry_logins.from_secret(secret))
             except NotALogin as error:
                 troubles.append(f"cannot use a pull secret: {error}; an image that needs it will not be pulled")
@@ -139,7 +142,7 @@ class Supplies:
 def token_request(pod: Object, wanted: TokenWanted) -> Object:
     """A token for the pod's service account that dies with the pod."""
     return {
-        "apiVersion": "authentication.k8s.io/v1",
+        "apiVersion": TOKENREVIEWS.api_version,
         "kind": "TokenRequest",
         "metadata": {"namespace": meta.namespace(pod)},
         "spec": {

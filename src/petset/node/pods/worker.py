@@ -23,6 +23,7 @@ from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import sources
 from petset.node import environment
 from petset.node.network import names
 from petset.node.pods import admission, hooks, launch, probes, pulling, status, supplies
@@ -452,7 +453,7 @@ class PodWorker:
         for said in self._pulled.pop(name, ()):
             self.tell(*said, name)
         try:
-            facts = await self._supplies.facts(self.pod, environment.references(spec), self.ip())
+            facts = await self._supplies.facts(self.pod, sources.of_container(spec), self.ip())
             config = launch.container_config(self.pod, spec, attempt, image, facts, mounted)
             container, warnings = await self.around.runtime.start_container(config)
         except RuntimeError_ as error:

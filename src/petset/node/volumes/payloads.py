@@ -1,7 +1,7 @@
 """What the files of configMap, secret, downwardAPI and projected volumes contain.
 
-`references` and `tokens` say what must be fetched for a pod's volumes; `files` then gives every path of one volume
-with its bytes and mode. Pure: fetching and writing are volumes.py's.
+kinds/pod_spec/sources.py says what must be fetched for a pod's volumes, `tokens` which tokens it needs; `files` then
+gives every path of one volume with its bytes and mode. Pure: fetching and writing are volumes.py's.
 
 A payload that lacks something required raises environment.ConfigError; the volume is tried again.
 Follows: the pages "Volumes" and "Projected Volumes" of the Kubernetes documentation.
@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from petset.kinds.pod_spec import sources
+from petset.kinds.pod_spec.sources import Reference
 from petset.node import environment
-from petset.node.environment import ConfigError, Facts, Reference
+from petset.node.environment import ConfigError, Facts
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -95,23 +97,16 @@ def _of_source(kind: str, source: Object, mode: int) -> Iterator[_Part]:
     if kind == "serviceAccountToken":
         seconds = int(source.get("expirationSeconds") or TOKEN_SECONDS_DEFAULT)
         yield _Token(source.get("path") or "token", mode, TokenWanted(source.get("audience") or "", seconds))
-    elif kind == "downwardAPI":
+    if kind == "downwardAPI":
         for item in source.get("items") or ():
             yield _Downward(item["path"], _mode(item.get("mode"), mode), item)
-    else:
-        name = source.get("secretName") or source.get("name") or ""
-        reference = Reference("ConfigMap" if kind == "configMap" else "Secret", name, bool(source.get("optional")))
+    for _, reference in sources.named({kind: source}, ""):
         items = [(item["key"], item["path"], _mode(item.get("mode"), mode)) for item in source.get("items") or ()]
         yield _Keys(reference, mode, tuple(items) or None)
 
 
 def _mode(given: int | None, default: int) -> int:
     return default if given is None else given
-
-
-def references(volumes: Sequence[Object]) -> list[Reference]:
-    found = [part.reference for volume in volumes for part in _parts(volume) if isinstance(part, _Keys)]
-    return list(dict.fromkeys(found))
 
 
 def tokens(volumes: Sequence[Object]) -> list[TokenWanted]:
