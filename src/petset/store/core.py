@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from petset.objects import encoding
+from petset.objects import encoding, sharing
 from petset.objects.meta import Object
 from petset.store import store
 from petset.store.feed import Feed, Watch
@@ -134,8 +134,10 @@ class Core:
         previous = await self._judged(key, expected)
         revision = self._accepted_revision + 1
         tree = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(revision)}}
+        encoded = encoding.dumps(tree)
+        tree = sharing.shared(tree, len(encoded), previous.object if previous and previous.is_decoded else None)
         created = previous.created_revision if previous else revision
-        return await self._accept(Entry(key, revision, created, encoding.dumps(tree), tree), previous, deleted=False)
+        return await self._accept(Entry(key, revision, created, encoded, tree), previous, deleted=False)
 
     async def delete(self, key: str, expected: int | None) -> Entry | None:
         previous = await self._judged(key, expected)

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from petset.objects import encoding
+from petset.objects import encoding, sharing
 from petset.objects.meta import Object
 
 WATCH_BUFFER_EVENTS_MAX = 4096  # A watcher that has this many changes waiting is ended with Expired,
@@ -72,7 +72,7 @@ class Entry:
     def object(self) -> Object:
         tree = self._object
         if tree is None:
-            tree = self._object = encoding.loads_answer(self.encoded)
+            tree = self._object = sharing.shared(encoding.loads_answer(self.encoded), len(self.encoded))
         return tree
 
     @property

@@ -1,0 +1,79 @@
+"""Equal parts of objects made one: the pods of a set differ by a few names, and everything else of them is kept once.
+
+`shared(tree)` is an equal tree that consists, as far as they are known, of the parts of trees before it. Trees are
+frozen, so nobody can tell; two thirds of a pod are saved. What has no spec (an Event, a
+ConfigMap) is left alone: its content is its own.
+
+A part is known by its JSON, so that 1, 1.0 and true stay what they are. What was not met again for some time is
+forgotten: a generation of KNOWN_BYTES_MAX begins, and the one before the last goes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from petset.objects import encoding
+from petset.objects.meta import Object
+
+OBJECT_BYTES_MAX = 16 << 10  # A larger one is left as it is: it would hold up the loop, and there are few of them.
+PART_BYTES_MAX = 4096  # A larger part is not kept, but those that it is made of are.
+TEXT_CHARACTERS_MAX = 64
+KNOWN_BYTES_MAX = 128 << 10  # Of the JSON and the texts of one generation; there are two.
+
+
+class Parts:
+    """The parts met lately."""
+
+    def __init__(self, bytes_max: int = KNOWN_BYTES_MAX):
+        self._bytes_max, self._bytes = bytes_max, 0
+        self._recent: dict[bytes | str, Any] = {}
+        self._older: dict[bytes | str, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        """The equal part or text met before, or this one made of such parts."""
+        kind = type(value)
+        if kind is dict or kind is list:
+            return self._one(value)
+        if kind is str and len(value) <= TEXT_CHARACTERS_MAX:
+            known = self._recent.get(value)
+            return self._keep(value, self._older.get(value, value)) if known is None else known
+        return value
+
+    def _one(self, part: Any) -> Any:
+        text = encoding.dumps(part)
+        known = self._recent.get(text)
+        if known is not None:
+            return known
+        known = self._older.get(text)
+        if known is None:
+            known = self.made(part)
+        return self._keep(text, known) if len(text) <= PART_BYTES_MAX else known
+
+    def made(self, part: Any) -> Any:
+        """The part made of shared ones."""
+        if type(part) is dict:
+            return {key: self.of(value) for key, value in part.items()}
+        return [self.of(value) for value in part]
+
+    def _keep(self, mark: bytes | str, part: Any) -> Any:
+        self._recent[mark] = part
+        self._bytes += len(mark)
+        if self._bytes > self._bytes_max:
+            self._older, self._recent, self._bytes = self._recent, {}, 0
+        return part
+
+
+_parts = Parts()
+
+
+def shared(tree: Object, size_bytes: int, before: Object | None = None) -> Object:
+    """The tree, of shared parts; what it has of the version before is such already. Its size is that of its JSON."""
+    if type(tree.get("spec")) is not dict or size_bytes > OBJECT_BYTES_MAX:
+        return tree
+    changed = dict(tree)
+    for section, part in tree.items():
+        if before is not None and part is before.get(section):
+            continue
+        is_its_own = section == "metadata" and type(part) is dict  # Never that of another object.
+        changed[section] = _parts.made(part) if is_its_own else _parts.of(part)
+    return changed
