@@ -59,8 +59,8 @@ class Config:
     cluster_domain: str = "cluster.local"
     capacity: Mapping[str, str] = field(default_factory=registration.capacity_of_machine)
     allocatable: Mapping[str, str] | None = None  # As capacity when not given.
-    node_info: Mapping[str, str] = field(default_factory=dict)  # kernelVersion, osImage, containerRuntimeVersion, ...
-    labels: Mapping[str, str] = field(default_factory=dict)
+    node_info: Mapping[str, str] = field(default_factory=dict[str, str])  # kernelVersion, osImage, ...
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
     host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
     on_disk: bool = True  # Whether volumes are made; else they are judged only, and pods ask for no tokens.

@@ -52,7 +52,7 @@ Disks = Mapping[str, Disk]  # nodefs, imagefs
 
 def look(**places: Path) -> Disks:
     """The file systems that these places are on. Blocks, on a disk that hangs for long."""
-    found = {}
+    found: dict[str, Disk] = {}
     for name, place in places.items():
         said = os.statvfs(place)
         size = said.f_frsize

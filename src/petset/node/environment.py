@@ -54,9 +54,9 @@ class Source:
 
 def source(kind: SourceKind, obj: Object) -> Source:
     """From the object as the API has it."""
-    data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
-    texts, encoded = ({}, data) if kind == "Secret" else (data, binary)
-    return Source(kind, meta.name(obj), texts, encoded)
+    if kind == "Secret":
+        return Source(kind, meta.name(obj), {}, meta.part(obj, "data"))
+    return Source(kind, meta.name(obj), meta.part(obj, "data"), meta.part(obj, "binaryData"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,8 @@ def command(container: Object, image: Image, own: Mapping[str, str]) -> tuple[st
 
 
 def _words(container: Object, words: Sequence[str], own: Mapping[str, str]) -> list[str]:
-    result, total = [], 0
+    result: list[str] = []
+    total = 0
     for word in words:
         result.append(expand(word, own))
         total += expansion.size(result[-1]) + 1
@@ -228,7 +229,8 @@ def field_value(path: str, facts: Facts) -> str:
             return facts.host_ip
         case "status.podIP" | "status.podIPs":
             return facts.pod_ip
-    raise ConfigError(f"cannot read the field {path}: it is not one that a container can ask for")
+        case _:
+            raise ConfigError(f"cannot read the field {path}: it is not one that a container can ask for")
 
 
 def _quoted(text: str) -> str:
@@ -247,10 +249,9 @@ def resource_value(ref: Object, container: Object, facts: Facts) -> str:
     kind, _, name = ref.get("resource", "").partition(".")
     if kind not in ("limits", "requests") or not name:
         raise ConfigError(f"cannot read the resource {ref.get('resource', '')}: it must be limits.x or requests.x")
-    resources = container.get("resources") or {}
-    amount = (resources.get(kind) or {}).get(name)
+    amount = meta.part(container, "resources", kind).get(name)
     if amount is None and kind == "requests":
-        amount = (resources.get("limits") or {}).get(name, "0")
+        amount = meta.part(container, "resources", "limits").get(name, "0")
     if amount is None:
         amount = facts.allocatable.get(name, "0")  # Without a limit the node is the limit.
     divisor = str(ref.get("divisor") or "0")
@@ -262,7 +263,7 @@ def resource_value(ref: Object, container: Object, facts: Facts) -> str:
 # ---- services
 
 
-def kubernetes_service(host: str, port: int) -> dict:
+def kubernetes_service(host: str, port: int) -> Object:
     """The Service `kubernetes` as far as variables are made of it, for when it has not been seen yet."""
     return {
         "apiVersion": "v1",

@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def mount_points(below: str, mountinfo: str | None = None) -> list[str]:
     """Everything mounted at or below a directory, deepest first."""
     text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
     below = below.rstrip("/")
-    found = []
+    found: list[str] = []
     for line in text.splitlines():
         target = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])
         if target == below or target.startswith(below + "/"):
@@ -109,7 +109,7 @@ def mount_points(below: str, mountinfo: str | None = None) -> list[str]:
 
 
 @contextlib.contextmanager
-def in_namespaces(kinds: Sequence[str]) -> Iterator[None]:
+def in_namespaces(kinds: Sequence[str]) -> Generator[None, None, None]:
     """New namespaces of these kinds (mnt, net, uts, ipc) for this thread, until the end of the block."""
     before = [(kind, os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)) for kind in kinds]
     try:

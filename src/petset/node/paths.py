@@ -19,7 +19,7 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,7 +49,7 @@ def why_not() -> str:
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, flags: int = os.O_PATH) -> Iterator[int]:
+def opened(path: str | Path, flags: int = os.O_PATH) -> Generator[int, None, None]:
     """The descriptor of a place, for the length of a block."""
     descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:

@@ -54,8 +54,7 @@ Script = Callable[[ContainerConfig], Behaviour]
 
 def usual(config: ContainerConfig) -> Behaviour:
     """Init containers do their work and end; containers stay."""
-    spec = config.pod.get("spec") or {}
-    is_init = any(one["name"] == config.name for one in spec.get("initContainers") or ())
+    is_init = any(one["name"] == config.name for one in meta.parts(config.pod, "spec", "initContainers"))
     return (
         Behaviour(runs_seconds=0.02) if is_init and config.container.get("restartPolicy") != "Always" else Behaviour()
     )
@@ -116,18 +115,18 @@ class Machine:
 
     script: Script = usual
     network: str = "10.200.0."  # The first three numbers of the first of its pods.
-    images_missing: dict[str, str] = field(default_factory=dict)  # reference -> message of ErrImagePull
+    images_missing: dict[str, str] = field(default_factory=dict[str, str])  # reference -> message of ErrImagePull
     image_seconds: float = 0.0
     sandbox_seconds: float = 0.005
-    sandbox_errors: list[str] = field(default_factory=list)  # Taken one by one by the next creations.
-    sandboxes: dict[str, Sandbox] = field(default_factory=dict)
-    records: dict[str, list[_Record]] = field(default_factory=dict)
-    started: list[tuple[str, str, int]] = field(
-        default_factory=list
-    )  # (pod name, container, attempt), the latest in order.
+    sandbox_errors: list[str] = field(default_factory=list[str])  # Taken one by one by the next creations.
+    sandboxes: dict[str, Sandbox] = field(default_factory=dict[str, Sandbox])
+    records: dict[str, list[_Record]] = field(default_factory=dict[str, list[_Record]])
+    # (pod name, container, attempt), the latest in order.
+    started: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     containers_made: int = 0
-    collections: list[tuple[int, bool]] = field(default_factory=list)  # What `collect` was asked for.
-    disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict)  # By pod uid and container.
+    collections: list[tuple[int, bool]] = field(default_factory=list[tuple[int, bool]])  # What `collect` was asked for.
+    # By pod uid and container.
+    disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
     def __post_init__(self) -> None:
         self.addresses = Addresses(self.network)

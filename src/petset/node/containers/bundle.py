@@ -113,7 +113,7 @@ def config(
     `pids_max` limits the container's processes and threads; -1 does not.
     """
     warnings: list[Warning_] = []
-    own = wanted.container.get("securityContext") or {}
+    own = meta.part(wanted.container, "securityContext")
     privileged = bool(own.get("privileged"))
     held = _capabilities(own, privileged, host, warnings)
     hostpid = bool(meta.get(wanted.pod, "spec", "hostPID"))
@@ -203,9 +203,8 @@ def _process(
 def _capabilities(own: Object, privileged: bool, host: Host, warnings: list[Warning_]) -> list[str]:
     if privileged:
         return list(host.capabilities)
-    asked = own.get("capabilities") or {}
-    add = [_capability(name) for name in asked.get("add") or ()]
-    drop = [_capability(name) for name in asked.get("drop") or ()]
+    add = [_capability(name) for name in meta.texts(own, "capabilities", "add")]
+    drop = [_capability(name) for name in meta.texts(own, "capabilities", "drop")]
     wanted = [] if "CAP_ALL" in drop else [name for name in DEFAULT_CAPABILITIES if name not in drop]
     if "CAP_ALL" in add:
         wanted = [name for name in host.capabilities if name not in drop]
@@ -230,8 +229,8 @@ def oom_score_adj(pod: Object, container: Object, memory_bytes: int) -> int:
         return OOM_GUARANTEED
     if quality == "BestEffort":
         return OOM_BEST_EFFORT
-    asked = container.get("resources") or {}
-    text = (asked.get("requests") or {}).get("memory") or (asked.get("limits") or {}).get("memory") or "0"
+    limits, requests = (meta.part(container, "resources", kind) for kind in ("limits", "requests"))
+    text = requests.get("memory") or limits.get("memory") or "0"
     return min(max(1000 - 1000 * quantity.to_bytes(str(text)) // max(memory_bytes, 1), 3), 999)
 
 
@@ -242,8 +241,7 @@ def resources(
     container: Object, privileged: bool, host: Host, pids_max: int, warnings: list[Warning_]
 ) -> dict[str, Any]:
     """OCI resources in the version 1 form, which the runtime translates for version 2."""
-    asked = container.get("resources") or {}
-    limits, requests = asked.get("limits") or {}, asked.get("requests") or {}
+    limits, requests = (meta.part(container, "resources", kind) for kind in ("limits", "requests"))
     result: dict[str, Any] = {"devices": [{"allow": privileged, "access": "rwm"}]}
 
     def lacking(what: str, controller: str) -> None:

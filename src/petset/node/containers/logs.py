@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -226,7 +226,7 @@ class Watcher:
         Path(f"{path}.0").unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def watch(self, path: str) -> Iterator[asyncio.Event]:
+    def watch(self, path: str) -> Generator[asyncio.Event, None, None]:
         """An event that is set when the file is written to or begun anew, or when `wake` is called for it."""
         event = asyncio.Event()
         watch = self._watch(path, event)
@@ -307,7 +307,7 @@ class Watcher:
 class _Watch:
     path: str
     number: int = -1
-    events: list[asyncio.Event] = field(default_factory=list)
+    events: list[asyncio.Event] = field(default_factory=list[asyncio.Event])
     kept: bool = False
 
 

@@ -15,7 +15,7 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def place(directory: str, number: int) -> str:
 
 
 @contextlib.contextmanager
-def prepared(directory: Path, mounts: Sequence[Mount], hidden: str) -> Iterator[tuple[str, ...]]:
+def prepared(directory: Path, mounts: Sequence[Mount], hidden: str) -> Generator[tuple[str, ...], None, None]:
     """The words before a command that runs it where `mounts` have their places below `directory`.
 
     `hidden` is a mount to take away there, or "". Raises RuntimeError_, OSError.

@@ -53,6 +53,7 @@ IMAGE_FILE_BYTES_MAX = 1 << 20  # What is read of an image's /etc/passwd and /et
 KILLED_SECONDS_MAX = 30.0
 
 Key = tuple[str, int]  # container name, attempt
+UnderWay = dict[Key, asyncio.Future[ContainerRecord]]
 
 
 class ImageStore(Protocol):
@@ -70,11 +71,15 @@ class _Pod:
     sandbox: SandboxRecord | None = None
     alive: bool = False
     settling: asyncio.Future[None] | None = None  # The sandbox's record is being written or removed.
-    containers: dict[Key, ContainerRecord] = field(default_factory=dict)
-    starting: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
-    ended: dict[Key, asyncio.Event] = field(default_factory=dict)
-    cleaning: dict[Key, asyncio.Future[ContainerRecord]] = field(default_factory=dict)
-    removing: dict[Key, asyncio.Future[None]] = field(default_factory=dict)
+    containers: dict[Key, ContainerRecord] = field(default_factory=dict[Key, ContainerRecord])
+    starting: dict[Key, asyncio.Future[ContainerRecord]] = field(
+        default_factory=dict[Key, asyncio.Future[ContainerRecord]]
+    )
+    ended: dict[Key, asyncio.Event] = field(default_factory=dict[Key, asyncio.Event])
+    cleaning: dict[Key, asyncio.Future[ContainerRecord]] = field(
+        default_factory=dict[Key, asyncio.Future[ContainerRecord]]
+    )
+    removing: dict[Key, asyncio.Future[None]] = field(default_factory=dict[Key, asyncio.Future[None]])
 
 
 class OciRuntime:
@@ -182,7 +187,7 @@ class OciRuntime:
         """In a worker: the tools, the host's facts, and every record, made true."""
         self._prepare_tools()
         mounted = dict.fromkeys(linux.mount_points(str(self._state)))
-        found = {}
+        found: dict[str, tuple[SandboxRecord | None, bool, list[ContainerRecord]]] = {}
         for directory in sorted(self._directories(self._state / "pods")):
             sandbox = records.read_sandbox(directory / "sandbox")
             alive = (
@@ -418,7 +423,7 @@ class OciRuntime:
             user = users.resolve(config.pod, config.container, config.image.user, passwd, group)
         except users.UserError as error:
             raise RuntimeError_("CreateContainerConfigError", str(error)) from None
-        own = config.container.get("securityContext") or {}
+        own = meta.part(config.container, "securityContext")
         profile = bundle.seccomp_profile(config.pod, own)
         oci, said = bundle.config(
             config,

@@ -118,17 +118,20 @@ def read_sandbox(directory: Path) -> SandboxRecord | None:
     record = _read(directory)
     if record is None:
         return None
-    ports = tuple(HostPort(**port) for port in record.get("ports", ()))
-    kinds = tuple(record.get("kinds", ()))
-    return SandboxRecord(**{**_known(SandboxRecord, record), "kinds": kinds, "ports": ports})
+    values = _known(SandboxRecord, record)
+    values["ports"] = tuple(HostPort(**port) for port in record.get("ports", ()))
+    values["kinds"] = tuple(record.get("kinds", ()))
+    return SandboxRecord(**values)
 
 
 def read_container(directory: Path) -> ContainerRecord | None:
     record = _read(directory)
     if record is None:
         return None
-    processes = {key: Process(**record[key]) if record.get(key) else None for key in ("conmon", "process")}
-    return ContainerRecord(**{**_known(ContainerRecord, record), **processes})
+    values = _known(ContainerRecord, record)
+    for key in ("conmon", "process"):
+        values[key] = Process(**record[key]) if record.get(key) else None
+    return ContainerRecord(**values)
 
 
 def _known(kind: type, record: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from petset.objects.meta import Object
+from petset.objects.meta import Json, Object
 
 UNCONFINED, RUNTIME_DEFAULT = "Unconfined", "RuntimeDefault"
 PROFILE_PATHS = ("/usr/share/containers/seccomp.json", "/etc/containers/seccomp.json")
@@ -73,8 +73,8 @@ def _holds(
     return all(said) if every else any(said)
 
 
-def _list(value: Any) -> Sequence[str]:
-    return value if isinstance(value, (list, tuple)) else ()
+def _list(value: Json) -> Sequence[str]:
+    return [str(one) for one in value] if isinstance(value, list) else ()
 
 
 def _version(text: str) -> tuple[int, int]:

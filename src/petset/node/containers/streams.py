@@ -404,7 +404,7 @@ class Attach:
                 os.close(control)
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        wanted = {}
+        wanted: dict[int, int] = {}
         if self._options.stdout:
             wanted[CONMON_STDOUT] = STDOUT
         if self._options.stderr and not self._tty:

@@ -28,8 +28,7 @@ class User:
 
 def resolve(pod: Object, container: Object, image_user: str, passwd: str, group: str) -> User:
     """Raises UserError."""
-    own = container.get("securityContext") or {}
-    shared = meta.get(pod, "spec", "securityContext", default={})
+    own, shared = meta.part(container, "securityContext"), meta.part(pod, "spec", "securityContext")
 
     def wanted(key: str) -> int | None:
         return own.get(key) if own.get(key) is not None else shared.get(key)

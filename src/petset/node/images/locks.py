@@ -15,11 +15,11 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 
 @contextlib.asynccontextmanager
-async def held(path: str, *, shared: bool = False, wait: bool = True) -> AsyncIterator[bool]:
+async def held(path: str, *, shared: bool = False, wait: bool = True) -> AsyncGenerator[bool, None]:
     """Have the lock of this name until the block is left; False only where `wait` is, and another has it."""
     with contextlib.suppress(FileExistsError):
         os.mkfifo(path, 0o600)

@@ -109,7 +109,7 @@ class View:
     now: float
     sandbox: Sandbox | None = None
     containers: Sequence[Container] = ()  # Oldest attempt first.
-    memories: Mapping[str, Memory] = field(default_factory=dict)
+    memories: Mapping[str, Memory] = field(default_factory=dict[str, Memory])
     gone_at: float | None = None  # Since when the API no longer has it.
     older_alive: bool = False
     failure: Failure | None = None

@@ -26,9 +26,9 @@ REPLACING_SECONDS_MAX = 2.0  # Longer (its image is pulled) is told.
 
 def status(pod: Object, view: View) -> dict[str, Any]:
     """The whole PodStatus."""
-    old = pod.get("status") or {}
-    init_statuses = [_container_status(pod, view, spec, init=True) for spec in pods.init_containers(pod)]
-    statuses = [_container_status(pod, view, spec, init=False) for spec in pods.containers(pod)]
+    old = meta.part(pod, "status")
+    init_statuses: list[Object] = [_container_status(pod, view, spec, init=True) for spec in pods.init_containers(pod)]
+    statuses: list[Object] = [_container_status(pod, view, spec, init=False) for spec in pods.containers(pod)]
     phase = _phase(pod, view, init_statuses, statuses)
     new: dict[str, Any] = {
         **{key: value for key, value in old.items() if key not in _OURS},
@@ -300,7 +300,7 @@ def _where(pod: Object) -> str:
 # ---- phase and conditions
 
 
-def _phase(pod: Object, view: View, init_statuses: list[dict], statuses: list[dict]) -> str:
+def _phase(pod: Object, view: View, init_statuses: list[Object], statuses: list[Object]) -> str:
     """Pending, Running, Succeeded or Failed, by the containers' states."""
     if pods.is_terminal(pod):
         return pod["status"]["phase"]
@@ -320,11 +320,13 @@ def _phase(pod: Object, view: View, init_statuses: list[dict], statuses: list[di
     return "Running"
 
 
-def _has_run(statuses: list[dict]) -> bool:
+def _has_run(statuses: list[Object]) -> bool:
     return any("waiting" not in one["state"] or one["lastState"] for one in statuses)
 
 
-def _conditions(pod: Object, view: View, phase: str, init_statuses: list[dict], statuses: list[dict]) -> list[Object]:
+def _conditions(
+    pod: Object, view: View, phase: str, init_statuses: list[Object], statuses: list[Object]
+) -> list[Object]:
     now = tasks.rfc3339(view.now)
     done = phase in ("Succeeded", "Failed")
     conditions: list[Object] = list(meta.get(pod, "status", "conditions", default=()))
@@ -347,12 +349,12 @@ def _conditions(pod: Object, view: View, phase: str, init_statuses: list[dict], 
     return conditions
 
 
-def _sidecar_statuses(pod: Object, init_statuses: list[dict]) -> list[dict]:
+def _sidecar_statuses(pod: Object, init_statuses: list[Object]) -> list[Object]:
     return [one for spec, one in zip(pods.init_containers(pod), init_statuses) if pods.is_sidecar(spec)]
 
 
 def _initialized(
-    pod: Object, view: View, phase: str, init_statuses: list[dict], statuses: list[dict]
+    pod: Object, view: View, phase: str, init_statuses: list[Object], statuses: list[Object]
 ) -> dict[str, str]:
     if phase == "Succeeded":
         return {"type": "Initialized", "status": "True", "reason": "PodCompleted"}

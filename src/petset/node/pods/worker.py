@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -363,7 +363,7 @@ class PodWorker:
             self.wake()
 
     @contextlib.contextmanager
-    def _holding(self, step: Step) -> Iterator[None]:
+    def _holding(self, step: Step) -> Generator[None, None, None]:
         """A failure makes the same step wait a growing time before it is taken again."""
         try:
             yield

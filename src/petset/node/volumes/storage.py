@@ -36,8 +36,8 @@ EVICTED_BYTES_MIN = 64 << 20  # Whoever keeps less is not worth an eviction.
 class Usage:
     """Bytes on disk: of each container's writable layer and logs, of each emptyDir."""
 
-    containers: Mapping[str, int] = field(default_factory=dict)
-    volumes: Mapping[str, int] = field(default_factory=dict)
+    containers: Mapping[str, int] = field(default_factory=dict[str, int])
+    volumes: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def is_limited(pod: Object) -> bool:
@@ -70,13 +70,16 @@ def on_disk(pod: Object, usage: Usage) -> int:
 def first_to_go(found: Iterable[tuple[Object, Usage]]) -> tuple[Object, int] | None:
     """The pod that is evicted first when the disk is low, and its bytes: one that keeps more than it requests before
     one that does not, the less important before the more important, the larger before the smaller."""
-    ranked = []
+    ranked: list[tuple[tuple[bool, int, int, str], Object, int]] = []
     for pod, usage in found:
         size, priority = on_disk(pod, usage), meta.get(pod, "spec", "priority", default=0)
         if size >= EVICTED_BYTES_MIN and priority < requests.CRITICAL_PRIORITY:
             within = size <= requests.of(pod).get("ephemeral-storage", 0)
             ranked.append(((within, priority, -size, meta.key(pod)), pod, size))
-    return min(ranked, key=lambda one: one[0])[1:] if ranked else None
+    if not ranked:
+        return None
+    _, pod, size = min(ranked, key=lambda one: one[0])
+    return pod, size
 
 
 def empty_dirs(pod: Object) -> list[Object]:

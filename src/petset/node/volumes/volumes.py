@@ -110,7 +110,7 @@ class Volumes:
             # A payload is the API's: nothing that a container wrote there would survive the next version.
             return Mounted(str(path), read_only=True)
         if volume.get("emptyDir") is not None or not _sources(volume):
-            source = volume.get("emptyDir") or {}
+            source = meta.part(volume, "emptyDir")
             await self._empty_dir(path, source, fs_group(pod), storage.memory_bytes(pod, source))
             return Mounted(str(path))
         if volume.get("hostPath") is not None:
@@ -168,7 +168,7 @@ def mounts(
     pod: Object, container: Object, mounted: Mapping[str, Mounted], own_environment: Mapping[str, str]
 ) -> tuple[Mount, ...]:
     """The container's volumeMounts as mounts, in the order given; pure. Raises ConfigError."""
-    result = []
+    result: list[Mount] = []
     for entry in container.get("volumeMounts") or ():
         volume = mounted.get(entry["name"])
         if volume is None:
