@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ def config_map(name: str, *owners: Object, namespace: str = "default", **metadat
 
 
 def thing(api_version: str, kind: str, name: str, *owners: Object, **metadata: Any) -> Object:
-    references = [meta.owner_reference(owner) for owner in owners]
+    references = [{**meta.owner_reference(owner), "controller": False} for owner in owners]
     owned = {"ownerReferences": references} if references else {}
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **owned, **metadata}}
 
@@ -200,6 +201,49 @@ def test_nothing_is_decided_before_the_cache_of_a_kind_that_came_is_filled() -> 
             assert seen[0] == 1
             for part in parts:
                 part.cancel()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1alpha2"])
+def test_an_owner_is_found_by_any_version_that_a_reference_names(version: str) -> None:
+    async def scene(it: Cluster) -> None:
+        stored = Kind("coordination.example.com", "v1beta1", "leasecandidates", "LeaseCandidate")
+        older = dataclasses.replace(stored, version="v1alpha2", stored_as=stored)
+        it.client.kinds.replace(it.client.kinds.now.with_kind(older).with_kind(stored))
+        spec = {"leaseName": "a", "binaryVersion": "1.0.0", "strategy": "OldestEmulationVersion"}
+        names = ("owner", "other", "third")
+        made = [{**thing(stored.api_version, stored.kind, name, namespace="default"), "spec": spec} for name in names]
+        owner, other, third = [await it.client.create(obj) for obj in made]
+        named = {"apiVersion": f"coordination.example.com/{version}"}
+        for one in (owner, other):
+            await it.client.create(config_map(f"of-{meta.name(one)}", {**one, **named}))
+        leaf = thing(older.api_version, older.kind, "leaf", {**owner, **named}, {**third, **named}, namespace="default")
+        await it.client.create({**leaf, "spec": spec})
+        await it.client.delete(older, "owner", "default", uid=meta.uid(owner))
+        await it.until(lambda: not it.get(CONFIGMAPS, "of-owner"))
+
+        def owners() -> list[str]:
+            metadata = (it.get(older, "leaf") or {"metadata": {}})["metadata"]
+            return [reference["name"] for reference in metadata["ownerReferences"]]
+
+        await it.until(lambda: owners() == ["third"])
+        assert it.get(CONFIGMAPS, "of-other")
+
+    play(scene)
+
+
+def test_a_kind_whose_stored_version_is_served_no_more_is_followed_by_another() -> None:
+    async def scene(it: Cluster) -> None:
+        stored = dataclasses.replace(INGRESSES, version="v1")
+        other = dataclasses.replace(stored, version="v1beta1", stored_as=stored)
+        it.client.kinds.replace(it.client.kinds.now.with_kind(stored))
+        owner = await it.client.create(config_map("owner"))
+        await it.client.create(ingress("leaf", owner))
+        it.client.kinds.replace(it.client.kinds.now.with_kind(other).without(stored))
+        assert [kind for kind in it.client.kinds.now.each_once() if kind.plural == "ingresses"] == [other]
+        await it.client.delete(CONFIGMAPS, "owner", "default", uid=meta.uid(owner))
+        await it.until(lambda: not it.get(other, "leaf"))
 
     play(scene)
 

@@ -15,7 +15,8 @@ def test_every_row_is_found_by_kind_and_by_plural():
 
 
 def test_names_are_unique_for_kubectl():
-    words = [word for row in builtin.KINDS for word in (*{row.plural, row.singular}, *row.short_names)]
+    kinds = builtin.KINDS.each_once()  # Versions of one kind share their names.
+    words = [word for row in kinds for word in (*{row.plural, row.singular}, *row.short_names)]
     assert len(words) == len({*words})
 
 

@@ -8,7 +8,7 @@ URLs are made. `Kinds` is a snapshot that never changes under a reader: a kind t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -22,6 +22,8 @@ STATUS = ("status",)
 Default = Callable[[Object], Object]
 Prepare = Callable[[Object, Object | None], Object]  # (new, old or None at create) -> new
 Validate = Callable[[Object], Sequence[FieldError]]
+# Objects to as many in another form, in their order; may take time.
+Convert = Callable[[Sequence[Object]], "Sequence[Object] | Awaitable[Sequence[Object]]"]
 ValidateUpdate = Callable[[Object, Object], Sequence[FieldError]]  # (new, old)
 
 
@@ -60,7 +62,9 @@ class Kind:
     name_rule: Callable[[str], str] = names.subdomain  # What is wrong with a name, or "".
     fields: Mapping[str, selectors.Field] = field(default_factory=dict[str, selectors.Field])  # To select by.
     printer: tables.Printer = tables.NAME_AND_AGE
-    stored_as: Kind | None = None  # Another version, whose objects these are.
+    stored_as: Kind | None = None  # Another version, whose objects these are; conversion loses nothing either way.
+    to_stored: Convert | None = None  # None: only apiVersion and kind differ.
+    from_stored: Convert | None = None
 
     @property
     def api_version(self) -> str:

@@ -284,6 +284,10 @@ class FieldSelector:
     def empty(self) -> bool:
         return not self.terms
 
+    def fixed_name(self) -> tuple[FieldMarks, str] | None:
+        """The name that an object must have, which is the same in every version."""
+        return (FieldMarks(_EVERY_KIND["metadata.name"]), self.name) if self.name else None
+
     def fixed(self) -> tuple[FieldMarks, str] | None:
         """A field that must have one value, and that value; a name where one is fixed."""
         terms = [(FieldMarks(read), value) for read, equal, value in self.terms if equal]

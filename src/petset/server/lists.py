@@ -20,7 +20,7 @@ from typing import Any
 
 from petset.base import tasks
 from petset.objects import encoding, errors, selectors
-from petset.server import answers
+from petset.server import answers, conversion
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -38,6 +38,7 @@ class Selection:
     prefix: str
     labels: selectors.Selector
     fields: selectors.FieldSelector
+    is_converted: bool = False  # The kind shows others' objects: only of their metadata the store can be asked.
 
     @property
     def everything(self) -> bool:
@@ -46,7 +47,7 @@ class Selection:
     @property
     def interest(self) -> stores.Interest | None:
         """What an object must have been or be for a watch to hear of it; None: anything."""
-        if fixed := self.fields.fixed():
+        if fixed := self.fields.fixed_name() if self.is_converted else self.fields.fixed():
             return stores.Interest(fixed[0], (fixed[1],))
         if marks := self.labels.narrowest():
             return stores.Interest(selectors.label_marks, marks)
@@ -54,6 +55,9 @@ class Selection:
 
     def matches(self, obj: Any) -> bool:
         return self.labels.matches(obj["metadata"].get("labels")) and self.fields.matches(obj)
+
+    def labelled(self, entries: Sequence[stores.Entry]) -> list[stores.Entry]:
+        return [found for found in entries if self.labels.matches(found.object["metadata"].get("labels"))]
 
     def among(self, entries: Sequence[stores.Entry]) -> list[stores.Entry]:
         return [found for found in entries if self.matches(found.object)]
@@ -68,19 +72,25 @@ def selection(call: Call) -> Selection:
     if route.name:
         only = resource.field_selector(f"metadata.name={route.name}")
         fields = selectors.FieldSelector(only.terms + fields.terms, route.name, fields.namespace)
-    return Selection(resource.key(route.namespace), labels, fields)
+    return Selection(resource.key(route.namespace), labels, fields, resource.stored_as is not None)
 
 
 async def chosen(store: stores.Store, call: Call, wanted: Selection) -> tuple[int, Sequence[stores.Entry]]:
-    """(revision, the selected entries in key order; events in the order in which they began)."""
-    if (wanted.fields.name and call.route.namespace) or (wanted.fields.name and not call.resource.namespaced):
-        found = store.get(call.resource.key(call.route.namespace, wanted.fields.name))
-        return store.revision, [found] if found is not None and wanted.matches(found.object) else []
+    """(revision, the selected entries as the kind shows them, in key order; events in the order they began in)."""
+    resource = call.resource
+    if (wanted.fields.name and call.route.namespace) or (wanted.fields.name and not resource.namespaced):
+        revision, found = store.revision, store.get(resource.key(call.route.namespace, wanted.fields.name))
+        shown = await conversion.shown(resource, found) if found is not None else None
+        return revision, [shown] if shown is not None and wanted.matches(shown.object) else []
     revision, entries = store.list(wanted.prefix)
+    if wanted.is_converted and not wanted.labels.empty:  # They are the same in every version, and spare conversions.
+        kept = [run async for run in call.work.in_runs(entries, answers.size, wanted.labelled)]
+        entries = [found for run in kept for found in run]
+    entries = await conversion.all_shown(resource, entries, call.work)
     if not wanted.everything:
         kept = [run async for run in call.work.in_runs(entries, answers.size, wanted.among)]
         entries = [found for run in kept for found in run]
-    if call.resource.plural == "events":
+    if resource.plural == "events":
         # Their times are whole seconds: only the order of the list tells what came first within one.
         entries = sorted(entries, key=lambda found: found.created_revision)
     return revision, entries

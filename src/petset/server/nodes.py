@@ -164,6 +164,7 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "nodes/status"): _own_node,
     (LEASES.group, "leases"): _own_lease,
     ("", "events"): _events,
+    ("events.k8s.io", "events"): _events,
     ("", "secrets"): _reads_referred,
     ("", "configmaps"): _reads_referred,
     ("", "persistentvolumeclaims"): _reads_referred,

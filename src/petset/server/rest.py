@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from petset.base import tasks
@@ -19,7 +19,7 @@ from petset.objects import encoding, errors, meta, patch, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import admission, answers, decoding, deletion, lists, weight
+from petset.server import admission, answers, conversion, decoding, deletion, lists, weight
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -43,16 +43,23 @@ class Rest:
         self._lists = lists.Lists(store)
         self._turns = Turns()
 
-    def existing(self, resource: Kind, namespace: str, name: str) -> stores.Entry:
-        """Raises ApiError 404."""
+    async def existing(self, resource: Kind, namespace: str, name: str) -> stores.Entry:
+        """As the kind shows it. Raises ApiError 404."""
         found = self._store.get(resource.key(namespace, name))
         if found is None:
             raise errors.not_found(resource.plural, name, resource.group)
-        return found
+        return await conversion.shown(resource, found)
+
+    async def _put(self, resource: Kind, key: str, new: Object, expected: int) -> stores.Entry:
+        """Store an object; as the kind shows it then. Raises Conflict."""
+        if resource.stored_as is None:
+            return await self._store.put(key, new, expected)
+        written = await self._store.put(key, await conversion.stored(resource, new), expected)
+        return await conversion.shown(resource, written)
 
     async def get(self, call: Call) -> http.Response:
         await lists.until_fresh(self._store, lists.revision_number(call.parameter("resourceVersion")))
-        return answers.entry(call, self.existing(call.resource, call.route.namespace, call.route.name))
+        return answers.entry(call, await self.existing(call.resource, call.route.namespace, call.route.name))
 
     async def list(self, call: Call) -> http.Response:
         return await self._lists.answer(call)
@@ -79,7 +86,7 @@ class Rest:
                     raise errors.already_exists(resource.plural, name, resource.group)
                 return dry_entry(key, new)
             try:
-                return await self._store.put(key, new, 0)
+                return await self._put(resource, key, new, 0)
             except stores.Conflict:
                 if not generated:
                     raise errors.already_exists(resource.plural, name, resource.group) from None
@@ -109,7 +116,7 @@ class Rest:
         resource, route = call.resource, call.route
         async with self._turns.of(resource.key(route.namespace, route.name)):
             for attempt in range(WRITE_ATTEMPTS_MAX):
-                old = self.existing(resource, route.namespace, route.name)
+                old = await self.existing(resource, route.namespace, route.name)
                 wanted, missing = await call.work.beside(_size(call, old), make, old.object)
                 new = wanted if whole else await self._updated(call, wanted, missing, old)
                 if new == old.object:
@@ -126,7 +133,7 @@ class Rest:
     async def _write(self, resource: Kind, old: stores.Entry, new: Object) -> stores.Entry:
         """Raises Conflict when the object is no longer the old one."""
         if not deletion.is_finished(resource, new):
-            return await self._store.put(old.key, new, old.revision)
+            return await self._put(resource, old.key, new, old.revision)
         removed = await self._store.delete(old.key, old.revision)
         return stores.Entry(
             old.key,
@@ -199,7 +206,7 @@ class Rest:
         """(the last version, whether it is gone already). Raises ApiError."""
         async with self._turns.of(resource.key(namespace, name)):
             for attempt in range(WRITE_ATTEMPTS_MAX):
-                old = self.existing(resource, namespace, name)
+                old = await self.existing(resource, namespace, name)
                 self._admit.delete(call, resource, old.object)
                 outcome = deletion.decide(resource, old.object, options, tasks.now())
                 if isinstance(outcome, deletion.Nothing):
@@ -208,8 +215,9 @@ class Rest:
                     return old, isinstance(outcome, deletion.Remove)
                 try:
                     if isinstance(outcome, deletion.Mark):
-                        return await self._store.put(old.key, outcome.obj, old.revision), False
-                    return await self._store.delete(old.key, old.revision) or old, True
+                        return await self._put(resource, old.key, outcome.obj, old.revision), False
+                    removed = await self._store.delete(old.key, old.revision)
+                    return await conversion.shown(resource, removed) if removed else old, True
                 except stores.Conflict:
                     await asyncio.sleep(RETRY_SECONDS * attempt)
         raise _crowded(resource, name)
@@ -250,7 +258,7 @@ class Turns:
         self._waiting: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @contextlib.asynccontextmanager
-    async def of(self, key: str) -> AsyncIterator[None]:
+    async def of(self, key: str) -> AsyncGenerator[None]:
         lock, users = self._waiting.get(key) or (asyncio.Lock(), 0)
         self._waiting[key] = lock, users + 1
         try:

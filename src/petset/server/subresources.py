@@ -34,7 +34,7 @@ class Subresources:
     # Scale
 
     async def get_scale(self, call: Call) -> http.Response:
-        found = self._rest.existing(call.resource, call.route.namespace, call.route.name)
+        found = await self._rest.existing(call.resource, call.route.namespace, call.route.name)
         return answers.tree(call, scale_of(found.object))
 
     async def put_scale(self, call: Call) -> http.Response:
@@ -92,10 +92,10 @@ class Subresources:
     async def request_token(self, call: Call) -> http.Response:
         """A token for the account, bound to the pod, secret or node that the request names. Raises ApiError."""
         body = _object(await decoding.body(call), "TokenRequest")
-        account = self._rest.existing(call.resource, call.route.namespace, call.route.name).object
+        account = (await self._rest.existing(call.resource, call.route.namespace, call.route.name)).object
         spec = body.get("spec") or {}
         audiences, seconds = self._wanted(spec)
-        bound = self._bound_object(call, spec.get("boundObjectRef"))
+        bound = await self._bound_object(call, spec.get("boundObjectRef"))
         if users.node_name(call.user) and users.MASTERS not in call.user.groups:
             _check_node_asks_for_its_pod(call, bound)
         now = tasks.now()
@@ -140,7 +140,7 @@ class Subresources:
             raise errors.invalid("TokenRequest", "", wrong, TOKENREVIEWS.group)
         return tuple(audiences) or (self._issuer.issuer,), min(seconds, tokens.TOKEN_SECONDS_MAX)
 
-    def _bound_object(self, call: Call, reference: Any) -> Object | None:
+    async def _bound_object(self, call: Call, reference: Any) -> Object | None:
         """The object a token is to die with. Raises ApiError when it is another one or none."""
         if not reference:
             return None
@@ -149,7 +149,7 @@ class Subresources:
         if resource is None:
             raise errors.bad_request(f"cannot bind a token to {str(kind)[:100]!r}; bind it to a Pod, Secret or Node")
         name = str(reference.get("name"))
-        found = self._rest.existing(resource, call.route.namespace if resource.namespaced else "", name).object
+        found = (await self._rest.existing(resource, call.route.namespace if resource.namespaced else "", name)).object
         if reference.get("uid") and reference["uid"] != meta.uid(found):
             why = f"the UID in the bound object reference is not {meta.uid(found)}"
             raise errors.conflict(resource.plural, name, why)

@@ -23,7 +23,7 @@ from petset.base import tasks, well_known
 from petset.objects import encoding, errors, meta, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind, Kinds
-from petset.server import answers, lists, weight
+from petset.server import answers, conversion, lists, weight
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -37,11 +37,11 @@ class Frames:
     """The bytes of change events, made once for all watchers."""
 
     def __init__(self) -> None:
-        self._made: OrderedDict[tuple[int, str, str, str], bytes] = OrderedDict()
+        self._made: OrderedDict[tuple[int, str, Kind, str, str], bytes] = OrderedDict()
         self._bytes = 0
 
     def frame(self, viewer: Viewer, event: str, change: stores.Change) -> bytes:
-        key = (change.revision, event, viewer.form, viewer.include)
+        key = (change.revision, event, viewer.resource, viewer.form, viewer.include)
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = encode(viewer, event, _shown(event, change))
@@ -83,6 +83,7 @@ class Viewer:
     form: str
     include: str
     frames: Frames
+    shown: conversion.Shown
     work: weight.Work
 
     def event(self, change: stores.Change) -> str:
@@ -151,6 +152,7 @@ class Watches:
     def __init__(self, store: stores.Store, kinds: Catalog):
         self._store, self._kinds = store, kinds
         self._frames = Frames()
+        self._shown = conversion.Shown()
         self._open: dict[stores.Watch, Kind] = {}
         self.open_count = 0
         kinds.follow(self._end_of_gone)
@@ -165,7 +167,7 @@ class Watches:
         form = answers.representation(call.request.header("accept"))
         shares = call.request.takes_objects and form is answers.JSON
         viewer = (Neighbour if shares else Viewer)(
-            call.resource, wanted, form, answers.included(call), self._frames, call.work
+            call.resource, wanted, form, answers.included(call), self._frames, self._shown, call.work
         )
         seconds = float(call.number("timeoutSeconds", 24 * 3600) or 0)
         if not seconds:
@@ -253,6 +255,8 @@ async def _told(viewer: Viewer, changes: Sequence[stores.Change]) -> AsyncIterat
     for number, run in enumerate(weight.runs(changes, lambda change: change.kept_bytes)):
         if number:
             await asyncio.sleep(0)
+        if viewer.wanted.is_converted:
+            run = await viewer.shown.changes(viewer.resource, run)
         for piece in viewer.changes(run):
             yield piece
 
