@@ -188,3 +188,43 @@ def test_a_fact_is_computed_once_a_version_and_goes_with_it() -> None:
     assert facts.of(old) == "1" and facts.of(old) == "1" and asked == ["1", "2", "1", "1"]
     cache.remove("default/a")
     assert facts._known == {}
+
+
+def test_an_index_that_nobody_reads_is_not_kept() -> None:
+    asked: list[str] = []
+
+    def by_data(obj: Object) -> list[str]:
+        asked.append(meta.name(obj))
+        return [obj["data"]["color"]]
+
+    cache = Cache(CONFIGMAPS, {"color": by_data})
+    for revision, (name, color) in enumerate([("b", "red"), ("a", "red"), ("c", "blue")]):
+        cache.put(colored(name, color, revision))
+    assert asked == []
+    assert [meta.name(obj) for obj in cache.by_index("color", "red")] == ["a", "b"]
+    assert asked == ["a", "b", "c"]
+
+
+def test_who_follows_a_value_is_told_of_what_comes_changes_and_goes() -> None:
+    told: list[tuple[str, str]] = []
+    cache = Cache(CONFIGMAPS, {"color": lambda obj: [obj["data"]["color"]]})
+    cache.put(colored("a", "red", 1))
+    cache.put(colored("b", "blue", 2))
+    stop = cache.follow("color", "red", lambda old, new: told.append((revision_of(old), revision_of(new))))
+    cache.put(colored("a", "red", 3))
+    cache.put(colored("b", "red", 4))
+    cache.put(colored("b", "blue", 5))
+    cache.put(colored("b", "blue", 6))
+    cache.remove("default/a")
+    assert told == [("", "1"), ("1", "3"), ("", "4"), ("4", ""), ("3", "")]
+    stop()
+    cache.put(colored("a", "red", 7))
+    assert len(told) == 5
+
+
+def colored(name: str, color: str, revision: int) -> Object:
+    return {**config_map(name, revision), "data": {"color": color}}
+
+
+def revision_of(obj: Object | None) -> str:
+    return obj["metadata"]["resourceVersion"] if obj is not None else ""

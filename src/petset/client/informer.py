@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from petset.base import tasks
@@ -87,14 +87,18 @@ class Facts(Generic[Fact]):
 
 
 class Cache:
-    """Objects of one resource by key, with indices; what reconcilers and policies read."""
+    """Objects of one resource by key, with indices; what reconcilers and policies read.
+
+    An index is built when it is first asked for, and kept from then on: nobody pays for those that nobody reads.
+    """
 
     def __init__(self, resource: Kind, indices: Mapping[str, Index] | None = None):
         self.resource = resource
         self._objects: Cached = {}
         self._all = Members()
         self._indices: dict[str, Index] = {NAMESPACE_INDEX: _namespaces, **(indices or {})}
-        self._indexed: dict[str, Groups] = {name: {} for name in self._indices}
+        self._indexed: dict[str, Groups] = {}  # Those somebody asked for.
+        self._followers: dict[str, dict[str, list[Change]]] = {}  # By index and value.
         self._facts: dict[Callable[[Object], Any], Facts[Any]] = {}
 
     def get(self, namespace: str, name: str) -> Object | None:
@@ -106,10 +110,25 @@ class Cache:
 
     def by_index(self, index: str, value: str) -> list[Object]:
         """Those the index's function gave this value for, in key order."""
-        return self._indexed[index].get(value, NOBODY).in_order()
+        return self._groups(index).get(value, NOBODY).in_order()
 
     def count(self, index: str, value: str) -> int:
-        return len(self._indexed[index].get(value, NOBODY))
+        return len(self._groups(index).get(value, NOBODY))
+
+    def follow(self, index: str, value: str, change: Change) -> Callable[[], None]:
+        """Tell of those the index gives this value for: now (None, object) of each, then (old, new) of every change,
+        None where it was not or is no longer among them; until what is returned is called."""
+        for obj in self.by_index(index, value):
+            change(None, obj)
+        followers = self._followers.setdefault(index, {})
+        followers.setdefault(value, []).append(change)
+
+        def stop() -> None:
+            followers[value].remove(change)
+            if not followers[value]:
+                del followers[value]
+
+        return stop
 
     def facts(self, function: Callable[[Object], Fact]) -> Facts[Fact]:
         """A pure function of this cache's objects, computed once for each version of each. It never answers None."""
@@ -127,12 +146,18 @@ class Cache:
         old = self._objects.get(key)
         self._objects[key] = obj
         self._all.put(key, obj)
-        for index, function in self._indices.items():
-            groups, values = self._indexed[index], dict.fromkeys(function(obj))
-            if old is not None:
-                _drop(groups, [value for value in function(old) if value not in values], key)
+        for index, groups in self._indexed.items():
+            function = self._indices[index]
+            values = dict.fromkeys(function(obj))
+            before = dict.fromkeys(function(old)) if old is not None else {}
+            _drop(groups, [value for value in before if value not in values], key)
             for value in values:
-                groups.setdefault(value, Members()).put(key, obj)
+                members = groups.get(value)
+                if members is None:
+                    members = groups[value] = Members()
+                members.put(key, obj)
+            if followers := self._followers.get(index):
+                _tell(followers, before, old, values, obj)
         if old is not None:
             self._forget(old)
         return old
@@ -142,10 +167,23 @@ class Cache:
         if old is None:
             return None
         self._all.remove(key)
-        for index, function in self._indices.items():
-            _drop(self._indexed[index], function(old), key)
+        for index, groups in self._indexed.items():
+            before = dict.fromkeys(self._indices[index](old))
+            _drop(groups, before, key)
+            if followers := self._followers.get(index):
+                _tell(followers, before, old, {}, None)
         self._forget(old)
         return old
+
+    def _groups(self, index: str) -> Groups:
+        groups = self._indexed.get(index)
+        if groups is None:
+            function, groups = self._indices[index], {}
+            for obj in self._all.in_order():
+                for value in dict.fromkeys(function(obj)):
+                    groups.setdefault(value, Members()).put(meta.key(obj), obj)
+            self._indexed[index] = groups
+        return groups
 
     def _forget(self, old: Object) -> None:
         for facts in self._facts.values():
@@ -157,6 +195,18 @@ NAMESPACE_INDEX = "namespace"
 
 def _namespaces(obj: Object) -> Iterable[str]:
     return (meta.namespace(obj),)
+
+
+def _tell(
+    followers: Mapping[str, Sequence[Change]],
+    before: Mapping[str, None],
+    old: Object | None,
+    after: Mapping[str, None],
+    new: Object | None,
+) -> None:
+    for value in (*before, *(value for value in after if value not in before)):
+        for change in followers.get(value, ()):
+            change(old if value in before else None, new if value in after else None)
 
 
 def _drop(groups: Groups, values: Iterable[str], key: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 from petset.base import tasks, well_known
 from petset.client.client import Client
@@ -68,6 +69,12 @@ def _volume(claim: Object) -> Iterable[str]:
     return (name,) if name else ()
 
 
+def _pet(claim: Object) -> Iterable[str]:
+    """ "namespace/template-set" of a claim whose name is that of a pet's."""
+    parent = stateful_set.parse_pet_name(meta.name(claim))[0]
+    return (f"{meta.namespace(claim)}/{parent}",) if parent else ()
+
+
 def _claimed_for(volume: Object) -> Iterable[str]:
     reference = meta.get(volume, "spec", "claimRef", default={})
     return (f"{reference.get('namespace', '')}/{reference.get('name', '')}",) if reference else ()
@@ -94,7 +101,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
         },
     ),
     (PERSISTENTVOLUMES, {"claim": _claimed_for}),
-    (PERSISTENTVOLUMECLAIMS, {"volume": _volume}),
+    (PERSISTENTVOLUMECLAIMS, {"volume": _volume, "pet": _pet}),
     (CONTROLLERREVISIONS, {"controller": _controller_uid}),
     (ENDPOINTSLICES, {"service": _service}),
     (CLUSTERROLES, {"aggregated": _aggregated}),
@@ -120,8 +127,21 @@ def _times_of_event(event: Object) -> Object:
 KEPT: Mapping[str, Callable[[Object], Object]] = {EVENTS.key(): _times_of_event}
 
 
+class Kept(Protocol):
+    """Something made out of cached objects that follows their changes (`View.follow`): nobody makes it again."""
+
+    def close(self) -> None:
+        """Follow no longer."""
+
+
+KeptThing = TypeVar("KeptThing", bound=Kept)
+
+
 class View:
     """The cached objects of every kind a controller asked for."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Callable[..., Kept], str], tuple[tuple[Any, ...], Kept]] = {}
 
     @property
     def kinds(self) -> Kinds:
@@ -152,11 +172,38 @@ class View:
         """What a pure function says of the kind's cached objects, once a version of each."""
         return self.of(resource).facts(function)
 
+    def follow(
+        self, resource: Kind, index: str, value: str, change: Callable[[Object | None, Object | None], None]
+    ) -> Callable[[], None]:
+        """Tell of every change of those that `by_index` lists (Cache.follow)."""
+        return self.of(resource).follow(index, value, change)
+
+    def kept(self, make: Callable[..., KeptThing], key: str, *about: Any) -> KeptThing:
+        """`make(view, *about)`, made once for a key, and anew when it is about something else.
+
+        It is always what it would be made now: what was decided by looking at everything is decided by it.
+        """
+        known = self._kept.get((make, key))
+        if known is not None:
+            if known[0] == about:
+                return known[1]  # type: ignore[return-value]
+            known[1].close()
+        made = make(self, *about)
+        self._kept[make, key] = about, made
+        return made
+
+    def forget(self, make: Callable[..., Kept], key: str) -> None:
+        """Nobody will ask for it."""
+        known = self._kept.pop((make, key), None)
+        if known is not None:
+            known[1].close()
+
 
 class Snapshot(View):
     """A view of the objects given."""
 
     def __init__(self, objects: Iterable[Object] = (), kinds: Kinds = builtin.KINDS):
+        super().__init__()
         self._caches: dict[str, Cache] = {}
         self._kinds = kinds
         for obj in objects:
@@ -179,6 +226,7 @@ class Informers(View):
     """The live view: one informer a kind, shared."""
 
     def __init__(self, client: Client):
+        super().__init__()
         self._client = client
         self._informers: dict[str, Informer] = {}
         self._followed = client.kinds.now

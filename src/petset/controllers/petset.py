@@ -12,14 +12,15 @@ the uid it saw; a claim is never deleted here. The two kinds differ only in thei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions, identity, revisions
-from petset.controllers.pets import Pet, read
+from petset.controllers.pets import IDENTITY, Group, Pet, Pets
 from petset.controllers.runner import Controller, own_key
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -71,62 +72,105 @@ def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.A
     """The next steps that bring one set's pets closer to its spec; [] when there is nothing to do now."""
     set_ = view.get(kind.resource, *meta.split_key(key))
     if set_ is None:
-        return []
-    own, taking = claimed(kind, set_, view)
-    if taking:
+        return _forget(kind, key, view)
+    pets = _pets(kind, set_, view)
+    groups, strangers = claimed(kind, set_, pets, view)
+    if not meta.is_deleting(set_) and (taking := [*released(set_, strangers), *adopted(kind, set_, view)]):
         return taking
-    in_use = dict.fromkeys(pet.revision for pet in own)
+    in_use = dict.fromkeys(one_of(group).revision for group in groups)
     history = revisions.history(set_, view.list(CONTROLLERREVISIONS, meta.namespace(set_)), in_use)
-    family = Family(kind, set_, own, history, view, now)
+    family = Family(kind, set_, pets, groups, history, view, now)
     if meta.is_deleting(set_):
         return report(family)
     return [*history.steps, *report(family), *pet_steps(family), *history.forget, *look_again(family)]
 
 
-def claimed(kind: Variant, set_: Object, view: View) -> tuple[list[Pet], list[actions.Action]]:
-    """(the set's own pets, steps that adopt or release some: they come first, and alone)."""
+def _pets(kind: Variant, set_: Object, view: View) -> Pets:
     selector = view.facts(kind.resource, _selector).of(set_)
-    pets = view.facts(PODS, read)
-    is_going = meta.is_deleting(set_)
-    own: list[Pet] = []
-    release: list[actions.Action] = []
-    for pod in view.by_index(PODS, "controller", meta.uid(set_)):
-        pet = pets.of(pod)
-        if pet.parent == meta.name(set_) and selector.matches(pet.labels):
-            own.append(pet)
-        elif not is_going:
-            references = pod["metadata"].get("ownerReferences") or []
-            others = [reference for reference in references if reference.get("uid") != meta.uid(set_)]
-            release.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), others)))
+    apart = any(requirement.key in IDENTITY for requirement in selector.requirements)
+    about = meta.namespace(set_), meta.name(set_), meta.uid(set_), apart
+    return view.kept(Pets, f"{kind.resource.kind} {meta.key(set_)}", *about)
+
+
+def _forget(kind: Variant, key: str, view: View) -> list[actions.Action]:
+    view.forget(Pets, f"{kind.resource.kind} {key}")
+    return []
+
+
+def claimed(kind: Variant, set_: Object, pets: Pets, view: View) -> tuple[list[Group], list[Object]]:
+    """(the set's own pets by state, pods that it controls and that are none)."""
+    selector = view.facts(kind.resource, _selector).of(set_)
+    own: list[Group] = []
+    strangers = list(pets.strangers.values())
+    for group in pets.by_state.values():
+        if selector.matches(one_of(group).labels):
+            own.append(group)
+        else:
+            strangers += [pet.pod for pet in group.values()]
+    return own, strangers
+
+
+def released(set_: Object, strangers: Iterable[Object]) -> list[actions.Action]:
+    steps: list[actions.Action] = []
+    for pod in strangers:
+        references = pod["metadata"].get("ownerReferences") or []
+        others = [reference for reference in references if reference.get("uid") != meta.uid(set_)]
+        steps.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), others)))
+    return steps
+
+
+def adopted(kind: Variant, set_: Object, view: View) -> list[actions.Action]:
+    selector = view.facts(kind.resource, _selector).of(set_)
     adopt: list[actions.Action] = []
-    for pod in () if is_going else view.by_index(PODS, "masterless", meta.key(set_)):
+    for pod in view.by_index(PODS, "masterless", meta.key(set_)):
         if selector.matches(meta.labels(pod)) and not meta.is_deleting(pod):
             owned = [*(pod["metadata"].get("ownerReferences") or []), meta.owner_reference(set_)]
             adopt.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), owned)))
     # A set that was deleted meanwhile (or made anew) must not adopt: the server is asked, not the cache.
-    return own, [*release, actions.StillThere(set_), *adopt] if adopt else release
+    return [actions.StillThere(set_), *adopt] if adopt else []
 
 
 def _selector(set_: Object) -> selectors.Selector:
     return selectors.from_object(set_["spec"].get("selector"))
 
 
+def one_of(group: Group) -> Pet:
+    """Any: they are all in the same state."""
+    return next(iter(group.values()))
+
+
 class Family:
     """One set and its pets as they are: who is in the range of ordinals, and who is too many."""
 
     def __init__(
-        self, kind: Variant, set_: Object, own: Sequence[Pet], history: revisions.History, view: View, now: float
+        self,
+        kind: Variant,
+        set_: Object,
+        pets: Pets,
+        groups: Sequence[Group],
+        history: revisions.History,
+        view: View,
+        now: float,
     ):
-        self.kind, self.set, self.own, self.history, self.view, self.now = kind, set_, own, history, view, now
+        self.kind, self.set, self.pets, self.history, self.view, self.now = kind, set_, pets, history, view, now
         self.start, self.size = identity.first_ordinal(set_), identity.replicas_wanted(set_)
+        self.end = self.start + self.size
         self.is_ordered = meta.get(set_, "spec", "podManagementPolicy", default="OrderedReady") != "Parallel"
         self.strategy = meta.get(set_, "spec", "updateStrategy", "type", default="RollingUpdate")
         self.partition = meta.get(set_, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
         self.min_ready_seconds = meta.get(set_, "spec", "minReadySeconds", default=0)
         self.has_claims = bool(identity.claim_templates(set_))
-        by_ordinal = {pet.ordinal: pet for pet in own}
-        self.pets = {i: by_ordinal.get(i) for i in range(self.start, self.start + self.size)}  # Ascending.
-        self.condemned = [by_ordinal[i] for i in sorted(by_ordinal, reverse=True) if i not in self.pets]
+        # The clock makes a difference between pets of one state when they must be ready for long.
+        self.groups = [alike for group in groups for alike in self._alike(group)]
+        self.condemned = [pets.by_ordinal[i] for i in pets.outside(self.start, self.end)]
+
+    def _alike(self, group: Group) -> Iterable[Group]:
+        if not self.min_ready_seconds or not one_of(group).is_ready:
+            return (group,)
+        return [{i: pet} for i, pet in group.items()]
+
+    def in_range(self, group: Group) -> Iterator[int]:
+        return (i for i in group if self.start <= i < self.end)
 
     def is_healthy(self, pet: Pet) -> bool:
         """Running, ready for long enough, staying, and not paused by hand."""
@@ -165,8 +209,8 @@ class Family:
 def pet_steps(family: Family) -> list[actions.Action]:
     """Fill, then shrink, then update; the ordered policy ends the round at the first pet that needs anything."""
     filling: list[list[actions.Action]] = []
-    for i, pet in family.pets.items():
-        more, is_settled = pet_step(family, i, pet)
+    for i in to_look_at(family):
+        more, is_settled = pet_step(family, i, family.pets.by_ordinal.get(i))
         filling.append(more)
         if family.is_ordered and not is_settled:
             return actions.together(filling)
@@ -180,24 +224,64 @@ def pet_steps(family: Family) -> list[actions.Action]:
     return steps if family.condemned else [*steps, *update_step(family)]
 
 
+def to_look_at(family: Family) -> Iterator[int]:
+    """The ordinals of the range, ascending, whose `pet_step` may have anything to do, or is waited for.
+
+    One pet of each state is looked at for all of them; of those whose claims are not as they are wanted, each.
+    """
+    found = list(unsettled_claims(family)) if family.has_claims else []
+    for group in family.groups:
+        steps, is_settled = pod_step(family, one_of(group))
+        if steps or (family.is_ordered and not is_settled):
+            found += family.in_range(group)
+    last = -1
+    for i in heapq.merge(family.pets.missing(family.start, family.end), sorted(found)):
+        if i != last:
+            yield i
+        last = i
+
+
+def unsettled_claims(family: Family) -> Iterator[int]:
+    """The ordinals of the range with a claim that may have to be made, or to change its owner."""
+    pending = [i for group in family.groups if is_pending(one_of(group)) for i in family.in_range(group)]
+    for template in identity.claim_templates(family.set):
+        parent = identity.claim_name(template, meta.name(family.set))
+        claims = family.pets.claims(parent)
+        yield from (i for i in pending if i not in claims.by_ordinal)
+        for group in claims.by_owners.values():
+            one = next(iter(group.values()))
+            owners = one["metadata"].get("ownerReferences") or ()
+            if any(owner.get("kind") == "Pod" for owner in owners) or owner_steps(family, None, one, condemned=False):
+                yield from (i for i in group if family.start <= i < family.end)
+
+
 def pet_step(family: Family, i: int, pet: Pet | None) -> tuple[list[actions.Action], bool]:
     """(what one pet of the range needs, whether those above it may go on)."""
     if pet is None:
         return create_pet(family, i), False
+    steps, is_settled = pod_step(family, pet)
+    if not family.has_claims or pet.is_deleting or pet.has_ended:
+        return steps, is_settled
+    missing = missing_claims(family, pet.pod) if is_pending(pet) else []
+    return [*missing, *steps, *owned_claims(family, pet.pod, condemned=False)], is_settled
+
+
+def pod_step(family: Family, pet: Pet) -> tuple[list[actions.Action], bool]:
+    """The same, but for its claims: it follows from the pet's state."""
     if pet.is_deleting:
         return [], False
     if pet.has_ended:
         return [replaced_in_time(family, pet.pod)], False
     steps: list[actions.Action] = []
-    if family.has_claims and pet.phase in ("", "Pending"):
-        steps += missing_claims(family, pet.pod)
     if family.set["kind"] == "PetSet" or not pet.is_labelled:
         repaired = identity.with_identity(family.set, pet.pod)
         if repaired is not pet.pod:
             steps.append(actions.Update(repaired, *family.pod_events("update", pet.name)))
-    if family.has_claims:
-        steps += owned_claims(family, pet.pod, condemned=False)
     return steps, family.is_healthy(pet)
+
+
+def is_pending(pet: Pet) -> bool:
+    return pet.phase in ("", "Pending")
 
 
 def create_pet(family: Family, i: int) -> list[actions.Action]:
@@ -234,15 +318,19 @@ def owned_claims(family: Family, pod: Object, condemned: bool) -> list[actions.A
     steps: list[actions.Action] = []
     for name in identity.claim_names(family.set, meta.name(pod)):
         claim = family.view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(pod), name)
-        if claim is None or meta.is_deleting(claim):
-            continue
-        if identity.is_foreign(claim, family.set, pod) and not identity.keeps_claims(family.set):
-            why = f"claim {name} has another controller: the retention policy does not count for it"
-            steps.append(actions.EmitEvent(family.set, "Warning", "ConflictingController", why))
-        wanted = identity.with_claim_owner(family.set, pod, claim, condemned)
-        if wanted != claim:
-            steps.append(actions.Update(wanted))
+        if claim is not None and not meta.is_deleting(claim):
+            steps += owner_steps(family, pod, claim, condemned)
     return steps
+
+
+def owner_steps(family: Family, pod: Object | None, claim: Object, condemned: bool) -> list[actions.Action]:
+    """The same of one claim; without a pod, of one that no pod owns."""
+    steps: list[actions.Action] = []
+    if identity.is_foreign(claim, family.set, pod) and not identity.keeps_claims(family.set):
+        why = f"claim {meta.name(claim)} has another controller: the retention policy does not count for it"
+        steps.append(actions.EmitEvent(family.set, "Warning", "ConflictingController", why))
+    wanted = identity.with_claim_owner(family.set, pod, claim, condemned)
+    return [*steps, actions.Update(wanted)] if wanted != claim else steps
 
 
 def surplus_step(family: Family, pet: Pet) -> tuple[list[actions.Action], bool]:
@@ -256,9 +344,11 @@ def surplus_step(family: Family, pet: Pet) -> tuple[list[actions.Action], bool]:
 
 def first_unhealthy(family: Family) -> Pet | None:
     """The lowest pet that is not healthy, those in the range before those beyond it that may get well yet."""
-    in_range = [pet for pet in family.pets.values() if pet is not None]
-    for pet in [*in_range, *(pet for pet in reversed(family.condemned) if not pet.has_ended)]:
-        if not family.is_healthy(pet):
+    unhealthy = [i for group in family.groups if not family.is_healthy(one_of(group)) for i in family.in_range(group)]
+    if unhealthy:
+        return family.pets.by_ordinal[min(unhealthy)]
+    for pet in reversed(family.condemned):
+        if not pet.has_ended and not family.is_healthy(pet):
             return pet
     return None
 
@@ -280,36 +370,42 @@ def update_step(family: Family) -> list[actions.Action]:
     if family.strategy != "RollingUpdate":
         return []
     newest = meta.name(family.history.update)
-    for i, pet in reversed(family.pets.items()):
-        if i < family.start + family.partition or pet is None or pet.is_deleting:
-            return []
-        if pet.revision != newest:
-            return [remove_pet(family, pet.pod)]
-        if not family.is_healthy(pet):
-            return []
-    return []
+    first = family.start + family.partition
+    highest = family.pets.last_missing(first, family.end)
+    for group in family.groups:
+        pet = one_of(group)
+        if pet.is_deleting or pet.revision != newest or not family.is_healthy(pet):
+            highest = max([highest, *family.in_range(group)])
+    pet = family.pets.by_ordinal.get(highest)
+    if highest < first or pet is None or pet.is_deleting or pet.revision == newest:
+        return []
+    return [remove_pet(family, pet.pod)]
 
 
 def report(family: Family) -> list[actions.Action]:
     """The status as it is now, written when it says something else."""
     set_, history = family.set, family.history
-    created = [pet for pet in family.own if pet.phase]
-    staying = [pet.revision for pet in created if not pet.is_deleting]
+    created = [(one_of(group), len(group)) for group in family.groups if one_of(group).phase]
+    replicas = sum(count for _, count in created)
     current, update = meta.name(history.current), meta.name(history.update)
+
+    def of_revision(name: str) -> int:
+        return sum(count for pet, count in created if pet.revision == name and not pet.is_deleting)
+
     counts = {
-        "readyReplicas": sum(pet.is_ready for pet in created),
-        "currentReplicas": staying.count(current),
-        "updatedReplicas": staying.count(update),
+        "readyReplicas": sum(count for pet, count in created if pet.is_ready),
+        "currentReplicas": of_revision(current),
+        "updatedReplicas": of_revision(update),
     }
-    is_updated = counts["updatedReplicas"] == len(created) == counts["readyReplicas"] == family.size
+    is_updated = counts["updatedReplicas"] == replicas == counts["readyReplicas"] == family.size
     if family.strategy == "RollingUpdate" and is_updated:
         current, counts["currentReplicas"] = update, counts["updatedReplicas"]
     status = {
         **{key: value for key, value in (set_.get("status") or {}).items() if key not in counts},
         **{key: count for key, count in counts.items() if count},
         "observedGeneration": meta.get(set_, "metadata", "generation", default=0),
-        "replicas": len(created),
-        "availableReplicas": sum(family.is_available(pet) for pet in created),
+        "replicas": replicas,
+        "availableReplicas": sum(count for pet, count in created if family.is_available(pet)),
         "currentRevision": current,
         "updateRevision": update,
         "collisionCount": history.collisions,
@@ -321,7 +417,8 @@ def look_again(family: Family) -> list[actions.Action]:
     """Nothing changes when a pet has been ready for long enough: only time tells."""
     if not family.min_ready_seconds:
         return []
-    waits = [wait for pet in family.own if pet.is_ready and (wait := family.seconds_to_available(pet)) > 0]
+    ready = [one_of(group) for group in family.groups if one_of(group).is_ready]
+    waits = [wait for pet in ready if (wait := family.seconds_to_available(pet)) > 0]
     return [actions.RequeueAfter(min(waits))] if waits else []
 
 
@@ -335,13 +432,13 @@ def keys_of_pod(kind: Variant, pod: Object, view: View) -> Iterable[str]:
 
 
 def keys_of_claim(kind: Variant, claim: Object, view: View) -> Iterable[str]:
-    """The sets whose claim, by its name, this is."""
-    for set_ in view.list(kind.resource, meta.namespace(claim)):
-        for template in identity.claim_templates(set_):
-            prefix = meta.name(template) + "-"
-            pet = meta.name(claim)[len(prefix) :] if meta.name(claim).startswith(prefix) else ""
-            if identity.parse_pet_name(pet)[0] == meta.name(set_):
-                yield meta.key(set_)
+    """The sets whose claim, by its name, this is: the name ends with the pet's, that begins with the set's."""
+    parent = identity.parent(claim)
+    for place, character in enumerate(parent):
+        template, set_name = parent[:place], parent[place + 1 :]
+        set_ = view.get(kind.resource, meta.namespace(claim), set_name) if character == "-" and set_name else None
+        if set_ is not None and any(meta.name(one) == template for one in identity.claim_templates(set_)):
+            yield meta.key(set_)
 
 
 def keys_of_revision(kind: Variant, revision: Object, view: View) -> Iterable[str]:

@@ -18,8 +18,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from petset.client.informer import Fact, Facts
-from petset.client.views import View, indices_of
+from petset.client.informer import Change, Fact, Facts
+from petset.client.views import Kept, KeptThing, View, indices_of
 from petset.controllers import actions, petset
 from petset.kinds.pod import PODS
 from petset.objects import meta
@@ -47,6 +47,7 @@ class Picture(View):
     """The caches as a view."""
 
     def __init__(self, kinds: dict[str, Cached]):
+        super().__init__()
         self.kinds = kinds
 
     def get(self, resource: Kind, namespace: str, name: str) -> Object | None:
@@ -59,6 +60,17 @@ class Picture(View):
     def by_index(self, resource: Kind, index: str, value: str) -> list[Object]:
         wanted = dict(indices_of(resource))[index]
         return [obj for obj in self.list(resource) if value in wanted(obj)]
+
+    def follow(self, resource: Kind, index: str, value: str, change: Change) -> Callable[[], None]:
+        for obj in self.by_index(resource, index, value):
+            change(None, obj)
+        return lambda: None
+
+    def kept(self, make: Callable[..., KeptThing], key: str, *about: Any) -> KeptThing:
+        return make(self, *about)
+
+    def forget(self, make: Callable[..., Kept], key: str) -> None:
+        return None
 
     def facts(self, resource: Kind, function: Callable[[Object], Fact]) -> Facts[Fact]:
         return Facts(function, {})
