@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from petset.client.views import Snapshot
-from petset.controllers import actions, pets, petset, runner
+from petset.controllers import actions, garbage, pets, petset, runner
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from tests.controllers import sets
@@ -46,3 +46,32 @@ def test_the_pets_of_a_parallel_set_are_made_side_by_side():
 @pytest.mark.parametrize(("cost", "rest"), [(0.0, 0.0), (0.001, 0.0), (0.01, 0.04), (5.0, 1.0)])
 def test_what_is_large_is_looked_at_less_often(cost, rest):
     assert runner.rest_seconds(cost) == rest
+
+
+def test_what_is_told_often_is_told_at_a_steady_rate():
+    pace = runner.Pace(burst=3, seconds=0.5)
+    assert [pace.seconds("one", 10.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert pace.seconds("one", 10.0) == pytest.approx(0.5)
+    assert pace.seconds("other", 10.0) == 0.0
+    assert pace.seconds("one", 10.5) == 0.0
+    assert [pace.seconds("one", 100.0) for _ in range(4)] == [0.0, 0.0, 0.0, pytest.approx(0.5)]
+
+
+def test_a_sets_counts_are_paced_and_what_else_it_says_is_not():
+    key, view = family(3)
+    set_ = view.list(sets.petset.STATEFULSET.resource)[0]
+    (first,) = petset.reconcile(petset.STATEFULSET, key, view, sets.NOW)
+    assert isinstance(first, actions.UpdateStatus) and not first.pace  # Of this generation nothing was said.
+    view.of(petset.STATEFULSET.resource).put(meta.changed(set_, ("status",), first.object["status"]))
+    view.of(PODS).put(meta.changed(view.list(PODS)[0], ("status", "phase"), "Pending"))
+    (second,) = petset.reconcile(petset.STATEFULSET, key, view, sets.NOW)
+    assert isinstance(second, actions.UpdateStatus) and second.pace
+
+
+def test_a_pods_status_is_nothing_to_the_garbage_collector():
+    _, view = family(1)
+    pod = view.list(PODS)[0]
+    assert garbage.ties(pod) == garbage.ties(meta.changed(pod, ("status", "phase"), "Failed"))
+    assert garbage.place(pod) == garbage.place(meta.changed(pod, ("status", "phase"), "Failed"))
+    going = meta.changed(pod, ("metadata", "deletionTimestamp"), "2016-08-03T00:00:00Z")
+    assert garbage.ties(pod) != garbage.ties(going) and garbage.place(pod) != garbage.place(going)

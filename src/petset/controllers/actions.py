@@ -47,6 +47,7 @@ class UpdateStatus:
 
     object: Object
     subresource: str = "status"
+    pace: bool = False  # It says only how many there are of what: when that changes often it is not written each time.
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ as there, until they are known; a deletion names the uid it means.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
+from typing import Any
 
 from petset.base import well_known
 from petset.client.views import View
@@ -107,14 +108,15 @@ def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
 
 def wait_for_dependents(obj: Object, view: View) -> list[actions.Action]:
     """Delete what blocks it; go when nothing does but what waits for it in its turn."""
-    if not any(not _waits_for(dependent, obj, view) for dependent in _blocking(obj, view)):
+    if all(_waits_for(dependent, obj, view) for dependent in _blocking(obj, view)):
         return [actions.Update(without_finalizer(obj, FOREGROUND))]
     # Each is deleted under its own key, which our being in this state brings up.
     return []
 
 
-def _blocking(obj: Object, view: View) -> list[Object]:
-    return [dependent for dependent in dependents_of(obj, view) if _blocks(dependent, obj)]
+def _blocking(obj: Object, view: View) -> Iterator[Object]:
+    """Found one by one: mostly the first decides."""
+    return (dependent for dependent in dependents_of(obj, view) if _blocks(dependent, obj))
 
 
 def _waits_for(obj: Object, other: Object, view: View) -> bool:
@@ -170,7 +172,7 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
     if there:
         uids = [reference["uid"] for reference in (*gone, *waiting)]
         return [*checks, actions.Update(without_owners(obj, uids))]
-    in_turn = bool(waiting) and bool(_blocking(obj, view))
+    in_turn = bool(waiting) and any(True for _ in _blocking(obj, view))
     # At its revision: it may have been left as an orphan, or adopted, since the cache saw it.
     return [*checks, actions.Delete(obj, propagation="Foreground" if in_turn else "Background", at_revision=True)]
 
@@ -205,6 +207,13 @@ def without_owners(obj: Object, uids: Iterable[str]) -> Object:
 def without_finalizer(obj: Object, finalizer: str) -> Object:
     others = [other for other in obj["metadata"].get("finalizers") or () if other != finalizer]
     return meta.changed(obj, ("metadata", "finalizers"), others)
+
+
+def ties(obj: Object) -> tuple[Any, ...]:
+    """What of an object is looked at here: most changes are of something else."""
+    metadata = obj["metadata"]
+    going = metadata.get("deletionTimestamp")
+    return metadata.get("uid"), going, metadata.get("finalizers") or [], metadata.get("ownerReferences") or []
 
 
 def keys(obj: Object, view: View) -> Iterable[str]:
@@ -258,6 +267,13 @@ def reconcile_pod(missing: dict[str, float], key: str, view: View, now: float) -
     return []
 
 
+def place(obj: Object) -> tuple[Any, ...]:
+    """What of a pod or node decides whether the pod's node is gone."""
+    spec = obj["spec"]
+    ready = obj["kind"] == "Node" and meta.is_condition_true(obj, "Ready")
+    return meta.uid(obj), meta.is_deleting(obj), spec.get("nodeName"), spec.get("taints"), ready
+
+
 def pods_to_look_at(pod: Object, view: View) -> Iterable[str]:
     yield meta.key(pod)
 
@@ -276,6 +292,7 @@ def controllers() -> tuple[Controller, ...]:
             watches=(),
             every=(is_collected, keys),
             when_kinds_change=partial(no_longer_strange, strangers),
+            sees=ties,
             reconcile=partial(reconcile, strangers),
         ),
         Controller(
@@ -283,5 +300,6 @@ def controllers() -> tuple[Controller, ...]:
             component="pod-garbage-collector",
             watches=((PODS, pods_to_look_at), (NODES, pods_of_node)),
             reconcile=partial(reconcile_pod, {}),
+            sees=place,
         ),
     )

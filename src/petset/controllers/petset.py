@@ -31,6 +31,7 @@ from petset.objects import meta, selectors
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
+COUNTS = ("replicas", "readyReplicas", "availableReplicas", "currentReplicas", "updatedReplicas")
 PET_SECONDS_MIN = 1.0  # Between a pet and its successor: a node may refuse each at once.
 
 
@@ -410,7 +411,11 @@ def report(family: Family) -> list[actions.Action]:
         "updateRevision": update,
         "collisionCount": history.collisions,
     }
-    return [] if status == set_.get("status") else [actions.UpdateStatus({**set_, "status": status})]
+    said = set_.get("status") or {}
+    if status == said:
+        return []
+    only_counts = all(status.get(key) == said.get(key) for key in {**status, **said} if key not in COUNTS)
+    return [actions.UpdateStatus({**set_, "status": status}, pace=only_counts)]
 
 
 def look_again(family: Family) -> list[actions.Action]:

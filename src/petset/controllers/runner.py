@@ -39,9 +39,12 @@ SIDE_BY_SIDE_MAX = 32
 PACED_SECONDS_MIN = 0.002  # A decision that takes longer than this is not made again at once,
 PACE = 4  # but after as many times its own length: what is large takes a fifth of the loop at most.
 PACE_SECONDS_MAX = 1.0
+COUNTS_BURST, COUNTS_SECONDS = 20, 0.05  # How often one object's counts are written: many changes at once are one.
+PACED_MAX = 1000  # Objects remembered before those are forgotten that have rested.
 FAILURES_TOLD_MIN = 3  # A conflict or two is how controllers work.
 
 Keys = Callable[[Object, View], Iterable[str]]  # The keys an object's change concerns.
+Sees = Callable[[Object], Any]
 Reconcile = Callable[[str, View, float], Sequence[actions.Action]]
 Perform = Callable[[Any], Awaitable["actions.EmitEvent | None"]]
 
@@ -61,6 +64,7 @@ class Controller:
     reads: Sequence[Kind] = ()  # Kinds it reads without being woken by them.
     every: tuple[Callable[[Kind], bool], Keys] | None = None  # And each kind there is at a time that is such.
     when_kinds_change: Callable[[View], Iterable[str]] = lambda view: ()  # The keys to look at again.
+    sees: Sees | None = None  # What of an object counts: a change that leaves it equal concerns nobody. None: all.
     workers: int = 4
 
 
@@ -83,6 +87,9 @@ class _Outcome:
     failed: str = "it raised an exception"
     cost_seconds: float = 0.0  # Of the decision.
 
+    def look_again_after(self, seconds: float) -> None:
+        self.after_seconds = min(seconds, self.after_seconds or seconds)
+
 
 @dataclass(slots=True)
 class _Failing:
@@ -97,6 +104,24 @@ class _Failing:
         self.times = self.times + 1 if why == self.why else 1
         self.why = why
         return self.backoff.failures >= FAILURES_TOLD_MIN and tasks.is_worth_saying(self.times)
+
+
+class Pace:
+    """How often a thing may be told: so many times at once, and then as often as one comes in so many seconds."""
+
+    def __init__(self, burst: int, seconds: float):
+        self._burst_seconds, self._seconds = (burst - 1) * seconds, seconds
+        self._paid: dict[str, float] = {}  # Until when what was told is paid for, by who tells.
+
+    def seconds(self, who: str, now: float) -> float:
+        """How long it must wait; 0.0 when it is told now."""
+        paid = max(now, self._paid.get(who, now))
+        if paid - now > self._burst_seconds:
+            return paid - now - self._burst_seconds
+        if len(self._paid) >= PACED_MAX:
+            self._paid = {who: until for who, until in self._paid.items() if until > now}
+        self._paid[who] = paid + self._seconds
+        return 0.0
 
 
 class Queue:
@@ -167,6 +192,7 @@ class Runner:
         self._recorder = Recorder(client, controller.component)
         self._queue = Queue()
         self._failing: dict[str, _Failing] = {}
+        self._pace = Pace(COUNTS_BURST, COUNTS_SECONDS)
         self._slots = asyncio.Semaphore(controller.workers)
         self._heard: dict[tuple[str, Keys], Informer] = {}
         self._filling: list[Informer] = []  # Those that came while it runs, and that it waits for.
@@ -224,8 +250,12 @@ class Runner:
             self._filling.clear()
 
     def _waker(self, keys: Keys) -> Callable[[Object | None, Object | None], None]:
+        sees = self._controller.sees
+
         def wake(old: Object | None, new: Object | None) -> None:
             with tasks.best_effort("pass on a change to the controller", self._controller.name):
+                if sees is not None and old is not None and new is not None and sees(old) == sees(new):
+                    return
                 for obj in (old, new):
                     for key in keys(obj, self._view) if obj is not None else ():
                         self._queue.add(key)
@@ -271,7 +301,7 @@ class Runner:
             failed = ""
             match action:
                 case actions.RequeueAfter(seconds):
-                    outcome.after_seconds = min(seconds, outcome.after_seconds or seconds)
+                    outcome.look_again_after(seconds)
                 case actions.Fail(why):
                     return why
                 case actions.Together(branches):
@@ -305,7 +335,10 @@ class Runner:
                     self._expect_write(made, outcome)
                 case actions.Update(obj):
                     self._expect_write(await self._client.update(obj), outcome)
-                case actions.UpdateStatus(obj, subresource):
+                case actions.UpdateStatus(obj, subresource, pace):
+                    if pace and (seconds := self._pace.seconds(meta.uid(obj), tasks.monotonic())):
+                        outcome.look_again_after(seconds)
+                        return ""
                     self._expect_write(await self._client.update(obj, subresource), outcome)
                 case actions.Patch(obj, patch, kind, subresource):
                     row, name, namespace = self._client.kind_of(obj), meta.name(obj), meta.namespace(obj)
