@@ -91,9 +91,9 @@ class ControlPlane:
 
     async def begin(self) -> None:
         """Write what is missing of what a cluster begins with, before anybody is served."""
-        await bootstrap.ensure(self.store, self.config.services)
+        await bootstrap.ensure(self.api.rest, self.config.services)
         for name, pod_cidr in self.config.pod_cidrs.items():
-            await bootstrap.move_node(self.store, name, pod_cidr)
+            await bootstrap.move_node(self.api.rest, name, pod_cidr)
 
     @contextlib.asynccontextmanager
     async def running(self, *others: Program) -> AsyncGenerator[None, None]:
@@ -102,7 +102,7 @@ class ControlPlane:
         parts = [self._part(program) for program in (controllers(config), scheduler(), *others)]
         parts.append(("load the key of tokens", tasks.in_thread(config.token_key.load)))  # Takes long at first.
         if config.services is not None:
-            parts.append(("the cluster's own services", bootstrap.keep(self.store, config.services)))
+            parts.append(("the cluster's own services", bootstrap.keep(self.api.rest, config.services)))
         async with together(*parts):
             yield
 

@@ -15,7 +15,6 @@ from petset.kinds.event import EVENTS
 from petset.kinds.secret import SECRETS
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.server import bootstrap
 from petset.store import memory
 from petset.wire import http
 from tests import waiting
@@ -37,7 +36,8 @@ class Bench:
         self.looks: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self._handle = cluster.ControlPlane(self.store).handle
+        self.plane = cluster.ControlPlane(self.store)
+        self._handle = self.plane.handle
         self.client = api.Client(api.InProcess(self.handle, http.User("admin", ("system:masters",))))
 
     async def handle(self, request: http.Request) -> http.Response:
@@ -64,7 +64,7 @@ def run(
 ) -> None:
     async def main() -> None:
         bench = Bench()
-        await bootstrap.ensure(bench.store)
+        await bench.plane.begin()
         informers = Informers(bench.client)
 
         def look(key: str, view: View, now: float) -> Sequence[actions.Action]:

@@ -173,7 +173,7 @@ CASES: list[tuple[str, str, str, Any, str, int, str, str]] = [
     ("grace that is text", "DELETE", f"{CONFIGMAPS}/held?gracePeriodSeconds=x", None, "", 422, "Invalid", ""),
     ("a dry run of something", "DELETE", f"{CONFIGMAPS}/held?dryRun=Half", None, "", 422, "Invalid", "dryRun"),
     ("another's uid", "DELETE", f"{CONFIGMAPS}/held", {"preconditions": {"uid": "x"}}, "", 409, "Conflict", "UID"),
-    ("a dry run of half", "POST", f"{CONFIGMAPS}?dryRun=Half", configmap("a"), "", 400, "BadRequest", "dryRun"),
+    ("a dry run of half", "POST", f"{CONFIGMAPS}?dryRun=Half", configmap("a"), "", 422, "Invalid", "dryRun"),
     ("a scale of another kind", "PUT", f"{PETSETS}/held/scale", petset("held"), "", 400, "BadRequest", ""),
     ("a scale of text", "PUT", f"{PETSETS}/held/scale", {"spec": {"replicas": "x"}}, "", 400, "BadRequest", "replicas"),
     ("a binding to nothing", "POST", f"{PODS}/held/binding", {"metadata": {}}, "", 422, "Invalid", "target.name"),

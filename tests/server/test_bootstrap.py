@@ -22,12 +22,12 @@ MERGE = {"kind": "application/merge-patch+json"}
 
 def test_a_second_start_writes_nothing(server):
     revision = server.store.revision
-    server.run(bootstrap.ensure(server.store, PLAN))
+    server.run(bootstrap.ensure(server.api.rest, PLAN))
     assert server.store.revision == revision
 
 
 def test_the_services_follow_the_plan(server):
-    server.run(bootstrap.ensure(server.store, bootstrap.Plan("10.97.0.1", "10.97.0.10", "10.1.0.1", 7443)))
+    server.run(bootstrap.ensure(server.api.rest, bootstrap.Plan("10.97.0.1", "10.97.0.10", "10.1.0.1", 7443)))
     assert server.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"] == "10.97.0.1"
     assert server.get("/api/v1/namespaces/kube-system/services/kube-dns")["spec"]["clusterIP"] == "10.97.0.10"
     subsets = server.get("/api/v1/namespaces/default/endpoints/kubernetes")["subsets"]
@@ -101,14 +101,14 @@ def test_a_release_adds_the_rights_that_are_missing_and_takes_none_away(server):
     path = f"{ROLES}/system:kube-dns"
     own = rule("get", "widgets", "example.com")
     server.ok("PATCH", path, {"rules": [own], "metadata": {"labels": {"mine": "yes"}}}, **MERGE)
-    server.run(bootstrap.ensure(server.store, PLAN))
+    server.run(bootstrap.ensure(server.api.rest, PLAN))
     mended = server.get(path)
     assert mended["rules"][0] == own and mended["metadata"]["labels"]["mine"] == "yes"
     held = [rbac.rule_of(given) for given in mended["rules"]]
     assert coverage.covers(held, [rbac.rule_of(rule("list watch", "endpoints services"))])
     bindings = ROLES.replace("clusterroles", "clusterrolebindings")
     server.ok("PATCH", f"{bindings}/system:monitoring", {"subjects": [group("mine")]}, **MERGE)
-    server.run(bootstrap.ensure(server.store, PLAN))
+    server.run(bootstrap.ensure(server.api.rest, PLAN))
     assert server.get(f"{bindings}/system:monitoring")["subjects"] == [group("mine"), group("system:monitoring")]
 
 
@@ -117,7 +117,7 @@ def test_who_says_so_keeps_a_role_as_it_is(server):
     server.ok("PATCH", f"{ROLES}/system:kube-dns", {"rules": [], "metadata": hands_off}, **MERGE)
     bound = ROLES.replace("clusterroles", "clusterrolebindings") + "/system:discovery"
     server.ok("PATCH", bound, {"subjects": [], "metadata": hands_off}, **MERGE)
-    server.run(bootstrap.ensure(server.store, PLAN))
+    server.run(bootstrap.ensure(server.api.rest, PLAN))
     assert server.get(f"{ROLES}/system:kube-dns")["rules"] == [] and server.get(bound)["subjects"] == []
 
 
@@ -126,7 +126,7 @@ def test_the_plain_roles_of_an_earlier_release_become_sums(server):
     before = role("view", rule("get", "pods"), namespace="")
     server.ok("DELETE", f"{ROLES}/view")
     server.create(before)
-    server.run(bootstrap.ensure(server.store, PLAN))
+    server.run(bootstrap.ensure(server.api.rest, PLAN))
     view = server.get(f"{ROLES}/view")
     assert aggregation.is_aggregated(view) and len(view["rules"]) > 3
     assert view["metadata"]["labels"]["rbac.authorization.k8s.io/aggregate-to-edit"] == "true"
@@ -153,7 +153,7 @@ def kept(server: Any, path: str, change: Any) -> tuple[Any, Any]:
 
     async def scene() -> tuple[Any, Any]:
         async with asyncio.TaskGroup() as running:
-            keeper = running.create_task(bootstrap.keep(server.store, PLAN))
+            keeper = running.create_task(bootstrap.keep(server.api.rest, PLAN))
             try:
                 return await change(path)
             finally:

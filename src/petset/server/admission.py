@@ -29,8 +29,8 @@ from petset.objects import errors, meta, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import auth, escalation, node_admission, pod_admission
-from petset.server.routes import Call
+from petset.server import auth, escalation, node_admission, pod_admission, users
+from petset.server.writes import CREATE, DELETE, UPDATE, Write
 from petset.store import store as stores
 
 NAMESPACE_FINALIZER = "kubernetes"
@@ -41,8 +41,7 @@ CLAIM_FINALIZER, VOLUME_FINALIZER = well_known.PVC_PROTECTION_FINALIZER, well_kn
 class Context:
     store: stores.Store
     authorizer: auth.Authorizer
-    call: Call
-    resource: Kind
+    write: Write
 
     def find(self, resource: Kind, name: str, namespace: str = "") -> Object | None:
         entry = self.store.get(resource.key(namespace, name))
@@ -56,34 +55,34 @@ class Admission:
     def __init__(self, store: stores.Store, authorizer: auth.Authorizer):
         self._store, self._authorizer = store, authorizer
 
-    def create(self, call: Call, resource: Kind, obj: Object) -> Object:
-        return self._run("create", call, resource, obj, None)
+    def create(self, write: Write, obj: Object) -> Object:
+        return self._run(CREATE, write, obj, None)
 
-    def update(self, call: Call, resource: Kind, new: Object, old: Object) -> Object:
-        return self._run("update", call, resource, new, old)
+    def update(self, write: Write, new: Object, old: Object) -> Object:
+        return self._run(UPDATE, write, new, old)
 
-    def delete(self, call: Call, resource: Kind, old: Object) -> None:
-        self._run("delete", call, resource, old, old)
+    def delete(self, write: Write, old: Object) -> None:
+        self._run(DELETE, write, old, old)
 
-    async def require_held(self, call: Call, resource: Kind, obj: Object, old: Object | None) -> bool:
+    async def require_held(self, write: Write, obj: Object, old: Object | None) -> bool:
         """Of what gives rights, that the user has them; whether the cluster went on meanwhile. Raises ApiError."""
-        if resource not in escalation.KINDS:
+        if write.resource not in escalation.KINDS:
             return False
-        await escalation.require(self._authorizer, call, resource, obj, old)
+        await escalation.require(self._authorizer, write, obj, old)
         return True
 
-    def _run(self, verb: str, call: Call, resource: Kind, obj: Object, old: Object | None) -> Object:
-        hooks = hooks_of(verb, resource)
+    def _run(self, verb: str, write: Write, obj: Object, old: Object | None) -> Object:
+        hooks = hooks_of(verb, write.resource)
         if hooks:
-            context = Context(self._store, self._authorizer, call, resource)
+            context = Context(self._store, self._authorizer, write)
             for hook in hooks:
                 obj = hook(context, obj, old)
         return obj
 
 
 def namespace_exists(context: Context, obj: Object, old: Object | None) -> Object:
-    space = meta.namespace(obj)
-    if not context.resource.namespaced:
+    space, plural = meta.namespace(obj), context.write.resource.plural
+    if not context.write.resource.namespaced:
         return obj
     found = context.find(NAMESPACES, space)
     if found is None:
@@ -92,11 +91,11 @@ def namespace_exists(context: Context, obj: Object, old: Object | None) -> Objec
         raise errors.ApiError(
             403,
             "Forbidden",
-            f'{context.resource.plural} "{meta.name(obj)}" is forbidden: unable to create new content in namespace '
+            f'{plural} "{meta.name(obj)}" is forbidden: unable to create new content in namespace '
             f"{space} because it is being terminated",
             {
                 "name": meta.name(obj),
-                "kind": context.resource.plural,
+                "kind": plural,
                 "causes": [
                     {
                         "reason": "NamespaceTerminating",
@@ -121,7 +120,7 @@ def namespace_finalizer(context: Context, obj: Object, old: Object | None) -> Ob
     if old is None:
         obj = meta.changed(obj, ("spec", "finalizers"), [NAMESPACE_FINALIZER])
         obj = meta.changed(obj, ("status", "phase"), "Active")
-    elif context.call.route.subresource != "finalize":
+    elif context.write.subresource != "finalize":
         kept = meta.get(old, "spec", "finalizers")
         obj = meta.changed(obj, ("spec", "finalizers"), kept) if kept else meta.without(obj, ("spec", "finalizers"))
     return meta.changed(obj, ("metadata", "labels"), {**meta.labels(obj), **label})
@@ -131,7 +130,7 @@ def cluster_ip(context: Context, obj: Object, old: Object | None) -> Object:
     """Services get no address of their own in this release, but for those that the cluster begins with."""
     spec = obj.get("spec") or {}
     address = spec.get("clusterIP")
-    if address == "None" or spec.get("type") == "ExternalName":
+    if address == "None" or spec.get("type") == "ExternalName" or context.write.user is users.SERVER:
         return obj
     if old is not None and address and address == meta.get(old, "spec", "clusterIP"):
         return obj
@@ -151,7 +150,7 @@ def default_storage_class(context: Context, obj: Object, old: Object | None) -> 
 
 
 def storage_protection(context: Context, obj: Object, old: Object | None) -> Object:
-    wanted = CLAIM_FINALIZER if context.resource is PERSISTENTVOLUMECLAIMS else VOLUME_FINALIZER
+    wanted = CLAIM_FINALIZER if context.write.resource is PERSISTENTVOLUMECLAIMS else VOLUME_FINALIZER
     present = obj["metadata"].get("finalizers") or []
     return obj if wanted in present else meta.changed(obj, ("metadata", "finalizers"), [*present, wanted])
 
@@ -172,7 +171,6 @@ def claim_growth(context: Context, obj: Object, old: Object | None) -> Object:
     return obj
 
 
-CREATE, UPDATE, DELETE = "create", "update", "delete"
 _VOLUMES = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
 _OF_NODES = (NODES, LEASES, PODS)
 _PODS = (PODS,)

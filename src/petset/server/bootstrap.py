@@ -1,10 +1,11 @@
 """What a cluster begins with, and keeps: namespaces, roles and their bindings, the services of the API and of DNS.
 
-`ensure` writes what is missing, before anybody is served; every object passes the defaults of its kind, as if it had
-been posted. What is there already is left alone, except that the services follow the instance's network plan and that
-the roles of this release get the rights, and their bindings the subjects, that they lack (not those annotated
-`rbac.authorization.kubernetes.io/autoupdate: "false"`). `keep` makes the services again whenever they are deleted or
-changed. Both write to the store directly: they are the server's own doing, and no client's.
+`ensure` writes what is missing, before anybody is served; a new object goes the way of everything that is posted:
+defaults, admission, validation. What is there already is left alone, except that the services follow the instance's
+network plan and that the roles of this release get the rights, and their bindings the subjects, that they lack (not
+those annotated `rbac.authorization.kubernetes.io/autoupdate: "false"`). `keep` makes the services again whenever they
+are deleted or changed. Both mend by the server's own decision, also what no client may change: a service's address,
+whose role a binding gives.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.namespace import OF_EVERY_CLUSTER
 from petset.kinds.node import NODES
 from petset.kinds.rbac import CLUSTERROLES
-from petset.objects import meta
+from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.server import admission, controller_roles, coverage, rbac, roles
+from petset.server import admission, controller_roles, coverage, rbac, rest, roles, writes
 from petset.store import store as stores
 
 BOOTSTRAPPING = {well_known.BOOTSTRAPPING_LABEL: "rbac-defaults"}
@@ -41,36 +42,41 @@ class Plan:
     api_port: int
 
 
-async def ensure(store: stores.Store, plan: Plan | None = None) -> None:
+async def ensure(objects: rest.Rest, plan: Plan | None = None) -> None:
     """Write what is missing; without a plan no services (a cluster without nodes)."""
-    first = [*_namespaces(), *_accounts(), *map(_role, ROLES), *map(_binding, BINDINGS)]
-    try:
-        async with asyncio.TaskGroup() as group:  # At once: so many writes share a commit.
-            for obj in (*first, *(_services(plan) if plan else ())):
-                tasks.spawn(group, _ensure_one(store, obj), f"write {obj['kind']} {meta.name(obj)}")
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None  # They all say the same.
+    await _ensure_all(objects, _namespaces())
+    first = [*_accounts(), *map(_role, ROLES), *map(_binding, BINDINGS)]
+    await _ensure_all(objects, (*first, *(_services(plan) if plan else ())))
     for role in ROLES:
         if role.is_sum:  # As the controller will see it, but for those who ask before it runs.
-            entries = store.list(CLUSTERROLES.key())[1]
+            entries = objects.store.list(CLUSTERROLES.key())[1]
             rules = aggregation.sum_of(_role(role), [entry.object for entry in entries])
-            await _ensure_one(store, {**_role(role), "rules": rules})
+            await _ensure_one(objects, {**_role(role), "rules": rules})
 
 
-async def keep(store: stores.Store, plan: Plan) -> None:
+async def _ensure_all(objects: rest.Rest, wanted: Iterable[Object]) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:  # At once: so many writes share a commit.
+            for obj in wanted:
+                tasks.spawn(group, _ensure_one(objects, obj), f"write {obj['kind']} {meta.name(obj)}")
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None  # They all say the same.
+
+
+async def keep(objects: rest.Rest, plan: Plan) -> None:
     """Make the cluster's own services again whenever somebody deletes or changes them, until cancelled."""
     async with asyncio.TaskGroup() as group:
         for obj in _services(plan):
-            tasks.spawn(group, _keep_one(store, obj), f"keep {obj['kind']} {meta.name(obj)}")
+            tasks.spawn(group, _keep_one(objects, obj), f"keep {obj['kind']} {meta.name(obj)}")
 
 
-async def _keep_one(store: stores.Store, obj: Object) -> None:
+async def _keep_one(objects: rest.Rest, obj: Object) -> None:
     async def mend() -> None:
-        await tasks.retrying(f"keep {_key(obj)}", lambda: _ensure_one(store, obj), stores.Unavailable)
+        await tasks.retrying(f"keep {_key(obj)}", lambda: _ensure_one(objects, obj), stores.Unavailable)
 
     while True:
         try:
-            with store.watch(_key(obj), store.revision) as changes:
+            with objects.store.watch(_key(obj), objects.store.revision) as changes:
                 await mend()
                 async for _ in changes:
                     await mend()
@@ -85,35 +91,35 @@ def _key(obj: Object) -> str:
     return resource.key(meta.namespace(obj), meta.name(obj))
 
 
-async def move_node(store: stores.Store, name: str, pod_cidr: str) -> None:
+async def move_node(objects: rest.Rest, name: str, pod_cidr: str) -> None:
     """Before a start: the node's podCIDR, which cannot change while it runs, is the one it will have. That is a new
     one when the instance was moved to another directory or machine, or when something else has taken its network.
     """
-    key = NODES.key("", name)
-    node = store.get(key)
+    node = await objects.find(NODES, "", name)
     if node is not None and meta.get(node.object, "spec", "podCIDR") not in (None, pod_cidr):
-        spec = {**node.object["spec"], "podCIDR": pod_cidr, "podCIDRs": [pod_cidr]}
-        await store.put(key, {**node.object, "spec": spec}, node.revision)
+        moved = {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]}
+        write = writes.by_server(writes.UPDATE, NODES, "", name, is_decided=True)
+        await objects.change(write, lambda old: ({**old, "spec": {**old["spec"], **moved}}, ()))
 
 
-async def _ensure_one(store: stores.Store, obj: Object) -> None:
+async def _ensure_one(objects: rest.Rest, obj: Object) -> None:
     resource = builtin.KINDS.of(obj)
     assert resource is not None
-    key, obj = _key(obj), resource.default(obj)
+    place = resource, meta.namespace(obj), meta.name(obj)
+    wanted, mend = resource.default(obj), MENDED.get(resource.plural, _as_it_is)
     while True:
-        present = store.get(key)
-        if present is None:
-            metadata = {"uid": tasks.new_uid(), "creationTimestamp": tasks.rfc3339(tasks.now())}
-            new = {**obj, "metadata": {**obj["metadata"], **metadata}}
-        else:
-            new = MENDED.get(resource.plural, _as_it_is)(present.object, obj)
-            if new == present.object:
-                return
+        present = await objects.find(*place)
         try:
-            await store.put(key, new, present.revision if present else 0)
+            if present is None:
+                await objects.create(writes.by_server(writes.CREATE, *place), obj)
+            elif mend(present.object, wanted) != present.object:
+                write = writes.by_server(writes.UPDATE, *place, is_decided=True)
+                await objects.change(write, lambda old: (mend(old, wanted), ()))
             return
-        except stores.Conflict:
-            continue  # Another writer was quicker; look again.
+        except errors.ApiError as error:
+            if error.reason != ("AlreadyExists" if present is None else "NotFound"):
+                raise
+            # Another writer was quicker; look again.
 
 
 # How what is there already is brought up to date.

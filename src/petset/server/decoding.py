@@ -1,7 +1,7 @@
 """Request bodies as checked objects: JSON, YAML or protobuf in, a tree of the route's kind out, or a precise 4xx.
 
 `body` turns bytes into a tree, whatever strangers send; `checked` holds a tree against the schema of its kind the way
-the caller asked for (fieldValidation Strict, Warn or Ignore): unknown and repeated fields are errors, warnings or
+the write asks for (fieldValidation Strict, Warn or Ignore): unknown and repeated fields are errors, warnings or
 nothing. Wrong types are always 400, missing required fields 422 together with what validation finds later.
 """
 
@@ -14,12 +14,13 @@ from petset.objects import documents, encoding, errors, protobuf, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
+from petset.server import writes
 from petset.server.routes import Call
+from petset.server.writes import Write
 
 OBJECT_BYTES_MAX = 3 * 1024 * 1024 // 2
 JSON_TYPES = ("application/json", "text/json", "")
 YAML_TYPES = ("application/yaml", "text/yaml", "application/x-yaml")
-STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
 
 
 def media_type(call: Call) -> str:
@@ -67,14 +68,6 @@ def _protobuf(data: bytes) -> Any:
         raise errors.bad_request(f"the object provided is unrecognized (not protobuf): {error}") from None
 
 
-def field_validation(call: Call) -> str:
-    wanted = call.parameter("fieldValidation") or WARN
-    if wanted not in (STRICT, WARN, IGNORE):
-        wrong = FieldError.unsupported("fieldValidation", wanted[:40], (IGNORE, STRICT, WARN))
-        raise errors.invalid("WriteOptions", "", [wrong], "meta.k8s.io")
-    return wanted
-
-
 def typed(tree: Any, resource: Kind) -> dict[str, Any]:
     """The tree, when it is an object of the resource's kind (both may be left out). Raises ApiError 400."""
     if not isinstance(tree, dict):
@@ -97,35 +90,35 @@ def typed(tree: Any, resource: Kind) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, **{k: v for k, v in tree.items() if k not in ("apiVersion", "kind")}}
 
 
-def checked(call: Call, tree: Any, resource: Kind, data: bytes = b"") -> tuple[dict[str, Any], list[FieldError]]:
+def checked(write: Write, tree: Any, data: bytes = b"") -> tuple[dict[str, Any], list[FieldError]]:
     """(the object without what its schema does not know, its missing required fields).
 
-    `data` is the text the tree came from, where repeated keys can be looked for. Raises ApiError 400.
+    `data` is the JSON that the tree came from, where repeated keys can be looked for. Raises ApiError 400.
     """
-    mode = field_validation(call)
+    resource, mode = write.resource, write.field_validation
     obj, unknown, missing = schema.check(typed(tree, resource), resource)
-    if mode == IGNORE:
+    if mode == writes.IGNORE:
         return obj, missing
-    repeated = []
-    if data and media_type(call) in JSON_TYPES and not encoding.has_no_duplicates(data, tree):
+    repeated: list[str] = []
+    if data and not encoding.has_no_duplicates(data, tree):
         repeated = [
             f'duplicate field "{path}"' for path in encoding.duplicate_fields(data)[: schema.UNKNOWN_FIELDS_TOLD_MAX]
         ]
     wrong = [*repeated, *unknown]
-    if wrong and mode == STRICT:
+    if wrong and mode == writes.STRICT:
         raise errors.bad_request(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
             f"strict decoding error: {', '.join(wrong)}"
         )
-    call.warnings += wrong
+    write.warnings.extend(wrong)
     return obj, missing
 
 
-async def posted(call: Call, resource: Kind) -> tuple[Object, list[FieldError]]:
-    """The body as a checked object of the resource, read beside the loop when it is large."""
-    return await call.work.beside(
-        len(call.request.body), lambda: checked(call, _tree(call), resource, call.request.body)
-    )
+async def posted(call: Call, write: Write) -> tuple[Object, list[FieldError]]:
+    """The body as a checked object of the write's kind, read beside the loop when it is large."""
+    data = call.request.body
+    json = data if media_type(call) in JSON_TYPES else b""
+    return await call.work.beside(len(data), lambda: checked(write, _tree(call), json))
 
 
 async def patch_body(call: Call) -> Any:

@@ -35,6 +35,9 @@ class Options:
     dry_run: bool = False
 
 
+AS_THE_KIND_HAS_IT = Options()
+
+
 @dataclass(frozen=True, slots=True)
 class Remove:
     """Take it out of the store."""

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable
 from petset.kinds.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
 from petset.server import auth, coverage, rbac, users
-from petset.server.routes import Call
+from petset.server.writes import Write
 
 _ROLES = (ROLES, CLUSTERROLES)
 KINDS = (*_ROLES, ROLEBINDINGS, CLUSTERROLEBINDINGS)
@@ -23,20 +22,20 @@ _EVERYTHING = rbac.Rule(("*",), ("*",), ("*",)), rbac.Rule(("*",), paths=("*",))
 Wanted = Callable[[], Iterable[rbac.Rule]]
 
 
-async def require(authorizer: auth.Authorizer, call: Call, resource: Kind, obj: Object, old: Object | None) -> None:
+async def require(authorizer: auth.Authorizer, write: Write, obj: Object, old: Object | None) -> None:
     """Raises ApiError 403, or 404 when there is no such role to bind."""
-    if users.MASTERS in call.user.groups:
+    if users.MASTERS in write.user.groups:
         return
-    await authorizer.catch_up(call.user)
-    judge = _role if resource in _ROLES else _binding
-    await judge(_Giving(authorizer, call, resource, obj), old)
+    await authorizer.catch_up(write.user)
+    judge = _role if write.resource in _ROLES else _binding
+    await judge(_Giving(authorizer, write, obj), old)
 
 
 async def _role(giving: _Giving, old: Object | None) -> None:
     obj = giving.obj
     if old is not None and obj.get("rules") == old.get("rules"):
         return
-    if not giving.may("escalate", giving.resource.plural, meta.name(obj)):
+    if not giving.may("escalate", giving.write.resource.plural, meta.name(obj)):
         await giving.require_held(lambda: map(rbac.rule_of, obj.get("rules") or ()))
     if obj.get("aggregationRule") and not await giving.holds(lambda: _EVERYTHING, everywhere=True):
         raise giving.refusal("must have cluster-admin privileges to use the aggregationRule")
@@ -57,17 +56,17 @@ async def _binding(giving: _Giving, old: Object | None) -> None:
 class _Giving:
     """Who gives rights by writing an object."""
 
-    def __init__(self, authorizer: auth.Authorizer, call: Call, resource: Kind, obj: Object):
-        self.authorizer, self.call, self.resource, self.obj = authorizer, call, resource, obj
+    def __init__(self, authorizer: auth.Authorizer, write: Write, obj: Object):
+        self.authorizer, self.write, self.obj = authorizer, write, obj
 
     def may(self, verb: str, plural: str, name: str) -> bool:
         asked = rbac.Attributes(verb, rbac.GROUP, plural, namespace=meta.namespace(self.obj), name=name)
-        return self.authorizer.allows(self.call.user, asked)
+        return self.authorizer.allows(self.write.user, asked)
 
     async def require_held(self, wanted: Wanted) -> None:
         """Raises ApiError 403."""
         if not await self.holds(wanted):
-            user = self.call.user
+            user = self.write.user
             raise self.refusal(
                 f'user "{user.name}" (groups={list(user.groups)}) is attempting to grant RBAC permissions not '
                 "currently held"
@@ -75,7 +74,7 @@ class _Giving:
 
     async def holds(self, wanted: Wanted, everywhere: bool = False) -> bool:
         """Whether the user has all the wanted rules. Raises ApiError 403 when that cannot be told."""
-        user = self.call.user
+        user = self.write.user
         held = self.authorizer.rbac.rules(user, "" if everywhere else meta.namespace(self.obj))
 
         def judged(steps_max: int) -> bool:
@@ -86,7 +85,7 @@ class _Giving:
         except coverage.Unclear:
             pass
         try:
-            return await self.call.work.in_turn(judged, coverage.STEPS_MAX)
+            return await self.write.work.in_turn(judged, coverage.STEPS_MAX)
         except coverage.Unclear:
             why = (
                 f'cannot tell whether user "{user.name}" holds these permissions: the rules combine in too many ways; '
@@ -95,4 +94,4 @@ class _Giving:
             raise self.refusal(why) from None
 
     def refusal(self, why: str) -> errors.ApiError:
-        return errors.forbidden(self.resource.plural, meta.name(self.obj), why, rbac.GROUP)
+        return errors.forbidden(self.write.resource.plural, meta.name(self.obj), why, rbac.GROUP)

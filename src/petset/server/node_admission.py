@@ -16,9 +16,8 @@ from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
 from petset.server import users
-from petset.server.routes import Call
+from petset.server.writes import Write
 
 # Label namespaces that are Kubernetes' own, subdomains included; in them a node may set the following, and no others.
 KUBERNETES = ("kubernetes.io", "k8s.io")
@@ -40,17 +39,15 @@ DESCRIBING_NODES = (
 
 class Context(Protocol):
     @property
-    def call(self) -> Call: ...
-    @property
-    def resource(self) -> Kind: ...
+    def write(self) -> Write: ...
 
 
 def node_restriction(context: Context, obj: Object, old: Object | None) -> Object:
-    user = context.call.user
+    user = context.write.user
     node = users.node_name(user)
     if not node or users.MASTERS in user.groups:
         return obj
-    resource, name = context.resource, meta.name(obj)
+    resource, name = context.write.resource, meta.name(obj)
     if resource in (NODES, LEASES) and name != node:
         raise errors.forbidden(resource.plural, name, f'node "{node}" may write only its own', resource.group)
     if resource is PODS and meta.get(old or obj, "spec", "nodeName") != node:

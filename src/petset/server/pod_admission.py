@@ -18,7 +18,7 @@ from petset.objects import encoding, errors, meta, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server.routes import Call
+from petset.server.writes import Write
 
 ALPHA_INIT, BETA_INIT = well_known.INIT_CONTAINERS_ALPHA_ANNOTATION, well_known.INIT_CONTAINERS_BETA_ANNOTATION
 HOSTNAME, SUBDOMAIN = well_known.HOSTNAME_ANNOTATION, well_known.SUBDOMAIN_ANNOTATION
@@ -33,9 +33,7 @@ CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 
 class Context(Protocol):
     @property
-    def call(self) -> Call: ...
-    @property
-    def resource(self) -> Kind: ...
+    def write(self) -> Write: ...
 
     def find(self, resource: Kind, name: str, namespace: str = "") -> Object | None: ...
 
@@ -64,7 +62,7 @@ def template_annotations_of_2016(context: Context, obj: Object, old: Object | No
         _init_containers(template)
     except _Unreadable as error:
         wrong = [replace(one, field=f"spec.template.{one.field}") for one in error.wrong]
-        raise errors.invalid(obj["kind"], meta.name(obj), wrong, context.resource.group) from None
+        raise errors.invalid(obj["kind"], meta.name(obj), wrong, context.write.resource.group) from None
     return obj
 
 
@@ -185,7 +183,7 @@ def runtime_class(context: Context, pod: Object, old: Object | None) -> Object:
 
 def tolerations(context: Context, pod: Object, old: Object | None) -> Object:
     """Those that every pod has, also after an update that gives it a list without them."""
-    if context.call.route.subresource:
+    if context.write.subresource:
         return pod
     present = meta.get(pod, "spec", "tolerations", default=[])
     added = [

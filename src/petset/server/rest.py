@@ -1,16 +1,17 @@
 """The verbs on stored objects: get, create, update, patch, delete, for every kind alike.
 
 A write's way: the body checked against its schema, defaults, admission, what the kind prepares and validates, then
-the store with the revision that was read. `create` and `change` are the two ways into the store, and everything else
-that writes (status, scale, binding, eviction, finalize) goes through them. A change that names no resourceVersion is
-retried when another write came between; one that changes nothing is not written; one that takes away the last thing
-that held a deleted object removes it.
+the store with the revision that was read. `create`, `change` and `remove` take a `Write` and are the only ways into
+the store: of status, scale, binding, eviction and finalize, and of what the server keeps itself. A change that names
+no resourceVersion is retried when another write came between; one that changes nothing is not written; one that takes
+away the last thing that held a deleted object removes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
@@ -19,8 +20,9 @@ from petset.objects import encoding, errors, meta, patch, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import admission, answers, conversion, decoding, deletion, lists, weight
+from petset.server import admission, answers, conversion, decoding, deletion, lists, weight, writes
 from petset.server.routes import Call
+from petset.server.writes import Write
 from petset.store import store as stores
 from petset.wire import http
 
@@ -39,13 +41,18 @@ _DROPPED_FIELDS = ("managedFields", "selfLink")
 
 class Rest:
     def __init__(self, store: stores.Store, admit: admission.Admission):
-        self._store, self._admit = store, admit
+        self.store, self._admit = store, admit
         self._lists = lists.Lists(store)
         self._turns = Turns()
 
+    async def find(self, resource: Kind, namespace: str, name: str) -> stores.Entry | None:
+        """As the kind shows it."""
+        found = self.store.get(resource.key(namespace, name))
+        return await conversion.shown(resource, found) if found is not None else None
+
     async def existing(self, resource: Kind, namespace: str, name: str) -> stores.Entry:
         """As the kind shows it. Raises ApiError 404."""
-        found = self._store.get(resource.key(namespace, name))
+        found = self.store.get(resource.key(namespace, name))
         if found is None:
             raise errors.not_found(resource.plural, name, resource.group)
         return await conversion.shown(resource, found)
@@ -53,12 +60,12 @@ class Rest:
     async def _put(self, resource: Kind, key: str, new: Object, expected: int) -> stores.Entry:
         """Store an object; as the kind shows it then. Raises Conflict."""
         if resource.stored_as is None:
-            return await self._store.put(key, new, expected)
-        written = await self._store.put(key, await conversion.stored(resource, new), expected)
+            return await self.store.put(key, new, expected)
+        written = await self.store.put(key, await conversion.stored(resource, new), expected)
         return await conversion.shown(resource, written)
 
     async def get(self, call: Call) -> http.Response:
-        await lists.until_fresh(self._store, lists.revision_number(call.parameter("resourceVersion")))
+        await lists.until_fresh(self.store, lists.revision_number(call.parameter("resourceVersion")))
         return answers.entry(call, await self.existing(call.resource, call.route.namespace, call.route.name))
 
     async def list(self, call: Call) -> http.Response:
@@ -67,22 +74,24 @@ class Rest:
     # Create
 
     async def post(self, call: Call) -> http.Response:
-        obj, missing = await decoding.posted(call, call.resource)
-        return answers.entry(call, await self.create(call, call.resource, obj, missing), 201)
+        write = writes.of(call)
+        obj, missing = await decoding.posted(call, write)
+        return answers.entry(call, await self.create(write, obj, missing), 201)
 
-    async def create(self, call: Call, resource: Kind, obj: Object, missing: Sequence[FieldError] = ()) -> stores.Entry:
+    async def create(self, write: Write, obj: Object, missing: Sequence[FieldError] = ()) -> stores.Entry:
         """Write a new object; a generated name that is taken is generated again. Raises ApiError."""
+        resource = write.resource
         generated = not meta.get(obj, "metadata", "name") and bool(meta.get(obj, "metadata", "generateName"))
         for _ in range(WRITE_ATTEMPTS_MAX):
-            new = _identified(resource, obj, call.route.namespace)
+            new = _identified(resource, obj, write.namespace)
             name = new["metadata"].get("name") or ""
             if missing:
                 raise errors.invalid(resource.kind, name, missing, resource.group)
-            new = await self._admitted(call, resource, new, None, name)
-            self._check_size(call, new, b"")
-            key = resource.key(call.route.namespace, name)
-            if call.dry_run:
-                if self._store.get(key) is not None:
+            new = await self._admitted(write, new, None, name)
+            self._check_size(write, new, b"")
+            key = resource.key(write.namespace, name)
+            if write.dry_run:
+                if self.store.get(key) is not None:
                     raise errors.already_exists(resource.plural, name, resource.group)
                 return dry_entry(key, new)
             try:
@@ -95,46 +104,45 @@ class Rest:
     # Update and patch
 
     async def put(self, call: Call) -> http.Response:
-        obj, missing = await decoding.posted(call, call.resource)
-        return answers.entry(call, await self.change(call, lambda old: (obj, missing)))
+        write = writes.of(call)
+        obj, missing = await decoding.posted(call, write)
+        return answers.entry(call, await self.change(write, lambda old: (obj, missing)))
 
     async def patch(self, call: Call) -> http.Response:
         apply = await patch_function(call, call.resource)
-        warned = list(call.warnings)
+        write = writes.of(call)
+        warned = list(write.warnings)
 
         def make(old: Object) -> tuple[Object, list[FieldError]]:
-            call.warnings[:] = warned  # An attempt's warnings replace those of the one before.
-            return decoding.checked(call, apply(old), call.resource)
+            write.warnings[:] = warned  # An attempt's warnings replace those of the one before.
+            return decoding.checked(write, apply(old))
 
-        return answers.entry(call, await self.change(call, make))
+        return answers.entry(call, await self.change(write, make))
 
-    async def change(self, call: Call, make: Make, whole: bool = False) -> stores.Entry:
-        """Write what `make` makes of the route's object; `whole` as it is, with no rule about what may change.
-
-        Raises ApiError.
-        """
-        resource, route = call.resource, call.route
-        async with self._turns.of(resource.key(route.namespace, route.name)):
+    async def change(self, write: Write, make: Make) -> stores.Entry:
+        """Write what `make` makes of the write's object. Raises ApiError."""
+        resource, namespace, name = write.resource, write.namespace, write.name
+        async with self._turns.of(resource.key(namespace, name)):
             for attempt in range(WRITE_ATTEMPTS_MAX):
-                old = await self.existing(resource, route.namespace, route.name)
-                wanted, missing = await call.work.beside(_size(call, old), make, old.object)
-                new = wanted if whole else await self._updated(call, wanted, missing, old)
+                old = await self.existing(resource, namespace, name)
+                wanted, missing = await write.work.beside(_size(write, old), make, old.object)
+                new = wanted if write.is_decided else await self._updated(write, wanted, missing, old)
                 if new == old.object:
                     return old
-                self._check_size(call, new, old.encoded)
-                if call.dry_run:
+                self._check_size(write, new, old.encoded)
+                if write.dry_run:
                     return dry_entry(old.key, new)
                 try:
                     return await self._write(resource, old, new)
                 except stores.Conflict:
                     await asyncio.sleep(RETRY_SECONDS * attempt)
-        raise _crowded(resource, route.name)
+        raise _crowded(resource, name)
 
     async def _write(self, resource: Kind, old: stores.Entry, new: Object) -> stores.Entry:
         """Raises Conflict when the object is no longer the old one."""
         if not deletion.is_finished(resource, new):
             return await self._put(resource, old.key, new, old.revision)
-        removed = await self._store.delete(old.key, old.revision)
+        removed = await self.store.delete(old.key, old.revision)
         return stores.Entry(
             old.key,
             removed.revision if removed else old.revision,
@@ -143,37 +151,34 @@ class Rest:
             new,
         )
 
-    async def _updated(self, call: Call, wanted: Object, missing: Sequence[FieldError], old: stores.Entry) -> Object:
+    async def _updated(self, write: Write, wanted: Object, missing: Sequence[FieldError], old: stores.Entry) -> Object:
         """The next version of an object as it would be stored. Raises ApiError."""
-        resource, name = call.resource, call.route.name
+        resource, name = write.resource, write.name
         _check_same(resource, wanted, old)
         if missing:
             raise errors.invalid(resource.kind, name, missing, resource.group)
-        new = carried(resource, call.route.subresource, wanted, old.object)
-        new = await self._admitted(call, resource, new, old, name)
+        new = carried(resource, write.subresource, wanted, old.object)
+        new = await self._admitted(write, new, old, name)
         if resource.has_generation and new.get("spec") != old.object.get("spec"):
             new = meta.changed(new, ("metadata", "generation"), (old.object["metadata"].get("generation") or 0) + 1)
         return new
 
-    async def _admitted(self, call: Call, resource: Kind, new: Object, old: stores.Entry | None, name: str) -> Object:
+    async def _admitted(self, write: Write, new: Object, old: stores.Entry | None, name: str) -> Object:
         """The object with its defaults, admitted, prepared and found valid. Raises ApiError.
 
         A large one is validated, and the rights that it gives are judged, beside the loop, and the cluster goes on
         meanwhile: then admission is asked again, until it has nothing to change in what was validated.
         """
-        size, before = _size(call, old), old.object if old else None
-        new = await call.work.beside(size, resource.default, new)
+        resource, size, before = write.resource, _size(write, old), old.object if old else None
+        new = await write.work.beside(size, resource.default, new)
         valid: Object | None = None
         for _ in range(WRITE_ATTEMPTS_MAX):
-            if before is None:
-                admitted = self._admit.create(call, resource, new)
-            else:
-                admitted = self._admit.update(call, resource, new, before)
+            admitted = self._admit.create(write, new) if before is None else self._admit.update(write, new, before)
             new = resource.prepare(admitted, before)
             if new == valid:
                 return new
-            waited = await self._admit.require_held(call, resource, new, before) or size > weight.LOOP_BYTES_MAX
-            found = await call.work.beside(size, _found, resource, new, before)
+            waited = await self._admit.require_held(write, new, before) or size > weight.LOOP_BYTES_MAX
+            found = await write.work.beside(size, _found, resource, new, before)
             if found:
                 raise errors.invalid(resource.kind, name, found, resource.group)
             if not waited:
@@ -181,9 +186,9 @@ class Rest:
             valid = new
         raise _crowded(resource, name)
 
-    def _check_size(self, call: Call, new: Object, old: bytes) -> None:
+    def _check_size(self, write: Write, new: Object, old: bytes) -> None:
         """Only what could be too large is encoded to know."""
-        if len(old) + len(call.request.body) > decoding.OBJECT_BYTES_MAX // 2:
+        if len(old) + write.size > decoding.OBJECT_BYTES_MAX // 2:
             size = len(encoding.dumps(new))
             if size > decoding.OBJECT_BYTES_MAX:
                 raise errors.too_large(
@@ -194,42 +199,40 @@ class Rest:
     # Delete
 
     async def delete(self, call: Call) -> http.Response:
-        options = await delete_options(call)
-        found, gone = await self.remove(call, call.resource, call.route.namespace, call.route.name, options)
+        found, gone = await self.remove(writes.of_removal(call, await delete_options(call)))
         if gone:
             return answers.tree(call, answers.success(call.resource, call.route.name, meta.uid(found.object)))
         return answers.entry(call, found)
 
-    async def remove(
-        self, call: Call, resource: Kind, namespace: str, name: str, options: deletion.Options
-    ) -> tuple[stores.Entry, bool]:
+    async def remove(self, write: Write) -> tuple[stores.Entry, bool]:
         """(the last version, whether it is gone already). Raises ApiError."""
+        resource, namespace, name = write.resource, write.namespace, write.name
         async with self._turns.of(resource.key(namespace, name)):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
-                self._admit.delete(call, resource, old.object)
-                outcome = deletion.decide(resource, old.object, options, tasks.now())
+                self._admit.delete(write, old.object)
+                outcome = deletion.decide(resource, old.object, write.options, tasks.now())
                 if isinstance(outcome, deletion.Nothing):
                     return old, False
-                if options.dry_run:
+                if write.dry_run:
                     return old, isinstance(outcome, deletion.Remove)
                 try:
                     if isinstance(outcome, deletion.Mark):
                         return await self._put(resource, old.key, outcome.obj, old.revision), False
-                    removed = await self._store.delete(old.key, old.revision)
+                    removed = await self.store.delete(old.key, old.revision)
                     return await conversion.shown(resource, removed) if removed else old, True
                 except stores.Conflict:
                     await asyncio.sleep(RETRY_SECONDS * attempt)
         raise _crowded(resource, name)
 
     async def delete_collection(self, call: Call) -> http.Response:
-        options = await delete_options(call)
-        revision, entries = await lists.chosen(self._store, call, lists.selection(call))
+        write = writes.of_removal(call, await delete_options(call))
+        revision, entries = await lists.chosen(self.store, call, lists.selection(call))
         deleted: list[stores.Entry] = []
         for at in range(0, len(entries), REMOVED_AT_ONCE):
             async with asyncio.TaskGroup() as together:  # They share commits.
                 removing = [
-                    tasks.spawn(together, self._removed(call, entry, options), "remove one of a collection")
+                    tasks.spawn(together, self._removed(write, entry), "remove one of a collection")
                     for entry in entries[at : at + REMOVED_AT_ONCE]
                 ]
             for found in [task.result() for task in removing]:
@@ -239,13 +242,12 @@ class Rest:
                     deleted.append(found)
         return await answers.object_list(call, deleted, {"resourceVersion": str(revision)})
 
-    async def _removed(
-        self, call: Call, entry: stores.Entry, options: deletion.Options
-    ) -> stores.Entry | Exception | None:
+    async def _removed(self, write: Write, entry: stores.Entry) -> stores.Entry | Exception | None:
         """One of a collection; None when somebody else was quicker. An error is for after the others' ends."""
         try:
             metadata = entry.object["metadata"]
-            found, _ = await self.remove(call, call.resource, metadata.get("namespace", ""), metadata["name"], options)
+            one = dataclasses.replace(write, namespace=metadata.get("namespace", ""), name=metadata["name"])
+            found, _ = await self.remove(one)
         except Exception as error:
             return None if isinstance(error, errors.ApiError) and error.code == 404 else error
         return found
@@ -270,9 +272,9 @@ class Turns:
                 self._waiting[key] = lock, users - 1
 
 
-def _size(call: Call, old: stores.Entry | None) -> int:
+def _size(write: Write, old: stores.Entry | None) -> int:
     """How many bytes a write works on."""
-    return max(len(call.request.body), len(old.encoded) if old else 0)
+    return max(write.size, len(old.encoded) if old else 0)
 
 
 def _found(resource: Kind, new: Object, old: Object | None) -> list[FieldError]:

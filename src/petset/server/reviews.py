@@ -11,7 +11,7 @@ from typing import Any
 from petset.objects import errors, meta
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.server import answers, auth, decoding, rbac, users
+from petset.server import answers, auth, decoding, rbac, users, writes
 from petset.server.routes import Call
 from petset.wire import http
 
@@ -81,7 +81,7 @@ class Reviews:
 async def _asked(call: Call) -> dict[str, Any]:
     """The review in the body, its metadata without what the server would set. Raises ApiError, also 406."""
     answers.require_json(call)
-    obj, missing = await decoding.posted(call, call.resource)
+    obj, missing = await decoding.posted(call, writes.of(call))
     missing = [error for error in missing if not error.field.startswith("status")]
     if missing:
         raise errors.invalid(call.resource.kind, "", missing, call.resource.group)

@@ -113,15 +113,6 @@ class Call:
         if text and not _DURATION.fullmatch(text):
             raise errors.bad_request(f"invalid timeout specified in the request URL: {text[:40]!r} is not like 30s")
 
-    @property
-    def dry_run(self) -> bool:
-        values = self.query.get("dryRun")
-        if not values:
-            return False
-        if values != ["All"]:
-            raise errors.bad_request(f"cannot do a dry run of {','.join(values)[:40]!r}; dryRun takes All only")
-        return True
-
 
 def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:
     """The API's verb for a method. Raises ApiError 405."""

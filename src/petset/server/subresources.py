@@ -2,7 +2,7 @@
 
 `scale` shows a set's replicas as autoscaling/v1 Scale, whichever kind it is, and writes them back; `binding` is how
 the scheduler gives a pod its node; `eviction` is a deletion that policy may one day refuse; `token` issues a service
-account's token. All writing goes through rest.change, so every check and precondition holds here too.
+account's token. All writing goes through Rest, so every check and precondition holds here too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from petset.objects import errors, meta, selectors
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import answers, decoding, deletion, rest, tokens, users
+from petset.server import answers, decoding, deletion, rest, tokens, users, writes
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -39,17 +39,18 @@ class Subresources:
 
     async def put_scale(self, call: Call) -> http.Response:
         body = decoding.typed(await decoding.body(call), SCALE)
-        written = await self._rest.change(call, lambda old: (scaled(call, old, body), ()))
+        written = await self._rest.change(writes.of(call), lambda old: (scaled(call, old, body), ()))
         return answers.tree(call, scale_of(written.object))
 
     async def patch_scale(self, call: Call) -> http.Response:
         apply = await rest.patch_function(call, SCALE)
+        write = writes.of(call)
 
         def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
             wanted = decoding.typed(apply(scale_of(old)), SCALE)
             return scaled(call, old, wanted), ()
 
-        return answers.tree(call, scale_of((await self._rest.change(call, make)).object))
+        return answers.tree(call, scale_of((await self._rest.change(write, make)).object))
 
     # Pods
 
@@ -60,13 +61,14 @@ class Subresources:
             wrong = FieldError.required("target.name", "the node's name")
             raise errors.invalid("Binding", call.route.name, [wrong])
         uid = meta.get(body, "metadata", "uid")
-        await self._rest.change(call, lambda old: (bound(old, node, uid, tasks.now()), ()), whole=True)
+        write = writes.of(call, is_decided=True)
+        await self._rest.change(write, lambda old: (bound(old, node, uid, tasks.now()), ()))
         return answers.tree(call, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
 
     async def evict(self, call: Call) -> http.Response:
         body = _object(await decoding.body(call) if call.request.body else {}, "Eviction")
         options = deletion.read_options(body.get("deleteOptions"), call.query)
-        await self._rest.remove(call, call.resource, call.route.namespace, call.route.name, options)
+        await self._rest.remove(writes.of_removal(call, options))
         return answers.tree(
             call, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
         )
@@ -85,7 +87,7 @@ class Subresources:
             spec = meta.without(old.get("spec") or {}, ("finalizers",))
             return {**old, "spec": {**spec, **({"finalizers": wanted} if wanted else {})}}, ()
 
-        return answers.entry(call, await self._rest.change(call, make, whole=True))
+        return answers.entry(call, await self._rest.change(writes.of(call, is_decided=True), make))
 
     # Service accounts
 

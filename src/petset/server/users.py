@@ -13,6 +13,7 @@ NODES = "system:nodes"
 AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
 SERVICE_ACCOUNTS = "system:serviceaccounts"
 ANONYMOUS = http.User("system:anonymous", (UNAUTHENTICATED,))
+SERVER = http.User("system:apiserver", (MASTERS,))  # The server itself: what it writes unasked.
 
 _NODE = "system:node:"
 _SERVICE_ACCOUNT = "system:serviceaccount:"
