@@ -23,7 +23,8 @@ from petset.world import loop as virtual
 from petset.world.process import persistently
 from tests import waiting
 
-PLAN = networks.Plan("t", "10.9.0.0/22", "10.9.4.0/22")
+SHARED = networks.ClusterPlan("t", "10.9.4.0/22")
+PLAN = networks.NodePlan(SHARED, "10.9.0.0/22")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent.parent / "src")}
 YEAR_SECONDS = 365 * 86400.0
 
@@ -44,7 +45,7 @@ def stateful_set(name: str, replicas: int = 2) -> dict:
     }
 
 
-def node(name: str, directory, plan: networks.Plan = PLAN) -> cluster.Node:
+def node(name: str, directory, plan: networks.NodePlan = PLAN) -> cluster.Node:
     return cluster.simulated_node(cluster.node_config(name, plan, directory / name, may_mount=False))
 
 
@@ -144,9 +145,9 @@ class Telling(simulated.SimulatedRuntime):
 
 def test_several_nodes_in_one_process(tmp_path):
     """Each takes pods of its own network; a log is read at the pod's own node, and a node that is away is named."""
-    plans = {f"n{number}": networks.Plan(f"t{number}", f"10.9.{number * 8}.0/22", "10.9.4.0/22") for number in (0, 1)}
+    plans = {f"n{number}": networks.NodePlan(SHARED, f"10.9.{number * 8}.0/22", number) for number in (0, 1)}
 
-    def telling(name: str, plan: networks.Plan) -> cluster.Node:
+    def telling(name: str, plan: networks.NodePlan) -> cluster.Node:
         config = cluster.node_config(name, plan, tmp_path / name, may_mount=False)
         runtime = Telling(name, plan.gateway.rpartition(".")[0] + ".")
         return cluster.Node(config, runtime, simulated.SimulatedAttempts(runtime.machine))

@@ -181,16 +181,17 @@ def scheduler() -> Program:
 
 def dns(plan: networks.Plan, resolv_conf: str = "") -> Program:
     """The DNS server at the plan's address; names outside the cluster are asked of whom `resolv_conf` names."""
+    address = plan.cluster.dns_address
 
     async def main(client: Client) -> None:
         from petset.dns import forwarder, server
 
         await server.run(
             client,
-            [plan.dns_address],
+            [address],
             domain=DOMAIN,
-            upstreams=forwarder.resolvers_of(resolv_conf, [plan.dns_address]),
-            networks=[plan.pod_cidr, plan.service_cidr],
+            upstreams=forwarder.resolvers_of(resolv_conf, [address]),
+            networks=[*(node.pod_cidr for node in plan.nodes), plan.cluster.service_cidr],
         )
 
     return Program("dns", DNS, main)
@@ -250,7 +251,7 @@ class Limits:
     image_gc_low_threshold: int = 80  # until no more than this is used.
 
 
-def node_config(name: str, plan: networks.Plan, state_directory: Path, **own: Any) -> agent.Config:
+def node_config(name: str, plan: networks.NodePlan, state_directory: Path, **own: Any) -> agent.Config:
     """What the node is told that has the plan's networks; `own` is what only it knows (agent.Config)."""
     from petset.node import agent
 
@@ -259,8 +260,8 @@ def node_config(name: str, plan: networks.Plan, state_directory: Path, **own: An
         state_directory=state_directory,
         pod_cidr=plan.pod_cidr,
         host_ip=plan.gateway,
-        dns_address=plan.dns_address,
-        api_host=plan.kubernetes_address,
+        dns_address=plan.cluster.dns_address,
+        api_host=plan.cluster.kubernetes_address,
         api_port=KUBERNETES_PORT,
         cluster_domain=DOMAIN,
         **own,

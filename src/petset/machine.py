@@ -1,17 +1,25 @@
-"""A node of real containers: this machine's network, the images, and the OCI runtime, for one instance.
+"""Nodes of real containers: this machine's network, the images, and the OCI runtime, for one instance.
 
-`Machine` opens all three over what the state directory has kept; `node` is the cluster's node on them; `take_down` is
+    async with machine.opened(instance, plan, "pets") as machines:
+        async with plane.nodes(*(one.node() for one in machines)):
+            ...
+        await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))
+
+A `Machine` opens all three for one node of the plan, over what its directory has kept, and `node` is the cluster's node
+on them. Nodes of one instance share the images and nothing else; they live in one process, side by side. `take_down` is
 what `petset down` means, also for what a killed petset has left. Everything is imported when a machine is opened.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from petset import cluster
-from petset.base import networks, state
+from petset.base import networks, state, tasks
 from petset.client.client import Client
 from petset.node import agent, disk
 from petset.node.containers import host, oci, seccomp
@@ -24,18 +32,23 @@ class MachineError(Exception):
 
 
 class Machine:
-    """The parts of one instance's node. Use it as a context: it is closed, and what runs on it goes on."""
+    """The parts of one node. Use it as a context: it is closed, and what runs on it goes on."""
 
-    def __init__(self, instance: state.State, plan: networks.Plan, limits: cluster.Limits | None = None):
-        self._instance, self._plan, self._limits = instance, plan, limits or cluster.Limits()
-        self.network = bridge.PodNetwork(plan, instance.directory)
+    def __init__(self, instance: state.State, plan: networks.NodePlan, name: str, limits: cluster.Limits | None = None):
+        self.name, self.plan = name, plan
+        self._instance, self._limits = instance, limits or cluster.Limits()
+        directory = plan.directory(instance.directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        self._state_directory = directory / "node"
+        self.network = bridge.PodNetwork(plan, directory)
         self.runtime = oci.OciRuntime(
-            instance.directory,
+            directory,
             plan,
             self.network,
             images.Images(str(instance.images), stand_ins=self._limits.stand_ins),
             pids_max=self._limits.pod_pids_limit,
             seccomp_default=seccomp.RUNTIME_DEFAULT if self._limits.seccomp_default else seccomp.UNCONFINED,
+            seccomp_profiles=instance.path("seccomp"),
         )
 
     async def __aenter__(self) -> Self:
@@ -49,13 +62,13 @@ class Machine:
         finally:
             await self.network.close()
 
-    def node(self, name: str) -> cluster.Node:
-        """The node of this name whose pods run here."""
+    def node(self) -> cluster.Node:
+        """The cluster's node whose pods run here."""
         instance, limits = self._instance, self._limits
         config = cluster.node_config(
-            name,
-            self._plan,
-            instance.path("node"),
+            self.name,
+            self.plan,
+            self._state_directory,
             node_info=self.runtime.node_info(),
             host_files=names.HostFiles(read("/etc/hosts"), read("/etc/resolv.conf")),
             marks=disk.Marks(limits.image_gc_high_threshold, limits.image_gc_low_threshold),
@@ -69,12 +82,31 @@ class Machine:
         found = self.runtime.observe().values()
         return sum(one.state == "running" for _, containers in found for one in containers)
 
-    async def take_down(self, client: Client | None, name: str) -> None:
+    async def take_down(self, client: Client | None) -> None:
         """What `petset down` means for the node: pods stop with their grace; nothing but data stays."""
-        directory = self._instance.path("node")
-        await agent.stop_all(client, self.runtime, node_name=name, state_directory=directory)
+        await agent.stop_all(client, self.runtime, node_name=self.name, state_directory=self._state_directory)
         await self.runtime.shut_down()
         await self.network.teardown()
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    instance: state.State, plan: networks.Plan, first: str, limits: cluster.Limits | None = None
+) -> AsyncGenerator[list[Machine], None]:
+    """One for each node of the plan; `first` is the name of the first."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(Machine(instance, node, node.name(first), limits)) for node in plan.nodes
+        ]
+
+
+async def take_down(machines: Sequence[Machine], client_of: Callable[[str], Client | None]) -> None:
+    """All of them at once; `client_of` is asked for each node's name. Raises the first failure, when all have ended."""
+
+    async def work(one: Machine) -> None:
+        await one.take_down(client_of(one.name))
+
+    await tasks.side_by_side(machines, work, most=len(machines), name="take a node down")
 
 
 def check(limits: cluster.Limits) -> None:

@@ -169,7 +169,7 @@ async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_re
     capacity = registration.capacity_of_machine(simulated.PODS_MAX)
     directory = served.state.path("node")
     config = cluster.node_config(
-        served.node_name, served.plan, directory, may_mount=False, on_disk=False, capacity=capacity
+        served.node_name, served.plan.nodes[0], directory, may_mount=False, on_disk=False, capacity=capacity
     )
     async with served.plane.nodes(cluster.simulated_node(config), on_ready=is_ready):
         await stop.wait()
@@ -177,21 +177,25 @@ async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_re
 
 
 async def _run_containers(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
-    """Network, the API on the pods' side, DNS, runtime and agent; at the stop: pods stopped, network taken away."""
+    """Networks, the API on the pods' side, DNS, runtimes and agents; at the stop: pods stopped, networks taken away."""
     from petset import machine
 
     machine.check(options.limits)
     plan, plane = served.plan, served.plane
-    async with machine.Machine(served.state, plan, options.limits) as here, contextlib.AsyncExitStack() as opened:
-        for lack in await here.network.setup():
+    async with (
+        machine.opened(served.state, plan, served.node_name, options.limits) as machines,
+        contextlib.AsyncExitStack() as opened,
+    ):
+        lacks = [lack for one in machines for lack in await one.network.setup()]
+        for lack in dict.fromkeys(lacks):
             log.warning("%s", lack)
-        for address, port in ((plan.gateway, served.port), (plan.kubernetes_address, cluster.KUBERNETES_PORT)):
+        places = [(one.plan.gateway, served.port) for one in machines]
+        for address, port in (*places, (plan.cluster.kubernetes_address, cluster.KUBERNETES_PORT)):
             await opened.enter_async_context(listener.serve(plane.handle, address, port, served.tls))
         await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
-        node = here.node(served.node_name)
-        async with plane.nodes(node, on_ready=is_ready):
+        async with plane.nodes(*(one.node() for one in machines), on_ready=is_ready):
             await stop.wait()
-        await here.take_down(plane.client(users.of_node(node.name)), node.name)
+        await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))
 
 
 def stop_left_over(instance: state.State) -> str:
@@ -208,11 +212,15 @@ async def _stop_left_over(instance: state.State) -> str:
     from petset import machine
 
     plan = networks.choose_networks(instance.directory)
-    async with machine.Machine(instance, plan) as here, contextlib.AsyncExitStack() as opened:
+    async with (
+        machine.opened(instance, plan, _node_name(instance)) as machines,
+        contextlib.AsyncExitStack() as opened,
+    ):
         client = await _client_of_stopped(instance, opened)
-        await here.runtime.start()
-        running = here.running()
-        await here.take_down(client, _node_name(instance))
+        for one in machines:
+            await one.runtime.start()
+        running = sum(one.running() for one in machines)
+        await machine.take_down(machines, lambda name: client)
     return f"{running} containers that it had left running are stopped; the data stays in {instance.directory}"
 
 
@@ -244,7 +252,7 @@ class Served:
     plane: cluster.ControlPlane
     tls: ssl.SSLContext
     port: int
-    node_name: str
+    node_name: str  # Of the first; others have their number after it.
 
     @property
     def address(self) -> str:
@@ -264,7 +272,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     instance = options.state
     plan = networks.choose_networks(instance.directory)
     authority = pki.authority(instance.keys)
-    hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.kubernetes_address, plan.gateway]
+    gateways = [node.gateway for node in plan.nodes]
+    hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.cluster.kubernetes_address, *gateways]
     tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), authority.certificate_pem)
 
     store = await sqlite.SqliteStore.open(instance.database, accept_older=options.accept_older)
@@ -276,8 +285,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     config = cluster.Config(
         pki.SigningKey(instance.keys / TOKEN_KEY),
         former_token_secret=_former_token_secret(instance),
-        services=bootstrap.Plan(plan.kubernetes_address, plan.dns_address, plan.gateway, port),
-        pod_cidrs={name: plan.pod_cidr},
+        services=bootstrap.Plan(plan.cluster.kubernetes_address, plan.cluster.dns_address, gateways[0], port),
+        pod_cidrs={node.name(name): node.pod_cidr for node in plan.nodes},
         hostpath=hostpath.HostPath(instance.volumes) if options.hostpath_provisioner else None,
         volumes_directory=str(instance.volumes),
         ca_pem=authority.certificate_pem,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from petset.base import networks
@@ -23,27 +24,34 @@ def _mounts(state: Path) -> list[str]:
     ]
 
 
-def plan_of(state: Path) -> networks.Plan | None:
-    """The instance's names and networks, as it remembers them."""
+def nodes_of(state: Path) -> Sequence[networks.NodePlan]:
+    """The names and networks of the instance's nodes, as it remembers them."""
     try:
-        return networks.Plan(**json.loads((state / "network.json").read_text()))
+        plan = networks.plan_of(json.loads((state / "network.json").read_text()))
     except FileNotFoundError:
-        return None
+        return ()
+    assert plan is not None
+    return plan.nodes
+
+
+def plan_of(state: Path) -> networks.NodePlan | None:
+    """Its first node's."""
+    return next(iter(nodes_of(state)), None)
 
 
 def _named(state: Path) -> list[str]:
     """Everything on the machine that is named after the instance."""
-    plan = plan_of(state)
-    if plan is None:
-        return []
+    return [one for plan in nodes_of(state) for one in _named_after(plan)]
+
+
+def _named_after(plan: networks.NodePlan) -> list[str]:
     interfaces = os.listdir("/sys/class/net")
     found = [f"interface {name}" for name in interfaces if name == plan.bridge or name.startswith(plan.veth_prefix)]
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.split()
     found += [f"nft table {table}" for table in tables if table.startswith(plan.table)]
     found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*{plan.cgroup}")]
     found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"*/{plan.cgroup[1:]}")]
-    reserved = networks.RESERVATIONS / f"{plan.instance}.json"
-    return found + ([f"reservation {reserved}"] if reserved.exists() else [])
+    return found + ([f"reservation {plan.reservation}"] if plan.reservation.exists() else [])
 
 
 def _processes(state: Path) -> list[str]:

@@ -28,7 +28,7 @@ def test_files_are_private(cluster):
 def test_nothing_listens_beyond_loopback_and_the_bridge(cluster):
     plan = plan_of(cluster.state)
     assert plan is not None
-    allowed = {"127.0.0.1", plan.gateway, plan.kubernetes_address, plan.dns_address}
+    allowed = {"127.0.0.1", plan.gateway, plan.cluster.kubernetes_address, plan.cluster.dns_address}
     for address in _listening(cluster.process):
         assert address in allowed, address
 

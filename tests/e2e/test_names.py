@@ -56,7 +56,7 @@ NEVER_READY = {"readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds
 def resolver(cluster):
     plan = plan_of(cluster.state)
     found = dns.resolver.Resolver(configure=False)
-    found.nameservers, found.lifetime = [plan.dns_address], 3
+    found.nameservers, found.lifetime = [plan.cluster.dns_address], 3
     return found
 
 

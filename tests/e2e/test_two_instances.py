@@ -34,9 +34,9 @@ def _are_closed_to_each_other(both, plans) -> None:
     for own, other, plan, its in ((both[0], both[1], *plans), (both[1], both[0], *reversed(plans))):
         for cluster, theirs, expected in ((own, plan, True), (other, its, False)):
             places = (
-                (theirs.kubernetes_address, 443),
+                (theirs.cluster.kubernetes_address, 443),
                 (theirs.gateway, json.loads((cluster.state / "instance.json").read_text())["api_port"]),
-                (theirs.dns_address, 53),
+                (theirs.cluster.dns_address, 53),
                 (cluster.pod("web-1")["status"]["podIP"], 80),
             )
             for address, port in places:

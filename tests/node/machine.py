@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from petset.base import networks
 from petset.node import linux
 from petset.node.containers import host, oci
 from petset.node.network import bridge
@@ -93,7 +94,7 @@ class Machine:
 
     def __init__(self, state: Path, root: Path):
         self.state, self.root = state, root
-        self.plan = bridge.choose_networks(state)
+        self.plan = networks.choose_networks(state).nodes[0]
         self.network = bridge.PodNetwork(self.plan, state)
         self.runtime = oci.OciRuntime(state, self.plan, self.network)
 
@@ -152,13 +153,13 @@ class Machine:
         """Mounts, interfaces, cgroups, tables and processes of this instance."""
         found = [f"mount {path}" for path in linux.mount_points(str(self.state))]
         for _ in range(100):  # The kernel takes interfaces away with their namespace, in its own time.
-            links = [f"interface {name}" for name in os.listdir("/sys/class/net") if self.plan.instance in name]
+            links = [f"interface {name}" for name in os.listdir("/sys/class/net") if self.plan.cluster.instance in name]
             if not links:
                 break
             await asyncio.sleep(0.05)
         found += links
         for directory, below, _ in os.walk("/sys/fs/cgroup"):
-            found += [f"cgroup {directory}/{name}" for name in below if self.plan.instance in name]
+            found += [f"cgroup {directory}/{name}" for name in below if self.plan.cluster.instance in name]
             if directory.count("/") > 5:
                 below.clear()
         found += [line for line in _tables() if self.plan.table in line]

@@ -1,12 +1,14 @@
 """Which names and networks an instance uses on this machine: chosen once, free here, remembered in the state directory.
 
-`choose_networks(state)` gives the instance's Plan: bridge, veth names, cgroup parent, nftables table, pod and service
-networks. Several instances run side by side: a choice is made under a machine-wide lock, looks at all addresses and
-routes, and is reserved in /run/petset until `teardown`, so instances that start at the same moment differ too. The
-search starts at a place that depends on the directory's path, which keeps choices stable and apart.
+`choose_networks(state)` gives the instance's Plan: a ClusterPlan (the network of services, with the addresses of the
+API and of DNS) and a NodePlan for each of its nodes (network of pods, names of bridge, veths, cgroup parent and
+nftables tables, directory). The first node, which every instance has, is named after the instance alone and lives in
+the state directory itself; others have their number in their names, and a directory below nodes/.
 
-Pods and services share one block, each a half of it. Invariant: an instance's remembered plan is kept as long as
-nothing else on the machine uses it.
+Several instances run side by side: a choice is made under a machine-wide lock, looks at all addresses and routes, and
+is reserved in /run/petset, node by node, until `teardown`, so instances that start at the same moment differ too. The
+search starts at a place that depends on the directory's path, which keeps choices stable and apart.
+Invariant: a remembered network is kept as long as nothing else on the machine uses it.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ import ipaddress
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 # Who is not root can only simulate a node, but its networks are chosen and reserved all the same.
 RESERVATIONS = (
@@ -30,7 +33,9 @@ RESERVATIONS = (
 )
 BLOCKS = ("10.128.0.0/9", "10.0.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 BRIDGE_PREFIX = "petset"  # Of every instance's; nothing else on the machine is named so.
-BLOCK_PREFIX = 21  # A /22 for pods (1,021 of them) and a /22 for services.
+BLOCK_PREFIX = 22  # Of a node's pods (1,021 of them), and of the services.
+NODES_MAX = 100  # Of one instance: an interface's name has 15 characters, and two of them are left.
+NAME_CHARACTERS_MAX = 60  # Of a node's name, before its number: a label has 63.
 
 Block = ipaddress.IPv4Network
 
@@ -40,34 +45,11 @@ class NetworkError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The names and networks of one instance."""
+class ClusterPlan:
+    """What all nodes of an instance share."""
 
-    instance: str
-    pod_cidr: str
+    instance: str  # Six hexadecimal digits, of the state directory's path.
     service_cidr: str
-
-    @property
-    def bridge(self) -> str:
-        return f"{BRIDGE_PREFIX}{self.instance}"
-
-    @property
-    def veth_prefix(self) -> str:
-        return f"ps{self.instance}-"
-
-    @property
-    def table(self) -> str:
-        """The nftables table."""
-        return f"petset_{self.instance}"
-
-    @property
-    def cgroup(self) -> str:
-        return f"/petset_{self.instance}"
-
-    @property
-    def gateway(self) -> str:
-        """The bridge's own address, and the node's."""
-        return _address(self.pod_cidr, 1)
 
     @property
     def kubernetes_address(self) -> str:
@@ -78,54 +60,148 @@ class Plan:
         return _address(self.service_cidr, 10)
 
     @property
+    def bridges(self) -> str:
+        """What the names of all its nodes' bridges begin with, and of no other instance's."""
+        return f"{BRIDGE_PREFIX}{self.instance}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """The names and networks of one node."""
+
+    cluster: ClusterPlan
+    pod_cidr: str
+    number: int = 0
+
+    def _named(self, before: str = "", between: str = "", after: str = "") -> str:
+        return before + self.cluster.instance + (f"{between}{self.number}" if self.number else "") + after
+
+    @property
+    def bridge(self) -> str:
+        return self._named(BRIDGE_PREFIX, "-")
+
+    @property
+    def veth_prefix(self) -> str:
+        return self._named("ps", "", "-")
+
+    @property
+    def table(self) -> str:
+        """The nftables table."""
+        return self._named("petset_", "_")
+
+    @property
+    def cgroup(self) -> str:
+        return self._named("/petset_", "_")
+
+    @property
+    def reservation(self) -> Path:
+        return RESERVATIONS / self._named("", "-", ".json")
+
+    @property
+    def gateway(self) -> str:
+        """The bridge's own address, and the node's."""
+        return _address(self.pod_cidr, 1)
+
+    @property
     def prefix_length(self) -> int:
         return ipaddress.ip_network(self.pod_cidr).prefixlen
+
+    def name(self, first: str) -> str:
+        """The node's, where the instance's first node is named `first`."""
+        return f"{first[:NAME_CHARACTERS_MAX]}-{self.number}" if self.number else first
+
+    def directory(self, state: Path) -> Path:
+        """Where the node keeps its pods, in the instance's state directory."""
+        return state / "nodes" / str(self.number) if self.number else state
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The names and networks of one instance; nodes[n] is the one with the number n."""
+
+    cluster: ClusterPlan
+    nodes: tuple[NodePlan, ...]
 
 
 def _address(network: str, number: int) -> str:
     return str(ipaddress.ip_network(network)[number])
 
 
-def choose_networks(state: Path) -> Plan:
-    """The instance's plan, the same at every call while it is free here. Raises NetworkError. Blocks briefly."""
+def plan_of(record: Mapping[str, Any] | None) -> Plan | None:
+    """The plan that a network.json tells; None where it tells none. It has named one node's network only, once."""
+    try:
+        cluster = ClusterPlan(record["instance"], record["service_cidr"]) if record else None
+        pod_cidrs = (record or {}).get("pod_cidrs") or [(record or {})["pod_cidr"]]
+        [ipaddress.IPv4Network(network) for network in (*pod_cidrs, cluster and cluster.service_cidr)]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return cluster and _plan(cluster, pod_cidrs)
+
+
+def _plan(cluster: ClusterPlan, pod_cidrs: Iterable[str]) -> Plan:
+    return Plan(cluster, tuple(NodePlan(cluster, network, number) for number, network in enumerate(pod_cidrs)))
+
+
+def choose_networks(state: Path, nodes: int = 1) -> Plan:
+    """The instance's plan, with so many nodes or as many as it had, the same at every call while it is free here.
+
+    Raises NetworkError. Blocks briefly.
+    """
+    if nodes > NODES_MAX:
+        raise NetworkError(f"cannot have {nodes} nodes: an instance has {NODES_MAX} at most")
     path = Path(os.path.realpath(state))
-    remembered = _read(path / "network.json")
     instance = hashlib.sha256(os.fsencode(path)).hexdigest()[:6]
+    had = plan_of(_read(path / "network.json"))
+    if had is not None and had.cluster.instance != instance:
+        had = None  # Of the directory that this one was copied from.
+    kept = [had.cluster.service_cidr, *(node.pod_cidr for node in had.nodes)] if had else []
+    kept += [""] * (1 + nodes - len(kept))
     with machine_lock():
-        taken = used_networks(
-            Path("/proc/net/route").read_text(), but_for=Plan(instance, "10.0.0.0/8", "10.0.0.0/8").bridge
-        )
-        for other in sorted(RESERVATIONS.glob("*.json")):
-            reserved = _read(other)
-            if other.stem != instance and reserved is not None and Path(reserved.get("state", "")).is_dir():
-                taken += [ipaddress.IPv4Network(reserved["pod_cidr"]), ipaddress.IPv4Network(reserved["service_cidr"])]
-            elif other.stem != instance:
-                other.unlink(missing_ok=True)  # Its state directory is gone.
-        plan = None
-        if remembered and remembered.get("instance") == instance:
-            kept = Plan(instance, remembered["pod_cidr"], remembered["service_cidr"])
-            mine = [ipaddress.IPv4Network(kept.pod_cidr), ipaddress.IPv4Network(kept.service_cidr)]
-            if not any(network.overlaps(other) for network in mine for other in taken):
-                plan = kept
-        if plan is None:
-            block = free_block(taken, int(instance, 16))
-            pods, services = block.subnets(1)
-            plan = Plan(instance, str(pods), str(services))
-        _write(RESERVATIONS / f"{instance}.json", {**asdict(plan), "state": str(path)})
-    _write(path / "network.json", asdict(plan))
+        own_bridges = ClusterPlan(instance, "").bridges
+        taken = used_networks(Path("/proc/net/route").read_text(), but_for=own_bridges) + _reserved(but_for=instance)
+        blocks = [ipaddress.IPv4Network(text) if text else None for text in kept]
+        blocks = [block if block and not any(block.overlaps(other) for other in taken) else None for block in blocks]
+        taken += [block for block in blocks if block]
+        chosen: list[str] = []
+        for block in blocks:
+            found = block or free_block(taken, int(instance, 16))
+            taken.append(found)
+            chosen.append(str(found))
+        service_cidr, *pod_cidrs = chosen
+        plan = _plan(ClusterPlan(instance, service_cidr), pod_cidrs)
+        for node in plan.nodes:
+            record = {"instance": instance, "pod_cidr": node.pod_cidr, "service_cidr": service_cidr}
+            _write(node.reservation, {**record, "state": str(path)})
+    _write(path / "network.json", {"instance": instance, "service_cidr": service_cidr, "pod_cidrs": pod_cidrs})
     return plan
 
 
-def forget_reservation(plan: Plan) -> bool:
-    """Give the plan's place on the machine back; whether no other instance is left. Call it under the lock."""
-    (RESERVATIONS / f"{plan.instance}.json").unlink(missing_ok=True)
+def _reserved(but_for: str) -> list[Block]:
+    """The networks of all other instances, up or not yet; reservations whose state directory is gone end here."""
+    found: list[Block] = []
+    for path in sorted(RESERVATIONS.glob("*.json")):
+        if path.stem.partition("-")[0] == but_for:
+            continue
+        plan, state = plan_of(record := _read(path)), (record or {}).get("state", "")
+        if plan is None or not Path(state).is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            networks = (plan.cluster.service_cidr, *(node.pod_cidr for node in plan.nodes))
+            found += map(ipaddress.IPv4Network, networks)
+    return found
+
+
+def forget_reservation(node: NodePlan) -> bool:
+    """Give the node's place on the machine back; whether no other is left, of any instance. Call it under the lock."""
+    node.reservation.unlink(missing_ok=True)
     return not any(RESERVATIONS.glob("*.json"))
 
 
 def forget(plan: Plan) -> None:
     """Give the plan's place on the machine back, where nothing was ever made of it."""
     with machine_lock():
-        forget_reservation(plan)
+        for node in plan.nodes:
+            forget_reservation(node)
 
 
 @contextlib.contextmanager
@@ -141,12 +217,12 @@ def machine_lock() -> Iterator[None]:
 
 
 def used_networks(route_table: str, but_for: str = "") -> list[Block]:
-    """Every network in a /proc/net/route text that is narrower than everything, but for one interface's own."""
-    found = []
+    """Every network in a /proc/net/route text that is narrower than everything, but for interfaces named like that."""
+    found: list[Block] = []
     for line in route_table.splitlines()[1:]:
         columns = line.split()
         destination, mask = (int.from_bytes(bytes.fromhex(columns[i]), "little") for i in (1, 7))
-        if mask and columns[0] != but_for:
+        if mask and not (but_for and columns[0].startswith(but_for)):
             found.append(ipaddress.IPv4Network((destination, mask.bit_count())))
     return found
 
@@ -165,18 +241,18 @@ def free_block(taken: Sequence[Block], start: int) -> Block:
                 )
                 if not any(block.overlaps(network) for network in avoided):
                     return block
-    raise NetworkError("cannot choose a pod network: every private network is in use here; free a /21 of 10.0.0.0/8")
+    raise NetworkError("cannot choose a pod network: every private network is in use here; free a /22 of 10.0.0.0/8")
 
 
-def _read(path: Path) -> dict[str, str] | None:
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return cast("dict[str, Any]", record) if isinstance(record, dict) else None
 
 
-def _write(path: Path, record: dict[str, str]) -> None:
+def _write(path: Path, record: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(temporary, path)

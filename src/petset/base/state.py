@@ -29,7 +29,7 @@ LOCK = "lock"
 # What stands directly in a state directory, with what a killed process left half-written. Nothing else is ever deleted.
 OURS = (
     *(LOCK, "instance.json", "network.json", "addresses.json", "kubeconfig", "petset.log*", "store.db*"),
-    *("images", "node", "oci", "pki", "pods", "seccomp", "volumes"),
+    *("images", "node", "nodes", "oci", "pki", "pods", "seccomp", "volumes"),
     *(".instance.json.*", ".network.json.*", ".addresses.json.*", ".kubeconfig.*"),
 )
 

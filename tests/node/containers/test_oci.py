@@ -476,7 +476,7 @@ async def test_nothing_is_left_by_many_short_containers(tmp_path, root):
             assert ended.exit_code == attempt
         oci = here.state / "oci"
         await waiting.until(lambda: not any(oci.iterdir()))
-        assert json.loads((here.state / "network.json").read_text())["instance"] == here.plan.instance
+        assert json.loads((here.state / "network.json").read_text())["instance"] == here.plan.cluster.instance
 
 
 @machine.on_machine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -69,26 +70,34 @@ def test_routes_say_what_is_used():
 
 def test_a_block_is_free_and_depends_on_the_start():
     ten = [ipaddress.IPv4Network("10.0.0.0/8")]
-    assert str(networks.free_block([], 0)) == "10.128.0.0/21"
-    assert str(networks.free_block([], 1)) == "10.128.8.0/21"
-    assert str(networks.free_block([ipaddress.IPv4Network("10.128.0.0/24")], 0)) == "10.128.8.0/21"
-    assert str(networks.free_block(ten, 0)) == "172.16.0.0/21"
+    assert str(networks.free_block([], 0)) == "10.128.0.0/22"
+    assert str(networks.free_block([], 1)) == "10.128.4.0/22"
+    assert str(networks.free_block([ipaddress.IPv4Network("10.128.0.0/24")], 0)) == "10.128.4.0/22"
+    assert str(networks.free_block(ten, 0)) == "172.16.0.0/22"
     wide = [ipaddress.IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/15", "100.64.0.0/10")]
-    assert str(networks.free_block(wide, 3)) == "10.128.24.0/21"  # All covered by wide routes: a narrow one wins.
+    assert str(networks.free_block(wide, 3)) == "10.128.12.0/22"  # All covered by wide routes: a narrow one wins.
 
 
 def test_no_block_is_free(monkeypatch):
-    monkeypatch.setattr(networks, "BLOCKS", ("10.0.0.0/20",))
-    halves = [ipaddress.IPv4Network("10.0.0.0/21"), ipaddress.IPv4Network("10.0.8.0/21")]
+    monkeypatch.setattr(networks, "BLOCKS", ("10.0.0.0/21",))
+    halves = [ipaddress.IPv4Network("10.0.0.0/22"), ipaddress.IPv4Network("10.0.4.0/22")]
     assert networks.free_block(halves[:1], 0) == halves[1]
     with pytest.raises(networks.NetworkError, match="every private network is in use"):
         networks.free_block(halves, 0)
 
 
 def test_a_plan_s_names_fit_and_its_addresses_are_its_own():
-    plan = networks.Plan("0a1b2c", "10.128.0.0/22", "10.128.4.0/22")
-    assert (plan.gateway, plan.kubernetes_address, plan.dns_address) == ("10.128.0.1", "10.128.4.1", "10.128.4.10")
-    assert len(plan.bridge) <= 15 and len(plan.veth_prefix + "ffff") <= 15
+    cluster = networks.ClusterPlan("0a1b2c", "10.128.4.0/22")
+    assert (cluster.kubernetes_address, cluster.dns_address) == ("10.128.4.1", "10.128.4.10")
+    assert networks.NodePlan(cluster, "10.128.0.0/22").gateway == "10.128.0.1"
+    nodes = [networks.NodePlan(cluster, f"10.128.{number}.0/24", number) for number in range(networks.NODES_MAX)]
+    names = [name for node in nodes for name in (node.bridge, node.veth_prefix, node.table, node.cgroup)]
+    assert len(set(names)) == len(names) == 4 * networks.NODES_MAX
+    for node in nodes:
+        assert len(node.bridge) <= 15 and len(node.veth_prefix + "ffff") <= 15
+        assert not any(other.veth_prefix.startswith(node.veth_prefix) for other in nodes if other != node)
+    assert (nodes[0].bridge, nodes[0].veth_prefix, nodes[0].table) == ("petset0a1b2c", "ps0a1b2c-", "petset_0a1b2c")
+    assert len({node.name("a" * 63) for node in nodes}) == len(nodes) and len(nodes[-1].name("a" * 63)) <= 63
     assert bridge.mac_address("10.1.2.3") == "0a:58:0a:01:02:03"
 
 
@@ -116,29 +125,82 @@ def reservations(tmp_path, monkeypatch):
 def test_a_plan_is_remembered_and_two_instances_differ(tmp_path, reservations):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one, two = bridge.choose_networks(tmp_path / "one"), bridge.choose_networks(tmp_path / "two")
-    assert bridge.choose_networks(tmp_path / "one") == one
-    blocks = [ipaddress.ip_network(cidr) for plan in (one, two) for cidr in (plan.pod_cidr, plan.service_cidr)]
+    one, two = networks.choose_networks(tmp_path / "one"), networks.choose_networks(tmp_path / "two")
+    assert networks.choose_networks(tmp_path / "one") == one
+    blocks = blocks_of(one, two)
     assert not any(a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[i + 1 :])
-    assert one.instance != two.instance
-    assert networks.forget_reservation(one) is False
-    assert networks.forget_reservation(two) is True
+    assert one.cluster.instance != two.cluster.instance
+    assert networks.forget_reservation(one.nodes[0]) is False
+    assert networks.forget_reservation(two.nodes[0]) is True
+
+
+def blocks_of(*plans: networks.Plan) -> list[ipaddress.IPv4Network]:
+    """All networks in them."""
+    texts = [text for plan in plans for text in (plan.cluster.service_cidr, *(node.pod_cidr for node in plan.nodes))]
+    return [ipaddress.IPv4Network(text) for text in texts]
+
+
+def test_nodes_come_to_an_instance_and_keep_what_they_have(tmp_path, reservations):
+    """One after the other; what was chosen stays, and only the network that somebody took meanwhile is another."""
+    (tmp_path / "other").mkdir()
+    plan = networks.choose_networks(tmp_path)
+    for count in (1, 2, 5):
+        more = networks.choose_networks(tmp_path, count)
+        assert more.cluster == plan.cluster and more.nodes[: len(plan.nodes)] == plan.nodes
+        assert len(more.nodes) == count
+        blocks = blocks_of(more, networks.choose_networks(tmp_path / "other"))
+        assert not any(a.overlaps(b) for i, a in enumerate(blocks) for b in blocks[i + 1 :])
+        plan = more
+    assert networks.choose_networks(tmp_path) == plan  # As many as there were.
+    taken = {"instance": "taken", "pod_cidr": plan.nodes[1].pod_cidr, "service_cidr": "192.168.0.0/22"}
+    (reservations / "taken.json").write_text(json.dumps({**taken, "state": str(tmp_path)}))
+    moved = networks.choose_networks(tmp_path)
+    assert [a == b for a, b in zip(plan.nodes, moved.nodes, strict=True)] == [True, False, True, True, True]
+    assert moved.cluster == plan.cluster
+    assert not any(block.overlaps(ipaddress.IPv4Network(taken["pod_cidr"])) for block in blocks_of(moved))
+    with pytest.raises(networks.NetworkError, match="cannot have 101 nodes"):
+        networks.choose_networks(tmp_path, 101)
+
+
+def test_a_state_directory_from_before_there_were_several_nodes_keeps_its_names_and_networks(tmp_path, reservations):
+    instance = networks.choose_networks(tmp_path).cluster.instance
+    old = {"instance": instance, "pod_cidr": "10.200.0.0/22", "service_cidr": "10.200.4.0/22"}
+    (tmp_path / "network.json").write_text(json.dumps(old))
+    plan = networks.choose_networks(tmp_path)
+    [node] = plan.nodes
+    assert (node.pod_cidr, plan.cluster.service_cidr) == ("10.200.0.0/22", "10.200.4.0/22")
+    assert (node.bridge, node.table, node.cgroup) == (f"petset{instance}", f"petset_{instance}", f"/petset_{instance}")
+    assert node.veth_prefix == f"ps{instance}-" and node.directory(tmp_path) == tmp_path
+    assert networks.choose_networks(tmp_path, 2).nodes[0] == node
+    for path in reservations.glob("*.json"):  # What a petset of that time reads of others' reservations.
+        assert {"pod_cidr", "service_cidr", "state"} <= set(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{}, {"pod_cidrs": "x"}, {"pod_cidrs": [1.5]}, {"service_cidr": None}, {"pod_cidrs": {"a": 1}}, {"pod_cidr": []}],
+)
+def test_a_damaged_plan_is_made_anew(tmp_path, reservations, damage):
+    plan = networks.choose_networks(tmp_path)
+    record = {"instance": plan.cluster.instance, "service_cidr": "10.0.0.0/22"}
+    (tmp_path / "network.json").write_text(json.dumps({**record, **damage}))
+    assert networks.choose_networks(tmp_path) == plan
 
 
 def test_a_copied_or_colliding_state_directory_gets_a_plan_of_its_own(tmp_path, reservations):
     (tmp_path / "one").mkdir()
     (tmp_path / "copy").mkdir()
-    one = bridge.choose_networks(tmp_path / "one")
+    one = networks.choose_networks(tmp_path / "one")
     (tmp_path / "copy" / "network.json").write_bytes((tmp_path / "one" / "network.json").read_bytes())
-    copy = bridge.choose_networks(tmp_path / "copy")
-    assert copy.instance != one.instance and copy.pod_cidr != one.pod_cidr
+    copy = networks.choose_networks(tmp_path / "copy")
+    assert copy.cluster.instance != one.cluster.instance and copy.nodes[0].pod_cidr != one.nodes[0].pod_cidr
 
 
 @machine.on_machine
 async def test_pods_on_a_bridge(tmp_path):
     state = tmp_path / "s"
     state.mkdir()
-    plan = bridge.choose_networks(state)
+    plan = networks.choose_networks(state).nodes[0]
     net = bridge.PodNetwork(plan, state)
     forwarding = Path(bridge.FORWARDING).read_text()
     try:
@@ -177,15 +239,15 @@ async def test_pods_of_two_instances_do_not_reach_each_other(tmp_path):
     async with contextlib.AsyncExitStack() as opened:
         one, two = [await opened.enter_async_context(on_bridge(tmp_path / name)) for name in ("one", "two")]
         # What listens: a pod of the second instance, and the host on the second's gateway and service address.
-        services = [two.plan.gateway, two.plan.kubernetes_address, two.plan.dns_address]
-        for address in (*services, one.plan.gateway, one.plan.kubernetes_address):
+        services = [two.plan.gateway, two.plan.cluster.kubernetes_address, two.plan.cluster.dns_address]
+        for address in (*services, one.plan.gateway, one.plan.cluster.kubernetes_address):
             opened.enter_context(echo(address, 7777))
         free = opened.enter_context(echo("0.0.0.0", 0))
         opened.enter_context(echo(two.address, 7777, within=two.place))
         opened.enter_context(echo(one.address, 7777, within=one.place))
         for address in (*services, two.address):
             assert not reaches(one, address), f"a pod of one reaches {address} of two"
-        for address in (one.plan.gateway, one.plan.kubernetes_address, one.address):
+        for address in (one.plan.gateway, one.plan.cluster.kubernetes_address, one.address):
             assert reaches(one, address) and not reaches(two, address)
             assert reaches(None, address), "the host reaches its pods and itself"
         for address in (*services, two.address):
@@ -199,7 +261,7 @@ async def test_pods_of_two_instances_do_not_reach_each_other(tmp_path):
 
 @dataclass
 class Pod:
-    plan: networks.Plan
+    plan: networks.NodePlan
     place: Path
     address: str
 
@@ -208,7 +270,7 @@ class Pod:
 async def on_bridge(state: Path) -> AsyncIterator[Pod]:
     """An instance's network with one pod on it."""
     state.mkdir()
-    plan = bridge.choose_networks(state)
+    plan = networks.choose_networks(state).nodes[0]
     net = bridge.PodNetwork(plan, state)
     place = state / "web-0"
     place.mkdir()

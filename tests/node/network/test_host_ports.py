@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from petset.base.networks import NetworkError, Plan
+from petset.base.networks import ClusterPlan, NetworkError, NodePlan
 from petset.kinds.requests import HostPort
 from petset.node.network import host_ports, nftables
 from petset.node.runtime import RuntimeError_
 from tests import waiting
 from tests.node import machine
 
-PLAN = Plan("0a1b2c", "10.128.0.0/22", "10.128.4.0/22")
+PLAN = NodePlan(ClusterPlan("0a1b2c", "10.128.4.0/22"), "10.128.0.0/22")
 
 
 def rules(published: Any) -> list[str]:
@@ -145,7 +145,9 @@ async def test_a_port_of_the_machine_leads_to_the_pod(tmp_path: Path, root: Path
         assert answers(gateway, number) == "web-0"
         assert answers("127.0.0.1", other) == "web-0"
         assert answers(gateway, other) == ""  # That one is for 127.0.0.1 alone.
-        assert answers(here.plan.kubernetes_address, number) == ""  # Services keep their addresses to themselves.
+        assert (
+            answers(here.plan.cluster.kubernetes_address, number) == ""
+        )  # Services keep their addresses to themselves.
         with an_echo_in(here.state / "pods" / "uid-web-0" / "sandbox" / "net", 82):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.settimeout(5)

@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from petset.base import tasks
+from petset.base.networks import NetworkError, NodePlan
 from petset.kinds import requests
 from petset.node import linux, paths
 from petset.node.containers import attempts, bundle, cgroups, host, logs, records, sandboxes, seccomp, streams, users
 from petset.node.containers.records import ContainerRecord, SandboxRecord
-from petset.node.network import bridge, names
-from petset.node.network.bridge import Plan, PodNetwork
+from petset.node.network import names
+from petset.node.network.bridge import PodNetwork
 from petset.node.runtime import (
     Container,
     ContainerConfig,
@@ -87,16 +88,19 @@ class OciRuntime:
 
     def __init__(
         self,
-        state: Path,
-        plan: Plan,
+        directory: Path,
+        plan: NodePlan,
         network: PodNetwork,
         images: ImageStore | None = None,
         *,
         pids_max: int = PIDS_MAX,
         seccomp_default: str = seccomp.UNCONFINED,
+        seccomp_profiles: Path | None = None,
     ):
+        """`directory` is the node's; profiles of type Localhost are in its seccomp/ if nowhere else."""
         # Mount tables and conmon's arguments name real paths.
-        self._state = Path(os.path.realpath(state))
+        self._directory = Path(os.path.realpath(directory))
+        self._seccomp_profiles = seccomp_profiles or self._directory / "seccomp"
         self._plan, self._network, self._images, self._pids_max = plan, network, images, pids_max
         self._seccomp_default = seccomp_default
         self._workers = tasks.Thread("petset-containers", WORKERS)
@@ -160,7 +164,7 @@ class OciRuntime:
         return streams.Found(record, self._place(record))
 
     def _pod_directory(self, uid: str) -> Path:
-        return self._state / "pods" / uid
+        return self._directory / "pods" / uid
 
     def _place(self, record: ContainerRecord) -> Path:
         return self._pod_directory(record.pod_uid) / "containers" / record.name / str(record.attempt)
@@ -186,9 +190,9 @@ class OciRuntime:
     def _read_all(self) -> dict[str, tuple[SandboxRecord | None, bool, list[ContainerRecord]]]:
         """In a worker: the tools, the host's facts, and every record, made true."""
         self._prepare_tools()
-        mounted = dict.fromkeys(linux.mount_points(str(self._state)))
+        mounted = dict.fromkeys(linux.mount_points(str(self._directory)))
         found: dict[str, tuple[SandboxRecord | None, bool, list[ContainerRecord]]] = {}
-        for directory in sorted(self._directories(self._state / "pods")):
+        for directory in sorted(self._directories(self._directory / "pods")):
             sandbox = records.read_sandbox(directory / "sandbox")
             alive = (
                 sandbox is not None
@@ -220,7 +224,7 @@ class OciRuntime:
         if not runtime or not conmon:
             raise RuntimeError_("RuntimeNotReady", host.check() or "cannot run containers: conmon is not installed")
         groups = cgroups.detect()
-        root = self._state / "oci"
+        root = self._directory / "oci"
         root.mkdir(parents=True, exist_ok=True)
         hidden = cgroups.hidden_at_creation(runtime, groups)
         supervisors = f"{self._plan.cgroup}/supervisors"
@@ -295,7 +299,7 @@ class OciRuntime:
                 uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports
             )
             await self._settle(uid, known, sandbox, True, sandboxes.write_down, directory, files, sandbox)
-        except (OSError, bridge.NetworkError) as error:
+        except (OSError, NetworkError) as error:
             with tasks.best_effort("clean up a sandbox"):
                 await self._network.leave(directory, uid)
                 await self._workers.submit(linux.unmount, str(directory / "shm"))
@@ -443,8 +447,8 @@ class OciRuntime:
         return started
 
     def _localhost_profile(self, profile: Object) -> Object | None:
-        """From <state>/seccomp/; a name cannot lead out of it."""
-        root, name = self._state / "seccomp", str(profile.get("localhostProfile", ""))
+        """A name cannot lead out of where they are."""
+        root, name = self._seccomp_profiles, str(profile.get("localhostProfile", ""))
         try:
             with paths.opened(root) as place, paths.file_beneath(place, name) as file:
                 return encoding.loads(file.read())
@@ -648,7 +652,7 @@ class OciRuntime:
     def _sweep(self) -> None:
         """In a worker: whatever no record spoke of."""
         cgroups.remove(self._tools.groups, self._plan.cgroup)
-        for target in linux.mount_points(str(self._state / "pods")):
+        for target in linux.mount_points(str(self._directory / "pods")):
             linux.unmount(target)
 
     async def close(self) -> None:

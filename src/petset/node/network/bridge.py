@@ -1,9 +1,10 @@
-"""The pods' network of one instance: a bridge, a veth pair a pod, addresses, and a way out.
+"""The pods' network of one node: a bridge, a veth pair a pod, addresses, and a way out.
 
 `setup` makes the bridge with the gateway's and the fixed service addresses, lets the kernel forward, and makes an
-nftables table of the instance's own that masquerades what pods send elsewhere and drops what other instances' pods
-send here. `join` makes a pod's namespaces, pins
-them by bind mounts, and gives it eth0 with an address; `leave` undoes that. `teardown` leaves nothing on the machine.
+nftables table of the node's own that masquerades what pods send elsewhere and drops what other instances' pods send
+here. Pods of one instance reach each other through the machine, which forwards between the bridges of its nodes. `join`
+makes a pod's namespaces, pins them by bind mounts, and gives it eth0 with an address; `leave` undoes that. `teardown`
+leaves nothing on the machine. The addresses of services are on every node's bridge, so that each may go.
 
 All netlink work and every change of namespace happens in one dedicated thread, since a namespace belongs to a thread
 and pyroute2's synchronous IPRoute must stay in one. Every step may be repeated after a crash. A MAC address follows
@@ -22,13 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from petset.base import networks, tasks
-from petset.base.networks import NetworkError, Plan, choose_networks
+from petset.base.networks import NetworkError, NodePlan
 from petset.kinds.requests import HostPort
 from petset.node import linux
 from petset.node.network import addresses, host_ports, nftables
 from petset.objects import encoding
-
-__all__ = ["NetworkError", "Plan", "PodNetwork", "choose_networks"]
 
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 POD_INTERFACE = "eth0"
@@ -36,11 +35,12 @@ NO_WAY_OUT = "pods reach nothing beyond this machine"
 
 
 class PodNetwork:
-    """One instance's network on this machine. `await setup()` first; `await close()` at the end of the process."""
+    """One node's network on this machine. `await setup()` first; `await close()` at the end of the process."""
 
-    def __init__(self, plan: Plan, state: Path):
+    def __init__(self, plan: NodePlan, directory: Path):
+        """`directory` is the node's."""
         self.plan = plan
-        self._file = Path(state) / "addresses.json"
+        self._file = directory / "addresses.json"
         self._thread = tasks.Thread("petset-network")
         self._netlink: Any = None
         self._bridge_index = 0
@@ -51,7 +51,7 @@ class PodNetwork:
     async def setup(self, service_addresses: Sequence[str] | None = None) -> list[str]:
         """Make the bridge, its addresses and the way out. Returns what pods will lack. Raises NetworkError."""
         if service_addresses is None:
-            service_addresses = (self.plan.kubernetes_address, self.plan.dns_address)
+            service_addresses = (self.plan.cluster.kubernetes_address, self.plan.cluster.dns_address)
         return await self._thread.call(self._setup, tuple(service_addresses))
 
     async def teardown(self) -> None:
@@ -152,7 +152,8 @@ class PodNetwork:
     def _local_addresses(self) -> list[str]:
         """This machine's addresses, but for those of Services."""
         found = [str(entry.get("address")) for entry in self._netlink_of_this_thread().get_addr(family=2)]
-        return [one for one in found if one not in (self.plan.kubernetes_address, self.plan.dns_address)]
+        of_services = (self.plan.cluster.kubernetes_address, self.plan.cluster.dns_address)
+        return [one for one in found if one not in of_services]
 
     def _teardown(self) -> None:
         netlink = self._netlink_of_this_thread()
@@ -270,17 +271,17 @@ def mac_address(address: str) -> str:
     return "0a:58:" + ":".join(f"{byte:02x}" for byte in ipaddress.ip_address(address).packed)
 
 
-def _table(plan: Plan) -> str:
+def _table(plan: NodePlan) -> str:
     """A way out by source translation, and no way in for the pods of other instances, whose bridges are here too."""
-    own = f"{{ {plan.pod_cidr}, {plan.service_cidr} }}"
-    others = f'iifname "{networks.BRIDGE_PREFIX}*" iifname != "{plan.bridge}"'
+    own, ours = f"{{ {plan.pod_cidr}, {plan.cluster.service_cidr} }}", f'"{plan.cluster.bridges}*"'
+    others = f'iifname "{networks.BRIDGE_PREFIX}*" iifname != {ours}'
     return (
         f"add table ip {plan.table}\n"
         f"delete table ip {plan.table}\n"
         f"table ip {plan.table} {{\n"
         "  chain postrouting {\n"
         "    type nat hook postrouting priority 100; policy accept;\n"
-        f'    ip saddr {plan.pod_cidr} ip daddr != {plan.pod_cidr} oifname != "{plan.bridge}" masquerade\n'
+        f"    ip saddr {plan.pod_cidr} ip daddr != {plan.pod_cidr} oifname != {ours} masquerade\n"
         "  }\n"
         "  chain to_our_addresses {\n"
         "    type filter hook input priority 0; policy accept;\n"

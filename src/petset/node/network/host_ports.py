@@ -21,7 +21,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from petset.base.networks import NetworkError, Plan
+from petset.base.networks import NetworkError, NodePlan
 from petset.kinds.requests import ANY_ADDRESS, HostPort
 from petset.node.network import nftables
 
@@ -33,7 +33,7 @@ _SOCKET_KINDS = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 class HostPorts:
     """Blocking; used in the network's thread alone."""
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: NodePlan):
         self._plan = plan
         self._published: dict[str, tuple[str, Sequence[HostPort]]] = {}
         self._held: dict[str, list[socket.socket]] = {}
@@ -86,13 +86,14 @@ class HostPorts:
         self._published = published
 
 
-def table(plan: Plan) -> str:
+def table(plan: NodePlan) -> str:
     return f"{plan.table}_ports"
 
 
-def ruleset(plan: Plan, published: Published) -> str:
+def ruleset(plan: NodePlan, published: Published) -> str:
     """The whole table. A pod published later comes first: the one before it is on its way out."""
-    not_ours = f"{{ {plan.kubernetes_address}, {plan.dns_address} }}"  # Of Services, though this machine has them too.
+    # Of Services, though this machine has them too.
+    not_ours = f"{{ {plan.cluster.kubernetes_address}, {plan.cluster.dns_address} }}"
     lines = [
         f"    {_rule(port, address, not_ours)}"
         for address, ports in reversed(list(published.values()))
