@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from petset.node.pods.admission import Ledger, Refusal
 from petset.objects import meta
 from tests.node.node_fixture import NodeUnderTest, container, is_gone, is_ready, play, pod
@@ -70,7 +72,8 @@ def test_a_bound_pod_whose_port_is_taken_fails_and_a_later_one_does_not(tmp_path
     play(story, tmp_path)
 
 
-def test_what_runs_is_never_refused_after_a_restart(tmp_path: Path):
+@pytest.mark.parametrize("seed", range(8))  # In whatever order the workers come to look.
+def test_what_runs_is_never_refused_after_a_restart(tmp_path: Path, seed: int):
     async def story(node: NodeUnderTest) -> None:
         await node.create(listening("zed"))
         await node.until("zed", is_ready)
@@ -80,4 +83,4 @@ def test_what_runs_is_never_refused_after_a_restart(tmp_path: Path):
         await node.until("abc", lambda one: meta.get(one, "status", "reason") == TAKEN.reason)
         assert is_ready(await node.pod("zed"))
 
-    play(story, tmp_path)
+    play(story, tmp_path, seed=seed)

@@ -87,7 +87,10 @@ class PodWorker:
         self.uid = meta.uid(pod)
         self.gone_at: float | None = tasks.now() if gone else None
         self.finished = False  # Nothing of the pod is left here.
-        self._admitted = False
+        # What has begun here before holds what it has, before anybody who is new is asked whether he fits.
+        self._admitted = self._has_begun()
+        if self._admitted:
+            around.ledger.enter(pod)
         self._failure: Failure | None = None
         self._wake = tasks.Signal()
         self._reporter = Reporter(around.client, self, self._spawn)
@@ -101,6 +104,12 @@ class PodWorker:
         self._name_wait_until = 0.0
         self._name_wait_told = False
         self._volumes_changed = False
+
+    def _has_begun(self) -> bool:
+        if self.gone_at is not None or pods.is_terminal(self.pod):
+            return False
+        sandbox, containers = self._observed()
+        return sandbox is not None or bool(containers) or bool(meta.get(self.pod, "status", "podIP"))
 
     # ---- from outside
 
@@ -232,9 +241,6 @@ class PodWorker:
         """Ask once whether the node can take the pod; the view with the answer."""
         self._admitted = True
         if self.gone_at is not None or meta.is_deleting(self.pod) or pods.is_terminal(self.pod):
-            return view
-        if view.sandbox is not None or view.containers or meta.get(self.pod, "status", "podIP"):
-            self.around.ledger.enter(self.pod)  # It has begun here before.
             return view
         refusal = self.around.ledger.admit(self.pod)
         if refusal is None:
