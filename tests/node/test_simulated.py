@@ -1,4 +1,4 @@
-"""What the agent relies on in any runtime, held against the simulated one (test_oci.py holds the real one to it)."""
+"""The simulated machine's own: its script, its crashes and reboots; test_runtime.py holds what any runtime keeps."""
 
 from __future__ import annotations
 
@@ -39,40 +39,6 @@ def play(story: Callable[[Machine, SimulatedRuntime], Awaitable[None]], behaviou
 
 def states(runtime: SimulatedRuntime, uid: str = "u1") -> list[tuple[int, str, int | None]]:
     return [(one.attempt, one.state, one.exit_code) for one in runtime.observe_pod(uid)[1]]
-
-
-def test_every_step_may_be_repeated():
-    async def story(machine: Machine, runtime: SimulatedRuntime) -> None:
-        first = await runtime.create_sandbox(pod(), "", "")
-        assert await runtime.create_sandbox(pod(), "", "") == first and first.ip == "10.200.0.2"
-        assert (await runtime.create_sandbox(pod("u2"), "", "")).ip == "10.200.0.3"
-        one, _ = await runtime.start_container(config())
-        assert (await runtime.start_container(config()))[0].id == one.id
-        await runtime.stop_container("u1", "c", 1)
-        await runtime.stop_container("u1", "c", 1)
-        assert states(runtime) == [(0, "exited", 143)]
-        await runtime.remove_container("u1", "c", 0)
-        await runtime.remove_container("u1", "c", 0)
-        await runtime.remove_sandbox("u1")
-        await runtime.remove_sandbox("u1")
-        assert list(runtime.observe()) == ["u2"] and runtime.observe_pod("u1") == (None, [])
-
-    play(story)
-
-
-def test_one_attempt_runs_at_a_time_and_only_in_a_sandbox():
-    async def story(machine: Machine, runtime: SimulatedRuntime) -> None:
-        with pytest.raises(RuntimeError_, match="no sandbox"):
-            await runtime.start_container(config())
-        await runtime.create_sandbox(pod(), "", "")
-        await runtime.start_container(config())
-        with pytest.raises(RuntimeError_, match="still runs"):
-            await runtime.start_container(config(1))
-        machine.crash("u1", "c", 9)
-        await runtime.start_container(config(1))
-        assert states(runtime) == [(0, "exited", 9), (1, "running", None)]
-
-    play(story)
 
 
 def test_an_end_is_told_and_seen_by_the_next_runtime():

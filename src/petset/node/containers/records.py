@@ -91,7 +91,7 @@ class ContainerRecord:
             self,
             state="exited",
             exit_code=exit_code,
-            finished_at=finished_at,
+            finished_at=max(finished_at, self.started_at),  # It may be over before its start was seen to be done.
             oom_killed=oom_killed,
             message=message,
             conmon=None,
