@@ -18,14 +18,14 @@ hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")
-def held():
+def held_objects():
     """All that is held by the stores and caches of the running test (tests/frozen.py)."""
     with pytest.MonkeyPatch.context() as patch:
         yield frozen.watch(patch)
 
 
 @pytest.fixture(autouse=True)
-def objects_are_frozen(held):
+def objects_are_frozen(held_objects):
     yield
-    changed = held.take()
+    changed = held_objects.take()
     assert not changed, "objects are frozen, and these were changed:\n" + "\n".join(changed)
