@@ -1,8 +1,8 @@
 """What a URL names: a resource, one of its objects or subresources, or a path that is no resource.
 
-`parse` reads `/api/v1/...` and `/apis/<group>/<version>/...`; a segment is percent-decoded after the split, so a name
-can never smuggle in a slash. `Call` is one request on its way through the server: who asks, what for, with which
-query, and the warnings collected for the answer.
+A path is split first and its segments percent-decoded then, so a name can never smuggle in a slash; `of_kind` reads
+`/api/v1/...` and `/apis/<group>/<version>/...`. `Call` is one request on its way through the server: who asks, what
+for, with which query, and the warnings collected for the answer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ class Route:
     subresource: str = ""
 
 
-def parse(target: str, kinds: Kinds) -> Route:
-    """The route of a request target. Raises ApiError 404 for a resource that is none of these kinds."""
+@dataclass(frozen=True, slots=True)
+class Path:
+    raw: str  # As it was asked for.
+    parts: list[str]  # Decoded, without an empty one at the end.
+
+
+def path(target: str) -> Path:
+    """The path of a request target. Raises ApiError 404 for one that hides a slash."""
     raw = target.partition("?")[0]
     parts = raw.split("/")[1:]
     if "%" in raw:
@@ -37,13 +43,26 @@ def parse(target: str, kinds: Kinds) -> Route:
             raise unknown.path(raw)
     if parts and parts[-1] == "":
         parts.pop()
-    match parts:
-        case ["api", version, *rest] if rest:
-            return _resource_route(raw, kinds, "", version, rest)
-        case ["apis", group, version, *rest] if rest:
-            return _resource_route(raw, kinds, group, version, rest)
-        case _:
-            return Route("/" + "/".join(parts))
+    return Path(raw, parts)
+
+
+def of_kind(path: Path, kinds: Kinds) -> Route:
+    """The route of a path below a group version. Raises ApiError 404 for a resource that is none of these kinds."""
+    if path.parts[0] == "api":
+        return _resource_route(path.raw, kinds, "", path.parts[1], path.parts[2:])
+    return _resource_route(path.raw, kinds, path.parts[1], path.parts[2], path.parts[3:])
+
+
+def of_strangers(path: Path) -> Route:
+    """The route of a path below a group version of another server, whose kinds are known by their place only."""
+    _, group, version, *rest = path.parts
+    if not rest:
+        return Route(path.raw)
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2:
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource = rest[0], "".join(rest[1:2]), "/".join(rest[2:])
+    return Route(path.raw, Kind(group, version, plural, "", bool(namespace)), namespace, name, subresource)
 
 
 def _resource_route(path: str, kinds: Kinds, group: str, version: str, rest: list[str]) -> Route:
@@ -66,6 +85,7 @@ def _resource_route(path: str, kinds: Kinds, group: str, version: str, rest: lis
     return Route(path, resource, namespace, name, subresource)
 
 
+_PATH_VERBS = {"GET": "get", "HEAD": "get", "PUT": "put", "PATCH": "patch", "DELETE": "delete"}
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _DURATION = re.compile(r"[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)  # As Go writes it.
 _TRUE = ("true", "1", "t", "T", "TRUE", "True")
@@ -115,7 +135,9 @@ class Call:
 
 
 def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:
-    """The API's verb for a method. Raises ApiError 405."""
+    """The API's verb for a method; of a path that is no resource the method's own. Raises ApiError 405."""
+    if route.resource is None:
+        return _PATH_VERBS.get(method, "post")
     if method in ("GET", "HEAD"):
         if route.name:
             return "get"
@@ -130,9 +152,9 @@ def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:
 
 def attributes(call: Call) -> rbac.Attributes:
     """What authorization is asked about this call."""
-    route = call.route
-    resource = call.resource
-    name = route.name
+    route, resource, name = call.route, call.route.resource, call.route.name
+    if resource is None:
+        return rbac.Attributes(call.verb, path=route.path)
     fields = call.parameter("fieldSelector")
     if not name and fields and call.verb in ("list", "watch", "deletecollection"):
         name = _named_by(fields)  # A list of the one object that a selector names asks for no more than a get.

@@ -1,0 +1,207 @@
+"""Who answers a request: a backend, chosen by the path before it is known who asks.
+
+The kinds that this server keeps are one, the paths that are no kinds (health, discovery, OpenAPI, ...) another; a
+group version that another server keeps can have one of its own in `Backends.of_groups`. A backend says what a path
+means to it, which is what authorization is asked about; the way there (authentication, flow control, authorization) is
+the same for all, and whoever is refused on it never reaches a backend. The tables below say which handler a verb, a
+subresource or a path has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from petset.objects import encoding, errors
+from petset.objects.meta import Object
+from petset.objects.registry import Kinds
+from petset.server import answers, discovery, openapi, rest, reviews, routes, streams, subresources, tokens, unknown
+from petset.server import watch as watches
+from petset.server.routes import Call, Path, Route
+from petset.wire import http
+
+Answer = Callable[[Call], Awaitable[http.Response]]
+PathAnswer = Callable[[Call], "http.Response | None"]
+
+
+class Backend(Protocol):
+    def route(self, path: Path, kinds: Kinds) -> Route:
+        """What the path means. Raises ApiError 404."""
+        ...
+
+    async def answer(self, call: Call) -> http.Response:
+        """The answer to one who may ask. Raises ApiError."""
+        ...
+
+
+@dataclass(slots=True)
+class Backends:
+    kinds: Backend
+    paths: Backend
+    # Others, by (group, version): for all below /apis/<group>/<version>. Replaced as a whole.
+    of_groups: Mapping[tuple[str, str], Backend]
+
+    def of(self, path: Path) -> Backend:
+        match path.parts:
+            case ["apis", group, version, *_] if (group, version) in self.of_groups:
+                return self.of_groups[group, version]
+            case ["api", _, _, *_] | ["apis", _, _, _, *_]:
+                return self.kinds
+            case _:
+                return self.paths
+
+
+class LocalKinds:
+    """The kinds that this server keeps."""
+
+    def __init__(
+        self,
+        objects: rest.Rest,
+        watches: watches.Watches,
+        subs: subresources.Subresources,
+        pods: streams.Streams,
+        reviewer: reviews.Reviews,
+    ):
+        # Of a collection or an object, by verb.
+        self._verbs: Mapping[str, Answer] = {
+            "get": objects.get,
+            "list": objects.list,
+            "watch": watches.answer,
+            "create": objects.post,
+            "update": objects.put,
+            "patch": objects.patch,
+            "delete": objects.delete,
+            "deletecollection": objects.delete_collection,
+        }
+        # Of a subresource, by name and verb.
+        self._subresources: Mapping[tuple[str, str], Answer] = {
+            ("status", "get"): objects.get,
+            ("status", "update"): objects.put,
+            ("status", "patch"): objects.patch,
+            ("scale", "get"): subs.get_scale,
+            ("scale", "update"): subs.put_scale,
+            ("scale", "patch"): subs.patch_scale,
+            ("binding", "create"): subs.bind,
+            ("eviction", "create"): subs.evict,
+            ("token", "create"): subs.request_token,
+            ("finalize", "update"): subs.finalize,
+            ("log", "get"): pods.log,
+            ("exec", "get"): pods.exec,
+            ("exec", "create"): pods.exec,
+            ("attach", "get"): pods.attach,
+            ("attach", "create"): pods.attach,
+            ("portforward", "get"): pods.portforward,
+            ("portforward", "create"): pods.portforward,
+        }
+        # Of a kind that is a question and never stored.
+        self._reviews: Mapping[str, Answer] = {
+            "selfsubjectaccessreviews": reviewer.self_access,
+            "subjectaccessreviews": reviewer.access,
+            "selfsubjectrulesreviews": reviewer.self_rules,
+            "selfsubjectreviews": reviewer.self_review,
+            "tokenreviews": reviewer.token,
+        }
+
+    def route(self, path: Path, kinds: Kinds) -> Route:
+        return routes.of_kind(path, kinds)
+
+    async def answer(self, call: Call) -> http.Response:
+        resource, route, verb = call.resource, call.route, call.verb
+        if route.subresource:
+            found = self._subresources.get((route.subresource, verb))
+        elif verb not in resource.verbs:
+            found = None
+        else:
+            found = self._reviews.get(resource.plural) or self._verbs[verb]
+        names_one = bool(route.name) == (verb not in ("create", "list", "watch", "deletecollection"))
+        if found is None or not (names_one or route.subresource):
+            raise errors.method_not_allowed(call.request.method, route.path)
+        return await found(call)
+
+
+ROOT_PATHS = [
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/readyz",
+    "/version",
+]
+
+
+class LocalPaths:
+    """What is no kind; it is read only."""
+
+    def __init__(
+        self,
+        issuer: tokens.Tokens,
+        metrics: Callable[[], bytes] | None,
+        checks: Mapping[str, Callable[[], str]] | None,
+    ):
+        self._checks = {"ping": lambda: ""} | dict(checks or {})
+        # By the path.
+        self._paths: dict[str, PathAnswer] = {
+            "/": lambda call: answers.json(200, {"paths": ROOT_PATHS}),
+            "/version": _discovery,
+            tokens.DISCOVERY_PATH: lambda call: _for_verifiers("application/json", issuer.discovery()),
+            tokens.KEY_SET_PATH: lambda call: _for_verifiers("application/jwk-set+json", issuer.key_set()),
+        }
+        if metrics is not None:
+            self._paths["/metrics"] = lambda call: _text("text/plain; version=0.0.4", metrics())
+        # By its first part.
+        self._below: Mapping[str, PathAnswer] = {
+            "api": _discovery,
+            "apis": _discovery,
+            "openapi": lambda call: openapi.answer(call.kinds, call.route.path, call.request),
+            "healthz": self._health,
+            "livez": self._health,
+            "readyz": self._health,
+        }
+
+    def route(self, path: Path, kinds: Kinds) -> Route:
+        return Route("/" + "/".join(path.parts))
+
+    async def answer(self, call: Call) -> http.Response:
+        path, request = call.route.path, call.request
+        if request.method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed(request.method, path)
+        find = self._paths.get(path) or self._below.get(path.split("/")[1])
+        response = find(call) if find is not None else None
+        if response is None:
+            raise unknown.path(path, ROOT_PATHS)
+        return response
+
+    def _health(self, call: Call) -> http.Response | None:
+        """/healthz, /livez and /readyz, each check's own path, all by name with ?verbose, but for those to ?exclude."""
+        _, probe, *named = call.route.path.split("/")
+        if named and (len(named) > 1 or named[0] not in self._checks):
+            return None
+        # A full disk is no reason to restart the server.
+        asked = named or (["ping"] if probe == "livez" else self._checks)
+        left_out = frozenset(call.query.get("exclude", ()))
+        results = {name: self._checks[name]() for name in asked if name not in left_out}
+        healthy = not any(results.values())
+        if healthy and "verbose" not in call.query:
+            text = "ok"
+        else:
+            lines = [f"[-]{name} failed: {why}" if why else f"[+]{name} ok" for name, why in results.items()]
+            text = "\n".join([*lines, f"{probe} check {'passed' if healthy else 'failed'}", ""])
+        return _text("text/plain; charset=utf-8", text.encode(), 200 if healthy else 500)
+
+
+def _discovery(call: Call) -> http.Response | None:
+    return discovery.answer(call.kinds, call.route.path, call.request)
+
+
+def _text(content_type: str, content: bytes, code: int = 200) -> http.Response:
+    return http.Response(code, (("content-type", content_type),), content)
+
+
+def _for_verifiers(content_type: str, tree: Object) -> http.Response:
+    headers = (("content-type", content_type), ("cache-control", "public, max-age=3600"))
+    return http.Response(200, headers, encoding.dumps(tree))
