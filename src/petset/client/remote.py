@@ -1,7 +1,8 @@
 """Commands in a container, from a client of petset's own: exec over a WebSocket, its output and its exit code.
 
 The protocol is v5.channel.k8s.io: the first byte of a message is its channel; the last one, on the error channel, is
-a Status that carries the exit code. No terminal and no input beyond what is given at the start.
+a Status that carries the exit code. No terminal, no input beyond what is given at the start, and no more output than
+OUTPUT_BYTES_MAX.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from petset.objects import encoding, errors
 from petset.wire import channels, streaming, websocket
 
 PROTOCOL = "v5.channel.k8s.io"
+
+
+OUTPUT_BYTES_MAX = 64 << 20  # Of both its outputs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ async def execute(
     if stream is None:
         raise await _refusal(response)
     output: dict[int, bytearray] = {channel: bytearray() for channel in range(5)}
+    size = 0
     try:
         connection = client.accepted(response)
         if stdin:
@@ -47,6 +52,9 @@ async def execute(
             data = await stream.read()
             for event in connection.feed(data):
                 if isinstance(event, websocket.Message) and event.data:
+                    size += len(event.data)
+                    if size > OUTPUT_BYTES_MAX:
+                        raise ConnectionError(f"cannot read what it says: it is longer than {OUTPUT_BYTES_MAX} bytes")
                     output.setdefault(event.data[0], bytearray()).extend(event.data[1:])
             stream.write(connection.outgoing())
             if not data:

@@ -11,13 +11,11 @@ may have; fields that are not known count as well. Format: protobuf's encoding d
 from __future__ import annotations
 
 import base64
-import functools
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from importlib import resources as package
 from typing import Any
 
-from petset.objects import encoding
+from petset.objects import encoding, package_data
 
 MAGIC = b"k8s\x00"
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
@@ -29,10 +27,9 @@ _ZERO_TIME_SECONDS = -62_135_596_800  # The first of January of the year 1.
 Fields = dict[str, list[str]]  # By number: JSON name, shape, flags (i: inline, r: repeated, z: zero is said).
 
 
-@functools.cache
 def _facts() -> tuple[dict[str, str], dict[str, Fields]]:
     """(message by "apiVersion kind", fields by message)."""
-    facts = encoding.loads(package.files("petset.objects").joinpath("protobuf.json").read_bytes())
+    facts = package_data.facts("protobuf.json")
     return facts["kinds"], facts["messages"]
 
 

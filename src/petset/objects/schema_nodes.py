@@ -11,15 +11,13 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
-import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import cache
 from typing import Any
 
-from petset.objects import encoding, quantity, schema_limits
+from petset.objects import package_data, quantity, schema_limits
 from petset.objects.remembered import remembered
 
 # Fields that the schema calls required and the API server does not: it fills them, or their absence means empty.
@@ -199,31 +197,12 @@ ZERO = {"string": "", "bool": False, "int32": 0, "int64": 0, "float": 0, "byte":
 # -- building nodes out of the package's text ---------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _facts() -> Mapping[str, Mapping[str, str]]:
-    return encoding.loads(Path(__file__).with_name("facts.json").read_bytes())
-
-
-@lru_cache(maxsize=1)
-def _models() -> Path:
-    # find_spec of a top-level name imports nothing; lightkube itself may or may not be installed beside it.
-    spec = importlib.util.find_spec("lightkube")
-    for place in (spec.submodule_search_locations if spec else None) or ():
-        if (Path(place) / "models" / "core_v1.py").exists():
-            return Path(place) / "models"
-    raise RuntimeError("cannot read the schemas: the package lightkube-models is not installed; run make setup")
-
-
-@cache
-def _text(module: str) -> str:
-    return (_models() / f"{module}.py").read_text(encoding="utf-8")
-
-
 @cache
 def _places(module: str) -> Mapping[str, tuple[int, int]]:
     """Where each class of a module begins and ends, so that only those that are met are parsed."""
-    starts = [(match.group(1), match.start()) for match in re.finditer(r"^class (\w+)\(", _text(module), re.M)]
-    ends = [start for _, start in starts[1:]] + [len(_text(module))]
+    text = package_data.schema_text(module)
+    starts = [(match.group(1), match.start()) for match in re.finditer(r"^class (\w+)\(", text, re.M)]
+    ends = [start for _, start in starts[1:]] + [len(text)]
     return {name: (start, end) for (name, start), end in zip(starts, ends)}
 
 
@@ -240,9 +219,10 @@ def _fields(module: str, name: str) -> tuple[Mapping[str, Node], frozenset[str]]
     if module == "apps_v1alpha1":
         return _petset_fields(name)
     start, end = _places(module)[name]
-    body = ast.parse(_text(module)[start:end].rpartition("\n@dataclass")[0] or _text(module)[start:end]).body[0]
+    text = package_data.schema_text(module)[start:end]
+    body = ast.parse(text.rpartition("\n@dataclass")[0] or text).body[0]
     assert isinstance(body, ast.ClassDef)
-    facts = _facts().get(f"{module}.{name}", {})
+    facts = package_data.facts("facts.json").get(f"{module}.{name}", {})
     fields: dict[str, Node] = {}
     required: list[str] = []
     for line in body.body:
@@ -355,5 +335,5 @@ def _named(module: str, annotation: str, said: Mapping[str, str]) -> Node:
     where = where or module
     if name in _places(where):
         return struct(where, name)
-    alias = re.search(rf"^{name} = (\w+)", _text(where), re.M)
+    alias = re.search(rf"^{name} = (\w+)", package_data.schema_text(where), re.M)
     return _OBJECT if alias and alias.group(1) == "Dict" else _ANY

@@ -54,7 +54,6 @@ IMAGE_FILE_BYTES_MAX = 1 << 20  # What is read of an image's /etc/passwd and /et
 KILLED_SECONDS_MAX = 30.0
 
 Key = tuple[str, int]  # container name, attempt
-UnderWay = dict[Key, asyncio.Future[ContainerRecord]]
 
 
 class ImageStore(Protocol):

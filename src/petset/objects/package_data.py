@@ -1,0 +1,37 @@
+"""The data that comes with packages: the one place of the pure rooms that reads files, each once.
+
+`facts` is a JSON file of this room, `schema_text` a module of the lightkube-models package, as text: nothing of it is
+ever imported. What is read here is the same for every process that has the same packages; nothing of an instance or of
+a request may ever be.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from petset.objects import encoding
+
+
+@cache
+def facts(name: str) -> Any:
+    """facts.json, protobuf.json: as they are in this room."""
+    return encoding.loads(Path(__file__).with_name(name).read_bytes())
+
+
+@cache
+def schema_text(module: str) -> str:
+    """The source of a module of lightkube-models: core_v1, apps_v1, ..."""
+    return (_models() / f"{module}.py").read_text(encoding="utf-8")
+
+
+@cache
+def _models() -> Path:
+    # find_spec of a top-level name imports nothing; lightkube itself may or may not be installed beside it.
+    spec = importlib.util.find_spec("lightkube")
+    for place in (spec.submodule_search_locations if spec else None) or ():
+        if (Path(place) / "models" / "core_v1.py").exists():
+            return Path(place) / "models"
+    raise RuntimeError("cannot read the schemas: the package lightkube-models is not installed; run make setup")
