@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from petset.client.views import Snapshot
-from petset.controllers import actions, endpoints
+from petset.controllers import actions, behind, endpoints
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.pod import PODS
+from petset.kinds.service import SERVICES
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -52,7 +56,7 @@ def pod(number: int, ready: bool = True, **given: Any) -> Object:
 
 def subsets(service_: Object, *pods: Object) -> list[Any]:
     shown = []
-    for subset in endpoints.subsets_of(service_, endpoints.endpoints_of(service_, map(endpoints.read, pods))):
+    for subset in endpoints.subsets_of(behind.endpoints_of(service_, map(behind.read, pods))):
         ready = [address["ip"] for address in subset.get("addresses", ())]
         waiting = [address["ip"] for address in subset.get("notReadyAddresses", ())]
         shown.append((ready, waiting, [port["port"] for port in subset.get("ports", ())]))
@@ -80,7 +84,7 @@ def test_unready_and_going_pods_are_published_when_the_service_asks_for_it() -> 
 
 
 def test_a_pet_is_named_only_by_the_service_it_belongs_to() -> None:
-    found = endpoints.endpoints_of(service(), map(endpoints.read, [pod(1), pod(2, subdomain="other")]))
+    found = behind.endpoints_of(service(), map(behind.read, [pod(1), pod(2, subdomain="other")]))
     assert [endpoint.hostname for endpoint in found] == ["rd-1", ""]
 
 
@@ -100,7 +104,7 @@ def test_a_headless_service_needs_no_ports() -> None:
 
 def test_a_slice_tells_the_conditions() -> None:
     one = service(publishNotReadyAddresses=True)
-    found = endpoints.endpoints_of(one, [endpoints.read(pod(1, ready=False, deleting=True))])
+    found = behind.endpoints_of(one, [behind.read(pod(1, ready=False, deleting=True))])
     (slice_,) = endpoints.slices_of(one, found)
     assert slice_["endpoints"][0]["conditions"] == {"ready": True, "serving": False, "terminating": True}
     assert slice_["metadata"]["labels"]["kubernetes.io/service-name"] == "redis"
@@ -136,12 +140,12 @@ def test_a_pods_change_brings_the_services_that_select_it() -> None:
     assert list(endpoints.keys_of_pod(pod(1, labels={}), view)) == []
 
 
-def shown(*numbers: int, ready: bool = True) -> list[endpoints.Endpoint]:
+def shown(*numbers: int, ready: bool = True) -> list[behind.Endpoint]:
     pods = []
     for number in numbers:
         one = pod(number, ready=ready)
         pods.append(meta.changed(one, ("status", "podIP"), f"10.0.{number // 250}.{number % 250}"))
-    return endpoints.endpoints_of(service(), map(endpoints.read, pods))
+    return behind.endpoints_of(service(), map(behind.read, pods))
 
 
 def uids(slice_: Object) -> list[str]:
@@ -164,14 +168,14 @@ def test_a_slice_has_a_hundred_pods_and_a_new_pod_changes_one_of_them() -> None:
 def test_endpoints_have_a_thousand_addresses_and_say_that_there_are_more() -> None:
     (many,) = [
         step.object
-        for step in endpoints._endpoints_writes(service(), shown(*range(1200)), Snapshot())
+        for step in endpoints._endpoints_writes(service(), shown(*range(1200)), 1200, Snapshot())
         if isinstance(step, actions.Create)
     ]
     assert sum(len(subset["addresses"]) for subset in many["subsets"]) == 1000
     assert meta.annotations(many) == {"endpoints.kubernetes.io/over-capacity": "truncated"}
     view = Snapshot([meta.changed(many, ("metadata", "resourceVersion"), "1")])
-    assert endpoints._endpoints_writes(service(), shown(*range(1200)), view) == []
-    (fewer,) = endpoints._endpoints_writes(service(), shown(*range(10)), view)
+    assert endpoints._endpoints_writes(service(), shown(*range(1200)), 1200, view) == []
+    (fewer,) = endpoints._endpoints_writes(service(), shown(*range(10)), 10, view)
     assert isinstance(fewer, actions.Update) and meta.annotations(fewer.object) == {}
 
 
@@ -181,7 +185,7 @@ def test_every_pod_is_in_one_slice_and_stays_there(rounds) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(endpoints, "SLICE_ENDPOINTS_MAX", 7)
         for numbers in rounds:
-            after = endpoints.slices_of(service(), shown(*sorted(numbers)), there)
+            after: list[Object] = list(endpoints.slices_of(service(), shown(*sorted(numbers)), there))
             assert sorted(uid for one in after for uid in uids(one)) == sorted(f"u{number}" for number in numbers)
             assert all(len(one["endpoints"]) <= 7 for one in after)
             assert len({meta.name(one) for one in after}) == len(after)
@@ -194,10 +198,104 @@ def test_every_pod_is_in_one_slice_and_stays_there(rounds) -> None:
 def test_pods_that_have_none_of_the_ports_are_not_counted() -> None:
     named = service(ports=[{"port": 80, "targetPort": "web"}])
     pods = [meta.changed(pod(1), ("status", "podIP"), f"10.0.{i // 250}.{i % 250}") for i in range(1200)]
-    found = endpoints.endpoints_of(named, map(endpoints.read, pods))
+    found = behind.endpoints_of(named, map(behind.read, pods))
     (made,) = [
         step.object
-        for step in endpoints._endpoints_writes(named, found, Snapshot())
+        for step in endpoints._endpoints_writes(named, found, len(found), Snapshot())
         if isinstance(step, actions.Create)
     ]
     assert made["subsets"] == [] and meta.annotations(made) == {}
+
+
+numbers = st.integers(1, 30)
+pod_changes = st.tuples(
+    numbers,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "ready": st.booleans(),
+            "deleting": st.booleans(),
+            "without_address": st.booleans(),
+            "labels": st.just({"app": "other"}),
+            "phase": st.just("Failed"),
+            "ports": st.just([{"name": "web", "containerPort": 81}]),
+        },
+    ),
+)
+slice_changes = st.tuples(st.integers(0, 4), st.sampled_from(["gone", "emptied", "doubled", "relabelled", "stranger"]))
+
+
+@given(
+    st.lists(st.lists(st.one_of(pod_changes, slice_changes, numbers), min_size=1, max_size=8), max_size=6),
+    st.sampled_from([{}, {"publishNotReadyAddresses": True}, {"ports": [{"port": 80, "targetPort": "web"}]}]),
+)
+def test_slices_by_what_has_changed_are_those_by_all_there_is(rounds, spec) -> None:
+    one = service(**spec)
+    view = Snapshot([one])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(endpoints, "SLICE_ENDPOINTS_MAX", 4)
+        for changes in rounds:
+            for change in changes:
+                changed(view, change)
+            steps = endpoints.reconcile("default/redis", view, 0)
+            anew = Snapshot([*view.list(SERVICES), *view.list(PODS), *view.list(ENDPOINTS), *view.list(ENDPOINTSLICES)])
+            assert endpoints.reconcile("default/redis", anew, 0) == steps
+            for step in steps:
+                assert isinstance(step, actions.Create | actions.Update | actions.Delete)
+                cache = view.of(ENDPOINTS if step.object["kind"] == "Endpoints" else ENDPOINTSLICES)
+                if isinstance(step, actions.Delete):
+                    cache.remove(meta.key(step.object))
+                else:
+                    cache.put(step.object)
+            there = view.list(ENDPOINTSLICES)
+            found = behind.endpoints_of(one, map(behind.read, labelled(view)))
+            assert sorted(uid for slice_ in there for uid in uids(slice_)) == sorted(e.target["uid"] for e in found)
+            assert sorted(map(endpoints._says, endpoints.slices_of(one, found, there)), key=str) == sorted(
+                map(endpoints._says, there), key=str
+            )
+            assert endpoints.subsets_of(found) == view.list(ENDPOINTS)[0]["subsets"]
+
+
+def labelled(view: Snapshot) -> list[Object]:
+    return [one for one in view.list(PODS) if meta.labels(one) == {"app": "redis"}]
+
+
+def changed(view: Snapshot, change: Any) -> None:
+    there = view.list(ENDPOINTSLICES)
+    match change:
+        case int(number):
+            view.of(PODS).remove(f"default/rd-{number}")
+        case (number, str(how)):
+            if number >= len(there):
+                return
+            slice_, cache = there[number], view.of(ENDPOINTSLICES)
+            if how == "gone":
+                cache.remove(meta.key(slice_))
+            elif how == "emptied":
+                cache.put({**slice_, "endpoints": []})
+            elif how == "doubled":
+                cache.put(meta.changed(slice_, ("metadata", "name"), "redis-double"))
+            elif how == "relabelled":
+                cache.put(meta.changed(slice_, ("metadata", "labels", "x"), "y"))
+            else:
+                cache.put({**slice_, "endpoints": [*slice_["endpoints"], {"addresses": ["10.9.9.9"]}]})
+        case (number, how):
+            view.of(PODS).put(pod(number, **how))
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_change_of_one_pod_is_a_look_at_one_slice(size, monkeypatch) -> None:
+    pods = [meta.changed(pod(i), ("status", "podIP"), f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}") for i in range(size)]
+    view = Snapshot([service(), *pods])
+    for step in endpoints.reconcile("default/redis", view, 0):
+        if isinstance(step, actions.Create):
+            view.of(ENDPOINTS if step.object["kind"] == "Endpoints" else ENDPOINTSLICES).put(step.object)
+    made: list[str] = []
+    whole = behind.slice_endpoint
+    monkeypatch.setattr(behind, "slice_endpoint", lambda one: made.append(one.address) or whole(one))
+    last = pods[-1]
+    view.of(PODS).put(meta.changed(last, ("status", "conditions"), []))
+    steps = endpoints.reconcile("default/redis", view, 0)
+    slices = [s.object for s in steps if isinstance(s, actions.Update) and s.object["kind"] == "EndpointSlice"]
+    assert len(slices) == 1 and meta.uid(last) in uids(slices[0])
+    assert len(made) <= endpoints.SLICE_ENDPOINTS_MAX + 1

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from petset.client.views import Snapshot
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.scheduler import policy
@@ -214,3 +218,51 @@ def test_who_is_not_ours_to_schedule() -> None:
         {**pod("ended"), "status": {"phase": "Failed"}},
     ]
     assert decided(*others, node()) == []
+
+
+names = st.sampled_from(["a", "b", "c", "d"])
+pod_changes = st.fixed_dictionaries(
+    {"name": names, "on": st.sampled_from(["", "n1", "n2"])},
+    optional={
+        "cpu": st.sampled_from(["1", "500m"]),
+        "owner": st.sampled_from(["x", "y"]),
+        "ports": st.just([{"hostPort": 80, "containerPort": 80}]),
+        "created": st.sampled_from(["2016-08-03T00:00:01Z", "2016-08-03T00:00:02Z"]),
+        "priority": st.integers(0, 2),
+    },
+)
+
+
+@given(st.lists(st.one_of(pod_changes, names), max_size=20))
+def test_what_is_kept_of_nodes_and_of_who_waits_is_what_there_is(changes: list[Any]) -> None:
+    view = Snapshot([node("n1"), node("n2")])
+    for change in changes:
+        if isinstance(change, str):
+            view.of(PODS).remove(f"default/{change}")
+        else:
+            view.of(PODS).put(pod(**change))
+        anew = Snapshot([*view.list(NODES), *view.list(PODS)])
+        assert policy.place(view) == policy.place(anew)
+        for kept, made in zip(policy.places_of(view), policy.places_of(anew), strict=True):
+            assert sorted(map(meta.name, kept.pods)) == sorted(map(meta.name, made.pods))
+            assert all(kept.used(name) == made.used(name) for name in ("cpu", "memory"))
+            assert [kept.of_controller(uid) for uid in "xy"] == [made.of_controller(uid) for uid in "xy"]
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_pod_is_placed_without_a_look_at_those_that_are(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    big = node(allocatable={"pods": "10000"})
+    view = Snapshot([big, *(pod(f"p{i}", on="n1") for i in range(size))])
+    assert policy.place(view) == []
+    policy.places_of(view)
+    read: list[str] = []
+    whole = policy.demand
+    monkeypatch.setattr(policy, "demand", lambda one: read.append(meta.name(one)) or whole(one))
+    view.of(PODS).put(pod("new"))
+    assert [decision.node for decision in policy.place(view)] == ["n1"]
+    assert read == ["new"]
+
+
+def test_those_that_were_tried_are_not_tried_again() -> None:
+    view = Snapshot([pod("a"), pod("b"), pod("c")])
+    assert list(map(meta.name, policy.next_waiting(view, {"u-a": None}, 1))) == ["b"]

@@ -21,6 +21,7 @@ from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.kinds.rbac import CLUSTERROLES
+from petset.kinds.service import SERVICES
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
@@ -85,6 +86,12 @@ def _service(endpoint_slice: Object) -> Iterable[str]:
     return (f"{meta.namespace(endpoint_slice)}/{name}",) if name else ()
 
 
+def _selected(service: Object) -> Iterable[str]:
+    """One label of those that a service selects by: pods without it are not selected."""
+    selector = service["spec"].get("selector") or {}
+    return [label_mark(meta.namespace(service), label, selector[label]) for label in sorted(selector)[:1]]
+
+
 def _aggregated(role: Object) -> Iterable[str]:
     return ("yes",) if aggregation.is_aggregated(role) else ()
 
@@ -104,6 +111,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
     (PERSISTENTVOLUMECLAIMS, {"volume": _volume, "pet": _pet}),
     (CONTROLLERREVISIONS, {"controller": _controller_uid}),
     (ENDPOINTSLICES, {"service": _service}),
+    (SERVICES, {"selector": _selected}),
     (CLUSTERROLES, {"aggregated": _aggregated}),
 )
 

@@ -140,6 +140,13 @@ class Fail:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """Do not look again sooner than in so many seconds: what was written is large, and changes gather meanwhile."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Together:
     """Branches that do not need each other: each in its order, all side by side. The first failure begins no more."""
 
@@ -176,6 +183,7 @@ Action = (
     | RemoveDirectory
     | EmitEvent
     | RequeueAfter
+    | Rest
     | Fail
     | Together
 )

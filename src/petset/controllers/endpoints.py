@@ -14,16 +14,15 @@ without a selector is left to whoever made its endpoints.
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from petset.base import well_known
-from petset.client.views import View
-from petset.controllers import actions
+from petset.client.views import View, label_mark
+from petset.controllers import actions, behind
+from petset.controllers.behind import MANAGER, Behind, Endpoint, Maker, Port, endpoint_port, read
 from petset.controllers.runner import Controller, own_key
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
@@ -33,27 +32,13 @@ from petset.kinds.service import SERVICES
 from petset.objects import meta
 from petset.objects.meta import Object
 
-MANAGER = "endpointslice-controller.k8s.io"
 ENDPOINTS_MANAGER = "endpoint-controller"
 ADDRESSES_MAX = 1000  # Of all Endpoints of a service.
 SLICE_ENDPOINTS_MAX = 100
+REST_SECONDS_OF_EACH = 0.00015  # A write costs by who is in it: the more, the more changes it gathers before.
+REST_SECONDS_MIN = 0.015
 
-Port = tuple[str, str, int, str]  # (name, protocol, number, application protocol)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One pod as a service sees it."""
-
-    address: str
-    hostname: str
-    node: str
-    target: Object  # A reference to the pod.
-    order: tuple[int, int, str]  # Of addresses.
-    ready: bool  # As published.
-    serving: bool
-    terminating: bool
-    ports: tuple[Port, ...]
+Write = actions.Create | actions.Update | actions.Delete
 
 
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
@@ -61,131 +46,47 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     namespace, name = meta.split_key(key)
     service = view.get(SERVICES, namespace, name)
     if service is None or meta.is_deleting(service):
+        view.forget(Behind, key)
         return _forget(namespace, name, view)
     selector = meta.get(service, "spec", "selector", default={})
     if not selector or meta.get(service, "spec", "type") == "ExternalName":
         return []
-    shown = view.facts(PODS, read)
-    found = endpoints_of(service, [shown.of(pod) for pod in view.labelled(PODS, namespace, selector)])
-    return [*_endpoints_writes(service, found, view), *_slice_writes(service, found, view)]
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What services show of a pod, read once a version of the pod."""
-
-    pod: Object
-    address: str
-    order: tuple[int, int, str]  # Of addresses.
-    hostname: str
-    subdomain: str
-    node: str
-    target: Object
-    serving: bool
-    terminating: bool
-
-
-NOTHING = Shown({}, "", (0, 0, ""), "", "", "", {}, False, False)
-
-
-def read(pod: Object) -> Shown:
-    """NOTHING for a pod without an address, or one that has ended."""
-    address = meta.get(pod, "status", "podIP", default="")
-    if not address or meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
-        return NOTHING
-    parsed, spec = ipaddress.ip_address(address), pod["spec"]
-    return Shown(
-        pod=pod,
-        address=address,
-        order=(parsed.version, int(parsed), meta.name(pod)),
-        hostname=spec.get("hostname", ""),
-        subdomain=spec.get("subdomain", ""),
-        node=spec.get("nodeName", ""),
-        target={"kind": "Pod", "name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
-        serving=meta.is_pod_ready(pod),
-        terminating=meta.is_deleting(pod),
-    )
-
-
-def endpoints_of(service: Object, pods: Iterable[Shown]) -> list[Endpoint]:
-    """One Endpoint a pod that is shown, sorted by address."""
-    publish_all, name = service_kind.publishes_unready(service), meta.name(service)
-    ports_of = _ports_of(service)
-    return [
-        Endpoint(
-            address=one.address,
-            hostname=one.hostname if one.subdomain == name else "",
-            node=one.node,
-            target=one.target,
-            order=one.order,
-            ready=publish_all or (one.serving and not one.terminating),
-            serving=one.serving,
-            terminating=one.terminating,
-            ports=ports_of(one.pod),
-        )
-        for one in sorted((one for one in pods if one.address), key=lambda one: one.order)
+    kept = view.kept(Behind, key, behind.about(service))
+    writes: list[Write] = [
+        *_endpoints_writes(service, kept.first(ADDRESSES_MAX), len(kept), view),
+        *_slice_writes(service, kept),
     ]
+    looked_at = min(len(kept), ADDRESSES_MAX)
+    written = sum(len(step.object.get("endpoints") or ()) for step in writes if not isinstance(step, actions.Delete))
+    seconds = REST_SECONDS_OF_EACH * (looked_at + written)
+    return [*writes, actions.Rest(seconds)] if seconds > REST_SECONDS_MIN else [*writes]
 
 
-def _ports_of(service: Object) -> Callable[[Object], tuple[Port, ...]]:
-    """Which ports a pod has of the service's: all the same, unless one is looked up by its name."""
-    named = any(isinstance(port.get("targetPort"), str) for port in meta.get(service, "spec", "ports", default=()))
-    if named:
-        return partial(_ports_for, service)
-    same = _ports_for(service, {})
-    return lambda pod: same
-
-
-def _ports_for(service: Object, pod: Object) -> tuple[Port, ...]:
-    """The service's ports as this pod has them: a named target is looked up among its containers."""
-    ports: list[Port] = []
-    for port in meta.get(service, "spec", "ports", default=()):
-        protocol = port.get("protocol", "TCP")
-        number = target_number(port.get("targetPort") or port["port"], protocol, pod)
-        if number is not None:
-            ports.append((port.get("name", ""), protocol, number, port.get("appProtocol", "")))
-    return tuple(ports)
-
-
-def target_number(target: int | str, protocol: str, pod: Object) -> int | None:
-    if isinstance(target, int):
-        return target
-    if target.isdigit():
-        return int(target)
-    for container in meta.get(pod, "spec", "containers", default=()):
-        for port in container.get("ports") or ():
-            if port.get("name") == target and port.get("protocol", "TCP") == protocol:
-                return port["containerPort"]
-    return None
-
-
-def _groups(service: Object, found: Sequence[Endpoint]) -> dict[tuple[Port, ...], list[Endpoint]]:
-    """Endpoints by the ports they share. A pod that has none of the service's ports is not behind it."""
+def _groups(found: Sequence[Endpoint]) -> dict[tuple[Port, ...], list[Endpoint]]:
+    """Endpoints by the ports they share."""
     groups: dict[tuple[Port, ...], list[Endpoint]] = {}
-    has_ports = bool(meta.get(service, "spec", "ports"))
     for endpoint in found:
-        if endpoint.ports or (not has_ports and service_kind.is_headless(service)):
-            groups.setdefault(endpoint.ports, []).append(endpoint)
+        groups.setdefault(endpoint.ports, []).append(endpoint)
     return dict(sorted(groups.items()))
 
 
 # Endpoints
 
 
-def subsets_of(service: Object, found: Sequence[Endpoint]) -> list[dict[str, Any]]:
+def subsets_of(found: Sequence[Endpoint]) -> list[dict[str, Any]]:
     subsets = []
     left = ADDRESSES_MAX
-    for ports, members in _groups(service, found).items():
+    for ports, members in _groups(found).items():
         ready = [endpoint for endpoint in members if endpoint.ready][:left]
         left -= len(ready)
-        not_ready = [endpoint for endpoint in members if not endpoint.ready and not endpoint.terminating][:left]
+        not_ready = [endpoint for endpoint in members if not endpoint.ready and not endpoint.is_leaving][:left]
         left -= len(not_ready)
         if ready or not_ready:
             subsets.append(
                 {
                     **({"addresses": [_address(endpoint) for endpoint in ready]} if ready else {}),
                     **({"notReadyAddresses": [_address(endpoint) for endpoint in not_ready]} if not_ready else {}),
-                    **({"ports": [_endpoint_port(port) for port in ports]} if ports else {}),
+                    **({"ports": [endpoint_port(port) for port in ports]} if ports else {}),
                 }
             )
     return subsets
@@ -200,17 +101,8 @@ def _address(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _endpoint_port(port: Port) -> dict[str, Any]:
-    name, protocol, number, app_protocol = port
-    return {
-        **({"name": name} if name else {}),
-        "port": number,
-        "protocol": protocol,
-        **({"appProtocol": app_protocol} if app_protocol else {}),
-    }
-
-
-def _endpoints_writes(service: Object, found: Sequence[Endpoint], view: View) -> list[actions.Action]:
+def _endpoints_writes(service: Object, found: Sequence[Endpoint], count: int, view: View) -> list[Write]:
+    """`found`: the first of those that are shown, `count`: how many there are."""
     labels = {
         **meta.labels(service),
         well_known.ENDPOINTS_MANAGED_BY_LABEL: ENDPOINTS_MANAGER,
@@ -220,13 +112,12 @@ def _endpoints_writes(service: Object, found: Sequence[Endpoint], view: View) ->
         "apiVersion": "v1",
         "kind": "Endpoints",
         "metadata": {"name": meta.name(service), "namespace": meta.namespace(service), "labels": labels},
-        "subsets": subsets_of(service, found),
+        "subsets": subsets_of(found),
     }
     there = view.get(ENDPOINTS, meta.namespace(service), meta.name(service))
     said = dict(meta.annotations(there)) if there is not None else {}
     annotations = {key: value for key, value in said.items() if key != well_known.OVER_CAPACITY_ANNOTATION}
-    shown = [endpoint for members in _groups(service, found).values() for endpoint in members]
-    if sum(endpoint.ready or not endpoint.terminating for endpoint in shown) > ADDRESSES_MAX:
+    if count > ADDRESSES_MAX:
         annotations[well_known.OVER_CAPACITY_ANNOTATION] = "truncated"
     about = {"labels": labels, **({"annotations": annotations} if annotations or said else {})}
     if there is None:
@@ -240,23 +131,38 @@ def _endpoints_writes(service: Object, found: Sequence[Endpoint], view: View) ->
 # EndpointSlice
 
 
-def _slice_writes(service: Object, found: Sequence[Endpoint], view: View) -> list[actions.Action]:
-    key = f"{meta.namespace(service)}/{meta.name(service)}"
-    there = [
-        slice_
-        for slice_ in view.by_index(ENDPOINTSLICES, "service", key)
-        if meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL) == MANAGER
-    ]
-    old = {meta.name(slice_): slice_ for slice_ in there}
-    steps: list[actions.Action] = []
-    for slice_ in slices_of(service, found, there):
+def _slice_writes(service: Object, kept: Behind) -> list[Write]:
+    """The writes of slices that say something else than is so, and of those that take pods which are in none."""
+    if not kept.endpoints:
+        return _written(service, [], kept.slices, kept.slices)
+    chosen = dict.fromkeys(kept.wrong_slices())
+    left = len(kept.unplaced)
+    for name, room in kept.with_room((name for name in kept.slices if name not in chosen), SLICE_ENDPOINTS_MAX):
+        if left <= 0:
+            break
+        chosen[name] = None
+        left -= room
+    uids = dict.fromkeys([*(uid for name in chosen for uid in kept.said[name]), *kept.unplaced])
+    found = sorted((kept.endpoints[uid] for uid in uids if uid in kept.endpoints), key=lambda one: one.order)
+    if not found:
+        return [actions.Delete(kept.slices[name]) for name in chosen]
+    return _written(service, found, {name: kept.slices[name] for name in sorted(chosen)}, kept.slices)
+
+
+def _written(
+    service: Object, found: Sequence[Endpoint], there: Mapping[str, Object], taken: Iterable[str]
+) -> list[Write]:
+    """The writes that make of the slices that are `there` those of the endpoints found."""
+    old = dict(there)
+    steps: list[Write] = []
+    for slice_ in slices_of(service, found, [there[name] for name in sorted(there)], taken):
         before = old.pop(meta.name(slice_), None)
         if before is None:
             steps.append(actions.Create(slice_))
         elif _says(before) != _says(slice_):
             kept = {**before["metadata"], **slice_["metadata"]}
             steps.append(actions.Update({**slice_, "metadata": kept}))
-    return steps + [actions.Delete(slice_) for slice_ in old.values()]
+    return [*steps, *(actions.Delete(slice_) for slice_ in old.values())]
 
 
 def _says(slice_: Object) -> tuple[Any, ...]:
@@ -265,17 +171,19 @@ def _says(slice_: Object) -> tuple[Any, ...]:
     return owners, meta.labels(slice_), slice_.get("addressType"), slice_.get("endpoints") or [], ports
 
 
-def slices_of(service: Object, found: Sequence[Endpoint], there: Sequence[Object] = ()) -> list[dict[str, Any]]:
+def slices_of(
+    service: Object, found: Sequence[Endpoint], there: Sequence[Object] = (), taken: Iterable[str] = ()
+) -> list[dict[str, Any]]:
     """The slices of a service: one or more for each set of ports and family of addresses, by those that are `there`.
 
-    A pod that is in a slice stays there; others fill up what has room, and then new ones.
+    A pod that is in a slice stays there; others fill up what has room, and then new ones, whose names nobody has taken.
     """
-    make = _Maker(service)
-    names = _free_names(service, there)
+    make = Maker(service)
+    names = _free_names(service, [*taken, *map(meta.name, there)])
     slices: list[dict[str, Any]] = []
-    for ports, members in (_groups(service, found) or {(): []}).items():
+    for ports, members in (_groups(found) or {(): []}).items():
         for family in ("IPv4", "IPv6"):
-            of_family = [e for e in members if (":" in e.address) == (family == "IPv6")]
+            of_family = [endpoint for endpoint in members if endpoint.family == family]
             if not of_family and (family == "IPv6" or members):
                 continue
             told = make.ports(ports)
@@ -312,55 +220,12 @@ def _parts(members: Sequence[Endpoint], there: Sequence[Object]) -> list[tuple[s
     return named or [(next(unused, ""), [])]
 
 
-def _free_names(service: Object, there: Sequence[Object]) -> Iterator[str]:
-    taken = {meta.name(slice_): True for slice_ in there}
+def _free_names(service: Object, taken: Iterable[str]) -> Iterator[str]:
+    taken = dict.fromkeys(taken)
     for number in itertools.count():
         name = f"{meta.name(service)}-{number}"
         if name not in taken:
             yield name
-
-
-class _Maker:
-    """Makes the slices of one service."""
-
-    def __init__(self, service: Object):
-        self._service = service
-        self._labels = {
-            **meta.labels(service),
-            well_known.SERVICE_NAME_LABEL: meta.name(service),
-            well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL: MANAGER,
-            **({well_known.HEADLESS_LABEL: ""} if service_kind.is_headless(service) else {}),
-        }
-
-    def ports(self, ports: Sequence[Port]) -> list[dict[str, Any]]:
-        """A slice says the name of an unnamed port, too."""
-        return [{"name": "", **_endpoint_port(port)} for port in ports]
-
-    def slice(self, name: str, family: str, ports: Sequence[Object], members: Sequence[Endpoint]) -> dict[str, Any]:
-        return {
-            "apiVersion": ENDPOINTSLICES.api_version,
-            "kind": "EndpointSlice",
-            "metadata": {
-                "name": name,
-                "generateName": f"{meta.name(self._service)}-",
-                "namespace": meta.namespace(self._service),
-                "labels": self._labels,
-                "ownerReferences": [meta.owner_reference(self._service)],
-            },
-            "addressType": family,
-            "endpoints": [_slice_endpoint(endpoint) for endpoint in members],
-            "ports": list(ports),
-        }
-
-
-def _slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    return {
-        "addresses": [endpoint.address],
-        "conditions": {"ready": endpoint.ready, "serving": endpoint.serving, "terminating": endpoint.terminating},
-        **({"hostname": endpoint.hostname} if endpoint.hostname else {}),
-        **({"nodeName": endpoint.node} if endpoint.node else {}),
-        "targetRef": endpoint.target,
-    }
 
 
 def _forget(namespace: str, name: str, view: View) -> list[actions.Action]:
@@ -371,13 +236,20 @@ def _forget(namespace: str, name: str, view: View) -> list[actions.Action]:
     return [actions.Delete(there)]
 
 
+def shown_of(obj: Object) -> Any:
+    """What of an object counts here: of a pod, what services show."""
+    if obj["kind"] != "Pod":
+        return obj["metadata"].get("resourceVersion")
+    return replace(read(obj), pod={}), meta.labels(obj)
+
+
 def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
     """The services that select the pod."""
-    labels = meta.labels(pod).items()
-    for service in view.list(SERVICES, meta.namespace(pod)):
-        selector = service["spec"].get("selector")
-        if selector and selector.items() <= labels:
-            yield meta.key(service)
+    labels, namespace = meta.labels(pod), meta.namespace(pod)
+    for label, value in labels.items():
+        for service in view.by_index(SERVICES, "selector", label_mark(namespace, label, value)):
+            if service["spec"]["selector"].items() <= labels.items():
+                yield meta.key(service)
 
 
 def keys_of_slice(slice_: Object, view: View) -> Iterable[str]:
@@ -397,5 +269,6 @@ CONTROLLERS = (
             (ENDPOINTSLICES, keys_of_slice),
         ),
         reconcile=reconcile,
+        sees=shown_of,
     ),
 )

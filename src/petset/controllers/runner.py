@@ -86,6 +86,7 @@ class _Outcome:
     after_seconds: float | None = None
     failed: str = "it raised an exception"
     cost_seconds: float = 0.0  # Of the decision.
+    rest_seconds: float = 0.0  # Asked for.
 
     def look_again_after(self, seconds: float) -> None:
         self.after_seconds = min(seconds, self.after_seconds or seconds)
@@ -285,7 +286,7 @@ class Runner:
         if any(self._is_unseen(obj) for obj in outcome.created):
             # It was gone before the cache heard of it, or the cache is far behind: no change need ever tell.
             self._queue.add_after(key, UNSEEN_SECONDS)
-        if (rest := rest_seconds(outcome.cost_seconds)) > 0:
+        if (rest := max(rest_seconds(outcome.cost_seconds), outcome.rest_seconds)) > 0:
             await asyncio.sleep(rest)
         self._queue.done(key)
 
@@ -302,6 +303,8 @@ class Runner:
             match action:
                 case actions.RequeueAfter(seconds):
                     outcome.look_again_after(seconds)
+                case actions.Rest(seconds):
+                    outcome.rest_seconds = seconds
                 case actions.Fail(why):
                     return why
                 case actions.Together(branches):

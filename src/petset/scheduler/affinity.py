@@ -18,8 +18,14 @@ class Place(Protocol):
     """A node with the pods on it."""
 
     node: Object
-    pods: list[Object]
-    keeping_apart: list[Object]  # Those of them with required anti-affinity terms.
+
+    @property
+    def pods(self) -> Iterable[Object]: ...
+
+    @property
+    def keeping_apart(self) -> Iterable[Object]:
+        """Those of them with required anti-affinity terms."""
+        ...
 
 
 def node_matches(pod: Object, node: Object) -> bool:

@@ -1,8 +1,8 @@
 """The scheduler's loop: whenever something that matters changes, place all pods that wait.
 
-A change of a node, pod, claim, volume or class wakes the loop; `policy.place` decides for all waiting pods at once over
-the caches; each decision is carried out (a binding, a claim told its node, an event and a condition saying why not).
-Then the loop waits until the cache shows the bindings, so that room is never given away twice.
+A change of a node, pod, claim, volume or class wakes the loop; `policy.place` decides over the caches for those that
+wait, AT_A_TIME_MAX at a time; each decision is carried out (a binding, a claim told its node, an event and a condition
+saying why not). Then the loop waits until the cache shows the bindings, so that room is never given away twice.
 
 Invariants: nothing polls; a pod is bound through the binding subresource with its uid, so a successor of the same name
 is never bound by mistake; why a pod has no node is said when it lasts, once, and then at most every REPEAT_SECONDS.
@@ -31,6 +31,7 @@ log = logging.getLogger("petset.scheduler")
 
 CATCH_UP_SECONDS_MAX = 10.0
 REPEAT_SECONDS = 60.0
+AT_A_TIME_MAX = 64  # Pods that are decided about before others on the loop have their turn.
 SIDE_BY_SIDE_MAX = 32  # Decisions that are carried out at once.
 PATIENCE_SECONDS = 1.0  # A claim is usually bound sooner, and then there was nothing to say.
 KINDS = (
@@ -89,12 +90,22 @@ class Scheduler:
     def _changed(self, old: Object | None, new: Object | None) -> None:
         if new is None and old is not None:
             self._forget(old)
+            if old["kind"] == "Node":
+                self._view.forget(policy.NodeLoad, meta.name(old))
         self._wake.set()
 
     async def _round(self) -> bool:
-        """Place all that wait; False when something failed and is to be tried again."""
-        seen: list[Callable[[], bool]] = []
+        """Place all that wait, some at a time; False when something failed and is to be tried again."""
+        tried: dict[str, None] = {}
         failures: list[Exception] = []
+        while pods := policy.next_waiting(self._view, tried, AT_A_TIME_MAX):
+            tried.update(dict.fromkeys(map(meta.uid, pods)))
+            await self._place(pods, failures)
+        # Gone or bound already: the cache is about to say so, and that wakes us.
+        return all(isinstance(error, errors.ApiError) and error.code in (404, 409) for error in failures)
+
+    async def _place(self, pods: list[Object], failures: list[Exception]) -> None:
+        seen: list[Callable[[], bool]] = []
 
         async def carry_out(decision: policy.Decision) -> None:
             try:
@@ -103,11 +114,9 @@ class Scheduler:
                 log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
                 failures.append(error)
 
-        decisions = policy.place(self._view)
-        await tasks.side_by_side(decisions, carry_out, SIDE_BY_SIDE_MAX, "bind pods")
+        decisions = policy.place(self._view, pods)
+        await tasks.side_by_side(decisions, carry_out, min(len(decisions), SIDE_BY_SIDE_MAX), "bind pods")
         await self._catch_up(seen)
-        # Gone or bound already: the cache is about to say so, and that wakes us.
-        return all(isinstance(error, errors.ApiError) and error.code in (404, 409) for error in failures)
 
     async def _carry_out(self, decision: policy.Decision, seen: list[Callable[[], bool]]) -> None:
         pod = decision.pod

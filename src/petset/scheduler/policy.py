@@ -10,8 +10,11 @@ host ports, claims and the topology of volumes. Preemption is not offered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import itertools
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from petset.base import well_known
 from petset.client.views import View, claims_of
@@ -52,29 +55,88 @@ def demand(pod: Object) -> Demand:
     )
 
 
-@dataclass(slots=True)
-class Place:
-    """A node with what is on it: the pods, and what they come to together."""
+class Load:
+    """Pods, and what they come to together."""
 
-    node: Object
-    pods: list[Object] = field(default_factory=list)
-    keeping_apart: list[Object] = field(default_factory=list)
-    used: Amounts = field(default_factory=dict)
-    host_ports: list[requests.HostPort] = field(default_factory=list)
-    of_controller: dict[str, int] = field(default_factory=dict)  # How many pods, by the controller's uid.
+    def __init__(self) -> None:
+        self.pods: dict[str, Object] = {}  # By key.
+        self.keeping_apart: dict[str, Object] = {}
+        self.used: Amounts = {}
+        self.host_ports: dict[requests.HostPort, int] = {}
+        self.of_controller: dict[str, int] = {}  # How many pods, by the controller's uid.
 
     def add(self, pod: Object, what: Demand) -> None:
-        self.pods.append(pod)
-        for name, amount in what.amounts.items():
-            self.used[name] = self.used.get(name, 0) + amount
-        self.host_ports += what.host_ports
-        self.of_controller[what.controller_uid] = self.of_controller.get(what.controller_uid, 0) + 1
+        self.pods[meta.key(pod)] = pod
         if what.keeps_apart:
-            self.keeping_apart.append(pod)
+            self.keeping_apart[meta.key(pod)] = pod
+        self._count(what, 1)
+
+    def remove(self, pod: Object, what: Demand) -> None:
+        del self.pods[meta.key(pod)]
+        self.keeping_apart.pop(meta.key(pod), None)
+        self._count(what, -1)
+
+    def _count(self, what: Demand, sign: int) -> None:
+        for name, amount in what.amounts.items():
+            self.used[name] = self.used.get(name, 0) + sign * amount
+        for port in what.host_ports:
+            _counted(self.host_ports, port, sign)
+        _counted(self.of_controller, what.controller_uid, sign)
+
+
+def _counted(counts: dict[Any, int], what: Any, more: int) -> None:
+    count = counts.get(what, 0) + more
+    if count:
+        counts[what] = count
+    else:
+        counts.pop(what, None)
+
+
+class NodeLoad(Load):
+    """What is on one node, kept as its pods change (View.kept)."""
+
+    def __init__(self, view: View, node: str):
+        super().__init__()
+        self.close = view.follow(PODS, "node", node, self._change)
+
+    def _change(self, old: Object | None, new: Object | None) -> None:
+        if old is not None and (before := self.pods.get(meta.key(old))) is not None:
+            self.remove(before, demand(before))
+        if new is not None and not (what := demand(new)).has_ended:
+            self.add(new, what)
+
+
+class Place:
+    """A node with what is on it: what the cache shows, and what was put there since."""
+
+    def __init__(self, node: Object, load: Load | None = None):
+        self.node, self.name = node, meta.name(node)
+        self._load = load or Load()
+        self._placed = Load()
+
+    def add(self, pod: Object, what: Demand) -> None:
+        self._placed.add(pod, what)
+
+    def __len__(self) -> int:
+        return len(self._load.pods) + len(self._placed.pods)
 
     @property
-    def name(self) -> str:
-        return meta.name(self.node)
+    def pods(self) -> Iterator[Object]:
+        return itertools.chain(self._load.pods.values(), self._placed.pods.values())
+
+    @property
+    def keeping_apart(self) -> Iterator[Object]:
+        return itertools.chain(self._load.keeping_apart.values(), self._placed.keeping_apart.values())
+
+    @property
+    def host_ports(self) -> Iterator[requests.HostPort]:
+        return itertools.chain(self._load.host_ports, self._placed.host_ports)
+
+    def used(self, name: str) -> int:
+        return self._load.used.get(name, 0) + self._placed.used.get(name, 0)
+
+    def of_controller(self, uid: str) -> int:
+        return self._load.of_controller.get(uid, 0) + self._placed.of_controller.get(uid, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,32 +149,54 @@ class Decision:
     claims_to_tell: tuple[Object, ...] = ()
 
 
-def place(view: View) -> list[Decision]:
-    """What to do with each pod that waits, in order."""
-    waiting = waiting_pods(view)
+def place(view: View, pods: Sequence[Object] | None = None) -> list[Decision]:
+    """What to do with each of these pods, in order; without any, with each that waits."""
+    waiting = next_waiting(view) if pods is None else pods
     if not waiting:
         return []
     places = places_of(view)
-    decisions = []
+    by_name = {place.name: place for place in places}
+    decisions: list[Decision] = []
     for pod in waiting:
         decision = decide(pod, places, view)
         if decision.node:
-            next(p for p in places if p.name == decision.node).add(pod, demand(pod))
+            by_name[decision.node].add(pod, demand(pod))
         decisions.append(decision)
     return decisions
 
 
-def waiting_pods(view: View) -> list[Object]:
-    """Pods of ours without a node, the most important first, then the oldest."""
-    waiting = [pod for pod in view.by_index(PODS, "node", "") if is_waiting(pod)]
-    return sorted(
-        waiting,
-        key=lambda pod: (
-            -meta.get(pod, "spec", "priority", default=0),
-            pod["metadata"].get("creationTimestamp", ""),
-            meta.key(pod),
-        ),
-    )
+def next_waiting(view: View, tried: Mapping[str, Any] | None = None, most: int | None = None) -> list[Object]:
+    """Pods of ours without a node, the most important first, then the oldest: so many, without the `tried` (by uid)."""
+    waiting = view.kept(Waiting, "").in_order()
+    untried = (pod for pod in waiting if meta.uid(pod) not in (tried or {}))
+    return list(itertools.islice(untried, most))
+
+
+Rank = tuple[int, str, str]
+
+
+class Waiting:
+    """The pods that wait for a node, by rank, kept as they change."""
+
+    def __init__(self, view: View) -> None:
+        self._pods: dict[Rank, Object] = {}
+        self._ranks: list[Rank] = []
+        self.close = view.follow(PODS, "node", "", self._change)
+
+    def in_order(self) -> Iterator[Object]:
+        return map(self._pods.__getitem__, self._ranks)
+
+    def _change(self, old: Object | None, new: Object | None) -> None:
+        if old is not None and self._pods.pop(rank := _rank(old), None) is not None:
+            del self._ranks[bisect_left(self._ranks, rank)]
+        if new is not None and is_waiting(new):
+            self._pods[_rank(new)] = new
+            insort(self._ranks, _rank(new))
+
+
+def _rank(pod: Object) -> Rank:
+    priority = meta.get(pod, "spec", "priority", default=0)
+    return -priority, pod["metadata"].get("creationTimestamp") or "", meta.key(pod)
 
 
 def is_waiting(pod: Object) -> bool:
@@ -127,14 +211,7 @@ def is_waiting(pod: Object) -> bool:
 
 
 def places_of(view: View) -> list[Place]:
-    places = {meta.name(node): Place(node) for node in view.list(NODES)}
-    demands = view.facts(PODS, demand)
-    for name, there in places.items():
-        for pod in view.by_index(PODS, "node", name):
-            what = demands.of(pod)
-            if not what.has_ended:
-                there.add(pod, what)
-    return list(places.values())
+    return [Place(node, view.kept(NodeLoad, meta.name(node), meta.name(node))) for node in view.list(NODES)]
 
 
 def decide(pod: Object, places: Sequence[Place], view: View) -> Decision:
@@ -224,9 +301,9 @@ def tainted(pod: Object, place: Place) -> Sequence[str]:
 def too_little(pod: Object, place: Place) -> Sequence[str]:
     """What the node has not enough of, in the order of names."""
     free = allocatable_of(place.node)
-    reasons = ["Too many pods"] if len(place.pods) + 1 > free.get("pods", requests.PODS_PER_NODE_DEFAULT) else []
+    reasons = ["Too many pods"] if len(place) + 1 > free.get("pods", requests.PODS_PER_NODE_DEFAULT) else []
     for name, amount in sorted(requests.of(pod).items()):
-        if amount and place.used.get(name, 0) + amount > free.get(name, 0):
+        if amount and place.used(name) + amount > free.get(name, 0):
             reasons.append(f"Insufficient {name}")
     return reasons
 
@@ -258,13 +335,13 @@ FILTERS: tuple[Callable[[Object, Place], Sequence[str]], ...] = (
 def score(pod: Object, place: Place) -> int:
     """Preferred terms first, then few of the same controller, then room."""
     owner = meta.controller_of(pod)
-    same = place.of_controller.get(owner.get("uid", ""), 0) if owner else 0
+    same = place.of_controller(owner.get("uid", "")) if owner else 0
     free = allocatable_of(place.node)
     room = 0
     for name in ("cpu", "memory"):
         if free.get(name):
-            room += 50 - min(50, 50 * place.used.get(name, 0) // free[name])
-    return affinity.preference(pod, place) * 10_000 - same * 1_000 + room - len(place.pods)
+            room += 50 - min(50, 50 * place.used(name) // free[name])
+    return affinity.preference(pod, place) * 10_000 - same * 1_000 + room - len(place)
 
 
 def allocatable_of(node: Object) -> Amounts:

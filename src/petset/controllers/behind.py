@@ -1,0 +1,357 @@
+"""Who is behind one service, kept as its pods and its slices change.
+
+`read` says what services show of a pod, `Endpoint` is a pod as one service sees it, `Maker` writes it as an
+EndpointSlice has it. `Behind` holds a service's endpoints in the order of their addresses, and which slices say
+something else of their pods than is so: all that the controller looks at when one pod of thousands has changed.
+
+Invariant: it is always what it would be if it were made anew (tests/controllers/test_endpoints.py).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from petset.base import well_known
+from petset.client.views import View, label_mark
+from petset.kinds import service as service_kind
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.pod import PODS
+from petset.objects import meta
+from petset.objects.meta import Object
+
+MANAGER = "endpointslice-controller.k8s.io"
+
+Port = tuple[str, str, int, str]  # (name, protocol, number, application protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One pod as a service sees it."""
+
+    address: str
+    hostname: str
+    node: str
+    target: Object  # A reference to the pod.
+    order: tuple[int, int, str]  # Of addresses.
+    ready: bool  # As published.
+    serving: bool
+    terminating: bool
+    ports: tuple[Port, ...]
+
+    @property
+    def family(self) -> str:
+        return "IPv6" if self.order[0] == 6 else "IPv4"
+
+    @property
+    def is_leaving(self) -> bool:
+        """It is in its slice until it is gone, but no longer an address of Endpoints."""
+        return self.terminating and not self.ready
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What services show of a pod, read once a version of the pod."""
+
+    pod: Object
+    address: str
+    order: tuple[int, int, str]  # Of addresses.
+    hostname: str
+    subdomain: str
+    node: str
+    target: Object
+    serving: bool
+    terminating: bool
+
+
+NOTHING = Shown({}, "", (0, 0, ""), "", "", "", {}, False, False)
+
+
+def read(pod: Object) -> Shown:
+    """NOTHING for a pod without an address, or one that has ended."""
+    address = meta.get(pod, "status", "podIP", default="")
+    if not address or meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
+        return NOTHING
+    parsed, spec = ipaddress.ip_address(address), pod["spec"]
+    return Shown(
+        pod=pod,
+        address=address,
+        order=(parsed.version, int(parsed), meta.name(pod)),
+        hostname=spec.get("hostname", ""),
+        subdomain=spec.get("subdomain", ""),
+        node=spec.get("nodeName", ""),
+        target={"kind": "Pod", "name": meta.name(pod), "namespace": meta.namespace(pod), "uid": meta.uid(pod)},
+        serving=meta.is_pod_ready(pod),
+        terminating=meta.is_deleting(pod),
+    )
+
+
+def endpoints_of(service: Object, pods: Iterable[Shown]) -> list[Endpoint]:
+    """One Endpoint a pod that is behind the service, sorted by address."""
+    seen = map(seer(service), pods)
+    return sorted((one for one in seen if one is not None), key=lambda one: one.order)
+
+
+def seer(service: Object) -> Callable[[Shown], Endpoint | None]:
+    """How a service sees pods: None has no address, or none of its ports."""
+    publish_all, name = service_kind.publishes_unready(service), meta.name(service)
+    ports_of = _ports_of(service)
+    needs_no_ports = not meta.get(service, "spec", "ports") and service_kind.is_headless(service)
+
+    def see(one: Shown) -> Endpoint | None:
+        if not one.address or not ((ports := ports_of(one.pod)) or needs_no_ports):
+            return None
+        return Endpoint(
+            address=one.address,
+            hostname=one.hostname if one.subdomain == name else "",
+            node=one.node,
+            target=one.target,
+            order=one.order,
+            ready=publish_all or (one.serving and not one.terminating),
+            serving=one.serving,
+            terminating=one.terminating,
+            ports=ports,
+        )
+
+    return see
+
+
+def _ports_of(service: Object) -> Callable[[Object], tuple[Port, ...]]:
+    """Which ports a pod has of the service's: all the same, unless one is looked up by its name."""
+    named = any(isinstance(port.get("targetPort"), str) for port in meta.get(service, "spec", "ports", default=()))
+    if named:
+        return partial(_ports_for, service)
+    same = _ports_for(service, {})
+    return lambda pod: same
+
+
+def _ports_for(service: Object, pod: Object) -> tuple[Port, ...]:
+    """The service's ports as this pod has them: a named target is looked up among its containers."""
+    ports: list[Port] = []
+    for port in meta.get(service, "spec", "ports", default=()):
+        protocol = port.get("protocol", "TCP")
+        number = target_number(port.get("targetPort") or port["port"], protocol, pod)
+        if number is not None:
+            ports.append((port.get("name", ""), protocol, number, port.get("appProtocol", "")))
+    return tuple(ports)
+
+
+def target_number(target: int | str, protocol: str, pod: Object) -> int | None:
+    if isinstance(target, int):
+        return target
+    if target.isdigit():
+        return int(target)
+    for container in meta.get(pod, "spec", "containers", default=()):
+        for port in container.get("ports") or ():
+            if port.get("name") == target and port.get("protocol", "TCP") == protocol:
+                return port["containerPort"]
+    return None
+
+
+def endpoint_port(port: Port) -> dict[str, Any]:
+    name, protocol, number, app_protocol = port
+    return {
+        **({"name": name} if name else {}),
+        "port": number,
+        "protocol": protocol,
+        **({"appProtocol": app_protocol} if app_protocol else {}),
+    }
+
+
+class Maker:
+    """Makes the slices of one service."""
+
+    def __init__(self, service: Object):
+        self._service = service
+        self._labels = {
+            **meta.labels(service),
+            well_known.SERVICE_NAME_LABEL: meta.name(service),
+            well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL: MANAGER,
+            **({well_known.HEADLESS_LABEL: ""} if service_kind.is_headless(service) else {}),
+        }
+
+    def is_made_so(self, slice_: Object) -> bool:
+        """Whether, but for who is in it, a slice is one of those made here."""
+        owners = [owner.get("uid") for owner in slice_["metadata"].get("ownerReferences") or ()]
+        return owners == [meta.uid(self._service)] and meta.labels(slice_) == self._labels
+
+    def ports(self, ports: Sequence[Port]) -> list[dict[str, Any]]:
+        """A slice says the name of an unnamed port, too."""
+        return [{"name": "", **endpoint_port(port)} for port in ports]
+
+    def slice(self, name: str, family: str, ports: Sequence[Object], members: Sequence[Endpoint]) -> dict[str, Any]:
+        return {
+            "apiVersion": ENDPOINTSLICES.api_version,
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": name,
+                "generateName": f"{meta.name(self._service)}-",
+                "namespace": meta.namespace(self._service),
+                "labels": self._labels,
+                "ownerReferences": [meta.owner_reference(self._service)],
+            },
+            "addressType": family,
+            "endpoints": [slice_endpoint(endpoint) for endpoint in members],
+            "ports": list(ports),
+        }
+
+
+def slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "addresses": [endpoint.address],
+        "conditions": {"ready": endpoint.ready, "serving": endpoint.serving, "terminating": endpoint.terminating},
+        **({"hostname": endpoint.hostname} if endpoint.hostname else {}),
+        **({"nodeName": endpoint.node} if endpoint.node else {}),
+        "targetRef": endpoint.target,
+    }
+
+
+def about(service: Object) -> Object:
+    """What of a service its endpoints depend on."""
+    given = service["metadata"]
+    metadata = {key: value for key, value in given.items() if key not in ("resourceVersion", "managedFields")}
+    return {key: service.get(key) for key in ("apiVersion", "kind", "spec")} | {"metadata": metadata}
+
+
+def is_ours(slice_: Object) -> bool:
+    return meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL) == MANAGER
+
+
+Order = tuple[int, int, str]
+Entries = dict[str, Any]  # By the pod's uid.
+
+
+class Behind:
+    """The endpoints of a service, and how far its slices say so."""
+
+    def __init__(self, view: View, service: Object):
+        self._service, self._selector = service, service["spec"]["selector"]
+        self._see, self._make = seer(service), Maker(service)
+        self.endpoints: dict[str, Endpoint] = {}  # By the pod's uid; those that are behind it.
+        self._shelves: dict[tuple[tuple[Port, ...], bool], list[Order]] = {}  # By ports and readiness, sorted.
+        self._in_order: dict[Order, Endpoint] = {}
+        self.slices: dict[str, Object] = {}  # By name.
+        self.said: dict[str, Entries] = {}  # By slice.
+        self._where: dict[str, dict[str, None]] = {}  # The slices that name a pod, by its uid.
+        self._wrong: dict[str, dict[str, None]] = {}  # By slice: the pods of which it says what is not so.
+        self._askew: dict[str, None] = {}  # Slices that are not as they are made here.
+        self.unplaced: dict[str, None] = {}  # Pods that are in no slice.
+        namespace = meta.namespace(service)
+        marks = [label_mark(namespace, label, value) for label, value in self._selector.items()]
+        fewest = min(marks, key=lambda mark: len(view.by_index(PODS, "label", mark)))
+        stops = [
+            view.follow(ENDPOINTSLICES, "service", meta.key(service), self._slice_changed),
+            view.follow(PODS, "label", fewest, self._pod_changed),
+        ]
+        self._stops = stops
+
+    def close(self) -> None:
+        for stop in self._stops:
+            stop()
+
+    # What there is
+
+    def first(self, count: int) -> list[Endpoint]:
+        """So many of those that are ready and of those that are not, the lowest addresses; the terminating are left."""
+        return [self._in_order[order] for shelf in self._shelves.values() for order in shelf[:count]]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._shelves.values()))
+
+    def wrong_slices(self) -> Iterator[str]:
+        """The slices that have to change, and those that have nobody while there is somebody."""
+        yield from self._askew
+        yield from self._wrong
+        if self.endpoints:
+            yield from (name for name, entries in self.said.items() if not entries)
+
+    def with_room(self, names: Iterable[str], most: int) -> Iterator[tuple[str, int]]:
+        """(a slice, how many more it can have) of those that fit pods which are in none."""
+        groups = dict.fromkeys((one.family, one.ports) for one in map(self.endpoints.__getitem__, self.unplaced))
+        kinds = [(family, self._make.ports(ports)) for family, ports in groups]
+        for name in sorted(names):
+            slice_ = self.slices[name]
+            room = most - len(self.said[name])
+            if room > 0 and (slice_.get("addressType"), slice_.get("ports") or []) in kinds:
+                yield name, room
+
+    # Changes
+
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if old is not None and (new is None or meta.uid(new) != meta.uid(old)):
+            self._set(meta.uid(old), None)
+        if new is not None:
+            is_selected = self._selector.items() <= meta.labels(new).items()
+            self._set(meta.uid(new), self._see(read(new)) if is_selected else None)
+
+    def _set(self, uid: str, endpoint: Endpoint | None) -> None:
+        if (before := self.endpoints.pop(uid, None)) is not None:
+            self._in_order.pop(before.order, None)
+            if not before.is_leaving:
+                shelf = self._shelves[before.ports, before.ready]
+                del shelf[bisect_left(shelf, before.order)]
+        if endpoint is not None:
+            self.endpoints[uid] = self._in_order[endpoint.order] = endpoint
+            if not endpoint.is_leaving:
+                shelf = self._shelves.setdefault((endpoint.ports, endpoint.ready), [])
+                shelf.insert(bisect_left(shelf, endpoint.order), endpoint.order)
+        self._judge(uid)
+
+    def _slice_changed(self, old: Object | None, new: Object | None) -> None:
+        touched: dict[str, None] = {}
+        if old is not None and is_ours(old):
+            name = meta.name(old)
+            del self.slices[name]
+            for uid in self.said.pop(name):
+                touched[uid] = None
+                del self._where[uid][name]
+            self._wrong.pop(name, None)
+            self._askew.pop(name, None)
+        if new is not None and is_ours(new):
+            name = meta.name(new)
+            self.slices[name] = new
+            entries = self.said[name] = {_uid_of(entry): entry for entry in new.get("endpoints") or ()}
+            for uid in entries:
+                touched[uid] = None
+                self._where.setdefault(uid, {})[name] = None
+            if len(entries) < len(new.get("endpoints") or ()) or not self._make.is_made_so(new):
+                self._askew[name] = None
+        for uid in touched:
+            self._judge(uid)
+
+    def _judge(self, uid: str) -> None:
+        """What is said of one pod, where, and whether it is so."""
+        endpoint, places = self.endpoints.get(uid), self._where.get(uid)
+        if not places:
+            self._where.pop(uid, None)
+            if endpoint is not None:
+                self.unplaced[uid] = None
+            else:
+                self.unplaced.pop(uid, None)
+            return
+        self.unplaced.pop(uid, None)
+        last = max(places)
+        for name in places:
+            if endpoint is not None and name == last and self._is_so(endpoint, name, self.said[name][uid]):
+                wrong = self._wrong.get(name, {})
+                wrong.pop(uid, None)
+                if not wrong:
+                    self._wrong.pop(name, None)
+            else:
+                self._wrong.setdefault(name, {})[uid] = None
+
+    def _is_so(self, endpoint: Endpoint, name: str, entry: Object) -> bool:
+        slice_ = self.slices[name]
+        group = slice_.get("addressType"), slice_.get("ports") or []
+        return entry == slice_endpoint(endpoint) and group == self._group(endpoint)
+
+    def _group(self, endpoint: Endpoint) -> tuple[str, list[dict[str, Any]]]:
+        return endpoint.family, self._make.ports(endpoint.ports)
+
+
+def _uid_of(entry: Object) -> str:
+    return (entry.get("targetRef") or {}).get("uid") or ""
