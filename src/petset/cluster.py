@@ -28,7 +28,7 @@ from petset.base import networks, pki, tasks, telemetry
 from petset.client.client import Client, InProcess
 from petset.kinds import builtin
 from petset.objects.registry import Catalog, Kinds
-from petset.server import api, bootstrap, users
+from petset.server import api, bootstrap, expiry, users
 from petset.store import store as stores
 from petset.wire import http, streaming
 
@@ -101,6 +101,7 @@ class ControlPlane:
         config = self.config
         parts = [self._part(program) for program in (controllers(config), scheduler(), *others)]
         parts.append(("load the key of tokens", tasks.in_thread(config.token_key.load)))  # Takes long at first.
+        parts.append(("the expiry of events", expiry.keep(self.store)))
         if config.services is not None:
             parts.append(("the cluster's own services", bootstrap.keep(self.api.rest, config.services)))
         async with together(*parts):

@@ -6,6 +6,7 @@ from typing import Any
 
 from petset.client.views import Snapshot
 from petset.controllers import actions, namespaces
+from petset.kinds.event import EVENTS
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -70,7 +71,8 @@ def test_when_all_is_gone_it_is_said_and_then_the_namespace_let_go() -> None:
     told = said(emptied)
     assert told["NamespaceContentRemaining"][:2] == ("False", "ContentRemoved")
     assert told["NamespaceFinalizersRemaining"][:2] == ("False", "ContentHasNoFinalizers")
-    *checks, last = steps(namespace(emptied.object["status"]["conditions"]))  # type: ignore[union-attr]
+    events, *checks, last = steps(namespace(emptied.object["status"]["conditions"]))  # type: ignore[union-attr]
+    assert events == actions.DeleteAll(EVENTS, "zoo")
     assert all(isinstance(check, actions.Empty) for check in checks)
     assert isinstance(last, actions.UpdateStatus) and last.subresource == "finalize"
 

@@ -365,3 +365,38 @@ def test_a_history_full_of_decoded_trees_is_not_kept(opened: Opener, monkeypatch
         assert [entry._object is not None for entry in entries] == [False] * (51 - len(decoded)) + [True] * len(decoded)
 
     run(opened, check)
+
+
+def test_what_was_long_ago_is_compacted_at_rest(opened: Opener) -> None:
+    async def scene(kept: core.Core) -> None:
+        for number in range(3):
+            await kept.put(key("a"), config_map("a", str(number)), None)
+        kept._compact(0.0)
+        await kept.put(key("a"), config_map("a"), None)
+        kept._compact(core.HISTORY_SECONDS_MAX - 1)
+        with kept.watch("", 0) as watch:
+            assert [change.revision for change in watch.pending()] == [1, 2, 3, 4]
+        kept._compact(core.HISTORY_SECONDS_MAX)
+        with kept.watch("", 3) as watch:
+            assert [change.revision for change in watch.pending()] == [4]
+        with pytest.raises(Expired), kept.watch("", 2):
+            pass
+        kept._compact(2 * core.HISTORY_SECONDS_MAX)
+        assert kept.stats().history_changes == 0
+        with kept.watch("", 4) as watch:
+            await kept.put(key("a"), config_map("a"), None)
+            assert [change.revision for change in watch.pending()] == [5]
+
+    run(opened, scene)
+
+
+def test_trees_go_at_rest_but_for_those_that_somebody_holds(opened: Opener) -> None:
+    async def scene(kept: core.Core) -> None:
+        entries = [await kept.put(key(name), config_map(name, "x"), 0) for name in "ab"]
+        held = entries[0].object
+        kept._rest()
+        assert [entry.is_decoded for entry in entries] == [True, False]
+        assert entries[0].object is held
+        assert entries[1].object["data"] == held["data"]
+
+    run(opened, scene)

@@ -126,6 +126,10 @@ class Client:
         }
         return await self._call("DELETE", resource.path(namespace, name), body=options)
 
+    async def delete_all(self, resource: Kind, namespace: str) -> None:
+        """DELETE of a namespace's collection."""
+        await self._call("DELETE", resource.path(namespace))
+
     async def watch(
         self,
         resource: Kind,

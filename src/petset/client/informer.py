@@ -228,10 +228,8 @@ class Informer(Cache):
         label_selector: str = "",
         field_selector: str = "",
         indices: Mapping[str, Index] | None = None,
-        keeps: Callable[[Object], Object] | None = None,  # What of an object, when not the whole.
     ):
         super().__init__(resource, indices)
-        self._keeps = keeps
         self._client, self._namespace = client, namespace
         self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
         self._callbacks: list[Change] = []
@@ -300,7 +298,6 @@ class Informer(Cache):
         for item in items:
             old = self._objects.get(meta.key(item))
             if old is None or old["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion"):
-                item = self._kept(item)
                 self._changed(self.put(item), item)
         self.revision = revision
         self.synced.set()
@@ -315,7 +312,6 @@ class Informer(Cache):
                 if type_ == "DELETED":
                     old = self.remove(meta.key(obj))
                 elif type_ != "BOOKMARK":
-                    obj = self._kept(obj)
                     old = self.put(obj)
                 self.revision = obj["metadata"]["resourceVersion"]
                 if type_ == "DELETED":
@@ -325,9 +321,6 @@ class Informer(Cache):
                 elif type_ != "BOOKMARK":
                     self._changed(old, obj)
                 self._look_again()
-
-    def _kept(self, obj: Object) -> Object:
-        return self._keeps(obj) if self._keeps is not None else obj
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         for callback in self._callbacks:

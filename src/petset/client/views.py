@@ -16,7 +16,6 @@ from petset.client.informer import Cache, Fact, Facts, Index, Informer
 from petset.kinds import aggregation, builtin, stateful_set
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
-from petset.kinds.event import EVENTS
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -122,17 +121,6 @@ def indices_of(resource: Kind) -> Mapping[str, Index]:
         if indexed.key() == resource.key():
             return {"owner": _owners, **indices}
     return {"owner": _owners}
-
-
-def _times_of_event(event: Object) -> Object:
-    """An Event by its times: there are many, and only their expiry is watched."""
-    metadata = {name: value for name, value in event["metadata"].items() if name != "managedFields"}
-    times = {name: event[name] for name in ("eventTime", "lastTimestamp", "series") if event.get(name)}
-    return {"apiVersion": event["apiVersion"], "kind": event["kind"], "metadata": metadata, **times}
-
-
-# Of which kinds less than the whole object is kept.
-KEPT: Mapping[str, Callable[[Object], Object]] = {EVENTS.key(): _times_of_event}
 
 
 class Kept(Protocol):
@@ -252,7 +240,7 @@ class Informers(View):
 
     def _made(self, key: str, resource: Kind) -> Informer:
         kind = self.kinds.keeping(key) or resource
-        informer = Informer(self._client, kind, indices=indices_of(kind), keeps=KEPT.get(key))
+        informer = Informer(self._client, kind, indices=indices_of(kind))
         self._informers[key] = informer
         if self._group is not None:
             self._start(self._group, key, informer)

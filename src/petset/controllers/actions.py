@@ -91,6 +91,14 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteAll:
+    """Delete all of a kind in a namespace, of which nothing need be known."""
+
+    resource: Kind
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
 class Empty:
     """Go on only if the server has none of these in a namespace."""
 
@@ -177,6 +185,7 @@ Action = (
     | Delete
     | StillThere
     | Gone
+    | DeleteAll
     | Empty
     | NoneOwned
     | MakeDirectory

@@ -15,6 +15,7 @@ from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
+from petset.kinds.event import EVENTS
 from petset.kinds.namespace import NAMESPACES
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -27,6 +28,11 @@ def is_emptied(kind: Kind) -> bool:
     return kind.namespaced and "list" in kind.verbs
 
 
+def is_followed(kind: Kind) -> bool:
+    """Events are too many to be kept here, and nothing holds them up: they go at the end, unseen."""
+    return is_emptied(kind) and kind.key() != EVENTS.key()
+
+
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     """The next steps towards an empty namespace that may go."""
     namespace = view.get(NAMESPACES, "", key)
@@ -35,7 +41,7 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     if FINALIZER not in meta.get(namespace, "spec", "finalizers", default=()):
         return []
     kinds = [kind for kind in view.kinds.each_once() if is_emptied(kind)]
-    left = [obj for kind in kinds for obj in view.list(kind, key)]
+    left = [obj for kind in kinds if is_followed(kind) for obj in view.list(kind, key)]
     if to_delete := [obj for obj in left if not meta.is_deleting(obj)]:
         return [actions.Delete(obj, propagation="Background") for obj in to_delete]
     told = meta.get(namespace, "status", "conditions", default=[])
@@ -45,7 +51,8 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         return []
     others = [finalizer for finalizer in namespace["spec"]["finalizers"] if finalizer != FINALIZER]
     finalized = meta.changed(namespace, ("spec", "finalizers"), others)
-    return [*(actions.Empty(kind, key) for kind in kinds), actions.UpdateStatus(finalized, "finalize")]
+    unseen = [actions.DeleteAll(kind, key) for kind in kinds if not is_followed(kind)]
+    return [*unseen, *(actions.Empty(kind, key) for kind in kinds), actions.UpdateStatus(finalized, "finalize")]
 
 
 def with_what_is_left(conditions: Sequence[Object], left: Sequence[Object], now: float) -> list[Object]:
@@ -95,7 +102,7 @@ CONTROLLERS = (
         name="namespaces",
         component="namespace-controller",
         watches=((NAMESPACES, own_key),),
-        every=(is_emptied, namespace_that_goes),
+        every=(is_followed, namespace_that_goes),
         reconcile=reconcile,
     ),
 )

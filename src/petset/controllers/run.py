@@ -18,7 +18,6 @@ from petset.controllers import (
     actions,
     aggregation,
     endpoints,
-    expiry,
     garbage,
     namespaces,
     nodes,
@@ -55,7 +54,6 @@ def table(settings: volumes.Settings, ca_pem: str, started: float) -> tuple[runn
         *namespaces.CONTROLLERS,
         *serviceaccounts.controllers(ca_pem),
         *nodes.controllers(started),
-        *expiry.CONTROLLERS,
     )
 
 

@@ -353,6 +353,8 @@ class Runner:
                     return await self._check_still_there(obj)
                 case actions.Gone():
                     return await self._check_gone(action)
+                case actions.DeleteAll(resource, namespace):
+                    await self._client.delete_all(resource, namespace)
                 case actions.Empty(resource, namespace):
                     left, _ = await self._client.list(resource, namespace)
                     return f"{len(left)} {resource.plural} are left in namespace {namespace}" if left else ""

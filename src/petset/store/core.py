@@ -27,9 +27,10 @@ from petset.store import store
 from petset.store.feed import Feed, Watch
 from petset.store.store import Change, Conflict, Entry, Expired, Interest, Unavailable
 
+HISTORY_SECONDS_MAX = 300.0  # Older changes go when there is rest; upstream compacts as often.
 BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
 BATCH_BYTES_MAX = 4 << 20  # Of encoded objects in one commit, unless a single one is larger.
-DECODED_BYTES_MAX = 8 << 20  # Of the versions written last, encoded, that keep the tree they came as.
+DECODED_BYTES_MAX = 1 << 20  # Of the versions written last, encoded, that keep the tree they came as for its own sake.
 DECODED_PAST_BYTES_MAX = 512 << 10  # Of superseded versions, encoded, that keep their decoded tree, for selectors.
 
 
@@ -74,6 +75,7 @@ class Core:
         self._index = Index()
         self._decoded = Decoded(DECODED_BYTES_MAX)
         self._history = History(history_changes_max, history_bytes_max)
+        self._moments: deque[tuple[float, int]] = deque()  # (the loop's time, the revision that was the newest then)
         self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
         self._revision = 0  # Committed.
         self._accepted_revision = 0
@@ -245,6 +247,17 @@ class Core:
         self._history.append(change)
         self._feed.offer(change)
 
+    def _rest(self) -> None:
+        """Be as small as it gets; in any thread. Trees that others hold stay, the rest can be decoded again."""
+        for entry in list(self._index.entries.values()):
+            entry.forget()
+
+    def _compact(self, now: float) -> None:
+        """Let go of what was long ago; called now and then, with the loop's time."""
+        self._moments.append((now, self._revision))
+        while self._moments[0][0] <= now - HISTORY_SECONDS_MAX:
+            self._history.forget(self._moments.popleft()[1], self._revision)
+
     def _restore(self, entries: Sequence[Entry], revision: int) -> None:
         """Begin with what was durable at the last stop; the history begins anew."""
         self._index.fill(entries)
@@ -341,6 +354,11 @@ class History:
             self._decoded.keep(change.previous)
         if change.type == "DELETED":
             self._decoded.keep(change.entry)
+
+    def forget(self, until: int, newest: int) -> None:
+        """Compact away the changes up to a revision."""
+        for _ in range(len(self._changes) - (newest - until)):
+            self._bytes -= self._changes.popleft().kept_bytes
 
     def __len__(self) -> int:
         return len(self._changes)

@@ -92,11 +92,12 @@ class SqliteStore(core.Core):
     def _fold_soon(self) -> None:
         self._fold_timer = None
         self._thread.submit(self._fold)
+        self._compact(tasks.monotonic())
         writes, recent = self._committed_writes, self._committed_writes - self._folded_writes
         self._folded_writes = writes
         if recent <= CALM_WRITES_MAX and writes - self._given_back_writes >= BUSY_WRITES_MIN:
             self._given_back_writes = writes
-            self._thread.submit(memory.give_back)
+            self._thread.submit(self._give_back)
 
     # In the writer's thread
 
@@ -148,6 +149,10 @@ class SqliteStore(core.Core):
             self._witness.sync()
         except (sqlite3.Error, OSError) as error:  # The log has it all, and the next write brings the next attempt.
             self.trouble = f"cannot fold the log of {self._path} into it: {_why(error)}"
+
+    def _give_back(self) -> None:
+        self._rest()
+        memory.give_back()
 
     def _insert(self, connection: sqlite3.Connection, batch: Sequence[core.Write], sums: Sequence[int]) -> None:
         rows = [_row(write, total) for write, total in zip(batch, sums, strict=True)]
