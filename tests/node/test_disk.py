@@ -13,8 +13,8 @@ from petset.node import disk
 from petset.node.disk import Disk, Lack, Marks
 from petset.node.images import collection
 from petset.node.images.collection import ImageSummary
-from petset.node.volumes import storage
-from petset.node.volumes.storage import Usage
+from petset.node.pods import storage
+from petset.node.pods.storage import Usage
 from petset.objects import meta
 from tests.node.node_fixture import NODE, NodeUnderTest, container, is_ready, play, pod
 

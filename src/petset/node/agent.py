@@ -30,11 +30,10 @@ from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
 from petset.node import disk, environment, registration
 from petset.node.network import names
-from petset.node.pods import admission, hooks, probes, supplies, worker
+from petset.node.pods import admission, hooks, probes, storage, supplies, worker
 from petset.node.pods import decide as pods
 from petset.node.pods.references import References
 from petset.node.runtime import Container, Runtime
-from petset.node.volumes import storage
 from petset.node.volumes import volumes as volumes_
 from petset.objects import errors, meta
 from petset.objects.meta import Object

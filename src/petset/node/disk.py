@@ -6,8 +6,9 @@ made again goes, ended attempts' logs too; while it stays low the node says Disk
 pods; every further look evicts the pod that keeps most on the disk. The node takes its word back when the disk has
 not been low for PRESSURE_SECONDS_MIN.
 
-Decisions are pure (`bytes_to_free`, `low`, storage.py's `first_to_go`); `Keeper` looks and acts. Follows: a kubelet's
-image collection and node-pressure eviction; where the marks differ, docs/decisions/disk-pressure.md says why.
+Decisions are pure (`bytes_to_free`, `low`, `first_to_go` of pods/storage.py); `Keeper` looks and acts.
+Follows: a kubelet's image collection and node-pressure eviction; where the marks differ,
+docs/decisions/disk-pressure.md says why.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from petset.base import tasks
 from petset.base.networks import NetworkError, NodePlan
 from petset.kinds import requests
-from petset.node import linux, paths
+from petset.node import linux, meter, paths
 from petset.node.containers import attempts, bundle, cgroups, host, logs, records, sandboxes, seccomp, streams, users
 from petset.node.containers.records import ContainerRecord, SandboxRecord
 from petset.node.network import names
@@ -43,7 +43,6 @@ from petset.node.runtime import (
     Sandbox,
     Warning_,
 )
-from petset.node.volumes import storage
 from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.wire.streaming import NodeStreams
@@ -108,7 +107,7 @@ class OciRuntime:
         self._pending: dict[str, None] = {}
         self._watched: dict[int, Any] = {}  # pidfds of conmons
         self._watcher = logs.Watcher()
-        self._meter = storage.Meter()
+        self._meter = meter.Meter()
         self._streams = streams.Streams(lambda: self._tools, self._find, self._watcher)
         self._host = bundle.Host()
         self._tools: attempts.Tools

@@ -26,13 +26,13 @@ from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import sources
 from petset.node import environment
 from petset.node.network import names
-from petset.node.pods import admission, hooks, launch, probes, pulling, status, supplies
+from petset.node.pods import admission, hooks, launch, probes, pulling, status, storage, supplies
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import Failure, Memory, Trouble, View
 from petset.node.pods.probing import Probing
 from petset.node.pods.reporting import Reporter
 from petset.node.runtime import Container, ImageError, Runtime, RuntimeError_, Sandbox
-from petset.node.volumes import storage, volumes
+from petset.node.volumes import volumes
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 

@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 
 from petset.base import tasks, well_known
 from petset.kinds import persistent_volume
-from petset.node import environment, linux, paths
+from petset.node import environment, linux, meter, paths
 from petset.node.environment import ConfigError, Facts
 from petset.node.runtime import Mount, Propagation
-from petset.node.volumes import payloads, storage
+from petset.node.volumes import empty_dirs, payloads
 from petset.node.volumes.payloads import File, TokenWanted
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -70,7 +70,7 @@ class Volumes:
         self._directory = directory
         self.on_disk = on_disk
         self._may_mount = may_mount
-        self._meter = storage.Meter()
+        self._meter = meter.Meter()
 
     def directory_of(self, pod_uid: str) -> Path:
         return self._directory / pod_uid
@@ -111,7 +111,7 @@ class Volumes:
             return Mounted(str(path), read_only=True)
         if volume.get("emptyDir") is not None or not _sources(volume):
             source = meta.part(volume, "emptyDir")
-            await self._empty_dir(path, source, fs_group(pod), storage.memory_bytes(pod, source))
+            await self._empty_dir(path, source, fs_group(pod), empty_dirs.memory_bytes(pod, source))
             return Mounted(str(path))
         if volume.get("hostPath") is not None:
             return Mounted(await self._make(_host_path, volume["hostPath"]) or volume["hostPath"]["path"])
@@ -147,7 +147,7 @@ class Volumes:
         """Bytes of each of the pod's emptyDirs."""
         if not self.on_disk:
             return {}
-        names = [volume["name"] for volume in storage.empty_dirs(pod)]
+        names = [volume["name"] for volume in empty_dirs.of(pod)]
         return await self._meter.bytes_in(self.directory_of(meta.uid(pod)), names)
 
     async def unmount_all(self) -> None:

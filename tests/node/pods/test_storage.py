@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from petset.node.volumes import storage
-from petset.node.volumes.storage import Usage
+from petset.node import meter
+from petset.node.pods import storage
+from petset.node.pods.storage import Usage
+from petset.node.volumes import empty_dirs
 from petset.objects import meta
 from tests import waiting
 from tests.node import machine
@@ -86,7 +88,7 @@ def test_memory_volumes_are_as_large_as_the_pod_s_memory_at_most(
         container(f"c{i}", **({"resources": {"limits": {"memory": one}}} if one else {}))
         for i, one in enumerate(of_containers)
     ]
-    assert storage.memory_bytes(pod("p", *containers), {"medium": "Memory", "sizeLimit": limit}) == size
+    assert empty_dirs.memory_bytes(pod("p", *containers), {"medium": "Memory", "sizeLimit": limit}) == size
 
 
 def test_what_is_measured(tmp_path: Path):
@@ -100,7 +102,7 @@ def test_what_is_measured(tmp_path: Path):
     (place / "outside" / "file").write_bytes(bytes(900_000))
     (place / "two" / "link").symlink_to(place / "outside")
 
-    found = asyncio.run(storage.Meter().bytes_in(place, ["one", "two", "gone"]))
+    found = asyncio.run(meter.Meter().bytes_in(place, ["one", "two", "gone"]))
     assert list(found) == ["one", "two"]
     assert 300_000 <= found["one"] < 400_000 and found["two"] < 100_000
 
@@ -109,10 +111,10 @@ def test_what_is_measured(tmp_path: Path):
 def measured(monkeypatch) -> None:
     """No program runs in virtual time."""
 
-    async def bytes_in(self: storage.Meter, directory: Path, names: list[str]) -> dict[str, int]:
+    async def bytes_in(self: meter.Meter, directory: Path, names: list[str]) -> dict[str, int]:
         return {name: sum(one.stat().st_size for one in (directory / name).rglob("*")) for name in names}
 
-    monkeypatch.setattr(storage.Meter, "bytes_in", bytes_in)
+    monkeypatch.setattr(meter.Meter, "bytes_in", bytes_in)
 
 
 def test_a_pod_that_fills_a_volume_beyond_its_limit_is_evicted(tmp_path: Path, measured: None):
