@@ -190,6 +190,10 @@ def test_events_of_an_object(served, space):
     assert "it was tested" not in kubectl("events", "--for=pod/y", "-n", space)
     kubectl("create", "-n", space, "-f", "-", stdin=text(KINDS["pod"]))
     assert "it was tested" in kubectl("get", "events", "-n", space, "--field-selector", "involvedObject.name=x")
+    newer = ("get", "events.events.k8s.io", "-n", space)
+    assert "it was tested" in kubectl(*newer, "--field-selector", "regarding.name=x")
+    assert "it was tested" not in kubectl(*newer, "--field-selector", "regarding.name=y")
+    assert kubectl(*newer, "-o", "jsonpath={.items[0].note}") == "it was tested"
 
 
 def test_delete_by_label_and_all_and_orphan(served, space):

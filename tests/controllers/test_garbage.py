@@ -41,6 +41,13 @@ def steps_for(obj: Object, *others: Object) -> list[actions.Action]:
     return garbage.reconcile({}, key_of(obj), Snapshot([obj, *others]), 0)
 
 
+def test_a_node_without_a_spec_has_its_place() -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "uid": "u"}}
+    assert (
+        garbage.place(node) == garbage.place({**node, "spec": {}}) != garbage.place({**node, "spec": {"taints": [1]}})
+    )
+
+
 def test_owned_by_what_is_there_it_stays() -> None:
     owner = thing("owner")
     assert steps_for(thing("leaf", owner), owner) == []

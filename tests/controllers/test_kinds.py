@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from petset.kinds.namespace import NAMESPACES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import STATUS, Kind
+from tests import frozen
 from tests.controllers.cluster import Cluster, running
 
 INGRESSES = Kind("networking.example.com", "v1", "ingresses", "Ingress", subresources=STATUS)
@@ -244,6 +246,34 @@ def test_a_kind_whose_stored_version_is_served_no_more_is_followed_by_another() 
         assert [kind for kind in it.client.kinds.now.each_once() if kind.plural == "ingresses"] == [other]
         await it.client.delete(CONFIGMAPS, "owner", "default", uid=meta.uid(owner))
         await it.until(lambda: not it.get(other, "leaf"))
+
+    play(scene)
+
+
+def test_of_kinds_that_came_and_went_nothing_is_kept(held_objects: frozen.Frozen) -> None:
+    async def scene(it: Cluster) -> None:
+        def counted() -> tuple[int, int]:
+            assert not held_objects.take()  # Which lets go of the caches of tests.
+            gc.collect()
+            return sum(isinstance(one, Kind) for one in gc.get_objects()), len(asyncio.all_tasks())
+
+        async def one(number: int) -> None:
+            kind = dataclasses.replace(INGRESSES, group=f"networking.example{number}.com")
+            it.client.kinds.replace(it.client.kinds.now.with_kind(kind))
+            await it.client.create({**ingress(f"i{number}"), "apiVersion": kind.api_version})
+            made = await it.client.get(kind, f"i{number}", "default")
+            await it.client.raw("/openapi/v3")
+            await it.client.delete(kind, f"i{number}", "default", uid=meta.uid(made))
+            it.client.kinds.replace(it.client.kinds.now.without(kind))
+            await it.rests(0.01)
+
+        for number in range(10):
+            await one(number)
+        kinds, running_ = counted()
+        for number in range(10, 30):
+            await one(number)
+        again = counted()
+        assert again[0] <= kinds + 2 and again[1] <= running_ + 2
 
     play(scene)
 

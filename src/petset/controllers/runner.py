@@ -227,6 +227,7 @@ class Runner:
     def _follow(self, kinds: Kinds) -> None:
         """Hear of what there is now."""
         heard: dict[tuple[str, Keys], Informer] = {}
+        self._filling = self._unfilled()
         for kind, keys in self._sources(kinds):
             if kinds.keeping(kind.key()) is None:
                 continue
@@ -243,12 +244,14 @@ class Runner:
         """The caches of kinds that came are filled: before, what they lack says nothing. Not for ever."""
         try:
             async with asyncio.timeout(FILLED_SECONDS_MAX):
-                while self._filling:
-                    await self._filling[-1].synced.wait()
-                    self._filling.pop()
+                while waiting := self._unfilled():
+                    await waiting[0].synced.wait()
         except TimeoutError:
-            log.info("%s: goes on without %s", self._controller.name, self._filling[-1].resource.plural)
-            self._filling.clear()
+            log.info("%s: goes on without %s", self._controller.name, self._filling[0].resource.plural)
+        self._filling = []
+
+    def _unfilled(self) -> list[Informer]:
+        return [informer for informer in self._filling if not informer.synced.is_set()]
 
     def _waker(self, keys: Keys) -> Callable[[Object | None, Object | None], None]:
         sees = self._controller.sees

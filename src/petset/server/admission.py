@@ -195,7 +195,14 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
 )
 
 
-@functools.cache
+_NAMED = frozenset(kind for kinds, _, _ in HOOKS for kind in kinds)
+
+
 def hooks_of(verb: str, resource: Kind) -> tuple[Hook, ...]:
     """The hooks of one verb on one kind, of the table of kinds or not."""
+    return _hooks_of(verb, resource if resource in _NAMED else None)  # Of kinds that come and go none is kept.
+
+
+@functools.cache
+def _hooks_of(verb: str, resource: Kind | None) -> tuple[Hook, ...]:
     return tuple(hook for kinds, verbs, hook in HOOKS if verb in verbs and (not kinds or resource in kinds))
