@@ -15,13 +15,17 @@ VM := .vm
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$(patsubst %/,%,$(wildcard tests/*/)))
 
-.PHONY: demo test test-newest test-vm test-services torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
+.PHONY: demo test test-fresh test-newest test-vm test-services torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
 
 test: system-test setup-dev check
 	@$(PYTHON) -m pytest -n 2 --dist loadfile tests
+
+# The laws alone, with other examples every time, or with those of SEED.
+test-fresh: setup-dev
+	@$(PYTHON) -m tests.torture.laws $(SEED)
 
 test-newest: system-test $(NEWEST)/installed
 	@$(NEWEST)/bin/python --version
@@ -36,9 +40,9 @@ test-vm: system system-vm setup
 test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images
 
-# KILLS, FUZZ, PATHS, CHURN and SCHEDULES say how much of each loop, SECONDS for how long it goes on, SEED where it begins.
+# KILLS, FUZZ, HEAVY, PATHS, CHURN, LAWS and SCHEDULES say how much of each loop, SECONDS for how long it goes on, SEED where it begins.
 torture: setup-dev
-	@$(PYTHON) -m tests.torture $(foreach name,KILLS FUZZ HEAVY PATHS CHURN SCHEDULES PROCESSES SECONDS SEED,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)=$($(name))))
+	@$(PYTHON) -m tests.torture $(foreach name,KILLS FUZZ HEAVY PATHS CHURN LAWS SCHEDULES PROCESSES SECONDS SEED,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)=$($(name))))
 
 check: setup-dev
 	@$(VENV)/bin/ruff check src tests scripts bench

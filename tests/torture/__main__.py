@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.torture import checker, churn, fuzz, heavy, instance, kills, requests, swaps
+from tests.torture import checker, churn, fuzz, heavy, instance, kills, laws, requests, swaps
 from tests.torture.history import History
 from tests.worlds.schedules import explore
 
@@ -48,6 +48,12 @@ def told(args: argparse.Namespace) -> Callable[[str], None]:
     return (lambda line: None) if args.quiet else (lambda line: print(line, flush=True))
 
 
+def keep_log(made: instance.Instance, path: Path, wrong: list[str]) -> None:
+    if wrong:
+        made.keep_log(path)
+        wrong.append(f"all that petset said is in {path}")
+
+
 def kill_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with instance.made() as made:
         figures = asyncio.run(kills.run(made, args.kills, seed, args.keep, told(args)))
@@ -67,6 +73,7 @@ def kill_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
 def fuzz_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with instance.made() as made:
         figures = asyncio.run(fuzz.run(made, args.fuzz, seed, told(args)))
+        keep_log(made, args.keep / f"fuzz-{seed}.log", figures.wrong)
     classes = ", ".join(
         f"{sum(count for code, count in figures.codes.items() if code // 100 == family)} {family}xx"
         for family in (2, 4, 5)
@@ -80,6 +87,7 @@ def fuzz_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
 def heavy_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with instance.made() as made:
         figures = asyncio.run(heavy.run(made, args.heavy))
+        keep_log(made, args.keep / f"heavy-{seed}.log", figures.wrong)
     if not args.quiet:
         for name, took, waited in figures.rows:
             print(f"  {name:40} {took * 1000:6.0f} ms; another client waited at most {waited * 1000:4.0f} ms")
@@ -98,8 +106,18 @@ def path_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
 def churn_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
     with instance.made() as made:
         figures = asyncio.run(churn.run(made, args.churn))
+        keep_log(made, args.keep / f"churn-{seed}.log", figures.wrong)
     said = f"{figures.bytes_first >> 20} MiB after the first wave, {figures.bytes_last >> 20} after the last"
     report.add("churn", f"{figures.objects} objects", said, figures.wrong)
+
+
+def law_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
+    wrong: list[str] = []
+    for own in (seed * 1000 + number for number in range(args.laws)):
+        done = laws.run(own, quiet=True)
+        if done.returncode:
+            wrong.append(f"make test-fresh SEED={own}: {done.stdout[-20_000:]}")
+    report.add("laws", f"{args.laws} times each", f"seeds {seed * 1000} to {seed * 1000 + args.laws - 1}", wrong)
 
 
 def schedule_loop(report: Report, args: argparse.Namespace, seed: int) -> None:
@@ -114,6 +132,7 @@ LOOPS = {
     "heavy": heavy_loop,
     "paths": path_loop,
     "churn": churn_loop,
+    "laws": law_loop,
     "schedules": schedule_loop,
 }
 
@@ -125,6 +144,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--heavy", type=int, default=1, help="times the table of the heaviest requests")
     parser.add_argument("--paths", type=int, default=20_000)
     parser.add_argument("--churn", type=int, default=2_000)
+    parser.add_argument(
+        "--laws", type=int, default=1, help="times the laws of the tests, with other examples each time"
+    )
     parser.add_argument("--schedules", type=int, default=20_000)
     parser.add_argument("--processes", type=int, default=1, help="for the schedules")
     parser.add_argument("--seconds", type=float, default=0.0, help="go on with further seeds until they are over")

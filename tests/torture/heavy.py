@@ -150,7 +150,7 @@ async def run(instance: Instance, times: int = 1) -> Figures:
         await prepare(line)
         for heavy in TABLE * times:
             await measure(heavy, line, other, figures)
-    figures.wrong += await instance.wrong_at_the_end()
+    figures.wrong[:0] = await instance.wrong_at_the_end()
     return figures
 
 

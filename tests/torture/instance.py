@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,6 +38,22 @@ STOP_SECONDS_MAX = 120
 ANSWER_SECONDS_MAX = 20.0
 TRACEBACK_LINES_TOLD = 60
 IN_A_NAMESPACE = "TORTURE_HAS_A_MOUNT_NAMESPACE"
+
+
+BEGINS_A_LINE_OF_THE_LOG = re.compile(r"^(?=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", re.M)
+
+
+def tracebacks_in(log: str) -> list[str]:
+    """The log's entries that have a traceback, whole unless they are very long; of those that end alike, the first."""
+    found: dict[str, str] = {}
+    for entry in BEGINS_A_LINE_OF_THE_LOG.split(log):
+        _, mark, trace = entry.partition("Traceback (most recent call last)")
+        if mark:
+            lines = entry.rstrip().splitlines()
+            if len(lines) > TRACEBACK_LINES_TOLD:
+                lines[10 : 10 - TRACEBACK_LINES_TOLD] = [f"  ... {len(lines) - TRACEBACK_LINES_TOLD} lines ..."]
+            found.setdefault(trace, "\n".join(lines))
+    return list(found.values())
 
 
 @dataclass
@@ -132,10 +149,13 @@ class Instance:
         return 0.0
 
     def tracebacks(self) -> list[str]:
-        """Every traceback in what it said, with the line before: there should be none."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        found = [at for at, line in enumerate(lines) if "Traceback (most recent call last)" in line]
-        return ["\n".join(lines[max(0, at - 1) : at + TRACEBACK_LINES_TOLD]) for at in found]
+        """Every different traceback in what it said, with what it was about: there should be none."""
+        return tracebacks_in(self.log.read_text(errors="replace")) if self.log.exists() else []
+
+    def keep_log(self, path: Path) -> None:
+        """What it said would go with its directory."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.log, path)
 
     async def wrong_at_the_end(self) -> list[str]:
         """Stop it; what is wrong about how it lived and ended."""
@@ -144,7 +164,7 @@ class Instance:
             wrong.append("petset has ended")
         elif code := await self.stop():
             wrong.append(f"SIGTERM ended with exit code {code}")
-        return wrong + self.tracebacks()
+        return self.tracebacks() + wrong
 
     # The disk
 
