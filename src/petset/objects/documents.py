@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from petset.objects import encoding
+from petset.objects.meta import Json
 
 DOCUMENTS_MAX = 10_000
 UNFOLDED_CHARACTERS_MAX = 4 * 1024 * 1024
 TAG_DIRECTIVES_MAX = 100  # libyaml compares each with all others.
 NUMBER_CHARACTERS_MAX = 400
 
+_yaml: Any = yaml  # Its stubs leave the types of what it reads open.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -44,7 +46,7 @@ def load_all(text: bytes | str) -> list[Any]:
             text = text.decode("utf-8-sig")
         if text.count("%TAG") > TAG_DIRECTIVES_MAX:
             raise ValueError(f"it has more than {TAG_DIRECTIVES_MAX} tag directives")
-        return [tree for tree in _documents(yaml.parse(text, _Loader)) if tree is not None]
+        return [tree for tree in _documents(_yaml.parse(text, _Loader)) if tree is not None]
     except (yaml.YAMLError, UnicodeError) as error:
         raise ValueError(" ".join(str(error).split())[:300]) from None
 
@@ -68,26 +70,25 @@ def dump(tree: Any) -> bytes:
 # -- putting together ---------------------------------------------------------------------------------------------
 
 
-def _documents(events: Iterable[Any]) -> Iterator[Any]:
+def _documents(events: Iterable[yaml.Event]) -> Iterator[Any]:
     """The tree of each document."""
     count, document = 0, _Document()
     for event in events:
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
+        if type(event) is yaml.ScalarEvent:
             document.value(_scalar(event), event.anchor, len(event.value))
-        elif kind is yaml.MappingStartEvent:
+        elif type(event) is yaml.MappingStartEvent:
             document.begin({}, event)
-        elif kind is yaml.SequenceStartEvent:
+        elif type(event) is yaml.SequenceStartEvent:
             document.begin([], event)
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+        elif type(event) is yaml.MappingEndEvent or type(event) is yaml.SequenceEndEvent:
             document.end()
-        elif kind is yaml.AliasEvent:
+        elif type(event) is yaml.AliasEvent:
             document.alias(event.anchor)
-        elif kind is yaml.DocumentStartEvent:
+        elif type(event) is yaml.DocumentStartEvent:
             document, count = _Document(), count + 1
             if count > DOCUMENTS_MAX:
                 raise ValueError(f"it has more than {DOCUMENTS_MAX} documents")
-        elif kind is yaml.DocumentEndEvent:
+        elif type(event) is yaml.DocumentEndEvent:
             yield document.root
 
 
@@ -99,7 +100,7 @@ class _Part:
 
     __slots__ = ("anchor", "characters", "key", "levels", "tree", "values")
 
-    def __init__(self, tree: Any, anchor: str | None, values: int, characters: int):
+    def __init__(self, tree: Json, anchor: str | None, values: int, characters: int):
         self.tree, self.anchor = tree, anchor
         self.values, self.characters = values, characters  # While it is open: of the document before it.
         self.levels = 0
@@ -122,7 +123,7 @@ class _Document:
         if anchor is not None:
             self._anchored[anchor] = _Part(tree, anchor, 1, characters)
 
-    def begin(self, tree: Any, event: Any) -> None:
+    def begin(self, tree: Json, event: Any) -> None:
         _refuse_tag(event)
         self._add(tree, 1, 0, 0)
         if len(self._open) >= encoding.NESTING_LEVELS_MAX:
@@ -144,7 +145,7 @@ class _Document:
         levels = part.levels + 1 if isinstance(part.tree, (dict, list)) else 0
         self._add(part.tree, part.values, part.characters, levels)
 
-    def _add(self, tree: Any, values: int, characters: int, levels: int) -> None:
+    def _add(self, tree: Json, values: int, characters: int, levels: int) -> None:
         self._values += values
         self._characters += characters
         if self._values > encoding.VALUES_MAX:
@@ -163,7 +164,7 @@ class _Document:
             parent.tree.append(tree)
         elif parent.key is _NONE_YET:
             parent.key = _key(tree)
-        else:
+        elif isinstance(parent.tree, dict):
             parent.tree[parent.key] = tree
             parent.key = _NONE_YET
 
@@ -181,15 +182,17 @@ def _key(value: Any) -> str:
 _NO_NUMBER: Any = object()  # Infinity, and what is not a number.
 _MERGE: Any = object()  # The plain scalar <<: as a key it would merge another mapping into its own.
 _STRING_TAGS = ("!", "tag:yaml.org,2002:str")
-_WORDS: dict[str, Any] = {
-    spelling: value
-    for value, words in ((None, "null"), (True, "y yes true on"), (False, "n no false off"))
-    for word in words.split()
-    for spelling in (word, word.capitalize(), word.upper())
+_WORDS: Mapping[str, Any] = {
+    **{
+        spelling: value
+        for value, words in ((None, "null"), (True, "y yes true on"), (False, "n no false off"))
+        for word in words.split()
+        for spelling in (word, word.capitalize(), word.upper())
+    },
+    **{"": None, "~": None, "<<": _MERGE},
+    **dict.fromkeys((f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF")), _NO_NUMBER),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), _NO_NUMBER),
 }
-_WORDS |= {"": None, "~": None, "<<": _MERGE}
-_WORDS |= dict.fromkeys((f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF")), _NO_NUMBER)
-_WORDS |= dict.fromkeys((".nan", ".NaN", ".NAN"), _NO_NUMBER)
 _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))\Z", re.ASCII)
 _BASES = (16, 2, 8, 10)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z", re.ASCII)

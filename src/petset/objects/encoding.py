@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from petset.objects.meta import Json
+
 NESTING_LEVELS_MAX = (
     100  # Kubernetes' deepest types have about 30; orjson encodes 254, and what wraps an object needs room.
 )
@@ -65,14 +67,14 @@ def loads_answer(data: bytes) -> Any:
         raise ValueError(str(error)) from None
 
 
-def refuse_deep(tree: Any) -> None:
+def refuse_deep(tree: Json) -> None:
     """Raise ValueError for a tree nested deeper than NESTING_LEVELS_MAX."""
     level, current = 0, [tree]
     while current:
         level += 1
         if level > NESTING_LEVELS_MAX:
             raise ValueError(f"nested deeper than {NESTING_LEVELS_MAX} levels")
-        following = []
+        following: list[Json] = []
         for node in current:
             if type(node) is dict:
                 following.extend(value for value in node.values() if type(value) in (dict, list))
@@ -81,7 +83,7 @@ def refuse_deep(tree: Any) -> None:
         current = following
 
 
-class _Object(dict):
+class _Object(dict[str, Any]):
     """A decoded object that remembers which of its keys came twice."""
 
     repeated: tuple[str, ...] = ()
@@ -97,7 +99,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> _Object:
     return result
 
 
-def has_no_duplicates(data: bytes, tree: Any) -> bool:
+def has_no_duplicates(data: bytes, tree: Json) -> bool:
     """Whether it is certain, at little cost, that no key of the text occurs twice in one object; `tree` is its `loads`.
 
     Every key ends with a quote and a colon, so as many of those as the tree has keys means that none was lost. A text
@@ -133,7 +135,7 @@ def duplicate_fields(data: bytes | str) -> list[str]:
     """The paths (spec.containers[0].image) of keys that occur twice in one object, for bytes that `loads` took."""
     found: list[str] = []
 
-    def look(node: Any, path: str) -> None:
+    def look(node: Json, path: str) -> None:
         if isinstance(node, _Object):
             found.extend(joined(path, key) for key in node.repeated)
             for key, value in node.items():

@@ -10,10 +10,10 @@ which isinstance takes apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 Object = Mapping[str, Any]
-Json = dict[str, Any] | list[Any] | str | float | bool | None
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
 
 def changed(tree: Object, path: Sequence[str], value: Any) -> dict[str, Any]:
@@ -29,13 +29,13 @@ def without(tree: Object, path: Sequence[str]) -> dict[str, Any]:
         return dict(tree)
     if not rest:
         return {key: value for key, value in tree.items() if key != head}
-    inner = tree[head]
-    return {**tree, head: without(inner, rest)} if isinstance(inner, Mapping) else dict(tree)
+    inner: Json = tree[head]
+    return {**tree, head: without(inner, rest)} if isinstance(inner, dict) else dict(tree)
 
 
 def get(tree: Object | None, *path: str, default: Any = None) -> Any:
     """The value at a path, or the default where any step is missing or null."""
-    value: Any = tree
+    value: Object | Json = tree
     for step in path:
         if type(value) is not dict and not isinstance(value, Mapping):  # Nearly all are: asking so is fast.
             return default

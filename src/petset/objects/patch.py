@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petset.objects import encoding, errors, schema
-from petset.objects.meta import Object
+from petset.objects.meta import Json, Object
 from petset.objects.registry import Kind
 
 OPERATIONS_MAX = 10_000
@@ -28,7 +28,7 @@ class _Refused(Exception):
     """Why one operation does not apply to this object."""
 
 
-def json_patch(obj: Object, operations: Any) -> Object:
+def json_patch(obj: Object, operations: Json) -> Object:
     """RFC 6902; raises ApiError 400 for a malformed patch, 413 for one too long, 422 for one that does not apply."""
     if not isinstance(operations, list):
         raise errors.bad_request("cannot apply the JSON patch: it must be a list of operations")
@@ -61,7 +61,7 @@ class _Draft:
     """
 
     def __init__(self, obj: Object):
-        self.tree: Any = obj
+        self.tree: Object | Json = obj
         self._own: dict[int, Any] = {}  # By identity, and kept alive, so that no identity comes again.
         self._copied_bytes = 0
 
@@ -82,8 +82,9 @@ class _Draft:
                 value = _at(self.tree, argument)
                 self._remove(argument)
                 self._add(path, value)
-            case "test" if not equal(_at(self.tree, path), argument):
-                raise _Refused(f"the value there is not {encoding.dumps(argument).decode()[:200]}")
+            case _:  # test
+                if not equal(_at(self.tree, path), argument):
+                    raise _Refused(f"the value there is not {encoding.dumps(argument).decode()[:200]}")
 
     def _copy(self, value: Any) -> Any:
         try:
@@ -95,14 +96,13 @@ class _Draft:
             raise _Refused(f"more than {COPIED_BYTES_MAX} bytes are copied")
         return encoding.loads_answer(data)
 
-    def _owned(self, node: Any) -> Any:
+    def _owned(self, node: Object | Json) -> Any:
         """The node itself when it is the draft's own, else a copy that is."""
-        if id(node) not in self._own:
-            if not isinstance(node, (dict, list)):
-                return node
-            node = node.copy()
-            self._own[id(node)] = node
-        return node
+        if id(node) in self._own or not isinstance(node, (dict, list)):
+            return node
+        copy = node.copy()
+        self._own[id(copy)] = copy
+        return copy
 
     def _parent(self, path: Sequence[str]) -> Any:
         """What holds the path's end, ready to be changed."""
@@ -117,7 +117,8 @@ class _Draft:
         if not path:
             self.tree = value
             return
-        parent, token = self._parent(path), path[-1]
+        parent: Json = self._parent(path)
+        token = path[-1]
         if isinstance(parent, dict):
             parent[token] = value
         elif isinstance(parent, list):
@@ -141,7 +142,8 @@ class _Draft:
         parent[token if isinstance(parent, dict) else int(token)] = value
 
 
-def _does_not_apply(index: int, operation: Mapping[str, Any], why: str) -> errors.ApiError:
+def _does_not_apply(index: int, operation: Json, why: str) -> errors.ApiError:
+    assert isinstance(operation, dict)  # It is well formed.
     return errors.ApiError(
         422,
         "Invalid",
@@ -149,7 +151,7 @@ def _does_not_apply(index: int, operation: Mapping[str, Any], why: str) -> error
     )
 
 
-def _operation(index: int, operation: Any) -> tuple[str, list[str], Any]:
+def _operation(index: int, operation: Json) -> tuple[str, list[str], Any]:
     """(name, path, value or from's path) of a well-formed operation."""
 
     def malformed(why: str) -> errors.ApiError:
@@ -160,20 +162,19 @@ def _operation(index: int, operation: Any) -> tuple[str, list[str], Any]:
     name = operation.get("op")
     if name not in ("add", "remove", "replace", "move", "copy", "test"):
         raise malformed('needs an "op" that is add, remove, replace, move, copy or test')
-    argument: Any = None
+    paths: dict[str, list[str]] = {}
     for field in ("path", "from") if name in ("move", "copy") else ("path",):
         pointer = operation.get(field)
         if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
             raise malformed(f'needs a "{field}" that is empty or begins with "/"')
         if re.search(r"~(?![01])", pointer):
             raise malformed(f'has a "{field}" with a "~" that is neither ~0 nor ~1')
-        if field == "from":
-            argument = _tokens(pointer)
+        paths[field] = _tokens(pointer)
     if name in ("add", "replace", "test"):
         if "value" not in operation:
             raise malformed('needs a "value"')
-        argument = operation["value"]
-    return name, _tokens(operation["path"]), argument
+        return name, paths["path"], operation["value"]
+    return name, paths["path"], paths.get("from")
 
 
 def _tokens(pointer: str) -> list[str]:
@@ -197,7 +198,7 @@ def _at(tree: Any, path: Sequence[str]) -> Any:
     return tree
 
 
-def _child(tree: Any, token: str) -> Any:
+def _child(tree: Object | Json, token: str) -> Any:
     if isinstance(tree, dict):
         if token not in tree:
             raise _Refused(f'there is no "{token}"')
@@ -207,7 +208,7 @@ def _child(tree: Any, token: str) -> Any:
     raise _Refused(f'there is no "{token}": its parent is neither an object nor a list')
 
 
-def equal(a: Any, b: Any) -> bool:
+def equal(a: Json, b: Json) -> bool:
     """Equal as JSON: 1 is 1.0 but not true."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
@@ -221,14 +222,14 @@ def equal(a: Any, b: Any) -> bool:
 # -- merge patch --------------------------------------------------------------------------------------------------
 
 
-def merge_patch(obj: Object, patch: Any) -> Object:
+def merge_patch(obj: Object, patch: Json) -> Object:
     """RFC 7386: nulls remove, objects merge, everything else replaces; raises ApiError 400 when it is no object."""
     if not isinstance(patch, dict):
         raise errors.bad_request("cannot apply the merge patch: it must be an object")
     return _merged(obj, patch)
 
 
-def _merged(target: Any, patch: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(target: Object | Json, patch: Mapping[str, Json]) -> dict[str, Any]:
     result = dict(target) if isinstance(target, Mapping) else {}
     for key, value in patch.items():
         if value is None:
@@ -246,7 +247,7 @@ _ORDER = "$setElementOrder/"
 _DELETE = "$deleteFromPrimitiveList/"
 
 
-def strategic_merge(obj: Object, patch: Any, resource: Kind) -> Object:
+def strategic_merge(obj: Object, patch: Json, resource: Kind) -> Object:
     """Kubernetes' strategic merge patch, with the merge keys of the resource's schema; raises ApiError 400."""
     if not isinstance(patch, dict):
         raise _bad("it must be an object")
@@ -258,7 +259,7 @@ def _bad(why: str) -> errors.ApiError:
     return errors.bad_request(f"cannot apply the strategic merge patch: {why}")
 
 
-def _strategic(target: Mapping[str, Any], patch: Mapping[str, Any], node: schema.Node | None, path: str) -> Any:
+def _strategic(target: Object, patch: Mapping[str, Json], node: schema.Node | None, path: str) -> Any:
     """The merged map."""
     directive = patch.get("$patch")
     if directive == "replace":
@@ -304,7 +305,7 @@ def _strategic(target: Mapping[str, Any], patch: Mapping[str, Any], node: schema
     return result
 
 
-def _retained(target: dict[str, Any], patch: Mapping[str, Any], path: str) -> dict[str, Any]:
+def _retained(target: dict[str, Any], patch: Mapping[str, Json], path: str) -> dict[str, Json]:
     """What $retainKeys leaves of the target (unions change their member with it)."""
     keys = patch.get("$retainKeys")
     if keys is None:
@@ -318,7 +319,7 @@ def _retained(target: dict[str, Any], patch: Mapping[str, Any], path: str) -> di
     return {key: value for key, value in target.items() if key in retained}
 
 
-def _stripped(value: Any) -> Any:
+def _stripped(value: Json) -> Any:
     """A new value without directives and nulls."""
     if isinstance(value, dict):
         if value.get("$patch") == "delete":
@@ -334,7 +335,7 @@ def _stripped(value: Any) -> Any:
 
 
 def _list_of(
-    key: str, target: Mapping[str, Any], patch: Mapping[str, Any], field: schema.Node | None, where: str
+    key: str, target: Mapping[str, Json], patch: Mapping[str, Json], field: schema.Node | None, where: str
 ) -> list[Any] | None:
     """The list after its elements were merged, deleted and ordered; None when there was none and there is none."""
     old = target.get(key)
@@ -351,10 +352,10 @@ def _list_of(
         result = _merged_elements(original, changes, field, merge_key, where)
     else:
         kept = {_identity(value): value for value in (*original, *changes)}  # Each once, where it first stood.
-        for value in deleted or ():
+        for value in deleted if isinstance(deleted, list) else ():
             kept.pop(_identity(value), None)
         result = list(kept.values())
-    own = [change for change in changes if not (merge_key and "$patch" in change)]
+    own = [change for change in changes if not (merge_key and isinstance(change, dict) and "$patch" in change)]
     if isinstance(order, list):
         _check_order(own, order, merge_key, where)
     return _ordered(result, original, order if isinstance(order, list) else own, merge_key)

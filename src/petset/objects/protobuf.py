@@ -134,7 +134,8 @@ class _Reading:
             case "raw":
                 raw = next((_as_bytes(given) for number, given in self._fields(_as_bytes(value)) if number == 1), b"")
                 return encoding.loads(raw) if raw else None
-        return self.message(_as_bytes(value), shape, level + 1)
+            case _:
+                return self.message(_as_bytes(value), shape, level + 1)
 
     def _time(self, data: bytes, micro: bool) -> str | None:
         given = {number: _signed(value) for number, value in self._fields(data)}

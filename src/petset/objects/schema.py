@@ -13,6 +13,7 @@ from typing import Any
 
 from petset.objects import encoding, errors, quantity, schema_nodes
 from petset.objects.errors import FieldError
+from petset.objects.meta import Json, Object
 from petset.objects.registry import Kind
 from petset.objects.schema_nodes import Node
 
@@ -40,7 +41,7 @@ class _Wrong(Exception):
 
 
 def check(
-    obj: Any, resource: Kind, strict: bool = False, duplicates: Sequence[str] = ()
+    obj: Json, resource: Kind, strict: bool = False, duplicates: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[str], list[FieldError]]:
     """(the object as it would be stored, what strict decoding would refuse, missing required fields and long lists).
 
@@ -52,7 +53,7 @@ def check(
 
 
 def check_as(
-    obj: Any, name: str, api_version: str, kind: str, strict: bool = False, duplicates: Sequence[str] = ()
+    obj: Json, name: str, api_version: str, kind: str, strict: bool = False, duplicates: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[str], list[FieldError]]:
     """`check` for a body that is no resource of the table: meta_v1.DeleteOptions, autoscaling_v1.Scale, ..."""
     root = node(name)
@@ -91,7 +92,7 @@ def _with_type(obj: dict[str, Any], api_version: str, kind: str) -> dict[str, An
     )
 
 
-def _json_type(value: Any) -> str:
+def _json_type(value: Json) -> str:
     match value:
         case None:
             return "null"
@@ -103,7 +104,8 @@ def _json_type(value: Any) -> str:
             return "string"
         case list():
             return "array"
-    return "object"
+        case dict():
+            return "object"
 
 
 class _Reading:
@@ -113,7 +115,7 @@ class _Reading:
         self.told = told
         self.wrong: list[FieldError] = []
 
-    def struct(self, node: Node, value: Any, path: str) -> dict[str, Any]:
+    def struct(self, node: Node, value: Object, path: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
         fields = node.fields
         for key, inner in value.items():
@@ -133,7 +135,7 @@ class _Reading:
                 self.wrong.append(FieldError.required(where))
         return result
 
-    def value(self, node: Node, value: Any, path: str, struct: Node) -> Any:
+    def value(self, node: Node, value: Json, path: str, struct: Node) -> Any:
         """The value as it is stored, for one that `ok` refused."""
         if node.items_max and isinstance(value, (list, dict)) and len(value) > node.items_max:
             self.wrong.append(FieldError.too_many(path, len(value), node.items_max))
@@ -155,16 +157,15 @@ class _Reading:
                     else self.value(item, inner, encoding.joined(path, key), struct)
                     for key, inner in value.items()
                 }
-        if node.ok(value):
-            return value
-        return self.scalar(node, value, path, struct)
+            case _:
+                return value if node.ok(value) else self.scalar(node, value, path, struct)
 
     def zero(self, node: Node) -> Any:
         if node.kind in ("struct", "map", "object"):
             return {}
         return [] if node.kind == "list" else schema_nodes.ZERO.get(node.kind)
 
-    def scalar(self, node: Node, value: Any, path: str, struct: Node) -> Any:
+    def scalar(self, node: Node, value: Json, path: str, struct: Node) -> Any:
         if node.kind == "Quantity" and type(value) in (str, int, float):
             try:
                 return quantity.canonical(value if isinstance(value, str) else str(value))

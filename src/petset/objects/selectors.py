@@ -12,10 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from petset.objects import errors
-from petset.objects.meta import Object
+from petset.objects import errors, meta
+from petset.objects.meta import Json, Object
 
 SELECTOR_CHARACTERS_MAX = 16 * 1024
 REQUIREMENTS_MAX = 100  # Each object of a list, and each change that a watch sees, is held against all of them.
@@ -44,8 +43,12 @@ class Requirement:
                 return value is not None
             case "DoesNotExist":
                 return value is None
+            case _:
+                return self._compares(value or "")
+
+    def _compares(self, value: str) -> bool:
         try:
-            number, limit = int(value or ""), int(self.values[0])
+            number, limit = int(value), int(self.values[0])
         except ValueError:
             return False
         return number > limit if self.operator == "Gt" else number < limit
@@ -58,9 +61,10 @@ class Requirement:
                 return f"!{self.key}"
             case "Gt" | "Lt":
                 return f"{self.key}{'>' if self.operator == 'Gt' else '<'}{self.values[0]}"
-        if len(self.values) == 1:
-            return f"{self.key}{'=' if self.operator == 'In' else '!='}{self.values[0]}"
-        return f"{self.key} {'in' if self.operator == 'In' else 'notin'} ({','.join(self.values)})"
+            case _ if len(self.values) == 1:
+                return f"{self.key}{'=' if self.operator == 'In' else '!='}{self.values[0]}"
+            case _:
+                return f"{self.key} {'in' if self.operator == 'In' else 'notin'} ({','.join(self.values)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def _marks(requirement: Requirement) -> tuple[str, ...]:
 
 def label_marks(obj: Object) -> list[str]:
     """`key=value` and `key` of every label."""
-    labels = obj["metadata"].get("labels") or {}
+    labels = meta.labels(obj)
     return [f"{key}={value}" for key, value in labels.items()] + list(labels)
 
 
@@ -210,7 +214,8 @@ class _Parser:
                         "for 'Gt', 'Lt' operators, the value must be an integer"
                     )
                 return Requirement(key, "Gt" if operator == ">" else "Lt", (value,))
-        raise self.fail(operator, "in, notin, =, ==, !=, gt, lt")
+            case _:
+                raise self.fail(operator, "in, notin, =, ==, !=, gt, lt")
 
 
 def from_map(labels: Mapping[str, str] | None) -> Selector:
@@ -222,10 +227,10 @@ def from_object(selector: Object | None) -> Selector:
     """A LabelSelector's meaning: missing selects nothing, empty everything. It must be valid."""
     if selector is None:
         return NOTHING
-    required = [Requirement(key, "In", (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
+    required = [Requirement(key, "In", (value,)) for key, value in meta.part(selector, "matchLabels").items()]
     required += [
-        Requirement(term["key"], term["operator"], tuple(term.get("values") or ()))
-        for term in selector.get("matchExpressions") or ()
+        Requirement(term["key"], term["operator"], tuple(meta.texts(term, "values")))
+        for term in meta.parts(selector, "matchExpressions")
     ]
     return Selector(tuple(required))
 
@@ -238,9 +243,9 @@ def _at(path: str) -> Field:
     steps = tuple(path.split("."))
 
     def read(obj: Object) -> str:
-        value: Any = obj
+        value: Object | Json = obj
         for step in steps:
-            if not isinstance(value, Mapping):
+            if not isinstance(value, dict):
                 return ""
             value = value.get(step)
         if value is None:

@@ -140,7 +140,7 @@ def shortened(items: Sequence[str], none: str) -> str:
 def columns(narrow: str, numbers: str = "") -> tuple[Mapping[str, Any], ...]:
     """Column definitions from a comma-separated list: + marks the wide ones, `numbers` names the numeric ones."""
     numeric = dict.fromkeys(text.strip() for text in numbers.split(","))
-    found = []
+    found: list[Mapping[str, Any]] = []
     for text in narrow.split(","):
         title = text.strip().lstrip("+")
         found.append(

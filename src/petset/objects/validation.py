@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from petset.base import well_known
-from petset.objects import names, quantity
+from petset.objects import meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -96,11 +96,11 @@ def label_selector(selector: Object | None, path: str) -> Errors:
     if not selector:
         return
     yield from labels(selector.get("matchLabels"), f"{path}.matchLabels")
-    for index, term in enumerate(selector.get("matchExpressions") or ()):
+    for index, term in enumerate(meta.parts(selector, "matchExpressions")):
         where = f"{path}.matchExpressions[{index}]"
         if wrong := names.qualified(term.get("key", "")):
             yield FieldError.invalid(f"{where}.key", term.get("key", ""), wrong)
-        operator, values = term.get("operator"), term.get("values") or ()
+        operator, values = term.get("operator"), meta.texts(term, "values")
         if operator not in _OPERATORS:
             yield FieldError.invalid(f"{where}.operator", operator, "not a valid selector operator")
         elif operator in ("In", "NotIn") and not values:
@@ -175,7 +175,7 @@ def _metadata_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> Errors:
 
 
 def _owners(owners: Sequence[Object], path: str) -> Errors:
-    controllers = []
+    controllers: list[Object] = []
     for index, owner in enumerate(owners):
         where = f"{path}[{index}]"
         version = owner.get("apiVersion", "")
