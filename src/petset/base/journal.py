@@ -13,7 +13,7 @@ import contextlib
 import logging
 import logging.handlers
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from petset.base import tasks
@@ -32,7 +32,7 @@ class Lines(logging.Formatter):
 
 
 @contextlib.contextmanager
-def kept(path: Path, also_on_stderr: bool) -> Iterator[None]:
+def kept(path: Path, also_on_stderr: bool) -> Generator[None]:
     """Keep the log for as long as the context lasts."""
     handlers: list[logging.Handler] = []
     with contextlib.suppress(OSError):

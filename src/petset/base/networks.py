@@ -20,10 +20,10 @@ import ipaddress
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 # Who is not root can only simulate a node, but its networks are chosen and reserved all the same.
 RESERVATIONS = (
@@ -205,7 +205,7 @@ def forget(plan: Plan) -> None:
 
 
 @contextlib.contextmanager
-def machine_lock() -> Iterator[None]:
+def machine_lock() -> Generator[None]:
     """One instance at a time changes what instances share. Waits for milliseconds at most."""
     RESERVATIONS.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(RESERVATIONS / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -246,10 +246,10 @@ def free_block(taken: Sequence[Block], start: int) -> Block:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_bytes())
+        record: dict[str, Any] | None = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    return cast("dict[str, Any]", record) if isinstance(record, dict) else None
+    return record if isinstance(record, dict) else None
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ class Authority:
 
 def authority(directory: Path, name: str = "ca", user: str = "petset-ca") -> Authority:
     """The authority in this directory; made when absent or near its end. Raises OSError."""
-    says = {"use": "authority", "hosts": [], "user": user, "groups": []}
+    says: dict[str, Any] = {"use": "authority", "hosts": [], "user": user, "groups": []}
     issued = _load(directory, name, says) or _issue(directory, name, says, AUTHORITY_DAYS, None)
     return Authority(directory, issued)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import traceback
 from pathlib import Path
+from typing import TypeGuard
 
 SENTENCE = "cannot "
 
@@ -27,9 +28,13 @@ WHAT_TO_DO = {
 
 def first(error: BaseException) -> BaseException:
     """The first exception in a group of groups."""
-    while isinstance(error, BaseExceptionGroup):
+    while _is_group(error):
         error = error.exceptions[0]
     return error
+
+
+def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
+    return isinstance(error, BaseExceptionGroup)
 
 
 def is_defect(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class State:
         return StateError(f"cannot use the state directory {self.directory}: {place}; name another with --state")
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Generator[None]:
         """Hold the instance for as long as the context lasts. Raises StateError when another process does."""
         self.create()
         try:
@@ -166,7 +166,7 @@ class State:
     def read(self, name: str) -> dict[str, Any] | None:
         """A small JSON record of the instance, or None when it was never written."""
         try:
-            found = json.loads(self.path(name).read_bytes())
+            found: dict[str, Any] | list[Any] | None = json.loads(self.path(name).read_bytes())
         except FileNotFoundError:
             return None
         except ValueError:

@@ -20,7 +20,7 @@ import os
 import random as _random
 import sys
 import time as _time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -73,7 +73,7 @@ _environment: contextvars.ContextVar[Environment] = contextvars.ContextVar("envi
 
 
 @contextlib.contextmanager
-def environment(env: Environment) -> Iterator[None]:
+def environment(env: Environment) -> Generator[None]:
     """Run what is inside, and the tasks it starts, with another clock and randomness."""
     token = _environment.set(env)
     try:
@@ -289,7 +289,7 @@ def best_effort_failures() -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def best_effort(doing: str, what: str = "") -> Iterator[None]:
+def best_effort(doing: str, what: str = "") -> Generator[None]:
     """Count and log an Exception instead of raising it: for cleanups whose failure must not stop the rest.
 
     It is counted by what it was `doing`, a text of the source that is a metric's label; `what` it was done to, of which

@@ -61,7 +61,7 @@ Source = Callable[[], Mapping[str, float]]
 @dataclass(slots=True)
 class Histogram:
     bounds: tuple[float, ...]
-    counts: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list[int])
     total: float = 0.0
 
     def observe(self, value: float) -> None:
@@ -72,7 +72,8 @@ class Histogram:
 
     def cumulative(self) -> list[tuple[str, float]]:
         """(upper bound, observations up to it), as Prometheus wants them."""
-        result, seen = [], 0
+        result: list[tuple[str, float]] = []
+        seen = 0
         for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
             seen += count
             result.append((bound, float(seen)))

@@ -97,7 +97,7 @@ class _Asking(asyncio.DatagramProtocol):
         if data[:2] == self.packet[:2] and dns.readdressed(data, self.query) and not self.answer.done():
             self.answer.set_result(data)
 
-    def error_received(self, exc: OSError) -> None:
+    def error_received(self, exc: Exception) -> None:
         if not self.answer.done():
             self.answer.set_exception(exc)
 

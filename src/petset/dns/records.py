@@ -47,7 +47,7 @@ def names_of(service: Object, endpoints: Object | None, domain: str) -> Names:
     own = f"{meta.name(service)}.{meta.namespace(service)}.svc.{domain}"
     if len(own) + dns.LABEL_BYTES_MAX + 3 > dns.NAME_BYTES_MAX:
         return {}  # No name below it could be written.
-    spec = service.get("spec") or {}
+    spec = meta.part(service, "spec")
     if spec.get("type") == "ExternalName":
         target = str(spec.get("externalName") or "").rstrip(".").lower()
         return {own: [dns.Record(own, dns.CNAME, TTL_SECONDS, target)]} if dns.is_name(target) else {own: []}
@@ -76,7 +76,7 @@ def names_of(service: Object, endpoints: Object | None, domain: str) -> Names:
 def _pets(endpoints: Object | None, own: str) -> dict[str, dict[str, bytes]]:
     """By each endpoint's name, in the Endpoints' order: its addresses."""
     pets: dict[str, dict[str, bytes]] = {}
-    for subset in (endpoints or {}).get("subsets") or ():
+    for subset in meta.parts(endpoints or {}, "subsets"):
         for name, text, packed in _addresses(subset, own):
             pets.setdefault(name, {})[text] = packed
     return pets
@@ -84,7 +84,7 @@ def _pets(endpoints: Object | None, own: str) -> dict[str, dict[str, bytes]]:
 
 def _addresses(subset: Object, own: str) -> Iterable[tuple[str, str, bytes]]:
     """(endpoint's name, address, address packed) of those of a subset that are ready."""
-    for address in subset.get("addresses") or ():
+    for address in meta.parts(subset, "addresses"):
         text = str(address.get("ip", ""))
         packed = dns.packed_address(text)
         label = str(address.get("hostname") or dashed(text)).lower()
@@ -100,8 +100,8 @@ def dashed(address: str) -> str:
 def _ports(endpoints: Object | None, own: str) -> dict[tuple[str, str], list[tuple[str, int]]]:
     """By (name, protocol) of each named port: its targets, an endpoint's name and the port's number."""
     ports: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    for subset in (endpoints or {}).get("subsets") or ():
-        for port in subset.get("ports") or ():
+    for subset in meta.parts(endpoints or {}, "subsets"):
+        for port in meta.parts(subset, "ports"):
             name, number = str(port.get("name") or "").lower(), int(port.get("port") or 0)
             if name:
                 targets = ports.setdefault((name, str(port.get("protocol") or "TCP").lower()), [])

@@ -18,7 +18,7 @@ import logging
 import math
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -62,7 +62,7 @@ async def serve(
     *,
     socket: Any = None,
     limits: Limits | None = None,
-) -> AsyncIterator[Listener]:
+) -> AsyncGenerator[Listener]:
     """Listen on host:port (or on a socket that is bound already) for as long as the context lasts."""
     asyncio.sslproto.SSLProtocol.max_size = 16 << 10  # type: ignore[attr-defined]  # 39 KiB a connection, not 279.
     loop = asyncio.get_running_loop()
@@ -487,7 +487,7 @@ def refusal(why: http.Malformed) -> errors.ApiError:
 
 
 def _peer(transport: asyncio.BaseTransport) -> http.Peer:
-    address = transport.get_extra_info("peername")
+    address: Sequence[str | int] | None = transport.get_extra_info("peername")
     certificate = transport.get_extra_info("peercert")
     return http.Peer(
         str(address[0]) if isinstance(address, (tuple, list)) and address else "",

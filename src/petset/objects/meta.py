@@ -37,7 +37,7 @@ def get(tree: Object | None, *path: str, default: Any = None) -> Any:
     """The value at a path, or the default where any step is missing or null."""
     value: Object | Json = tree
     for step in path:
-        if type(value) is not dict and not isinstance(value, Mapping):  # Nearly all are: asking so is fast.
+        if not isinstance(value, dict):
             return default
         value = value.get(step)
     return default if value is None else value

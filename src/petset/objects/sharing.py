@@ -10,10 +10,11 @@ forgotten: a generation of KNOWN_BYTES_MAX begins, and the one before the last g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from petset.objects import encoding
-from petset.objects.meta import Object
+from petset.objects.meta import Json, Object
 
 OBJECT_BYTES_MAX = 16 << 10  # A larger one is left as it is: it would hold up the loop, and there are few of them.
 PART_BYTES_MAX = 4096  # A larger part is not kept, but those that it is made of are.
@@ -29,17 +30,16 @@ class Parts:
         self._recent: dict[bytes | str, Any] = {}
         self._older: dict[bytes | str, Any] = {}
 
-    def of(self, value: Any) -> Any:
+    def of(self, value: Json) -> Any:
         """The equal part or text met before, or this one made of such parts."""
-        kind = type(value)
-        if kind is dict or kind is list:
+        if isinstance(value, (dict, list)):
             return self._one(value)
-        if kind is str and len(value) <= TEXT_CHARACTERS_MAX:
+        if isinstance(value, str) and len(value) <= TEXT_CHARACTERS_MAX:
             known = self._recent.get(value)
             return self._keep(value, self._older.get(value, value)) if known is None else known
         return value
 
-    def _one(self, part: Any) -> Any:
+    def _one(self, part: dict[str, Json] | list[Json]) -> Any:
         text = encoding.dumps(part)
         known = self._recent.get(text)
         if known is not None:
@@ -49,9 +49,9 @@ class Parts:
             known = self.made(part)
         return self._keep(text, known) if len(text) <= PART_BYTES_MAX else known
 
-    def made(self, part: Any) -> Any:
+    def made(self, part: dict[str, Json] | list[Json]) -> Any:
         """The part made of shared ones."""
-        if type(part) is dict:
+        if isinstance(part, dict):
             return {key: self.of(value) for key, value in part.items()}
         return [self.of(value) for value in part]
 
@@ -66,7 +66,7 @@ class Parts:
 _parts = Parts()
 
 
-def shared(tree: Object, size_bytes: int, before: Object | None = None) -> Object:
+def shared(tree: Mapping[str, Json], size_bytes: int, before: Object | None = None) -> Object:
     """The tree, of shared parts; what it has of the version before is such already. Its size is that of its JSON."""
     if type(tree.get("spec")) is not dict or size_bytes > OBJECT_BYTES_MAX:
         return tree
@@ -74,6 +74,8 @@ def shared(tree: Object, size_bytes: int, before: Object | None = None) -> Objec
     for section, part in tree.items():
         if before is not None and part is before.get(section):
             continue
-        is_its_own = section == "metadata" and type(part) is dict  # Never that of another object.
-        changed[section] = _parts.made(part) if is_its_own else _parts.of(part)
+        if section == "metadata" and isinstance(part, dict):
+            changed[section] = _parts.made(part)  # Its own: never that of another object.
+        else:
+            changed[section] = _parts.of(part)
     return changed

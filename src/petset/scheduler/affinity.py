@@ -86,11 +86,11 @@ def preference(pod: Object, place: Place) -> int:
     """The weights of the preferred node terms that this node meets, and of pod terms on the node itself."""
     total = 0
     for one in _preferred(pod, "nodeAffinity"):
-        if _term_matches(one.get("preference") or {}, place.node):
+        if _term_matches(meta.part(one, "preference"), place.node):
             total += one.get("weight", 1)
     for kind, sign in (("podAffinity", 1), ("podAntiAffinity", -1)):
         for one in _preferred(pod, kind):
-            term = one.get("podAffinityTerm") or {}
+            term = meta.part(one, "podAffinityTerm")
             if any(_term_selects(term, pod, other) for other in place.pods):
                 total += sign * one.get("weight", 1)
     return total
@@ -102,11 +102,11 @@ def keeps_apart(pod: Object) -> bool:
 
 
 def _required(pod: Object, kind: str) -> Sequence[Object]:
-    return meta.get(pod, "spec", "affinity", kind, "requiredDuringSchedulingIgnoredDuringExecution", default=())
+    return meta.parts(pod, "spec", "affinity", kind, "requiredDuringSchedulingIgnoredDuringExecution")
 
 
 def _preferred(pod: Object, kind: str) -> Sequence[Object]:
-    return meta.get(pod, "spec", "affinity", kind, "preferredDuringSchedulingIgnoredDuringExecution", default=())
+    return meta.parts(pod, "spec", "affinity", kind, "preferredDuringSchedulingIgnoredDuringExecution")
 
 
 def _neighbours(term: Object, place: Place, places: Sequence[Place]) -> Iterable[Object]:
@@ -127,7 +127,7 @@ def _topology(term: Object, place: Place) -> str | None:
 def _term_selects(term: Object, owner: Object, other: Object) -> bool:
     """Whether the term of one pod means another."""
     namespace = meta.namespace(other)
-    named = term.get("namespaces") or ()
+    named = meta.texts(term, "namespaces")
     chosen = term.get("namespaceSelector")
     if chosen is not None:
         in_space = namespace in named or selectors.from_object(chosen).matches(

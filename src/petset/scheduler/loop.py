@@ -179,8 +179,8 @@ class Scheduler:
         before = meta.condition(pod, "PodScheduled") or {}
         if before.get("message") == why and before.get("status") == "False":
             return
-        conditions = meta.with_condition(meta.get(pod, "status", "conditions", default=()), condition)
-        status = {**(pod.get("status") or {}), "conditions": conditions}
+        conditions = meta.with_condition(meta.parts(pod, "status", "conditions"), condition)
+        status = {**meta.part(pod, "status"), "conditions": conditions}
         await self._client.update({**pod, "status": status}, "status")
 
     async def _catch_up(self, seen: list[Callable[[], bool]]) -> None:

@@ -345,5 +345,4 @@ def score(pod: Object, place: Place) -> int:
 
 
 def allocatable_of(node: Object) -> Amounts:
-    status = node.get("status") or {}
-    return requests.amounts(status.get("allocatable") or status.get("capacity") or {})
+    return requests.amounts(meta.part(node, "status", "allocatable") or meta.part(node, "status", "capacity"))

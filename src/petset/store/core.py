@@ -18,7 +18,7 @@ import contextlib
 import itertools
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from petset.objects import encoding, sharing
@@ -121,7 +121,7 @@ class Core:
         )
 
     @contextlib.contextmanager
-    def watch(self, prefix: str, since: int, interest: Interest | None = None) -> Iterator[Watch]:
+    def watch(self, prefix: str, since: int, interest: Interest | None = None) -> Generator[Watch]:
         past = self._history.after(since, self._revision)
         own = [change for change in past if change.entry.key.startswith(prefix)]
         watch = self._feed.subscribe(prefix, since, own, interest)

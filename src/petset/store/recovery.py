@@ -161,14 +161,17 @@ def _summed(rows: Sequence[Row], format_: int) -> Contents:
         for revision, key, created, deleted, value, _ in latest.values()
         if not deleted
     ]
-    if not all(isinstance(entry.key, str) and isinstance(entry.encoded, bytes) for entry in entries):
-        return Contents(
-            trouble="it is damaged: its rows are not as they were written"
-        )  # SQLite's types are the values'.
+    if not all(_is_as_written(entry.key, entry.encoded) for entry in entries):
+        return Contents(trouble="it is damaged: its rows are not as they were written")
     found = sum(map(checksum, entries))
     whole = format_ < 2 or found == recorded
     trouble = "" if whole else "it is damaged: its objects are not those that were written"
     return Contents(entries, sorted(superseded), newest, format_, found, trouble)
+
+
+def _is_as_written(key: object, encoded: object) -> bool:
+    """SQLite's types are the values', not the columns'."""
+    return isinstance(key, str) and isinstance(encoded, bytes)
 
 
 def _accepted(path: Path, contents: Contents) -> Contents:

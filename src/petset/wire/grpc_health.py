@@ -10,6 +10,7 @@ Invariants: no input raises anything but ValueError; at most RECEIVED_BYTES_MAX 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -77,16 +78,18 @@ class Check:
         for event in happened:
             match event:
                 case events.ResponseReceived() | events.TrailersReceived():
-                    self._take_headers(event.headers or ())
+                    self._take_headers(event.headers or [])
                 case events.DataReceived():
                     self._response.body += event.data
                 case events.StreamEnded():
                     return self._answer()
                 case events.StreamReset() | events.ConnectionTerminated():
                     raise ValueError(f"the server gave up the call: error code {int(event.error_code or 0)}")
+                case _:
+                    pass
         return None
 
-    def _take_headers(self, headers) -> None:
+    def _take_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         response = self._response
         for name, value in headers:
             text = value.decode("utf-8", "replace")
@@ -97,6 +100,8 @@ class Check:
                     response.code = int(text[:3])
                 case b"grpc-message":
                     response.message = unquote(text)
+                case _:
+                    pass
 
     def _answer(self) -> Answer:
         response = self._response
