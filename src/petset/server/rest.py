@@ -18,7 +18,7 @@ from typing import Any
 from petset.base import tasks
 from petset.objects import encoding, errors, meta, patch, validation
 from petset.objects.errors import FieldError
-from petset.objects.meta import Object
+from petset.objects.meta import Json, Object
 from petset.objects.registry import Kind
 from petset.server import admission, answers, conversion, decoding, deletion, lists, weight, writes
 from petset.server.routes import Call
@@ -393,7 +393,7 @@ async def patch_function(call: Call, resource: Kind) -> Callable[[Object], Objec
         )
     if kind not in PATCH_TYPES:
         raise errors.unsupported_media_type(kind[:100], PATCH_TYPES)
-    body = await decoding.patch_body(call)
+    body: Json = await decoding.patch_body(call)
     if kind == PATCH_TYPES[0]:
         return lambda old: patch.json_patch(old, body)
     if not isinstance(body, dict):
