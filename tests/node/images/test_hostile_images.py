@@ -223,8 +223,8 @@ def test_a_digest_that_leads_elsewhere_is_refused(store, tmp_path, digest):
     with pytest.raises(ImageError, match="cannot "):
         load(store, made)
     assert is_clean(store)
-    with pytest.raises((ValueError, FileNotFoundError)):
-        store._document(digest)
+    with pytest.raises((ImageError, FileNotFoundError)):
+        store._layout.manifest(digest)
 
 
 @needs_tools

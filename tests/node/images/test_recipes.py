@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from petset.node.images import image_names, images, recipes
+from petset.node.images import building, image_names, images, recipes
 from petset.node.runtime import Image
 from tests.images_fixture import CHECKOUT, image_store, recipe_image, run_in  # noqa: F401
 
@@ -30,7 +30,14 @@ def test_a_recipe_is_read():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("packages: [a]", 'has no "from"'), ("from: a\nfoo: 1", 'unknown field "foo"'), ("a: [", "not YAML")],
+    [
+        ("packages: [a]", 'has no "from"'),
+        ("from: a\nfoo: 1", 'unknown field "foo"'),
+        ("a: [", "not YAML"),
+        ("- from: a", 'has no "from"'),
+        ("from: a\npackages: b", '"packages" must be a list'),
+        ("from: a\nuser: [b]", '"user" must be a text'),
+    ],
 )
 def test_a_wrong_recipe_is_refused(text, words):
     with pytest.raises(recipes.RecipeError, match=words):
@@ -101,7 +108,7 @@ def test_the_key_depends_on_recipe_files_modes_and_parent(tmp_path):
 
 def test_the_configuration_of_an_image():
     recipe = recipes.Recipe("x", "/f", "debian", entrypoint=(), command=("a", "b c"), env=("A=1,2",), user="7")
-    assert recipes.config_arguments(recipe) == [
+    assert building.config_arguments(recipe) == [
         "--clear=config.entrypoint", "--clear=config.cmd", "--config.cmd=a", "--config.cmd=b c", "--config.env=A=1,2",
         "--config.user=7",
     ]  # fmt: skip
@@ -168,7 +175,7 @@ def test_a_recipe_is_built_once_and_again_when_it_changes(workshop):
     assert workshop.said and first.source == "built" and first.command == ("cat",)
     assert os.stat(os.path.join(first.rootfs, "made")).st_uid == 7
     assert (Path(first.rootfs) / "etc/a").read_text() == "1"
-    assert os.stat(os.path.join(first.rootfs, "etc/a")).st_mtime <= recipes.SOURCE_DATE_EPOCH
+    assert os.stat(os.path.join(first.rootfs, "etc/a")).st_mtime <= building.SOURCE_DATE_EPOCH
     assert workshop.build("small") == first and not workshop.said
     workshop.add(
         "small", "from: debian\nrun: ['echo $(hostname) > /made', 'chown 7 /made']\ncommand: [cat]", {"etc/a": "2"}

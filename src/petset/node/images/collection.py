@@ -6,10 +6,16 @@ cannot, or only in minutes, and stays. An image that was asked for a moment ago 
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import os
+import re
+import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from petset.base import tasks
+from petset.node import paths
 
 UNUSED_SECONDS_MIN = 120.0  # As long as a kubelet leaves a new image alone.
 
@@ -42,3 +48,26 @@ def candidates(found: Iterable[ImageSummary], in_use: Collection[str], now: floa
 
 def _last_used(image: ImageSummary) -> float:
     return max(image.used_at, tasks.parse_rfc3339(image.added) if image.added else 0.0)
+
+
+# ---- what the machine says
+
+
+def mounted(trees: str) -> set[str]:
+    """Digests whose tree below this folder is mounted in any process's mount namespace."""
+    pattern = re.compile(re.escape(trees) + r"/([0-9a-f]{64})")
+    found: set[str] = set()
+    seen: set[str] = set()
+    for process in glob.glob("/proc/[0-9]*"):
+        with contextlib.suppress(OSError):
+            namespace = os.readlink(f"{process}/ns/mnt")
+            if namespace not in seen:
+                seen.add(namespace)
+                with open(f"{process}/mountinfo", encoding="utf-8") as file:
+                    found |= {f"sha256:{digest}" for digest in pattern.findall(file.read())}
+    return found
+
+
+def tree_bytes(path: str) -> int:
+    with paths.opened(path) as tree:
+        return sum(found.st_size for _, _, found in paths.walk(tree) if not stat.S_ISDIR(found.st_mode))

@@ -3,13 +3,13 @@
 The flow of `ensure`: the reference is parsed; a name that a recipe stands in for becomes that recipe's image, built
 when it is not there yet; any other name is looked up, or fetched by skopeo, as the pull policy says. What was fetched
 is unpacked by umoci and only then gets its name. A directory holds it all and may be shared by several instances:
-`layout/` an OCI image layout whose tags are the references, `rootfs/<digest>/` one unpacked tree an image,
+`layout/` an OCI image layout (layout.py) whose tags are the references, `rootfs/<digest>/` one unpacked tree an image,
 `packages/` what builds download, `used/` when an image last was, `locks/` and `work/`.
 
 Invariants: a name in the layout's index always has all its blobs; a folder below rootfs/ is complete; both appear by
 rename. Changes of one image happen under its own lock (locks.py), changes of the index under the index's. Whoever adds
 blobs holds the `blobs` lock shared, garbage collection holds it alone.
-Follows: OCI image-spec 1.0 (layout, manifest, config), the reference grammar of the distribution project.
+Follows: the reference grammar of the distribution project.
 """
 
 from __future__ import annotations
@@ -19,23 +19,19 @@ import contextlib
 import fcntl
 import glob
 import hashlib
-import json
 import logging
 import os
 import re
-import stat
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 from petset.base import tasks
 from petset.node import paths, programs
-from petset.node.images import collection, layers, locks, recipes, registry_logins, sources
+from petset.node.images import building, collection, layers, layout, locks, recipes, registry_logins, sources
 from petset.node.images.image_names import Reference, is_loopback, parse_reference
 from petset.node.runtime import Credential, Image, ImageError, ImageSource, PullPolicy, RegistryLogin
-from petset.objects import encoding
 
 log = logging.getLogger("petset.images")
 
@@ -48,7 +44,6 @@ UNPACKED_SHARE_MAX = 0.5  # Of what the disk has room for, in bytes and in files
 ENTRIES_MAX = 500_000  # Of one image, in all its layers.
 OWN_REGISTRY = "petset.local"  # petset.local/<recipe> is the recipe's image, always; nobody can register that name.
 
-REF_NAME = sources.REF_NAME
 RECIPE_KEY = "petset.recipe-key"
 ADDED = "petset.added"
 LOADED = "petset.loaded"
@@ -81,18 +76,16 @@ class Images:
         self.mirrors = dict(mirrors or {})  # {"docker.io": ["127.0.0.1:5000"]}: asked first
         self.unpacked_bytes_max, self.entries_max = unpacked_bytes_max, entries_max
         self.recipes = _recipes_in(recipes)
-        self._layout = os.path.join(self.directory, "layout")
+        self._layout = layout.Layout(os.path.join(self.directory, "layout"))
         self._pulls = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
         self._pulled: dict[str, float] = {}  # reference -> when its last pull ended, by the loop's clock
         self._built: dict[str, str] = {}  # recipe -> digest found fresh by this process
-        for folder in ("layout/blobs/sha256", "rootfs", "work", "locks", "packages", "used"):
+        for folder in ("rootfs", "work", "locks", "packages", "used"):
             os.makedirs(os.path.join(self.directory, folder), mode=0o755, exist_ok=True)
         # Devices and programs that run as root are harmless in a container; nobody else on this machine may reach them.
         with contextlib.suppress(PermissionError):  # Its owner has done it.
             os.chmod(os.path.join(self.directory, "rootfs"), 0o700)
-        marker = os.path.join(self._layout, "oci-layout")
-        if not os.path.exists(marker):
-            _write_atomically(marker, b'{"imageLayoutVersion":"1.0.0"}')
+        self._layout.make()
         self._sweep_work()
 
     # -- what others call
@@ -145,7 +138,7 @@ class Images:
                 "ErrImagePull",
                 f"cannot load {archive_path} as {reference}: it holds {len(found)} images; leave the name out",
             )
-        loaded = []
+        loaded: list[Image] = []
         for source, name in found:
             wanted = reference or name
             if not wanted:
@@ -164,16 +157,16 @@ class Images:
 
     def list(self) -> list[collection.ImageSummary]:
         """All images that have a name, by name."""
-        by_digest: dict[str, list[dict[str, Any]]] = {}
-        for entry in self._index():
-            by_digest.setdefault(entry["digest"], []).append(entry["annotations"])
-        found = []
-        for digest, notes in by_digest.items():
-            names = tuple(sorted(note[REF_NAME] for note in notes))
+        by_digest: dict[str, list[layout.Entry]] = {}
+        for entry in self._layout.entries():
+            by_digest.setdefault(entry.digest, []).append(entry)
+        found: list[collection.ImageSummary] = []
+        for digest, entries in by_digest.items():
+            names = tuple(sorted(entry.name for entry in entries))
             own = [name for name in names if name.startswith(OWN_REGISTRY + "/")]
             recipe = parse_reference(own[0]).repository if own else ""
-            added = max(note.get(ADDED, "") for note in notes)
-            loaded, size = any(LOADED in note for note in notes), self._read_image(digest).size_bytes
+            added = max(entry.notes.get(ADDED, "") for entry in entries)
+            loaded, size = any(LOADED in entry.notes for entry in entries), self._image(digest).size_bytes
             found.append(collection.ImageSummary(digest, names, size, added, recipe, loaded, self._used_at(digest)))
         return sorted(found, key=lambda image: image.references)
 
@@ -223,61 +216,19 @@ class Images:
             return wanted.repository if wanted.repository in self.recipes.names() else None
         return self.recipes.stand_in(str(wanted)) if self.stand_ins else None
 
-    def _index(self) -> list[dict[str, Any]]:
-        """The named manifests: [{digest, size, mediaType, annotations}]."""
-        try:
-            with open(os.path.join(self._layout, "index.json"), "rb") as file:
-                return json.load(file)["manifests"]
-        except FileNotFoundError:
-            return []
-
-    def _entry(self, name: str) -> dict[str, Any] | None:
-        return next((entry for entry in self._index() if entry["annotations"].get(REF_NAME) == name), None)
-
-    async def _name(self, name: str, entry: dict[str, Any] | None) -> bool:
+    async def _name(self, name: str, entry: layout.Entry | None) -> bool:
         """Let a name lead to a manifest, or to nothing; True when it led somewhere before."""
         async with self._lock("index"):
-            before = self._index()
-            after = [other for other in before if other["annotations"].get(REF_NAME) != name]
-            index = {"schemaVersion": 2, "manifests": after + ([entry] if entry else [])}
-            _write_atomically(os.path.join(self._layout, "index.json"), json.dumps(index, indent=1).encode())
-            return len(after) < len(before)
-
-    def _blob(self, digest: str) -> str:
-        if not _DIGEST.fullmatch(digest):
-            raise ValueError(f"{digest!r} is no digest")
-        return os.path.join(self._layout, "blobs", *digest.split(":", 1))
-
-    def _document(self, digest: str) -> dict[str, Any]:
-        with open(self._blob(digest), "rb") as file:
-            return encoding.loads(file.read(sources.DOCUMENT_BYTES_MAX))
+            return self._layout.replace_entry(name, entry)
 
     def _rootfs(self, digest: str) -> str:
         return os.path.join(self.directory, "rootfs", digest.partition(":")[2])
 
-    def _read_image(self, digest: str) -> Image:
-        """The image of a manifest, from its configuration. Raises ImageError."""
-        try:
-            manifest = self._document(digest)
-            config = self._document(manifest["config"]["digest"]).get("config") or {}
-            return Image(
-                reference="",
-                digest=digest,
-                rootfs=self._rootfs(digest),
-                entrypoint=sources.texts(config.get("Entrypoint")),
-                command=sources.texts(config.get("Cmd")),
-                env=sources.texts(config.get("Env")),
-                working_dir=sources.text(config.get("WorkingDir")) or "/",
-                user=sources.text(config.get("User")),
-                stop_signal=sources.text(config.get("StopSignal")) or "SIGTERM",
-                size_bytes=int(manifest["config"]["size"]) + sum(int(layer["size"]) for layer in manifest["layers"]),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError):
-            message = f"cannot use image {digest}: its manifest or its configuration is malformed; have it built anew"
-            raise ImageError("ErrImagePull", message) from None
+    def _image(self, digest: str) -> Image:
+        return self._layout.image(digest, self._rootfs(digest))
 
     async def _present(self, wanted: Reference) -> Image | None:
-        entry = self._entry(str(wanted))
+        entry = self._layout.entry(str(wanted))
         return None if entry is None else await self._unpacked(entry)
 
     # -- fetching and unpacking
@@ -308,7 +259,7 @@ class Images:
         raise failed
 
     async def _fetch(self, place: Reference, wanted: Reference, credential: Credential | None) -> Image:
-        options = []
+        options: list[str] = []
         if is_loopback(place.registry) or place.registry in self.insecure_registries:
             options.append("--src-tls-verify=false")
         with self._authfile(place.registry, credential) as auth:
@@ -319,43 +270,40 @@ class Images:
     ) -> Image:
         """Copy an image from anywhere skopeo reads into the layout, unpack it, name it."""
         async with self._lock("blobs", shared=True), self._work() as work:
-            layout = self._side_layout(work, None)
-            blobs = os.path.join(self._layout, "blobs")
+            aside = self._layout.aside(work, None, building.TAG)
             try:
                 await programs.run(
                     ["skopeo", "copy", "--insecure-policy", "--quiet", "--retry-times=1", *options,
-                     f"--dest-shared-blob-dir={blobs}", source, f"oci:{layout}:{recipes.TAG}"],
+                     f"--dest-shared-blob-dir={self._layout.blobs}", source, f"oci:{aside}:{building.TAG}"],
                     timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work, "GOTRACEBACK": "none"},
                     file_bytes_max=int(layers.free(self.directory)[0] * UNPACKED_SHARE_MAX),
                 )  # fmt: skip
             except programs.ProgramFailed as error:
                 kind = AccessRefused if re.search(sources.REFUSED, error.why) else ImageError
                 raise kind("ErrImagePull", sources.pull_failure(str(wanted), source, error.why)) from None
-            entry = _only_entry(layout)
-            return await self._publish(entry, str(wanted), notes, "pulled")
+            return await self._publish(layout.only(aside), str(wanted), notes, "pulled")
 
-    async def _publish(self, entry: dict[str, Any], name: str, notes: Mapping[str, str], source: ImageSource) -> Image:
+    async def _publish(self, entry: layout.Entry, name: str, notes: Mapping[str, str], source: ImageSource) -> Image:
         image = await self._unpacked(entry)
-        notes = {REF_NAME: name, ADDED: tasks.rfc3339(tasks.now()), **notes}
-        known = {key: entry[key] for key in ("mediaType", "digest", "size") if key in entry}
-        await self._name(name, {**known, "annotations": notes})
+        notes = {layout.REF_NAME: name, ADDED: tasks.rfc3339(tasks.now()), **notes}
+        await self._name(name, entry.noted(notes))
         return replace(image, source=source)
 
-    async def _unpacked(self, entry: dict[str, Any]) -> Image:
+    async def _unpacked(self, entry: layout.Entry) -> Image:
         """The image of an index entry, after making sure that its file system is there."""
-        digest = entry["digest"]
-        image = self._read_image(digest)
+        digest = entry.digest
+        image = self._image(digest)
         if os.path.isdir(image.rootfs):
             return image
         async with self._lock(f"rootfs-{digest}"), self._work() as work:
             if not os.path.isdir(image.rootfs):
-                layout = self._side_layout(work, entry)
+                aside = self._layout.aside(work, entry, building.TAG)
                 into = os.path.join(work, "unpacked", "rootfs")
                 os.mkdir(os.path.dirname(into))
                 try:
                     unpacked_bytes = await tasks.in_thread(self._measure, digest)
                     await programs.run(
-                        ("umoci", "raw", "unpack", "--keep-dirlinks", "--image", f"{layout}:{recipes.TAG}", into),
+                        ("umoci", "raw", "unpack", "--keep-dirlinks", "--image", f"{aside}:{building.TAG}", into),
                         timeout_seconds=UNPACK_SECONDS_MAX,
                         file_bytes_max=unpacked_bytes,
                     )
@@ -370,9 +318,9 @@ class Images:
         free_bytes, free_files = layers.free(self.directory)
         bytes_max = min(self.unpacked_bytes_max, int(free_bytes * UNPACKED_SHARE_MAX))
         tally = layers.Tally(bytes_max, min(self.entries_max, int(free_files * UNPACKED_SHARE_MAX)))
-        for layer in self._document(digest)["layers"]:
-            with open(self._blob(layer["digest"]), "rb") as file:
-                layers.count(file, layer["mediaType"], tally)
+        for layer in self._layout.manifest(digest).layers:
+            with open(self._layout.blob(layer.digest), "rb") as file:
+                layers.count(file, layer.media_type, tally)
         return tally.bytes
 
     # -- recipes
@@ -380,16 +328,16 @@ class Images:
     async def _built_image(self, name: str, progress: Callable[[str], None] = log.info) -> Image:
         """The image of a recipe, built on demand, its parents first. Once fresh, fresh for this process."""
         own = f"{OWN_REGISTRY}/{name}:latest"
-        entry = self._entry(own)
-        if entry is not None and self._built.get(name) == entry["digest"]:
+        entry = self._layout.entry(own)
+        if entry is not None and self._built.get(name) == entry.digest:
             return await self._unpacked(entry)
         try:
             recipe = self.recipes.recipe(name)
             parent = None if recipe.parent == recipes.BASE else await self._built_image(recipe.parent, progress)
             key = await tasks.in_thread(self.recipes.key, recipe, parent.digest if parent else "")
             async with self._lock(f"recipe-{name}"):
-                entry = self._entry(own)
-                if entry is None or entry["annotations"].get(RECIPE_KEY) != key:
+                entry = self._layout.entry(own)
+                if entry is None or entry.notes.get(RECIPE_KEY) != key:
                     image = await self._build(recipe, parent, own, key, progress)
                 else:
                     image = await self._unpacked(entry)
@@ -403,13 +351,13 @@ class Images:
     ) -> Image:
         started = tasks.monotonic()
         async with self._lock("build"), self._lock("blobs", shared=True), self._work() as work:
-            entry = None if parent is None else self._entry(f"{OWN_REGISTRY}/{recipe.parent}:latest")
-            layout = self._side_layout(work, entry)
-            space = recipes.Workspace(work, layout, os.path.join(self.directory, "packages"))
-            rootfs = await recipes.build(recipe, space, progress)
-            entry = _only_entry(layout)
-            if not os.path.isdir(self._rootfs(entry["digest"])):
-                os.rename(rootfs, self._rootfs(entry["digest"]))  # The tree that was packed is the image, unpacked.
+            entry = None if parent is None else self._layout.entry(f"{OWN_REGISTRY}/{recipe.parent}:latest")
+            aside = self._layout.aside(work, entry, building.TAG)
+            space = building.Workspace(work, aside, os.path.join(self.directory, "packages"))
+            rootfs = await building.build(recipe, space, progress)
+            entry = layout.only(aside)
+            if not os.path.isdir(self._rootfs(entry.digest)):
+                os.rename(rootfs, self._rootfs(entry.digest))  # The tree that was packed is the image, unpacked.
             image = await self._publish(entry, own, {RECIPE_KEY: key}, "built")
         seconds = tasks.monotonic() - started
         progress(f"{recipe.name}: built in {seconds:.0f} s, {image.size_bytes / 1e6:.0f} MB")
@@ -417,21 +365,8 @@ class Images:
 
     # -- folders, locks, garbage
 
-    def _side_layout(self, work: str, entry: dict[str, Any] | None) -> str:
-        """A small layout of one's own that shares the blobs, with one manifest (or none) under recipes.TAG."""
-        layout = tempfile.mkdtemp(prefix="layout-", dir=work)
-        os.symlink(os.path.join(self._layout, "blobs"), os.path.join(layout, "blobs"))
-        manifests = [] if entry is None else [{**entry, "annotations": {REF_NAME: recipes.TAG}}]
-        for name, content in (
-            ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
-            ("index.json", {"schemaVersion": 2, "manifests": manifests}),
-        ):
-            with open(os.path.join(layout, name), "w", encoding="utf-8") as file:
-                json.dump(content, file)
-        return layout
-
     @contextlib.asynccontextmanager
-    async def _work(self) -> AsyncIterator[str]:
+    async def _work(self) -> AsyncGenerator[str, None]:
         """A folder on the store's file system that is gone afterwards; locked, so that others see it is in use."""
         work = tempfile.mkdtemp(dir=os.path.join(self.directory, "work"))
         descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
@@ -461,7 +396,7 @@ class Images:
         return locks.held(os.path.join(self.directory, "locks", f"{safe}.fifo"), shared=shared, wait=wait)
 
     @contextlib.contextmanager
-    def _authfile(self, registry: str, credential: Credential | None) -> Iterator[list[str]]:
+    def _authfile(self, registry: str, credential: Credential | None) -> Generator[Sequence[str], None, None]:
         """skopeo's option for a login, in a file of mode 0600 that is gone afterwards; [] for the machine's own."""
         if credential is None:
             yield []
@@ -476,73 +411,25 @@ class Images:
 
     def _collect(self, in_use: frozenset[str]) -> int:
         """Remove trees and blobs that neither a name nor a container leads to."""
-        digests = sorted({entry["digest"] for entry in self._index()} | in_use | self._mounted())
+        trees, named = os.path.join(self.directory, "rootfs"), {entry.digest for entry in self._layout.entries()}
+        digests = sorted(named | in_use | collection.mounted(trees))
         freed = 0
-        for tree in os.listdir(os.path.join(self.directory, "rootfs")):
+        for tree in os.listdir(trees):
             if f"sha256:{tree}" not in digests:
-                path = os.path.join(self.directory, "rootfs", tree)
-                freed += _tree_bytes(path)
+                path = os.path.join(trees, tree)
+                freed += collection.tree_bytes(path)
                 doomed = os.path.join(tempfile.mkdtemp(dir=os.path.join(self.directory, "work")), tree)
                 os.rename(path, doomed)
                 _remove(os.path.dirname(doomed))
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._use(f"sha256:{tree}"))
-        kept = set()
-        for digest in digests:
-            with contextlib.suppress(FileNotFoundError):
-                manifest = self._document(digest)
-                kept |= {digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
-        blobs = os.path.join(self._layout, "blobs", "sha256")
-        for blob in os.listdir(blobs):
-            if f"sha256:{blob}" not in kept:
-                freed += os.stat(os.path.join(blobs, blob)).st_size
-                os.unlink(os.path.join(blobs, blob))
-        return freed
-
-    def _mounted(self) -> set[str]:
-        """Digests whose tree is mounted in any process's mount namespace."""
-        pattern = re.compile(re.escape(os.path.join(self.directory, "rootfs")) + r"/([0-9a-f]{64})")
-        found: set[str] = set()
-        seen: set[str] = set()
-        for process in glob.glob("/proc/[0-9]*"):
-            with contextlib.suppress(OSError):
-                namespace = os.readlink(f"{process}/ns/mnt")
-                if namespace not in seen:
-                    seen.add(namespace)
-                    with open(f"{process}/mountinfo", encoding="utf-8") as file:
-                        found |= {f"sha256:{digest}" for digest in pattern.findall(file.read())}
-        return found
-
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+        return freed + self._layout.remove_blobs(digests)
 
 
 def _recipes_in(folder: str | None) -> recipes.Recipes:
     return recipes.Recipes(folder or recipes.default_folder())
 
 
-def _only_entry(layout: str) -> dict[str, Any]:
-    with open(os.path.join(layout, "index.json"), "rb") as file:
-        entries = json.load(file)["manifests"]
-    assert len(entries) == 1, entries
-    return entries[0]
-
-
-def _write_atomically(path: str, content: bytes) -> None:
-    descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=os.path.dirname(path))
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(draft, path)
-
-
 def _remove(path: str) -> None:
     with tasks.best_effort("remove a folder of the image store"):
         paths.remove_tree(path)
-
-
-def _tree_bytes(path: str) -> int:
-    with paths.opened(path) as tree:
-        return sum(found.st_size for _, _, found in paths.walk(tree) if not stat.S_ISDIR(found.st_mode))

@@ -12,10 +12,12 @@ import os
 import re
 import tarfile
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from petset.node.runtime import ImageError
-from petset.objects import encoding
+from petset.objects import encoding, meta
+from petset.objects.meta import Json, Object
 
 DOCUMENT_BYTES_MAX = 4 << 20
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -68,8 +70,8 @@ def _tags(manifest: Any) -> list[tuple[str, ...]]:
 
 def _of_index(transport: str, path: str, index: dict[str, Any]) -> list[tuple[str, str]]:
     try:
-        entries = index["manifests"]
-        notes = [entry.get("annotations") or {} for entry in entries]
+        entries: Sequence[Object] = index["manifests"]
+        notes = [meta.part(entry, "annotations") for entry in entries]
         names = [text(note.get(REF_NAME)) for note in notes]
         fulls = [text(note.get("io.containerd.image.name")) for note in notes]
     except (AttributeError, KeyError, TypeError):
@@ -80,14 +82,14 @@ def _of_index(transport: str, path: str, index: dict[str, Any]) -> list[tuple[st
     return [(f"{transport}:{path}:{name}", name) for name in names if name]
 
 
-def text(value: Any) -> str:
+def text(value: Json) -> str:
     """A text of a stranger's document, "" when it is null. Raises TypeError."""
     if not isinstance(value, str | None):
         raise TypeError(f"{value!r} is no text")
     return value or ""
 
 
-def texts(value: Any) -> tuple[str, ...]:
+def texts(value: Json) -> tuple[str, ...]:
     """A list of texts, likewise."""
     if not isinstance(value, list | None):
         raise TypeError(f"{value!r} is no list")
