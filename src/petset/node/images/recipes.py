@@ -63,20 +63,21 @@ def parse(name: str, folder: str, text: str) -> Recipe:
     except ValueError as error:
         raise RecipeError(f"{where}: recipe.yaml is not YAML: {error}; correct it") from None
     given = tree if isinstance(tree, dict) else {}
-    if not isinstance(given.get("from"), str):
+    parent = given.get("from")
+    if not isinstance(parent, str):
         raise RecipeError(f'{where}: it has no "from"; name another recipe there, or "{BASE}"')
     lists = {field.name: str(field.type).startswith("tuple") for field in fields(Recipe)[3:]}
     values: dict[str, Any] = {}
-    for name_given, value in given.items():
-        key = name_given.replace("-", "_")
+    for said, value in given.items():
+        key = said.replace("-", "_")
         if key == "from" or value is None:
             continue
         if key not in lists:
             raise RecipeError(f'{where}: unknown field "{key}"; the fields are {", ".join(sorted(lists))}')
         if isinstance(value, list) is not lists[key]:
             raise RecipeError(f'{where}: "{key}" must be {"a list" if lists[key] else "a text"}; correct it')
-        values[key] = tuple(map(str, given[name_given])) if lists[key] else str(value)
-    return Recipe(name, folder, given["from"], **values)
+        values[key] = tuple(map(str, value)) if isinstance(value, list) else str(value)
+    return Recipe(name, folder, parent, **values)
 
 
 class Recipes:
