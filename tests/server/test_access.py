@@ -226,11 +226,15 @@ def test_a_node_keeps_to_its_own(server):
     merge = {"kind": "application/merge-patch+json"}
     assert code("PATCH", f"{PODS}/p1/status", status, **merge) == 200
     assert code("PATCH", f"{PODS}/p2/status", status, **merge) == 403
+    assert code("PATCH", f"{PODS}/p1/status", {"metadata": {"labels": {"a": "b"}}}, **merge) == 403
+    assert code("PATCH", f"{PODS}/p1/status", {"metadata": {"annotations": {"a": "b"}}}, **merge) == 200
     assert code("PATCH", f"{PODS}/p1", {"metadata": {"labels": {"a": "b"}}}, **merge) == 403
     assert code("DELETE", f"{PODS}/p2") == 403
     taint = {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}
     assert code("PATCH", "/api/v1/nodes/n1", taint, **merge) == 403
     assert code("PATCH", "/api/v1/nodes/n1/status", {"status": {"addresses": []}}, **merge) == 200
+    fenced = {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}
+    assert code("PATCH", "/api/v1/nodes/n1/status", fenced, **merge) == 403
     assert code("POST", f"{PODS}/p2/eviction", {}) == 403
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "n1"}, "spec": {}}
     leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"

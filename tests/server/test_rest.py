@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 
 import pytest
 
+from petset.kinds import pet_set
 from petset.objects import meta
 from petset.server import lists, weight
 from petset.store.store import Unavailable
@@ -111,13 +113,53 @@ def test_spec_and_status_are_written_apart(server):
     assert (written["spec"]["replicas"], written["status"]["replicas"]) == (7, 2)
 
 
-def test_who_reports_a_status_may_not_relabel(server):
-    made = server.create(petset("web"))
-    report = {"metadata": {"labels": {"a": "b"}, "finalizers": ["x/y"]}, "status": {"replicas": 1}}
-    written = server.ok("PATCH", f"{PETSETS}/web/status", report, kind="application/merge-patch+json")
-    assert written["status"]["replicas"] == 1
+OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1"}
+MARKS = {"labels": {"a": "b"}, "annotations": {"c": "d"}, "finalizers": ["x.y/z"], "ownerReferences": [OWNER]}
+
+
+@pytest.mark.parametrize(
+    ("obj", "path"), [(petset("web"), f"{PETSETS}/web"), (pod("p"), f"{PODS}/p")], ids=["PetSet", "Pod"]
+)
+def test_a_report_may_mark_the_object_too(server, obj, path):
+    """As in upstream's status strategies, which take the spec from the stored object and metadata from the new one."""
+    made = server.create(obj)
+    kept = ("ownerReferences",) if obj["kind"] == "Pod" else ()
+    system = {"uid": made["metadata"]["uid"], "generation": 7, "creationTimestamp": "2016-08-03T00:00:00Z"}
+    report = {"metadata": {**MARKS, **system}, "status": {"replicas": 1} if not kept else {"phase": "Running"}}
+    written = server.ok("PATCH", f"{path}/status", report, kind="application/merge-patch+json")
     version = {"resourceVersion": written["metadata"]["resourceVersion"]}
-    assert written["metadata"] == {**made["metadata"], **version}
+    marks = {field: mark for field, mark in MARKS.items() if field not in kept}
+    marks["labels"] = {**made["metadata"].get("labels", {}), **MARKS["labels"]}
+    assert written["metadata"] == {**made["metadata"], **marks, **version}
+    assert written["spec"] == made["spec"]
+    assert server.get(path) == written
+    wrong = {"metadata": {"labels": {"a": "-"}}}
+    assert server("PATCH", f"{path}/status", wrong, kind="application/merge-patch+json").code == 422
+
+
+def test_a_report_that_takes_the_last_finalizer_of_a_deleted_object_ends_it(server):
+    made = server.create({**petset("web"), "metadata": {"name": "web", "finalizers": ["x.y/z"]}})
+    server.ok("DELETE", f"{PETSETS}/web")
+    report = {"metadata": {"finalizers": None}, "status": {"replicas": 0}}
+    server.ok("PATCH", f"{PETSETS}/web/status", report, kind="application/merge-patch+json")
+    assert server("GET", f"{PETSETS}/web").code == 404, made
+
+
+def test_a_report_of_a_kind_that_keeps_its_metadata_changes_none(server):
+    fields = ("labels", "annotations", "finalizers", "ownerReferences")
+    kind = dataclasses.replace(pet_set.PETSETS, status_keeps=fields)
+    server.kinds.replace(server.kinds.now.with_kind(kind))
+    made = server.create(petset("web"))
+    report = {"metadata": MARKS, "status": {"replicas": 1}}
+    written = server.ok("PATCH", f"{PETSETS}/web/status", report, kind="application/merge-patch+json")
+    version = {"resourceVersion": written["metadata"]["resourceVersion"]}
+    assert written["metadata"] == {**made["metadata"], **version} and written["status"]["replicas"] == 1
+
+
+def test_a_report_does_not_take_a_pods_class_of_service(server):
+    made = server.create(pod("p"))
+    written = server.ok("PUT", f"{PODS}/p/status", {**made, "status": {"phase": "Running"}})
+    assert written["status"] == {"phase": "Running", "qosClass": "BestEffort"}
 
 
 def test_scale_reads_and_writes_replicas(server):

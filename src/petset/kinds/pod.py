@@ -20,9 +20,12 @@ from petset.objects.validation import POSITIVE, Errors, listed
 
 
 def prepare(new: Object, old: Object | None) -> Object:
-    """A new pod is Pending, in its class of service."""
+    """A new pod is Pending, in its class of service, which no report takes from it."""
     if old is not None:
-        return new
+        quality = meta.get(old, "status", "qosClass")
+        if not quality or meta.get(new, "status", "qosClass"):
+            return new
+        return meta.changed(new, ("status", "qosClass"), quality)
     return {**new, "status": {"phase": "Pending", "qosClass": quality_of_service.of(new)}}
 
 
@@ -158,6 +161,7 @@ PODS = Kind(
     short_names=("po",),
     categories=("all",),
     subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
+    status_keeps=("ownerReferences",),
     has_generation=True,
     default=defaults,
     prepare=prepare,

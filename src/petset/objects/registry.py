@@ -54,6 +54,7 @@ class Kind:
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()  # status, scale, binding, eviction, log, exec, attach, token, finalize, ...
     verbs: tuple[str, ...] = ALL_VERBS  # Virtual resources (reviews) offer create only and are never stored.
+    status_keeps: tuple[str, ...] = ()  # Of metadata: what a write of the status may not change (custom kinds: all).
     has_generation: bool = False  # metadata.generation counts changes of spec.
     default: Default = _same
     prepare: Prepare = _keep  # What a write may not set or must carry over (status at create, clusterIP, ...).

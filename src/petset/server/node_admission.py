@@ -52,6 +52,8 @@ def node_restriction(context: Context, obj: Object, old: Object | None) -> Objec
         raise errors.forbidden(resource.plural, name, f'node "{node}" may write only its own', resource.group)
     if resource is PODS and meta.get(old or obj, "spec", "nodeName") != node:
         raise errors.forbidden("pods", name, f'node "{node}" may write only pods that are bound to it')
+    if resource is PODS and old is not None and meta.labels(obj) != meta.labels(old):
+        raise errors.forbidden("pods", name, f'node "{node}" cannot update labels through pod status')
     if resource is NODES and (why := _fenced(obj, old)):
         raise errors.forbidden("nodes", name, f'node "{node}" is not allowed to modify {why}')
     return obj

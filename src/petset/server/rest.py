@@ -360,21 +360,28 @@ def _check_same(resource: Kind, wanted: Object, old: stores.Entry) -> None:
 
 def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> dict[str, Any]:
     """The wanted object with what this way of writing may not touch taken from the old one."""
-    if subresource == "status":  # Metadata too is the object's own: who reports a state may not relabel it.
-        new = {**old, "status": wanted.get("status")}
+    if subresource == "status":
+        metadata = _metadata(wanted["metadata"], old["metadata"], resource.status_keeps)
+        new = {**old, "metadata": metadata, "status": wanted.get("status")}
         return new if wanted.get("status") is not None else meta.without(new, ("status",))
-    kept, given = old["metadata"], wanted["metadata"]
-    metadata = {
-        **{key: value for key, value in given.items() if key not in (*_SYSTEM_FIELDS, *_DROPPED_FIELDS)},
-        **{key: kept[key] for key in ("name", "namespace", "resourceVersion", *_SYSTEM_FIELDS) if key in kept},
-    }
-    metadata = {key: metadata[key] for key in (*kept, *metadata) if key in metadata}  # The order it was stored in.
-    new = {**wanted, "metadata": metadata}
+    new = {**wanted, "metadata": _metadata(wanted["metadata"], old["metadata"])}
     if "status" in resource.subresources:
         new.pop("status", None)
         if "status" in old:
             new["status"] = old["status"]
     return new
+
+
+def _metadata(given: Object, kept: Object, keeps: tuple[str, ...] = ()) -> Object:
+    """The metadata that was given, without what it may not change; in the order it was stored in."""
+    if given == kept:
+        return kept
+    own = (*_SYSTEM_FIELDS, *keeps)
+    metadata = {
+        **{key: value for key, value in given.items() if key not in own and key not in _DROPPED_FIELDS},
+        **{key: kept[key] for key in ("name", "namespace", "resourceVersion", *own) if key in kept},
+    }
+    return {key: metadata[key] for key in (*kept, *metadata) if key in metadata}
 
 
 PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")

@@ -29,7 +29,7 @@ _OPERATIONS = {"create": CREATE, "update": UPDATE, "patch": PATCH, "delete": DEL
 _OPTIONS = {CREATE: "CreateOptions", UPDATE: "UpdateOptions", PATCH: "PatchOptions"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # Never changed; to freeze it would take longer than to make it.
 class Write:
     operation: str  # CREATE, UPDATE, PATCH or DELETE.
     resource: Kind
