@@ -149,8 +149,9 @@ def test_a_kind_is_a_file_and_its_row_is_made_in_no_other_room():
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Kind", "registry.Kind")
     ]
-    # Scale is no kind with a place of its own, but the body of a subresource.
-    assert [name for name in made if not name.startswith("kinds/")] == ["server/subresources.py"]
+    # Scale is no kind with a place of its own, but the body of a subresource; a stranger's kind is known by its place.
+    others = [name for name in made if not name.startswith("kinds/")]
+    assert others == ["server/routes.py", "server/subresources.py"]
 
 
 # -- Nothing polls.
@@ -159,7 +160,7 @@ WAITS = re.compile(r"(^|\.)(sleep|wait_for|timeout|timeout_at)$")
 # Who waits for time in a loop, and what for. (Waiting for nothing, sleep(0), lets others have their turn.)
 MAY_WAIT_FOR_TIME = {
     "node/disk.py run": "the look every ten seconds at how full the node's disks are",
-    "node/volumes/storage.py keep_to_limits": "the look every ten seconds at pods with a limit of storage",
+    "node/pods/storage.py keep_to_limits": "the look every ten seconds at pods with a limit of storage",
     "node/registration.py renew_lease": "a lease is a promise that is renewed",
     "node/agent.py _stay_ready": "says once more what somebody denied, not sooner than the next lease",
     "node/pods/probing.py _probe": "a probe has a period: the pod's spec says so",
@@ -173,6 +174,7 @@ MAY_WAIT_FOR_TIME = {
     "scheduler/loop.py _rounds": "growing delays after a binding that failed",
     "server/rest.py change": "a write that others were faster than is tried again, a few times",
     "server/rest.py remove": "as a change is",
+    "server/expiry.py _follow": "until the time of the next event is over",
     "server/watch.py _live": "a watch has an end, and bookmarks on the way",
     "cli/connection.py _until_ready": "a petset that is starting has nobody yet who could tell",
     "cli/proofs/stage.py until": "the service that is shown tells nobody when it has done it",
@@ -356,6 +358,8 @@ USED_FROM_OUTSIDE = {
     "base.telemetry.Stats": "read as a whole",
     "client.client.Client.raw": "health and metrics, for whoever tests or measures",
     "client.views.Snapshot": "a picture without a server: what pure decisions are tried on",
+    "controllers.behind.endpoints_of": "all of a service at once: what slices by what has changed are held against",
+    "server.routes.of_strangers": "the paths of another server, once one can be behind ours",
     "objects.registry.Kinds.named": "of a kind by its name: tests and whoever has no object",
     "objects.registry.Kinds.with_kind": "kinds come and go",
     "objects.registry.Kinds.without": "kinds come and go",

@@ -64,23 +64,23 @@ async def untouched(store: MemoryStore) -> None:
         (untouched, False),
     ],
 )
-def test_a_tree_of_the_store_that_is_changed_is_found(held, story, found):
+def test_a_tree_of_the_store_that_is_changed_is_found(held_objects, story, found):
     asyncio.run(story(MemoryStore()))
-    assert bool(held.take()) == found
+    assert bool(held_objects.take()) == found
 
 
-def test_a_cached_object_that_is_changed_is_found(held):
+def test_a_cached_object_that_is_changed_is_found(held_objects):
     cache = informer.Cache(CONFIG_MAPS)
     cache.put(config_map())
-    assert not held.take()
+    assert not held_objects.take()
 
     cache = informer.Cache(CONFIG_MAPS)
     cache.put(obj := config_map())
     relabel(obj)
-    assert held.take() == ["a cached object: configmaps default/a"]
+    assert held_objects.take() == ["a cached object: configmaps default/a"]
 
     cache = informer.Cache(CONFIG_MAPS)
     cache.put(obj := config_map())
     relabel(obj)
     cache.put(config_map("c"))
-    assert held.take() == ["a cached object: configmaps default/a"]
+    assert held_objects.take() == ["a cached object: configmaps default/a"]

@@ -162,6 +162,25 @@ def test_a_well_known_name_is_spelled_once(path):
     assert not wrong, f"use {WELL_KNOWN_HOME}:\n" + "\n".join(wrong)
 
 
+# API groups and what is said of them: rows of kinds and tables of rights are where they are read.
+GROUP = re.compile(r"[a-z.]+\.k8s\.io(/v\d+((alpha|beta)\d+)?)?")
+SUBPROTOCOL = re.compile(r"(.+\.)?(channel|binary)\.k8s\.io")  # Of WebSockets.
+GROUP_HOMES = ("kinds/", "base/well_known.py", "server/roles.py", "server/controller_roles.py")
+
+
+@parametrised(SOURCES)
+def test_a_group_is_spelled_with_its_kind(path):
+    if inside(path).startswith(GROUP_HOMES):
+        return
+    wrong = [
+        f"line {node.lineno}: {node.value!r}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if GROUP.fullmatch(node.value) and not SUBPROTOCOL.fullmatch(node.value)
+    ]
+    assert not wrong, "use the kind's group or api_version:\n" + "\n".join(wrong)
+
+
 ONE_COMPOSER = "cluster.py"
 BUILDS_THE_API = re.compile(r"(?<![.\w])(api|apis|servers?|server_api)\.Api$")
 

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from petset.base import state
+
 # Who is not root can only simulate a node, but its networks are chosen and reserved all the same.
 RESERVATIONS = (
     Path("/run/petset")
@@ -253,6 +255,4 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(temporary, path)
+    state.replace_whole(path, json.dumps(record, indent=1).encode() + b"\n")

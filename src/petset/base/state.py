@@ -198,6 +198,13 @@ def write_private(path: Path, data: bytes) -> None:
         raise
 
 
+def replace_whole(path: Path, data: bytes) -> None:
+    """Replace a file whole or not at all, for one writer; after a power cut it may be what it was."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
 def sync_directory(path: Path) -> None:
     """Have the names in it survive a power cut, as their files do."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

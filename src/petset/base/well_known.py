@@ -1,4 +1,4 @@
-"""Names that Kubernetes gives a meaning: labels, annotations, finalizers, taints, types of Secrets.
+"""Names that Kubernetes gives a meaning: labels, annotations, finalizers, taints, types of Secrets; and groups.
 
 Each is spelled here and nowhere else, so that it cannot be spelled in two ways.
 Follows: "Well-Known Labels, Annotations and Taints" of the Kubernetes documentation; for 2016, release 1.3.
@@ -83,3 +83,7 @@ DOCKERCONFIGJSON_SECRET = "kubernetes.io/dockerconfigjson"
 BASIC_AUTH_SECRET = "kubernetes.io/basic-auth"
 SSH_AUTH_SECRET = "kubernetes.io/ssh-auth"
 TLS_SECRET = "kubernetes.io/tls"
+
+# API groups that have no kinds of their own; the others are spelled in the rows of kinds/
+META_GROUP = "meta.k8s.io"  # Options, tables and partial objects.
+DISCOVERY_GROUP = "apidiscovery.k8s.io"

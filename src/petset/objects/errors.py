@@ -116,12 +116,16 @@ def _named(plural: str, group: str) -> str:
     return f"{plural}.{group}" if group else plural
 
 
+def _about(plural: str, name: str, group: str) -> dict[str, Any]:
+    return {"name": name, "group": group, "kind": plural} if group else {"name": name, "kind": plural}
+
+
 def not_found(plural: str, name: str, group: str = "") -> ApiError:
     return ApiError(
         404,
         "NotFound",
         f'{_named(plural, group)} "{name}" not found',
-        {"name": name, "group": group, "kind": plural} if group else {"name": name, "kind": plural},
+        _about(plural, name, group),
     )
 
 
@@ -130,7 +134,7 @@ def already_exists(plural: str, name: str, group: str = "") -> ApiError:
         409,
         "AlreadyExists",
         f'{_named(plural, group)} "{name}" already exists',
-        {"name": name, "group": group, "kind": plural} if group else {"name": name, "kind": plural},
+        _about(plural, name, group),
     )
 
 
@@ -139,7 +143,7 @@ def conflict(plural: str, name: str, why: str, group: str = "") -> ApiError:
         409,
         "Conflict",
         f'Operation cannot be fulfilled on {_named(plural, group)} "{name}": {why}',
-        {"name": name, "group": group, "kind": plural} if group else {"name": name, "kind": plural},
+        _about(plural, name, group),
     )
 
 

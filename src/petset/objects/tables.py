@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from petset.base import well_known
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -46,7 +47,7 @@ def head(printer: Printer, with_columns: bool = True, metadata: Object | None = 
     """A Table but for its rows."""
     return {
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": f"{well_known.META_GROUP}/v1",
         "metadata": dict(metadata or {}),
         "columnDefinitions": list(printer.columns) if with_columns else [],
     }
@@ -65,7 +66,7 @@ def _row_object(obj: Object, include: str) -> dict[str, Any]:
     return {
         "object": {
             "kind": "PartialObjectMetadata",
-            "apiVersion": "meta.k8s.io/v1",
+            "apiVersion": f"{well_known.META_GROUP}/v1",
             "metadata": obj.get("metadata") or {},
         }
     }

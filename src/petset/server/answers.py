@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.objects import encoding, errors, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -26,7 +26,6 @@ FORMS = {
     PARTIAL: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
 }
 JSON_HEADERS: http.Headers = (("content-type", "application/json"),)
-META_GROUP = "meta.k8s.io"
 _ACCEPTED_CACHED_MAX = 500
 _accepted: dict[tuple[str, tuple[str, ...]], str] = {}
 
@@ -69,7 +68,7 @@ def _negotiate(accept: str, offered: tuple[str, ...]) -> str:
         wanted = given.get("as")
         if wanted is None:
             return JSON
-        if given.get("g") != META_GROUP or given.get("v") not in ("v1", "v1beta1"):
+        if given.get("g") != well_known.META_GROUP or given.get("v") not in ("v1", "v1beta1"):
             continue
         form = _AS.get(wanted)
         if form in offered:
@@ -139,7 +138,7 @@ def shown(call: Call, form: str, obj: Object) -> Object:
 
 
 def partial(obj: Object) -> dict[str, Any]:
-    return {"kind": "PartialObjectMetadata", "apiVersion": f"{META_GROUP}/v1", "metadata": obj["metadata"]}
+    return {"kind": "PartialObjectMetadata", "apiVersion": f"{well_known.META_GROUP}/v1", "metadata": obj["metadata"]}
 
 
 def included(call: Call) -> str:
@@ -165,7 +164,11 @@ async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Map
         rows = call.work.in_runs(entries, size, _rows, resource, tasks.now(), included(call))
         return await _list(head, rows, is_one_run)
     if form is PARTIAL:
-        partials = {"kind": "PartialObjectMetadataList", "apiVersion": f"{META_GROUP}/v1", "metadata": metadata}
+        partials = {
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": f"{well_known.META_GROUP}/v1",
+            "metadata": metadata,
+        }
         return await _list(_opened(partials, "items"), call.work.in_runs(entries, size, _partials), is_one_run)
     return await _list(_opened(kind, "items"), _joined(entries), is_short)
 

@@ -149,7 +149,7 @@ def read_options(body: Any, query: Mapping[str, list[str]]) -> Options:
     dry_run = body.get("dryRun") or query.get("dryRun") or []
     wrong = _wrong(grace, policy, preconditions, dry_run)
     if wrong:
-        raise errors.invalid("DeleteOptions", "", wrong, "meta.k8s.io")
+        raise errors.invalid("DeleteOptions", "", wrong, well_known.META_GROUP)
     return Options(
         None if grace is None else min(grace, GRACE_SECONDS_MAX),
         policy,

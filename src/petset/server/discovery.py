@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import petset
+from petset.base import well_known
 from petset.kinds import reviews
 from petset.objects import encoding
 from petset.objects.registry import Kind, Kinds
@@ -34,7 +35,7 @@ SUBRESOURCES: Mapping[str, tuple[str, str, str, tuple[str, ...]]] = {
 }
 SNAPSHOTS_KEPT_MAX = 4  # Of kinds, whose documents are kept: those of clusters in one process, and while they change.
 _VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?", re.ASCII)
-_FORMS = {"v2": "apidiscovery.k8s.io/v2", "v2beta1": "apidiscovery.k8s.io/v2beta1"}
+_FORMS = {version: f"{well_known.DISCOVERY_GROUP}/{version}" for version in ("v2", "v2beta1")}
 
 
 def server_version() -> dict[str, str]:
@@ -215,9 +216,9 @@ def _root(kinds: Kinds, core: bool, request: http.Request) -> http.Response:
         form = _FORMS.get(given.get("v", ""))
         if kind != "application/json":
             continue
-        if given.get("as") == "APIGroupDiscoveryList" and given.get("g") == "apidiscovery.k8s.io" and form:
+        if given.get("as") == "APIGroupDiscoveryList" and given.get("g") == well_known.DISCOVERY_GROUP and form:
             data, entity_tag = _aggregated(kinds, core, form)
-            content = f"application/json;g=apidiscovery.k8s.io;v={given['v']};as=APIGroupDiscoveryList"
+            content = f"application/json;g={well_known.DISCOVERY_GROUP};v={given['v']};as=APIGroupDiscoveryList"
             headers = (("content-type", content), ("etag", entity_tag), ("vary", "Accept"))
             if request.header("if-none-match") == entity_tag:
                 return http.Response(304, headers)

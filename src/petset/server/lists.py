@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.objects import encoding, errors, selectors
 from petset.server import answers, conversion
 from petset.server.routes import Call
@@ -194,7 +194,7 @@ def _question(call: Call) -> str:
 
 
 def _token(revision: int, start: int) -> str:
-    token = encoding.dumps({"v": f"{answers.META_GROUP}/v1", "rv": revision, "start": start})
+    token = encoding.dumps({"v": f"{well_known.META_GROUP}/v1", "rv": revision, "start": start})
     return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
 
 

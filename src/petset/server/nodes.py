@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from petset.kinds import event_v1
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.lease import LEASES
@@ -164,7 +165,7 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "nodes/status"): _own_node,
     (LEASES.group, "leases"): _own_lease,
     ("", "events"): _events,
-    ("events.k8s.io", "events"): _events,
+    (event_v1.EVENTS_V1.group, "events"): _events,
     ("", "secrets"): _reads_referred,
     ("", "configmaps"): _reads_referred,
     ("", "persistentvolumeclaims"): _reads_referred,

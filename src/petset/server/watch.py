@@ -267,9 +267,9 @@ def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None 
         metadata["annotations"] = annotations
     kind, version = viewer.resource.kind, viewer.resource.api_version
     if viewer.form is answers.TABLE:
-        kind, version = "Table", f"{answers.META_GROUP}/v1"
+        kind, version = "Table", f"{well_known.META_GROUP}/v1"
     elif viewer.form is answers.PARTIAL:
-        kind, version = "PartialObjectMetadata", f"{answers.META_GROUP}/v1"
+        kind, version = "PartialObjectMetadata", f"{well_known.META_GROUP}/v1"
     return {"kind": kind, "apiVersion": version, "metadata": metadata}
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field
 
+from petset.base import well_known
 from petset.objects import errors
 from petset.objects.errors import FieldError
 from petset.objects.registry import Kind
@@ -109,7 +110,7 @@ def _check_options(call: Call, operation: str, manager: str) -> None:
     if validation not in ("", STRICT, WARN, IGNORE):
         wrong.append(FieldError.unsupported("fieldValidation", validation[:40], ("", IGNORE, STRICT, WARN)))
     if wrong:
-        raise errors.invalid(_OPTIONS[operation], "", wrong, "meta.k8s.io")
+        raise errors.invalid(_OPTIONS[operation], "", wrong, well_known.META_GROUP)
 
 
 def _wrong_manager(manager: str) -> list[FieldError]:

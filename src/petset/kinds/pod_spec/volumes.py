@@ -65,13 +65,19 @@ def volumes(given: Sequence[Object], path: str) -> Errors:
         if name in seen:
             yield FieldError.duplicate(f"{where}.name", name)
         seen[name] = None
-        sources = [key for key, value in volume.items() if key != "name" and value is not None]
-        if not sources:
-            yield FieldError.required(where, "must specify a volume type")
-        for extra in sources[1:]:
-            yield FieldError.forbidden(f"{where}.{extra}", "may not specify more than 1 volume type")
-        if sources and (check := _SOURCES.get(sources[0])):
-            yield from check(volume[sources[0]], f"{where}.{sources[0]}")
+        source = {key: value for key, value in volume.items() if key != "name"}
+        yield from _one_of(source, where, _SOURCES, "a volume type", "volume type")
+
+
+def _one_of(given: Object, path: str, checks: Mapping[str, Check], wanted: str, at_most: str) -> Errors:
+    """A source is one of its kinds, and the first that is given is checked as such."""
+    kinds = [key for key, value in given.items() if value is not None]
+    if not kinds:
+        yield FieldError.required(path, f"must specify {wanted}")
+    for extra in kinds[1:]:
+        yield FieldError.forbidden(f"{path}.{extra}", f"may not specify more than 1 {at_most}")
+    if kinds and (check := checks.get(kinds[0])):
+        yield from check(given[kinds[0]], f"{path}.{kinds[0]}")
 
 
 def file_mode(mode: int | None, path: str) -> Errors:
@@ -186,13 +192,7 @@ def _projected(given: Object, path: str) -> Errors:
     yield from file_mode(given.get("defaultMode"), f"{path}.defaultMode")
     for index, source in enumerate(meta.parts(given, "sources")):
         where = f"{path}.sources[{index}]"
-        kinds = [key for key, value in source.items() if value is not None]
-        if not kinds:
-            yield FieldError.required(where, "must specify a projected volume source")
-        for extra in kinds[1:]:
-            yield FieldError.forbidden(f"{where}.{extra}", "may not specify more than 1 volume type per source")
-        if kinds and (check := _PROJECTIONS.get(kinds[0])):
-            yield from check(source[kinds[0]], f"{where}.{kinds[0]}")
+        yield from _one_of(source, where, _PROJECTIONS, "a projected volume source", "volume type per source")
 
 
 def _projected_files(given: Object, path: str) -> Errors:

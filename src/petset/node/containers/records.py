@@ -8,11 +8,11 @@ and after every step that a crash could separate. `place` is where an attempt li
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from petset.base import state
 from petset.kinds.requests import HostPort
 from petset.node.linux import Process
 from petset.node.runtime import Container, ContainerState, Sandbox
@@ -109,9 +109,7 @@ def spec_hash(container: Object) -> str:
 
 
 def write(directory: Path, record: SandboxRecord | ContainerRecord) -> None:
-    temporary = directory / f".{FILE}.new"
-    temporary.write_bytes(encoding.dumps(asdict(record)))
-    os.replace(temporary, directory / FILE)
+    state.replace_whole(directory / FILE, encoding.dumps(asdict(record)))
 
 
 def read_sandbox(directory: Path) -> SandboxRecord | None:

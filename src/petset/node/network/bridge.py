@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from petset.base import networks, tasks
+from petset.base import networks, state, tasks
 from petset.base.networks import NetworkError, NodePlan
 from petset.kinds.requests import HostPort
 from petset.node import linux
@@ -248,9 +248,7 @@ class PodNetwork:
         return f"{self.plan.veth_prefix}{int(ipaddress.ip_address(address)) & 0xFFFF:04x}"
 
     def _save(self) -> None:
-        temporary = self._file.with_suffix(".new")
-        temporary.write_bytes(encoding.dumps(self._addresses.record()))
-        os.replace(temporary, self._file)
+        state.replace_whole(self._file, encoding.dumps(self._addresses.record()))
 
     def _netlink_of_this_thread(self) -> Any:
         if self._netlink is None:
