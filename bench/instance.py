@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,9 @@ class Instance:
     directory: Path
     process: subprocess.Popen[str]
     began: float
-    announced: dict[str, float] = field(default_factory=dict)  # "api", "node" -> seconds since the process was started
+    announced: dict[str, float] = field(
+        default_factory=dict[str, float]
+    )  # "api", "node" -> seconds since the process was started
 
     @property
     def state(self) -> state.State:
@@ -33,7 +35,7 @@ class Instance:
 
 
 @contextlib.contextmanager
-def running(directory: Path | None = None, *arguments: str) -> Iterator[Instance]:
+def running(directory: Path | None = None, *arguments: str) -> Generator[Instance]:
     """`petset up` with these arguments in the foreground until its node is ready; taken down afterwards."""
     own = directory is None
     directory = directory or Path(tempfile.mkdtemp(prefix="petset-bench-", dir="/tmp"))

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ async def _churn(one: instance.Instance) -> None:
         kept = _objects(OBJECTS, "kept")
         await _each(clients, [(_create, obj) for obj in kept])
         watching = [asyncio.create_task(_follow(client, at)) for at, client in enumerate(clients[:WATCHERS])]
-        changing, writes = itertools.cycle(kept), []
+        changing = itertools.cycle(kept)
+        writes: list[Step] = []
         for number, passing in enumerate(_objects(WRITES // 4, "passing")):
             writes += [(_annotate, {**next(changing), "number": number}) for _ in range(2)]
             writes.append((_pass, passing))
@@ -84,7 +86,10 @@ async def _churn(one: instance.Instance) -> None:
         await asyncio.gather(*watching, return_exceptions=True)
 
 
-async def _each(clients: list[Client], steps: list[Any]) -> None:
+Step = tuple[Callable[[Client, Any], Awaitable[None]], Any]
+
+
+async def _each(clients: list[Client], steps: list[Step]) -> None:
     """All steps, in order as far as they are begun, one at a time a connection."""
     left = iter(steps)
 

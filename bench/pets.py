@@ -26,10 +26,11 @@ MANIFEST = Path(__file__).resolve().parents[1] / "examples" / "redis" / "redis.y
 
 def main() -> None:
     instance.heading()
-    objects = _objects()
+    objects = redis_objects()
     template = next(obj for obj in objects if obj["kind"] == "PetSet")["spec"]["template"]
-    images = asyncio.run(_images(template))
-    ours, theirs = [], []
+    images = asyncio.run(redis_images(template))
+    ours: list[float] = []
+    theirs: list[float] = []
     for _ in range(ROUNDS):
         with instance.running() as one:
             ours.append(asyncio.run(_ready(one, objects)))
@@ -43,7 +44,7 @@ def main() -> None:
     )
 
 
-def _objects() -> list[Object]:
+def redis_objects() -> list[Object]:
     """The example with no initial delay and a period of one second."""
     objects = [obj for obj in documents.load_all(MANIFEST.read_bytes()) if obj]
     for obj in objects:
@@ -52,7 +53,7 @@ def _objects() -> list[Object]:
     return objects
 
 
-async def _images(template: Object) -> dict[str, Image]:
+async def redis_images(template: Object) -> dict[str, Image]:
     """Built first where they are not there yet."""
     store = Images(str(instance.IMAGES))
     containers = [*template["spec"]["initContainers"], *template["spec"]["containers"]]

@@ -48,9 +48,9 @@ def main() -> None:
 
 
 def _print_start() -> None:
-    objects = pets._objects()
+    objects = pets.redis_objects()
     template = next(obj for obj in objects if obj["kind"] == "PetSet")["spec"]["template"]
-    asyncio.run(pets._images(template))
+    asyncio.run(pets.redis_images(template))
     with instance.running() as one:
         seen = asyncio.run(_followed(one, objects))
     last = "the one before is Ready"
@@ -106,7 +106,7 @@ def _print_shares() -> None:
             stderr=subprocess.DEVNULL,
         )
         try:
-            found = asyncio.run(scale._measured(one, PODS_MANY, rest_seconds=0.0))
+            found = asyncio.run(scale.measured(one, PODS_MANY, rest_seconds=0.0))
         finally:
             sampler.send_signal(signal.SIGINT)
             sampler.wait(timeout=60)

@@ -113,7 +113,7 @@ async def _rate(access: kubeconfig.Access, connections: int, make: Make) -> floa
     loop, server = asyncio.get_running_loop(), urlsplit(access.server)
     host, port = server.hostname or "", server.port or 443
     until = time.monotonic() + SECONDS
-    asking = []
+    asking: list[_Asking] = []
     for number in range(connections):
         one = _Asking(make, number, until)
         await loop.create_connection(lambda one=one: one, host, port, ssl=tls)

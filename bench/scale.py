@@ -21,6 +21,7 @@ from petset.client.client import Client
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
 from petset.kinds.stateful_set import STATEFULSETS
+from petset.net.dialer import Dialer
 from petset.objects import meta
 from petset.wire import http
 
@@ -48,7 +49,7 @@ def main() -> None:
     least: Figures | None = None
     for size in SIZES:
         with instance.running(None, "--simulate") as one:
-            found = asyncio.run(_measured(one, size))
+            found = asyncio.run(measured(one, size))
         least = least or found
         _rows(size, found, least)
 
@@ -66,9 +67,10 @@ def _rows(size: int, found: Figures, least: Figures) -> None:
     instance.row(f"{size} pods: memory, all gone", f"{found.after / 2**20:.0f} MiB")
 
 
-async def _measured(one: instance.Instance, size: int, rest_seconds: float = REST_SECONDS) -> Figures:
+async def measured(one: instance.Instance, size: int, rest_seconds: float = REST_SECONDS) -> Figures:
     async with contextlib.AsyncExitStack() as opened:
-        client = (await opened.enter_async_context(connection.connect(one.state))).client
+        connected = await opened.enter_async_context(connection.connect(one.state))
+        client = connected.client
         before = _cpu_seconds(one)
         ready, revision = await _timed(_become_ready(client, size))
         ready_cpu = _cpu_seconds(one) - before
@@ -76,13 +78,13 @@ async def _measured(one: instance.Instance, size: int, rest_seconds: float = RES
         full = idle.memory_bytes(one.process.pid)
         gone, _ = await _timed(_go(client))
         await asyncio.sleep(rest_seconds)
-        lag = await _lag(client)
+        lag = await _lag(connected.dialer)
         return Figures(ready, ready_cpu, one_more, gone, full, idle.memory_bytes(one.process.pid), lag)
 
 
-async def _lag(client: Client) -> float:
+async def _lag(dialer: Dialer) -> float:
     """The upper bound of the bucket in which the 99th percentile lies."""
-    answer = await client._transport.send(http.Request("GET", "/metrics"))
+    answer = await dialer.send(http.Request("GET", "/metrics"))
     assert isinstance(answer.body, bytes)
     counts = {
         float(bound): int(float(count))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def server(instance: state.State) -> str:
 
 
 @contextlib.asynccontextmanager
-async def connect(instance: state.State) -> AsyncIterator[Connection]:
+async def connect(instance: state.State) -> AsyncGenerator[Connection]:
     """A connection for as long as the context lasts."""
     found = access(instance)
     with tempfile.TemporaryDirectory(prefix="petset-") as directory:

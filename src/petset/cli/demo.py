@@ -10,15 +10,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petset.base import state, tasks, well_known
 from petset.cli import connection, pets, proofs, up
 from petset.cli.main import CommandError
+from petset.client.client import Client
 from petset.node.images import images, recipes
 from petset.objects import documents, errors, meta
+from petset.objects.meta import Object
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 READY_SECONDS_MAX = 300
 ESCAPED = "<>&\u2028\u2029"  # By Go's encoder of JSON.
@@ -69,7 +73,7 @@ def _command() -> str:
     return ".venv/bin/petset" if root and (root / ".venv" / "bin" / "petset").exists() else "petset"
 
 
-async def _build(instance: state.State, example: proofs.Example, console) -> None:
+async def _build(instance: state.State, example: proofs.Example, console: Console) -> None:
     instance.create()
     store = images.Images(str(instance.images))
     for name in example.recipes:
@@ -84,7 +88,7 @@ async def _build(instance: state.State, example: proofs.Example, console) -> Non
         console.print(f"image {name}: {how}, {image.size_bytes / 1e6:.0f} MB")
 
 
-async def _show(instance: state.State, example: proofs.Example, folder: Path, namespace: str, console) -> None:
+async def _show(instance: state.State, example: proofs.Example, folder: Path, namespace: str, console: Console) -> None:
     async with connection.connect(instance) as connected:
         client = connected.client
         for path in sorted(folder.glob("*.yaml")):
@@ -104,7 +108,7 @@ async def _show(instance: state.State, example: proofs.Example, folder: Path, na
         await example.proof(stage)
 
 
-async def _apply(client, obj, namespace: str) -> str:
+async def _apply(client: Client, obj: Object, namespace: str) -> str:
     """Create it, or bring what is there to it by a merge patch; the line kubectl would print. What was applied is
     written down where kubectl looks for it, so that `kubectl apply` of the same file can go on from there.
     """
@@ -129,7 +133,7 @@ async def _apply(client, obj, namespace: str) -> str:
     return f"{label} {'unchanged' if same else 'configured'}"
 
 
-def with_last_applied(obj: Mapping[str, Any]) -> dict[str, Any]:
+def with_last_applied(obj: Object) -> dict[str, Any]:
     """The object with itself in its annotation, in kubectl's own letters: to apply it again changes nothing."""
     annotations = {
         key: value for key, value in meta.annotations(obj).items() if key != well_known.LAST_APPLIED_ANNOTATION

@@ -17,6 +17,7 @@ from petset.cli import connection
 from petset.cli.main import CommandError
 from petset.client import kubeconfig
 from petset.objects import documents
+from petset.objects.meta import Json, Object
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +52,7 @@ def write(instance: state.State, file: str | None) -> str:
     target = Path(file) if file else default_file()
     ours = documents.load(instance.kubeconfig.read_bytes())
     try:
-        theirs = documents.load(target.read_bytes()) or {}
+        theirs: Json = documents.load(target.read_bytes()) or {}
     except FileNotFoundError:
         theirs = {}
     except (OSError, ValueError) as error:
@@ -74,16 +75,22 @@ def default_file() -> Path:
 SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 
 
-def merge(theirs: Any, ours: dict[str, Any]) -> dict[str, Any] | None:
+def merge(theirs: Json, ours: dict[str, Any]) -> dict[str, Any] | None:
     """Their kubeconfig with our entries in place of this instance's older ones; None when theirs is not one."""
     if not isinstance(theirs, dict):
         return None
-    old = {section: [] if theirs.get(section) is None else theirs[section] for section in SECTIONS}
-    for entries in old.values():
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    old: dict[str, list[Object]] = {}
+    for section in SECTIONS:
+        entries: Json = theirs.get(section)
+        if entries is None:
+            entries = []
+        if not isinstance(entries, list):
+            return None
+        old[section] = [entry for entry in entries if isinstance(entry, dict)]
+        if len(old[section]) < len(entries):
             return None
     name = _name_among(old["clusters"], ours["clusters"][0])
-    merged = {"apiVersion": "v1", "kind": "Config", **theirs, "current-context": name}
+    merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", **theirs, "current-context": name}
     for section, part in SECTIONS.items():
         entry = {"name": name, part: ours[section][0][part]}
         merged[section] = [each for each in old[section] if each.get("name") != name] + [entry]
@@ -91,7 +98,7 @@ def merge(theirs: Any, ours: dict[str, Any]) -> dict[str, Any] | None:
     return merged
 
 
-def _name_among(clusters: list[dict[str, Any]], ours: dict[str, Any]) -> str:
+def _name_among(clusters: list[Object], ours: Object) -> str:
     """Our name, with a number where another instance that still exists has it."""
     taken = {entry.get("name"): kubeconfig.state_of(entry) for entry in clusters}
     mine, number, name = kubeconfig.state_of(ours), 1, ours["name"]

@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
+from petset.objects.meta import Object
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from petset.cli.proofs import Example
+
+Situation = tuple[Object, list[Object], list[Object]]  # A set, its pods, and the claims of its namespace.
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +48,13 @@ NOT_CREATED = "not yet created"
 HEADINGS = ("ordinal", "pet", "phase", "ready", "address", "DNS name", "volume")
 
 
-def rows(owner, pods, claims) -> list[Pet]:
+def rows(owner: Object, pods: Sequence[Object], claims: Sequence[Object]) -> list[Pet]:
     """One row for each pet that should be there, in the order of ordinals; pure."""
     by_name = {meta.name(pod): pod for pod in pods}
     volumes = {meta.name(claim): meta.get(claim, "spec", "volumeName", default="") for claim in claims}
-    templates = [meta.name(template) for template in owner["spec"].get("volumeClaimTemplates", ())]
+    templates = [meta.name(template) for template in meta.parts(owner, "spec", "volumeClaimTemplates")]
     start = meta.get(owner, "spec", "ordinals", "start", default=0)
-    found = []
+    found: list[Pet] = []
     for ordinal in range(start, start + owner["spec"].get("replicas", 1)):
         name = f"{meta.name(owner)}-{ordinal}"
         pod = by_name.get(name)
@@ -63,7 +72,7 @@ def rows(owner, pods, claims) -> list[Pet]:
     return found
 
 
-def doing(pod) -> str:
+def doing(pod: Object) -> str:
     """The phase, and in a pod that is starting what it is at."""
     if meta.is_deleting(pod):
         return "Terminating"
@@ -72,8 +81,8 @@ def doing(pod) -> str:
         return phase
     if not meta.get(pod, "spec", "nodeName"):
         return "Pending"
-    for status in meta.get(pod, "status", "initContainerStatuses", default=()):
-        if status.get("name") and "terminated" not in status.get("state", {}):
+    for status in meta.parts(pod, "status", "initContainerStatuses"):
+        if status.get("name") and "terminated" not in meta.part(status, "state"):
             return f"Init: {status['name']}"
     return "Starting"
 
@@ -81,7 +90,7 @@ def doing(pod) -> str:
 def changes(before: Sequence[Pet], after: Sequence[Pet]) -> list[str]:
     """What became of the pets since, a line a pet that changed; pure."""
     known = {pet.name: pet for pet in before}
-    lines = []
+    lines: list[str] = []
     for pet in after:
         old = known.get(pet.name, replace(pet, phase=NOT_CREATED, ready=False, address="", volume=""))
         news = [
@@ -102,7 +111,7 @@ def written(pets: Sequence[Pet]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
-async def show_until_ready(client: Client, example, namespace: str, console) -> list[Pet]:
+async def show_until_ready(client: Client, example: Example, namespace: str, console: Console) -> list[Pet]:
     """Show the pets until all are ready; the last rows."""
     from rich.live import Live
     from rich.table import Table
@@ -138,8 +147,8 @@ async def show_until_ready(client: Client, example, namespace: str, console) -> 
     return shown
 
 
-async def situations(client: Client, example, namespace: str) -> AsyncIterator[tuple]:
-    """(set, pods, claims) now and after each change of a pod."""
+async def situations(client: Client, example: Example, namespace: str) -> AsyncIterator[Situation]:
+    """What there is now and after each change of a pod."""
     while True:
         owner = await client.get(example.resource, example.set_name, namespace)
         pods, revision = await client.list(PODS, namespace)
@@ -162,13 +171,13 @@ async def situations(client: Client, example, namespace: str) -> AsyncIterator[t
         await asyncio.sleep(0)
 
 
-async def replaced(client: Client, name: str, namespace: str, old_uid: str) -> dict:
+async def replaced(client: Client, name: str, namespace: str, old_uid: str) -> Object:
     """The successor of a pet, once it is ready."""
     while True:
         pods, revision = await client.list(PODS, namespace, field_selector=f"metadata.name={name}")
         for pod in pods:
             if meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
-                return dict(pod)
+                return pod
         async for kind, pod in client.watch(PODS, namespace, since=revision, field_selector=f"metadata.name={name}"):
             if kind != "DELETED" and meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
-                return dict(pod)
+                return pod

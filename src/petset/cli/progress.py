@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 LINE_BYTES = 256 << 20  # How much must be done for another line where nothing can be written over.
 
 
 @contextlib.contextmanager
-def shown() -> Iterator[Callable[[str, int, int], None]]:
+def shown() -> Generator[Callable[[str, int, int], None]]:
     """A function to call with (what is done, how many bytes of it, of how many)."""
     is_terminal = sys.stderr.isatty()
     told: dict[str, int] = {}

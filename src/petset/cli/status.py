@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from typing import Any
 
+from petset.base.state import State
 from petset.cli import connection
 from petset.kinds.node import NODES
 from petset.kinds.pet_set import PETSETS
@@ -21,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    instance = args.instance
+    instance: State = args.instance
     process = instance.running_process()
     if process is None:
         if args.output == "json":
@@ -29,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(f"not running (state directory {instance.directory}); start it with `petset up -d`")
         return NOT_RUNNING
-    found = asyncio.run(_ask(instance))
-    found = {"running": True, "process": process, "state": str(instance.directory), **found}
+    answer = asyncio.run(_ask(instance))
+    found: dict[str, Any] = {"running": True, "process": process, "state": str(instance.directory), **answer}
     if args.output == "json":
         print(json.dumps(found))
         return 0
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _ask(instance) -> dict:
+async def _ask(instance: State) -> dict[str, Any]:
     async with connection.connect(instance) as connected:
         client = connected.client
         server = connection.server(instance)

@@ -190,7 +190,7 @@ def start(args: argparse.Namespace) -> list[str]:
             cwd="/",
         )
     os.close(writing)
-    lines = []
+    lines: list[str] = []
     with os.fdopen(reading) as announcements:
         for announced in announcements:
             line = announced.rstrip("\n")

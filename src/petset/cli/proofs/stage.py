@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from petset.cli import pets
 from petset.cli.main import CommandError
@@ -18,7 +18,11 @@ from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.net.dialer import Dialer
 from petset.objects import meta
+from petset.objects.meta import Object
 from petset.objects.registry import Kind
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STEP_SECONDS_MAX = 120
 
@@ -41,7 +45,7 @@ class Stage:
     dialer: Dialer
     namespace: str
     example: Example
-    console: Any
+    console: Console
 
     def says(self, line: str) -> None:
         self.console.print(f"  [green]✓[/green] {line}", soft_wrap=True)
@@ -64,18 +68,18 @@ class Stage:
         except TimeoutError:
             raise CommandError(f"cannot prove it: {what} did not happen within {STEP_SECONDS_MAX} s") from None
 
-    async def replace(self, name: str) -> tuple[dict, dict]:
+    async def replace(self, name: str) -> tuple[Object, Object]:
         """Delete a pet and wait for its successor: (before, after)."""
         before = await self.client.get(PODS, name, self.namespace)
         await self.client.delete(PODS, name, self.namespace)
         async with asyncio.timeout(STEP_SECONDS_MAX):
-            return dict(before), await pets.replaced(self.client, name, self.namespace, meta.uid(before))
+            return before, await pets.replaced(self.client, name, self.namespace, meta.uid(before))
 
     async def volume(self, claim: str) -> str:
         found = await self.client.get(PERSISTENTVOLUMECLAIMS, claim, self.namespace)
         return meta.get(found, "spec", "volumeName", default="")
 
-    def came_back(self, before: dict, after: dict, volume_before: str, volume_after: str) -> None:
+    def came_back(self, before: Object, after: Object, volume_before: str, volume_after: str) -> None:
         name = meta.name(before)
         if volume_before != volume_after or meta.uid(before) == meta.uid(after):
             raise CommandError(f"cannot prove it: {name} came back with another volume, or not as a new pod")
