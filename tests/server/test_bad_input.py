@@ -180,6 +180,9 @@ CASES: list[tuple[str, str, str, Any, str, int, str, str]] = [
     ("an unknown subresource", "GET", f"{PODS}/held/brain", None, "", 404, "NotFound", ""),
     ("a timeout that is none", "GET", f"{CONFIGMAPS}?timeout=soon", None, "", 400, "BadRequest", "invalid timeout specified in the request URL"),
     ("a timeout that is none, of a path", "GET", "/version?timeout=5", None, "", 400, "BadRequest", "invalid timeout"),
+    ("a timeout of a part that is none", "GET", f"{CONFIGMAPS}?timeout=1s2", None, "", 400, "BadRequest", "invalid timeout"),
+    ("a timeout of dots", "GET", f"{CONFIGMAPS}?timeout=1.2.3s", None, "", 400, "BadRequest", "invalid timeout"),
+    ("a timeout beyond all time", "GET", f"{CONFIGMAPS}?timeout={'9' * 400}h", None, "", 400, "BadRequest", "invalid timeout"),
     ("too many parameters", "GET", CONFIGMAPS + "?" + "&".join(["a=b"] * 1001), None, "", 400, "BadRequest", "query"),
 ]  # fmt: skip
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -111,6 +113,35 @@ def test_spec_and_status_are_written_apart(server):
         "PUT", f"{PETSETS}/web", {**written, "status": {"replicas": 5}, "spec": {**made["spec"], "replicas": 7}}
     )
     assert (written["spec"]["replicas"], written["status"]["replicas"]) == (7, 2)
+
+
+@pytest.mark.parametrize("timeout", ["1ms", "0h0.001s", "1000us", "1000µs"])
+def test_an_answer_that_takes_longer_than_it_may_is_given_up(server, monkeypatch, timeout):
+    committed = asyncio.Event()
+    real = server.store.put
+
+    async def put(*arguments):
+        await committed.wait()
+        return await real(*arguments)
+
+    monkeypatch.setattr(server.store, "put", put)
+    answer = server("POST", f"{CONFIGMAPS}?timeout={quote(timeout)}", configmap("a"))
+    assert (answer.code, answer.body["reason"]) == (504, "Timeout")
+    assert answer.message == "Timeout: request did not complete within the allotted timeout"
+    committed.set()
+    server.create(configmap("a"))
+
+
+@pytest.mark.parametrize("timeout", ["0", "0s", "-1ns", "1h1.5m", "30s", ""])
+def test_a_timeout_of_nothing_or_of_long_is_none(server, timeout):
+    server.create(configmap("a"))
+    assert server("GET", f"{CONFIGMAPS}/a?timeout={timeout}").code == 200
+
+
+def test_a_watch_has_its_own_timeout(server):
+    with contextlib.closing(server.watch(f"{CONFIGMAPS}?watch=true&timeout=1ns")) as watch:
+        server.create(configmap("a"))
+        assert watch.take(1) == [("ADDED", "a")]
 
 
 OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "1"}

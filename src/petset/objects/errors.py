@@ -214,6 +214,10 @@ def too_many_requests(message: str, retry_after_seconds: int = 1) -> ApiError:
     )
 
 
+def timeout(message: str) -> ApiError:
+    return ApiError(504, "Timeout", f"Timeout: {message}", {})
+
+
 def not_implemented(what: str, instead: str) -> ApiError:
     """For what this release cannot do: says so, and what to do instead."""
     return ApiError(501, "NotImplemented", f"cannot {what}: this release of petset does not offer it; {instead}")

@@ -8,8 +8,9 @@ Status here and only here; anything else is a bug, logged with its trace and ans
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -103,10 +104,22 @@ class Api:
     async def _authorized(self, call: Call, asking: http.User, backend: backends.Backend) -> http.Response:
         self.authorizer.require(call.user, routes.attributes(call))
         if call.verb != "watch" and call.route.subresource not in flow.STREAMING_SUBRESOURCES:
-            call.check_timeout()
-            return await backend.answer(call)
+            seconds = call.timeout_seconds()
+            return await (backend.answer(call) if seconds is None else _within(seconds, backend.answer(call)))
         self._flow.require_stream(call.request, asking)
         return self._flow.streamed(call.request, asking, await backend.answer(call))
+
+
+async def _within(seconds: float, answer: Awaitable[http.Response]) -> http.Response:
+    """Raises ApiError 504 when it takes longer; what it was about to write may be written all the same."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await answer
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise errors.timeout("request did not complete within the allotted timeout") from None
 
 
 def _query(target: str) -> dict[str, list[str]]:

@@ -87,7 +87,10 @@ def _resource_route(path: str, kinds: Kinds, group: str, version: str, rest: lis
 
 _PATH_VERBS = {"GET": "get", "HEAD": "get", "PUT": "put", "PATCH": "patch", "DELETE": "delete"}
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
-_DURATION = re.compile(r"[-+]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)  # As Go writes it.
+_DURATION = re.compile(r"([-+]?)(0|(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)  # As Go writes it.
+_DURATION_PART = re.compile(r"([\d.]+)([a-zµμ]+)", re.ASCII)
+_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_SECONDS_MAX = 2**63 / 1e9
 _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 
 
@@ -127,11 +130,17 @@ class Call:
             )
         return min(int(text), most)
 
-    def check_timeout(self) -> None:
-        """That ?timeout= says a time at all: no answer takes as long as any it could ask for. Raises ApiError 400."""
+    def timeout_seconds(self) -> float | None:
+        """How long ?timeout= lets the answer take, None for as long as it takes. Raises ApiError 400."""
         text = self.parameter("timeout")
-        if text and not _DURATION.fullmatch(text):
+        if not text:
+            return None
+        found = _DURATION.fullmatch(text)
+        parts = _DURATION_PART.findall(text) if found else ()
+        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+        if found is None or seconds > DURATION_SECONDS_MAX:
             raise errors.bad_request(f"invalid timeout specified in the request URL: {text[:40]!r} is not like 30s")
+        return seconds if seconds > 0 and found[1] != "-" else None
 
 
 def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:
