@@ -6,12 +6,12 @@ from typing import Any
 
 from petset.kinds import persistent_volume_claim
 from petset.kinds.pod_spec import placement, volumes
-from petset.objects import filling, meta, names, quantity, tables
+from petset.objects import filling, meta, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, fill, fill_empty, within
 from petset.objects.meta import Object
 from petset.objects.registry import STATUS, Kind
-from petset.objects.validation import IMMUTABLE, Errors, immutable, listed, one_of, optional
+from petset.objects.validation import IMMUTABLE, Errors, immutable, listed, one_of
 
 
 def defaults(obj: Object) -> Object:
@@ -46,11 +46,7 @@ def source(spec: Object) -> Object:
 def validate(obj: Object) -> Errors:
     spec = meta.part(obj, "spec")
     yield from persistent_volume_claim.access_modes(meta.texts(spec, "accessModes"), "spec.accessModes")
-    capacity = meta.get(spec, "capacity", "storage")
-    if capacity is None:
-        yield FieldError.required("spec.capacity[storage]")
-    elif quantity.parse(capacity).value <= 0:
-        yield FieldError.invalid("spec.capacity[storage]", capacity, "must be greater than zero")
+    yield from persistent_volume_claim.amount(meta.get(spec, "capacity", "storage"), "spec.capacity[storage]")
     yield from one_of(
         spec.get("persistentVolumeReclaimPolicy"), "spec.persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain")
     )
@@ -68,9 +64,7 @@ def validate(obj: Object) -> Errors:
             yield FieldError.required("spec.nodeAffinity", "Local volume requires node affinity")
     if meta.get(spec, "nodeAffinity", "required"):
         yield from placement.node_selector(spec["nodeAffinity"]["required"], "spec.nodeAffinity.required")
-    if spec.get("volumeMode"):
-        yield from one_of(spec["volumeMode"], "spec.volumeMode", persistent_volume_claim.VOLUME_MODES)
-    yield from optional(spec.get("storageClassName"), "spec.storageClassName", names.subdomain)
+    yield from persistent_volume_claim.mode_and_class(spec, "spec")
 
 
 @listed

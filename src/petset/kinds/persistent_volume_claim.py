@@ -43,15 +43,26 @@ def validate_spec(spec: Object, path: str) -> Errors:
     yield from access_modes(meta.texts(spec, "accessModes"), f"{path}.accessModes")
     yield from label_selector(spec.get("selector"), f"{path}.selector")
     request = meta.get(spec, "resources", "requests", "storage")
-    if request is None:
-        yield FieldError.required(f"{path}.resources[storage]")
-    elif quantity.parse(request).value <= 0:
-        yield FieldError.invalid(f"{path}.resources[storage]", request, "must be greater than zero")
+    yield from amount(request, f"{path}.resources[storage]")
     limit = meta.get(spec, "resources", "limits", "storage")
     if request is not None and limit is not None and quantity.compare(request, limit) > 0:
         yield FieldError.invalid(
             f"{path}.resources.requests", request, f"must be less than or equal to storage limit of {limit}"
         )
+    yield from mode_and_class(spec, path)
+
+
+# ---- what a claim and a volume have in common
+
+
+def amount(storage: str | None, path: str) -> Errors:
+    if storage is None:
+        yield FieldError.required(path)
+    elif quantity.parse(storage).value <= 0:
+        yield FieldError.invalid(path, storage, "must be greater than zero")
+
+
+def mode_and_class(spec: Object, path: str) -> Errors:
     if spec.get("volumeMode"):
         yield from one_of(spec["volumeMode"], f"{path}.volumeMode", VOLUME_MODES)
     yield from optional(spec.get("storageClassName"), f"{path}.storageClassName", names.subdomain)
