@@ -27,7 +27,7 @@ from typing import Any
 
 from petset.base import tasks
 from petset.node import linux, paths
-from petset.node.containers import cgroups, logs, mounting, records
+from petset.node.containers import cgroups, host, logs, mounting, records
 from petset.node.containers.records import ContainerRecord
 from petset.node.linux import Process
 from petset.node.runtime import Mount, RuntimeError_
@@ -66,6 +66,17 @@ class Tools:
             env=_environment(),
             check=False,
         )
+
+
+def tools(root: Path, cgroup: str) -> Tools:
+    """Those of this machine; `root` is where the OCI runtime keeps its state. Raises RuntimeError_."""
+    runtime, conmon = host.find_runtime(), shutil.which("conmon")
+    if not runtime or not conmon:
+        raise RuntimeError_("RuntimeNotReady", host.check() or "cannot run containers: conmon is not installed")
+    groups = cgroups.detect()
+    root.mkdir(parents=True, exist_ok=True)
+    hidden = cgroups.hidden_at_creation(runtime, groups)
+    return Tools(runtime, conmon, str(root), groups, f"{cgroup}/supervisors", hidden)
 
 
 def start(
@@ -319,6 +330,14 @@ def remove(directory: Path, record: ContainerRecord) -> None:
     for path in [*logs.files(record.log_path), Path(f"{record.log_path}.0")]:
         path.unlink(missing_ok=True)
     remove_tree(directory)
+
+
+def remove_pod(directory: Path) -> None:
+    """What is left of a pod; what others keep in its directory stays."""
+    for name in ("containers", "sandbox"):
+        remove_tree(directory / name)
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def remove_tree(directory: Path) -> None:

@@ -125,6 +125,11 @@ def _let_processes_end(attempt: int) -> None:
     select.select([], [], [], min(0.002 * 2**attempt, 0.1))
 
 
+def of_pod(node: str, pod_uid: str) -> str:
+    """The name of a pod's group below the node's."""
+    return f"{node}/pod{pod_uid}"
+
+
 def weigh(cgroups: Cgroups, group: str, shares: int) -> None:
     """How much of a busy CPU a group gets beside its neighbours; `shares` as version 1 counts them, 1024 a CPU."""
     if cgroups.version == "v2":

@@ -119,3 +119,21 @@ def devices() -> list[Mapping[str, Any]]:
                     }
                 )
     return found
+
+
+def node_info(boot_id: str) -> dict[str, str]:
+    """This machine, as a node's status.nodeInfo tells of it."""
+    return {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        "bootID": boot_id,
+        "containerRuntimeVersion": runtime_version(find_runtime() or "crun"),
+        "kernelVersion": platform.release(),
+        "operatingSystem": "linux",
+        "osImage": _os_image(),
+    }
+
+
+def _os_image() -> str:
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    return "Linux"

@@ -1,10 +1,9 @@
 """The real runtime: pods as namespaces on a bridge, containers under crun (or runc) and conmon.
 
-What it knows is in memory (`observe` is immediate) and on disk (records.py): `start` reads the records of an earlier
-petset, adopts what still runs, and clears away what a crash or a reboot left half-done. A container's end is learned
-from the kernel: its conmon's pidfd becomes readable, the exit code is in conmon's file. Blocking steps (attempts.py)
-run in a few threads; a step goes on when its caller is cancelled, and what it made is remembered all the same, when
-the disk says so and not before.
+What it knows is in memory (`observe` is immediate) and on disk (records.py): `start` adopts what an earlier petset left
+(adoption.py). A container's end is learned from the kernel: its conmon's pidfd becomes readable, the exit code is in
+conmon's file. Blocking steps (starting.py, attempts.py) run in a few threads; a step goes on when its caller is
+cancelled, and what it made is remembered all the same, when the disk says so and not before.
 
 Invariants: a container's directory exists from before its start until after its removal; the pod's sandbox record is
 removed only after everything it speaks of is gone.
@@ -17,8 +16,7 @@ import contextlib
 import dataclasses
 import os
 import platform
-import shutil
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,8 +24,19 @@ from typing import Any, Protocol
 from petset.base import tasks
 from petset.base.networks import NetworkError, NodePlan
 from petset.kinds import requests
-from petset.node import linux, meter, paths
-from petset.node.containers import attempts, bundle, cgroups, host, logs, records, sandboxes, seccomp, streams, users
+from petset.node import linux, meter
+from petset.node.containers import (
+    adoption,
+    attempts,
+    cgroups,
+    host,
+    logs,
+    records,
+    sandboxes,
+    seccomp,
+    starting,
+    streams,
+)
 from petset.node.containers.records import ContainerRecord, SandboxRecord
 from petset.node.network import names
 from petset.node.network.bridge import PodNetwork
@@ -43,13 +52,12 @@ from petset.node.runtime import (
     Sandbox,
     Warning_,
 )
-from petset.objects import encoding, meta
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire.streaming import NodeStreams
 
 WORKERS = 4
 PIDS_MAX = 1024  # Processes and threads of one container.
-IMAGE_FILE_BYTES_MAX = 1 << 20  # What is read of an image's /etc/passwd and /etc/group.
 KILLED_SECONDS_MAX = 30.0
 
 Key = tuple[str, int]  # container name, attempt
@@ -109,8 +117,8 @@ class OciRuntime:
         self._watcher = logs.Watcher()
         self._meter = meter.Meter()
         self._streams = streams.Streams(lambda: self._tools, self._find, self._watcher)
-        self._host = bundle.Host()
         self._tools: attempts.Tools
+        self._starter: starting.Starter
         self._boot_id = linux.boot_id()
         self._closed = False
 
@@ -120,14 +128,7 @@ class OciRuntime:
 
     def node_info(self) -> dict[str, str]:
         """For the node's status.nodeInfo."""
-        return {
-            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
-            "bootID": self._boot_id,
-            "containerRuntimeVersion": host.runtime_version(host.find_runtime() or "crun"),
-            "kernelVersion": platform.release(),
-            "operatingSystem": "linux",
-            "osImage": _os_image(),
-        }
+        return host.node_info(self._boot_id)
 
     # ---- what is there
 
@@ -162,15 +163,15 @@ class OciRuntime:
         return streams.Found(record, self._place(record))
 
     def _pod_directory(self, uid: str) -> Path:
-        return self._directory / "pods" / uid
+        return records.pod_directory(self._directory, uid)
 
     def _place(self, record: ContainerRecord) -> Path:
-        return self._pod_directory(record.pod_uid) / "containers" / record.name / str(record.attempt)
+        return records.place(self._directory, record.pod_uid, record.name, record.attempt)
 
     # ---- the beginning
 
     async def start(self) -> None:
-        found = await self._workers.submit(self._read_all)
+        found = await self._workers.submit(self._prepare)
         for uid, (sandbox, alive, tries) in found.items():
             pod = self._pods[uid] = _Pod(sandbox, alive)
             if sandbox is not None and alive and "net" in sandbox.kinds:
@@ -185,81 +186,19 @@ class OciRuntime:
                 {uid: (one.ip, one.ports) for uid, (one, alive, _) in found.items() if one is not None and alive}
             )
 
-    def _read_all(self) -> dict[str, tuple[SandboxRecord | None, bool, list[ContainerRecord]]]:
+    def _prepare(self) -> dict[str, adoption.Found]:
         """In a worker: the tools, the host's facts, and every record, made true."""
-        self._prepare_tools()
-        mounted = dict.fromkeys(linux.mount_points(str(self._directory)))
-        found: dict[str, tuple[SandboxRecord | None, bool, list[ContainerRecord]]] = {}
-        for directory in sorted(self._directories(self._directory / "pods")):
-            sandbox = records.read_sandbox(directory / "sandbox")
-            alive = (
-                sandbox is not None
-                and sandbox.boot_id == self._boot_id
-                and all(str(directory / "sandbox" / kind) in mounted for kind in sandbox.kinds)
-            )
-            tries = [
-                record
-                for name in sorted(self._directories(directory / "containers"))
-                for attempt in sorted(self._directories(name), key=lambda one: int(one.name))
-                if (record := self._adopted(attempt)) is not None
-            ]
-            if sandbox is None:
-                attempts.remove_tree(directory / "sandbox")  # petset ended while it was being made.
-            if sandbox is not None or tries:
-                found[directory.name] = (sandbox, alive, tries)
-            else:
-                self._delete_pod(directory.name)  # Or while it was being taken away.
-        return found
-
-    def _directories(self, path: Path) -> Iterator[Path]:
-        with contextlib.suppress(FileNotFoundError):
-            with os.scandir(path) as entries:
-                yield from [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-
-    def _prepare_tools(self) -> None:
-        runtime = host.find_runtime()
-        conmon = shutil.which("conmon")
-        if not runtime or not conmon:
-            raise RuntimeError_("RuntimeNotReady", host.check() or "cannot run containers: conmon is not installed")
-        groups = cgroups.detect()
-        root = self._directory / "oci"
-        root.mkdir(parents=True, exist_ok=True)
-        hidden = cgroups.hidden_at_creation(runtime, groups)
-        supervisors = f"{self._plan.cgroup}/supervisors"
-        self._tools = attempts.Tools(runtime, conmon, str(root), groups, supervisors, hidden)
-        self._host = host.read(groups)
-
-    def _adopted(self, directory: Path) -> ContainerRecord | None:
-        """One attempt as it is now; None when it never ran and is gone."""
-        record = records.read_container(directory)
-        if record is None:
-            attempts.remove_tree(directory)
-            return None
-        if record.state == "exited":
-            if record.boot_id == self._boot_id:
-                attempts.clean(self._tools, directory, record)  # petset may have ended before it could.
-            return record
-        if record.boot_id != self._boot_id:
-            ended = attempts.end(self._tools, directory, record)
-            ended = ended or attempts.lost(directory, record)
-            attempts.clean(self._tools, directory, ended)
-            return ended
-        alive = record.conmon is not None and record.conmon.alive()
-        if record.conmon is not None and not alive:
-            linux.reap(record.conmon.pid)
-        if alive and (record.state == "running" or attempts.has_started(self._tools, record)):
-            adopted = dataclasses.replace(record, state="running", started_at=record.started_at or tasks.now())
-            if adopted != record:
-                records.write(directory, adopted)
-            return adopted
-        if record.state == "created":
-            attempts.destroy(self._tools, directory, record)
-            attempts.remove(directory, record)
-            return None
-        ended = attempts.end(self._tools, directory, record)
-        ended = ended or attempts.abandon(self._tools, directory, record, attempts.EXIT_CODE_KILLED)
-        attempts.clean(self._tools, directory, ended)
-        return ended
+        self._tools = attempts.tools(self._directory / "oci", self._plan.cgroup)
+        self._starter = starting.Starter(
+            directory=self._directory,
+            tools=self._tools,
+            host=host.read(self._tools.groups),
+            cgroup=self._plan.cgroup,
+            boot_id=self._boot_id,
+            seccomp_default=self._seccomp_default,
+            seccomp_profiles=self._seccomp_profiles,
+        )
+        return adoption.read_all(self._directory, self._tools, self._boot_id)
 
     # ---- images
 
@@ -366,7 +305,7 @@ class OciRuntime:
         for name, attempt in list(dict.fromkeys([*pod.starting, *pod.containers])):
             await self.remove_container(pod_uid, name, attempt)
         await self._let_go(pod_uid, pod)
-        await self._settle(pod_uid, pod, None, False, self._delete_pod, pod_uid)
+        await self._settle(pod_uid, pod, None, False, attempts.remove_pod, self._pod_directory(pod_uid))
         self._pods.pop(pod_uid, None)
 
     async def _let_go(self, uid: str, pod: _Pod) -> None:
@@ -375,16 +314,9 @@ class OciRuntime:
         directory = self._pod_directory(uid) / "sandbox"
         if directory.is_dir():
             await self._network.leave(directory, uid)
-        await self._workers.submit(cgroups.remove, self._tools.groups, f"{self._plan.cgroup}/pod{uid}")
+        await self._workers.submit(cgroups.remove, self._tools.groups, cgroups.of_pod(self._plan.cgroup, uid))
         dead = pod.sandbox and dataclasses.replace(pod.sandbox, boot_id="")
         await self._settle(uid, pod, dead, False, sandboxes.let_go, directory, dead)
-
-    def _delete_pod(self, uid: str) -> None:
-        directory = self._pod_directory(uid)
-        for name in ("containers", "sandbox"):
-            attempts.remove_tree(directory / name)
-        with contextlib.suppress(OSError):
-            directory.rmdir()
 
     # ---- containers
 
@@ -400,8 +332,8 @@ class OciRuntime:
         warnings: list[Warning_] = []
         future = pod.starting.get(key)
         if future is None:
-            record, places = self._record(config), self._places(config, pod.sandbox)
-            future = self._workers.submit(self._start, config, record, places, warnings)
+            record = self._starter.record(config)
+            future = self._workers.submit(self._starter.start, config, record, pod.sandbox, self._pids_max, warnings)
             pod.starting[key] = future
             future.add_done_callback(lambda done: self._started(pod, key, done))
         record = await asyncio.shield(future)
@@ -415,94 +347,6 @@ class OciRuntime:
         pod.containers[key] = record
         self._watch(record)
         self._tell(record.pod_uid)
-
-    def _start(
-        self, config: ContainerConfig, record: ContainerRecord, places: bundle.Places, warnings: list[Warning_]
-    ) -> ContainerRecord:
-        """In a worker."""
-        try:
-            passwd, group = (_of_image(config.image, path) for path in ("etc/passwd", "etc/group"))
-            user = users.resolve(config.pod, config.container, config.image.user, passwd, group)
-        except users.UserError as error:
-            raise RuntimeError_("CreateContainerConfigError", str(error)) from None
-        own = meta.part(config.container, "securityContext")
-        profile = bundle.seccomp_profile(config.pod, own)
-        oci, said = bundle.config(
-            config,
-            places,
-            user,
-            self._host,
-            pids_max=self._pids_max,
-            seccomp_default=self._seccomp_default,
-            devices=host.devices() if own.get("privileged") else (),
-            localhost_profile=self._localhost_profile(profile) if profile.get("type") == "Localhost" else None,
-        )
-        warnings += said
-        directory = self._place(record)
-        started = attempts.start(self._tools, directory, record, oci, config.image.rootfs, config.mounts)
-        shares = requests.of(config.pod).get("cpu", 0) * 1024 // 1000
-        cgroups.weigh(self._tools.groups, f"{self._plan.cgroup}/pod{config.pod_uid}", shares)
-        return started
-
-    def _localhost_profile(self, profile: Object) -> Object | None:
-        """A name cannot lead out of where they are."""
-        root, name = self._seccomp_profiles, str(profile.get("localhostProfile", ""))
-        try:
-            with paths.opened(root) as place, paths.file_beneath(place, name) as file:
-                return encoding.loads(file.read())
-        except OSError:
-            return None
-        except ValueError as error:
-            message = f"cannot read the seccomp profile {root / name}: {error}"
-            raise RuntimeError_("CreateContainerConfigError", message) from None
-
-    def _record(self, config: ContainerConfig) -> ContainerRecord:
-        id = records.container_id(config.pod_uid, config.name, config.attempt)
-        directory = self._pod_directory(config.pod_uid) / "containers" / config.name / str(config.attempt)
-        own_signal = meta.get(config.container, "lifecycle", "stopSignal", default="")
-        return ContainerRecord(
-            pod_uid=config.pod_uid,
-            name=config.name,
-            attempt=config.attempt,
-            id=id,
-            state="created",
-            image=config.image.reference,
-            image_digest=config.image.digest,
-            spec_hash=records.spec_hash(config.container),
-            group=f"{self._plan.cgroup}/pod{config.pod_uid}/{id}",
-            log_path=config.log_path or str(directory / "container.log"),
-            stop_signal=attempts.stop_signal((own_signal, config.image.stop_signal)),
-            boot_id=self._boot_id,
-            created_at=tasks.now(),
-            tty=bool(config.container.get("tty")),
-            stdin=bool(config.container.get("stdin")),
-            stdin_once=bool(config.container.get("stdinOnce")),
-            termination_policy=config.container.get("terminationMessagePolicy") or "File",
-        )
-
-    def _places(self, config: ContainerConfig, sandbox: SandboxRecord) -> bundle.Places:
-        directory = self._pod_directory(config.pod_uid)
-        shared = directory / "sandbox"
-        attempt = directory / "containers" / config.name / str(config.attempt)
-
-        def pinned(kind: str) -> str:
-            return str(shared / kind) if kind in sandbox.kinds else ""
-
-        id = records.container_id(config.pod_uid, config.name, config.attempt)
-        return bundle.Places(
-            rootfs=str(attempt / "rootfs"),
-            cgroup=f"{self._plan.cgroup}/pod{config.pod_uid}/{id}",
-            network=pinned("net"),
-            uts=pinned("uts"),
-            ipc=pinned("ipc"),
-            shm=str(shared / "shm"),
-            hosts=str(shared / "hosts"),
-            hostname_file=str(shared / "hostname"),
-            resolv_conf=str(shared / "resolv.conf"),
-            termination_log=str(attempt / "termination-log"),
-            volumes=str(attempt / attempts.VOLUMES),
-            hostname=sandbox.hostname,
-        )
 
     # ---- their ends
 
@@ -672,16 +516,3 @@ async def _settled(pod: _Pod) -> None:
     while (settling := pod.settling) is not None:
         await asyncio.wait([settling])
         await asyncio.sleep(0)  # Its callback remembers what was done.
-
-
-# ---- small looks at the machine
-
-
-def _of_image(image: Image, path: str) -> str:
-    return paths.text_in_root(image.rootfs, path, IMAGE_FILE_BYTES_MAX)
-
-
-def _os_image() -> str:
-    with contextlib.suppress(OSError):
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
-    return "Linux"

@@ -99,6 +99,15 @@ class ContainerRecord:
         )
 
 
+def pod_directory(node: Path, pod_uid: str) -> Path:
+    return node / "pods" / pod_uid
+
+
+def place(node: Path, pod_uid: str, name: str, attempt: int) -> Path:
+    """Where an attempt lives."""
+    return pod_directory(node, pod_uid) / "containers" / name / str(attempt)
+
+
 def container_id(pod_uid: str, name: str, attempt: int) -> str:
     """The same for the same attempt, so that a repeated start finds what an interrupted one left."""
     return hashlib.sha256(f"{pod_uid}/{name}/{attempt}".encode()).hexdigest()

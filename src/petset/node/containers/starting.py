@@ -1,0 +1,130 @@
+"""How a container is started: from what the agent asks to a record, an OCI configuration and a process.
+
+`Starter` is what all starts of a node have in common. `record` is written before anything is made, so that a start that
+was interrupted is found again; `start` looks up the user in the image, has bundle.py decide the configuration, and
+attempts.py make it so. Follows: OCI runtime-spec 1.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from petset.base import tasks
+from petset.kinds import requests
+from petset.node import paths
+from petset.node.containers import attempts, bundle, cgroups, host, records, users
+from petset.node.containers.records import ContainerRecord, SandboxRecord
+from petset.node.runtime import ContainerConfig, Image, RuntimeError_, Warning_
+from petset.objects import encoding, meta
+from petset.objects.meta import Object
+
+IMAGE_FILE_BYTES_MAX = 1 << 20  # What is read of an image's /etc/passwd and /etc/group.
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    directory: Path  # The node's.
+    tools: attempts.Tools
+    host: bundle.Host
+    cgroup: str  # The node's.
+    boot_id: str
+    seccomp_default: str
+    seccomp_profiles: Path
+
+    def record(self, config: ContainerConfig) -> ContainerRecord:
+        """What is written down before anything is made."""
+        id = records.container_id(config.pod_uid, config.name, config.attempt)
+        own_signal = meta.get(config.container, "lifecycle", "stopSignal", default="")
+        return ContainerRecord(
+            pod_uid=config.pod_uid,
+            name=config.name,
+            attempt=config.attempt,
+            id=id,
+            state="created",
+            image=config.image.reference,
+            image_digest=config.image.digest,
+            spec_hash=records.spec_hash(config.container),
+            group=f"{cgroups.of_pod(self.cgroup, config.pod_uid)}/{id}",
+            log_path=config.log_path or str(self._place(config) / "container.log"),
+            stop_signal=attempts.stop_signal((own_signal, config.image.stop_signal)),
+            boot_id=self.boot_id,
+            created_at=tasks.now(),
+            tty=bool(config.container.get("tty")),
+            stdin=bool(config.container.get("stdin")),
+            stdin_once=bool(config.container.get("stdinOnce")),
+            termination_policy=config.container.get("terminationMessagePolicy") or "File",
+        )
+
+    def start(
+        self,
+        config: ContainerConfig,
+        record: ContainerRecord,
+        sandbox: SandboxRecord,
+        pids_max: int,
+        warnings: list[Warning_],
+    ) -> ContainerRecord:
+        """Blocks: create and start it; `warnings` gets what could not be granted. Raises RuntimeError_."""
+        try:
+            passwd, group = (_of_image(config.image, path) for path in ("etc/passwd", "etc/group"))
+            user = users.resolve(config.pod, config.container, config.image.user, passwd, group)
+        except users.UserError as error:
+            raise RuntimeError_("CreateContainerConfigError", str(error)) from None
+        own = meta.part(config.container, "securityContext")
+        profile = bundle.seccomp_profile(config.pod, own)
+        oci, said = bundle.config(
+            config,
+            self._places(config, record, sandbox),
+            user,
+            self.host,
+            pids_max=pids_max,
+            seccomp_default=self.seccomp_default,
+            devices=host.devices() if own.get("privileged") else (),
+            localhost_profile=self._localhost_profile(profile) if profile.get("type") == "Localhost" else None,
+        )
+        warnings += said
+        started = attempts.start(self.tools, self._place(config), record, oci, config.image.rootfs, config.mounts)
+        shares = requests.of(config.pod).get("cpu", 0) * 1024 // 1000
+        cgroups.weigh(self.tools.groups, cgroups.of_pod(self.cgroup, config.pod_uid), shares)
+        return started
+
+    def _localhost_profile(self, profile: Object) -> Object | None:
+        """A name cannot lead out of where they are."""
+        root, name = self.seccomp_profiles, str(profile.get("localhostProfile", ""))
+        try:
+            with paths.opened(root) as place, paths.file_beneath(place, name) as file:
+                return encoding.loads(file.read())
+        except OSError:
+            return None
+        except ValueError as error:
+            message = f"cannot read the seccomp profile {root / name}: {error}"
+            raise RuntimeError_("CreateContainerConfigError", message) from None
+
+    def _places(self, config: ContainerConfig, record: ContainerRecord, sandbox: SandboxRecord) -> bundle.Places:
+        shared = records.pod_directory(self.directory, config.pod_uid) / "sandbox"
+        attempt = self._place(config)
+
+        def pinned(kind: str) -> str:
+            return str(shared / kind) if kind in sandbox.kinds else ""
+
+        return bundle.Places(
+            rootfs=str(attempt / "rootfs"),
+            cgroup=record.group,
+            network=pinned("net"),
+            uts=pinned("uts"),
+            ipc=pinned("ipc"),
+            shm=str(shared / "shm"),
+            hosts=str(shared / "hosts"),
+            hostname_file=str(shared / "hostname"),
+            resolv_conf=str(shared / "resolv.conf"),
+            termination_log=str(attempt / "termination-log"),
+            volumes=str(attempt / attempts.VOLUMES),
+            hostname=sandbox.hostname,
+        )
+
+    def _place(self, config: ContainerConfig) -> Path:
+        return records.place(self.directory, config.pod_uid, config.name, config.attempt)
+
+
+def _of_image(image: Image, path: str) -> str:
+    return paths.text_in_root(image.rootfs, path, IMAGE_FILE_BYTES_MAX)
