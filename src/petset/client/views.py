@@ -27,8 +27,8 @@ from petset.objects.registry import Kind, Kinds
 
 
 def _controller_uid(obj: Object) -> Iterable[str]:
-    owner = meta.controller_of(obj)
-    return (owner["uid"],) if owner else ()
+    uid = meta.controller_uid(obj)
+    return (uid,) if uid else ()
 
 
 def _masterless(pod: Object) -> Iterable[str]:

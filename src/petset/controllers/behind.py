@@ -18,6 +18,7 @@ from typing import Any
 
 from petset.base import well_known
 from petset.client.views import View, label_mark
+from petset.kinds import pod_phase
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.pod import PODS
@@ -74,7 +75,7 @@ NOTHING = Shown({}, "", (0, 0, ""), "", "", "", {}, False, False)
 def read(pod: Object) -> Shown:
     """NOTHING for a pod without an address, or one that has ended."""
     address = meta.get(pod, "status", "podIP", default="")
-    if not address or meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
+    if not address or pod_phase.has_ended(pod):
         return NOTHING
     parsed, spec = ipaddress.ip_address(address), pod["spec"]
     return Shown(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from petset.base import tasks, well_known
 from petset.client.views import View
 from petset.controllers import identity
+from petset.kinds import pod_phase
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.kinds.stateful_set import parse_pet_name
@@ -59,7 +60,7 @@ class Pet:
 
     @property
     def has_ended(self) -> bool:
-        return self.phase in ("Failed", "Succeeded")
+        return self.phase in pod_phase.ENDED
 
 
 def read(pod: Object) -> Pet:

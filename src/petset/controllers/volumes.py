@@ -21,7 +21,7 @@ from petset.base import well_known
 from petset.client.views import View, claims_of
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.kinds import storage_class
+from petset.kinds import pod_phase, storage_class
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -65,8 +65,7 @@ def release_protection(claim: Object, view: View) -> list[actions.Action]:
     if well_known.PVC_PROTECTION_FINALIZER not in finalizers:
         return []
     for pod in view.by_index(PODS, "claim", meta.key(claim)):
-        ended = meta.get(pod, "status", "phase") in ("Failed", "Succeeded")
-        if meta.get(pod, "spec", "nodeName") and not ended:
+        if meta.get(pod, "spec", "nodeName") and not pod_phase.has_ended(pod):
             return []
     others = [finalizer for finalizer in finalizers if finalizer != well_known.PVC_PROTECTION_FINALIZER]
     return [actions.Update(meta.changed(claim, ("metadata", "finalizers"), others))]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from petset.kinds import pod_phase
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -41,7 +42,7 @@ def summary(pod: Object) -> Summary:
     if meta.is_deleting(pod):
         if status.get("reason") == "NodeLost":
             result.status = "Unknown"
-        elif status.get("phase") not in ("Succeeded", "Failed"):
+        elif not pod_phase.has_ended(pod):
             result.status = "Terminating"
     return result
 

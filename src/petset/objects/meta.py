@@ -114,6 +114,12 @@ def controller_of(obj: Object) -> Object | None:
     return None
 
 
+def controller_uid(obj: Object) -> str:
+    """The uid of the owner that is the controller, "" when there is none."""
+    controller = controller_of(obj)
+    return controller.get("uid", "") if controller is not None else ""
+
+
 def is_controlled_by(obj: Object, owner: Object) -> bool:
     reference = controller_of(obj)
     return reference is not None and reference.get("uid") == uid(owner)

@@ -18,7 +18,7 @@ from typing import Any
 
 from petset.base import well_known
 from petset.client.views import View, claims_of
-from petset.kinds import requests, storage_class, tolerations
+from petset.kinds import pod_phase, requests, storage_class, tolerations
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -45,13 +45,12 @@ class Demand:
 
 
 def demand(pod: Object) -> Demand:
-    controller = meta.controller_of(pod)
     return Demand(
         amounts=requests.of(pod),
         host_ports=tuple(requests.host_ports(pod)),
-        controller_uid=controller.get("uid", "") if controller is not None else "",
+        controller_uid=meta.controller_uid(pod),
         keeps_apart=affinity.keeps_apart(pod),
-        has_ended=meta.get(pod, "status", "phase") in ("Failed", "Succeeded"),
+        has_ended=pod_phase.has_ended(pod),
     )
 
 
@@ -206,7 +205,7 @@ def is_waiting(pod: Object) -> bool:
         and not meta.is_deleting(pod)
         and not spec.get("schedulingGates")
         and (spec.get("schedulerName") or SCHEDULER_NAME) == SCHEDULER_NAME
-        and meta.get(pod, "status", "phase") not in ("Failed", "Succeeded")
+        and not pod_phase.has_ended(pod)
     )
 
 
@@ -334,8 +333,8 @@ FILTERS: tuple[Callable[[Object, Place], Sequence[str]], ...] = (
 
 def score(pod: Object, place: Place) -> int:
     """Preferred terms first, then few of the same controller, then room."""
-    owner = meta.controller_of(pod)
-    same = place.of_controller(owner.get("uid", "")) if owner else 0
+    controller = meta.controller_uid(pod)
+    same = place.of_controller(controller) if controller else 0
     free = allocatable_of(place.node)
     room = 0
     for name in ("cpu", "memory"):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks, well_known
+from petset.kinds import pod_phase
 from petset.kinds.namespace import NAMESPACES
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
@@ -121,7 +122,7 @@ def _grace_seconds(resource: Kind, obj: Object, options: Options) -> int:
     """How long a pod's containers may take to stop; everything else goes at once."""
     if resource is not PODS:
         return 0
-    if not meta.get(obj, "spec", "nodeName") or meta.get(obj, "status", "phase") in ("Succeeded", "Failed"):
+    if not meta.get(obj, "spec", "nodeName") or pod_phase.has_ended(obj):
         return 0
     if options.grace_seconds is not None:
         return options.grace_seconds

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 
 from petset.base import tasks, well_known
+from petset.kinds import pod_phase
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -171,8 +172,8 @@ def _status(pod: Object, container: str) -> Object | None:
 
 def check_is_running(pod: Object, container: str, doing: str) -> None:
     """Raises ApiError 400 for a pod that has not begun or has ended."""
-    phase = meta.get(pod, "status", "phase")
-    if phase in ("Succeeded", "Failed"):
+    if pod_phase.has_ended(pod):
+        phase = pod["status"]["phase"]
         raise errors.bad_request(f"cannot {doing} a container in a completed pod; current phase is {phase}")
     if not meta.get(pod, "spec", "nodeName"):
         raise errors.bad_request(f"pod {meta.name(pod)} does not have a host assigned")

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from petset.kinds import pod_phase
 from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.store import store
@@ -136,7 +137,7 @@ class Laws:
     def _saw_pod(self, key: str, old: Object | None, pod: Object, gone: bool, now: float) -> None:
         if old is not None and is_ready(old):
             self._ready_until[key] = now
-        if meta.controller_of(pod) and owner_uid(pod) != owner_uid(old or {"metadata": {}}):
+        if meta.controller_of(pod) and meta.controller_uid(pod) != meta.controller_uid(old or {"metadata": {}}):
             set_ = self._family(pod)[1]
             if set_ is None or meta.is_deleting(set_):
                 # The request was under way when its set was deleted: nobody can know better.
@@ -166,7 +167,7 @@ class Laws:
 
     def _goes_for_a_reason(self, pod: Object, now: float) -> None:
         """A pod that runs well is removed only when it is surplus, of an old revision, evicted, or its set deleted."""
-        owner = owner_uid(pod)
+        owner = meta.controller_uid(pod)
         evicted = now - self._evicted_at.get(meta.get(pod, "spec", "nodeName", default=""), -1e9) <= self.stale_seconds
         if meta.uid(pod) in self._excused or owner in self._cascaded or evicted:
             return
@@ -177,7 +178,7 @@ class Laws:
         end = first_ordinal(set_) + self._fewest_wanted(set_key, now)
         is_old = meta.labels(pod).get("controller-revision-hash") != meta.get(set_, "status", "updateRevision")
         edited = now - self._edited_at.get(set_key, -1e9) <= self.stale_seconds
-        has_ended = meta.get(pod, "status", "phase") in ("Failed", "Succeeded")
+        has_ended = pod_phase.has_ended(pod)
         if not (ordinal >= end or is_old or edited or has_ended):
             self.breaks(f"{meta.key(pod)} was removed though it is wanted as it is")
 
@@ -198,7 +199,7 @@ class Laws:
             number = key[len(prefix) :]
             if key.startswith(prefix) and number.isdigit() and int(number) > ordinal:
                 settled = now - self._created_at.get(key, now) > self.stale_seconds
-                if settled and owner_uid(other) == meta.uid(set_):
+                if settled and meta.controller_uid(other) == meta.uid(set_):
                     self.breaks(f"{meta.key(pod)} was removed while {key} was still there")
 
     def _saw_set(self, key: str, old: Object | None, set_: Object, gone: bool, now: float) -> None:
@@ -268,7 +269,7 @@ class Laws:
             volumes = [
                 meta.get(each, "persistentVolumeClaim", "claimName") for each in pod["spec"].get("volumes") or ()
             ]
-            has_ended = meta.get(pod, "status", "phase") in ("Failed", "Succeeded")
+            has_ended = pod_phase.has_ended(pod)
             is_known = now - self._created_at[pod_key] > self.stale_seconds
             if meta.name(claim) in volumes and is_known and not has_ended:
                 self.breaks(f"{key} went while {pod_key} uses it")
@@ -337,11 +338,6 @@ def is_ordered(set_: Object) -> bool:
 
 def first_ordinal(set_: Object) -> int:
     return meta.get(set_, "spec", "ordinals", "start", default=0)
-
-
-def owner_uid(obj: Object) -> str:
-    owner = meta.controller_of(obj)
-    return owner["uid"] if owner else ""
 
 
 def shown(key: str, obj: Object) -> str:

@@ -140,7 +140,7 @@ class Monkey:
         if policy != "Orphan":
             self.world.laws.cascades(meta.uid(set_))
             for pod in self._pods():
-                if laws.owner_uid(pod) == meta.uid(set_):
+                if meta.controller_uid(pod) == meta.uid(set_):
                     self.world.laws.excused(meta.uid(pod), "its set deleted")
         self.world.laws.note(f"MONKEY   deletes {set_['kind']} {meta.key(set_)} {policy} and makes it anew")
         kind = self.admin.kind_of(set_)

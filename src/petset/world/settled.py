@@ -50,7 +50,7 @@ def _of_set(set_: Object, objects: dict[str, Object], expected: dict[str, str]) 
         expected[key] = meta.uid(pod)
         if not laws.is_ready(pod):
             wrong.append(f"{name}-{ordinal} is not ready")
-        if laws.owner_uid(pod) != meta.uid(set_):
+        if meta.controller_uid(pod) != meta.uid(set_):
             wrong.append(f"{name}-{ordinal} is not owned by its set")
         updates = meta.get(spec, "updateStrategy", "type", default="OnDelete") == "RollingUpdate"
         if updates and meta.labels(pod).get("controller-revision-hash") != status.get("updateRevision"):

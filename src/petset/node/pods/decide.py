@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
+from petset.kinds import pod_phase
 from petset.node.runtime import Container, Image, Sandbox
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -280,10 +281,6 @@ def least_grace_seconds(pod: Object) -> float:
     return min(STOP_GRACE_SECONDS_MIN, grace_seconds(pod))
 
 
-def is_terminal(pod: Object) -> bool:
-    return meta.get(pod, "status", "phase") in ("Succeeded", "Failed")
-
-
 def failed(container: Container) -> bool:
     return container.state == "exited" and (container.exit_code is None or container.exit_code != 0)
 
@@ -381,9 +378,9 @@ def decide(pod: Object, view: View) -> Decision:
     elif meta.is_deleting(pod):
         # deletionTimestamp is when the grace ends; a second, shorter deletion moves it.
         _stop_and_finish(pod, view, plan, tasks.parse_rfc3339(pod["metadata"]["deletionTimestamp"]), gone=False)
-    elif view.failure is not None and not is_terminal(pod):
+    elif view.failure is not None and not pod_phase.has_ended(pod):
         _stop_all(pod, view, plan, view.failure.at + least_grace_seconds(pod))
-    elif is_terminal(pod) or is_past_deadline(pod, view.now) or init_failed(pod, view):
+    elif pod_phase.has_ended(pod) or is_past_deadline(pod, view.now) or init_failed(pod, view):
         end = deadline(pod) if is_past_deadline(pod, view.now) else None
         if _stop_all(pod, view, plan, (view.now if end is None else end) + grace_seconds(pod)):
             _rest(pod, view, plan)
@@ -391,7 +388,7 @@ def decide(pod: Object, view: View) -> Decision:
         _stop_sidecars(pod, view, plan)
     elif not view.older_alive and _prepare(pod, view, plan):
         _run(pod, view, plan)
-    if not meta.is_deleting(pod) and not is_terminal(pod):
+    if not meta.is_deleting(pod) and not pod_phase.has_ended(pod):
         end = deadline(pod)
         if end is not None and end > view.now:
             plan.wake(end)
@@ -543,7 +540,7 @@ def _stop_and_finish(pod: Object, view: View, plan: _Plan, until: float, gone: b
 
 def _rest(pod: Object, view: View, plan: _Plan) -> None:
     """A pod whose end is told keeps its containers' logs, and nothing else."""
-    if is_terminal(pod) and ((view.sandbox is not None and view.sandbox.alive) or view.volumes_ready):
+    if pod_phase.has_ended(pod) and ((view.sandbox is not None and view.sandbox.alive) or view.volumes_ready):
         plan.step(StopSandbox())
 
 

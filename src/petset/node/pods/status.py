@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.base import tasks
-from petset.kinds import quality_of_service
+from petset.kinds import pod_phase, quality_of_service
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import View
 from petset.node.runtime import Container
@@ -86,7 +86,7 @@ def _observed(pod: Object) -> dict[str, int]:
 def _pod_ip(pod: Object, view: View, phase: str) -> str:
     if view.sandbox is not None and view.sandbox.alive:
         return view.sandbox.ip
-    keeps = phase in ("Succeeded", "Failed") or meta.is_deleting(pod)
+    keeps = phase in pod_phase.ENDED or meta.is_deleting(pod)
     return meta.get(pod, "status", "podIP", default="") if keeps else ""
 
 
@@ -162,7 +162,7 @@ def _states(
 
 def _is_over(pod: Object, view: View) -> bool:
     """Whether none of its containers is started again."""
-    if pods.is_terminal(pod) or meta.is_deleting(pod) or pods.is_settled(pod, view) or view.failure is not None:
+    if pod_phase.has_ended(pod) or meta.is_deleting(pod) or pods.is_settled(pod, view) or view.failure is not None:
         return True
     return pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view)
 
@@ -302,7 +302,7 @@ def _where(pod: Object) -> str:
 
 def _phase(pod: Object, view: View, init_statuses: list[Object], statuses: list[Object]) -> str:
     """Pending, Running, Succeeded or Failed, by the containers' states."""
-    if pods.is_terminal(pod):
+    if pod_phase.has_ended(pod):
         return pod["status"]["phase"]
     if view.failure is not None or pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view):
         return "Failed" if not view.running() else "Running" if _has_run(statuses) else "Pending"
@@ -328,7 +328,7 @@ def _conditions(
     pod: Object, view: View, phase: str, init_statuses: list[Object], statuses: list[Object]
 ) -> list[Object]:
     now = tasks.rfc3339(view.now)
-    done = phase in ("Succeeded", "Failed")
+    done = phase in pod_phase.ENDED
     conditions: list[Object] = list(meta.get(pod, "status", "conditions", default=()))
     has_sandbox = view.sandbox is not None and view.sandbox.alive and not done
     unready = [one["name"] for one in statuses if not one["ready"]]

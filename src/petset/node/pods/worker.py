@@ -22,6 +22,7 @@ from typing import Any
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache
+from petset.kinds import pod_phase
 from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import sources
 from petset.node import environment
@@ -106,7 +107,7 @@ class PodWorker:
         self._volumes_changed = False
 
     def _has_begun(self) -> bool:
-        if self.gone_at is not None or pods.is_terminal(self.pod):
+        if self.gone_at is not None or pod_phase.has_ended(self.pod):
             return False
         sandbox, containers = self._observed()
         return sandbox is not None or bool(containers) or bool(meta.get(self.pod, "status", "podIP"))
@@ -213,7 +214,7 @@ class PodWorker:
         """One turn: view, decide, take steps, report; the time to look again."""
         if self.finished:
             return None
-        if self.gone_at is not None or self._failure is not None or pods.is_terminal(self.pod):
+        if self.gone_at is not None or self._failure is not None or pod_phase.has_ended(self.pod):
             self.around.ledger.release(self.uid)
         view = self._view()
         if not self._admitted and not view.older_alive:
@@ -226,7 +227,7 @@ class PodWorker:
                 times.append(held.retry_at)
             else:
                 self._take(step)
-        self._probing.keep(view, stopped=self.gone_at is not None or pods.is_terminal(self.pod))
+        self._probing.keep(view, stopped=self.gone_at is not None or pod_phase.has_ended(self.pod))
         times += self._refresh_volumes_when_due(view)
         if status.is_replacing(self.pod, view):
             times.append(view.now + status.REPLACING_SECONDS_MAX)
@@ -240,7 +241,7 @@ class PodWorker:
     def _admit(self, view: View) -> View:
         """Ask once whether the node can take the pod; the view with the answer."""
         self._admitted = True
-        if self.gone_at is not None or meta.is_deleting(self.pod) or pods.is_terminal(self.pod):
+        if self.gone_at is not None or meta.is_deleting(self.pod) or pod_phase.has_ended(self.pod):
             return view
         refusal = self.around.ledger.admit(self.pod)
         if refusal is None:
