@@ -46,15 +46,15 @@ class Broken(AssertionError):
 class Picture(View):
     """The caches as a view."""
 
-    def __init__(self, kinds: dict[str, Cached]):
+    def __init__(self, cached: dict[str, Cached]):
         super().__init__()
-        self.kinds = kinds
+        self.cached = cached
 
     def get(self, resource: Kind, namespace: str, name: str) -> Object | None:
-        return self.kinds[resource.kind].get(name)
+        return self.cached[resource.kind].get(name)
 
     def list(self, resource: Kind, namespace: str = "") -> list[Object]:
-        objects = self.kinds[resource.kind]
+        objects = self.cached[resource.kind]
         return [objects[name] for name in sorted(objects)]
 
     def by_index(self, resource: Kind, index: str, value: str) -> list[Object]:

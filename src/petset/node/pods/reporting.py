@@ -39,8 +39,9 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
 
 class Reporter:
-    def __init__(self, client: Client, owner: Owner, spawn: Spawn):
-        self._client, self._owner, self._spawn = client, owner, spawn
+    def __init__(self, client: Client, owner: Owner, spawn: Spawn, writing: asyncio.Semaphore):
+        """`writing`: of all pods of the node, so many write at once."""
+        self._client, self._owner, self._spawn, self._writing = client, owner, spawn, writing
         self._uid = meta.uid(owner.pod)
         self._is_due = False
         self._task: asyncio.Task[None] | None = None
@@ -67,12 +68,12 @@ class Reporter:
         backoff = tasks.Backoff(first=0.05, most=RETRY_SECONDS_MAX)
         try:
             while self._is_due:
-                self._is_due = False
-                if self.wanted is None or self.wanted == self._written:
-                    continue
                 try:
-                    await self.write(self.wanted)
-                    backoff.reset()
+                    async with self._writing:
+                        self._is_due = False
+                        if self.wanted is not None and self.wanted != self._written:
+                            await self.write(self.wanted)
+                            backoff.reset()
                 except (errors.ApiError, OSError) as error:
                     if isinstance(error, errors.ApiError) and error.code == 404:
                         continue  # The watch will say that it is gone.

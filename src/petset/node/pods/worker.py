@@ -16,7 +16,7 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from petset.base import tasks
@@ -32,6 +32,7 @@ from petset.node.pods import decide as pods
 from petset.node.pods.decide import Failure, Memory, Trouble, View
 from petset.node.pods.probing import Probing
 from petset.node.pods.reporting import Reporter
+from petset.node.pods.turns import WRITES_SIDE_BY_SIDE_MAX, Turns
 from petset.node.runtime import Container, ImageError, Runtime, RuntimeError_, Sandbox
 from petset.node.volumes import volumes
 from petset.objects import errors, meta
@@ -73,6 +74,8 @@ class Surroundings:
     cluster_domain: str
     host_files: names.HostFiles
     runtime_name: str
+    turns: Turns = field(default_factory=Turns)
+    writing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES_SIDE_BY_SIDE_MAX))
 
 
 @dataclass(slots=True)
@@ -94,7 +97,7 @@ class PodWorker:
             around.ledger.enter(pod)
         self._failure: Failure | None = None
         self._wake = tasks.Signal()
-        self._reporter = Reporter(around.client, self, self._spawn)
+        self._reporter = Reporter(around.client, self, self._spawn, around.writing)
         self._supplies = supplies.Supplies(around.sources, self.uid)
         self._memories: dict[str, Memory] = {}
         self._pulled: dict[str, list[pulling.Said]] = {}  # What to tell of a container's image at its start.
@@ -187,6 +190,7 @@ class PodWorker:
                 self._probing = Probing(self, self.around.attempts, group)
                 keeper = tasks.spawn(group, storage.keep_to_limits(self), f"storage of {meta.key(self.pod)}")
                 while not (self.finished and self.gone_at is not None):
+                    await self.around.turns.mine()
                     self._wake.clear()
                     wake_at: float | None = tasks.now() + pods.SETUP_RETRY_SECONDS_MAX
                     # One pod that cannot be understood must not end the node and all others with it.
