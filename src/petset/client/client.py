@@ -274,10 +274,11 @@ async def _close(body: AsyncIterator[bytes]) -> None:
 
 def _failure(code: int, body: bytes) -> errors.ApiError:
     try:
-        status = encoding.loads_answer(body)
+        said: Any = encoding.loads_answer(body)
     except ValueError:
-        status = None
-    if not isinstance(status, Mapping) or status.get("kind") != "Status":
+        said = None
+    status: Object = said if meta.get(said, "kind") == "Status" else {}
+    if not status:
         text = body[:200].decode(errors="replace")
         return errors.ApiError(code, "Unknown", f"cannot use the server's answer {code}: it is no Status: {text}")
     return errors.from_status(status, code)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from petset.base import tasks
 from petset.client.client import Client
@@ -170,6 +171,6 @@ def _bucket(buckets: dict[str, _Allowance], key: str, refill_seconds: float) -> 
     return bucket
 
 
-def _forget_oldest(remembered: dict) -> None:
+def _forget_oldest(remembered: dict[Any, Any]) -> None:
     while len(remembered) > REMEMBERED_MAX:
         del remembered[next(iter(remembered))]

@@ -178,7 +178,8 @@ class Cache:
     def _groups(self, index: str) -> Groups:
         groups = self._indexed.get(index)
         if groups is None:
-            function, groups = self._indices[index], {}
+            function = self._indices[index]
+            groups = Groups()
             for obj in self._all.in_order():
                 for value in dict.fromkeys(function(obj)):
                     groups.setdefault(value, Members()).put(meta.key(obj), obj)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from petset.objects import documents, meta
 
@@ -52,11 +52,10 @@ def render(access: Access, name: str = "petset", state: str = "") -> bytes:
 
 def state_of(cluster_entry: Mapping[str, Any]) -> str:
     """The state directory that a cluster's entry is about; "" when it does not say."""
-    extensions = meta.get(cluster_entry, "cluster", "extensions", default=())
-    if not isinstance(extensions, list):
-        return ""
-    ours = (one for one in extensions if isinstance(one, Mapping) and one.get("name") == EXTENSION)
-    return str(meta.get(next(ours, None), "extension", "state", default=""))
+    extensions = meta.get(cluster_entry, "cluster", "extensions")
+    found = cast(list[Any], extensions if isinstance(extensions, list) else [])  # Anybody may have written it.
+    ours = next((one for one in found if meta.get(one, "name") == EXTENSION), None)
+    return str(meta.get(ours, "extension", "state", default=""))
 
 
 def parse(text: bytes) -> Access:

@@ -13,8 +13,9 @@ from urllib.parse import urlencode
 
 from petset.kinds.pod import PODS
 from petset.net.dialer import Dialer
-from petset.objects import encoding, errors
-from petset.wire import channels, streaming, websocket
+from petset.objects import encoding, errors, meta
+from petset.objects.meta import Object
+from petset.wire import channels, http, streaming, websocket
 
 PROTOCOL = "v5.channel.k8s.io"
 
@@ -68,7 +69,7 @@ async def execute(
     )
 
 
-async def _refusal(response) -> errors.ApiError:
+async def _refusal(response: http.Response) -> errors.ApiError:
     body = response.body if isinstance(response.body, bytes) else b"".join([part async for part in response.body])
     try:
         return errors.from_status(encoding.loads(body), response.code)
@@ -80,10 +81,10 @@ def _exit_code(said: bytes) -> int:
     """The exit code in the Status on the error channel. Raises ConnectionError when there is none."""
     if not said:
         raise ConnectionError("cannot tell how the command ended: the connection closed before it did")
-    status = encoding.loads(said)
+    status: Object = encoding.loads(said)
     if status.get("status") == "Success":
         return 0
-    for cause in (status.get("details") or {}).get("causes", ()):
+    for cause in meta.parts(status, "details", "causes"):
         if cause.get("reason") == "ExitCode":
             return int(cause["message"])
     raise errors.from_status(status, 500)

@@ -87,7 +87,7 @@ def _service(endpoint_slice: Object) -> Iterable[str]:
 
 def _selected(service: Object) -> Iterable[str]:
     """One label of those that a service selects by: pods without it are not selected."""
-    selector = service["spec"].get("selector") or {}
+    selector = meta.part(service, "spec", "selector")
     return [label_mark(meta.namespace(service), label, selector[label]) for label in sorted(selector)[:1]]
 
 

@@ -347,12 +347,13 @@ class Behind:
 
     def _is_so(self, endpoint: Endpoint, name: str, entry: Object) -> bool:
         slice_ = self.slices[name]
-        group = slice_.get("addressType"), slice_.get("ports") or []
-        return entry == slice_endpoint(endpoint) and group == self._group(endpoint)
-
-    def _group(self, endpoint: Endpoint) -> tuple[str, list[dict[str, Any]]]:
-        return endpoint.family, self._make.ports(endpoint.ports)
+        is_in_group = slice_.get("addressType") == endpoint.family
+        return (
+            is_in_group
+            and list(meta.parts(slice_, "ports")) == self._make.ports(endpoint.ports)
+            and entry == slice_endpoint(endpoint)
+        )
 
 
 def _uid_of(entry: Object) -> str:
-    return (entry.get("targetRef") or {}).get("uid") or ""
+    return meta.part(entry, "targetRef").get("uid") or ""

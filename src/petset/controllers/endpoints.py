@@ -74,7 +74,7 @@ def _groups(found: Sequence[Endpoint]) -> dict[tuple[Port, ...], list[Endpoint]]
 
 
 def subsets_of(found: Sequence[Endpoint]) -> list[dict[str, Any]]:
-    subsets = []
+    subsets: list[dict[str, Any]] = []
     left = ADDRESSES_MAX
     for ports, members in _groups(found).items():
         ready = [endpoint for endpoint in members if endpoint.ready][:left]
@@ -108,12 +108,7 @@ def _endpoints_writes(service: Object, found: Sequence[Endpoint], count: int, vi
         well_known.ENDPOINTS_MANAGED_BY_LABEL: ENDPOINTS_MANAGER,
         **({well_known.HEADLESS_LABEL: ""} if service_kind.is_headless(service) else {}),
     }
-    wanted = {
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {"name": meta.name(service), "namespace": meta.namespace(service), "labels": labels},
-        "subsets": subsets_of(found),
-    }
+    wanted = {"apiVersion": "v1", "kind": "Endpoints", "subsets": subsets_of(found)}
     there = view.get(ENDPOINTS, meta.namespace(service), meta.name(service))
     said = dict(meta.annotations(there)) if there is not None else {}
     annotations = {key: value for key, value in said.items() if key != well_known.OVER_CAPACITY_ANNOTATION}
@@ -121,7 +116,8 @@ def _endpoints_writes(service: Object, found: Sequence[Endpoint], count: int, vi
         annotations[well_known.OVER_CAPACITY_ANNOTATION] = "truncated"
     about = {"labels": labels, **({"annotations": annotations} if annotations or said else {})}
     if there is None:
-        return [actions.Create({**wanted, "metadata": {**wanted["metadata"], **about}})]
+        metadata = {"name": meta.name(service), "namespace": meta.namespace(service), **about}
+        return [actions.Create({**wanted, "metadata": metadata})]
     is_said = meta.labels(there) == labels and said == annotations
     if is_said and (there.get("subsets") or []) == wanted["subsets"]:
         return []
@@ -166,9 +162,14 @@ def _written(
 
 
 def _says(slice_: Object) -> tuple[Any, ...]:
-    ports = slice_.get("ports") or []
     owners = [owner["uid"] for owner in slice_["metadata"].get("ownerReferences") or ()]
-    return owners, meta.labels(slice_), slice_.get("addressType"), slice_.get("endpoints") or [], ports
+    return (
+        owners,
+        meta.labels(slice_),
+        slice_.get("addressType"),
+        [*meta.parts(slice_, "endpoints")],
+        [*meta.parts(slice_, "ports")],
+    )
 
 
 def slices_of(
@@ -196,16 +197,16 @@ def slices_of(
 def _parts(members: Sequence[Endpoint], there: Sequence[Object]) -> list[tuple[str, list[Endpoint]]]:
     """(a slice's name, "" for a new one; who is in it), at least one."""
     where = {
-        (endpoint.get("targetRef") or {}).get("uid"): number
+        meta.part(endpoint, "targetRef").get("uid"): number
         for number, slice_ in enumerate(there)
-        for endpoint in slice_.get("endpoints") or ()
+        for endpoint in meta.parts(slice_, "endpoints")
     }
     parts: list[list[Endpoint]] = [[] for _ in there]
     new: list[Endpoint] = []
     for endpoint in members:
         number = where.get(endpoint.target["uid"])
         (new if number is None else parts[number]).append(endpoint)
-    filled = []
+    filled: list[tuple[str, list[Endpoint]]] = []
     for number, part in enumerate(parts):
         room = SLICE_ENDPOINTS_MAX - len(part) if part else 0
         joined = sorted([*part, *new[:room]], key=lambda endpoint: endpoint.order) if room > 0 and new else part

@@ -269,7 +269,7 @@ def reconcile_pod(missing: dict[str, float], key: str, view: View, now: float) -
 
 def place(obj: Object) -> tuple[Any, ...]:
     """What of a pod or node decides whether the pod's node is gone."""
-    spec = obj.get("spec") or {}  # A node need not have one.
+    spec = meta.part(obj, "spec")  # A node need not have one.
     ready = obj["kind"] == "Node" and meta.is_condition_true(obj, "Ready")
     return meta.uid(obj), meta.is_deleting(obj), spec.get("nodeName"), spec.get("taints"), ready
 

@@ -51,9 +51,9 @@ def claim_names(set_: Object, pod_name: str) -> list[str]:
 
 def pod_for(set_: Object, ordinal: int, template: Object, revision_name: str) -> dict[str, Any]:
     """The pod of one pet, from a revision's template."""
-    name, given = pod_name(set_, ordinal), template.get("metadata") or {}
-    labels = {**(given.get("labels") or {}), **identity_labels(name, ordinal), REVISION_LABEL: revision_name}
-    annotations = {**(given.get("annotations") or {}), **identity_annotations(set_, name)}
+    name, given = pod_name(set_, ordinal), meta.part(template, "metadata")
+    labels = {**meta.part(given, "labels"), **identity_labels(name, ordinal), REVISION_LABEL: revision_name}
+    annotations = {**meta.part(given, "annotations"), **identity_annotations(set_, name)}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -66,7 +66,7 @@ def pod_for(set_: Object, ordinal: int, template: Object, revision_name: str) ->
             **({"finalizers": given["finalizers"]} if given.get("finalizers") else {}),
             "ownerReferences": [meta.owner_reference(set_)],
         },
-        "spec": _spec_for(set_, name, template.get("spec") or {}),
+        "spec": _spec_for(set_, name, meta.part(template, "spec")),
     }
 
 
@@ -77,7 +77,7 @@ def _spec_for(set_: Object, name: str, spec: Object) -> dict[str, Any]:
         for template in claim_templates(set_)
     ]
     claimed = [volume["name"] for volume in claims]
-    others = [volume for volume in spec.get("volumes") or () if volume["name"] not in claimed]
+    others = [volume for volume in meta.parts(spec, "volumes") if volume["name"] not in claimed]
     return {
         **spec,
         "hostname": name,
@@ -119,8 +119,8 @@ def claims_for(set_: Object, pod_name: str) -> Iterator[dict[str, Any]]:
     selected = meta.get(set_, "spec", "selector", "matchLabels", default={})
     for template in claim_templates(set_):
         given = template["metadata"]
-        labels = {**(given.get("labels") or {}), **selected}
-        claim = {
+        labels = {**meta.part(given, "labels"), **selected}
+        claim: Object = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
             "metadata": {
@@ -130,7 +130,7 @@ def claims_for(set_: Object, pod_name: str) -> Iterator[dict[str, Any]]:
                 **({"annotations": given["annotations"]} if given.get("annotations") else {}),
                 **({"finalizers": given["finalizers"]} if given.get("finalizers") else {}),
             },
-            "spec": template.get("spec") or {},
+            "spec": meta.part(template, "spec"),
         }
         yield with_claim_owner(set_, None, claim, condemned=False)
 
@@ -138,7 +138,7 @@ def claims_for(set_: Object, pod_name: str) -> Iterator[dict[str, Any]]:
 def with_claim_owner(set_: Object, pod: Object | None, claim: Object, condemned: bool) -> dict[str, Any]:
     """The claim owned as the set's retention policy says: by the set, by the pod that goes away, or by neither."""
     policy = meta.get(set_, "spec", "persistentVolumeClaimRetentionPolicy", default={})
-    references = claim["metadata"].get("ownerReferences") or []
+    references = meta.parts(claim, "metadata", "ownerReferences")
     ours = [meta.uid(owner) for owner in (set_, pod) if owner is not None]
     if is_foreign(claim, set_, pod):
         return dict(claim)  # Left alone.

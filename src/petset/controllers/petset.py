@@ -114,7 +114,7 @@ def claimed(kind: Variant, set_: Object, pets: Pets, view: View) -> tuple[list[G
 def released(set_: Object, strangers: Iterable[Object]) -> list[actions.Action]:
     steps: list[actions.Action] = []
     for pod in strangers:
-        references = pod["metadata"].get("ownerReferences") or []
+        references = meta.parts(pod, "metadata", "ownerReferences")
         others = [reference for reference in references if reference.get("uid") != meta.uid(set_)]
         steps.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), others)))
     return steps
@@ -125,7 +125,7 @@ def adopted(kind: Variant, set_: Object, view: View) -> list[actions.Action]:
     adopt: list[actions.Action] = []
     for pod in view.by_index(PODS, "masterless", meta.key(set_)):
         if selector.matches(meta.labels(pod)) and not meta.is_deleting(pod):
-            owned = [*(pod["metadata"].get("ownerReferences") or []), meta.owner_reference(set_)]
+            owned = [*meta.parts(pod, "metadata", "ownerReferences"), meta.owner_reference(set_)]
             adopt.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), owned)))
     # A set that was deleted meanwhile (or made anew) must not adopt: the server is asked, not the cache.
     return [actions.StillThere(set_), *adopt] if adopt else []
@@ -401,8 +401,9 @@ def report(family: Family) -> list[actions.Action]:
     is_updated = counts["updatedReplicas"] == replicas == counts["readyReplicas"] == family.size
     if family.strategy == "RollingUpdate" and is_updated:
         current, counts["currentReplicas"] = update, counts["updatedReplicas"]
+    said = meta.part(set_, "status")
     status = {
-        **{key: value for key, value in (set_.get("status") or {}).items() if key not in counts},
+        **{key: value for key, value in said.items() if key not in counts},
         **{key: count for key, count in counts.items() if count},
         "observedGeneration": meta.get(set_, "metadata", "generation", default=0),
         "replicas": replicas,
@@ -411,7 +412,6 @@ def report(family: Family) -> list[actions.Action]:
         "updateRevision": update,
         "collisionCount": history.collisions,
     }
-    said = set_.get("status") or {}
     if status == said:
         return []
     only_counts = all(status.get(key) == said.get(key) for key in {**status, **said} if key not in COUNTS)

@@ -53,7 +53,7 @@ def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> l
 
 
 def release_protection(volume: Object) -> list[actions.Action]:
-    finalizers = volume["metadata"].get("finalizers") or []
+    finalizers = meta.texts(volume, "metadata", "finalizers")
     if well_known.PV_PROTECTION_FINALIZER not in finalizers:
         return []
     others = [finalizer for finalizer in finalizers if finalizer != well_known.PV_PROTECTION_FINALIZER]

@@ -61,7 +61,7 @@ def reconcile(settings: Settings, key: str, view: View, now: float) -> list[acti
 
 
 def release_protection(claim: Object, view: View) -> list[actions.Action]:
-    finalizers = claim["metadata"].get("finalizers") or []
+    finalizers = meta.texts(claim, "metadata", "finalizers")
     if well_known.PVC_PROTECTION_FINALIZER not in finalizers:
         return []
     for pod in view.by_index(PODS, "claim", meta.key(claim)):
@@ -91,7 +91,7 @@ def keep_bound(claim: Object, volume: Object | None) -> list[actions.Action]:
     if _is_ours(volume) and requested_bytes(claim) > _bytes(volume, "capacity"):
         return [actions.Update(meta.changed(volume, ("spec", "capacity", "storage"), _request(claim)))]
     status = {
-        **(claim.get("status") or {}),
+        **meta.part(claim, "status"),
         "phase": "Bound",
         "accessModes": meta.get(volume, "spec", "accessModes", default=[]),
         "capacity": meta.get(volume, "spec", "capacity", default={}),
@@ -172,7 +172,7 @@ def volume_for(claim: Object, view: View) -> Object | None:
 
 
 def fits(volume: Object, claim: Object, class_name: str) -> bool:
-    spec, wanted = volume["spec"], claim.get("spec") or {}
+    spec, wanted = volume["spec"], meta.part(claim, "spec")
     return (
         not spec.get("claimRef")
         and meta.get(volume, "status", "phase", default="Pending") in ("Pending", "Available")
