@@ -10,7 +10,7 @@ which isinstance takes apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard, cast
 
 Object = Mapping[str, Any]
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
@@ -41,6 +41,16 @@ def get(tree: Object | None, *path: str, default: Any = None) -> Any:
             return default
         value = value.get(step)
     return default if value is None else value
+
+
+def is_struct(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Of what strangers send: whether it is an object of JSON."""
+    return isinstance(value, dict)
+
+
+def is_texts(value: Any) -> TypeGuard[list[str]]:
+    """Of what strangers send: whether it is a list of texts."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[Any]", value))
 
 
 def part(tree: Object, *path: str) -> Object:

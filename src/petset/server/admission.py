@@ -128,7 +128,7 @@ def namespace_finalizer(context: Context, obj: Object, old: Object | None) -> Ob
 
 def cluster_ip(context: Context, obj: Object, old: Object | None) -> Object:
     """Services get no address of their own in this release, but for those that the cluster begins with."""
-    spec = obj.get("spec") or {}
+    spec = meta.part(obj, "spec")
     address = spec.get("clusterIP")
     if address == "None" or spec.get("type") == "ExternalName" or context.write.user is users.SERVER:
         return obj
@@ -151,7 +151,7 @@ def default_storage_class(context: Context, obj: Object, old: Object | None) -> 
 
 def storage_protection(context: Context, obj: Object, old: Object | None) -> Object:
     wanted = CLAIM_FINALIZER if context.write.resource is PERSISTENTVOLUMECLAIMS else VOLUME_FINALIZER
-    present = obj["metadata"].get("finalizers") or []
+    present = meta.texts(obj, "metadata", "finalizers")
     return obj if wanted in present else meta.changed(obj, ("metadata", "finalizers"), [*present, wanted])
 
 

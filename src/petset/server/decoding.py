@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from petset.objects import documents, encoding, errors, protobuf, schema
+from petset.objects import documents, encoding, errors, meta, protobuf, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -70,7 +70,7 @@ def _protobuf(data: bytes) -> Any:
 
 def typed(tree: Any, resource: Kind) -> dict[str, Any]:
     """The tree, when it is an object of the resource's kind (both may be left out). Raises ApiError 400."""
-    if not isinstance(tree, dict):
+    if not meta.is_struct(tree):
         raise errors.bad_request(f"cannot read the body: it is not an object of kind {resource.kind}")
     version, kind = tree.get("apiVersion") or resource.api_version, tree.get("kind") or resource.kind
     if version != resource.api_version:

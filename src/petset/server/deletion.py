@@ -136,18 +136,18 @@ def read_options(body: Any, query: Mapping[str, list[str]]) -> Options:
     """DeleteOptions from the body and the query, the body first. Raises ApiError 400 or 422."""
     if body is None:
         body = {}
-    if not isinstance(body, dict) or body.get("kind", "DeleteOptions") != "DeleteOptions":
+    if not meta.is_struct(body) or body.get("kind", "DeleteOptions") != "DeleteOptions":
         raise errors.bad_request("cannot delete: the body is not a DeleteOptions object; send that or none")
     grace: Any = body.get("gracePeriodSeconds")
     if grace is None and query.get("gracePeriodSeconds"):
         text = query["gracePeriodSeconds"][0]
         grace = int(text) if text.isascii() and text.lstrip("-").isdigit() and len(text) < 20 else text
-    policy = body.get("propagationPolicy") or query.get("propagationPolicy", [""])[0]
-    orphan = body.get("orphanDependents", query.get("orphanDependents", [None])[0])
+    policy: Any = body.get("propagationPolicy") or query.get("propagationPolicy", [""])[0]
+    orphan: Any = body.get("orphanDependents", query.get("orphanDependents", [None])[0])
     if orphan is not None and not policy:
         policy = "Orphan" if orphan in (True, "true", "1") else "Background"
-    preconditions = body.get("preconditions") or {}
-    dry_run = body.get("dryRun") or query.get("dryRun") or []
+    preconditions: Any = body.get("preconditions") or {}
+    dry_run: Any = body.get("dryRun") or query.get("dryRun") or []
     wrong = _wrong(grace, policy, preconditions, dry_run)
     if wrong:
         raise errors.invalid("DeleteOptions", "", wrong, well_known.META_GROUP)
@@ -167,7 +167,7 @@ def _wrong(grace: Any, policy: Any, preconditions: Any, dry_run: Any) -> list[er
         wrong.append(field.invalid("gracePeriodSeconds", grace, "must be a whole number of seconds, 0 or more"))
     if policy and policy not in POLICIES:
         wrong.append(field.unsupported("propagationPolicy", policy, POLICIES))
-    if not isinstance(preconditions, dict) or not all(
+    if not meta.is_struct(preconditions) or not all(
         isinstance(preconditions.get(key) or "", str) for key in ("uid", "resourceVersion")
     ):
         wrong.append(field.invalid("preconditions", preconditions, "uid and resourceVersion must be text"))

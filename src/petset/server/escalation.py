@@ -42,7 +42,7 @@ async def _role(giving: _Giving, old: Object | None) -> None:
 
 
 async def _binding(giving: _Giving, old: Object | None) -> None:
-    obj, reference = giving.obj, giving.obj.get("roleRef") or {}
+    obj, reference = giving.obj, meta.part(giving.obj, "roleRef")
     if old is not None and (obj.get("subjects"), reference) == (old.get("subjects"), old.get("roleRef")):
         return
     plural, name = "roles" if reference.get("kind") == "Role" else "clusterroles", str(reference.get("name"))

@@ -11,7 +11,7 @@ Follows: "API Priority and Fairness" of the Kubernetes documentation, with one l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 
 from petset.objects import errors
@@ -35,7 +35,7 @@ class Flow:
         self._streams: dict[str, int] = {}
 
     @contextmanager
-    def request(self, request: http.Request, user: http.User) -> Iterator[None]:
+    def request(self, request: http.Request, user: http.User) -> Generator[None]:
         """One request of the user, for as long as it is under way. Raises ApiError 429."""
         if request.user is not None:
             yield

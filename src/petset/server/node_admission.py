@@ -66,8 +66,8 @@ def _fenced(new: Object, old: Object | None) -> str:
         return f"labels: {', '.join(labels)}"
     if old is not None and meta.get(new, "spec", "taints", default=[]) != meta.get(old, "spec", "taints", default=[]):
         return "taints"
-    owners = (old or {}).get("metadata", {}).get("ownerReferences") or []
-    return "ownerReferences" if (new["metadata"].get("ownerReferences") or []) != owners else ""
+    owners, before = (list(meta.parts(one or {}, "metadata", "ownerReferences")) for one in (new, old))
+    return "ownerReferences" if owners != before else ""
 
 
 def changed_labels(new: Object, old: Object | None) -> list[str]:

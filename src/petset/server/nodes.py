@@ -70,7 +70,7 @@ class NodeAuthorizer:
     def may_read_volume(self, node: str, asked: Attributes) -> bool:
         """A volume is referred to through the claim it is bound to."""
         volume = self._store.get(PERSISTENTVOLUMES.key("", asked.name))
-        claim = meta.get(volume.object, "spec", "claimRef", default={}) if volume else {}
+        claim = meta.part(volume.object if volume else {}, "spec", "claimRef")
         through = Attributes(
             "get",
             resource="persistentvolumeclaims",
@@ -86,10 +86,10 @@ class NodeAuthorizer:
 
 def references(pod: Object) -> Iterator[Reference]:
     """Every secret, config map, claim and service account a pod needs."""
-    space, spec = meta.namespace(pod), pod.get("spec") or {}
+    space, spec = meta.namespace(pod), meta.part(pod, "spec")
     if spec.get("serviceAccountName"):
         yield "serviceaccounts", space, spec["serviceAccountName"]
-    for volume in spec.get("volumes") or ():
+    for volume in meta.parts(spec, "volumes"):
         if volume.get("persistentVolumeClaim") is not None:
             yield "persistentvolumeclaims", space, meta.get(volume, "persistentVolumeClaim", "claimName", default="")
     for reference in sources.of_pod(pod):

@@ -91,7 +91,7 @@ def _containers(annotation: str, text: str) -> list[Object]:
         if not isinstance(containers, list):
             raise ValueError("it is not a list of containers")
         placeholder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
-        carrier = {**placeholder, "spec": {"containers": [], "initContainers": containers}}
+        carrier: dict[str, Any] = {**placeholder, "spec": {"containers": [], "initContainers": containers}}
         checked, _, missing = schema.check(carrier, PODS)
     except (ValueError, errors.ApiError) as error:
         raise _Unreadable([FieldError.invalid(field, _short(text), str(error))]) from None
@@ -106,8 +106,8 @@ def _short(text: str) -> str:
 
 
 def service_account(context: Context, pod: Object, old: Object | None) -> Object:
-    spec, space = pod.get("spec") or {}, meta.namespace(pod)
-    name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+    spec, space = dict(meta.part(pod, "spec")), meta.namespace(pod)
+    name: str = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     account = context.find(SERVICEACCOUNTS, name, space)
     if account is None:
         raise errors.forbidden(
@@ -115,7 +115,7 @@ def service_account(context: Context, pod: Object, old: Object | None) -> Object
             meta.name(pod),
             f'error looking up service account {space}/{name}: serviceaccount "{name}" not found',
         )
-    spec = {**spec, "serviceAccountName": name, "serviceAccount": name}
+    spec |= {"serviceAccountName": name, "serviceAccount": name}
     if account.get("imagePullSecrets") and not spec.get("imagePullSecrets"):
         spec["imagePullSecrets"] = account["imagePullSecrets"]
     wanted = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken"))
@@ -125,23 +125,24 @@ def service_account(context: Context, pod: Object, old: Object | None) -> Object
 def _with_token(spec: Object) -> Object:
     """Every container that mounts nothing at the token's directory mounts the projected token there."""
     volume = next(
-        (item["name"] for item in spec.get("volumes") or () if item.get("name", "").startswith("kube-api-access-")), ""
+        (item["name"] for item in meta.parts(spec, "volumes") if item.get("name", "").startswith("kube-api-access-")),
+        "",
     )
     name = volume or f"kube-api-access-{tasks.name_suffix()}"
     mount = {"name": name, "readOnly": True, "mountPath": TOKEN_DIRECTORY}
     changed: dict[str, Any] = {}
     for field in CONTAINER_FIELDS:
-        containers = spec.get(field) or []
+        containers = meta.parts(spec, field)
         mounted = [_with_mount(container, mount) for container in containers]
-        if mounted != containers:
+        if mounted != list(containers):
             changed[field] = mounted
     if changed and not volume:
-        changed["volumes"] = [*(spec.get("volumes") or ()), _token_volume(name)]
+        changed["volumes"] = [*meta.parts(spec, "volumes"), _token_volume(name)]
     return {**spec, **changed}
 
 
 def _with_mount(container: Object, mount: Object) -> Object:
-    mounts = container.get("volumeMounts") or []
+    mounts = meta.parts(container, "volumeMounts")
     if any(item.get("mountPath") == TOKEN_DIRECTORY for item in mounts):
         return container
     return {**container, "volumeMounts": [*mounts, mount]}
@@ -158,8 +159,8 @@ def _token_volume(name: str) -> dict[str, Any]:
 
 
 def priority(context: Context, pod: Object, old: Object | None) -> Object:
-    spec = pod.get("spec") or {}
-    name = spec.get("priorityClassName") or ""
+    spec = meta.part(pod, "spec")
+    name: str = spec.get("priorityClassName") or ""
     if name not in PRIORITIES:
         raise errors.forbidden("pods", meta.name(pod), f"no PriorityClass with name {name} was found")
     value = PRIORITIES[name]
@@ -170,7 +171,7 @@ def priority(context: Context, pod: Object, old: Object | None) -> Object:
             f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission "
             f"controller computed {value} from the given PriorityClass name",
         )
-    policy = spec.get("preemptionPolicy") or "PreemptLowerPriority"
+    policy: str = spec.get("preemptionPolicy") or "PreemptLowerPriority"
     return {**pod, "spec": {**spec, "priority": value, "preemptionPolicy": policy}}
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from petset.kinds.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from petset.objects import meta
@@ -96,8 +97,10 @@ def rule_of(obj: Object) -> Rule:
     """A PolicyRule as stored; what is not a list of strings counts as absent."""
 
     def strings(field: str) -> tuple[str, ...]:
-        value = obj.get(field)
-        return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+        value: Any = obj.get(field)
+        if not isinstance(value, list):
+            return ()
+        return tuple(item for item in cast("list[Any]", value) if isinstance(item, str))
 
     return Rule(
         strings("verbs"),

@@ -2,9 +2,9 @@
 
 A write's way: the body checked against its schema, defaults, admission, what the kind prepares and validates, then
 the store with the revision that was read. `create`, `change` and `remove` take a `Write` and are the only ways into
-the store: of status, scale, binding, eviction and finalize, and of what the server keeps itself. A change that names
-no resourceVersion is retried when another write came between; one that changes nothing is not written; one that takes
-away the last thing that held a deleted object removes it.
+the store (events that expire leave it by themselves): of status, scale, binding, eviction and finalize, and of what
+the server keeps itself. A change that names no resourceVersion is retried when another write came between; one that
+changes nothing is not written; one that takes away the last thing that held a deleted object removes it.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Reviews:
     async def access(self, call: Call) -> http.Response:
         review = await _asked(call)
         spec = review["spec"]
-        groups = spec.get("groups") or []
+        groups = meta.texts(spec, "groups")
         if not (spec.get("user") or groups):
             wrong = FieldError.invalid(
                 "spec.user", spec.get("user", ""), "at least one of user or group must be specified"
@@ -66,8 +66,8 @@ class Reviews:
     async def token(self, call: Call) -> http.Response:
         review = await _asked(call)
         spec = review["spec"]
-        audiences = spec.get("audiences") or [self._authenticator.issuer.issuer]
-        if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
+        audiences: Any = spec.get("audiences") or [self._authenticator.issuer.issuer]
+        if not meta.is_texts(audiences):
             raise errors.bad_request("cannot review the token: spec.audiences is not a list of texts")
         status: dict[str, Any]
         try:

@@ -132,9 +132,8 @@ def stream_failure(error: streaming.StreamError) -> errors.ApiError:
 
 
 def _container(pod: Object, name: str) -> Object:
-    spec = pod.get("spec") or {}
     for field in ("containers", "initContainers", "ephemeralContainers"):
-        for container in spec.get(field) or ():
+        for container in meta.parts(pod, "spec", field):
             if container.get("name") == name:
                 return container
     return {}

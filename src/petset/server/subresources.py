@@ -76,15 +76,15 @@ class Subresources:
     async def finalize(self, call: Call) -> http.Response:
         """A namespace's own finalizers, which only this way may take away."""
         body = _object(await decoding.body(call), "Namespace")
-        wanted = meta.get(body, "spec", "finalizers", default=[])
-        if not isinstance(wanted, list) or not all(isinstance(item, str) for item in wanted):
+        wanted: Any = meta.get(body, "spec", "finalizers", default=[])
+        if not meta.is_texts(wanted):
             raise errors.bad_request("cannot finalize: spec.finalizers is not a list of texts")
         given = meta.get(body, "metadata", "resourceVersion")
 
         def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
             if given and given != old["metadata"]["resourceVersion"]:
                 raise errors.stale_write("namespaces", meta.name(old), given, old["metadata"]["resourceVersion"])
-            spec = meta.without(old.get("spec") or {}, ("finalizers",))
+            spec = meta.without(meta.part(old, "spec"), ("finalizers",))
             return {**old, "spec": {**spec, **({"finalizers": wanted} if wanted else {})}}, ()
 
         return answers.entry(call, await self._rest.change(writes.of(call, is_decided=True), make))
@@ -95,7 +95,7 @@ class Subresources:
         """A token for the account, bound to the pod, secret or node that the request names. Raises ApiError."""
         body = _object(await decoding.body(call), "TokenRequest")
         account = (await self._rest.existing(call.resource, call.route.namespace, call.route.name)).object
-        spec = body.get("spec") or {}
+        spec = meta.part(body, "spec")
         audiences, seconds = self._wanted(spec)
         bound = await self._bound_object(call, spec.get("boundObjectRef"))
         if users.node_name(call.user) and users.MASTERS not in call.user.groups:
@@ -110,7 +110,7 @@ class Subresources:
             **self._bound_claims(bound),
         )
         status = {"token": self._issuer.issue(claims, now), "expirationTimestamp": tasks.rfc3339(claims.expires)}
-        answer = {
+        answer: Object = {
             "kind": "TokenRequest",
             "apiVersion": TOKENREVIEWS.api_version,
             "metadata": {
@@ -124,10 +124,11 @@ class Subresources:
         return answers.tree(call, answer, 201)
 
     def _wanted(self, spec: Object) -> tuple[tuple[str, ...], int]:
-        audiences, seconds = spec.get("audiences") or [], spec.get("expirationSeconds")
-        wrong: list[FieldError] = []
-        if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
-            wrong.append(FieldError.invalid("spec.audiences", audiences, "must be a list of texts"))
+        given: Any = spec.get("audiences") or []
+        seconds: Any = spec.get("expirationSeconds")
+        audiences, wrong = given if meta.is_texts(given) else [], list[FieldError]()
+        if given and not audiences:
+            wrong.append(FieldError.invalid("spec.audiences", given, "must be a list of texts"))
         if seconds is None:
             seconds = tokens.TOKEN_SECONDS_DEFAULT
         if isinstance(seconds, bool) or not isinstance(seconds, int):
@@ -146,13 +147,14 @@ class Subresources:
         """The object a token is to die with. Raises ApiError when it is another one or none."""
         if not reference:
             return None
-        kind = reference.get("kind") if isinstance(reference, dict) else None
+        struct = reference if meta.is_struct(reference) else {}
+        kind: Any = struct.get("kind")
         resource = BINDABLE.get(str(kind))
         if resource is None:
             raise errors.bad_request(f"cannot bind a token to {str(kind)[:100]!r}; bind it to a Pod, Secret or Node")
-        name = str(reference.get("name"))
+        name = str(struct.get("name"))
         found = (await self._rest.existing(resource, call.route.namespace if resource.namespaced else "", name)).object
-        if reference.get("uid") and reference["uid"] != meta.uid(found):
+        if struct.get("uid") and struct["uid"] != meta.uid(found):
             why = f"the UID in the bound object reference is not {meta.uid(found)}"
             raise errors.conflict(resource.plural, name, why)
         if resource is PODS and meta.get(found, "spec", "serviceAccountName") != call.route.name:
@@ -188,7 +190,7 @@ def _check_node_asks_for_its_pod(call: Call, bound: Object | None) -> None:
 
 def _object(tree: Any, kind: str) -> Object:
     """A body of that kind whose parts have the right shape. Raises ApiError 400."""
-    if not isinstance(tree, dict) or tree.get("kind", kind) != kind:
+    if not meta.is_struct(tree) or tree.get("kind", kind) != kind:
         raise errors.bad_request(f"cannot read the body: it is not an object of kind {kind}")
     for field in ("metadata", "spec", "target"):
         if tree.get(field) is not None and not isinstance(tree[field], dict):
