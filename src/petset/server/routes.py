@@ -27,7 +27,7 @@ class Route:
     subresource: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Path:
     raw: str  # As it was asked for.
     parts: list[str]  # Decoded, without an empty one at the end.
