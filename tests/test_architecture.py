@@ -256,6 +256,7 @@ BOUNDED_ELSEWHERE = {
     "cli/logs.py": "as many lines as the user asks for",
     "controllers/runner.py": "a key waits once, however often it is asked for: as many as there are objects",
     "node/paths.py": "names of a tree that is on the disk",
+    "node/pods/turns.py": "a worker of each pod waits in it at most once",
     "objects/patch.py": "the items of two lists of an object",
     "server/live.py": "entries that the store holds, of one look at a watch that has limits",
     "server/websocket_channels.py": "the messages of one read of a stream that has limits",
