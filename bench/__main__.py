@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import idle, memory, pets, rates, scale, startup
+from bench import idle, memory, pets, rates, scale, startup, watches
 
 PARTS = {
     "pets": pets.main,
@@ -17,6 +17,7 @@ PARTS = {
     "idle": idle.main,
     "memory": memory.main,
     "rates": rates.main,
+    "watches": watches.main,
     "scale": scale.main,
 }
 

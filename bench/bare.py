@@ -13,12 +13,25 @@ client = authority.client("admin", "admin", ("system:masters",))
 BODY = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c"},"data":{"k":"' + b"v" * 900 + b'"}}'
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY
 
+FRAME = b'{"type":"MODIFIED","object":' + BODY + b"}\n"
+CHUNK = b"%x\r\n%b\r\n" % (len(FRAME), FRAME)
+watching = []
+
 class Connection(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport, self.parser = transport, httptools.HttpRequestParser(self)
     def data_received(self, data):
         self.parser.feed_data(data)
+    def on_url(self, url):
+        self.watches = b"watch=true" in url
     def on_message_complete(self):
+        if self.watches:
+            self.transport.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + CHUNK)
+            watching.append(self.transport)
+            return
+        if self.parser.get_method() == b"PUT":
+            for transport in watching:
+                transport.write(CHUNK)
         self.transport.write(ANSWER)
 
 async def main():

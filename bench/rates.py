@@ -7,6 +7,7 @@ SQLite connection with the same durability, one or sixteen a commit (creates).
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -104,12 +105,16 @@ class _Asking(asyncio.Protocol):
         self._transport.close()
 
 
-async def _rate(access: kubeconfig.Access, connections: int, make: Make) -> float:
+def client_context(access: kubeconfig.Access) -> ssl.SSLContext:
     with tempfile.TemporaryDirectory() as directory:
         issued = pki.Issued(Path(directory, "certificate"), Path(directory, "key"))
         state.write_private(issued.certificate, access.certificate_pem)
         state.write_private(issued.key, access.key_pem)
-        tls = pki.client_context(access.ca_pem.decode(), issued)
+        return pki.client_context(access.ca_pem.decode(), issued)
+
+
+async def _rate(access: kubeconfig.Access, connections: int, make: Make) -> float:
+    tls = client_context(access)
     loop, server = asyncio.get_running_loop(), urlsplit(access.server)
     host, port = server.hostname or "", server.port or 443
     until = time.monotonic() + SECONDS
@@ -139,17 +144,22 @@ def _bare_gets(runner: asyncio.Runner, connections: int) -> float:
     with tempfile.TemporaryDirectory() as directory:
         server = subprocess.Popen([sys.executable, "-c", SERVER, directory], stdout=subprocess.PIPE, text=True)
         try:
-            assert server.stdout is not None
-            port = int(server.stdout.readline())
-            authority = pki.authority(Path(directory))
-            admin = authority.client("admin", "admin", ("system:masters",))
-            access = kubeconfig.Access(
-                f"https://127.0.0.1:{port}",
-                authority.certificate_pem.encode(),
-                admin.certificate_pem().encode(),
-                admin.key_pem().encode(),
-            )
+            access = bare_access(server, Path(directory))
             return runner.run(_rate(access, connections, _get(connections)))
         finally:
             server.terminate()
             server.wait()
+
+
+def bare_access(server: subprocess.Popen[str], directory: Path) -> kubeconfig.Access:
+    """To a bare server that has just been started there."""
+    assert server.stdout is not None
+    port = int(server.stdout.readline())
+    authority = pki.authority(directory)
+    admin = authority.client("admin", "admin", ("system:masters",))
+    return kubeconfig.Access(
+        f"https://127.0.0.1:{port}",
+        authority.certificate_pem.encode(),
+        admin.certificate_pem().encode(),
+        admin.key_pem().encode(),
+    )

@@ -103,6 +103,23 @@ def test_a_change_is_encoded_once_for_all_watchers(server, monkeypatch):
         watch.close()
 
 
+def test_what_a_selector_says_of_a_change_is_found_out_once_for_all_watchers(server, monkeypatch):
+    asked: list[int] = []
+    original = watches.Viewer.decide
+
+    def counting(viewer, change):
+        asked.append(change.revision)
+        return original(viewer, change)
+
+    monkeypatch.setattr(watches.Viewer, "decide", counting)
+    opened = [server.watch(f"{CONFIGMAPS}?watch=true&labelSelector={selector}") for selector in ["on"] * 20 + ["!off"]]
+    server.create(configmap("a", {"on": "yes"}))
+    assert {watch.next()["type"] for watch in opened} == {"ADDED"}
+    assert len(asked) == 2, "once a selector"
+    for watch in opened:
+        watch.close()
+
+
 def test_the_shared_bytes_have_a_limit(server, monkeypatch):
     monkeypatch.setattr(watches, "FRAMES_CACHED_BYTES_MAX", 2000)
     watch = server.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={server.store.revision}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from petset.store import memory
 from petset.store.feed import Feed
 from petset.store.store import Change, Entry, Expired
+from tests.store.objects import config_map, key
 
 PREFIXES = ("/a/", "/b/")
 
@@ -63,3 +67,23 @@ def test_never_more_than_the_limit_waits(steps):
         waiting = {one.revision: one.kept_bytes for watch in watches.values() for one in watch._changes}
         assert feed._held.bytes == sum(waiting.values()) <= 100
         assert len(feed) == sum(watch.subscribed for watch in watches.values())
+
+
+def test_a_nudge_lets_who_awaits_look_up_once() -> None:
+    async def main() -> None:
+        kept = memory.MemoryStore()
+        with kept.watch("", 0) as watch:
+            waiting = asyncio.get_running_loop().create_task(watch.changes())
+            await asyncio.sleep(0)
+            watch.nudge()
+            assert await waiting == ()
+            await kept.put(key("a"), config_map("a"), 0)
+            await kept.put(key("b"), config_map("b"), 0)
+            assert [change.revision for change in await watch.changes() or ()] == [1, 2]
+            waiting = asyncio.get_running_loop().create_task(watch.changes())
+            await asyncio.sleep(0)
+            assert not waiting.done(), "it was nudged once"
+            await kept.close()
+            assert await waiting is None
+
+    asyncio.run(main())

@@ -50,9 +50,8 @@ async def _follow(store: stores.Store, watch: stores.Watch, due: Due) -> None:
         first = next(iter(due.values()), None)
         try:
             async with asyncio.timeout_at(first):
-                changes = (await anext(watch), *watch.pending())
-        except StopAsyncIteration:
-            return
+                if (changes := await watch.changes()) is None:
+                    return
         except TimeoutError:
             changes = tuple(watch.pending())
             if not changes:

@@ -128,7 +128,7 @@ class Lists:
             check_revision(call, self._store.revision)
             start = 0
             revision, entries = await chosen(self._store, call, wanted)
-            identity = (revision, _question(call))
+            identity = (revision, question(call))
             size = sum(len(found.encoded) for found in entries) if limit else 0
             snapshot = Snapshot(tasks.monotonic(), revision, entries, size)
         return await self._piece(call, identity, snapshot, start, limit)
@@ -181,14 +181,14 @@ class Lists:
             raise errors.bad_request("continue key is not valid: it was not made by this server") from None
         if call.parameter("resourceVersion") not in ("", "0"):
             raise errors.bad_request("specifying resource version is not allowed when using continue")
-        return (revision, _question(call)), start
+        return (revision, question(call)), start
 
 
 def _oldest(snapshots: OrderedDict[tuple[int, str], Snapshot]) -> Snapshot:
     return next(iter(snapshots.values()))
 
 
-def _question(call: Call) -> str:
+def question(call: Call) -> str:
     """What a snapshot is the answer to: the collection and the selectors."""
     return "\0".join((call.route.path, call.parameter("labelSelector"), call.parameter("fieldSelector")))
 

@@ -31,6 +31,7 @@ from petset.wire import http
 BOOKMARK_SECONDS = 55.0
 WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
 FRAMES_CACHED_BYTES_MAX = 1 << 20
+DECISIONS_CACHED_MAX = 1000  # Whether, and as what, a selector's watchers see a change.
 
 
 class Frames:
@@ -39,6 +40,17 @@ class Frames:
     def __init__(self) -> None:
         self._made: OrderedDict[tuple[int, str, Kind, str, str], bytes] = OrderedDict()
         self._bytes = 0
+        self._decided: dict[tuple[int, str], str] = {}
+
+    def event(self, viewer: Viewer, change: stores.Change) -> str:
+        """Viewer.decide, once for all who ask the same."""
+        key = (change.revision, viewer.question)
+        event = self._decided.get(key)
+        if event is None:
+            if len(self._decided) >= DECISIONS_CACHED_MAX:
+                self._decided.clear()
+            event = self._decided[key] = viewer.decide(change)
+        return event
 
     def frame(self, viewer: Viewer, event: str, change: stores.Change) -> bytes:
         key = (change.revision, event, viewer.resource, viewer.form, viewer.include)
@@ -85,11 +97,13 @@ class Viewer:
     frames: Frames
     shown: conversion.Shown
     work: weight.Work
+    question: str  # Path and selectors.
 
     def event(self, change: stores.Change) -> str:
         """ADDED, MODIFIED, DELETED, or "" for a change outside the selection."""
-        if self.wanted.everything:
-            return change.type
+        return change.type if self.wanted.everything else self.frames.event(self, change)
+
+    def decide(self, change: stores.Change) -> str:
         before = change.previous is not None and self.wanted.matches(change.previous.object)
         after = change.type != "DELETED" and self.wanted.matches(change.entry.object)
         if after:
@@ -167,7 +181,14 @@ class Watches:
         form = answers.representation(call.request.header("accept"))
         shares = call.request.takes_objects and form is answers.JSON
         viewer = (Neighbour if shares else Viewer)(
-            call.resource, wanted, form, answers.included(call), self._frames, self._shown, call.work
+            call.resource,
+            wanted,
+            form,
+            answers.included(call),
+            self._frames,
+            self._shown,
+            call.work,
+            lists.question(call),
         )
         seconds = float(call.number("timeoutSeconds", 24 * 3600) or 0)
         if not seconds:
@@ -230,24 +251,26 @@ class Watches:
     async def _live(
         self, viewer: Viewer, watch: stores.Watch, since: int, end: float, bookmarks: bool
     ) -> AsyncIterator[Any]:
-        while True:
-            pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS) if bookmarks else end
-            try:
-                async with asyncio.timeout_at(pause):
-                    changes: Sequence[stores.Change] = (await anext(watch), *watch.pending())
-            except TimeoutError:
+        # One timer for many changes: to begin and end a timeout for each would cost more than to tell it.
+        pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS) if bookmarks else end
+        timer = asyncio.get_running_loop().call_at(pause, watch.nudge)
+        try:
+            while (changes := await watch.changes()) is not None:
+                if changes:
+                    async for piece in _told(viewer, changes):
+                        yield piece
+                    continue
                 revision = max(since, self._store.revision)
                 async for piece in _told(viewer, watch.pending()):
                     yield piece
                 if bookmarks:
                     yield viewer.notice("BOOKMARK", _bookmark(viewer, revision))
-                if tasks.monotonic() >= end:
+                if pause >= end:
                     return
-                continue
-            except StopAsyncIteration:
-                return
-            async for piece in _told(viewer, changes):
-                yield piece
+                pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS)
+                timer = asyncio.get_running_loop().call_at(pause, watch.nudge)
+        finally:
+            timer.cancel()
 
 
 async def _told(viewer: Viewer, changes: Sequence[stores.Change]) -> AsyncIterator[Any]:

@@ -180,6 +180,7 @@ class Watch:
         "_closed",
         "_expired",
         "_held",
+        "_nudged",
         "_since",
         "_waiter",
         "interest",
@@ -207,7 +208,7 @@ class Watch:
         self._bytes = sum(change.kept_bytes for change in past)
         self._changes_max, self._bytes_max = len(past) + changes_max, self._bytes + bytes_max
         self._waiter: asyncio.Future[None] | None = None
-        self._expired = self._closed = False
+        self._expired = self._closed = self._nudged = False
 
     def __aiter__(self) -> Watch:
         return self
@@ -224,6 +225,23 @@ class Watch:
         self._bytes -= change.kept_bytes
         self._held.leave(change)
         return change
+
+    async def changes(self) -> Sequence[Change] | None:
+        while not self._changes and not self._nudged:
+            if self._expired:
+                raise Expired("the watcher fell behind and was dropped; list again")
+            if self._closed:
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._nudged:
+            self._nudged = False
+            return ()
+        return self.drop()
+
+    def nudge(self) -> None:
+        self._nudged = True
+        self._wake()
 
     def pending(self) -> Sequence[Change]:
         if not self._changes:

@@ -130,6 +130,14 @@ class Watch(Protocol):
         """It is to end: what waits can still be read, then the iteration is over."""
         ...
 
+    async def changes(self) -> Sequence[Change] | None:
+        """All changes that wait, as soon as there are any; () after a nudge, None at the end. Raises Expired."""
+        ...
+
+    def nudge(self) -> None:
+        """Whoever awaits `changes` looks up once, with or without any."""
+        ...
+
     def pending(self) -> Sequence[Change]:
         """Take at once all changes that wait, without awaiting; [] when none. Raises Expired like iterating does."""
         ...
