@@ -175,7 +175,6 @@ MAY_WAIT_FOR_TIME = {
     "server/rest.py change": "a write that others were faster than is tried again, a few times",
     "server/rest.py remove": "as a change is",
     "server/expiry.py _follow": "until the time of the next event is over",
-    "server/watch.py _live": "a watch has an end, and bookmarks on the way",
     "cli/connection.py _until_ready": "a petset that is starting has nobody yet who could tell",
     "cli/proofs/stage.py until": "the service that is shown tells nobody when it has done it",
     "world/": "virtual time: waiting costs nothing",
