@@ -24,11 +24,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from petset.base import reasons
 
 log = logging.getLogger("petset")
+P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -168,7 +169,7 @@ async def side_by_side(items: Sequence[Item], work: Callable[[Item], Awaitable[N
 _threads: ThreadPoolExecutor | None = None
 
 
-async def in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The result of a blocking function, run in a worker thread (inline in simulation)."""
     if not _environment.get().threads:
         return function(*args, **kwargs)
@@ -194,12 +195,12 @@ class Thread:
         self._executor: ThreadPoolExecutor | None = None
         self._name, self._threads = name, threads
 
-    async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if not _environment.get().threads:
             return function(*args, **kwargs)
         return await self.submit(function, *args, **kwargs)
 
-    def submit(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> asyncio.Future[T]:
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """Like `call` for who has no task to wait in; inline, the future is done when it is returned."""
         loop = asyncio.get_running_loop()
         if not _environment.get().threads:

@@ -19,7 +19,7 @@ import platform
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import ParamSpec, Protocol
 
 from petset.base import tasks
 from petset.base.networks import NetworkError, NodePlan
@@ -60,6 +60,7 @@ WORKERS = 4
 PIDS_MAX = 1024  # Processes and threads of one container.
 KILLED_SECONDS_MAX = 30.0
 
+P = ParamSpec("P")
 Key = tuple[str, int]  # container name, attempt
 
 
@@ -113,7 +114,7 @@ class OciRuntime:
         self._pods: dict[str, _Pod] = {}
         self._changed = asyncio.Event()
         self._pending: dict[str, None] = {}
-        self._watched: dict[int, Any] = {}  # pidfds of conmons
+        self._watched: dict[int, None] = {}  # pidfds of conmons
         self._watcher = logs.Watcher()
         self._meter = meter.Meter()
         self._streams = streams.Streams(lambda: self._tools, self._find, self._watcher)
@@ -244,7 +245,14 @@ class OciRuntime:
         return sandbox.seen(True)
 
     async def _settle(
-        self, uid: str, pod: _Pod, then: SandboxRecord | None, alive: bool, step: Callable[..., None], *args: Any
+        self,
+        uid: str,
+        pod: _Pod,
+        then: SandboxRecord | None,
+        alive: bool,
+        step: Callable[P, None],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
         """Change in a worker what the disk says of a sandbox; memory says it once that is done, whoever still waits.
 
@@ -259,7 +267,7 @@ class OciRuntime:
                 pod.sandbox, pod.alive = then, alive
             self._tell(uid)
 
-        pod.settling = self._workers.submit(step, *args)
+        pod.settling = self._workers.submit(step, *args, **kwargs)
         pod.settling.add_done_callback(done)
         await asyncio.shield(pod.settling)
 
@@ -367,7 +375,7 @@ class OciRuntime:
             os.close(descriptor)
             self._conmon_ended(record)
 
-        self._watched[descriptor] = on_end
+        self._watched[descriptor] = None
         loop.add_reader(descriptor, on_end)
 
     def _conmon_ended(self, record: ContainerRecord) -> None:

@@ -18,7 +18,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from petset.base import tasks, well_known
 from petset.kinds import persistent_volume
@@ -32,6 +32,7 @@ from petset.objects.meta import Object
 
 DATA = "..data"
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -133,8 +134,8 @@ class Volumes:
             options = f"mode={mode}{size}{owner}"
             await tasks.in_thread(linux.mount, "petset", str(path), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
-    async def _make(self, function: Callable[..., T], *args: Any) -> T | None:
-        return await tasks.in_thread(function, *args) if self.on_disk else None
+    async def _make(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        return await tasks.in_thread(function, *args, **kwargs) if self.on_disk else None
 
     async def remove(self, pod_uid: str) -> None:
         """Take the pod's own volumes away; claims and host paths stay."""
