@@ -708,6 +708,11 @@ def test_what_is_marked_immutable_stays(plural):
     assert [error.field for error in problems(plural, VALID[plural], old)] == ["immutable"]
 
 
+@pytest.mark.parametrize("finalizer", ["kubernetes", "orphan", "foregroundDeletion", "example.com/mine"])
+def test_a_namespace_takes_the_finalizers_that_any_object_takes(finalizer):
+    assert problems("namespaces", meta.changed(VALID["namespaces"], ("spec", "finalizers"), [finalizer])) == []
+
+
 def test_a_deleted_object_gets_no_new_finalizers():
     old = {"metadata": {**NAMED, "deletionTimestamp": "2016-08-03T00:00:00Z", "finalizers": ["a/b"]}}
     new = {"metadata": {**old["metadata"], "finalizers": ["a/b", "c/d"]}}

@@ -445,7 +445,7 @@ def test_a_read_of_a_revision_that_does_not_come_is_told_to_try_again(server, mo
     assert server("GET", f"{what}?resourceVersion={server.store.revision}").code == 200
     assert server("GET", f"{what}?resourceVersion=x").code == 400
     answer = server("GET", f"{what}?resourceVersion=99999")
-    assert (answer.code, answer.body["reason"], answer.headers["Retry-After"]) == (504, "Timeout", "1")
+    assert (answer.code, answer.body["reason"], answer.headers["retry-after"]) == (504, "Timeout", "1")
     assert answer.message == f"Timeout: Too large resource version: 99999, current: {server.store.revision}"
     assert answer.body["details"]["retryAfterSeconds"] == 1
     assert [cause["reason"] for cause in answer.body["details"]["causes"]] == ["ResourceVersionTooLarge"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from petset.net import listener
+from petset.net import failures
 from petset.objects import encoding
 from petset.wire import http, http1
 
@@ -33,7 +33,7 @@ def fed(data: bytes, cuts: list[int] | None = None) -> list[http1.Event]:
 def refused(data: bytes) -> tuple[int, dict[str, Any]]:
     (event,) = fed(data)
     assert isinstance(event, http1.Refused)
-    told = listener.failure(listener.refusal(event.why))  # As the listener answers it.
+    told = failures.failure(failures.refusal(event.why))  # As the listener answers it.
     assert isinstance(told.body, bytes)
     return told.code, encoding.loads(told.body)
 

@@ -128,15 +128,15 @@ _UID_FIXED = 0xF << 76 | 0x3 << 62  # Version and variant, as RFC 9562 places th
 _UID_VERSION_4 = 0x4 << 76 | 0x2 << 62
 
 
-_NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # No vowels, no look-alikes.
 
 
 def name_suffix(length: int = 5) -> str:
-    """The random end of a generated name: no vowels, no look-alikes."""
-    number, letters = rng().randrange(len(_NAME_ALPHABET) ** length), ""
+    """The random end of a generated name."""
+    number, letters = rng().randrange(len(NAME_ALPHABET) ** length), ""
     for _ in range(length):
-        number, letter = divmod(number, len(_NAME_ALPHABET))
-        letters += _NAME_ALPHABET[letter]
+        number, letter = divmod(number, len(NAME_ALPHABET))
+        letters += NAME_ALPHABET[letter]
     return letters
 
 

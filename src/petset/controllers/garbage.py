@@ -29,7 +29,6 @@ from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 
-ORPHAN, FOREGROUND = well_known.ORPHAN_FINALIZER, well_known.FOREGROUND_FINALIZER
 NODE_GONE_SECONDS = 40.0  # A node that was deleted and lives registers again; until then nothing of it is given up.
 ADOPTED = (PODS, CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS)  # By controllers, later.
 SNAPSHOTS_KEPT_MAX = 4
@@ -69,9 +68,9 @@ def reconcile(strangers: Strangers, key: str, view: View, now: float) -> list[ac
         return []
     if meta.is_deleting(obj):
         finalizers = obj["metadata"].get("finalizers") or ()
-        if ORPHAN in finalizers:
+        if well_known.ORPHAN_FINALIZER in finalizers:
             return orphan_dependents(obj, view)
-        if FOREGROUND in finalizers:
+        if well_known.FOREGROUND_FINALIZER in finalizers:
             return wait_for_dependents(obj, view)
         return []
     references = obj["metadata"].get("ownerReferences") or ()
@@ -103,13 +102,13 @@ def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
     # One that was adopted a moment ago may not be in the caches yet, and would be collected when the owner has gone.
     space = meta.namespace(obj)
     checks = [actions.NoneOwned(kind, space, uids[0]) for kind in ADOPTED] if space else []
-    return [*forgetting, *checks, actions.Update(without_finalizer(obj, ORPHAN))]
+    return [*forgetting, *checks, actions.Update(without_finalizer(obj, well_known.ORPHAN_FINALIZER))]
 
 
 def wait_for_dependents(obj: Object, view: View) -> list[actions.Action]:
     """Delete what blocks it; go when nothing does but what waits for it in its turn."""
     if all(_waits_for(dependent, obj, view) for dependent in _blocking(obj, view)):
-        return [actions.Update(without_finalizer(obj, FOREGROUND))]
+        return [actions.Update(without_finalizer(obj, well_known.FOREGROUND_FINALIZER))]
     # Each is deleted under its own key, which our being in this state brings up.
     return []
 
@@ -138,7 +137,7 @@ def _waits_for(obj: Object, other: Object, view: View) -> bool:
 
 def is_in_the_foreground(obj: Object) -> bool:
     """Whether it is being deleted and waits for its dependents."""
-    return meta.is_deleting(obj) and FOREGROUND in (obj["metadata"].get("finalizers") or ())
+    return meta.is_deleting(obj) and well_known.FOREGROUND_FINALIZER in (obj["metadata"].get("finalizers") or ())
 
 
 def _blocks(dependent: Object, owner: Object) -> bool:

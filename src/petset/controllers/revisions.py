@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.base import well_known
+from petset.base import tasks, well_known
 from petset.controllers import actions
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.objects import encoding, meta, selectors
@@ -22,7 +22,6 @@ from petset.objects.meta import Object
 
 LIMIT_DEFAULT = 10
 NAME_CHARACTERS_MAX = 223
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,8 @@ def hash_of(data: bytes, collisions: int | None) -> str:
     hash_ = 0x811C9DC5
     for byte in data + (b"" if collisions is None else str(collisions).encode()):
         hash_ = (hash_ * 0x01000193 & 0xFFFFFFFF) ^ byte
-    return "".join(_ALPHABET[ord(character) % len(_ALPHABET)] for character in str(hash_))
+    letters = tasks.NAME_ALPHABET
+    return "".join(letters[ord(character) % len(letters)] for character in str(hash_))
 
 
 def _new(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from petset.objects import filling, meta, names, selectors, tables
-from petset.objects.errors import FieldError
 from petset.objects.filling import fill_empty, within
 from petset.objects.meta import Object
 from petset.objects.registry import ALL_VERBS, Kind
-from petset.objects.validation import Errors, listed
+from petset.objects.validation import Errors, finalizer_names, listed
 
 DEFAULT, NODE_LEASES, PUBLIC, SYSTEM = "default", "kube-node-lease", "kube-public", "kube-system"
 OF_EVERY_CLUSTER = (DEFAULT, NODE_LEASES, PUBLIC, SYSTEM)
@@ -21,13 +20,7 @@ def defaults(obj: Object) -> Object:
 
 @listed
 def validate(obj: Object) -> Errors:
-    for index, name in enumerate(meta.texts(obj, "spec", "finalizers")):
-        if wrong := names.qualified(name):
-            yield FieldError.invalid(f"spec.finalizers[{index}]", name, wrong)
-        elif "/" not in name and name != "kubernetes":
-            yield FieldError.invalid(
-                f"spec.finalizers[{index}]", name, "name is neither a standard finalizer name nor is it fully qualified"
-            )
+    yield from finalizer_names(meta.texts(obj, "spec", "finalizers"), "spec.finalizers")
 
 
 def cells(obj: Object, now: float) -> list[Any]:

@@ -25,8 +25,8 @@ from email.utils import formatdate
 from typing import Any
 
 from petset.base import tasks
-from petset.net import bodies, readers, upgraded
-from petset.objects import encoding, errors
+from petset.net import bodies, failures, readers, upgraded
+from petset.objects import errors
 from petset.wire import http, http1
 
 log = logging.getLogger("petset.listener")
@@ -201,7 +201,7 @@ class _Connection(asyncio.Protocol):
         self._listener.add(self)
         self._set_deadline(self._listener.limits.request_seconds_max)
         if len(self._listener.connections) > self._listener.limits.connections_max:
-            self._refuse(failure(_too_many(self._listener.limits.connections_max)))
+            self._refuse(failures.failure(_too_many(self._listener.limits.connections_max)))
         elif self._listener.stopping:
             self.close()
 
@@ -270,7 +270,7 @@ class _Connection(asyncio.Protocol):
         """The deadline has passed; what that means depends on what was awaited."""
         self.deadline = math.inf
         if self._state == "waiting" and self._parser.is_partial:
-            self._refuse(failure(_too_slow(self._listener.limits.request_seconds_max)))
+            self._refuse(failures.failure(_too_slow(self._listener.limits.request_seconds_max)))
         elif self._state == "waiting":
             self.close()
         else:
@@ -310,9 +310,9 @@ class _Connection(asyncio.Protocol):
                 if self._parser.is_partial:
                     self._transport.write(http1.CONTINUE)
             elif isinstance(event, http1.Refused):
-                self._refuse(failure(refusal(event.why)))
+                self._refuse(failures.failure(failures.refusal(event.why)))
             else:
-                self._refuse(failure(event))
+                self._refuse(failures.failure(event))
 
     def _wait(self) -> None:
         if self._listener.stopping or self._eof:
@@ -355,11 +355,11 @@ class _Connection(asyncio.Protocol):
         try:
             return await self._listener.handler(request)
         except errors.ApiError as error:
-            return failure(error)
+            return failures.failure(error)
         except Exception:
             log.exception("cannot answer %s %s", request.method, request.path)
             why = "cannot answer: an unexpected error, which petset has logged; see its log"
-            return failure(errors.ApiError(500, "InternalError", why))
+            return failures.failure(errors.ApiError(500, "InternalError", why))
 
     async def _write_stream(
         self, response: http.Response, body: AsyncIterator[bytes], received: http1.Received
@@ -475,17 +475,6 @@ class _Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
 
-def failure(error: errors.ApiError) -> http.Response:
-    """The answer with a Kubernetes Status."""
-    headers = tuple((name.lower(), value) for name, value in error.headers)
-    return http.Response(error.code, (("content-type", "application/json"), *headers), encoding.dumps(error.status()))
-
-
-def refusal(why: http.Malformed) -> errors.ApiError:
-    """What a client is told of something that is no request."""
-    return errors.ApiError(why.code, why.reason, why.message)
-
-
 def _peer(transport: asyncio.BaseTransport) -> http.Peer:
     address: Sequence[str | int] | None = transport.get_extra_info("peername")
     certificate = transport.get_extra_info("peercert")
@@ -504,7 +493,7 @@ def certificate_user(certificate: dict[str, Any]) -> http.User | None:
 
 def _too_many(most: int) -> errors.ApiError:
     why = f"cannot serve this connection: {most} are open, which is the most; close some, or try again"
-    return errors.ApiError(503, "ServiceUnavailable", why, {"retryAfterSeconds": 1}, (("Retry-After", "1"),))
+    return errors.ApiError(503, "ServiceUnavailable", why, {"retryAfterSeconds": 1}, (("retry-after", "1"),))
 
 
 def _too_slow(seconds: float) -> errors.ApiError:

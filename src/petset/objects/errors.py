@@ -210,7 +210,7 @@ def too_many_requests(message: str, retry_after_seconds: int = 1) -> ApiError:
         "TooManyRequests",
         message,
         {"retryAfterSeconds": retry_after_seconds},
-        (("Retry-After", str(retry_after_seconds)),),
+        (("retry-after", str(retry_after_seconds)),),
     )
 
 

@@ -198,16 +198,21 @@ def _owners(owners: Sequence[Object], path: str) -> Errors:
         )
 
 
-_PLAIN_FINALIZERS = (well_known.ORPHAN_FINALIZER, well_known.FOREGROUND_FINALIZER, "kubernetes")
+_STANDARD_FINALIZERS = (well_known.ORPHAN_FINALIZER, well_known.FOREGROUND_FINALIZER, "kubernetes")
 
 
-def _finalizers(finalizers: Sequence[str], path: str) -> Errors:
-    for index, name in enumerate(finalizers):
+def finalizer_names(given: Sequence[str], path: str) -> Errors:
+    """Standard ones, or names qualified by whom they are of."""
+    for index, name in enumerate(given):
         if wrong := names.qualified(name):
             yield FieldError.invalid(f"{path}[{index}]", name, wrong)
-        elif "/" not in name and name not in _PLAIN_FINALIZERS:
+        elif "/" not in name and name not in _STANDARD_FINALIZERS:
             yield FieldError.invalid(
                 f"{path}[{index}]", name, "name is neither a standard finalizer name nor is it fully qualified"
             )
+
+
+def _finalizers(finalizers: Sequence[str], path: str) -> Errors:
+    yield from finalizer_names(finalizers, path)
     if well_known.ORPHAN_FINALIZER in finalizers and well_known.FOREGROUND_FINALIZER in finalizers:
         yield FieldError.invalid(path, list(finalizers), "orphan and foregroundDeletion cannot be both set")

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from petset.base import tasks, well_known
+from petset.net import failures
 from petset.objects import encoding, errors, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -98,8 +99,7 @@ def json(code: int, obj: Any, headers: http.Headers = ()) -> http.Response:
 
 
 def failure(error: errors.ApiError, warnings: Sequence[str] = ()) -> http.Response:
-    headers = (*JSON_HEADERS, *error.headers, *warning_headers(warnings))
-    return http.Response(error.code, headers, encoding.dumps(error.status()))
+    return failures.failure(error, warning_headers(warnings))
 
 
 def success(resource: Kind, name: str, uid: str) -> dict[str, Any]:

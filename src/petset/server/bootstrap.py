@@ -27,7 +27,6 @@ from petset.server import admission, controller_roles, coverage, rbac, rest, rol
 from petset.store import store as stores
 
 BOOTSTRAPPING = {well_known.BOOTSTRAPPING_LABEL: "rbac-defaults"}
-PART_OF = well_known.AGGREGATE_TO_LABEL_PREFIX
 ROLES = (*roles.ROLES, *controller_roles.ROLES)
 BINDINGS = (*roles.BINDINGS, *controller_roles.BINDINGS)
 
@@ -262,10 +261,10 @@ def _of_access(kind: str, name: str, namespace: str, labels: Mapping[str, str], 
 
 
 def _role(role: roles.Role) -> dict[str, Any]:
-    labels = {f"{PART_OF}{role.part_of}": "true"} if role.part_of else {}
+    labels = {f"{well_known.AGGREGATE_TO_LABEL_PREFIX}{role.part_of}": "true"} if role.part_of else {}
     kind = "Role" if role.namespace else "ClusterRole"
     if role.is_sum:
-        selector = {"matchLabels": {f"{PART_OF}{role.name}": "true"}}
+        selector = {"matchLabels": {f"{well_known.AGGREGATE_TO_LABEL_PREFIX}{role.name}": "true"}}
         return _of_access(kind, role.name, "", labels, aggregationRule={"clusterRoleSelectors": [selector]})
     return _of_access(kind, role.name, role.namespace, labels, rules=list(role.rules))
 

@@ -21,7 +21,6 @@ from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
-ORPHAN, FOREGROUND = well_known.ORPHAN_FINALIZER, well_known.FOREGROUND_FINALIZER
 POLICIES = ("Background", "Foreground", "Orphan")
 GRACE_SECONDS_DEFAULT = 30
 GRACE_SECONDS_MAX = 2**31
@@ -113,9 +112,11 @@ def _finalizers(obj: Object, propagation: str) -> list[str]:
     present: list[str] = list(obj["metadata"].get("finalizers") or [])
     if not propagation:
         return present
-    kept = [name for name in present if name not in (ORPHAN, FOREGROUND)]
-    wanted = {"Orphan": [ORPHAN], "Foreground": [FOREGROUND]}.get(propagation, [])
-    return kept + wanted
+    kept = [name for name in present if name not in _WAITS_WITH.values()]
+    return [*kept, _WAITS_WITH[propagation]] if propagation in _WAITS_WITH else kept
+
+
+_WAITS_WITH = {"Orphan": well_known.ORPHAN_FINALIZER, "Foreground": well_known.FOREGROUND_FINALIZER}
 
 
 def _grace_seconds(resource: Kind, obj: Object, options: Options) -> int:

@@ -231,7 +231,7 @@ async def until_fresh(store: stores.Store, wanted: int) -> None:
                 "retryAfterSeconds": 1,
                 "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             },
-            (("Retry-After", "1"),),
+            (("retry-after", "1"),),
         )
 
 
