@@ -25,6 +25,7 @@ class Process:
     def __init__(self, world: World, program: cluster.Program):
         self.world, self._program = world, program
         self.down_seconds = 0.0
+        self._is_last_life = False
         self.link: link.Link | None = None
         self.task: asyncio.Task[None] | None = None
         self.on_death: Callable[[], None] = lambda: None
@@ -34,7 +35,7 @@ class Process:
         return self._program.name
 
     async def live(self) -> None:
-        """Run it, again and again, until this is cancelled or it ends by itself."""
+        """Run it, again and again, until this is cancelled, it is killed for good or it ends by itself."""
         while True:
             self.link = self.world.link(self.name, self._program.user)
             work = self._program.main(Client(self.link, self.name))
@@ -49,6 +50,8 @@ class Process:
                 return
             self.world.laws.note(f"DEAD     {self.name} for {self.down_seconds:.1f} s")
             await asyncio.sleep(self.down_seconds)
+            if self._is_last_life:
+                return
             self.world.laws.note(f"ALIVE    {self.name}")
 
     def kill(self, down_seconds: float) -> None:
@@ -58,6 +61,11 @@ class Process:
             self.link.cut()
             self.on_death()
             self.task.cancel()
+
+    def kill_for_good(self) -> None:
+        """It comes back no more, also when it is down already."""
+        self._is_last_life = True
+        self.kill(0.0)
 
     @property
     def is_up(self) -> bool:

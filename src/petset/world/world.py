@@ -135,7 +135,7 @@ class World:
             playing = tasks.spawn(group, self._play(story), "story")
             await asyncio.wait([playing])
             for process in self.processes:
-                process.kill(1e9)
+                process.kill_for_good()
             await asyncio.sleep(DIE_SECONDS_MAX)
             for process in self.processes:
                 if process.is_up:
