@@ -11,7 +11,7 @@ import pytest
 
 from petset.base import tasks
 from petset.node.runtime import Container, ContainerConfig, Image, ImageError, RuntimeError_
-from petset.node.simulated import Addresses, Behaviour, Machine, SimulatedRuntime
+from petset.node.simulated import Behaviour, LowestFree, Machine, SimulatedRuntime
 from petset.world import loop as virtual
 
 IMAGE = Image("debian:jessie", "sha256:1", "/rootfs")
@@ -97,7 +97,7 @@ def test_images_and_starts_that_fail():
 
 
 def test_ten_thousand_sandboxes_have_an_address_each_and_give_it_back() -> None:
-    addresses = Addresses("10.128.4.")
+    addresses = LowestFree("10.128.4.")
     taken = [addresses.take() for _ in range(10_000)]
     assert len(dict.fromkeys(taken)) == 10_000
     assert taken[0] == "10.128.4.2" and taken[999] == "10.128.7.251" and taken[1000] == "100.64.0.2"

@@ -80,7 +80,7 @@ class _Record:
         return self.container
 
 
-class Addresses:
+class LowestFree:
     """The lowest address that is free; beyond the node's own network, in the space that is nobody's (RFC 6598)."""
 
     def __init__(self, network: str):
@@ -129,7 +129,7 @@ class Machine:
     disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
     def __post_init__(self) -> None:
-        self.addresses = Addresses(self.network)
+        self.addresses = LowestFree(self.network)
 
     def reboot(self) -> None:
         """Everything that ran has ended; the records stay."""

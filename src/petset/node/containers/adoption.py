@@ -43,7 +43,7 @@ def read_all(node: Path, tools: Tools, boot_id: str) -> dict[str, Found]:
             if (record := adopted(tools, attempt, boot_id)) is not None
         ]
         if sandbox is None:
-            attempts.remove_tree(directory / "sandbox")  # petset ended while it was being made.
+            attempts.unmount_and_remove(directory / "sandbox")  # petset ended while it was being made.
         if sandbox is not None or tries:
             found[directory.name] = (sandbox, alive, tries)
         else:
@@ -61,7 +61,7 @@ def adopted(tools: Tools, directory: Path, boot_id: str) -> ContainerRecord | No
     """One attempt as it is now; None when it never ran and is gone."""
     record = records.read_container(directory)
     if record is None:
-        attempts.remove_tree(directory)
+        attempts.unmount_and_remove(directory)
         return None
     if record.state == "exited":
         if record.boot_id == boot_id:

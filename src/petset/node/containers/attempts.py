@@ -329,18 +329,18 @@ def remove(directory: Path, record: ContainerRecord) -> None:
     """Delete the attempt's directory and its logs. It must be clean."""
     for path in [*logs.files(record.log_path), Path(f"{record.log_path}.0")]:
         path.unlink(missing_ok=True)
-    remove_tree(directory)
+    unmount_and_remove(directory)
 
 
 def remove_pod(directory: Path) -> None:
     """What is left of a pod; what others keep in its directory stays."""
     for name in ("containers", "sandbox"):
-        remove_tree(directory / name)
+        unmount_and_remove(directory / name)
     with contextlib.suppress(OSError):
         directory.rmdir()
 
 
-def remove_tree(directory: Path) -> None:
+def unmount_and_remove(directory: Path) -> None:
     """Delete a directory, never what is mounted in it."""
     for target in linux.mount_points(str(directory)):
         linux.unmount(target)

@@ -20,8 +20,8 @@ class NoAddress(Exception):
 @dataclass(slots=True)
 class Addresses:
     network: str
-    last: dict[str, str] = field(default_factory=dict)  # pod -> address, the longest unused first
-    held: dict[str, tuple[str, str]] = field(default_factory=dict)  # address -> (pod uid, pod)
+    last: dict[str, str] = field(default_factory=dict[str, str])  # pod -> address, the longest unused first
+    held: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])  # address -> (pod uid, pod)
 
     def allocate(self, pod: str, uid: str) -> str:
         """The address of this pod: the same for the same uid, the old one for the same name. Raises NoAddress."""

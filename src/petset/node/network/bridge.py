@@ -307,7 +307,7 @@ def drops_forwarded(chain: str) -> bool:
 
 def _iproute() -> Any:
     """Imported here because it takes longer to import than everything else a node does at its start."""
-    from pyroute2 import IPRoute
+    from pyroute2 import IPRoute  # pyright: ignore[reportMissingTypeStubs]  # It has none.
 
     return IPRoute()
 

@@ -76,7 +76,7 @@ def resolv_conf(pod: Object, dns_address: str, cluster_domain: str, of_host: str
         nameservers = [dns_address]
         searches = [f"{meta.namespace(pod)}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain]
         options = {"ndots": "5"}
-    config = pod["spec"].get("dnsConfig") or {}
+    config: Object = pod["spec"].get("dnsConfig") or {}
     nameservers = _unique([*nameservers, *(config.get("nameservers") or ())])[:NAMESERVERS_MAX]
     searches = _unique([*searches, *(config.get("searches") or ())])[:SEARCHES_MAX]
     for option in config.get("options") or ():
@@ -118,7 +118,7 @@ def _parsed(text: str) -> tuple[list[str], list[str], dict[str, str | None]]:
 def awaited_services(pod: Object, services: Iterable[Object]) -> list[str]:
     """The headless services that show this pod's address before it is ready."""
     labels = meta.labels(pod)
-    found = []
+    found: list[str] = []
     for service in services:
         selector = service["spec"].get("selector")
         shown = bool(selector) and service_kind.is_headless(service) and service_kind.publishes_unready(service)

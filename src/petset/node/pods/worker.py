@@ -50,7 +50,7 @@ class RefreshVolumes:
     """Write payload volumes anew: something they show has changed. The worker's own step, next to pod.py's."""
 
 
-Step = pods.Step | RefreshVolumes
+AnyStep = pods.Step | RefreshVolumes
 _PREPARING = (pods.EnsureImage, pods.MountVolumes, RefreshVolumes)
 _SETUP_ERRORS = (volumes.VolumeError, environment.ConfigError, errors.ApiError, OSError)
 
@@ -102,8 +102,8 @@ class PodWorker:
         self._memories: dict[str, Memory] = {}
         self._pulled: dict[str, list[pulling.Said]] = {}  # What to tell of a container's image at its start.
         self._troubles: dict[str, Trouble] = {}  # volumes, sandbox
-        self._held: dict[Step, Trouble] = {}  # Steps that failed in a way nobody expected.
-        self._busy: dict[Step, asyncio.Task[None]] = {}
+        self._held: dict[AnyStep, Trouble] = {}  # Steps that failed in a way nobody expected.
+        self._busy: dict[AnyStep, asyncio.Task[None]] = {}
         self._stopping: dict[tuple[str, int], _Stopping] = {}
         self._name_wait_until = 0.0
         self._name_wait_told = False
@@ -330,7 +330,7 @@ class PodWorker:
 
     # ---- steps
 
-    def _take(self, step: Step) -> None:
+    def _take(self, step: AnyStep) -> None:
         """Begin a step unless it is under way."""
         if isinstance(step, pods.StopContainer):
             self._take_stop(step)
@@ -360,7 +360,7 @@ class PodWorker:
         self._stopping[key] = _Stopping(step.deadline, task)
         self._busy[step] = task
 
-    async def _guarded(self, step: Step) -> None:
+    async def _guarded(self, step: AnyStep) -> None:
         try:
             with tasks.best_effort("take a step for pod", meta.key(self.pod)), self._holding(step):
                 await self._do(step)
@@ -374,7 +374,7 @@ class PodWorker:
             self.wake()
 
     @contextlib.contextmanager
-    def _holding(self, step: Step) -> Generator[None, None, None]:
+    def _holding(self, step: AnyStep) -> Generator[None, None, None]:
         """A failure makes the same step wait a growing time before it is taken again."""
         try:
             yield
@@ -386,7 +386,7 @@ class PodWorker:
             self._held[step] = _setup_trouble(self._held.get(step), type(error).__name__, str(error))
             raise
 
-    async def _do(self, step: Step) -> None:
+    async def _do(self, step: AnyStep) -> None:
         match step:
             case pods.EnsureImage(name):
                 await self._ensure_image(name)
