@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -110,23 +109,25 @@ async def test_two_nodes_side_by_side(tmp_path, monkeypatch):
             assert Path("/sys/class/net", one.plan.bridge).is_dir()
         for asking, asked, address in ((pods[0], "web-1", addresses[1]), (pods[1], "web-0", addresses[0])):
             name = f"{asked}.web.default.svc.cluster.local"
-            assert (await nodes.says(asking, f"getent ahostsv4 {name}")).split()[0] == address
+            assert (await nodes.says(asking, f"until getent ahostsv4 {name}; do sleep 0.1; done")).split()[0] == address
             for place in (address, name):
                 greeting = f"exec 3<>/dev/tcp/{place}/80; printf 'HEAD / HTTP/1.0\\r\\n\\r\\n' >&3; head -1 <&3"
                 assert "200 OK" in await nodes.says(asking, greeting)
         # Who is asked sees who asks: nothing translates addresses between the nodes of one instance.
         log = nodes.of(pods[1]).runtime.streams.logs(meta.uid(pods[1]), "c", LogOptions())
         assert addresses[0] in b"".join([piece async for piece in log]).decode()
-        for address in (*addresses, *(one.plan.gateway for one in nodes.machines)):
-            assert not reaches(other, address), "another instance's pod"
-            assert reaches(None, address)
+        places = (*addresses, *(one.plan.gateway for one in nodes.machines))
+        assert await asyncio.gather(*(reaches(None, address) for address in places)) == [True] * 4
+        assert await asyncio.gather(*(reaches(other, address) for address in places)) == [False] * 4
     assert leftovers(tmp_path / "s") == []
 
 
-def reaches(of: test_bridge.Pod | None, address: str) -> bool:
-    """Whether a connection to nginx is made, or refused by the machine itself, from inside the pod (None: the host)."""
+async def reaches(of: test_bridge.Pod | None, address: str) -> bool:
+    """Whether a connection to port 80 is made, or refused by the machine itself, from inside the pod (None: here)."""
     program = f"import socket; socket.create_connection(('{address}', 80), {test_bridge.CONNECT_SECONDS_MAX})"
     enter = ["nsenter", f"--net={of.place / 'net'}"] if of else []
-    done = subprocess.run([*enter, sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0 or "TimeoutError" in done.stderr or "ConnectionRefused" in done.stderr, done.stderr
-    return done.returncode == 0 or "ConnectionRefused" in done.stderr
+    done = await asyncio.create_subprocess_exec(*enter, sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
+    _, error = await done.communicate()
+    answered = done.returncode == 0 or b"ConnectionRefused" in error
+    assert answered or b"TimeoutError" in error, error
+    return answered
