@@ -57,6 +57,15 @@ def test_what_is_told_often_is_told_at_a_steady_rate():
     assert [pace.seconds("one", 100.0) for _ in range(4)] == [0.0, 0.0, 0.0, pytest.approx(0.5)]
 
 
+@pytest.mark.parametrize("now", [60.15, 1e6 + 0.1])
+def test_who_comes_when_he_was_told_to_come_is_told(now):
+    pace = runner.Pace(burst=3, seconds=0.05)
+    for _ in range(100):
+        if wait := pace.seconds("one", now):
+            now += wait
+            assert pace.seconds("one", now) == 0.0
+
+
 def test_a_sets_counts_are_paced_and_what_else_it_says_is_not():
     key, view = family(3)
     set_ = view.list(sets.petset.STATEFULSET.resource)[0]

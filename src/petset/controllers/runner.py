@@ -40,6 +40,7 @@ PACED_SECONDS_MIN = 0.002  # A decision that takes longer than this is not made 
 PACE = 4  # but after as many times its own length: what is large takes a fifth of the loop at most.
 PACE_SECONDS_MAX = 1.0
 COUNTS_BURST, COUNTS_SECONDS = 20, 0.05  # How often one object's counts are written: many changes at once are one.
+PACED_SECONDS_LEAST = 1e-6
 PACED_MAX = 1000  # Objects remembered before those are forgotten that have rested.
 FAILURES_TOLD_MIN = 3  # A conflict or two is how controllers work.
 
@@ -117,8 +118,9 @@ class Pace:
     def seconds(self, who: str, now: float) -> float:
         """How long it must wait; 0.0 when it is told now."""
         paid = max(now, self._paid.get(who, now))
-        if paid - now > self._burst_seconds:
-            return paid - now - self._burst_seconds
+        early = paid - now - self._burst_seconds
+        if early > PACED_SECONDS_LEAST:  # Less is a rounding: a timer for it would come at once, and again.
+            return early
         if len(self._paid) >= PACED_MAX:
             self._paid = {who: until for who, until in self._paid.items() if until > now}
         self._paid[who] = paid + self._seconds

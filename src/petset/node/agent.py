@@ -257,9 +257,11 @@ class Agent:
 
     async def _follow_runtime(self) -> None:
         async for event in self._runtime.events():
-            one = self._workers.get(event.pod_uid)
-            if one is not None:
-                one.wake()
+            self._wake(event.pod_uid)
+
+    def _wake(self, uid: str) -> None:
+        if uid in self._workers:
+            self._workers[uid].wake()
 
     # ---- what disk.Keeper asks
 

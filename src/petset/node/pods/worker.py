@@ -183,20 +183,25 @@ class PodWorker:
 
     # ---- the loop
 
+    @property
+    def _is_over(self) -> bool:
+        return self.finished and self.gone_at is not None
+
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._probing = Probing(self, self.around.attempts, group)
                 keeper = tasks.spawn(group, storage.keep_to_limits(self), f"storage of {meta.key(self.pod)}")
-                while not (self.finished and self.gone_at is not None):
+                while not self._is_over:
                     await self.around.turns.mine()
                     self._wake.clear()
                     wake_at: float | None = tasks.now() + pods.SETUP_RETRY_SECONDS_MAX
                     # One pod that cannot be understood must not end the node and all others with it.
                     with tasks.best_effort("decide about pod", meta.key(self.pod)):
                         wake_at = self._look()
-                    await self._until(wake_at)
+                    if not self._is_over:  # It may have come to that while it waited for its turn.
+                        await self._until(wake_at)
                 self._probing.stop()
                 self._reporter.stop()
                 for task in (keeper, *self._busy.values()):
