@@ -41,7 +41,9 @@ def trees(kept: memory.MemoryStore) -> list[Any]:
 async def gone(plane: cluster.ControlPlane) -> None:
     client = plane.client(cluster.ADMINISTRATOR)
     await client.delete(STATEFULSETS, "web", "default", propagation="Foreground")
-    while (await client.list(PODS, "default"))[0] or (await client.list(STATEFULSETS, "default"))[0]:
+    while True:
+        if not (await client.list(PODS, "default"))[0] and not (await client.list(STATEFULSETS, "default"))[0]:
+            return
         await asyncio.sleep(1)
 
 
