@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from petset.client.views import Snapshot
@@ -229,6 +229,7 @@ slice_changes = st.tuples(st.integers(0, 4), st.sampled_from(["gone", "emptied",
     st.lists(st.lists(st.one_of(pod_changes, slice_changes, numbers), min_size=1, max_size=8), max_size=6),
     st.sampled_from([{}, {"publishNotReadyAddresses": True}, {"ports": [{"port": 80, "targetPort": "web"}]}]),
 )
+@example([[(1, {})], [(0, "doubled")]], {})
 def test_slices_by_what_has_changed_are_those_by_all_there_is(rounds, spec) -> None:
     one = service(**spec)
     view = Snapshot([one])

@@ -270,6 +270,10 @@ class Behind:
         if self.endpoints:
             yield from (name for name, entries in self.said.items() if not entries)
 
+    def place(self, uid: str) -> str:
+        """The slice where a pod stays, of all that name it."""
+        return max(self._where[uid])
+
     def with_room(self, names: Iterable[str], most: int) -> Iterator[tuple[str, int]]:
         """(a slice, how many more it can have) of those that fit pods which are in none."""
         groups = dict.fromkeys((one.family, one.ports) for one in map(self.endpoints.__getitem__, self.unplaced))
@@ -335,7 +339,7 @@ class Behind:
                 self.unplaced.pop(uid, None)
             return
         self.unplaced.pop(uid, None)
-        last = max(places)
+        last = self.place(uid)
         for name in places:
             if endpoint is not None and name == last and self._is_so(endpoint, name, self.said[name][uid]):
                 wrong = self._wrong.get(name, {})

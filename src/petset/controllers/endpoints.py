@@ -138,7 +138,8 @@ def _slice_writes(service: Object, kept: Behind) -> list[Write]:
             break
         chosen[name] = None
         left -= room
-    uids = dict.fromkeys([*(uid for name in chosen for uid in kept.said[name]), *kept.unplaced])
+    said = [uid for name in chosen for uid in kept.said[name] if kept.place(uid) in chosen]
+    uids = dict.fromkeys([*said, *kept.unplaced])
     found = sorted((kept.endpoints[uid] for uid in uids if uid in kept.endpoints), key=lambda one: one.order)
     if not found:
         return [actions.Delete(kept.slices[name]) for name in chosen]
