@@ -60,18 +60,20 @@ def part(tree: Object, *path: str) -> Object:
     return tree
 
 
-def parts(tree: Object, *path: str) -> Sequence[Object]:
+def parts(tree: Object, key: str, *path: str) -> Sequence[Object]:
     """The list of structs at a path; an empty one where any step is missing or null."""
-    for step in path[:-1]:
-        tree = tree.get(step) or {}
-    return tree.get(path[-1]) or ()
+    for step in path:
+        tree = tree.get(key) or {}
+        key = step
+    return tree.get(key) or ()
 
 
-def texts(tree: Object, *path: str) -> Sequence[str]:
+def texts(tree: Object, key: str, *path: str) -> Sequence[str]:
     """The list of texts at a path; an empty one where any step is missing or null."""
-    for step in path[:-1]:
-        tree = tree.get(step) or {}
-    return tree.get(path[-1]) or ()
+    for step in path:
+        tree = tree.get(key) or {}
+        key = step
+    return tree.get(key) or ()
 
 
 def name(obj: Object) -> str:
