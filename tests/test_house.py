@@ -46,12 +46,14 @@ LOOSE_TASKS = {
 
 # Which third-party library is imported where. (A folder ends with a slash.)
 LIBRARIES = {
+    "cel_expr_python": ("objects/cel.py",),
     "cryptography": ("base/pki.py",),
     "h2": ("wire/grpc_health.py",),
     "httptools": ("wire/http1.py",),
     "orjson": ("objects/encoding.py",),
     "prometheus_client": ("base/telemetry.py",),
     "pyroute2": ("node/network/bridge.py",),
+    "re2": ("objects/patterns.py",),
     "rich": ("cli/",),
     "uvloop": ("up.py",),
     "websockets": ("wire/websocket.py",),

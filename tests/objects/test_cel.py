@@ -1,0 +1,93 @@
+"""CEL as rules and policies use it: what compiles, what it is worth, and what bounds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from petset.objects import cel, patterns
+
+
+def value(expression: str, self: Any = None) -> Any:
+    return cel.compile(expression, {"self": cel.DYN}).evaluate({"self": self})
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "self.a + 1 == 2",
+        "has(self.a) && !has(self.b)",
+        "self.?b.orValue(3) == 3",
+        "self.l.all(x, x > 0) && self.l.exists_one(x, x == 2)",
+        "self.l.isSorted() && self.l.sum() == 6 && self.l.max() == 3 && self.l.min() == 1",
+        "sets.equivalent(self.l, [3, 2, 1, 1]) && sets.contains(self.l, [1]) && !sets.intersects(self.l, [4])",
+        "'a1b22'.find('[0-9]+') == '1' && 'a1b22'.findAll('[0-9]+') == ['1', '22']",
+        "'a1b22'.findAll('[0-9]+', 1) == ['1'] && 'abc'.matches('^a.c$')",
+        "'%s is %d'.format(['a', 2]) == 'a is 2' && 'a,b'.split(',').join('-') == 'a-b'",
+        "quantity('1Gi').isGreaterThan(quantity('1G')) && quantity('1000m') == quantity('1')",
+        "quantity('1').add(quantity('500m')).sub(1).compareTo(quantity('0.5')) == 0",
+        "quantity('2k').asInteger() == 2000",
+        "isQuantity('3Mi') && !isQuantity('three') && quantity('-1').sign() == -1",
+        "url('https://a.b:80/c?d=e').getHost() == 'a.b:80' && url('https://[::1]:80/').getHostname() == '::1'",
+        "url('https://a:80/b?c=d').getPort() == '80' && url('https://a/b?c=d').getQuery() == {'c': ['d']}",
+        "isURL('/a') && !isURL('a') && url('http://a/b').getScheme() == 'http'",
+        "ip('127.0.0.1').isLoopback() && ip('::1').family() == 6 && !ip.isCanonical('::01') && !isIP('1.2.3')",
+        "cidr('10.0.0.0/8').containsIP('10.1.1.1') && cidr('10.0.0.0/8').containsCIDR(cidr('10.1.0.0/16'))",
+        "cidr('10.1.0.0/8').masked() == cidr('10.0.0.0/8') && cidr('10.1.0.0/8').prefixLength() == 8 && !isCIDR('::1')",
+        "semver('1.2.3').isLessThan(semver('1.10.0')) && semver('1.0.0-rc.1').isLessThan(semver('1.0.0'))",
+        "format.dns1123Label().validate('a').size() == 0 && format.dns1123Label().validate('A').size() == 1",
+        "timestamp('2020-01-01T00:00:00Z') + duration('1h') == timestamp('2020-01-01T01:00:00Z')",
+        "math.greatest(1, 2) == 2 && base64.encode(b'a') == 'YQ==' && cel.bind(x, 3, x + 1) == 4",
+    ],
+)
+def test_what_is_true(expression: str) -> None:
+    assert value(expression, {"a": 1, "l": [1, 2, 3]}) is True
+
+
+@pytest.mark.parametrize(
+    "expression, why",
+    [
+        ("self.a >", "Syntax error"),
+        ("other.a", "undeclared reference to 'other"),
+        ("1 + 'a' == 2", "found no matching overload for '_+_'"),
+        ("'a'", "must evaluate to bool"),
+        ("1" + "+1" * 5000, "recursion"),
+        ("(" * 400 + "1" + ")" * 400, "recursion"),
+        ("'" + "a" * cel.EXPRESSION_CHARACTERS_MAX + "'", "longer than"),
+    ],
+)
+def test_what_does_not_compile(expression: str, why: str) -> None:
+    with pytest.raises(cel.CompileError, match=why.replace("+", r"\+")):
+        cel.compile(expression, {"self": cel.DYN}, cel.BOOL)
+
+
+@pytest.mark.parametrize(
+    "expression, why",
+    [
+        ("self.b", "Key not found"),
+        ("1 / 0", "divide by zero"),
+        ("self.a.lowerAscii()", "No matching overload"),
+        ("quantity('x')", "quantities must match"),
+        ("self.many.all(x, self.many.all(y, x + y >= 0))", "budget"),
+        ("{'quantity': '1e999999999'}.isInteger()", "no such overload"),
+        ("[1, 'a'].max()", "not supported"),
+        ("optional.none()", "onvert"),
+    ],
+)
+def test_what_has_no_value(expression: str, why: str) -> None:
+    with pytest.raises(cel.EvaluationError, match=why):
+        value(expression, {"a": 1, "many": list(range(200))})
+
+
+def test_types_are_checked_where_they_are_told() -> None:
+    assert cel.compile("self > 1", {"self": cel.INT}).result == cel.BOOL
+    with pytest.raises(cel.CompileError, match="found no matching overload"):
+        cel.compile("self.startsWith('a')", {"self": cel.INT})
+
+
+def test_a_pattern_takes_linear_time_and_is_re2s() -> None:
+    assert not patterns.compiled("^(a+)+$").matches("a" * 100_000 + "b")
+    for pattern in ("(", "(?=a)", r"(a)\1", "a" * (patterns.PATTERN_CHARACTERS_MAX + 1), "((a{100}){100}){100}"):
+        with pytest.raises(ValueError, match=r"."):
+            patterns.compiled(pattern)
