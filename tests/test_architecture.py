@@ -356,6 +356,7 @@ ENTRIES = {
 USED_FROM_OUTSIDE = {
     "backup.About.petset": "which petset made a backup is for its reader",
     "base.telemetry.Stats": "read as a whole",
+    "objects.cel": "rules of custom resources and admission policies are to use it",
     "client.client.Client.raw": "health and metrics, for whoever tests or measures",
     "client.views.Snapshot": "a picture without a server: what pure decisions are tried on",
     "controllers.behind.endpoints_of": "all of a service at once: what slices by what has changed are held against",
