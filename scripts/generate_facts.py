@@ -4,7 +4,9 @@
 They keep types, properties and required fields, but no formats, value types of maps, list types or merge keys. Those
 come from the OpenAPI definitions that kubernetes-validate bundles (a development dependency), for the groups below.
 Words of a fact, one string a property:  int32 int64 byte double | values=<type> | list=<type>[:key,key] |
-patch=<strategy>[:merge key]. No sentence of upstream's is written. A test holds the file to this script.
+patch=<strategy>[:merge key] | map=<atomic or granular>
+(how it is owned; of a whole type under the name ""). No sentence of upstream's is written. A test holds the file to
+this script.
 """
 
 from __future__ import annotations
@@ -63,6 +65,8 @@ def fact_of(schema: dict[str, Any]) -> str:
     if list_type := schema.get("x-kubernetes-list-type"):
         keys = ",".join(schema.get("x-kubernetes-list-map-keys", ()))
         words.append(f"list={list_type}{':' + keys if keys else ''}")
+    if map_type := schema.get("x-kubernetes-map-type"):
+        words.append(f"map={map_type}")
     if strategy := schema.get("x-kubernetes-patch-strategy"):
         key = schema.get("x-kubernetes-patch-merge-key")
         words.append(f"patch={strategy}{':' + key if key else ''}")
@@ -79,7 +83,9 @@ def facts() -> dict[str, dict[str, str]]:
         if module not in MODULES:
             continue
         properties = definitions[definition].get("properties") or {}
-        rows = {name: fact for name in sorted(properties) if (fact := fact_of(properties[name]))}
+        map_type = definitions[definition].get("x-kubernetes-map-type")
+        rows = {"": f"map={map_type}"} if map_type else {}
+        rows |= {name: fact for name in sorted(properties) if (fact := fact_of(properties[name]))}
         if rows:
             found[f"{module}.{kind}"] = rows
     return found

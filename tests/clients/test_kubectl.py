@@ -93,13 +93,6 @@ def test_apply_of_a_petset_changes_what_may_change(served, space):
     assert refused.returncode == 1 and "forbidden" in refused.stderr.lower()
 
 
-def test_server_side_apply_is_refused_in_one_sentence(served, space):
-    refused = served.admin.run("apply", "--server-side", "-n", space, "-f", "-", stdin=text(KINDS["configmap"]))
-    assert refused.returncode == 1
-    assert "this release of petset does not offer server-side apply" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
-
-
 @pytest.mark.parametrize("kind", ["petset", "statefulset"])
 def test_scale(served, space, kind):
     kubectl = served.admin

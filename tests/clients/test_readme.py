@@ -60,11 +60,6 @@ def spdy(kubectl, served) -> None:
         del served.admin.environment["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"]
 
 
-def server_side_apply(kubectl, served) -> None:
-    said = kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(POD))
-    assert "use kubectl apply without --server-side" in said
-
-
 def custom_resources(kubectl, served) -> None:
     definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
     said = kubectl("create", "-f", "-", stdin=json.dumps({**definition, "metadata": {"name": "boats.example.com"}}))
@@ -122,7 +117,6 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 TRIED = {
     "`kubectl port-forward`": port_forward,
     "SPDY": spdy,
-    "Server-side apply": server_side_apply,
     "Custom resources": custom_resources,
     "Texts for `kubectl explain`": explain,
     "Cluster IPs": cluster_ips,

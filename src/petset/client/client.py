@@ -86,6 +86,7 @@ class Client:
         """PUT, for the resourceVersion the object carries (409 Conflict when it has moved on)."""
         resource = self.kind_of(obj)
         path = resource.path(meta.namespace(obj), meta.name(obj), subresource)
+        obj = meta.without(obj, ("metadata", "managedFields"))  # The server keeps them, and need not read them.
         return _typed(resource, await self._call("PUT", path, WRITE, obj), subresource)
 
     async def patch(

@@ -20,6 +20,7 @@ from petset.objects.meta import Json
 NESTING_LEVELS_MAX = (
     100  # Kubernetes' deepest types have about 30; orjson encodes 254, and what wraps an object needs room.
 )
+_CONTAINERS = (dict, list)  # Empty ones nest nothing, and are many in managedFields.
 VALUES_MAX = 100_000  # In one object; a ConfigMap of 1 MiB in lines has 30,000.
 
 
@@ -43,7 +44,8 @@ def loads(data: bytes | bytearray | memoryview | str) -> Any:
         tree = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise ValueError(str(error)) from None
-    if opened > NESTING_LEVELS_MAX:  # Most objects have fewer brackets than levels allowed, and need no walk.
+    # Most objects have fewer brackets than levels allowed, and need no walk; what is empty nests nothing.
+    if opened > NESTING_LEVELS_MAX and opened - data.count(b"{}") >= NESTING_LEVELS_MAX:
         refuse_deep(tree)
     return tree
 
@@ -77,9 +79,9 @@ def refuse_deep(tree: Json) -> None:
         following: list[Json] = []
         for node in current:
             if type(node) is dict:
-                following.extend(value for value in node.values() if type(value) in (dict, list))
+                following.extend([value for value in node.values() if value and type(value) in _CONTAINERS])
             elif type(node) is list:
-                following.extend(value for value in node if type(value) in (dict, list))
+                following.extend([value for value in node if value and type(value) in _CONTAINERS])
         current = following
 
 
@@ -112,10 +114,13 @@ def has_no_duplicates(data: bytes, tree: Json) -> bool:
         node = left.pop()
         if type(node) is dict:
             keys += len(node)
-            left.extend(value for value in node.values() if type(value) in (dict, list))
+            left.extend([value for value in node.values() if value and type(value) in _CONTAINERS])
         elif type(node) is list:
-            left.extend(value for value in node if type(value) in (dict, list))
-    return data.count(b'":') == keys
+            left.extend([value for value in node if value and type(value) in _CONTAINERS])
+    count = data.count(b'":')
+    if count != keys and b"\\\\" not in data:
+        count -= data.count(b'\\":')  # A quote inside a string, as in the keys of managedFields.
+    return count == keys
 
 
 _SPACE_BEFORE_COLON = re.compile(rb'"[ \t\r\n]+:')

@@ -73,6 +73,18 @@ def check_as(
     return result, reading.told, reading.wrong
 
 
+def partial(obj: Object, resource: Kind) -> tuple[dict[str, Any], list[str]]:
+    """(an object of which anything may be missing as it would be stored, what its type does not know).
+
+    Raises ApiError 400 for wrong types.
+    """
+    reading = _Reading([], fills=False)
+    try:
+        return reading.struct(node_of(resource), obj, ""), reading.told
+    except _Wrong as wrong:
+        raise _refused(resource.api_version, resource.kind, str(wrong)) from None
+
+
 def _refused(api_version: str, kind: str, why: str) -> errors.ApiError:
     version = api_version.rpartition("/")[2]
     return errors.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
@@ -111,8 +123,9 @@ def _json_type(value: Json) -> str:
 class _Reading:
     """One slow walk: what it told about unknown fields, which required ones it missed and which lists are too long."""
 
-    def __init__(self, told: list[str]):
+    def __init__(self, told: list[str], fills: bool = True):
         self.told = told
+        self._fills = fills  # What a status lacks.
         self.wrong: list[FieldError] = []
 
     def struct(self, node: Node, value: Object, path: str) -> dict[str, Any]:
@@ -129,7 +142,7 @@ class _Reading:
         for key in sorted(node.required - result.keys()):
             where = encoding.joined(path, key)
             if path.startswith("status"):  # What a status lacks is empty: its readers find every field they count on.
-                if fields[key].kind in schema_nodes.ZERO:
+                if self._fills and fields[key].kind in schema_nodes.ZERO:
                     result[key] = self.zero(fields[key])
             elif where != "status":
                 self.wrong.append(FieldError.required(where))

@@ -49,8 +49,8 @@ class Node:
     """A type: what values it takes (`ok`), and for structs, lists and maps what is inside."""
 
     __slots__ = (
-        "_fields", "_load", "item", "items_max", "kind", "list_keys", "list_type", "merge_key", "name", "ok",
-        "strategies",
+        "_fields", "_load", "is_atomic", "item", "items_max", "kind", "list_keys", "list_type", "merge_key", "name",
+        "ok", "strategies",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class Node:
         self.items_max = 0  # ... and how many they may have.
         self.merge_key = ""  # Strategic merge patches identify a list's elements by it ...
         self.strategies: tuple[str, ...] = ()  # ... where "merge" is among the strategies.
+        self.is_atomic = False  # Of a struct or a map: owned as a whole (typed_fields.py).
         self.list_type = ""  # atomic, set or map; "" is atomic.
         self.list_keys: tuple[str, ...] = ()
         self._fields: Fields | None = None
@@ -218,6 +219,7 @@ def struct(module: str, name: str) -> Node:
     version = module.partition("_")[2]
     node = Node("struct", f"{version}.{name}", lambda value: False, load=lambda: _fields(module, name))
     node.ok = _is_struct(node)
+    node.is_atomic = package_data.facts("facts.json").get(f"{module}.{name}", {}).get("") == "map=atomic"
     return node
 
 
@@ -280,6 +282,9 @@ def _of_annotation(module: str, annotation: str, fact: Sequence[str], most: int 
         node = _map(_value(said["values"]), most)
     else:
         node = _named(module, annotation, said)
+    if "map" in said:
+        node = _copy(node)
+        node.is_atomic = said["map"] == "atomic"
     if "patch" in said:
         strategies, _, key = said["patch"].partition(":")
         if node.kind != "list":  # Structs are shared; this field's strategies are its own.
@@ -290,7 +295,7 @@ def _of_annotation(module: str, annotation: str, fact: Sequence[str], most: int 
 
 def _copy(node: Node) -> Node:
     copy = Node(node.kind, node.name, node.ok, node.item, node.loaded if node.kind == "struct" else None)
-    copy.items_max = node.items_max
+    copy.items_max, copy.is_atomic = node.items_max, node.is_atomic
     if node.kind == "struct":
         copy.ok = _is_struct(copy)
     return copy

@@ -10,7 +10,7 @@ forgotten: a generation of KNOWN_BYTES_MAX begins, and the one before the last g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petset.objects import encoding
@@ -75,7 +75,31 @@ def shared(tree: Mapping[str, Json], size_bytes: int, before: Object | None = No
         if before is not None and part is before.get(section):
             continue
         if section == "metadata" and isinstance(part, dict):
-            changed[section] = _parts.made(part)  # Its own: never that of another object.
+            changed[section] = _metadata(part, before["metadata"] if before is not None else {})
         else:
             changed[section] = _parts.of(part)
     return changed
+
+
+def _metadata(part: Mapping[str, Json], before: Object) -> dict[str, Any]:
+    """Its own: never that of another object. What it has of the version before is shared already."""
+    known: dict[str, Any] = {}
+    changed = {key: value for key, value in part.items() if value is not before.get(key)}
+    entries = changed.pop("managedFields", None)
+    if isinstance(entries, list):
+        known["managedFields"] = _entries(entries, before.get("managedFields") or ())
+    made = _parts.made(changed)
+    return {key: known[key] if key in known else made.get(key, value) for key, value in part.items()}
+
+
+def _entries(entries: Sequence[Json], before: Sequence[Object]) -> list[Any]:
+    """Most of them stay, and of one that changes only the time."""
+    shared_before = {id(entry) for entry in before} | {id(entry.get("fieldsV1")) for entry in before}
+    return [
+        entry
+        if id(entry) in shared_before
+        else {key: value if id(value) in shared_before else _parts.of(value) for key, value in entry.items()}
+        if isinstance(entry, dict)
+        else entry
+        for entry in entries
+    ]

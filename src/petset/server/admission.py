@@ -29,7 +29,7 @@ from petset.objects import errors, meta, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import auth, escalation, node_admission, pod_admission, users
+from petset.server import auth, escalation, node_admission, pod_admission, rbac, users
 from petset.server.writes import CREATE, DELETE, UPDATE, Write
 from petset.store import store as stores
 
@@ -63,6 +63,12 @@ class Admission:
 
     def delete(self, write: Write, old: Object) -> None:
         self._run(DELETE, write, old, old)
+
+    def require_create(self, write: Write) -> None:
+        """That the user may create, where an apply finds nothing. Raises ApiError 403."""
+        kind = write.resource
+        asked = rbac.Attributes("create", kind.group, kind.plural, "", write.namespace, write.name)
+        self._authorizer.require(write.user, asked)
 
     async def require_held(self, write: Write, obj: Object, old: Object | None) -> bool:
         """Of what gives rights, that the user has them; whether the cluster went on meanwhile. Raises ApiError."""

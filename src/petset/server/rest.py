@@ -16,11 +16,21 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import encoding, errors, meta, patch, validation
+from petset.objects import encoding, errors, meta, owners, patch, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Json, Object
 from petset.objects.registry import Kind
-from petset.server import admission, answers, conversion, decoding, deletion, lists, weight, writes
+from petset.server import (
+    admission,
+    answers,
+    conversion,
+    decoding,
+    deletion,
+    lists,
+    ownership,
+    weight,
+    writes,
+)
 from petset.server.routes import Call
 from petset.server.writes import Write
 from petset.store import store as stores
@@ -36,7 +46,7 @@ Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object
 
 # What only the server writes into metadata.
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
-_DROPPED_FIELDS = ("managedFields", "selfLink")
+_DROPPED_FIELDS = ("selfLink",)
 
 
 class Rest:
@@ -109,6 +119,10 @@ class Rest:
         return answers.entry(call, await self.change(write, lambda old: (obj, missing)))
 
     async def patch(self, call: Call) -> http.Response:
+        if writes.is_apply(call):
+            write = writes.of(call)
+            found, is_new = await self.apply(write, await ownership.configuration(call, call.resource))
+            return answers.entry(call, found, 201 if is_new else 200)
         apply = await patch_function(call, call.resource)
         write = writes.of(call)
         warned = list(write.warnings)
@@ -119,6 +133,27 @@ class Rest:
 
         return answers.entry(call, await self.change(write, make))
 
+    async def apply(self, write: Write, config: Object) -> tuple[stores.Entry, bool]:
+        """(the object that the configuration was applied to, whether it is new). Raises ApiError."""
+        resource, warned = write.resource, list(write.warnings)
+
+        def make(old: Object) -> tuple[Object, list[FieldError]]:
+            write.warnings[:] = warned
+            return decoding.checked(write, ownership.applied(write, old, config))
+
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            if write.subresource or self.store.get(resource.key(write.namespace, write.name)) is not None:
+                return await self.change(write, make), False
+            self._admit.require_create(write)
+            obj, missing = make(_unborn(write, config))
+            creation = dataclasses.replace(write, operation=writes.CREATE, name="")
+            try:
+                return await self.create(creation, obj, missing), True
+            except errors.ApiError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+        raise _crowded(resource, write.name)
+
     async def change(self, write: Write, make: Make) -> stores.Entry:
         """Write what `make` makes of the write's object. Raises ApiError."""
         resource, namespace, name = write.resource, write.namespace, write.name
@@ -127,7 +162,7 @@ class Rest:
                 old = await self.existing(resource, namespace, name)
                 wanted, missing = await write.work.beside(_size(write, old), make, old.object)
                 new = wanted if write.is_decided else await self._updated(write, wanted, missing, old)
-                if new == old.object:
+                if owners.is_unchanged(new, old.object):
                     return old
                 self._check_size(write, new, old.encoded)
                 if write.dry_run:
@@ -170,7 +205,7 @@ class Rest:
         meanwhile: then admission is asked again, until it has nothing to change in what was validated.
         """
         resource, size, before = write.resource, _size(write, old), old.object if old else None
-        new = await write.work.beside(size, resource.default, new)
+        new = await write.work.beside(size, ownership.defaulted, write, new, before)
         valid: Object | None = None
         for _ in range(WRITE_ATTEMPTS_MAX):
             admitted = self._admit.create(write, new) if before is None else self._admit.update(write, new, before)
@@ -298,6 +333,18 @@ def dry_entry(key: str, obj: Object) -> stores.Entry:
     return stores.Entry(key, revision, revision, encoding.dumps(obj), obj)
 
 
+def _unborn(write: Write, config: Object) -> Object:
+    """What a configuration is applied to where there is nothing yet. Raises ApiError 400 or 409."""
+    metadata = config["metadata"]
+    name = metadata.get("name") or write.name
+    if name != write.name:
+        raise errors.bad_request(f"the name of the object ({name}) does not match the name on the URL ({write.name})")
+    if metadata.get("resourceVersion") or metadata.get("uid"):
+        why = "the configuration is for an object with this uid or resourceVersion, and there is none"
+        raise errors.conflict(write.resource.plural, write.name, why, write.resource.group)
+    return {"metadata": {"name": write.name}}
+
+
 def _identified(resource: Kind, obj: Object, namespace: str) -> dict[str, Any]:
     """A new object with its name, namespace, uid and birth. Raises ApiError."""
     given = obj["metadata"]
@@ -385,21 +432,13 @@ def _metadata(given: Object, kept: Object, keeps: tuple[str, ...] = ()) -> Objec
 
 
 PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")
-APPLY_PATCH = "application/apply-patch+yaml"
 
 
 async def patch_function(call: Call, resource: Kind) -> Callable[[Object], Object]:
     """What the request's patch makes of an object. Raises ApiError, also when it does not apply."""
     kind = decoding.media_type(call)
-    if kind in (APPLY_PATCH, "application/apply-patch+cbor"):
-        raise errors.ApiError(
-            415,
-            "UnsupportedMediaType",
-            "cannot apply on the server's side: this release of petset does not offer server-side apply; "
-            "use kubectl apply without --server-side",
-        )
     if kind not in PATCH_TYPES:
-        raise errors.unsupported_media_type(kind[:100], PATCH_TYPES)
+        raise errors.unsupported_media_type(kind[:100], (*PATCH_TYPES, writes.APPLY_PATCH))
     body: Json = await decoding.patch_body(call)
     if kind == PATCH_TYPES[0]:
         return lambda old: patch.json_patch(old, body)

@@ -18,7 +18,7 @@ from petset.objects import errors, meta, selectors
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import answers, decoding, deletion, rest, tokens, users, writes
+from petset.server import answers, decoding, deletion, ownership, rest, tokens, users, writes
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http
@@ -43,12 +43,27 @@ class Subresources:
         return answers.tree(call, scale_of(written.object))
 
     async def patch_scale(self, call: Call) -> http.Response:
+        if writes.is_apply(call):
+            return await self._apply_scale(call)
         apply = await rest.patch_function(call, SCALE)
         write = writes.of(call)
 
         def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
             wanted = decoding.typed(apply(scale_of(old)), SCALE)
             return scaled(call, old, wanted), ()
+
+        return answers.tree(call, scale_of((await self._rest.change(write, make)).object))
+
+    async def _apply_scale(self, call: Call) -> http.Response:
+        config = await ownership.configuration(call, SCALE)
+        write = writes.of(call)
+        spec = {key: value for key, value in meta.part(config, "spec").items() if key == "replicas"}
+        kind: Object = {"apiVersion": call.resource.api_version, "kind": call.resource.kind}
+
+        def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
+            new = ownership.applied(write, old, {**kind, "metadata": {}, **({"spec": spec} if spec else {})})
+            replicas = meta.get(new, "spec", "replicas", default=1)
+            return scaled(call, new, {**config, "spec": {"replicas": replicas}}), ()
 
         return answers.tree(call, scale_of((await self._rest.change(write, make)).object))
 

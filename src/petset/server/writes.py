@@ -24,6 +24,7 @@ CREATE, UPDATE, PATCH, DELETE = "create", "update", "patch", "delete"
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"  # What becomes of fields that the schema does not know.
 FIELD_MANAGER_BYTES_MAX = 128
 UNKNOWN_MANAGER = "unknown"
+APPLY_PATCH = "application/apply-patch+yaml"
 USER_AGENTS_CACHED_MAX = 64
 
 _OPERATIONS = {"create": CREATE, "update": UPDATE, "patch": PATCH, "delete": DELETE, "deletecollection": DELETE}
@@ -44,6 +45,8 @@ class Write:
     field_validation: str = WARN
     options: deletion.Options = deletion.AS_THE_KIND_HAS_IT  # Of a removal, with preconditions.
     is_decided: bool = False  # Written as it was made: by the server, after rules of its own (binding, finalize).
+    is_applied: bool = False  # Server-side apply: what is written says itself who owns its fields ...
+    force: bool = False  # ... and takes those of others.
     size: int = 0  # Bytes that the client sent for it.
     warnings: list[str] = field(default_factory=list[str])  # For the answer.
 
@@ -52,8 +55,9 @@ def of(call: Call, is_decided: bool = False) -> Write:
     """What a request to create, update or patch is about to write. Raises ApiError 422."""
     operation, query, route = _OPERATIONS[call.verb], call.query, call.route
     manager = call.parameter("fieldManager")
-    if "fieldManager" in query or "dryRun" in query or "fieldValidation" in query or "force" in query:
-        _check_options(call, operation, manager)
+    applies = is_apply(call)
+    if applies or "fieldManager" in query or "dryRun" in query or "fieldValidation" in query or "force" in query:
+        _check_options(call, operation, manager, applies)
     return Write(
         operation,
         call.resource,
@@ -66,6 +70,8 @@ def of(call: Call, is_decided: bool = False) -> Write:
         bool(query.get("dryRun")),
         call.parameter("fieldValidation") or WARN,
         is_decided=is_decided,
+        is_applied=applies,
+        force=applies and call.flag("force"),
         size=len(call.request.body),
         warnings=call.warnings,
     )
@@ -97,10 +103,16 @@ def by_server(operation: str, resource: Kind, namespace: str, name: str, is_deci
     return Write(operation, resource, users.SERVER, work, namespace, name, "", manager, is_decided=is_decided)
 
 
-def _check_options(call: Call, operation: str, manager: str) -> None:
+def is_apply(call: Call) -> bool:
+    return call.verb == PATCH and call.request.header("content-type").partition(";")[0].strip().lower() == APPLY_PATCH
+
+
+def _check_options(call: Call, operation: str, manager: str, applies: bool) -> None:
     """Raises ApiError 422."""
     wrong: list[FieldError] = []
-    if operation == PATCH and "force" in call.query:
+    if applies and not manager:
+        wrong.append(FieldError.required("fieldManager", "is required for apply patch"))
+    if operation == PATCH and not applies and "force" in call.query:
         wrong.append(FieldError.forbidden("force", "may not be specified for non-apply patch"))
     wrong += _wrong_manager(manager)
     dry_run = call.query.get("dryRun", [])

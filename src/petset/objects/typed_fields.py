@@ -1,0 +1,299 @@
+"""Values and their types beside sets of fields: what an object sets, and what a change of it touches.
+
+A type says how a value is owned: a struct and a map field by field, a list of type map by its elements' keys, of type
+set by its values, and everything atomic as a whole. What has no type is owned as it looks: maps by key, lists as a
+whole. `Type` is all that is asked of a type, so that a built-in kind's nodes and a custom schema's serve alike.
+
+`compare` looks only where two objects differ; it is on the way of every write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from petset.objects import managed
+from petset.objects.managed import NOTHING, Fields
+from petset.objects.meta import Json, Object, is_struct
+
+# Defaults of fields that are among a list's keys: an element that does not say them has them.
+_KEY_DEFAULTS: Mapping[str, Json] = {"protocol": "TCP"}
+
+# Fields that an object has even before anybody sets what is in them: of Go's structs that are no pointers.
+_NEVER_MISSING = frozenset(("metadata", "spec", "status", "template", "strategy", "updateStrategy"))
+
+# Of what is the server's own, or names the object, nobody is the owner.
+_UNOWNED_SECTIONS = frozenset(("apiVersion", "kind"))
+_UNOWNED_METADATA = frozenset(
+    (
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    )
+)
+
+GRANULAR_LISTS = ("map", "set")
+
+
+class Type(Protocol):
+    """What a value may be. `kind` is struct, map, list, any, object, or a scalar's type."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def item(self) -> Type | None:
+        """Of a list's or a map's values."""
+        ...
+
+    @property
+    def is_atomic(self) -> bool:
+        """Of a struct or a map: owned as a whole."""
+        ...
+
+    @property
+    def list_type(self) -> str:
+        """map, set, or anything else for a list that is owned as a whole."""
+        ...
+
+    @property
+    def list_keys(self) -> tuple[str, ...]: ...
+    @property
+    def required(self) -> frozenset[str]: ...
+    def child(self, key: str) -> Type | None:
+        """The type of a struct's field or a map's values; None when there is none or it is not known."""
+        ...
+
+
+class NotIndexed(ValueError):
+    """An element of a list that has no keys, or of a set that is no scalar."""
+
+
+_MISSING: Final = object()
+
+
+def is_granular(type_: Type | None, value: object) -> bool:
+    """Whether the value is owned piece by piece."""
+    if isinstance(value, dict):
+        return type_ is None or not type_.is_atomic
+    return isinstance(value, list) and type_ is not None and type_.kind == "list" and type_.list_type in GRANULAR_LISTS
+
+
+def step_of(type_: Type, item: Json) -> str:
+    """The step to an element of a granular list. Raises NotIndexed."""
+    list_keys = type_.list_keys
+    if len(list_keys) == 1 and isinstance(item, dict):
+        value = item.get(list_keys[0])
+        if isinstance(value, str):
+            return managed.element_named(list_keys[0], value)
+    if not list_keys:
+        if isinstance(item, (dict, list)) or item is None:
+            raise NotIndexed("associative list without keys has an element that is no scalar")
+        return managed.member(item)
+    if not isinstance(item, dict):
+        raise NotIndexed("associative list with keys may not have non-map elements")
+    keys = {key: item[key] if key in item else _KEY_DEFAULTS.get(key) for key in type_.list_keys}
+    said = {key: value for key, value in keys.items() if value is not None}
+    if not said:
+        raise NotIndexed(
+            f"associative list with keys has an element that omits all key fields {list(type_.list_keys)} "
+            "(and doesn't have default values for any key fields)"
+        )
+    return managed.element(said)
+
+
+# -- what a value sets --------------------------------------------------------------------------------------------
+
+
+def of(type_: Type | None, value: Json) -> Fields:
+    """Every field that a value sets: leaves, entries of maps, elements of lists. Raises NotIndexed."""
+    result: dict[str, Fields] = {}
+    if isinstance(value, dict):
+        is_struct = type_ is not None and type_.kind == "struct"
+        for key, inner in value.items():
+            child = type_.child(key) if type_ is not None else None
+            named = is_struct and child is not None
+            if not is_granular(child, inner) or inner == {}:
+                result[managed.field(key)] = NOTHING
+            elif below := of(child, inner):
+                result[managed.field(key)] = below if named else managed.with_itself(below)
+            elif not named:
+                result[managed.field(key)] = NOTHING
+    elif isinstance(value, list) and type_ is not None:
+        for step, items in indexed(type_, value).items():
+            below = of(type_.item, items[0]) if len(items) == 1 and is_granular(type_.item, items[0]) else NOTHING
+            result[step] = managed.with_itself(below)
+    return result
+
+
+def indexed(type_: Type, items: Sequence[Json]) -> dict[str, list[Json]]:
+    """A granular list's elements by their steps; several of one step are duplicates. Raises NotIndexed."""
+    result: dict[str, list[Json]] = {}
+    for item in items:
+        result.setdefault(step_of(type_, item), []).append(item)
+    return result
+
+
+def with_named(type_: Type | None, fields: Fields) -> Fields:
+    """The set with all fields of structs that lead to what it has."""
+    result: dict[str, Fields] = {}
+    for step, below in fields.items():
+        if step == managed.SELF:
+            result[step] = below
+            continue
+        child, named = None, False
+        if type_ is not None:
+            if step.startswith("f:"):
+                child = type_.child(step[2:])
+                named = type_.kind == "struct" and child is not None
+            elif step.startswith("k:"):
+                child = type_.item
+        inner = with_named(child, below) if below else NOTHING
+        result[step] = managed.with_itself(inner) if named else inner
+    return result
+
+
+def stripped(fields: Fields) -> Fields:
+    """Without what nobody owns."""
+    result = {step: below for step, below in fields.items() if step[2:] not in _UNOWNED_SECTIONS}
+    metadata = result.pop("f:metadata", None)
+    if metadata:
+        left = {step: below for step, below in metadata.items() if step[2:] not in _UNOWNED_METADATA and step != "."}
+        if left:
+            result["f:metadata"] = left
+    return result
+
+
+# -- what a change touches ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Fields that a change adds, changes and takes away; no field is in two of them."""
+
+    added: dict[str, Any] = field(default_factory=dict[str, Any])
+    modified: dict[str, Any] = field(default_factory=dict[str, Any])
+    removed: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def set_or_changed(self) -> Fields:
+        return managed.union(self.modified, self.added)
+
+
+def compare(type_: Type | None, old: Object, new: Object) -> Comparison:
+    """Of two versions of an object; of what nobody owns it says nothing."""
+    found = Comparison()
+    for key in (*new, *(key for key in old if key not in new)):
+        if key in _UNOWNED_SECTIONS:
+            continue
+        before, after = old.get(key, _MISSING), new.get(key, _MISSING)
+        if before is after or before == after:
+            continue
+        child = type_.child(key) if type_ is not None else None
+        if key == "metadata":
+            below = Comparison()
+            _compare_maps(below, child, _owned(before), _owned(after))
+            _put(found, managed.field(key), below)
+        else:
+            _compare_one(found, managed.field(key), child, before, after, key in _NEVER_MISSING)
+    return found
+
+
+def _owned(metadata: Any) -> Mapping[str, Any]:
+    if not is_struct(metadata):
+        return {}
+    return {key: value for key, value in metadata.items() if key not in _UNOWNED_METADATA}
+
+
+def _compare_one(
+    found: Comparison, step: str, type_: Type | None, old: Any, new: Any, never_missing: bool = False
+) -> None:
+    """One field or element that differs."""
+    empty = (old is _MISSING or not old) and (new is _MISSING or not new)
+    old_granular, new_granular = is_granular(type_, old), is_granular(type_, new)
+    if empty or not (old_granular or new_granular):
+        sort = found.added if old is _MISSING else found.removed if new is _MISSING else found.modified
+        _own(sort, step)
+        return
+    below = Comparison()
+    present = old is not _MISSING and new is not _MISSING
+    if present and type(old) is not type(new):
+        _own(found.modified, step)
+        if old_granular:
+            _compare_granular(below, type_, old, type(old)())
+        if new_granular:
+            _compare_granular(below, type_, type(new)(), new)
+    elif new is _MISSING:
+        _compare_granular(below, type_, old, type(old)())
+        if not never_missing:
+            _own(found.removed, step)
+    else:
+        _compare_granular(below, type_, type(new)() if old is _MISSING else old, new)
+        if old is _MISSING and not never_missing:
+            _own(found.added, step)
+    _put(found, step, below)
+
+
+def _own(fields: dict[str, Any], step: str) -> None:
+    below = fields.get(step)
+    fields[step] = NOTHING if below is None else managed.with_itself(below)
+
+
+def _put(found: Comparison, step: str, below: Comparison) -> None:
+    for fields, inner in (
+        (found.added, below.added),
+        (found.modified, below.modified),
+        (found.removed, below.removed),
+    ):
+        if inner:
+            fields[step] = managed.with_itself(inner) if step in fields else inner
+
+
+def _compare_granular(found: Comparison, type_: Type | None, old: Any, new: Any) -> None:
+    if is_struct(new):
+        _compare_maps(found, type_, old, new)
+    elif type_ is not None:
+        _compare_lists(found, type_, old, new)
+
+
+def _compare_maps(found: Comparison, type_: Type | None, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    child_of: Callable[[str], Type | None] = type_.child if type_ is not None else lambda key: None
+    required = type_.required if type_ is not None else frozenset[str]()
+    for key, after in new.items():
+        before = old.get(key, _MISSING)
+        if before is not after and before != after:
+            never = key in _NEVER_MISSING or key in required
+            _compare_one(found, managed.field(key), child_of(key), before, after, never)
+    for key, before in old.items():
+        if key not in new:
+            never = key in _NEVER_MISSING or key in required
+            _compare_one(found, managed.field(key), child_of(key), before, _MISSING, never)
+
+
+def _compare_lists(found: Comparison, type_: Type, old: Sequence[Any], new: Sequence[Any]) -> None:
+    try:
+        before, after = indexed(type_, old), indexed(type_, new)
+    except NotIndexed:
+        return  # Of such a list upstream tells nothing either.
+    item = type_.item
+    for step in (*after, *(step for step in before if step not in after)):
+        olds, news = before.get(step, ()), after.get(step, ())
+        if len(olds) <= 1 and len(news) <= 1:
+            one, other = olds[0] if olds else _MISSING, news[0] if news else _MISSING
+            if one != other:
+                _compare_one(found, step, item, one, other)
+        elif len(olds) > 1 and len(news) > 1:  # Duplicates are owned as one.
+            if olds != news:
+                _own(found.modified, step)
+        elif len(olds) > 1:
+            if news:
+                _compare_one(found, step, item, _MISSING, news[0])
+            _own(found.removed, step)
+        else:
+            if olds:
+                _compare_one(found, step, item, olds[0], _MISSING)
+            _own(found.added, step)
