@@ -131,9 +131,11 @@ def _shares(lines: list[str]) -> tuple[list[tuple[str, float]], list[tuple[str, 
         total += int(count)
         own[frames[-1]] += int(count)
         cumulative.update(dict.fromkeys(frames, int(count)))
-    return tuple(  # type: ignore[return-value]
-        [(name, count / max(1, total)) for name, count in counter.most_common()] for counter in (own, cumulative)
-    )
+
+    def shares(counter: collections.Counter[str]) -> list[tuple[str, float]]:
+        return [(name, count / max(1, total)) for name, count in counter.most_common()]
+
+    return shares(own), shares(cumulative)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class _Watcher(asyncio.Protocol):
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.write(f"GET {self._target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())  # type: ignore[attr-defined]
+        transport.write(f"GET {self._target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())  # type: ignore[attr-defined]  # A Base by name only.
 
     def data_received(self, data: bytes) -> None:
         if not self.begun.done():
@@ -74,7 +74,7 @@ class _Writer(asyncio.Protocol):
         self._answered: asyncio.Future[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # A Base by name only.
 
     def data_received(self, data: bytes) -> None:
         self._received += data

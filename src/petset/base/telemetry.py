@@ -134,7 +134,7 @@ class Telemetry:
 
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        registry.register(self)  # type: ignore[arg-type]  # It calls collect().
+        registry.register(self)  # It calls collect().
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Any]:

@@ -182,7 +182,7 @@ class View:
         known = self._kept.get((make, key))
         if known is not None:
             if known[0] == about:
-                return known[1]  # type: ignore[return-value]
+                return known[1]  # type: ignore[return-value]  # What `make` made.
             known[1].close()
         made = make(self, *about)
         self._kept[make, key] = about, made

@@ -91,7 +91,7 @@ class _Asking(asyncio.DatagramProtocol):
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.sendto(self.packet)  # type: ignore[attr-defined]
+        transport.sendto(self.packet)  # type: ignore[attr-defined]  # A Base by name only.
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if data[:2] == self.packet[:2] and dns.readdressed(data, self.query) and not self.answer.done():

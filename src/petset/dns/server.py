@@ -164,7 +164,7 @@ class _Udp(asyncio.DatagramProtocol):
         self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = transport  # type: ignore[assignment]  # A Base by name only.
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.server.reply(data, lambda answer: self._send(answer, addr), _nothing, tcp=False)
@@ -192,7 +192,7 @@ class _Tcp(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.server.connections += 1
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = transport  # type: ignore[assignment]  # A Base by name only.
         if self.server.connections > CONNECTIONS_MAX:
             self._close()
         else:

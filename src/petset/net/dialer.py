@@ -265,7 +265,7 @@ class _Connection(asyncio.Protocol):
     # Called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport  # type: ignore[assignment]  # A Base by name only.
         self._dialer.opened(self)
 
     def data_received(self, data: bytes) -> None:

@@ -64,7 +64,7 @@ async def serve(
     limits: Limits | None = None,
 ) -> AsyncGenerator[Listener]:
     """Listen on host:port (or on a socket that is bound already) for as long as the context lasts."""
-    asyncio.sslproto.SSLProtocol.max_size = 16 << 10  # type: ignore[attr-defined]  # 39 KiB a connection, not 279.
+    asyncio.sslproto.SSLProtocol.max_size = 16 << 10  # 39 KiB a connection, not 279.
     loop = asyncio.get_running_loop()
     where: dict[str, Any] = {"sock": socket} if socket is not None else {"host": host, "port": port}
     if tls is not None:
@@ -176,7 +176,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, listener: Listener):
         self._listener = listener
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # Until connection_made.
-        self._parser: http1.RequestParser = None  # type: ignore[assignment]
+        self._parser: http1.RequestParser = None  # type: ignore[assignment]  # Likewise.
         self._state = "waiting"  # waiting | busy | streaming | upgraded | refused | closing
         self._task: asyncio.Task[None] | None = None  # Of the request under way.
         self._stream: upgraded.Stream | None = None
@@ -192,7 +192,7 @@ class _Connection(asyncio.Protocol):
     # Called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport  # type: ignore[assignment]  # A Base by name only.
         self._transport.set_write_buffer_limits(WRITE_BUFFER_BYTES_MAX)
         self._tls = transport.get_extra_info("sslcontext") is not None
         peer = _peer(transport)

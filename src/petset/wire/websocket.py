@@ -150,7 +150,7 @@ def accept(
             f"offer one of {', '.join(filter(None, subprotocols))}",
         )
     inner = server.ServerProtocol(
-        select_subprotocol=lambda *_: chosen or None,  # type: ignore[arg-type, return-value]
+        select_subprotocol=lambda *_: chosen or None,  # type: ignore[arg-type, return-value]  # Their own name of str.
         max_size=message_bytes_max,
     )
     try:
@@ -200,7 +200,7 @@ class Client:
     ):
         self._inner = client.ClientProtocol(
             uri.parse_uri("ws://localhost/"),
-            subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]
+            subprotocols=list(subprotocols) or None,  # type: ignore[arg-type]  # Their own name of str.
             max_size=message_bytes_max,
         )
         asked = self._inner.connect()

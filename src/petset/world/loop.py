@@ -104,7 +104,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return []
 
     def _running(self) -> str:
-        running = sorted((task for task in asyncio.all_tasks(self) if task._fut_waiter is None), key=hash)  # type: ignore[attr-defined]
+        found = (task for task in asyncio.all_tasks(self) if task._fut_waiter is None)  # type: ignore[attr-defined]  # CPython's.
+        running = sorted(found, key=hash)
         return "; ".join(f"{task.get_name()} at {task.get_stack(limit=1)}" for task in running)[:2000]
 
     def _process_events(self, events: list[Any]) -> None:

@@ -42,7 +42,7 @@ class Stream:
                 self._wake.set()
         finally:
             with contextlib.suppress(Exception):
-                await self._body.aclose()  # type: ignore[attr-defined]
+                await self._body.aclose()  # type: ignore[attr-defined]  # Some bodies are generators.
             self._end = self._end or StopAsyncIteration()
             self._wake.set()
 
