@@ -90,7 +90,7 @@ def _equivalent(items: Sequence[Any], others: Sequence[Any]) -> bool:
 def _key(value: Any) -> Any:
     """Something that can be a key, equal for equal values; a number is no bool."""
     if isinstance(value, Mapping):
-        pairs: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        pairs: Any = value.items()  # pyright: ignore[reportUnknownVariableType]
         return ("map", frozenset((_key(key), _key(inner)) for key, inner in pairs))
     if isinstance(value, (list, tuple)):
         items: Any = value  # pyright: ignore[reportUnknownVariableType]
