@@ -72,16 +72,6 @@ def test_openapi_says_that_fields_are_validated(server):
     assert unchanged.code == 304
 
 
-def test_the_older_openapi_has_a_head_and_no_types(server):
-    """kubectl asks it about a kind that is unknown, and gives up on validating when it cannot be read."""
-    assert server.get("/openapi/v2")["swagger"] == "2.0"
-    accept = {"accept": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
-    answer = server("GET", "/openapi/v2", headers=accept)
-    assert answer.headers["content-type"] == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-    version = server.get("/version")["gitVersion"]
-    assert answer.body == field(1, "2.0") + field(2, field(1, "petset") + field(2, version))
-
-
 def test_health(server):
     assert server.get("/readyz") == b"ok"
     assert server.get("/readyz?verbose").decode().splitlines()[0] == "[+]ping ok"

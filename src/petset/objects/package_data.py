@@ -7,6 +7,7 @@ a request may ever be.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,17 @@ from petset.objects import encoding
 def facts(name: str) -> Any:
     """facts.json, protobuf.json: as they are in this room."""
     return encoding.loads(Path(__file__).with_name(name).read_bytes())
+
+
+@cache
+def has_schema(module: str) -> bool:
+    return (_models() / f"{module}.py").exists()
+
+
+@cache
+def schema_version() -> str:
+    """The version of the lightkube-models package."""
+    return importlib.metadata.version("lightkube-models")
 
 
 @cache

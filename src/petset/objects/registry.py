@@ -43,6 +43,11 @@ def _fine_update(new: Object, old: Object) -> Sequence[FieldError]:
     return ()
 
 
+def type_name(group: str, version: str, kind: str) -> str:
+    """core_v1.Pod: the module and class of a type in the schema package."""
+    return f"{group.partition('.')[0] or 'core'}_{version}.{kind}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     group: str  # "" is core.
@@ -74,7 +79,7 @@ class Kind:
     @property
     def type_name(self) -> str:
         """core_v1.Pod: the module and class of its schema."""
-        return f"{self.group.partition('.')[0] or 'core'}_{self.version}.{self.kind}"
+        return type_name(self.group, self.version, self.kind)
 
     def field_selector(self, text: str) -> selectors.FieldSelector:
         """What a fieldSelector query parameter means. Raises ApiError 400."""

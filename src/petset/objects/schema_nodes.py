@@ -50,7 +50,7 @@ class Node:
 
     __slots__ = (
         "_fields", "_load", "is_atomic", "item", "items_max", "kind", "list_keys", "list_type", "merge_key", "name",
-        "ok", "strategies",
+        "ok", "strategies", "type_name",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +66,7 @@ class Node:
         self.is_atomic = False  # Of a struct or a map: owned as a whole (typed_fields.py).
         self.list_type = ""  # atomic, set or map; "" is atomic.
         self.list_keys: tuple[str, ...] = ()
+        self.type_name = ""  # Where its type stands: core_v1.PodSpec; "" where it has no name of its own.
         self._fields: Fields | None = None
         self._load = load
 
@@ -220,15 +221,23 @@ def struct(module: str, name: str) -> Node:
     node = Node("struct", f"{version}.{name}", lambda value: False, load=lambda: _fields(module, name))
     node.ok = _is_struct(node)
     node.is_atomic = package_data.facts("facts.json").get(f"{module}.{name}", {}).get("") == "map=atomic"
+    node.type_name = f"{module}.{name}"
     return node
+
+
+def source(module: str, name: str) -> str:
+    """The text of a class of the package, "" when there is none."""
+    place = _places(module).get(name) if package_data.has_schema(module) else None
+    if place is None:
+        return ""
+    text = package_data.schema_text(module)[slice(*place)]
+    return text.rpartition("\n@dataclass")[0] or text
 
 
 def _fields(module: str, name: str) -> Fields:
     if module == "apps_v1alpha1":
         return _petset_fields(name)
-    start, end = _places(module)[name]
-    text = package_data.schema_text(module)[start:end]
-    body = ast.parse(text.rpartition("\n@dataclass")[0] or text).body[0]
+    body = ast.parse(source(module, name)).body[0]
     assert isinstance(body, ast.ClassDef)
     facts = package_data.facts("facts.json").get(f"{module}.{name}", {})
     fields: dict[str, Node] = {}
@@ -259,7 +268,8 @@ def _petset_fields(name: str) -> Fields:
     """A PetSet is a StatefulSet whose selector may be left to its labels."""
     fields, required = _fields("apps_v1", name.replace("PetSet", "StatefulSet"))
     if name == "PetSet":
-        fields = {**fields, "spec": struct("apps_v1alpha1", "PetSetSpec")}
+        own = {part: struct("apps_v1alpha1", f"PetSet{part.capitalize()}") for part in ("spec", "status")}
+        fields = {**fields, **own}
     lenient = [field for field in required if (f"apps_v1alpha1.{name}", field) in _NOT_REQUIRED]
     return fields, required.difference(lenient)
 
@@ -295,7 +305,7 @@ def _of_annotation(module: str, annotation: str, fact: Sequence[str], most: int 
 
 def _copy(node: Node) -> Node:
     copy = Node(node.kind, node.name, node.ok, node.item, node.loaded if node.kind == "struct" else None)
-    copy.items_max, copy.is_atomic = node.items_max, node.is_atomic
+    copy.items_max, copy.is_atomic, copy.type_name = node.items_max, node.is_atomic, node.type_name
     if node.kind == "struct":
         copy.ok = _is_struct(copy)
     return copy

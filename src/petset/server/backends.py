@@ -22,7 +22,7 @@ from petset.server.routes import Call, Path, Route
 from petset.wire import http
 
 Answer = Callable[[Call], Awaitable[http.Response]]
-PathAnswer = Callable[[Call], "http.Response | None"]
+PathAnswer = Callable[[Call], "http.Response | Awaitable[http.Response | None] | None"]
 
 
 class Backend(Protocol):
@@ -157,7 +157,7 @@ class LocalPaths:
         self._below: Mapping[str, PathAnswer] = {
             "api": _discovery,
             "apis": _discovery,
-            "openapi": lambda call: openapi.answer(call.kinds, call.route.path, call.request),
+            "openapi": openapi.OpenApi().answer,
             "healthz": self._health,
             "livez": self._health,
             "readyz": self._health,
@@ -172,6 +172,8 @@ class LocalPaths:
             raise errors.method_not_allowed(request.method, path)
         find = self._paths.get(path) or self._below.get(path.split("/")[1])
         response = find(call) if find is not None else None
+        if isinstance(response, Awaitable):
+            response = await response
         if response is None:
             raise unknown.path(path, ROOT_PATHS)
         return response

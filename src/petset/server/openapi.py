@@ -1,112 +1,106 @@
-"""OpenAPI v3 as far as kubectl needs it before it sends an object.
+"""OpenAPI as it is asked for: an index and a document a group version (v3), one document of everything (v2).
 
-One small document a group version: for each kind the PATCH operation with its group-version-kind and the query
-parameter `fieldValidation`, which is how kubectl learns that the server checks fields itself. Types and descriptions
-are not offered in this release, which is what a kind's description says. A document's URL carries its hash, so that
-clients keep it; all are made once for a snapshot of the kinds.
+A document is made when somebody asks for it, beside the loop, and kept compressed; those that were not asked for the
+longest go first when all are more than KEPT_BYTES_MAX. Its hash is known before it is made, so that the index costs
+nothing, and a URL that carries it may be kept by clients for good; an old one leads to the new one. How documents are
+made stands in described/.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable
 
 from petset.objects import encoding, errors
-from petset.objects.registry import Kind, Kinds
-from petset.server import discovery
+from petset.objects.registry import Kinds
+from petset.server import answers, discovery
+from petset.server.described import documents, gnostic
+from petset.server.routes import Call
 from petset.wire import http
 
-_PARAMETERS = [
-    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
-    for name in ("dryRun", "fieldManager", "fieldValidation")
-]
+V2, V3 = "/openapi/v2", "/openapi/v3"
+KEPT_BYTES_MAX = 4 << 20
+JSON = "application/json"
+_ANY = ("*/*", "application/*", "")
+# Named so by kubectl since 1.5: @v1.0 in what it asks for, and .v1.0 in what it is answered.
+_V2_PROTOBUF = (gnostic.MEDIA_TYPE, gnostic.MEDIA_TYPE.replace(".v1.0+", "@v1.0+"))
+_KEPT_FOR_GOOD: http.Headers = (("cache-control", "public, immutable, max-age=31536000"),)
 
 
-def _operation(resource: Kind, verb: str) -> dict[str, Any]:
-    kind = {"group": resource.group, "kind": resource.kind, "version": resource.version}
-    return {
-        "x-kubernetes-action": verb,
-        "x-kubernetes-group-version-kind": kind,
-        "parameters": _PARAMETERS,
-        "responses": {"200": {"description": "OK"}},
-    }
+class OpenApi:
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # By form and hash, the newest last.
+
+    async def answer(self, call: Call) -> http.Response | None:
+        """The answer to a path under /openapi, None when it is none of ours. Raises ApiError 406."""
+        path, kinds = call.route.path, call.kinds
+        if path == V2:
+            return await self._v2(call)
+        if path == V3:
+            return http.Response(200, answers.JSON_HEADERS, _index(kinds))
+        group, _, version = path.removeprefix(f"{V3}/api").removeprefix("s/").rpartition("/")
+        if path != f"{V3}/{_name(group, version)}" or not discovery.served(kinds, group, version):
+            return None
+        _require(call, JSON)
+        hashed = _hash(kinds, group, version)
+        asked = call.parameter("hash")
+        if asked and asked != hashed:
+            return http.Response(301, (("location", f"{path}?hash={hashed}"),))
+        headers = _KEPT_FOR_GOOD if asked else ()
+        return await self._document(call, hashed, JSON, headers, lambda: documents.v3(kinds, group, version))
+
+    async def _v2(self, call: Call) -> http.Response:
+        kinds, hashed = call.kinds, documents.hash_of(call.kinds)
+        asked = [kind for kind, _ in answers.media_ranges(call.request.header("accept"))]
+        if next((kind for kind in asked if kind in (*_V2_PROTOBUF, JSON, *_ANY)), JSON) in _V2_PROTOBUF:
+            make: Callable[[], bytes] = lambda: documents.v2_protobuf(kinds)  # noqa: E731
+            return await self._document(call, hashed, gnostic.MEDIA_TYPE, (), make)
+        _require(call, JSON)
+        return await self._document(call, hashed, JSON, (), lambda: documents.v2_json(kinds))
+
+    async def _document(
+        self, call: Call, hashed: str, form: str, headers: http.Headers, make: Callable[[], bytes]
+    ) -> http.Response:
+        tag = f'"{hashed}"'
+        headers = (("content-type", form), ("etag", tag), ("vary", "Accept, Accept-Encoding"), *headers)
+        if call.request.header("if-none-match") == tag:
+            return http.Response(304, headers)
+        key = (call.route.path + form, hashed)
+        if key not in self._kept:
+            await call.work.in_turn(self._make, key, make)
+        data = self._kept[key]
+        self._kept.move_to_end(key)
+        if "gzip" in call.request.header("accept-encoding"):
+            return http.Response(200, (*headers, ("content-encoding", "gzip")), data)
+        return http.Response(200, headers, documents.plain(data))
+
+    def _make(self, key: tuple[str, str], make: Callable[[], bytes]) -> None:
+        """Keep a document, unless who had his turn before has made it."""
+        if key in self._kept:
+            return
+        self._kept[key] = make()
+        while sum(map(len, self._kept.values())) > KEPT_BYTES_MAX and len(self._kept) > 1:
+            self._kept.popitem(last=False)
 
 
-def _schema(resource: Kind) -> dict[str, Any]:
-    """What `kubectl explain` shows: that it has nothing to show yet."""
-    kind = {"group": resource.group, "kind": resource.kind, "version": resource.version}
-    why = "This release of petset does not offer explain texts; see the Kubernetes documentation of this kind."
-    return {"type": "object", "description": why, "x-kubernetes-group-version-kind": [kind]}
+def _name(group: str, version: str) -> str:
+    return f"apis/{group}/{version}" if group else f"api/{version}"
 
 
-def document(kinds: Kinds, group: str, version: str) -> dict[str, Any]:
-    paths: dict[str, Any] = {}
-    for row in discovery.served(kinds, group, version):
-        space = "{namespace}" if row.namespaced else ""
-        paths[row.path(space)] = {"post": _operation(row, "post")}
-        if "patch" in row.verbs:
-            paths[row.path(space, "{name}")] = {verb: _operation(row, verb) for verb in ("patch", "put")}
-    schemas = {f"{row.version}.{row.kind}": _schema(row) for row in discovery.served(kinds, group, version)}
-    info = {"title": "petset", "version": discovery.server_version()["gitVersion"]}
-    return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
+def _hash(kinds: Kinds, group: str, version: str) -> str:
+    return documents.hash_of(discovery.served(kinds, group, version))
 
 
-@functools.lru_cache(discovery.SNAPSHOTS_KEPT_MAX)
-def _documents(kinds: Kinds) -> dict[str, bytes]:
-    """The index, as "", and each group version's document by its name."""
-    documents = {
-        f"apis/{group}/{version}" if group else f"api/{version}": encoding.dumps(document(kinds, group, version))
+def _index(kinds: Kinds) -> bytes:
+    paths = {
+        (name := _name(group, version)): {"serverRelativeURL": f"{V3}/{name}?hash={_hash(kinds, group, version)}"}
         for group, versions in discovery.groups(kinds).items()
         for version in versions
     }
-    paths = {
-        name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={discovery.content_hash(data)}"}
-        for name, data in documents.items()
-    }
-    return {"": encoding.dumps({"paths": paths}), **documents}
+    return encoding.dumps({"paths": paths})
 
 
-V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-
-
-def _v2(request: http.Request) -> http.Response:
-    """The older document's head, and no type in it.
-
-    kubectl asks for it about a kind that version 3 does not list; finding nothing there either, it goes on to
-    discovery, which tells the user that there is no such kind, instead of telling him to turn validation off.
-    """
-    title, version = "petset", discovery.server_version()["gitVersion"]
-    if "+protobuf" in request.header("accept"):
-        info = _protobuf_field(1, title.encode()) + _protobuf_field(2, version.encode())
-        head = _protobuf_field(1, b"2.0") + _protobuf_field(2, info)
-        return http.Response(200, (("content-type", V2_PROTOBUF), ("vary", "Accept")), head)
-    tree = {"swagger": "2.0", "info": {"title": title, "version": version}, "paths": {}, "definitions": {}}
-    return http.Response(200, (("content-type", "application/json"), ("vary", "Accept")), encoding.dumps(tree))
-
-
-def _protobuf_field(number: int, content: bytes) -> bytes:
-    """A text or a message of less than 128 bytes in protobuf's wire format."""
-    assert len(content) < 128
-    return bytes((number << 3 | 2, len(content))) + content
-
-
-def answer(kinds: Kinds, path: str, request: http.Request) -> http.Response | None:
-    """The answer to a path under /openapi, None when it is none of ours. Raises ApiError 406."""
-    if path == "/openapi/v2":
-        return _v2(request)
-    if path == "/openapi/v3":
-        return http.Response(200, (("content-type", "application/json"),), _documents(kinds)[""])
-    name = path.removeprefix("/openapi/v3/")
-    data = _documents(kinds).get(name) if name else None
-    if data is None:
-        return None
-    accept = request.header("accept")
-    if accept and not any(form in accept for form in ("application/json", "*/*", "application/*")):
-        raise errors.ApiError(406, "NotAcceptable", "only the following media types are accepted: application/json")
-    tag = discovery.tag(data)
-    headers: http.Headers = (("content-type", "application/json"), ("etag", tag), ("vary", "Accept"))
-    if "hash=" in request.target:
-        headers += (("cache-control", "public, immutable"),)
-    if request.header("if-none-match") == tag:
-        return http.Response(304, headers)
-    return http.Response(200, headers, data)
+def _require(call: Call, form: str) -> None:
+    accept = call.request.header("accept")
+    if not any(kind in (form, *_ANY) for kind, _ in answers.media_ranges(accept)):
+        raise errors.ApiError(406, "NotAcceptable", f"only the following media types are accepted: {form}")
