@@ -158,6 +158,8 @@ def facts(tree: dict[str, Any]) -> Any:
         elif key in ("items", "additionalProperties") and isinstance(value, dict):
             value = facts(value)
         found[key] = value
+    if "$ref" not in found and found.get("x-kubernetes-map-type") == "granular":
+        del found["x-kubernetes-map-type"]  # What a map is that says nothing; only beside a type it says otherwise.
     return found
 
 
