@@ -22,6 +22,7 @@ from petset.server import (
     answers,
     auth,
     backends,
+    compression,
     flow,
     refusals,
     rest,
@@ -105,7 +106,8 @@ class Api:
         self.authorizer.require(call.user, routes.attributes(call))
         if call.verb != "watch" and call.route.subresource not in flow.STREAMING_SUBRESOURCES:
             seconds = call.timeout_seconds()
-            return await (backend.answer(call) if seconds is None else _within(seconds, backend.answer(call)))
+            answer = backend.answer(call)
+            return await compression.answered(call, await (answer if seconds is None else _within(seconds, answer)))
         self._flow.require_stream(call.request, asking)
         return self._flow.streamed(call.request, asking, await backend.answer(call))
 
