@@ -78,7 +78,8 @@ def test_repeated_keys_are_found_where_they_are(text, paths):
 
 
 def test_a_text_without_duplicates_is_known_by_its_colons() -> None:
-    for text in ('{"a":1,"b":{"a":[{"c":2},3]}}', '{"a": "x", "b": []}', "[]", "7"):
+    quoted = r'{"f:a":{"k:{\"name\":\"x\"}":{}}}'
+    for text in ('{"a":1,"b":{"a":[{"c":2},3]}}', '{"a": "x", "b": []}', quoted, "[]", "7"):
         assert encoding.has_no_duplicates(text.encode(), encoding.loads(text)), text
 
 
@@ -90,7 +91,9 @@ def test_what_has_duplicates_or_may_have_them_is_not_taken_for_clean() -> None:
         '{"a"\n:1,"b":2}',
         r'{"a":"\":","a" :1}',
         r'{"a":1,"\u0061":2}',
-        r'{"k":"says \":\" twice"}',
+        r'{"a\\":1,"a\\":2}',
+        r'{"a":"x\":","a":2}',
+        r'{"k":"says \\\":\" twice"}',
     )
     for text in doubtful:
         assert not encoding.has_no_duplicates(text.encode(), encoding.loads(text)), text
