@@ -194,7 +194,7 @@ def test_a_program_that_fails_ends_the_block_and_says_why():
         plane = cluster.ControlPlane(memory.MemoryStore())
         await plane.begin()
         with pytest.raises(ExceptionGroup) as caught:
-            async with plane.running(cluster.Program("broken", cluster.DNS, fails)):
+            async with plane.running(cluster.Program("broken", cluster.DNS, fails, "broken")):
                 await asyncio.get_running_loop().create_future()
         assert "it is broken" in str(caught.value.exceptions[0])
         left = asyncio.all_tasks() - {asyncio.current_task()}

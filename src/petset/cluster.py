@@ -43,6 +43,7 @@ ADMINISTRATOR = http.User("petset-admin", (users.MASTERS,))
 CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
 SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
 DNS = http.User("system:kube-dns", (users.MASTERS,))
+KUBELET = "kubelet"
 DOMAIN = "cluster.local"
 KUBERNETES_PORT = 443  # Of the Service of that name.
 
@@ -85,9 +86,9 @@ class ControlPlane:
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
         self.handle: http.Handler = config.metrics.counted(self.api.handle) if config.metrics else self.api.handle
 
-    def client(self, user: http.User) -> Client:
+    def client(self, user: http.User, agent: str = "") -> Client:
         """A client in this process; who it is, is believed."""
-        return Client(InProcess(self.handle, user), user.name, self.kinds)
+        return Client(InProcess(self.handle, user), agent or user.name, self.kinds)
 
     async def begin(self) -> None:
         """Write what is missing of what a cluster begins with, before anybody is served."""
@@ -124,7 +125,7 @@ class ControlPlane:
                 del self._streams[node.name]
 
     def _part(self, program: Program) -> Part:
-        return program.name, program.main(self.client(program.user))
+        return program.name, program.main(self.client(program.user, program.agent))
 
     def _streams_of(self, node: str) -> streaming.NodeStreams:
         if node not in self._streams:
@@ -156,6 +157,7 @@ class Program:
     name: str
     user: http.User
     main: Callable[[Client], Coroutine[Any, Any, None]]
+    agent: str  # Its User-Agent: by this name it owns the fields that it writes.
 
 
 def controllers(config: Config) -> Program:
@@ -168,7 +170,7 @@ def controllers(config: Config) -> Program:
             client, hostpath=config.hostpath, volumes_directory=config.volumes_directory, ca_pem=config.ca_pem
         )
 
-    return Program("controllers", CONTROLLERS, main)
+    return Program("controllers", CONTROLLERS, main, "kube-controller-manager")
 
 
 def scheduler() -> Program:
@@ -177,7 +179,7 @@ def scheduler() -> Program:
 
         await loop.run(client)
 
-    return Program("scheduler", SCHEDULER, main)
+    return Program("scheduler", SCHEDULER, main, "kube-scheduler")
 
 
 def dns(plan: networks.Plan, resolv_conf: str = "") -> Program:
@@ -195,7 +197,7 @@ def dns(plan: networks.Plan, resolv_conf: str = "") -> Program:
             networks=[*(node.pod_cidr for node in plan.nodes), plan.cluster.service_cidr],
         )
 
-    return Program("dns", DNS, main)
+    return Program("dns", DNS, main, "coredns")
 
 
 def names(begin: Callable[[], records.Zone]) -> Program:
@@ -209,7 +211,7 @@ def names(begin: Callable[[], records.Zone]) -> Program:
             await server.follow(client, zone, group)
             await asyncio.get_running_loop().create_future()
 
-    return Program("dns", DNS, main)
+    return Program("dns", DNS, main, "coredns")
 
 
 # -- Nodes
@@ -238,7 +240,7 @@ class Node:
 
             await agent.run(client, self.config, self.runtime, attempts=self.attempts, disks=self.disks, on_ready=ready)
 
-        return Program(self.name, users.of_node(self.name), main)
+        return Program(self.name, users.of_node(self.name), main, KUBELET)
 
 
 @dataclass(frozen=True, slots=True)

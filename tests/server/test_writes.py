@@ -90,7 +90,7 @@ def test_what_the_server_writes_unasked_is_its_own(written, server):
     server.ok("DELETE", f"{PLACE}/kubernetes")
     server.run(bootstrap.ensure(server.api.rest, PLAN))
     (write,) = [write for write in written if write.operation == CREATE]
-    assert (write.user, write.field_manager, write.is_decided) == (users.SERVER, "system:apiserver", False)
+    assert (write.user, write.field_manager, write.is_decided) == (users.SERVER, "kube-apiserver", False)
 
 
 PLACE = "/api/v1/namespaces/default/services"

@@ -23,7 +23,7 @@ from petset.wire import http
 CREATE, UPDATE, PATCH, DELETE = "create", "update", "patch", "delete"
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"  # What becomes of fields that the schema does not know.
 FIELD_MANAGER_BYTES_MAX = 128
-UNKNOWN_MANAGER = "unknown"
+UNKNOWN_MANAGER, SERVER_MANAGER = "unknown", "kube-apiserver"
 APPLY_PATCH = "application/apply-patch+yaml"
 USER_AGENTS_CACHED_MAX = 64
 
@@ -99,8 +99,7 @@ def of_removal(call: Call, options: deletion.Options) -> Write:
 def by_server(operation: str, resource: Kind, namespace: str, name: str, is_decided: bool = False) -> Write:
     """A write that nobody asked for."""
     work = weight.Work(weight.Line(), users.SERVER.name)
-    manager = users.SERVER.name
-    return Write(operation, resource, users.SERVER, work, namespace, name, "", manager, is_decided=is_decided)
+    return Write(operation, resource, users.SERVER, work, namespace, name, "", SERVER_MANAGER, is_decided=is_decided)
 
 
 def is_apply(call: Call) -> bool:

@@ -38,7 +38,7 @@ class Process:
         """Run it, again and again, until this is cancelled, it is killed for good or it ends by itself."""
         while True:
             self.link = self.world.link(self.name, self._program.user)
-            work = self._program.main(Client(self.link, self.name))
+            work = self._program.main(Client(self.link, self._program.agent))
             self.task = asyncio.get_running_loop().create_task(work, name=self.name)
             try:
                 await asyncio.wait([self.task])

@@ -82,7 +82,7 @@ class World:
                 cluster.controllers(plane),
                 cluster.scheduler(),
                 cluster.names(self._new_zone),
-                *(cluster.Program(node.name, node.user, node.run) for node in self.nodes),
+                *(cluster.Program(node.name, node.user, node.run, cluster.KUBELET) for node in self.nodes),
             )
         ]
         for node in self.nodes:
