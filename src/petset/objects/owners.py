@@ -82,10 +82,9 @@ def is_unchanged(new: Object, old: Object) -> bool:
     if new.keys() != old.keys():
         return False
     for key, value in new.items():
-        before = old[key]
-        if value is not before and value != before and (key != "metadata" or not _is_same_metadata(value, before)):
+        if key != "metadata" and value is not old[key] and value != old[key]:
             return False
-    return True
+    return new["metadata"] == old["metadata"] or _is_same_metadata(new["metadata"], old["metadata"])
 
 
 def _is_same_metadata(new: Object, old: Object) -> bool:
