@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import idle, memory, pets, rates, scale, startup, watches
+from bench import idle, memory, ownership, pets, rates, scale, startup, watches
 
 PARTS = {
     "pets": pets.main,
@@ -18,6 +18,7 @@ PARTS = {
     "memory": memory.main,
     "rates": rates.main,
     "watches": watches.main,
+    "ownership": ownership.main,
     "scale": scale.main,
 }
 

@@ -77,12 +77,12 @@ def refuse_deep(tree: Json) -> None:
         if level > NESTING_LEVELS_MAX:
             raise ValueError(f"nested deeper than {NESTING_LEVELS_MAX} levels")
         following: list[Json] = []
-        is_last = level == NESTING_LEVELS_MAX  # What is empty is a level, too.
+        last = level == NESTING_LEVELS_MAX  # What is empty is a level, too.
         for node in current:
             if type(node) is dict:
-                following.extend([value for value in node.values() if (value or is_last) and type(value) in _CONTAINERS])
+                following.extend([value for value in node.values() if (value or last) and type(value) in _CONTAINERS])
             elif type(node) is list:
-                following.extend([value for value in node if (value or is_last) and type(value) in _CONTAINERS])
+                following.extend([value for value in node if (value or last) and type(value) in _CONTAINERS])
         current = following
 
 

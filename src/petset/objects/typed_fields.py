@@ -9,8 +9,7 @@ whole. `Type` is all that is asked of a type, so that a built-in kind's nodes an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from petset.objects import managed
@@ -75,6 +74,7 @@ class NotIndexed(ValueError):
 
 
 _MISSING: Final = object()
+_SCALARS = (str, int, bool, float)
 
 
 def is_granular(type_: Type | None, value: object) -> bool:
@@ -172,13 +172,15 @@ def stripped(fields: Fields) -> Fields:
 # -- what a change touches ----------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Comparison:
     """Fields that a change adds, changes and takes away; no field is in two of them."""
 
-    added: dict[str, Any] = field(default_factory=dict[str, Any])
-    modified: dict[str, Any] = field(default_factory=dict[str, Any])
-    removed: dict[str, Any] = field(default_factory=dict[str, Any])
+    __slots__ = ("added", "modified", "removed")
+
+    def __init__(self) -> None:
+        self.added: dict[str, Any] = {}
+        self.modified: dict[str, Any] = {}
+        self.removed: dict[str, Any] = {}
 
     def set_or_changed(self) -> Fields:
         return managed.union(self.modified, self.added)
@@ -214,7 +216,9 @@ def _compare_one(
 ) -> None:
     """One field or element that differs."""
     empty = (old is _MISSING or not old) and (new is _MISSING or not new)
-    old_granular, new_granular = is_granular(type_, old), is_granular(type_, new)
+    old_granular = new_granular = is_granular(type_, new)
+    if type(old) is not type(new):
+        old_granular = is_granular(type_, old)
     if empty or not (old_granular or new_granular):
         sort = found.added if old is _MISSING else found.removed if new is _MISSING else found.modified
         _own(sort, step)
@@ -261,17 +265,26 @@ def _compare_granular(found: Comparison, type_: Type | None, old: Any, new: Any)
 
 
 def _compare_maps(found: Comparison, type_: Type | None, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    child_of: Callable[[str], Type | None] = type_.child if type_ is not None else lambda key: None
-    required = type_.required if type_ is not None else frozenset[str]()
     for key, after in new.items():
         before = old.get(key, _MISSING)
-        if before is not after and before != after:
-            never = key in _NEVER_MISSING or key in required
-            _compare_one(found, managed.field(key), child_of(key), before, after, never)
+        if before is after or before == after:
+            continue
+        if type(after) in _SCALARS and type(before) in _SCALARS:  # Most are, and quickly told.
+            found.modified["f:" + key] = NOTHING
+        else:
+            child, never = _field_of(type_, key)
+            _compare_one(found, "f:" + key, child, before, after, never)
     for key, before in old.items():
         if key not in new:
-            never = key in _NEVER_MISSING or key in required
-            _compare_one(found, managed.field(key), child_of(key), before, _MISSING, never)
+            child, never = _field_of(type_, key)
+            _compare_one(found, "f:" + key, child, before, _MISSING, never)
+
+
+def _field_of(type_: Type | None, key: str) -> tuple[Type | None, bool]:
+    """(the type of what is under a key, whether it is there even before anybody sets it)."""
+    if type_ is None:
+        return None, False
+    return type_.child(key), key in _NEVER_MISSING or key in type_.required
 
 
 def _compare_lists(found: Comparison, type_: Type, old: Sequence[Any], new: Sequence[Any]) -> None:

@@ -33,16 +33,19 @@ def defaulted(write: Write, new: Object, before: Object | None) -> Object:
         if entries is not live and (wrong := owners.wrong(given)):
             raise errors.invalid(write.resource.kind, meta.name(new), wrong, write.resource.group)
     if entries or before is None:
-        found = typed_fields.compare(schema.node_of(write.resource), before or {}, _written(write, new, before))
+        old, written = _written(write, before or {}), _written(write, new)
+        found = typed_fields.compare(schema.node_of(write.resource), old, written)
         entries = owners.updated(entries, found, _owner(write, owners.UPDATE), _now())
     return owners.with_entries(new, entries)
 
 
-def _written(write: Write, new: Object, before: Object | None) -> Object:
-    """Of a new object its status is not what the client writes."""
-    if before is None and "status" in new and "status" in write.resource.subresources:
-        return {key: value for key, value in new.items() if key != "status"}
-    return new
+def _written(write: Write, obj: Object) -> Object:
+    """What of an object this way of writing is about."""
+    if write.subresource == "status":
+        return {key: obj[key] for key in ("metadata", "status") if key in obj}
+    if "status" in obj and "status" in write.resource.subresources:
+        return {key: value for key, value in obj.items() if key != "status"}
+    return obj
 
 
 def _owner(write: Write, operation: str) -> Owner:
