@@ -1,7 +1,7 @@
 """What it costs to keep who owns which fields: the status of a pod written over and over by a known client.
 
-CPU microseconds of a write in this process, from request to answer, over a store in memory. By hand: the same writes of a
-pod whose owners are not followed (it was reset by `managedFields: [{}]`).
+CPU microseconds of a write in this process, from request to answer, over a store in memory. By hand: the same writes
+of a pod whose owners are not followed (it was reset by `managedFields: [{}]`).
 """
 
 from __future__ import annotations

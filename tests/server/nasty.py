@@ -25,7 +25,7 @@ REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 YAML, PROTOBUF = "application/yaml", "application/vnd.kubernetes.protobuf"
 STRATEGIC, MERGE = "application/strategic-merge-patch+json", "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
+JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,16 @@ def owner(i: int) -> dict[str, Any]:
 
 def owned(n: int) -> dict[str, Any]:
     return meta.changed(configmap("held"), ("metadata", "ownerReferences"), [owner(i) for i in range(n)])
+
+
+def applied_owners(n: int) -> dict[str, Any]:
+    return meta.changed(configmap("held"), ("metadata", "ownerReferences"), [owner(i) for i in reversed(range(n))])
+
+
+def managed_fields(n: int) -> dict[str, Any]:
+    entry = {"operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
+    entries = [{**entry, "manager": k, "fieldsV1": {f"f:{k}": {}, 'k:{"b": 1, "a": 2}': {}}} for k in names(n)]
+    return {"metadata": {"managedFields": entries, "labels": {"a": "b"}}}
 
 
 def with_metadata(field: str, value: Callable[[int], Any]) -> Callable[[int], Any]:
@@ -215,6 +225,11 @@ CASES = [
     Nasty("JSON patch: copies that double", 422, 1_000, copies, kind=JSON_PATCH, before=lambda n: configmap("held", b="x")),
     Nasty("JSON patch: tests", 200, 2_000, lambda n: [{"op": "test", "path": "/data/k", "value": "v"}] * n, kind=JSON_PATCH, before=lambda n: configmap("held", k="v", **dict.fromkeys(names(n), "v"))),
     Nasty("JSON patch: a long path", 422, 20_000, lambda n: [{"op": "add", "path": "/a" * n, "value": 1}], kind=JSON_PATCH, before=lambda n: configmap("held")),
+    Nasty("apply: many keys", 200, 1_000, lambda n: configmap("held", **dict.fromkeys(names(n), "w")), kind=APPLY, before=lambda n: configmap("held", **dict.fromkeys(names(n), "v")), query=lambda n: "fieldManager=me&force=true"),
+    Nasty("apply: many conflicts", 409, 1_000, lambda n: configmap("held", **dict.fromkeys(names(n), "w")), kind=APPLY, before=lambda n: configmap("held", **dict.fromkeys(names(n), "v")), query=lambda n: "fieldManager=me"),
+    Nasty("apply: elements in another order", 200, 250, applied_owners, kind=APPLY, before=owned, query=lambda n: "fieldManager=me"),
+    Nasty("apply: elements of one key", 400, 250, lambda n: meta.changed(owned(1), ("metadata", "ownerReferences"), [owner(1)] * n), kind=APPLY, before=lambda n: owned(1), query=lambda n: "fieldManager=me"),
+    Nasty("managedFields of one's own", 200, 250, managed_fields, kind=MERGE, before=lambda n: configmap("held")),
     Nasty("parameters", 200, 200, lambda n: None, method="GET", query=lambda n: "&".join(f"{k}=v" for k in names(n))),
     Nasty("a label's values", 200, 250, lambda n: None, method="GET", query=lambda n: f"labelSelector=a+in+({','.join(names(n))})"),
     Nasty("labels wanted", 200, 25, lambda n: None, method="GET", query=lambda n: f"labelSelector={','.join(names(n))}"),
