@@ -64,14 +64,14 @@ async def _send(plane: cluster.ControlPlane, method: str, path: str, body: Any, 
 
 
 def _pod(name: str) -> dict[str, Any]:
-    container = {
+    container: dict[str, Any] = {
         "name": "c",
         "image": "i",
         "env": [{"name": f"E{each}", "value": "v"} for each in range(10)],
         "ports": [{"containerPort": 80}],
         "volumeMounts": [{"name": "d", "mountPath": "/d"}],
     }
-    spec = {"containers": [container], "volumes": [{"name": "d", "emptyDir": {}}]}
+    spec: dict[str, Any] = {"containers": [container], "volumes": [{"name": "d", "emptyDir": {}}]}
     labels = {"app": "web", "apps.kubernetes.io/pod-index": "0", "controller-revision-hash": "x"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
@@ -79,7 +79,7 @@ def _pod(name: str) -> dict[str, Any]:
 def _status(number: int) -> dict[str, Any]:
     at = f"2026-01-01T00:{number // 60 % 60:02}:{number % 60:02}Z"
     types = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
-    container = {
+    container: dict[str, Any] = {
         "name": "c",
         "image": "i",
         "imageID": "i@1",
