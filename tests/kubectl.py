@@ -23,11 +23,38 @@ def find() -> str:
     return path
 
 
+OLDER = "kubernetes-client"  # Debian 12's package has kubectl 1.20.
+
+
+def older(directory: Path) -> str:
+    """A kubectl that checks objects by OpenAPI v2, out of a Debian package that is fetched and unpacked here but not
+    installed; "" where there is no such package."""
+    path = directory / "usr" / "bin" / "kubectl"
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        fetch = ["apt-get", "-o", "APT::Sandbox::User=root", "download", OLDER]
+        for before in ([], ["apt-get", "update"]):  # Lists of packages may be missing or old.
+            if before:
+                _quietly(before, directory)
+            if _quietly(fetch, directory):
+                break
+        for package in directory.glob(f"{OLDER}_*.deb"):
+            _quietly(["dpkg-deb", "-x", str(package), str(directory)], directory)
+            package.unlink()
+    return str(path) if path.exists() else ""
+
+
+def _quietly(command: list[str], directory: Path) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run(command, cwd=directory, capture_output=True, timeout=120).returncode == 0
+
+
 class Kubectl:
     """kubectl against one kubeconfig. Calling it runs a command and returns its output; a failure raises."""
 
-    def __init__(self, kubeconfig: Path, cache: Path):
-        self.path = find()
+    def __init__(self, kubeconfig: Path, cache: Path, path: str = ""):
+        self.path = path or find()
         self.environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(cache)}
 
     def run(

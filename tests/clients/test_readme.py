@@ -66,10 +66,6 @@ def custom_resources(kubectl, served) -> None:
     assert 'no matches for kind "CustomResourceDefinition"' in said
 
 
-def explain(kubectl, served) -> None:
-    assert "does not offer explain texts" in served.admin("explain", "petset")
-
-
 def cluster_ips(kubectl, served) -> None:
     for kind in ("clusterip", "nodeport", "loadbalancer"):
         assert "serves headless Services and ExternalName only" in kubectl("create", "service", kind, "s", "--tcp=80")
@@ -118,7 +114,6 @@ TRIED = {
     "`kubectl port-forward`": port_forward,
     "SPDY": spdy,
     "Custom resources": custom_resources,
-    "Texts for `kubectl explain`": explain,
     "Cluster IPs": cluster_ips,
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,
     "Ingresses, NetworkPolicies, disruption budgets, quotas and autoscalers": policies,

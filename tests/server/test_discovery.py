@@ -48,6 +48,37 @@ def test_scale_is_a_scale_of_autoscaling(server):
     assert kinds["status"] == {"group": "apps", "version": "v1alpha1", "kind": "PetSet"}
 
 
+def test_a_kind_says_in_which_version_it_is_stored(server):
+    def hash_of(path: str, name: str) -> str | None:
+        return next(row for row in server.get(path)["resources"] if row["name"] == name).get("storageVersionHash")
+
+    assert hash_of("/api/v1", "pods") == "xPOwRZ+Yhw8="  # As upstream's servers say.
+    assert hash_of("/api/v1", "events") == hash_of("/apis/events.k8s.io/v1", "events") == "r2yiGXH7wu8="
+    assert hash_of("/apis/authentication.k8s.io/v1", "tokenreviews") is None
+    assert hash_of("/api/v1", "pods/status") is None
+
+
+def test_every_name_and_kind_of_discovery_is_whole(server):
+    for path in ("/api", "/apis"):
+        for group in server.get(path, headers={"accept": AGGREGATED.format("v2")})["items"]:
+            for version in group["versions"]:
+                root = f"/apis/{group['metadata']['name']}" if group["metadata"].get("name") else "/api"
+                listed = {row["name"]: row for row in server.get(f"{root}/{version['version']}")["resources"]}
+                for row in version["resources"]:
+                    plain = listed.pop(row["resource"])
+                    assert row["singularResource"] == plain["singularName"] != ""
+                    assert (row["responseKind"]["kind"], row["verbs"]) == (plain["kind"], plain["verbs"])
+                    assert row.get("shortNames") == plain.get("shortNames")
+                    assert row.get("categories") == plain.get("categories")
+                    for sub in row.get("subresources", ()):
+                        named = listed.pop(f"{row['resource']}/{sub['subresource']}")
+                        kind, own = sub["responseKind"], row["responseKind"]
+                        assert (kind["kind"], sub["verbs"]) == (named["kind"], named["verbs"])
+                        group_version = named.get("group", own["group"]), named.get("version", own["version"])
+                        assert (kind["group"], kind["version"]) == group_version
+                assert listed == {}
+
+
 def test_plain_discovery(server):
     assert server.get("/api")["versions"] == ["v1"]
     groups = server.get("/apis")["groups"]

@@ -25,7 +25,9 @@ async def answered(call: Call, response: http.Response) -> http.Response:
     body = response.body
     if isinstance(body, bytes) and len(body) < ANSWER_BYTES_MIN:  # Most are: nothing is asked of them.
         return response
-    if response.code != 200 or call.verb not in ("get", "list") or call.route.subresource or not _accepts(call.request):
+    if response.code != 200 or call.verb not in ("get", "list") or call.route.subresource or not accepts(call.request):
+        return response
+    if response.header("content-encoding"):  # It is kept so.
         return response
     if not isinstance(body, bytes):
         return await _streamed(call.work, response, body)
@@ -66,7 +68,7 @@ def _headers(response: http.Response) -> http.Headers:
     return (*response.headers, ("content-encoding", "gzip"), ("vary", "Accept-Encoding"))
 
 
-def _accepts(request: http.Request) -> bool:
+def accepts(request: http.Request) -> bool:
     """Whether gzip is among the encodings that the client names, and not with a weight of zero."""
     for value in request.header_values("accept-encoding"):
         for coding in value.lower().split(","):

@@ -8,6 +8,7 @@ aggregated documents carry a tag of their content, so that a client that has one
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import re
@@ -76,6 +77,13 @@ def served(kinds: Kinds, group: str, version: str) -> list[Kind]:
     return [row for row in kinds if (row.group, row.version) == (group, version)]
 
 
+def storage_version_hash(kind: Kind) -> str:
+    """What says in which version a kind's objects are stored, as upstream makes it: equal where they are the same."""
+    stored = kind.stored_as or kind
+    name = f"{stored.group}/{stored.version}/{stored.kind}"
+    return base64.b64encode(hashlib.sha256(name.encode()).digest()[:8]).decode()
+
+
 def subresource(resource: Kind, name: str) -> tuple[str, str, str, tuple[str, ...]]:
     """(group, version, kind, verbs) of a subresource."""
     own = (resource.group, resource.version, resource.kind)
@@ -97,6 +105,7 @@ def resource_list(kinds: Kinds, group: str, version: str) -> dict[str, Any]:
                 "verbs": list(row.verbs),
                 **({"shortNames": list(row.short_names)} if row.short_names else {}),
                 **({"categories": list(row.categories)} if row.categories else {}),
+                **({"storageVersionHash": storage_version_hash(row)} if "get" in row.verbs else {}),
             }
         )
         for name in row.subresources:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from petset.objects import encoding, errors
 from petset.objects.registry import Kinds
-from petset.server import answers, discovery
+from petset.server import answers, compression, discovery
 from petset.server.described import documents, gnostic
 from petset.server.routes import Call
 from petset.wire import http
@@ -70,7 +70,7 @@ class OpenApi:
             await call.work.in_turn(self._make, key, make)
         data = self._kept[key]
         self._kept.move_to_end(key)
-        if "gzip" in call.request.header("accept-encoding"):
+        if compression.accepts(call.request):
             return http.Response(200, (*headers, ("content-encoding", "gzip")), data)
         return http.Response(200, headers, documents.plain(data))
 
