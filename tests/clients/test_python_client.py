@@ -72,3 +72,17 @@ def test_pages(api_client, space):
         if not token:
             break
     assert names == [f"c{index}" for index in range(5)]
+
+
+def test_server_side_apply(api_client, space):
+    dynamic = kubernetes.dynamic.DynamicClient(api_client)
+    maps = dynamic.resources.get(api_version="v1", kind="ConfigMap")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "applied"}, "data": {"k": "v"}}
+    made = dynamic.server_side_apply(maps, body, namespace=space, field_manager="python")
+    (entry,) = made.metadata.managedFields
+    assert (entry.manager, entry.operation) == ("python", "Apply")
+    with pytest.raises(kubernetes.dynamic.exceptions.ConflictError):
+        dynamic.server_side_apply(maps, {**body, "data": {"k": "w"}}, namespace=space, field_manager="other")
+    forced = {"field_manager": "other", "force_conflicts": True}
+    changed = dynamic.server_side_apply(maps, {**body, "data": {"k": "w"}}, namespace=space, **forced)
+    assert changed.data.k == "w"

@@ -49,7 +49,7 @@ class Node:
     """A type: what values it takes (`ok`), and for structs, lists and maps what is inside."""
 
     __slots__ = (
-        "_fields", "_load", "is_atomic", "item", "items_max", "kind", "list_keys", "list_type", "merge_key", "name",
+        "_fields", "_load", "is_atomic", "item", "items_max", "key_defaults", "kind", "list_keys", "list_type", "merge_key", "name",
         "ok", "strategies", "type_name",
     )  # fmt: skip
 
@@ -66,6 +66,7 @@ class Node:
         self.is_atomic = False  # Of a struct or a map: owned as a whole (typed_fields.py).
         self.list_type = ""  # atomic, set or map; "" is atomic.
         self.list_keys: tuple[str, ...] = ()
+        self.key_defaults: Mapping[str, Any] = {}  # What an element has of them that does not say them.
         self.type_name = ""  # Where its type stands: core_v1.PodSpec; "" where it has no name of its own.
         self._fields: Fields | None = None
         self._load = load
@@ -286,6 +287,8 @@ def _of_annotation(module: str, annotation: str, fact: Sequence[str], most: int 
         node = _list(item, most)
         node.list_type, _, keys = said.get("list", "").partition(":")
         node.list_keys = tuple(keys.split(",")) if keys else ()
+        if "protocol" in node.list_keys:  # Of ports: the one key that has a default, which the facts do not tell.
+            node.key_defaults = {"protocol": "TCP"}
     elif annotation in ("dict", "Dict"):
         if "values" not in said:
             return _OBJECT

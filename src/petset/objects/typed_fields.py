@@ -16,9 +16,6 @@ from petset.objects import managed
 from petset.objects.managed import NOTHING, Fields
 from petset.objects.meta import Json, Object, is_struct
 
-# Defaults of fields that are among a list's keys: an element that does not say them has them.
-_KEY_DEFAULTS: Mapping[str, Json] = {"protocol": "TCP"}
-
 # Fields that an object has even before anybody sets what is in them: of Go's structs that are no pointers.
 _NEVER_MISSING = frozenset(("metadata", "spec", "status", "template", "strategy", "updateStrategy"))
 
@@ -63,6 +60,11 @@ class Type(Protocol):
     @property
     def list_keys(self) -> tuple[str, ...]: ...
     @property
+    def key_defaults(self) -> Mapping[str, Any]:
+        """What an element has of a list's keys when it does not say them."""
+        ...
+
+    @property
     def required(self) -> frozenset[str]: ...
     def child(self, key: str) -> Type | None:
         """The type of a struct's field or a map's values; None when there is none or it is not known."""
@@ -97,7 +99,8 @@ def step_of(type_: Type, item: Json) -> str:
         return managed.member(item)
     if not isinstance(item, dict):
         raise NotIndexed("associative list with keys may not have non-map elements")
-    keys = {key: item[key] if key in item else _KEY_DEFAULTS.get(key) for key in type_.list_keys}
+    defaults = type_.key_defaults
+    keys = {key: item[key] if key in item else defaults.get(key) for key in list_keys}
     said = {key: value for key, value in keys.items() if value is not None}
     if not said:
         raise NotIndexed(
