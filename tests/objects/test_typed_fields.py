@@ -50,8 +50,9 @@ def paths(fields: managed.Fields) -> list[str]:
     return sorted(managed.text(path) for path in managed.paths(fields))
 
 
+PIER = '.ports[at="sea",number=1]'
 SETS: list[tuple[Type | None, Any, list[str]]] = [
-    (BOAT, {"ports": [{"number": 1, "name": "a"}]}, ['.ports[at="sea",number=1]', '.ports[at="sea",number=1].name', '.ports[at="sea",number=1].number']),
+    (BOAT, {"ports": [{"number": 1, "name": "a"}]}, [PIER, f"{PIER}.name", f"{PIER}.number"]),
     (BOAT, {"flags": ["red"]}, ['.flags[="red"]']),
     (BOAT, {"crew": ["ann"], "berth": {"x": "1"}}, [".berth", ".crew"]),
     (BOAT, {"marks": {"a": "b"}}, [".marks.a"]),
@@ -72,14 +73,15 @@ def pod(*env: tuple[str, str], **spec: Any) -> dict[str, Any]:
 
 
 ENV = '.spec.containers[name="c"].env'
+A, MARKED = f'{ENV}[name="A"]', {"name": "n", "uid": "u", "labels": {"a": "b"}}
 CHANGES: list[tuple[Any, Any, list[str], list[str], list[str]]] = [
-    (pod(("A", "1")), pod(("A", "2")), [], [f'{ENV}[name="A"].value'], []),
-    (pod(("A", "1")), pod(), [], [], [ENV, f'{ENV}[name="A"]', f'{ENV}[name="A"].name', f'{ENV}[name="A"].value']),
-    (pod(("A", "1"), ("A", "2")), pod(("A", "1"), ("A", "3")), [], [f'{ENV}[name="A"]'], []),  # Duplicates: as one.
-    (pod(("A", "1"), ("A", "2")), pod(("A", "1")), [f'{ENV}[name="A"]', f'{ENV}[name="A"].name', f'{ENV}[name="A"].value'], [], [f'{ENV}[name="A"]']),
+    (pod(("A", "1")), pod(("A", "2")), [], [f"{A}.value"], []),
+    (pod(("A", "1")), pod(), [], [], [ENV, A, f"{A}.name", f"{A}.value"]),
+    (pod(("A", "1"), ("A", "2")), pod(("A", "1"), ("A", "3")), [], [A], []),  # Duplicates: as one.
+    (pod(("A", "1"), ("A", "2")), pod(("A", "1")), [A, f"{A}.name", f"{A}.value"], [], [A]),
     (pod(nodeSelector={"a": "b"}), pod(nodeSelector={"a": "c", "d": "e"}), [], [".spec.nodeSelector"], []),
     (pod(), pod(securityContext={}), [".spec.securityContext"], [], []),
-    (pod(), {**pod(), "metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}}}, [".metadata.labels", ".metadata.labels.a"], [], []),
+    (pod(), {**pod(), "metadata": MARKED}, [".metadata.labels", ".metadata.labels.a"], [], []),
 ]  # fmt: skip
 
 
