@@ -49,8 +49,8 @@ class Node:
     """A type: what values it takes (`ok`), and for structs, lists and maps what is inside."""
 
     __slots__ = (
-        "_fields", "_load", "is_atomic", "item", "items_max", "key_defaults", "kind", "list_keys", "list_type", "merge_key", "name",
-        "ok", "strategies", "type_name",
+        "_fields", "_load", "is_atomic", "item", "items_max", "key_defaults", "kind", "list_keys",
+        "list_type", "merge_key", "name", "ok", "strategies", "type_name",
     )  # fmt: skip
 
     def __init__(
