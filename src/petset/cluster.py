@@ -29,6 +29,7 @@ from petset.client.client import Client, InProcess
 from petset.kinds import builtin
 from petset.objects.registry import Catalog, Kinds
 from petset.server import api, bootstrap, expiry, users
+from petset.server.custom.definitions import Definitions
 from petset.store import store as stores
 from petset.wire import http, streaming
 
@@ -84,6 +85,7 @@ class ControlPlane:
             checks=config.checks,
         )
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
+        self.definitions = Definitions(store, self.api.rest, self.kinds)
         self.handle: http.Handler = config.metrics.counted(self.api.handle) if config.metrics else self.api.handle
 
     def client(self, user: http.User, agent: str = "") -> Client:
@@ -92,6 +94,7 @@ class ControlPlane:
 
     async def begin(self) -> None:
         """Write what is missing of what a cluster begins with, before anybody is served."""
+        self.definitions.load()
         await bootstrap.ensure(self.api.rest, self.config.services)
         for name, pod_cidr in self.config.pod_cidrs.items():
             await bootstrap.move_node(self.api.rest, name, pod_cidr)
@@ -102,6 +105,7 @@ class ControlPlane:
         config = self.config
         parts = [self._part(program) for program in (controllers(config), scheduler(), *others)]
         parts.append(("load the key of tokens", tasks.in_thread(config.token_key.load)))  # Takes long at first.
+        parts.append(("the custom kinds", self.definitions.keep()))
         parts.append(("the expiry of events", expiry.keep(self.store)))
         if config.services is not None:
             parts.append(("the cluster's own services", bootstrap.keep(self.api.rest, config.services)))

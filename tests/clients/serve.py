@@ -1,8 +1,8 @@
 """An API server process of its own, without nodes and controllers: for tests that use a real client.
 
 Run as `python serve.py <directory>`: writes `kubeconfig` (an administrator's), `address` (the port) there once it
-answers, and serves until it is terminated. One background duty is done here for the controllers that are absent:
-nothing at all; a namespace's deletion, a claim's protection and garbage stay as they are.
+answers, and serves until it is terminated. Custom kinds are followed, and nothing else is done for the controllers
+that are absent: a namespace's deletion, a claim's protection and garbage stay as they are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ async def serve(directory: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tls = pki.server_context(server, authority.certificate_pem)
-    async with listener.serve(served.handle, "127.0.0.1", 0, tls) as listening:
+    following = cluster.together(("the custom kinds", served.definitions.keep()))
+    async with following, listener.serve(served.handle, "127.0.0.1", 0, tls) as listening:
         for name, user, groups in (
             ("kubeconfig", "petset-admin", ["system:masters"]),
             ("kubeconfig-jane", "jane", ["developers"]),

@@ -60,10 +60,19 @@ def spdy(kubectl, served) -> None:
         del served.admin.environment["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"]
 
 
-def custom_resources(kubectl, served) -> None:
-    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
-    said = kubectl("create", "-f", "-", stdin=json.dumps({**definition, "metadata": {"name": "boats.example.com"}}))
-    assert 'no matches for kind "CustomResourceDefinition"' in said
+def conversion_webhooks(kubectl, served) -> None:
+    hook = {"clientConfig": {"url": "https://127.0.0.1:1/"}, "conversionReviewVersions": ["v1"]}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+    spec = {
+        "group": "example.com",
+        "scope": "Cluster",
+        "names": {"plural": "boats", "kind": "Boat"},
+        "versions": [version],
+        "conversion": {"strategy": "Webhook", "webhook": hook},
+    }
+    made = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}
+    said = kubectl("create", "-f", "-", stdin=json.dumps({**made, "metadata": {"name": "boats.example.com"}}))
+    assert "does not convert by webhook" in said
 
 
 def cluster_ips(kubectl, served) -> None:
@@ -113,7 +122,7 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 TRIED = {
     "`kubectl port-forward`": port_forward,
     "SPDY": spdy,
-    "Custom resources": custom_resources,
+    "Conversion webhooks": conversion_webhooks,
     "Cluster IPs": cluster_ips,
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,
     "Ingresses, NetworkPolicies, disruption budgets, quotas and autoscalers": policies,

@@ -78,7 +78,7 @@ class Server:
         services = bootstrap.Plan("10.96.0.1", "10.96.0.10", "10.0.0.1", 6443)
         config = cluster.Config(TOKEN_KEY, services=services, checks=checks or {})
         plane = cluster.ControlPlane(self.store, config, (lambda node: streams) if streams else None)
-        self.api, self.kinds = plane.api, plane.kinds
+        self.plane, self.api, self.kinds = plane, plane.api, plane.kinds
         self.run(plane.begin())
 
     def run(self, work: Any) -> Any:

@@ -72,6 +72,8 @@ BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"
 AUTOUPDATE_ANNOTATION = "rbac.authorization.kubernetes.io/autoupdate"
 DESCRIPTION_ANNOTATION = "kubernetes.io/description"
 INITIAL_EVENTS_END_ANNOTATION = "k8s.io/initial-events-end"
+CUSTOM_RESOURCE_CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+API_APPROVED_ANNOTATION = "api-approved.kubernetes.io"
 FOREGROUND_FINALIZER = "foregroundDeletion"
 ORPHAN_FINALIZER = "orphan"
 

@@ -5,7 +5,7 @@
 
 Parsing, type checking and evaluating are the business of cel-expr-python (the CEL project's C++ runtime), imported here
 and nowhere else, when the first expression is compiled. Kubernetes' own functions are in cel_functions.py. An
-evaluation is bounded by the runtime itself: ITERATIONS_MAX steps of its macros, regular expressions in linear time, an
+evaluation is bounded by the runtime itself: 10,000 steps of its macros, regular expressions in linear time, an
 expression no deeper than it parses; `compile` bounds the expression's length. What the library says becomes a
 CompileError or an EvaluationError; nothing else leaves this module.
 Follows: the CEL language definition, and "Common Expression Language in Kubernetes" of the Kubernetes documentation.
@@ -23,7 +23,6 @@ from petset.objects import cel_functions
 DYN, BOOL, INT, DOUBLE, STRING, BYTES = "DYN", "BOOL", "INT", "DOUBLE", "STRING", "BYTES"  # Types of variables ...
 LIST, MAP = "LIST", "MAP"  # ... of anything.
 EXPRESSION_CHARACTERS_MAX = 16 * 1024
-ITERATIONS_MAX = 10_000  # Of all macros of one evaluation together; the runtime's own limit.
 ENVIRONMENTS_KEPT_MAX = 64  # One for each set of variables.
 WHY_CHARACTERS_MAX = 1000
 
@@ -40,7 +39,6 @@ class EvaluationError(Exception):
 class Program:
     """A compiled expression. Evaluated from any thread, as often as one likes."""
 
-    expression: str
     result: str  # The type of its value, as far as it is known: DYN when it is not.
     _compiled: Any
 
@@ -70,7 +68,7 @@ def compile(expression: str, variables: Mapping[str, str], result: str = DYN) ->
     found: str = compiled.return_type().name().partition("<")[0]
     if result != DYN and found not in (result, DYN):
         raise CompileError(f"must evaluate to {result.lower()}")
-    return Program(expression, found, compiled)
+    return Program(found, compiled)
 
 
 def _why(error: Any) -> str:

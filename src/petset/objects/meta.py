@@ -48,6 +48,11 @@ def is_struct(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Of what strangers send: whether it is a list."""
+    return isinstance(value, list)
+
+
 def is_texts(value: Any) -> TypeGuard[list[str]]:
     """Of what strangers send: whether it is a list of texts."""
     return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[Any]", value))

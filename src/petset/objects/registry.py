@@ -8,11 +8,12 @@ URLs are made. `Kinds` is a snapshot that never changes under a reader: a kind t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from petset.objects import names, selectors, tables
+from petset.objects import names, schema_nodes, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 
@@ -24,6 +25,10 @@ Prepare = Callable[[Object, Object | None], Object]  # (new, old or None at crea
 Validate = Callable[[Object], Sequence[FieldError]]
 # Objects to as many in another form, in their order; may take time.
 Convert = Callable[[Sequence[Object]], "Sequence[Object] | Awaitable[Sequence[Object]]"]
+ValidateWrite = Callable[[Object, "Object | None"], Sequence[FieldError]]  # (new, old or None at create)
+# Of a stranger's object: (as it is stored, what strict decoding would refuse, missing fields). May raise ApiError 400.
+Read = Callable[[Object], "tuple[dict[str, Any], list[str], list[FieldError]]"]
+WhenDeleted = Callable[[Object, str], Object]  # (the object, the moment in RFC 3339) -> as it is marked
 ValidateUpdate = Callable[[Object, Object], Sequence[FieldError]]  # (new, old)
 
 
@@ -39,6 +44,10 @@ def _fine(obj: Object) -> Sequence[FieldError]:
     return ()
 
 
+def _as_it_is(obj: Object, moment: str) -> Object:
+    return obj
+
+
 def _fine_update(new: Object, old: Object) -> Sequence[FieldError]:
     return ()
 
@@ -46,6 +55,31 @@ def _fine_update(new: Object, old: Object) -> Sequence[FieldError]:
 def type_name(group: str, version: str, kind: str) -> str:
     """core_v1.Pod: the module and class of a type in the schema package."""
     return f"{group.partition('.')[0] or 'core'}_{version}.{kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where a kind's scale subresource finds what it shows."""
+
+    replicas: tuple[str, ...] = ("spec", "replicas")
+    status_replicas: tuple[str, ...] = ("status", "replicas")
+    selector: tuple[str, ...] = ("spec", "selector")  # A LabelSelector there; of a custom kind a text, () for none.
+
+
+SCALE = Scale()
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """What a kind has that a definition made: hooks in the place of a built-in kind's types and checks."""
+
+    schema: Object  # The OpenAPI v3 schema of its version, as the definition says it.
+    read: Read
+    validate: ValidateWrite
+    node: Callable[[], schema_nodes.Node]  # The schema as types, for patches and apply.
+    singular: str
+    list_kind: str
+    warning: str = ""  # For whoever uses a deprecated version.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +105,9 @@ class Kind:
     stored_as: Kind | None = None  # Another version, whose objects these are; conversion loses nothing either way.
     to_stored: Convert | None = None  # None: only apiVersion and kind differ.
     from_stored: Convert | None = None
+    scale: Scale = SCALE
+    when_deleted: WhenDeleted = _as_it_is  # What a deletion adds when it marks an object.
+    custom: Custom | None = None
 
     @property
     def api_version(self) -> str:
@@ -87,11 +124,11 @@ class Kind:
 
     @property
     def singular(self) -> str:
-        return self.kind.lower()
+        return self.custom.singular if self.custom is not None else self.kind.lower()
 
     @property
     def list_kind(self) -> str:
-        return self.kind + "List"
+        return self.custom.list_kind if self.custom is not None else self.kind + "List"
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The URL path; without a name the collection's, without a namespace that of all namespaces."""
@@ -152,6 +189,11 @@ class Kinds:
     def without(self, kind: Kind) -> Kinds:
         """A snapshot without this kind."""
         return Kinds(one for one in self._kinds if one is not kind)
+
+    def replacing(self, old: Collection[Kind], new: Sequence[Kind]) -> Kinds:
+        """A snapshot without the old ones, and with the new ones at the end."""
+        gone = frozenset(map(id, old))
+        return Kinds((*(one for one in self._kinds if id(one) not in gone), *new))
 
     def __contains__(self, kind: object) -> bool:
         """Whether it is one of them, and not another in its place."""

@@ -30,7 +30,7 @@ def node(name: str) -> Node:
 
 
 def node_of(resource: Kind) -> Node:
-    return node(resource.type_name)
+    return resource.custom.node() if resource.custom is not None else node(resource.type_name)
 
 
 # -- reading an object --------------------------------------------------------------------------------------------
@@ -49,7 +49,26 @@ def check(
     Without `strict` the second item holds texts for Warning headers: `unknown field "spec.foo"`. `duplicates` are the
     paths from `encoding.duplicate_fields`. Missing apiVersion and kind are filled in from the resource.
     """
+    if resource.custom is not None and isinstance(obj, dict):
+        return resource.custom.read(obj)
     return check_as(obj, resource.type_name, resource.api_version, resource.kind, strict, duplicates)
+
+
+def metadata(
+    given: Json, api_version: str, kind: str, path: str = "metadata"
+) -> tuple[dict[str, Any], list[str], list[FieldError]]:
+    """`check` for the metadata of an object whose kind has no types of its own, or that is inside of such a one."""
+    root = node("meta_v1.ObjectMeta")
+    if not isinstance(given, dict):
+        raise _refused(api_version, kind, f"json: cannot unmarshal {_json_type(given)} into Go struct field .{path}")
+    if root.ok(given):
+        return given, [], []
+    reading = _Reading([])
+    try:
+        result = reading.struct(root, given, path)
+    except _Wrong as wrong:
+        raise _refused(api_version, kind, str(wrong)) from None
+    return result, reading.told, reading.wrong
 
 
 def check_as(
@@ -78,6 +97,8 @@ def partial(obj: Object, resource: Kind) -> tuple[dict[str, Any], list[str]]:
 
     Raises ApiError 400 for wrong types.
     """
+    if resource.custom is not None:
+        return resource.custom.read(obj)[:2]
     reading = _Reading([], fills=False)
     try:
         return reading.struct(node_of(resource), obj, ""), reading.told

@@ -360,8 +360,18 @@ def _struct_or_any(module: str, annotation: str) -> Node:
         return _SCALARS[name]
     if name == "RawExtension":
         return _ANY
+    if name in ("JSONSchemaPropsOrBool", "JSONSchemaPropsOrArray"):  # A list of schemas is nowhere allowed.
+        return _schema_or_bool(name == "JSONSchemaPropsOrBool")
     where = where or module
     if name in _places(where):
         return struct(where, name)
     alias = re.search(rf"^{name} = (\w+)", package_data.schema_text(where), re.M)
     return _OBJECT if alias and alias.group(1) == "Dict" else _ANY
+
+
+def _schema_or_bool(takes_bool: bool) -> Node:
+    """The schema of what is in a list or a map; of a map it may be a bool, too."""
+    schema = struct("apiextensions_v1", "JSONSchemaProps")
+    if not takes_bool:
+        return schema
+    return Node("struct", schema.name, lambda value: type(value) is bool or schema.ok(value), load=schema.loaded)

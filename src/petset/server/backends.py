@@ -117,6 +117,8 @@ class LocalKinds:
         names_one = bool(route.name) == (verb not in ("create", "list", "watch", "deletecollection"))
         if found is None or not (names_one or route.subresource):
             raise errors.method_not_allowed(call.request.method, route.path)
+        if resource.custom is not None and resource.custom.warning:
+            call.warnings.append(resource.custom.warning)
         return await found(call)
 
 

@@ -58,6 +58,8 @@ class Nothing:
 def decide(resource: Kind, obj: Object, options: Options, now: float) -> Remove | Mark | Nothing:
     """Raises ApiError 409 when a precondition does not hold."""
     _check_preconditions(resource, obj, options)
+    if not meta.is_deleting(obj):
+        obj = resource.when_deleted(obj, tasks.rfc3339(now))
     finalizers = _finalizers(obj, options.propagation)
     grace = _grace_seconds(resource, obj, options)
     if not finalizers and not _namespace_finalizers(resource, obj) and grace == 0:

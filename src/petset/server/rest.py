@@ -194,7 +194,7 @@ class Rest:
             raise errors.invalid(resource.kind, name, missing, resource.group)
         new = carried(resource, write.subresource, wanted, old.object)
         new = await self._admitted(write, new, old, name)
-        if resource.has_generation and new.get("spec") != old.object.get("spec"):
+        if _is_new_generation(write, new, old.object):
             new = meta.changed(new, ("metadata", "generation"), (old.object["metadata"].get("generation") or 0) + 1)
         return new
 
@@ -314,8 +314,20 @@ def _size(write: Write, old: stores.Entry | None) -> int:
 
 def _found(resource: Kind, new: Object, old: Object | None) -> list[FieldError]:
     """What is wrong with an object, and with the change to it."""
+    if resource.custom is not None:
+        return [*validation.metadata(resource, new, old), *resource.custom.validate(new, old)]
     changed = resource.validate_update(new, old) if old is not None else ()
     return [*validation.metadata(resource, new, old), *resource.validate(new), *changed]
+
+
+def _is_new_generation(write: Write, new: Object, old: Object) -> bool:
+    if not write.resource.has_generation:
+        return False
+    if write.resource.custom is None:
+        return new.get("spec") != old.get("spec")
+    if write.subresource == "status":
+        return False
+    return any(new.get(key) != old.get(key) for key in {**old, **new} if key != "metadata")
 
 
 def _crowded(resource: Kind, name: str) -> errors.ApiError:
@@ -390,6 +402,9 @@ def _check_same(resource: Kind, wanted: Object, old: stores.Entry) -> None:
     if (given.get("namespace") or meta.namespace(old.object)) != meta.namespace(old.object):
         raise errors.bad_request("the namespace of the object does not match the namespace on the request")
     revision = given.get("resourceVersion")
+    if not revision and resource.custom is not None:  # Its own patches have the one of the object as it is.
+        wrong = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        raise errors.invalid(resource.kind, name, [wrong], resource.group)
     if revision and not (revision.isascii() and revision.isdigit()):
         wrong = FieldError.invalid("metadata.resourceVersion", revision, "must be what the server gave")
         raise errors.invalid(resource.kind, name, [wrong], resource.group)
@@ -439,6 +454,8 @@ async def patch_function(call: Call, resource: Kind) -> Callable[[Object], Objec
     kind = decoding.media_type(call)
     if kind not in PATCH_TYPES:
         raise errors.unsupported_media_type(kind[:100], (*PATCH_TYPES, writes.APPLY_PATCH))
+    if kind == PATCH_TYPES[2] and resource.custom is not None:
+        raise errors.unsupported_media_type(kind, (*PATCH_TYPES[:2], writes.APPLY_PATCH))
     body: Json = await decoding.patch_body(call)
     if kind == PATCH_TYPES[0]:
         return lambda old: patch.json_patch(old, body)

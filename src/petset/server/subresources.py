@@ -17,7 +17,8 @@ from petset.kinds.secret import SECRETS
 from petset.objects import errors, meta, selectors
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
+from petset.objects.registry import SCALE as SCALE_OF_SETS
+from petset.objects.registry import Kind, Scale
 from petset.server import answers, decoding, deletion, ownership, rest, tokens, users, writes
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -35,12 +36,12 @@ class Subresources:
 
     async def get_scale(self, call: Call) -> http.Response:
         found = await self._rest.existing(call.resource, call.route.namespace, call.route.name)
-        return answers.tree(call, scale_of(found.object))
+        return answers.tree(call, scale_of(found.object, call.resource.scale))
 
     async def put_scale(self, call: Call) -> http.Response:
         body = decoding.typed(await decoding.body(call), SCALE)
         written = await self._rest.change(writes.of(call), lambda old: (scaled(call, old, body), ()))
-        return answers.tree(call, scale_of(written.object))
+        return answers.tree(call, scale_of(written.object, call.resource.scale))
 
     async def patch_scale(self, call: Call) -> http.Response:
         if writes.is_apply(call):
@@ -49,23 +50,24 @@ class Subresources:
         write = writes.of(call)
 
         def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
-            wanted = decoding.typed(apply(scale_of(old)), SCALE)
+            wanted = decoding.typed(apply(scale_of(old, call.resource.scale)), SCALE)
             return scaled(call, old, wanted), ()
 
-        return answers.tree(call, scale_of((await self._rest.change(write, make)).object))
+        return answers.tree(call, scale_of((await self._rest.change(write, make)).object, call.resource.scale))
 
     async def _apply_scale(self, call: Call) -> http.Response:
         config = await ownership.configuration(call, SCALE)
         write = writes.of(call)
-        spec = {key: value for key, value in meta.part(config, "spec").items() if key == "replicas"}
+        wanted, at = meta.get(config, "spec", "replicas"), call.resource.scale.replicas
         kind: Object = {"apiVersion": call.resource.api_version, "kind": call.resource.kind}
 
         def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
-            new = ownership.applied(write, old, {**kind, "metadata": {}, **({"spec": spec} if spec else {})})
-            replicas = meta.get(new, "spec", "replicas", default=1)
+            whole = {**kind, "metadata": {}}
+            new = ownership.applied(write, old, whole if wanted is None else meta.changed(whole, at, wanted))
+            replicas = meta.get(new, *at, default=1)
             return scaled(call, new, {**config, "spec": {"replicas": replicas}}), ()
 
-        return answers.tree(call, scale_of((await self._rest.change(write, make)).object))
+        return answers.tree(call, scale_of((await self._rest.change(write, make)).object, call.resource.scale))
 
     # Pods
 
@@ -213,18 +215,20 @@ def _object(tree: Any, kind: str) -> Object:
     return tree
 
 
-def scale_of(obj: Object) -> dict[str, Any]:
-    """A set as autoscaling/v1 Scale."""
+def scale_of(obj: Object, paths: Scale) -> dict[str, Any]:
+    """A set, or what is like one, as autoscaling/v1 Scale."""
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    selector = meta.get(obj, "spec", "selector")
+    selector = meta.get(obj, *paths.selector) if paths.selector else None
+    if paths is SCALE_OF_SETS and selector:
+        selector = str(selectors.from_object(selector))
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: obj["metadata"][key] for key in kept if key in obj["metadata"]},
-        "spec": {"replicas": meta.get(obj, "spec", "replicas", default=0)},
+        "spec": {"replicas": meta.get(obj, *paths.replicas, default=0)},
         "status": {
-            "replicas": meta.get(obj, "status", "replicas", default=0),
-            **({"selector": str(selectors.from_object(selector))} if selector else {}),
+            "replicas": meta.get(obj, *paths.status_replicas, default=0),
+            **({"selector": selector} if selector and isinstance(selector, str) else {}),
         },
     }
 
@@ -245,7 +249,7 @@ def scaled(call: Call, old: Object, scale: Object) -> Object:
             if not isinstance(given[field], str):
                 raise errors.bad_request(f"cannot scale: metadata.{field} is not a text")
             metadata[field] = given[field]
-    return {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
+    return meta.changed({**old, "metadata": metadata}, call.resource.scale.replicas, replicas)
 
 
 def bound(pod: Object, node: str, uid: str | None, now: float) -> Object:

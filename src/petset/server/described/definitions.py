@@ -92,7 +92,7 @@ def component_of(kind: Kind) -> str:
 
 
 def is_custom(kind: Kind) -> bool:
-    return not schema_nodes.source(*kind.type_name.split(".")) and kind.type_name not in pet_set_texts.TEXTS
+    return kind.custom is not None or not schema_nodes.source(*kind.type_name.split(".")) and kind.type_name not in pet_set_texts.TEXTS
 
 
 @dataclass(slots=True)
