@@ -374,4 +374,6 @@ def _schema_or_bool(takes_bool: bool) -> Node:
     schema = struct("apiextensions_v1", "JSONSchemaProps")
     if not takes_bool:
         return schema
-    return Node("struct", schema.name, lambda value: type(value) is bool or schema.ok(value), load=schema.loaded)
+    either = Node("struct", schema.name, lambda value: type(value) is bool or schema.ok(value), load=schema.loaded)
+    either.type_name = schema.type_name
+    return either

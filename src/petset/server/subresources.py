@@ -62,7 +62,7 @@ class Subresources:
         kind: Object = {"apiVersion": call.resource.api_version, "kind": call.resource.kind}
 
         def make(old: Object) -> tuple[Object, tuple[FieldError, ...]]:
-            whole = {**kind, "metadata": {}}
+            whole: Object = {**kind, "metadata": {}}
             new = ownership.applied(write, old, whole if wanted is None else meta.changed(whole, at, wanted))
             replicas = meta.get(new, *at, default=1)
             return scaled(call, new, {**config, "spec": {"replicas": replicas}}), ()

@@ -251,7 +251,7 @@ def _required(names: Sequence[str]) -> Check:
 
 def _max_count(keyword: str, most: int, kind: type) -> Check:
     def check(value: Any, old: Any, path: str, found: list[FieldError]) -> None:
-        if isinstance(value, kind) and len(value) > most:  # type: ignore[arg-type]
+        if isinstance(value, kind) and len(value) > most:
             found.append(FieldError.too_many(path, len(value), most))
 
     return check

@@ -92,7 +92,9 @@ def component_of(kind: Kind) -> str:
 
 
 def is_custom(kind: Kind) -> bool:
-    return kind.custom is not None or not schema_nodes.source(*kind.type_name.split(".")) and kind.type_name not in pet_set_texts.TEXTS
+    if kind.custom is not None:
+        return True
+    return not schema_nodes.source(*kind.type_name.split(".")) and kind.type_name not in pet_set_texts.TEXTS
 
 
 @dataclass(slots=True)
@@ -192,7 +194,13 @@ class Components:
 
     def _custom(self, kind: Kind) -> Object:
         """A custom kind's own schema, with what every object has."""
-        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        if kind.custom is None:
+            return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        texts = schema_texts.of("core_v1", "Pod").fields  # What is true of every kind.
+        own = {key: {"description": texts[key], "type": "string"} for key in ("apiVersion", "kind")}
+        metadata = {"description": texts["metadata"], "allOf": [self.refer("meta_v1.ObjectMeta")]}
+        schema = kind.custom.schema
+        return {**schema, "properties": {**schema.get("properties", {}), **own, "metadata": metadata}}
 
     def _list(self, kind: Kind) -> Object:
         texts = schema_texts.of("core_v1", "PodList").fields  # What is true of every list.
