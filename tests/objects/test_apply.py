@@ -321,3 +321,18 @@ def test_a_comparison_says_what_the_sets_of_both_differ_in(first: Object, second
     assert new - old <= frozenset(managed.paths(found.added))
     assert old - new <= frozenset(managed.paths(found.removed))
     assert not frozenset(managed.paths(found.modified)) & frozenset(managed.paths(found.added))
+
+
+@given(CONFIGS)
+def test_what_a_new_object_sets_is_what_its_end_removes(config: Object) -> None:
+    made, gone = typed_fields.compare(POD, {}, config), typed_fields.compare(POD, config, {})
+    assert managed.ordered(made.added) == managed.ordered(gone.removed)
+    assert not made.modified and not made.removed and not gone.added and not gone.modified
+
+
+def test_what_a_new_object_sets_is_told_without_comparing(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[object] = []
+    compare_maps = typed_fields._compare_maps
+    monkeypatch.setattr(typed_fields, "_compare_maps", lambda *args: compared.append(args[0]) or compare_maps(*args))
+    typed_fields.compare(POD, {}, pod(WEB, {**WEB, "name": "other"}, hostname="h"))
+    assert len(compared) <= 1, "of the metadata only"

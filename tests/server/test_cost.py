@@ -1,54 +1,23 @@
 """What a request costs grows at most like n log n with its size: the nastiest bodies, each at two sizes, by count.
 
-A step is a line or a call of petset's own code, counted by the interpreter's tracing, so that the same body costs the
-same on every machine. Tracing sees no loop inside of C; that no list is searched for each element of another is
+Tracing (tests/steps.py) sees no loop inside of C; that no list is searched for each element of another is
 held by tests/test_house.py, and expansions by the limits that each case here runs into.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-import petset
 from petset.base import tasks
 from petset.objects import encoding, meta
 from petset.wire import http
 from tests.server.conftest import JANE, Server
 from tests.server.nasty import CASES, LARGER, Nasty, role
+from tests.steps import counted
 
-SOURCES = str(Path(petset.__file__).parent)
 GROWTH_MAX = LARGER * 1.25  # n log n from 250 to 1,000 is 5.0, from 10,000 to 40,000 is 4.6.
-
-
-class Steps:
-    def __init__(self) -> None:
-        self.count = 0
-
-
-@contextmanager
-def counted() -> Iterator[Steps]:
-    steps = Steps()
-
-    def inside(frame: Any, event: str, arg: Any) -> Any:
-        steps.count += 1
-        return inside
-
-    def trace(frame: Any, event: str, arg: Any) -> Any:
-        return inside(frame, event, arg) if frame.f_code.co_filename.startswith(SOURCES) else None
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield steps
-    finally:
-        sys.settrace(before)
 
 
 def serving() -> Server:

@@ -55,10 +55,15 @@ def _addresses(status: Object) -> Errors:
 
 
 @listed
-def validate_update(new: Object, old: Object) -> Errors:
+def validate_status(new: Object, old: Object) -> Errors:
     status = meta.part(new, "status")
     if status != old.get("status"):
         yield from _addresses(status)
+
+
+@listed
+def validate_update(new: Object, old: Object) -> Errors:
+    yield from validate_status(new, old)
     wanted, given = meta.part(new, "spec"), meta.part(old, "spec")
     if wanted == given:
         return
@@ -167,6 +172,7 @@ PODS = Kind(
     prepare=prepare,
     validate=validate,
     validate_update=validate_update,
+    validate_status=validate_status,
     fields={
         **selectors.fields(
             "spec.nodeName",

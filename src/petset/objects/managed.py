@@ -137,9 +137,11 @@ def owns_itself(below: Fields) -> bool:
 
 
 def union(a: Fields, b: Fields) -> Fields:
-    """What either has; `a` itself when it has all."""
+    """What either has; `a` itself when it has all, `b` itself when `a` has nothing."""
     if a is b or not b:
         return a
+    if not a:
+        return b
     result: dict[str, Fields] | None = None
     for step, added in b.items():
         old = a.get(step)

@@ -99,6 +99,7 @@ class Kind:
     prepare: Prepare = _keep  # What a write may not set or must carry over (status at create, clusterIP, ...).
     validate: Validate = _fine
     validate_update: ValidateUpdate = _fine_update
+    validate_status: ValidateUpdate | None = None  # Of a write of the status that leaves the spec; None: as any update.
     name_rule: Callable[[str], str] = names.subdomain  # What is wrong with a name, or "".
     fields: Mapping[str, selectors.Field] = field(default_factory=dict[str, selectors.Field])  # To select by.
     printer: tables.Printer = tables.NAME_AND_AGE

@@ -41,17 +41,18 @@ class _Wrong(Exception):
 
 
 def check(
-    obj: Json, resource: Kind, strict: bool = False, duplicates: Sequence[str] = ()
+    obj: Json, resource: Kind, strict: bool = False, duplicates: Sequence[str] = (), stored: Object | None = None
 ) -> tuple[dict[str, Any], list[str], list[FieldError]]:
     """(the object as it would be stored, what strict decoding would refuse, missing required fields and long lists).
 
     Raises ApiError 400 for wrong types and another kind, and with `strict` for unknown and duplicate fields too.
     Without `strict` the second item holds texts for Warning headers: `unknown field "spec.foo"`. `duplicates` are the
     paths from `encoding.duplicate_fields`. Missing apiVersion and kind are filled in from the resource.
+    Sections that are those of `stored`, the object that a patch was applied to, were checked when they were stored.
     """
     if resource.custom is not None and isinstance(obj, dict):
         return resource.custom.read(obj)
-    return check_as(obj, resource.type_name, resource.api_version, resource.kind, strict, duplicates)
+    return check_as(obj, resource.type_name, resource.api_version, resource.kind, strict, duplicates, stored)
 
 
 def metadata(
@@ -72,7 +73,13 @@ def metadata(
 
 
 def check_as(
-    obj: Json, name: str, api_version: str, kind: str, strict: bool = False, duplicates: Sequence[str] = ()
+    obj: Json,
+    name: str,
+    api_version: str,
+    kind: str,
+    strict: bool = False,
+    duplicates: Sequence[str] = (),
+    stored: Object | None = None,
 ) -> tuple[dict[str, Any], list[str], list[FieldError]]:
     """`check` for a body that is no resource of the table: meta_v1.DeleteOptions, autoscaling_v1.Scale, ..."""
     root = node(name)
@@ -80,7 +87,7 @@ def check_as(
     if not isinstance(obj, dict):
         raise _refused(api_version, kind, f"json: cannot unmarshal {_json_type(obj)} into Go value of type {root.name}")
     obj = _with_type(obj, api_version, kind)
-    if not told and root.ok(obj):
+    if not told and (root.ok(obj) if stored is None else _is_ok_beside(stored, root, obj)):
         return obj, [], []
     reading = _Reading(told)
     try:
@@ -90,6 +97,17 @@ def check_as(
     if strict and reading.told:
         raise _refused(api_version, kind, "strict decoding error: " + ", ".join(reading.told))
     return result, reading.told, reading.wrong
+
+
+def _is_ok_beside(stored: Object, root: Node, obj: Object) -> bool:
+    """`root.ok` for a tree that shares sections with one that is stored."""
+    fields, required = root.loaded()
+    for key, section in obj.items():
+        if section is None or section is not stored.get(key):
+            field = fields.get(key)
+            if field is None or not field.ok(section):
+                return False
+    return required <= obj.keys()
 
 
 def partial(obj: Object, resource: Kind) -> tuple[dict[str, Any], list[str]]:

@@ -74,11 +74,11 @@ class Node:
     @property
     def fields(self) -> Mapping[str, Node]:
         """A struct's properties by their JSON names; empty for everything else."""
-        return self.loaded()[0]
+        return (self._fields or self.loaded())[0]
 
     @property
     def required(self) -> frozenset[str]:
-        return self.loaded()[1]
+        return (self._fields or self.loaded())[1]
 
     def loaded(self) -> Fields:
         if self._fields is None:
@@ -87,7 +87,7 @@ class Node:
 
     def child(self, key: str) -> Node | None:
         """The node of a struct's field or a map's values."""
-        return self.item if self.kind == "map" else self.fields.get(key)
+        return self.item if self.kind == "map" else (self._fields or self.loaded())[0].get(key)
 
 
 def _is_struct(node: Node) -> Callable[[Any], bool]:

@@ -192,7 +192,7 @@ class Comparison:
 def compare(type_: Type | None, old: Object, new: Object) -> Comparison:
     """Of two versions of an object; of what nobody owns it says nothing."""
     found = Comparison()
-    for key in (*new, *(key for key in old if key not in new)):
+    for key in (*new, *[key for key in old if key not in new]):
         if key in _UNOWNED_SECTIONS:
             continue
         before, after = old.get(key, _MISSING), new.get(key, _MISSING)
@@ -218,17 +218,19 @@ def _compare_one(
     found: Comparison, step: str, type_: Type | None, old: Any, new: Any, never_missing: bool = False
 ) -> None:
     """One field or element that differs."""
-    empty = (old is _MISSING or not old) and (new is _MISSING or not new)
+    if old is _MISSING:
+        if (added := _added(type_, new, never_missing)) is not None:
+            found.added[step] = added
+        return
+    empty = not old and (new is _MISSING or not new)
     old_granular = new_granular = is_granular(type_, new)
     if type(old) is not type(new):
         old_granular = is_granular(type_, old)
     if empty or not (old_granular or new_granular):
-        sort = found.added if old is _MISSING else found.removed if new is _MISSING else found.modified
-        _own(sort, step)
+        _own(found.removed if new is _MISSING else found.modified, step)
         return
     below = Comparison()
-    present = old is not _MISSING and new is not _MISSING
-    if present and type(old) is not type(new):
+    if new is not _MISSING and type(old) is not type(new):
         _own(found.modified, step)
         if old_granular:
             _compare_granular(below, type_, old, type(old)())
@@ -239,10 +241,40 @@ def _compare_one(
         if not never_missing:
             _own(found.removed, step)
     else:
-        _compare_granular(below, type_, type(new)() if old is _MISSING else old, new)
-        if old is _MISSING and not never_missing:
-            _own(found.added, step)
+        _compare_granular(below, type_, old, new)
     _put(found, step, below)
+
+
+def _added(type_: Type | None, new: Any, never_missing: bool = False) -> Fields | None:
+    """What a value sets where there was none; None for nothing. No comparison: most of what is created is so."""
+    if type(new) in _SCALARS or not new or not is_granular(type_, new):
+        return NOTHING
+    below = _all_of(type_, new)
+    if never_missing:
+        return below or None
+    return managed.with_itself(below)
+
+
+def _all_of(type_: Type | None, new: Any) -> dict[str, Fields]:
+    """Of a granular value."""
+    result: dict[str, Fields] = {}
+    if is_struct(new):
+        for key, inner in new.items():
+            if type(inner) in _SCALARS:
+                result["f:" + key] = NOTHING
+                continue
+            child, never = _field_of(type_, key)
+            if (fields := _added(child, inner, never)) is not None:
+                result["f:" + key] = fields
+    elif type_ is not None:
+        try:
+            steps = indexed(type_, new)
+        except NotIndexed:
+            return {}
+        for step, items in steps.items():
+            is_one = len(items) == 1  # Duplicates are owned as one.
+            result[step] = (_added(type_.item, items[0]) or NOTHING) if is_one else NOTHING
+    return result
 
 
 def _own(fields: dict[str, Any], step: str) -> None:

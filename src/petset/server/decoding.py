@@ -90,13 +90,16 @@ def typed(tree: Any, resource: Kind) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, **{k: v for k, v in tree.items() if k not in ("apiVersion", "kind")}}
 
 
-def checked(write: Write, tree: Any, data: bytes = b"") -> tuple[dict[str, Any], list[FieldError]]:
+def checked(
+    write: Write, tree: Any, data: bytes = b"", stored: Object | None = None
+) -> tuple[dict[str, Any], list[FieldError]]:
     """(the object without what its schema does not know, its missing required fields).
 
-    `data` is the JSON that the tree came from, where repeated keys can be looked for. Raises ApiError 400.
+    `data` is the JSON that the tree came from, where repeated keys can be looked for; `stored` the object that it was
+    made of, whose sections are not checked again. Raises ApiError 400.
     """
     resource, mode = write.resource, write.field_validation
-    obj, unknown, missing = schema.check(typed(tree, resource), resource)
+    obj, unknown, missing = schema.check(typed(tree, resource), resource, stored=stored)
     if mode == writes.IGNORE:
         return obj, missing
     repeated: list[str] = []

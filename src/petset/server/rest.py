@@ -10,9 +10,9 @@ changes nothing is not written; one that takes away the last thing that held a d
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from petset.base import tasks
@@ -129,7 +129,7 @@ class Rest:
 
         def make(old: Object) -> tuple[Object, list[FieldError]]:
             write.warnings[:] = warned  # An attempt's warnings replace those of the one before.
-            return decoding.checked(write, apply(old))
+            return decoding.checked(write, apply(old), b"", old)
 
         return answers.entry(call, await self.change(write, make))
 
@@ -139,7 +139,7 @@ class Rest:
 
         def make(old: Object) -> tuple[Object, list[FieldError]]:
             write.warnings[:] = warned
-            return decoding.checked(write, ownership.applied(write, old, config))
+            return decoding.checked(write, ownership.applied(write, old, config), b"", old)
 
         for _ in range(WRITE_ATTEMPTS_MAX):
             if write.subresource or self.store.get(resource.key(write.namespace, write.name)) is not None:
@@ -213,7 +213,7 @@ class Rest:
             if new == valid:
                 return new
             waited = await self._admit.require_held(write, new, before) or size > weight.LOOP_BYTES_MAX
-            found = await write.work.beside(size, _found, resource, new, before)
+            found = await write.work.beside(size, _found, write, new, before)
             if found:
                 raise errors.invalid(resource.kind, name, found, resource.group)
             if not waited:
@@ -292,19 +292,48 @@ class Turns:
     """Changes of one object one after another: each begins with what the one before has committed."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[asyncio.Lock, int]] = {}
+        self.waiting: dict[str, deque[asyncio.Future[None]]] = {}  # By a key whose turn is taken.
 
-    @contextlib.asynccontextmanager
-    async def of(self, key: str) -> AsyncGenerator[None]:
-        lock, users = self._waiting.get(key) or (asyncio.Lock(), 0)
-        self._waiting[key] = lock, users + 1
+    def of(self, key: str) -> _Turn:
+        """To be left before the next one's."""
+        return _Turn(self, key)
+
+    async def called(self, key: str) -> None:
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting[key].append(call)
         try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._waiting.pop(key)
-            if users > 1:
-                self._waiting[key] = lock, users - 1
+            await call
+        except asyncio.CancelledError:
+            if call.done() and not call.cancelled():  # It was our turn already.
+                self.call_next(key)
+            raise
+
+    def call_next(self, key: str) -> None:
+        waiting = self.waiting[key]
+        while waiting:
+            call = waiting.popleft()
+            if not call.done():  # Who was cancelled has left.
+                call.set_result(None)
+                return
+        del self.waiting[key]
+
+
+class _Turn:
+    """A class, since a generator's context takes longer than all that most writes wait."""
+
+    __slots__ = ("_key", "_turns")
+
+    def __init__(self, turns: Turns, key: str):
+        self._turns, self._key = turns, key
+
+    async def __aenter__(self) -> None:
+        if self._key in self._turns.waiting:
+            await self._turns.called(self._key)
+        else:
+            self._turns.waiting[self._key] = deque()
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._turns.call_next(self._key)
 
 
 def _size(write: Write, old: stores.Entry | None) -> int:
@@ -312,12 +341,17 @@ def _size(write: Write, old: stores.Entry | None) -> int:
     return max(write.size, len(old.encoded) if old else 0)
 
 
-def _found(resource: Kind, new: Object, old: Object | None) -> list[FieldError]:
-    """What is wrong with an object, and with the change to it."""
+def _found(write: Write, new: Object, old: Object | None) -> list[FieldError]:
+    """What is wrong with an object, and with the change to it. A spec that a status leaves as it is was valid."""
+    resource = write.resource
+    found = validation.metadata(resource, new, old)
     if resource.custom is not None:
-        return [*validation.metadata(resource, new, old), *resource.custom.validate(new, old)]
-    changed = resource.validate_update(new, old) if old is not None else ()
-    return [*validation.metadata(resource, new, old), *resource.validate(new), *changed]
+        return [*found, *resource.custom.validate(new, old)]
+    if old is None:
+        return [*found, *resource.validate(new)]
+    if resource.validate_status and write.subresource == "status" and new.get("spec") is old.get("spec"):
+        return [*found, *resource.validate_status(new, old)]
+    return [*found, *resource.validate(new), *resource.validate_update(new, old)]
 
 
 def _is_new_generation(write: Write, new: Object, old: Object) -> bool:

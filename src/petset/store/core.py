@@ -50,10 +50,27 @@ class Stats:
 class Write:
     """An accepted write on its way to its commit; `previous` is the newest accepted version before it."""
 
-    __slots__ = ("deleted", "done", "entry", "previous")
+    __slots__ = ("_others", "deleted", "done", "entry", "previous")
 
     def __init__(self, entry: Entry, previous: Entry | None, deleted: bool, done: asyncio.Future[Entry]):
-        self.entry, self.previous, self.deleted, self.done = entry, previous, deleted, done
+        self.entry, self.previous, self.deleted, self.done = entry, previous, deleted, done  # `done` is its writer's.
+        self._others: list[asyncio.Future[Entry]] = []
+
+    def settled(self) -> asyncio.Future[Entry]:
+        """For somebody else than its writer, who may have gone before it is."""
+        self._others.append(asyncio.get_running_loop().create_future())
+        return self._others[-1]
+
+    def answer(self) -> None:
+        for waiting in (self.done, *self._others):
+            if not waiting.done():  # Its writer may have been cancelled.
+                waiting.set_result(self.entry)
+
+    def fail(self, error: BaseException) -> None:
+        for waiting in (self.done, *self._others):
+            if not waiting.done():
+                waiting.set_exception(Unavailable(str(error)))
+                waiting.exception()  # Who was cancelled meanwhile never reads it: that is no error to report.
 
     def change(self) -> Change:
         if self.deleted:
@@ -145,7 +162,7 @@ class Core:
         previous = await self._judged(key, expected)
         if previous is None:
             if key in self._pending:  # "It is gone" is true only once the deletion before is durable.
-                await asyncio.shield(self._pending[key].done)
+                await self._pending[key].settled()
             return None
         revision = self._accepted_revision + 1
         last = previous.object
@@ -175,7 +192,7 @@ class Core:
             if pending is None:
                 raise Conflict(key, expected, current)
             with contextlib.suppress(Unavailable):  # What stands in the way may fail yet, and the refusal be untrue.
-                await asyncio.shield(pending.done)
+                await pending.settled()
 
     async def _accept(self, entry: Entry, previous: Entry | None, deleted: bool) -> Entry:
         loop = asyncio.get_running_loop()
@@ -185,7 +202,7 @@ class Core:
         self._waiting.append(write)
         self._waiting_bytes += len(entry.encoded)
         self._flush_soon(loop)
-        return await asyncio.shield(write.done)  # Others may wait for it, too, when this writer has gone.
+        return await write.done
 
     # Committing
 
@@ -215,7 +232,7 @@ class Core:
             for write in batch:
                 self._publish(write)
             for write in batch:
-                _answer(write)
+                write.answer()
             self.trouble = ""
             self._commits += 1
             self._committed_writes += len(batch)
@@ -226,7 +243,7 @@ class Core:
             self._pending.clear()
             self._failed_writes += len(batch)
             for write in batch:
-                _fail(write, error)
+                write.fail(error)
             self.on_failure(self.trouble)
         self._waiting_bytes -= sum(len(write.entry.encoded) for write in batch)
         if self._waiting:
@@ -272,17 +289,6 @@ def _batch_length(waiting: Sequence[Write]) -> int:
         if size > BATCH_BYTES_MAX and count:
             return count
     return min(len(waiting), BATCH_WRITES_MAX)
-
-
-def _answer(write: Write) -> None:
-    if not write.done.done():  # Its writer may have been cancelled.
-        write.done.set_result(write.entry)
-
-
-def _fail(write: Write, error: BaseException) -> None:
-    if not write.done.done():
-        write.done.set_exception(Unavailable(str(error)))
-        write.done.exception()  # A writer that was cancelled meanwhile never reads it: that is no error to report.
 
 
 class Index:
