@@ -56,9 +56,9 @@ def test_the_loop_goes_on_while_a_large_body_is_checked(server: Server, monkeypa
     asked = threading.Event()
     real = schema.check
 
-    def waiting(*args: Any) -> Any:
+    def waiting(*args: Any, **options: Any) -> Any:
         assert asked.wait(30)
-        return real(*args)
+        return real(*args, **options)
 
     async def both() -> list[int]:
         monkeypatch.setattr(schema, "check", waiting)
@@ -81,11 +81,11 @@ def test_of_many_large_bodies_at_once_one_is_worked_on_at_a_time(server: Server,
     def counting(module: Any, name: str) -> None:
         real = getattr(module, name)
 
-        def counted(*args: Any) -> Any:
+        def counted(*args: Any, **options: Any) -> Any:
             with lock:
                 working.append(working[-1] + 1)
             try:
-                return real(*args)
+                return real(*args, **options)
             finally:
                 with lock:
                     working.append(working[-1] - 1)
