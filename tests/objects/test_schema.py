@@ -302,3 +302,9 @@ def test_every_list_has_a_maximum_and_more_is_an_error_with_its_path():
     ]
     _, _, wrong = schema.check({**many, "metadata": {}, "spec": {"containers": [{}] * 201}}, PODS)
     assert [str(error.message) for error in wrong] == ["Too many: 201: must have at most 200 items"]
+
+
+def test_the_values_of_a_map_may_be_times():
+    node = schema.node("policy_v1.PodDisruptionBudgetStatus").fields["disruptedPods"]
+    assert node.ok({"pod": "2016-08-03T00:00:00Z"})
+    assert not node.ok({"pod": 1}) and not node.ok({"pod": "soon"})

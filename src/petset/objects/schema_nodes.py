@@ -336,6 +336,8 @@ def _value(word: str) -> Node:
         return _SCALARS[word]
     if "." in word:
         module, _, name = word.partition(".")
+        if name in _SCALARS:  # meta_v1.Time
+            return _SCALARS[name]
         return struct(module, name) if name in _places(module) else _ANY
     return {"boolean": _SCALARS["bool"], "integer": _SCALARS["int64"]}.get(word, _ANY)
 

@@ -42,8 +42,10 @@ def of(module: str, name: str) -> Texts:
 
 
 def _json_name(field: str) -> str:
-    """continue_ and x_kubernetes_list_type are as Python spells them."""
+    """continue_, d_ref and x_kubernetes_list_type are as Python spells continue, $ref and x-kubernetes-list-type."""
     field = field.rstrip("_")
+    if field in ("d_ref", "d_schema"):
+        return "$" + field.removeprefix("d_")
     return field.replace("_", "-") if field.startswith("x_kubernetes") else field
 
 

@@ -130,6 +130,10 @@ class Components:
             self._waiting.append((name, type_name))
         return {"$ref": REFERENCE + name}
 
+    def own_schema(self, kind: Kind) -> Object | None:
+        """What a custom kind's definition says of it; None of a built-in kind."""
+        return self._custom(kind) if is_custom(kind) else None
+
     def made(self) -> Iterator[tuple[str, Object]]:
         """(name, schema) of all that was referred to and of what these refer to, until there is no more."""
         owners = {component_of(kind): kind for kind in self.kinds}
@@ -181,8 +185,8 @@ class Components:
 
     def _value(self, node: Node) -> Object:
         match node.kind:
-            case "struct":
-                return self.refer(node.type_name)
+            case "struct":  # One without a name of its own takes other values, too: a schema or a bool.
+                return self.refer(node.type_name) if node.type_name else {}
             case "list" if node.item is not None:
                 return {"type": "array", "items": self._value(node.item)}
             case "map" if node.item is not None:

@@ -7,6 +7,7 @@ about and by the versions of what they are made from.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from petset.server.described import gnostic, operations, swagger
 from petset.server.described.definitions import Components
 
 FORM = 1  # Counts changes of how documents are made: clients keep them for as long as their hash is the same.
+CUSTOM_KINDS_KEPT_MAX = 512  # Whose digests are kept: one takes as long as its schema.
 GZIP, GZIP_LEVEL = 16 + zlib.MAX_WBITS, 6
 
 
@@ -29,11 +31,18 @@ def hash_of(kinds: Iterable[Kind]) -> str:
     about = [
         [
             *(kind.group, kind.version, kind.plural, kind.kind, kind.namespaced),
-            *(kind.verbs, kind.subresources),
+            *(kind.verbs, kind.subresources, kind.list_kind, _own(kind)),
         ]
         for kind in kinds
     ]
     return hashlib.sha512(encoding.dumps([made_from, about])).hexdigest()[:64].upper()
+
+
+@functools.lru_cache(CUSTOM_KINDS_KEPT_MAX)
+def _own(kind: Kind) -> str:
+    """A digest of a custom kind's schema, "" of a built-in kind."""
+    schema = Components(Kinds(())).own_schema(kind)
+    return hashlib.sha256(encoding.dumps(schema)).hexdigest() if schema is not None else ""
 
 
 def info() -> Object:
