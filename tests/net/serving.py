@@ -48,9 +48,26 @@ class Echo:
             return http.Response(200, body=self.huge)
         if request.header("upgrade") == "shout":
             return http.Response(101, (("upgrade", "shout"),), upgraded=self.shout)
+        if request.header("upgrade") == "crowd":
+            return http.Response(101, (("upgrade", "crowd"),), upgraded=self.crowd)
         return http.Response(
             200, (("content-type", "text/plain"),), f"{request.method} {request.target}".encode() + request.body
         )
+
+    async def crowd(self, stream: http.ByteStream) -> None:
+        """More than a client takes at once; three wait until it has, and a fourth no longer."""
+
+        async def wait(name: str) -> None:
+            await stream.drain()
+            self.closed.append(name)
+
+        stream.write(self.huge)
+        async with asyncio.TaskGroup() as group:
+            for name in "012":
+                group.create_task(wait(name))
+            impatient = group.create_task(wait("impatient"))
+            await asyncio.sleep(0)
+            impatient.cancel()
 
     async def count(self, most: int) -> AsyncIterator[bytes]:
         for i in range(most):

@@ -174,6 +174,18 @@ def test_an_upgraded_connection_is_a_stream_of_bytes_from_the_first_one_on(runne
     serving(check, runner)
 
 
+@loops
+def test_several_wait_for_one_client_that_reads_late(runner: Any) -> None:
+    async def check(echo: Echo, server: listener.Listener) -> None:
+        async with raw(server.port) as client:
+            client.send(get("/up", "Connection: Upgrade", "Upgrade: crowd"))
+            await client.until(b"\r\n\r\n")
+            assert len(await client.rest()) == len(echo.huge)
+            assert echo.closed == ["0", "1", "2"]
+
+    serving(check, runner)
+
+
 def test_an_upgrade_that_the_handler_ignores_is_a_plain_request() -> None:
     async def check(echo: Echo, server: listener.Listener) -> None:
         async with raw(server.port) as client:

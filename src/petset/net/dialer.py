@@ -243,8 +243,9 @@ class _Connection(asyncio.Protocol):
 
     async def drain(self) -> None:
         while self._paused_writing and not self.is_lost:
-            self._drained = self._loop.create_future()
-            await self._drained
+            if self._drained is None or self._drained.done():
+                self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained])  # Who is cancelled does not take it from the others.
 
     def pause_reading(self) -> None:
         if not self._paused_reading and not self.is_lost:

@@ -433,10 +433,11 @@ class _Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def drain(self) -> None:
-        """Wait until the client has taken most of what was written, or is gone."""
+        """Wait until the client has taken most of what was written, or is gone. Several may wait."""
         while self._paused_writing and not self.is_lost:
-            self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
+            if self._drained is None or self._drained.done():
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._drained])  # Who is cancelled does not take it from the others.
 
     def _refuse(self, response: http.Response) -> None:
         """Answer and close, but slowly: closing with unread bytes would reset the answer away."""
