@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,25 +38,6 @@ def kubectl(served, space):
     running = '{"status":{"phase":"Running","podIP":"10.0.0.9"}}'
     served.admin("patch", "pod", "x", "-n", space, "--subresource=status", "--type=merge", "-p", running)
     return run
-
-
-def port_forward(kubectl, served) -> None:
-    forwarding = served.admin.start("port-forward", "pod/x", ":1", "-n", kubectl.space, "--address=127.0.0.1")
-    try:
-        said, _ = forwarding.communicate(timeout=30)
-    except subprocess.TimeoutExpired:
-        forwarding.kill()
-        said, _ = forwarding.communicate()
-    assert "cannot forward ports: this release of petset does not offer it; reach the pod by its address" in said
-
-
-def spdy(kubectl, served) -> None:
-    served.admin.environment["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"] = "false"
-    try:
-        for words in (("exec", "x", "--", "true"), ("attach", "x")):
-            assert "cannot speak SPDY" in kubectl(*words)
-    finally:
-        del served.admin.environment["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"]
 
 
 def conversion_webhooks(kubectl, served) -> None:
@@ -120,8 +100,6 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 
 
 TRIED = {
-    "`kubectl port-forward`": port_forward,
-    "SPDY": spdy,
     "Conversion webhooks": conversion_webhooks,
     "Cluster IPs": cluster_ips,
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,25 @@ def kill_server(uid: str) -> None:
 
 def cgroups(process: Path) -> str:
     return (process / "cgroup").read_text() + (process / "mountinfo").read_text()
+
+
+def test_the_master_is_reached_by_port_forward(redis):
+    forwarding = redis.kubectl.start("port-forward", "rd-0", ":6379", "--address=127.0.0.1")
+    try:
+        port = int(re.search(r":(\d+) -> ", forwarding.stdout.readline())[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(100) == b"+PONG\r\n"
+    finally:
+        forwarding.terminate()
+        forwarding.communicate(timeout=20)
+
+
+def test_files_are_copied_there_and_back(redis, tmp_path):
+    (tmp_path / "a").write_bytes(os.urandom(1 << 20))
+    redis.kubectl("cp", str(tmp_path / "a"), "rd-0:/tmp/b", "-c", "redis")
+    redis.kubectl("cp", "rd-0:/tmp/b", str(tmp_path / "c"), "-c", "redis")
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes()
 
 
 def test_one_master_and_two_replicas_in_sync(redis):

@@ -1,7 +1,7 @@
 """The few Linux calls that Python lacks: mounts, namespaces, inotify, and what /proc says about mounts and processes.
 
 Thin wrappers over libc through ctypes; each raises OSError with the path it was about. Namespaces are changed for
-the calling thread only, so `in_namespaces` is for a thread that is one's own, and it puts the thread back.
+the calling thread only, so `in_namespaces` and `in_pinned` are for a thread, not for the loop's, and they put it back.
 Follows: mount(2), umount2(2), openat2(2), open_tree(2), move_mount(2), unshare(2), setns(2), inotify(7), proc(5).
 """
 
@@ -122,6 +122,22 @@ def in_namespaces(kinds: Sequence[str]) -> Generator[None, None, None]:
     finally:
         for _, descriptor in before:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def in_pinned(kind: str, path: Path) -> Generator[None, None, None]:
+    """The namespace of a kind that is pinned at a path, for this thread, until the end of the block."""
+    flag, own = NAMESPACE_FLAGS[kind], f"/proc/thread-self/ns/{kind}"
+    with contextlib.ExitStack() as opened:
+        before = os.open(own, os.O_RDONLY | os.O_CLOEXEC)
+        opened.callback(os.close, before)
+        pinned = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        opened.callback(os.close, pinned)
+        _check(_libc.setns(pinned, flag), str(path))
+        try:
+            yield
+        finally:
+            _check(_libc.setns(before, flag), own)
 
 
 def reap(pid: int) -> None:

@@ -32,7 +32,7 @@ from petset.node.runtime import (
 )
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.wire.streaming import ExecOptions, LogOptions, NodeStreams, Session, StreamError
+from petset.wire.streaming import ExecOptions, LogOptions, NodeStreams, PortConnection, Session, StreamError
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,3 +341,6 @@ class _NoStreams:
 
     async def logs(self, pod_uid: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         yield b"this container is simulated\n"
+
+    async def connect(self, pod_uid: str, port: int) -> PortConnection:
+        raise StreamError(501, "cannot forward a port: this container is simulated")

@@ -218,11 +218,6 @@ def timeout(message: str) -> ApiError:
     return ApiError(504, "Timeout", f"Timeout: {message}", {})
 
 
-def not_implemented(what: str, instead: str) -> ApiError:
-    """For what this release cannot do: says so, and what to do instead."""
-    return ApiError(501, "NotImplemented", f"cannot {what}: this release of petset does not offer it; {instead}")
-
-
 def method_not_allowed(verb: str, what: str) -> ApiError:
     return ApiError(405, "MethodNotAllowed", f"cannot {verb} {what}: it does not offer that verb")
 

@@ -1,9 +1,8 @@
-"""Logs, exec and attach: the API's side of what happens in a pod's containers.
+"""Logs, exec, attach and port-forward: the API's side of what happens in a pod's containers.
 
 The pod and the container are looked up and judged here, from the API's own objects, so that a wrong request has its
 answer before any connection is upgraded; the rest is the node's, behind `streaming.NodeStreams`. A log is text, or
-messages for who asks for WebSocket. Exec and attach need WebSocket; a client that asks for SPDY, or for port-forward,
-is told in a sentence that this release has not got it.
+messages for who asks for WebSocket. Exec, attach and port-forward need WebSocket, or SPDY as older clients speak it.
 """
 
 from __future__ import annotations
@@ -79,8 +78,15 @@ class Streams:
         return self._upgraded(call, pod, lambda node: node.attach(meta.uid(pod), container, options), options)
 
     async def portforward(self, call: Call) -> http.Response:
-        self._pod(call)
-        raise errors.not_implemented("forward ports", "reach the pod by its address, from this machine")
+        pod = self._pod(call)
+        if not meta.get(pod, "spec", "nodeName"):
+            raise errors.bad_request(f"pod {meta.name(pod)} does not have a host assigned")
+        node, uid = self._node(pod), meta.uid(pod)
+        if not call.request.header("upgrade"):
+            raise errors.bad_request("Upgrade request required: port-forward needs a WebSocket or SPDY connection")
+        from petset.server import portforward
+
+        return portforward.accept(call, f"{meta.name(pod)}, uid {uid}", lambda port: node.connect(uid, port))
 
     def _upgraded(
         self,
@@ -90,14 +96,18 @@ class Streams:
         options: streaming.ExecOptions,
     ) -> http.Response:
         upgrade = call.request.header("upgrade").lower()
-        if upgrade.startswith("spdy"):
-            raise errors.not_implemented(
-                "speak SPDY", "use a client that speaks WebSocket, as kubectl 1.30 and newer does by itself"
-            )
         node = self._node(pod)
+        if not upgrade:
+            raise errors.bad_request("Upgrade request required: exec and attach need a WebSocket or SPDY connection")
+        from petset.server import remotecommand, spdy_streams, websocket_channels
+
+        async def serve_spdy(connection: spdy_streams.Connection, protocol: str) -> None:
+            streams = spdy_streams.Channels(connection, protocol)
+            if await streams.open(options):
+                await remotecommand.serve(streams, lambda: start(node), options)
+
         if upgrade != "websocket":
-            raise errors.bad_request("Upgrade request required: exec and attach need a WebSocket connection")
-        from petset.server import remotecommand, websocket_channels
+            return spdy_streams.accept(call, spdy_streams.SESSIONS, serve_spdy)
 
         async def serve(messages: websocket_channels.Messages) -> None:
             transport = websocket_channels.Channels(messages)

@@ -41,7 +41,7 @@ class Messages:
     """Whole messages over an open WebSocket, text or binary as its dialect has it."""
 
     def __init__(self, stream: http.ByteStream, socket: websocket.Connection, dialect: channels.Dialect):
-        self.dialect = dialect
+        self.dialect, self.subprotocol = dialect, socket.subprotocol
         self._stream, self._socket = stream, socket
         self._received: deque[websocket.Event] = deque()
 

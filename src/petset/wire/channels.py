@@ -1,4 +1,4 @@
-"""Numbered channels in the messages of one WebSocket: how exec, attach and logs write them, by subprotocol. Pure.
+"""Numbered channels in the messages of a WebSocket: how sessions, ports and logs write them, by subprotocol. Pure.
 
 A message is the number of its channel and bytes: as they are, or, in the dialects named base64, the number as a digit
 and the bytes in base64, all of it text. How a session's end is told differs too: until version 4 a failure is a
@@ -36,6 +36,8 @@ SESSIONS: Mapping[str, Dialect] = {
     "base64.channel.k8s.io": _BASE64,
     "": _NUMBERED,
 }
+# Two channels a port: its data and its errors; the first message on each is the port.
+PORTS: Mapping[str, Dialect] = {"v4.channel.k8s.io": _NUMBERED, "v4.base64.channel.k8s.io": _BASE64, "": _NUMBERED}
 LOGS: Mapping[str, Dialect] = {"binary.k8s.io": _NUMBERED, "base64.binary.k8s.io": _BASE64, "": _NUMBERED}
 
 

@@ -1,4 +1,4 @@
-"""Exec and attach as both ends see them: a session with input, resizes, output by channel, and an end.
+"""Exec, attach and port-forward as both ends see them: a session with input, resizes, output by channel, and an end.
 
 The server's streams speak the remote-command protocol to the client, over a `Transport` that frames it, and `Session`
 to the node, whose containers implement it. Channel numbers are those of the protocol.
@@ -83,6 +83,22 @@ class Transport(Protocol):
         ...
 
 
+class PortConnection(Protocol):
+    """One connection to a port inside a pod."""
+
+    async def read(self) -> bytes:
+        """What the pod sends next; b"" at its end, also when that comes roughly."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Waits while the pod does not read; what it will not read any more is dropped."""
+        ...
+
+    def end_input(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class NodeStreams(Protocol):
     """What the server asks of a node's containers; cluster.py hands it in (in process) or a dialer does."""
 
@@ -92,6 +108,10 @@ class NodeStreams(Protocol):
 
     def logs(self, pod_uid: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """Raw log bytes; raises StreamError at the first step when there is no such log."""
+        ...
+
+    async def connect(self, pod_uid: str, port: int) -> PortConnection:
+        """To what listens on the pod's own loopback. Raises StreamError when nothing does."""
         ...
 
 

@@ -149,10 +149,7 @@ def accept(
             f"cannot open a WebSocket: the client offers the subprotocols {', '.join(offered) or '(none)'}; "
             f"offer one of {', '.join(filter(None, subprotocols))}",
         )
-    inner = server.ServerProtocol(
-        select_subprotocol=lambda *_: chosen or None,  # type: ignore[arg-type, return-value]  # Their own name of str.
-        max_size=message_bytes_max,
-    )
+    inner = server.ServerProtocol(max_size=message_bytes_max)
     try:
         asked = _library_request(request)
         response = inner.accept(asked)
@@ -166,7 +163,8 @@ def accept(
     inner.send_response(response)
     inner.data_to_send()
     headers = tuple((name.lower(), value) for name, value in response.headers.raw_items() if name.lower() != "date")
-    return headers, Connection(inner, chosen)
+    agreed = (("sec-websocket-protocol", chosen),) if chosen else ()
+    return (*headers, *agreed), Connection(inner, chosen)
 
 
 def _no_handshake(why: str) -> http.Malformed:
@@ -178,11 +176,11 @@ def _library_request(request: http.Request) -> http11.Request:
     return http11.Request(method=request.method, protocol="HTTP/1.1", path="/", headers=headers)
 
 
+# Without the subprotocol: that of kubectl's port-forward has a slash, which RFC 6455 and the library do not allow.
 _HANDSHAKE_HEADERS = (
     "connection",
     "host",
     "sec-websocket-key",
-    "sec-websocket-protocol",
     "sec-websocket-version",
     "upgrade",
 )

@@ -54,7 +54,7 @@ from petset.node.runtime import (
 )
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.wire.streaming import NodeStreams
+from petset.wire.streaming import NodeStreams, StreamError
 
 WORKERS = 4
 PIDS_MAX = 1024  # Processes and threads of one container.
@@ -117,7 +117,7 @@ class OciRuntime:
         self._watched: dict[int, None] = {}  # pidfds of conmons
         self._watcher = logs.Watcher()
         self._meter = meter.Meter()
-        self._streams = streams.Streams(lambda: self._tools, self._find, self._watcher)
+        self._streams = streams.Streams(lambda: self._tools, self._find, self._watcher, self._network_of)
         self._tools: attempts.Tools
         self._starter: starting.Starter
         self._boot_id = linux.boot_id()
@@ -162,6 +162,13 @@ class OciRuntime:
             return None
         record = pod.containers[(name, numbers[-2 if previous else -1])]
         return streams.Found(record, self._place(record))
+
+    def _network_of(self, uid: str) -> Path | None:
+        """Where a pod's network namespace is pinned; None when it has the machine's."""
+        pod = self._pods.get(uid)
+        if pod is None or pod.sandbox is None or not pod.alive:
+            raise StreamError(404, "cannot reach the pod: its sandbox does not run")
+        return self._pod_directory(uid) / "sandbox" / "net" if "net" in pod.sandbox.kinds else None
 
     def _pod_directory(self, uid: str) -> Path:
         return records.pod_directory(self._directory, uid)

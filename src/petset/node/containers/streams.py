@@ -1,4 +1,4 @@
-"""Exec, attach and logs of this node's containers: NodeStreams on real processes.
+"""Exec, attach, logs and ports of this node's containers: NodeStreams on real processes.
 
 An exec is the OCI runtime run by petset itself: with pipes, or with a terminal whose master the runtime hands over
 through a socket. It need not survive petset, and is killed when its session is closed early. An attach is a connection
@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from petset.base import tasks
-from petset.node.containers import attempts, logs
+from petset.node.containers import attempts, logs, ports
 from petset.node.containers.records import ContainerRecord
 from petset.objects import encoding
-from petset.wire.streaming import STDERR, STDOUT, ExecOptions, LogOptions, Session, StreamError
+from petset.wire.streaming import STDERR, STDOUT, ExecOptions, LogOptions, PortConnection, Session, StreamError
 
 READ_BYTES = 32 * 1024
 DRAIN_SECONDS_MAX = 0.5  # How long output is waited for after the process, or the input of who attached, has ended.
@@ -57,8 +57,10 @@ class Streams:
         tools: Callable[[], attempts.Tools],
         find: Callable[[str, str, bool], Found | None],
         watcher: logs.Watcher,
+        network_of: Callable[[str], Path | None],
     ):
-        self._tools, self._find, self._watcher = tools, find, watcher
+        """`network_of` a pod's uid: where its network namespace is pinned; raises StreamError."""
+        self._tools, self._find, self._watcher, self._network_of = tools, find, watcher, network_of
         self._count = 0
 
     async def exec(self, pod_uid: str, container: str, options: ExecOptions) -> Session:
@@ -98,6 +100,9 @@ class Streams:
             raise StreamError(404, f'the log of container "{container}" is no longer there') from None
         except ValueError as error:
             raise StreamError(400, f"cannot read the log: {error}") from None
+
+    async def connect(self, pod_uid: str, port: int) -> PortConnection:
+        return await ports.connect(self._network_of(pod_uid), port)
 
     def _running(self, pod_uid: str, container: str) -> Found:
         found = self._find(pod_uid, container, False)
