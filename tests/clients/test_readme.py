@@ -81,8 +81,7 @@ def top(kubectl, served) -> None:
 
 def inside_pods(kubectl, served) -> None:
     assert "petset has no ephemeralcontainers of pods" in kubectl("debug", "x", "--image=i")
-    proxy = f"/api/v1/namespaces/{kubectl.space}/pods/x/proxy/"
-    assert "petset has no proxy of pods" in kubectl("get", "--raw", proxy)
+    assert "petset has no proxy of nodes" in kubectl("get", "--raw", "/api/v1/nodes/n1/proxy")
 
 
 def runtime_classes(kubectl, served) -> None:
@@ -105,7 +104,7 @@ TRIED = {
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,
     "Ingresses, NetworkPolicies, disruption budgets, quotas and autoscalers": policies,
     "`kubectl top`": top,
-    "Ephemeral containers proxies to pods": inside_pods,
+    "Ephemeral containers proxies to nodes": inside_pods,
     "RuntimeClasses": runtime_classes,
     "Volumes from other machines": volumes_from_elsewhere,
 }

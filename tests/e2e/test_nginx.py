@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,23 @@ def test_names_resolve_from_inside_any_pod(web):
             assert said.split()[0] == address
         everyone = web.exec(asker, "getent", "ahostsv4", "nginx")
         assert {line.split()[0] for line in everyone.splitlines()} == set(addresses.values())
+
+
+def test_pages_are_read_through_the_api(web):
+    web.exec("web-1", "sh", "-c", "echo hello from web-1 > /usr/share/nginx/html/hello.txt")
+    pods, services = "/api/v1/namespaces/default/pods", "/api/v1/namespaces/default/services"
+    assert web.kubectl("get", "--raw", f"{pods}/web-1/proxy/hello.txt") == "hello from web-1\n"
+    assert web.kubectl("get", "--raw", f"{pods}/http:web-1:80/proxy/hello.txt") == "hello from web-1\n"
+    absent = web.kubectl.run("get", "--raw", f"{services}/nginx:web/proxy/absent")
+    assert absent.returncode == 1 and "the server could not find the requested resource" in absent.stderr
+    proxy = web.kubectl.start("proxy", "--port=0")
+    try:
+        port = int(re.search(r":(\d+)$", proxy.stdout.readline().strip())[1])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{pods}/web-1/proxy/hello.txt", timeout=20) as answer:
+            assert answer.read() == b"hello from web-1\n" and answer.headers["content-type"] == "text/plain"
+    finally:
+        proxy.terminate()
+        proxy.communicate(timeout=20)
 
 
 def test_claims_are_bound_to_hostpath_volumes(web):

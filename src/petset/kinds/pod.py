@@ -165,7 +165,7 @@ PODS = Kind(
     "Pod",
     short_names=("po",),
     categories=("all",),
-    subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
+    subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "proxy", "status"),
     status_keeps=("ownerReferences",),
     has_generation=True,
     default=defaults,

@@ -15,7 +15,7 @@ from petset.objects import meta, names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, each, fill, fill_empty, within
 from petset.objects.meta import Object
-from petset.objects.registry import STATUS, Kind
+from petset.objects.registry import Kind
 from petset.objects.validation import Errors, labels, listed, named, one_of, optional
 
 
@@ -181,7 +181,7 @@ SERVICES = Kind(
     "Service",
     short_names=("svc",),
     categories=("all",),
-    subresources=STATUS,
+    subresources=("proxy", "status"),
     default=defaults,
     prepare=prepare,
     validate=validate,

@@ -24,6 +24,7 @@ from petset.server import (
     backends,
     compression,
     flow,
+    proxy,
     refusals,
     rest,
     reviews,
@@ -72,6 +73,7 @@ class Api:
                 reviews.Reviews(self.authenticator, self.authorizer),
             ),
             backends.LocalPaths(self.tokens, options.metrics, options.checks),
+            proxy.Proxy(store),
             of_groups={},
         )
 

@@ -1,7 +1,8 @@
 """Who answers a request: a backend, chosen by the path before it is known who asks.
 
 The kinds that this server keeps are one, the paths that are no kinds (health, discovery, OpenAPI, ...) another; a
-group version that another server keeps can have one of its own in `Backends.of_groups`. A backend says what a path
+group version that another server keeps can have one of its own in `Backends.of_groups`; what pods serve is asked of
+them. A backend says what a path
 means to it, which is what authorization is asked about; the way there (authentication, flow control, authorization) is
 the same for all, and whoever is refused on it never reaches a backend. The tables below say which handler a verb, a
 subresource or a path has.
@@ -39,6 +40,7 @@ class Backend(Protocol):
 class Backends:
     kinds: Backend
     paths: Backend
+    proxy: Backend
     # Others, by (group, version): for all below /apis/<group>/<version>. Replaced as a whole.
     of_groups: Mapping[tuple[str, str], Backend]
 
@@ -46,6 +48,8 @@ class Backends:
         match path.parts:
             case ["apis", group, version, *_] if (group, version) in self.of_groups:
                 return self.of_groups[group, version]
+            case parts if routes.is_proxied(parts):
+                return self.proxy
             case ["api", _, _, *_] | ["apis", _, _, _, *_]:
                 return self.kinds
             case _:

@@ -87,6 +87,8 @@ def storage_version_hash(kind: Kind) -> str:
 def subresource(resource: Kind, name: str) -> tuple[str, str, str, tuple[str, ...]]:
     """(group, version, kind, verbs) of a subresource."""
     own = (resource.group, resource.version, resource.kind)
+    if name == "proxy":
+        return "", "v1", f"{resource.kind}ProxyOptions", ("create", "delete", "get", "patch", "update")
     if name == "finalize":
         return (*own, ("update",))
     return SUBRESOURCES.get(name) or (*own, ("get", "patch", "update"))

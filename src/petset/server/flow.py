@@ -24,7 +24,7 @@ STREAMS_MAX = 1_000  # A user.
 ADMINISTRATORS_FACTOR = 10
 STORE_WAITING_BYTES_MAX = 64 * 1024 * 1024  # Of everybody: a slow disk must not fill the memory.
 RETRY_AFTER_SECONDS = 1
-STREAMING_SUBRESOURCES = ("attach", "exec", "log", "portforward")
+STREAMING_SUBRESOURCES = ("attach", "exec", "log", "portforward", "proxy")
 _WRITING = ("POST", "PUT", "PATCH")
 
 

@@ -34,16 +34,29 @@ class Path:
 
 
 def path(target: str) -> Path:
-    """The path of a request target. Raises ApiError 404 for one that hides a slash."""
+    """The path of a request target. Raises ApiError 404 for one that hides a slash, unless it is a pod's."""
     raw = target.partition("?")[0]
     parts = raw.split("/")[1:]
     if "%" in raw:
         parts = [unquote(part) for part in parts]
-        if any("/" in part for part in parts):
+        own = parts[:PROXY_PARTS] if is_proxied(parts) else parts
+        if any("/" in part for part in own):
             raise unknown.path(raw)
     if parts and parts[-1] == "":
         parts.pop()
     return Path(raw, parts)
+
+
+PROXY_PARTS = 7  # What follows them is the pod's business.
+
+
+def is_proxied(parts: list[str]) -> bool:
+    """Whether a path is one of a pod or service, or below it."""
+    match parts:
+        case ["api", "v1", "namespaces", _, "pods" | "services", _, "proxy", *_]:
+            return True
+        case _:
+            return False
 
 
 def of_kind(path: Path, kinds: Kinds) -> Route:
