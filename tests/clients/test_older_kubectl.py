@@ -83,7 +83,7 @@ def test_it_explains_and_lists_kinds(older):
 def test_every_kind_is_explained_by_both_versions(served):
     kubectl = served.admin
     for kind in builtin.KINDS:
-        newer = kubectl("explain", kind.plural, f"--api-version={kind.api_version}")
+        newer = kubectl("explain", kind.plural, f"--api-version={kind.api_version}", "--recursive")
         assert f"KIND:       {kind.kind}\n" in newer and "DESCRIPTION:" in newer and "FIELDS:" in newer, kind
     for field, type_ in (
         ("petset.spec.template.spec.containers.ports.protocol", "<string>"),

@@ -62,7 +62,7 @@ _SCALARS: Mapping[str, Object] = {
     "float": {"type": "number", "format": "double"},
     "byte": {"type": "string", "format": "byte"},
     "object": {"type": "object"},
-    "any": {},
+    "any": {"description": "Any value."},  # kubectl explains nothing of what says nothing.
 }
 _NAMED_SCALARS: Mapping[str, str] = {
     "Quantity": QUANTITY,
@@ -181,12 +181,12 @@ class Components:
             about["x-kubernetes-list-map-keys"] = list(node.list_keys)
         if node.list_type:
             about["x-kubernetes-list-type"] = node.list_type
-        return {**about, **schema}
+        return {**schema, **about}
 
     def _value(self, node: Node) -> Object:
         match node.kind:
             case "struct":  # One without a name of its own takes other values, too: a schema or a bool.
-                return self.refer(node.type_name) if node.type_name else {}
+                return self.refer(node.type_name) if node.type_name else _SCALARS["any"]
             case "list" if node.item is not None:
                 return {"type": "array", "items": self._value(node.item)}
             case "map" if node.item is not None:
