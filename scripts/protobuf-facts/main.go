@@ -19,11 +19,17 @@ import (
 	authentication "k8s.io/api/authentication/v1"
 	authorization "k8s.io/api/authorization/v1"
 	autoscaling "k8s.io/api/autoscaling/v1"
+	autoscaling2 "k8s.io/api/autoscaling/v2"
+	batch "k8s.io/api/batch/v1"
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	flowcontrol "k8s.io/api/flowcontrol/v1"
+	networking "k8s.io/api/networking/v1"
+	node "k8s.io/api/node/v1"
 	policy "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
+	scheduling "k8s.io/api/scheduling/v1"
 	storage "k8s.io/api/storage/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -32,19 +38,27 @@ import (
 var bodies = map[string]map[string]any{
 	"v1": {
 		"Binding": core.Binding{}, "ConfigMap": core.ConfigMap{}, "DeleteOptions": meta.DeleteOptions{},
-		"Endpoints": core.Endpoints{}, "Event": core.Event{}, "Namespace": core.Namespace{}, "Node": core.Node{},
+		"Endpoints": core.Endpoints{}, "Event": core.Event{}, "LimitRange": core.LimitRange{}, "Namespace": core.Namespace{},
+		"Node": core.Node{}, "PodTemplate": core.PodTemplate{}, "ReplicationController": core.ReplicationController{},
+		"ResourceQuota":    core.ResourceQuota{},
 		"PersistentVolume": core.PersistentVolume{}, "PersistentVolumeClaim": core.PersistentVolumeClaim{},
 		"Pod": core.Pod{}, "Secret": core.Secret{}, "Service": core.Service{}, "ServiceAccount": core.ServiceAccount{},
 	},
-	"apps/v1":                      {"ControllerRevision": apps.ControllerRevision{}, "StatefulSet": apps.StatefulSet{}},
-	"autoscaling/v1":               {"Scale": autoscaling.Scale{}},
-	"authentication.k8s.io/v1":     {"SelfSubjectReview": authentication.SelfSubjectReview{}, "TokenRequest": authentication.TokenRequest{}, "TokenReview": authentication.TokenReview{}},
-	"authorization.k8s.io/v1":      {"SelfSubjectAccessReview": authorization.SelfSubjectAccessReview{}, "SelfSubjectRulesReview": authorization.SelfSubjectRulesReview{}, "SubjectAccessReview": authorization.SubjectAccessReview{}},
-	"coordination.k8s.io/v1":       {"Lease": coordination.Lease{}},
-	"discovery.k8s.io/v1":          {"EndpointSlice": discovery.EndpointSlice{}},
-	"policy/v1":                    {"Eviction": policy.Eviction{}},
-	"rbac.authorization.k8s.io/v1": {"ClusterRole": rbac.ClusterRole{}, "ClusterRoleBinding": rbac.ClusterRoleBinding{}, "Role": rbac.Role{}, "RoleBinding": rbac.RoleBinding{}},
-	"storage.k8s.io/v1":            {"StorageClass": storage.StorageClass{}},
+	"apps/v1":                         {"ControllerRevision": apps.ControllerRevision{}, "DaemonSet": apps.DaemonSet{}, "Deployment": apps.Deployment{}, "ReplicaSet": apps.ReplicaSet{}, "StatefulSet": apps.StatefulSet{}},
+	"autoscaling/v1":                  {"HorizontalPodAutoscaler": autoscaling.HorizontalPodAutoscaler{}, "Scale": autoscaling.Scale{}},
+	"autoscaling/v2":                  {"HorizontalPodAutoscaler": autoscaling2.HorizontalPodAutoscaler{}},
+	"batch/v1":                        {"CronJob": batch.CronJob{}, "Job": batch.Job{}},
+	"authentication.k8s.io/v1":        {"SelfSubjectReview": authentication.SelfSubjectReview{}, "TokenRequest": authentication.TokenRequest{}, "TokenReview": authentication.TokenReview{}},
+	"authorization.k8s.io/v1":         {"SelfSubjectAccessReview": authorization.SelfSubjectAccessReview{}, "SelfSubjectRulesReview": authorization.SelfSubjectRulesReview{}, "SubjectAccessReview": authorization.SubjectAccessReview{}},
+	"coordination.k8s.io/v1":          {"Lease": coordination.Lease{}},
+	"discovery.k8s.io/v1":             {"EndpointSlice": discovery.EndpointSlice{}},
+	"flowcontrol.apiserver.k8s.io/v1": {"FlowSchema": flowcontrol.FlowSchema{}, "PriorityLevelConfiguration": flowcontrol.PriorityLevelConfiguration{}},
+	"networking.k8s.io/v1":            {"IPAddress": networking.IPAddress{}, "Ingress": networking.Ingress{}, "IngressClass": networking.IngressClass{}, "NetworkPolicy": networking.NetworkPolicy{}, "ServiceCIDR": networking.ServiceCIDR{}},
+	"node.k8s.io/v1":                  {"RuntimeClass": node.RuntimeClass{}},
+	"policy/v1":                       {"Eviction": policy.Eviction{}, "PodDisruptionBudget": policy.PodDisruptionBudget{}},
+	"rbac.authorization.k8s.io/v1":    {"ClusterRole": rbac.ClusterRole{}, "ClusterRoleBinding": rbac.ClusterRoleBinding{}, "Role": rbac.Role{}, "RoleBinding": rbac.RoleBinding{}},
+	"scheduling.k8s.io/v1":            {"PriorityClass": scheduling.PriorityClass{}},
+	"storage.k8s.io/v1":               {"CSIDriver": storage.CSIDriver{}, "CSINode": storage.CSINode{}, "CSIStorageCapacity": storage.CSIStorageCapacity{}, "StorageClass": storage.StorageClass{}, "VolumeAttachment": storage.VolumeAttachment{}},
 }
 
 // Types whose JSON is not what their fields say.

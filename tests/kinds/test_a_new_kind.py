@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 INGRESS = '''
-"""Ingress, of a group this house does not know."""
+"""Ingress, of a group this house does not know; its schema is found by the first part of its name."""
 
 from petset.objects import selectors, tables
 from petset.objects.errors import FieldError
@@ -24,7 +24,7 @@ def cells(obj, now):
 
 
 INGRESSES = Kind(
-    "networking.k8s.io",
+    "networking.example.com",
     "v1",
     "ingresses",
     "Ingress",
@@ -46,7 +46,8 @@ from petset.store import memory
 from petset.wire import http
 
 ADMIN = http.User("admin", ("system:masters",))
-PATH = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+GROUP = "/apis/networking.example.com/v1"
+PATH = GROUP + "/namespaces/default/ingresses"
 
 async def main():
     plane = cluster.ControlPlane(memory.MemoryStore())
@@ -59,7 +60,7 @@ async def main():
         return answer.code, json.loads(body)
 
     def ingress(name, **spec):
-        return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name}, "spec": spec}
+        return {"apiVersion": "networking.example.com/v1", "kind": "Ingress", "metadata": {"name": name}, "spec": spec}
 
     table = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     strategic = {"content-type": "application/strategic-merge-patch+json"}
@@ -73,10 +74,10 @@ async def main():
         "listed": [row["cells"] for row in (await ask("GET", PATH, **table))[1]["rows"]],
         "selected": len((await ask("GET", PATH + "?fieldSelector=spec.ingressClassName%3Dnginx"))[1]["items"]),
         "patched": (await ask("PATCH", PATH + "/web", patch, **strategic))[1]["spec"],
-        "discovered": [found["name"] for found in (await ask("GET", "/apis/networking.k8s.io/v1"))[1]["resources"]],
+        "discovered": [found["name"] for found in (await ask("GET", GROUP))[1]["resources"]],
         "group": [found["name"] for found in (await ask("GET", "/apis"))[1]["groups"]][-1],
-        "described": "/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses"
-        in (await ask("GET", "/openapi/v3/apis/networking.k8s.io/v1"))[1]["paths"],
+        "described": "/apis/networking.example.com/v1/namespaces/{namespace}/ingresses"
+        in (await ask("GET", "/openapi/v3/apis/networking.example.com/v1"))[1]["paths"],
     }))
 
 asyncio.run(main())
@@ -94,6 +95,6 @@ def test_a_kind_that_is_only_a_file_is_served(tmp_path: Path) -> None:
         "selected": 1,
         "patched": {"ingressClassName": "nginx", "rules": [{"host": "example.org"}]},
         "discovered": ["ingresses", "ingresses/status"],
-        "group": "networking.k8s.io",
+        "group": "networking.example.com",
         "described": True,
     }

@@ -43,4 +43,16 @@ def test_what_kubectl_calls_them():
     assert PETSETS.short_names == ()
     assert STATEFULSETS.short_names == ("sts",)
     in_all = [row.plural for row in builtin.KINDS if "all" in row.categories]
-    assert in_all == ["pods", "services", "statefulsets", "petsets"]
+    assert in_all == [
+        "pods",
+        "replicationcontrollers",
+        "services",
+        "daemonsets",
+        "deployments",
+        "replicasets",
+        "statefulsets",
+        "petsets",
+        "cronjobs",
+        "jobs",
+        "horizontalpodautoscalers",
+    ]

@@ -10,8 +10,8 @@ from petset.wire import http
 from tests.server.conftest import ADMIN, Server, configmap
 
 # Of a group that is none of the house's; its name's first part says where its schema is.
-INGRESSES = Kind("networking.example.com", "v1", "ingresses", "Ingress", short_names=("ing",), subresources=STATUS)
-PATH = "/apis/networking.example.com/v1/namespaces/default/ingresses"
+INGRESSES = Kind("networking.example.com", "v1", "gateways", "Ingress", short_names=("gw",), subresources=STATUS)
+PATH = "/apis/networking.example.com/v1/namespaces/default/gateways"
 AGGREGATED = {"accept": "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"}
 INGRESS = {"apiVersion": "networking.example.com/v1", "kind": "Ingress", "metadata": {"name": "web"}}
 
@@ -49,8 +49,8 @@ def test_discovery_tells_what_there_is_now_and_its_tag_changes_with_it(server: S
     comes(server)
     assert groups() == [*before, "networking.example.com"]
     assert [row["name"] for row in server.get("/apis/networking.example.com/v1")["resources"]] == [
-        "ingresses",
-        "ingresses/status",
+        "gateways",
+        "gateways/status",
     ]
     assert tag() != first
     assert again(first) == 200 and again(tag()) == 304
@@ -74,10 +74,10 @@ def test_openapi_tells_what_there_is_now_and_a_changed_document_has_another_addr
 
 
 def test_what_there_is_not_is_told_by_the_nearest_name_there_is_now(server: Server) -> None:
-    wrong = "/apis/networking.example.com/v1/ingress"
+    wrong = "/apis/networking.example.com/v1/gateway"
     assert "did you mean" not in server("GET", wrong).message
     comes(server)
-    assert server("GET", wrong).message.endswith("did you mean ingresses?")
+    assert server("GET", wrong).message.endswith("did you mean gateways?")
 
 
 def test_the_preferred_version_of_a_group_is_the_most_mature_and_newest(server: Server) -> None:

@@ -193,7 +193,9 @@ def test_definitions_are_those_of_upstream(v2):
     upstream = of_upstream()
     compared = 0
     for name, definition in v2["definitions"].items():
-        if "alpha1.PetSet" in name or "properties" not in upstream.get(name, {}):
+        if "alpha1.PetSet" in name or ".v1alpha3." in name:  # The latter are of a field that upstream has off.
+            continue
+        if "properties" not in upstream.get(name, {}):
             continue
         theirs = upstream[name]["properties"]
         assert definition.get("x-kubernetes-map-type") == upstream[name].get("x-kubernetes-map-type"), name

@@ -18,6 +18,9 @@ SUBDOMAIN_ANNOTATION = "pod.beta.kubernetes.io/subdomain"
 DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
+JOB_NAME_LABEL, JOB_UID_LABEL = "batch.kubernetes.io/job-name", "batch.kubernetes.io/controller-uid"
+JOB_NAME_OLD_LABEL, JOB_UID_OLD_LABEL = "job-name", "controller-uid"
+
 # Of services and their endpoints
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
@@ -25,6 +28,7 @@ ENDPOINTS_MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 ENDPOINT_SLICE_MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 OVER_CAPACITY_ANNOTATION = "endpoints.kubernetes.io/over-capacity"
 SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
+INGRESS_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 TOLERATE_UNREADY_ANNOTATION = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
 
 # Of claims, volumes and their classes

@@ -153,6 +153,47 @@ def path_segment(text: str) -> str:
 
 
 @remembered(1024)
+def domain_path(text: str) -> str:
+    """A subdomain, '/' and a path: who manages a Job, which controller an IngressClass is for."""
+    domain, slash, path = text.partition("/")
+    if not domain or not slash or not path:
+        return 'must be a domain-prefixed path (such as "acme.io/foo")'
+    if wrong := subdomain(domain):
+        return wrong
+    if re.fullmatch(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", path):
+        return ""
+    return "Invalid path: it may have letters, digits and /-._~%!$&'()*+,;=:"
+
+
+@remembered(1024)
+def cidr(text: str) -> str:
+    """A network: an address and how many of its bits count."""
+    wrong = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+    address, slash, bits = text.partition("/")
+    if not slash or not bits.isascii() or not bits.isdigit() or len(bits) > 3:
+        return wrong
+    try:
+        ipaddress.ip_network(f"{address}/{int(bits)}", strict=False)
+    except ValueError:
+        return wrong
+    return ""
+
+
+@remembered(1024)
+def wildcard_subdomain(text: str) -> str:
+    """A subdomain whose first label is '*'."""
+    rest = text.removeprefix("*.")
+    if rest != text and not subdomain(rest):
+        return ""
+    return _said(
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+        "lower case letters, digits, '-' or '.' and end with a letter or digit",
+        "*.example.com",
+        rf"\*\.{_SUBDOMAIN}",
+    )
+
+
+@remembered(1024)
 def port_name(text: str) -> str:
     """An IANA service name: at most 15 of a-z, 0-9 and '-', with a letter among them."""
     if len(text) > PORT_NAME_CHARACTERS_MAX:

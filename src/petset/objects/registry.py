@@ -95,6 +95,7 @@ class Kind:
     verbs: tuple[str, ...] = ALL_VERBS  # Virtual resources (reviews) offer create only and are never stored.
     status_keeps: tuple[str, ...] = ()  # Of metadata: what a write of the status may not change (custom kinds: all).
     has_generation: bool = False  # metadata.generation counts changes of spec.
+    acted_on: bool = True  # By some part of the house; who creates what nothing acts on is told so.
     default: Default = _same
     prepare: Prepare = _keep  # What a write may not set or must carry over (status at create, clusterIP, ...).
     validate: Validate = _fine

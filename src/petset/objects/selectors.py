@@ -268,6 +268,16 @@ def fields(*paths: str) -> dict[str, Field]:
     return {path: _at(path) for path in paths}
 
 
+def counts(*paths: str) -> dict[str, Field]:
+    """Dotted paths of numbers; a missing one is 0."""
+
+    def zero(path: str) -> Field:
+        read = _at(path)
+        return lambda obj: read(obj) or "0"
+
+    return {path: zero(path) for path in paths}
+
+
 _EVERY_KIND: Mapping[str, Field] = {
     "metadata.name": _at("metadata.name"),
     "metadata.namespace": _at("metadata.namespace"),

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from petset.base import well_known
-from petset.objects import meta
+from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
 SHOWN_MAX = 3
@@ -130,6 +130,11 @@ def joined(values: Iterable[Any], none: str = "<none>") -> str:
 
 def format_labels(labels: Mapping[str, str] | None) -> str:
     return joined(f"{key}={value}" for key, value in sorted((labels or {}).items()))
+
+
+def selector(selector: Object | None, everything: str = "<none>") -> str:
+    """A LabelSelector as it is asked for: app=web,tier in (a,b). One that says nothing chooses everything."""
+    return str(selectors.from_object(selector)) if selector else everything
 
 
 def shortened(items: Sequence[str], none: str) -> str:

@@ -2,15 +2,15 @@
 
 A table of hooks, each for some kinds and verbs, run in the table's order. A hook gets the context (the store as it is
 now, who asks), the new object and, at an update, the old one; it returns the object, changed or not, or raises
-ApiError. Pods have hooks of their own in pod_admission.py, what nodes write in node_admission.py. Whether somebody has
-the rights that he gives by a role or a binding can take long to tell and is awaited: escalation.py. Nothing
-here writes.
+ApiError. Pods have hooks of their own in pod_admission.py and class_admission.py, what nodes write in
+node_admission.py. Whether somebody has the rights that he gives by a role or a binding can take long to tell and is
+awaited: escalation.py. Nothing here writes.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from petset.base import well_known
@@ -22,6 +22,7 @@ from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
+from petset.kinds.priority_class import PRIORITYCLASSES
 from petset.kinds.service import SERVICES
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.kinds.storage_class import STORAGECLASSES
@@ -29,7 +30,7 @@ from petset.objects import errors, meta, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import auth, escalation, node_admission, pod_admission, rbac, users
+from petset.server import auth, class_admission, escalation, node_admission, pod_admission, rbac, users
 from petset.server.writes import CREATE, DELETE, UPDATE, Write
 from petset.store import store as stores
 
@@ -46,6 +47,10 @@ class Context:
     def find(self, resource: Kind, name: str, namespace: str = "") -> Object | None:
         entry = self.store.get(resource.key(namespace, name))
         return entry.object if entry else None
+
+    def all(self, resource: Kind) -> Sequence[Object]:
+        """Of a kind that there are few of."""
+        return [entry.object for entry in self.store.list(resource.key())[1]]
 
 
 Hook = Callable[[Context, Object, "Object | None"], Object]
@@ -148,8 +153,7 @@ def cluster_ip(context: Context, obj: Object, old: Object | None) -> Object:
 
 
 def default_storage_class(context: Context, obj: Object, old: Object | None) -> Object:
-    _, entries = context.store.list(STORAGECLASSES.key())
-    name = storage_class.counting(obj, [entry.object for entry in entries])
+    name = storage_class.counting(obj, context.all(STORAGECLASSES))
     if storage_class.of(obj) is not None or not name:
         return obj
     return meta.changed(obj, ("spec", "storageClassName"), name)
@@ -191,9 +195,10 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
     (_PODS, (CREATE,), pod_admission.annotations_of_2016),
     (_SETS, (CREATE, UPDATE), pod_admission.template_annotations_of_2016),
     (_PODS, (CREATE,), pod_admission.service_account),
-    (_PODS, (CREATE,), pod_admission.priority),
-    (_PODS, (CREATE,), pod_admission.runtime_class),
+    (_PODS, (CREATE,), class_admission.priority),
+    (_PODS, (CREATE,), class_admission.runtime_class),
     (_PODS, (CREATE, UPDATE), pod_admission.tolerations),
+    ((PRIORITYCLASSES,), (CREATE, UPDATE), class_admission.one_default_priority),
     ((SERVICES,), (CREATE, UPDATE), cluster_ip),
     ((PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
     ((PERSISTENTVOLUMECLAIMS,), (UPDATE,), claim_growth),

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks, well_known
-from petset.kinds import aggregation, builtin
+from petset.kinds import aggregation, builtin, priority_class
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.namespace import OF_EVERY_CLUSTER
 from petset.kinds.node import NODES
+from petset.kinds.priority_class import PRIORITYCLASSES
 from petset.kinds.rbac import CLUSTERROLES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -44,7 +45,7 @@ class Plan:
 async def ensure(objects: rest.Rest, plan: Plan | None = None) -> None:
     """Write what is missing; without a plan no services (a cluster without nodes)."""
     await _ensure_all(objects, _namespaces())
-    first = [*_accounts(), *map(_role, ROLES), *map(_binding, BINDINGS)]
+    first = [*_accounts(), *_priorities(), *map(_role, ROLES), *map(_binding, BINDINGS)]
     await _ensure_all(objects, (*first, *(_services(plan) if plan else ())))
     for role in ROLES:
         if role.is_sum:  # As the controller will see it, but for those who ask before it runs.
@@ -212,6 +213,14 @@ def _namespaces() -> Iterable[Object]:
 def _accounts() -> Iterable[Object]:
     for name in OF_EVERY_CLUSTER:
         yield _object("v1", "ServiceAccount", "default", name)
+
+
+def _priorities() -> Iterable[Object]:
+    for name, value in priority_class.OF_EVERY_CLUSTER.items():
+        where = "to its node" if "node" in name else "to the cluster"
+        yield _object(
+            f"{PRIORITYCLASSES.group}/v1", "PriorityClass", name, value=value, description=f"Critical {where}."
+        )
 
 
 def _services(plan: Plan) -> Iterable[Object]:

@@ -1,4 +1,4 @@
-"""What a new pod is given: 2016's annotations as fields, its service account's token, priority, tolerations.
+"""What a new pod is given: 2016's annotations as fields, its service account's token, tolerations.
 
 Manifests of 2016 say in annotations what later became fields: init containers as JSON text, hostname and subdomain.
 They are copied to the fields here, once, so that validation sees them and the node knows fields only. A service
@@ -8,6 +8,7 @@ the path where every client library looks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -27,7 +28,6 @@ TOKEN_SECONDS = 3607
 ROOT_CA_CONFIGMAP = "kube-root-ca.crt"
 TOLERATION_SECONDS = 300
 TOLERATED = (well_known.NOT_READY_TAINT, well_known.UNREACHABLE_TAINT)
-PRIORITIES = {"": 0, "system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 
 
@@ -36,6 +36,8 @@ class Context(Protocol):
     def write(self) -> Write: ...
 
     def find(self, resource: Kind, name: str, namespace: str = "") -> Object | None: ...
+
+    def all(self, resource: Kind) -> Sequence[Object]: ...
 
 
 def annotations_of_2016(context: Context, pod: Object, old: Object | None) -> Object:
@@ -156,30 +158,6 @@ def _token_volume(name: str) -> dict[str, Any]:
         {"downwardAPI": {"items": [namespace]}},
     ]
     return {"name": name, "projected": {"sources": sources, "defaultMode": 0o644}}
-
-
-def priority(context: Context, pod: Object, old: Object | None) -> Object:
-    spec = meta.part(pod, "spec")
-    name: str = spec.get("priorityClassName") or ""
-    if name not in PRIORITIES:
-        raise errors.forbidden("pods", meta.name(pod), f"no PriorityClass with name {name} was found")
-    value = PRIORITIES[name]
-    if spec.get("priority") not in (None, value):
-        raise errors.forbidden(
-            "pods",
-            meta.name(pod),
-            f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission "
-            f"controller computed {value} from the given PriorityClass name",
-        )
-    policy: str = spec.get("preemptionPolicy") or "PreemptLowerPriority"
-    return {**pod, "spec": {**spec, "priority": value, "preemptionPolicy": policy}}
-
-
-def runtime_class(context: Context, pod: Object, old: Object | None) -> Object:
-    """There are no RuntimeClasses: who asks for a sandbox of its kind must not get another one silently."""
-    if name := meta.get(pod, "spec", "runtimeClassName"):
-        raise errors.forbidden("pods", meta.name(pod), f'pod rejected: RuntimeClass "{name}" not found')
-    return pod
 
 
 def tolerations(context: Context, pod: Object, old: Object | None) -> Object:

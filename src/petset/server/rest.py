@@ -41,6 +41,7 @@ REMOVED_AT_ONCE = 100  # Of a collection.
 RETRY_SECONDS = 0.005
 GENERATED_NAME_CHARACTERS_MAX = 63
 NAME_SUFFIX_CHARACTERS = 5
+NOT_ACTED_ON = "this release of petset keeps objects of kind {kind}, and no part of it acts on them"
 
 Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object -> (the wanted one, missing fields).
 
@@ -91,6 +92,8 @@ class Rest:
     async def create(self, write: Write, obj: Object, missing: Sequence[FieldError] = ()) -> stores.Entry:
         """Write a new object; a generated name that is taken is generated again. Raises ApiError."""
         resource = write.resource
+        if not resource.acted_on:
+            write.warnings.append(NOT_ACTED_ON.format(kind=resource.kind))
         generated = not meta.get(obj, "metadata", "name") and bool(meta.get(obj, "metadata", "generateName"))
         for _ in range(WRITE_ATTEMPTS_MAX):
             new = _identified(resource, obj, write.namespace)

@@ -220,7 +220,8 @@ def scale_of(obj: Object, paths: Scale) -> dict[str, Any]:
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     selector = meta.get(obj, *paths.selector) if paths.selector else None
     if paths is SCALE_OF_SETS and selector:
-        selector = str(selectors.from_object(selector))
+        is_plain = not selector.keys() & {"matchLabels", "matchExpressions"}  # A ReplicationController's.
+        selector = str(selectors.from_map(selector) if is_plain else selectors.from_object(selector))
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
