@@ -16,7 +16,10 @@ OBJECTS = documents.load_all((Path(__file__).parent / "kinds.yaml").read_bytes()
 KINDS = {obj["kind"].lower(): obj for obj in OBJECTS}
 
 # kubectl compares these without knowing their defaults, and sends a patch that changes nothing.
-COMPARED_LOOSELY = ("endpoints", "endpointslice", "secret", "networkpolicy", "poddisruptionbudget")
+COMPARED_LOOSELY = (
+    "endpoints", "endpointslice", "secret", "networkpolicy", "poddisruptionbudget",
+    "mutatingwebhookconfiguration", "validatingwebhookconfiguration",
+)  # fmt: skip
 HELD = ("persistentvolumeclaim", "persistentvolume", "namespace")  # Their finalizers are a controller's business.
 
 

@@ -41,7 +41,10 @@ class Dialer:
         *,
         connect_seconds_max: float = CONNECT_SECONDS_MAX,
         answer_seconds_max: float = ANSWER_SECONDS_MAX,
+        whole_bytes_max: int = WHOLE_BYTES_MAX,
+        address: tuple[str, int] | None = None,
     ):
+        """`address` is where the server is, when its URL, and with it its certificate, names another place."""
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https", "unix") or not (parts.hostname or parts.scheme == "unix"):
             raise ValueError(f"cannot dial {base_url!r}: it is no http, https or unix address")
@@ -49,7 +52,9 @@ class Dialer:
         self._connect_seconds_max, self._answer_seconds_max = connect_seconds_max, answer_seconds_max
         self._unix_path = unquote(parts.path) if parts.scheme == "unix" else ""
         self._prefix = "" if self._unix_path else parts.path.rstrip("/")
-        self._address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        named = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        self._address, self._server_name = address or named, named[0]
+        self._whole_bytes_max = whole_bytes_max
         self._host = parts.netloc.rpartition("@")[2] or "localhost"
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._kept: list[_Connection] = []  # The one used last is at the end, and is used next.
@@ -111,7 +116,7 @@ class Dialer:
             if head.upgrade:
                 return http.Response(head.code, head.headers), connection.switched()
             body = _Body(connection)
-            if head.length is None or head.length > WHOLE_BYTES_MAX:
+            if head.length is None or head.length > self._whole_bytes_max:
                 return http.Response(head.code, head.headers, body), None
             return http.Response(head.code, head.headers, await body.whole()), None
         except BaseException:
@@ -132,7 +137,9 @@ class Dialer:
         if self._closed:
             raise ConnectionError("the dialer is closed")
         loop = asyncio.get_running_loop()
-        tls: dict[str, Any] = {"ssl": self._tls, "ssl_shutdown_timeout": 1} if self._tls else {}
+        tls: dict[str, Any] = {}
+        if self._tls:
+            tls = {"ssl": self._tls, "server_hostname": self._server_name, "ssl_shutdown_timeout": 1}
         try:
             async with asyncio.timeout(self._connect_seconds_max):
                 if self._unix_path:

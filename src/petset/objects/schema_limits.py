@@ -20,6 +20,7 @@ OWNERS_MAX = 1_000
 FINALIZERS_MAX = 1_000
 RULES_MAX = 1_000
 RULE_VALUES_MAX = 2_000  # Verbs, groups, resources, names: every request of who holds them looks at them.
+WEBHOOKS_MAX = 200  # Of a configuration: each may take its time in every write.
 TERMS_MAX = 100  # Of an affinity, a spread or a selector: every pod is held against every node.
 
 _AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution preferredDuringSchedulingIgnoredDuringExecution"
@@ -41,6 +42,11 @@ _PLACES: Sequence[tuple[int, str, str]] = (
     (RULES_MAX, "rbac_v1.ClusterRole", "rules"),
     (RULE_VALUES_MAX, "rbac_v1.PolicyRule", "verbs apiGroups resources resourceNames nonResourceURLs"),
     (TERMS_MAX, "rbac_v1.AggregationRule", "clusterRoleSelectors"),
+    (WEBHOOKS_MAX, "admissionregistration_v1.MutatingWebhookConfiguration", "webhooks"),
+    (WEBHOOKS_MAX, "admissionregistration_v1.ValidatingWebhookConfiguration", "webhooks"),
+    (TERMS_MAX, "admissionregistration_v1.MutatingWebhook", "rules"),
+    (TERMS_MAX, "admissionregistration_v1.ValidatingWebhook", "rules"),
+    (RULE_VALUES_MAX, "admissionregistration_v1.RuleWithOperations", "apiGroups apiVersions operations resources"),
     (TERMS_MAX, "meta_v1.LabelSelector", "matchExpressions"),
     (TERMS_MAX, "core_v1.NodeSelector", "nodeSelectorTerms"),
     (TERMS_MAX, "core_v1.NodeSelectorTerm", "matchExpressions matchFields"),

@@ -36,6 +36,7 @@ from petset.server import (
     weight,
 )
 from petset.server.routes import Call
+from petset.server.webhooks.asking import Webhooks
 from petset.store import store as stores
 from petset.wire import http, streaming
 
@@ -60,7 +61,7 @@ class Api:
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
-        self.rest = rest.Rest(store, admission.Admission(store, self.authorizer))
+        self.rest = rest.Rest(store, admission.Admission(store, self.authorizer), Webhooks(store, kinds))
         self.watches = watch.Watches(store, kinds)
         self._flow = flow.Flow(store)
         self._line = weight.Line()

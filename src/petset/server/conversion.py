@@ -37,6 +37,17 @@ async def shown(kind: Kind, found: stores.Entry) -> stores.Entry:
     return _entry(found, made)
 
 
+async def between(kind: Kind, other: Kind, obj: Object) -> Object:
+    """An object of one version in the form of another version of the same kind."""
+    if kind is other:
+        return obj
+    kept = await stored(kind, obj)
+    if other.stored_as is None:
+        return kept
+    (made,) = await _converted(other.from_stored, other, [kept])
+    return made
+
+
 async def all_shown(kind: Kind, entries: Sequence[stores.Entry], work: weight.Work) -> Sequence[stores.Entry]:
     """Many of them, run by run; decoded and encoded beside the loop where they are long."""
     if kind.stored_as is None:

@@ -10,6 +10,7 @@ changes nothing is not written; one that takes away the last thing that held a d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from petset.server import (
     writes,
 )
 from petset.server.routes import Call
+from petset.server.webhooks.asking import Asking, Webhooks
 from petset.server.writes import Write
 from petset.store import store as stores
 from petset.wire import http
@@ -45,14 +47,16 @@ NOT_ACTED_ON = "this release of petset keeps objects of kind {kind}, and no part
 
 Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object -> (the wanted one, missing fields).
 
-# What only the server writes into metadata.
+# What only the server writes into metadata ...
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _DROPPED_FIELDS = ("selfLink",)
+# ... and what webhooks may not change, either.
+_FIXED_FIELDS = (*_SYSTEM_FIELDS, "name", "generateName", "namespace", "resourceVersion", "managedFields")
 
 
 class Rest:
-    def __init__(self, store: stores.Store, admit: admission.Admission):
-        self.store, self._admit = store, admit
+    def __init__(self, store: stores.Store, admit: admission.Admission, webhooks: Webhooks):
+        self.store, self._admit, self._webhooks = store, admit, webhooks
         self._lists = lists.Lists(store)
         self._turns = Turns()
 
@@ -95,12 +99,13 @@ class Rest:
         if not resource.acted_on:
             write.warnings.append(NOT_ACTED_ON.format(kind=resource.kind))
         generated = not meta.get(obj, "metadata", "name") and bool(meta.get(obj, "metadata", "generateName"))
+        asking = self._webhooks.asking(write, writes.CREATE)
         for _ in range(WRITE_ATTEMPTS_MAX):
             new = _identified(resource, obj, write.namespace)
             name = new["metadata"].get("name") or ""
             if missing:
                 raise errors.invalid(resource.kind, name, missing, resource.group)
-            new = await self._admitted(write, new, None, name)
+            new = await self._admitted(write, new, None, name, asking)
             self._check_size(write, new, b"")
             key = resource.key(write.namespace, name)
             if write.dry_run:
@@ -160,11 +165,12 @@ class Rest:
     async def change(self, write: Write, make: Make) -> stores.Entry:
         """Write what `make` makes of the write's object. Raises ApiError."""
         resource, namespace, name = write.resource, write.namespace, write.name
-        async with self._turns.of(resource.key(namespace, name)):
+        asking = self._webhooks.asking(write, writes.UPDATE)
+        async with self._turn(write, asking):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
                 wanted, missing = await write.work.beside(_size(write, old), make, old.object)
-                new = wanted if write.is_decided else await self._updated(write, wanted, missing, old)
+                new = wanted if write.is_decided else await self._updated(write, wanted, missing, old, asking)
                 if owners.is_unchanged(new, old.object):
                     return old
                 self._check_size(write, new, old.encoded)
@@ -175,6 +181,12 @@ class Rest:
                 except stores.Conflict:
                     await asyncio.sleep(RETRY_SECONDS * attempt)
         raise _crowded(resource, name)
+
+    def _turn(self, write: Write, asking: Asking | None) -> contextlib.AbstractAsyncContextManager[None]:
+        """Who waits for webhooks holds up nobody, and begins anew when others were quicker."""
+        if asking is not None:
+            return contextlib.nullcontext()
+        return self._turns.of(write.resource.key(write.namespace, write.name))
 
     async def _write(self, resource: Kind, old: stores.Entry, new: Object) -> stores.Entry:
         """Raises Conflict when the object is no longer the old one."""
@@ -189,36 +201,48 @@ class Rest:
             new,
         )
 
-    async def _updated(self, write: Write, wanted: Object, missing: Sequence[FieldError], old: stores.Entry) -> Object:
+    async def _updated(
+        self, write: Write, wanted: Object, missing: Sequence[FieldError], old: stores.Entry, asking: Asking | None
+    ) -> Object:
         """The next version of an object as it would be stored. Raises ApiError."""
         resource, name = write.resource, write.name
         _check_same(resource, wanted, old)
         if missing:
             raise errors.invalid(resource.kind, name, missing, resource.group)
         new = carried(resource, write.subresource, wanted, old.object)
-        new = await self._admitted(write, new, old, name)
+        new = await self._admitted(write, new, old, name, asking)
         if _is_new_generation(write, new, old.object):
             new = meta.changed(new, ("metadata", "generation"), (old.object["metadata"].get("generation") or 0) + 1)
         return new
 
-    async def _admitted(self, write: Write, new: Object, old: stores.Entry | None, name: str) -> Object:
+    async def _admitted(
+        self, write: Write, new: Object, old: stores.Entry | None, name: str, asking: Asking | None
+    ) -> Object:
         """The object with its defaults, admitted, prepared and found valid. Raises ApiError.
 
-        A large one is validated, and the rights that it gives are judged, beside the loop, and the cluster goes on
-        meanwhile: then admission is asked again, until it has nothing to change in what was validated.
+        A large one is validated, and the rights that it gives are judged, beside the loop, webhooks are waited for, and
+        the cluster goes on meanwhile: then admission is asked again, until it has nothing to change in what was valid.
         """
         resource, size, before = write.resource, _size(write, old), old.object if old else None
         new = await write.work.beside(size, ownership.defaulted, write, new, before)
+
+        def admit(obj: Object) -> Object:
+            return self._admit.create(write, obj) if before is None else self._admit.update(write, obj, before)
+
+        if asking is not None:
+            asking.size = size
+            new = await asking.mutated(new, before, admit, _keeper(write, new, before))
         valid: Object | None = None
         for _ in range(WRITE_ATTEMPTS_MAX):
-            admitted = self._admit.create(write, new) if before is None else self._admit.update(write, new, before)
-            new = resource.prepare(admitted, before)
+            new = resource.prepare(admit(new), before)
             if new == valid:
                 return new
             waited = await self._admit.require_held(write, new, before) or size > weight.LOOP_BYTES_MAX
             found = await write.work.beside(size, _found, write, new, before)
             if found:
                 raise errors.invalid(resource.kind, name, found, resource.group)
+            if asking is not None and await asking.validate(new, before):
+                waited = True
             if not waited:
                 return new
             valid = new
@@ -245,13 +269,16 @@ class Rest:
     async def remove(self, write: Write) -> tuple[stores.Entry, bool]:
         """(the last version, whether it is gone already). Raises ApiError."""
         resource, namespace, name = write.resource, write.namespace, write.name
-        async with self._turns.of(resource.key(namespace, name)):
+        asking = self._webhooks.asking(write, writes.DELETE)
+        async with self._turn(write, asking):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
                 self._admit.delete(write, old.object)
                 outcome = deletion.decide(resource, old.object, write.options, tasks.now())
                 if isinstance(outcome, deletion.Nothing):
                     return old, False
+                if asking is not None:
+                    await asking.require_removal(old.object)
                 if write.dry_run:
                     return old, isinstance(outcome, deletion.Remove)
                 try:
@@ -469,6 +496,21 @@ def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> di
         if "status" in old:
             new["status"] = old["status"]
     return new
+
+
+def _keeper(write: Write, own: Object, old: Object | None) -> Callable[[Object], Object]:
+    """Gives an object that a webhook has changed back what it may not change."""
+
+    def keep(changed: Object) -> Object:
+        given, kept = changed["metadata"], own["metadata"]
+        metadata = {
+            **{key: value for key, value in given.items() if key not in _FIXED_FIELDS and key not in _DROPPED_FIELDS},
+            **{key: kept[key] for key in _FIXED_FIELDS if key in kept},
+        }
+        new = {**changed, "metadata": {key: metadata[key] for key in (*kept, *metadata) if key in metadata}}
+        return new if old is None else carried(write.resource, write.subresource, new, old)
+
+    return keep
 
 
 def _metadata(given: Object, kept: Object, keeps: tuple[str, ...] = ()) -> Object:

@@ -28,7 +28,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 USER_AGENTS_CACHED_MAX = 64
 
 _OPERATIONS = {"create": CREATE, "update": UPDATE, "patch": PATCH, "delete": DELETE, "deletecollection": DELETE}
-_OPTIONS = {CREATE: "CreateOptions", UPDATE: "UpdateOptions", PATCH: "PatchOptions"}
+OPTIONS = {CREATE: "CreateOptions", UPDATE: "UpdateOptions", PATCH: "PatchOptions"}
 
 
 @dataclass(slots=True, eq=False)  # Never changed; to freeze it would take longer than to make it.
@@ -121,7 +121,7 @@ def _check_options(call: Call, operation: str, manager: str, applies: bool) -> N
     if validation not in ("", STRICT, WARN, IGNORE):
         wrong.append(FieldError.unsupported("fieldValidation", validation[:40], ("", IGNORE, STRICT, WARN)))
     if wrong:
-        raise errors.invalid(_OPTIONS[operation], "", wrong, well_known.META_GROUP)
+        raise errors.invalid(OPTIONS[operation], "", wrong, well_known.META_GROUP)
 
 
 def _wrong_manager(manager: str) -> list[FieldError]:

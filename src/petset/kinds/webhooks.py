@@ -1,0 +1,306 @@
+"""MutatingWebhookConfiguration and ValidatingWebhookConfiguration: who is asked before something is written.
+
+Rows of admissionregistration.k8s.io/v1. A configuration has webhooks: where each is (a URL or a Service), which writes
+concern it (rules, selectors, match conditions in CEL), and what holds when it does not answer. `condition` compiles a
+match condition; server/webhooks/ does the asking. Follows the API's documentation and upstream's validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from petset.objects import cel, meta, names, tables
+from petset.objects.errors import FieldError
+from petset.objects.filling import at, each, fill, fill_empty
+from petset.objects.meta import Object
+from petset.objects.registry import Kind
+from petset.objects.validation import Errors, label_selector, listed, one_of
+
+GROUP = "admissionregistration.k8s.io"
+REVIEW_GROUP = "admission.k8s.io"  # Of the questions to webhooks.
+REVIEW_VERSIONS = ("v1", "v1beta1")
+OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+SIDE_EFFECTS = ("None", "NoneOnDryRun")  # The only ones that may be configured: who asks may always try dryly.
+TIMEOUT_SECONDS_MAX = 30
+TIMEOUT_SECONDS_DEFAULT = 10
+CONDITIONS_MAX = 64
+SERVICE_PORT_DEFAULT = 443
+
+# What a match condition may speak of; whoever is not there (the old object of a new one) is null.
+VARIABLES = {"object": cel.DYN, "oldObject": cel.DYN, "request": cel.DYN}
+
+
+def condition(expression: str) -> cel.Program:
+    """The program of a match condition. Raises cel.CompileError."""
+    return cel.compile(expression, VARIABLES, cel.BOOL)
+
+
+# -- defaults -----------------------------------------------------------------------------------------------------
+
+
+def _rule(given: Object) -> Object:
+    return fill(given, {"scope": "*"})
+
+
+def _validating(given: Object) -> Object:
+    webhook = fill_empty(given, {"failurePolicy": "Fail", "matchPolicy": "Equivalent"})
+    filled: Object = {"namespaceSelector": {}, "objectSelector": {}, "timeoutSeconds": TIMEOUT_SECONDS_DEFAULT}
+    webhook = at(fill(webhook, filled), "rules", lambda rules: each(rules, _rule))
+    return at(webhook, "clientConfig", lambda config: at(config, "service", _service))
+
+
+def _mutating(given: Object) -> Object:
+    return fill_empty(_validating(given), {"reinvocationPolicy": "Never"})
+
+
+def _service(given: Object) -> Object:
+    return fill(given, {"port": SERVICE_PORT_DEFAULT})
+
+
+def mutating_defaults(obj: Object) -> Object:
+    return at(obj, "webhooks", lambda webhooks: each(webhooks, _mutating))
+
+
+def validating_defaults(obj: Object) -> Object:
+    return at(obj, "webhooks", lambda webhooks: each(webhooks, _validating))
+
+
+def prepare(new: Object, old: Object | None) -> Object:
+    """The generation counts changes of the webhooks."""
+    generation = old["metadata"].get("generation") or 0 if old is not None else 0
+    if old is None or new.get("webhooks") != old.get("webhooks"):
+        generation += 1
+    if new["metadata"].get("generation") == generation:
+        return new
+    return meta.changed(new, ("metadata", "generation"), generation)
+
+
+# -- validation ---------------------------------------------------------------------------------------------------
+
+
+@listed
+def validate(obj: Object) -> Errors:
+    seen: dict[str, None] = {}
+    for index, webhook in enumerate(meta.parts(obj, "webhooks")):
+        where, name = f"webhooks[{index}]", webhook.get("name") or ""
+        yield from _webhook(webhook, where)
+        yield from _review_versions(meta.texts(webhook, "admissionReviewVersions"), f"{where}.admissionReviewVersions")
+        if name and name in seen:
+            yield FieldError.duplicate(f"{where}.name", name)
+        seen[name] = None
+
+
+def _webhook(webhook: Object, where: str) -> Errors:
+    yield from _qualified(webhook.get("name") or "", f"{where}.name")
+    for index, rule in enumerate(meta.parts(webhook, "rules")):
+        yield from _rule_errors(rule, f"{where}.rules[{index}]")
+    yield from one_of(webhook.get("failurePolicy"), f"{where}.failurePolicy", ("Fail", "Ignore"))
+    yield from one_of(webhook.get("matchPolicy"), f"{where}.matchPolicy", ("Equivalent", "Exact"))
+    yield from one_of(webhook.get("sideEffects"), f"{where}.sideEffects", SIDE_EFFECTS)
+    if webhook.get("reinvocationPolicy"):
+        yield from one_of(webhook["reinvocationPolicy"], f"{where}.reinvocationPolicy", ("IfNeeded", "Never"))
+    seconds = webhook.get("timeoutSeconds", TIMEOUT_SECONDS_DEFAULT)
+    if not 1 <= seconds <= TIMEOUT_SECONDS_MAX:
+        why = f"the timeout value must be between 1 and {TIMEOUT_SECONDS_MAX} seconds"
+        yield FieldError.invalid(f"{where}.timeoutSeconds", seconds, why)
+    for selector in ("namespaceSelector", "objectSelector"):
+        yield from label_selector(webhook.get(selector), f"{where}.{selector}")
+    yield from _client(meta.part(webhook, "clientConfig"), f"{where}.clientConfig")
+    yield from _conditions(meta.parts(webhook, "matchConditions"), f"{where}.matchConditions")
+
+
+def _qualified(name: str, path: str) -> Errors:
+    if not name:
+        yield FieldError.required(path)
+    elif wrong := names.subdomain(name):
+        yield FieldError.invalid(path, name, wrong)
+    elif name.count(".") < 2:
+        yield FieldError.invalid(path, name, "should be a domain with at least three segments separated by dots")
+
+
+def _review_versions(versions: Sequence[str], path: str) -> Errors:
+    if not versions:
+        yield FieldError.required(path, f"must specify one of {', '.join(REVIEW_VERSIONS)}")
+        return
+    seen: dict[str, None] = {}
+    for index, version in enumerate(versions):
+        if version in seen:
+            yield FieldError.invalid(f"{path}[{index}]", version, "duplicate version")
+        elif wrong := names.label_1035(version):
+            yield FieldError.invalid(f"{path}[{index}]", version, wrong)
+        seen[version] = None
+    if not any(version in REVIEW_VERSIONS for version in versions):
+        yield FieldError.invalid(path, list(versions), f"must include at least one of {', '.join(REVIEW_VERSIONS)}")
+
+
+def _rule_errors(rule: Object, where: str) -> Errors:
+    operations = meta.texts(rule, "operations")
+    for field, what in (("operations", "operations"), ("apiGroups", "API groups"), ("apiVersions", "API versions")):
+        values = meta.texts(rule, field)
+        if not values:
+            yield FieldError.required(f"{where}.{field}")
+        if len(values) > 1 and "*" in values:
+            why = f"if '*' is present, must not specify other {what}"
+            yield FieldError.invalid(f"{where}.{field}", list(values), why)
+    for index, operation in enumerate(operations):
+        if operation not in OPERATIONS:
+            yield FieldError.unsupported(f"{where}.operations[{index}]", operation, OPERATIONS)
+    for index, version in enumerate(meta.texts(rule, "apiVersions")):
+        if not version:
+            yield FieldError.required(f"{where}.apiVersions[{index}]")
+    yield from _resources(meta.texts(rule, "resources"), f"{where}.resources")
+    yield from one_of(rule.get("scope"), f"{where}.scope", ("*", "Cluster", "Namespaced"))
+
+
+def _resources(resources: Sequence[str], path: str) -> Errors:
+    if not resources:
+        yield FieldError.required(path)
+    all_below: dict[str, None] = {}  # pods, of pods/*.
+    of_all: dict[str, None] = {}  # status, of */status.
+    for index, given in enumerate(resources):
+        where = f"{path}[{index}]"
+        if not given:
+            yield FieldError.required(where)
+        resource, slash, subresource = given.partition("/")
+        if not slash:
+            continue
+        if resource in all_below:
+            why = f"if '{resource}/*' is present, must not specify {given}"
+            yield FieldError.invalid(where, given, why)
+        if subresource in of_all:
+            yield FieldError.invalid(where, given, f"if '*/{subresource}' is present, must not specify {given}")
+        if subresource == "*":
+            all_below[resource] = None
+        if resource == "*":
+            of_all[subresource] = None
+    if len(resources) > 1 and "*/*" in resources:
+        yield FieldError.invalid(path, list(resources), "if '*/*' is present, must not specify other resources")
+    if "*" in resources and any(given and given != "*" and "/" not in given for given in resources):
+        why = "if '*' is present, must not specify other resources without subresources"
+        yield FieldError.invalid(path, list(resources), why)
+
+
+def _client(config: Object, where: str) -> Errors:
+    url, service = config.get("url"), config.get("service")
+    if (url is None) == (service is None):
+        yield FieldError.required(where, "exactly one of url or service is required")
+    elif service is None:
+        yield from _url(url or "", f"{where}.url")
+    else:
+        yield from _service_errors(service, f"{where}.service")
+
+
+_FORM = "; desired format: https://host[/path]"
+
+
+def _url(url: str, path: str) -> Errors:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, url.encode("ascii")
+    except ValueError as error:
+        yield FieldError.required(path, f"url must be a valid URL: {error}{_FORM}")
+        return
+    if not url.isprintable() or " " in url:
+        yield FieldError.required(path, f"url must be a valid URL: it has spaces or control characters{_FORM}")
+    yield from _url_parts(parts, path)
+
+
+def _url_parts(parts: SplitResult, path: str) -> Errors:
+    if parts.scheme != "https":
+        yield FieldError.invalid(path, parts.scheme, f"'https' is the only allowed URL scheme{_FORM}")
+    if not parts.hostname:
+        yield FieldError.invalid(path, parts.netloc, f"host must be provided{_FORM}")
+    if "@" in parts.netloc:
+        yield FieldError.invalid(path, parts.username, "user information is not permitted in the URL")
+    if parts.fragment:
+        yield FieldError.invalid(path, parts.fragment, "fragments are not permitted in the URL")
+    if parts.query:
+        yield FieldError.invalid(path, parts.query, "query parameters are not permitted in the URL")
+
+
+def _service_errors(service: Object, where: str) -> Errors:
+    for field, rule in (("name", names.label), ("namespace", names.label)):
+        value = service.get(field) or ""
+        if not value:
+            yield FieldError.required(f"{where}.{field}", f"service {field} is required")
+        elif wrong := rule(value):  # They become a name of TLS and a key.
+            yield FieldError.invalid(f"{where}.{field}", value, wrong)
+    if wrong := names.port(service.get("port")):
+        yield FieldError.invalid(f"{where}.port", service.get("port"), f"port is not valid: {wrong}")
+    path = service.get("path") or "/"
+    if path == "/":
+        return
+    if not path.startswith("/"):
+        yield FieldError.invalid(f"{where}.path", path, "must start with a '/'")
+    for index, segment in enumerate(path[1:].removesuffix("/").split("/")):
+        wrong = "may not be empty" if not segment else names.subdomain(segment)
+        if wrong:
+            joint = " " if not segment else ": "
+            yield FieldError.invalid(f"{where}.path", path, f"segment[{index}]{joint}{wrong}")
+
+
+def _conditions(conditions: Sequence[Object], path: str) -> Iterator[FieldError]:
+    if len(conditions) > CONDITIONS_MAX:
+        yield FieldError.too_many(path, len(conditions), CONDITIONS_MAX)
+        return
+    seen: dict[str, None] = {}
+    for index, given in enumerate(conditions):
+        where, name, expression = f"{path}[{index}]", given.get("name") or "", (given.get("expression") or "").strip()
+        if not expression:
+            yield FieldError.required(f"{where}.expression")
+        else:
+            yield from _compiled(expression, f"{where}.expression")
+        if not name:
+            yield FieldError.required(f"{where}.name")
+        elif wrong := names.qualified(name):
+            yield FieldError.invalid(f"{where}.name", name, wrong)
+        elif name in seen:
+            yield FieldError.duplicate(f"{where}.name", name)
+        seen[name] = None
+
+
+def _compiled(expression: str, path: str) -> Errors:
+    try:
+        condition(expression)
+    except cel.CompileError as error:
+        yield FieldError.invalid(path, expression[:1000], f"compilation failed: {error}")
+
+
+# -- rows ---------------------------------------------------------------------------------------------------------
+
+
+def cells(obj: Object, now: float) -> list[Any]:
+    return [tables.name(obj), len(meta.parts(obj, "webhooks")), tables.age(obj, now)]
+
+
+_PRINTER = tables.Printer(tables.columns("Name, Webhooks, Age", "Webhooks"), cells)
+
+MUTATINGWEBHOOKCONFIGURATIONS = Kind(
+    GROUP,
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    False,
+    categories=("api-extensions",),
+    default=mutating_defaults,
+    prepare=prepare,
+    validate=validate,
+    printer=_PRINTER,
+)
+
+VALIDATINGWEBHOOKCONFIGURATIONS = Kind(
+    GROUP,
+    "v1",
+    "validatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration",
+    False,
+    categories=("api-extensions",),
+    default=validating_defaults,
+    prepare=prepare,
+    validate=validate,
+    printer=_PRINTER,
+)
+
+KINDS = (MUTATINGWEBHOOKCONFIGURATIONS, VALIDATINGWEBHOOKCONFIGURATIONS)
