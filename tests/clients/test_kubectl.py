@@ -17,7 +17,7 @@ KINDS = {obj["kind"].lower(): obj for obj in OBJECTS}
 
 # kubectl compares these without knowing their defaults, and sends a patch that changes nothing.
 COMPARED_LOOSELY = (
-    "endpoints", "endpointslice", "secret", "networkpolicy", "poddisruptionbudget",
+    "endpoints", "endpointslice", "secret", "limitrange", "networkpolicy", "poddisruptionbudget",
     "mutatingwebhookconfiguration", "validatingwebhookconfiguration",
 )  # fmt: skip
 HELD = ("persistentvolumeclaim", "persistentvolume", "namespace")  # Their finalizers are a controller's business.
@@ -323,7 +323,7 @@ def test_the_server_logged_no_bug(served):
 
 
 @pytest.mark.parametrize(
-    ("version", "kind"), [("apps/v1", "Deployment"), ("apps/v1beta1", "StatefulSet"), ("boats.example.com/v1", "Boat")]
+    ("version", "kind"), [("apps/v1", "Boat"), ("apps/v1beta1", "StatefulSet"), ("boats.example.com/v1", "Boat")]
 )
 def test_a_missing_kind(served, version, kind):
     """And not that validation failed, which kubectl would advise to turn off."""
