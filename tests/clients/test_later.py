@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ import pytest
 from petset import cluster
 from petset.base import pki
 from petset.net import listener
-from petset.server import bootstrap, flow
+from petset.server import backends, bootstrap, flow
+from petset.server.routes import Call
 from petset.store import memory
 from petset.wire import http
 from tests import kubectl as kubectls
@@ -22,6 +24,19 @@ from tests.clients.serve import kubeconfig
 
 KUBECTLS = 6
 SECONDS_MAX = 120
+
+
+class Kept:
+    """A backend whose lists wait."""
+
+    def __init__(self, backend: backends.Backend, until: asyncio.Event):
+        self._backend, self._until = backend, until
+        self.route = backend.route
+
+    async def answer(self, call: Call) -> http.Response:
+        if call.verb == "list":
+            await self._until.wait()
+        return await self._backend.answer(call)
 
 
 class Busy:
@@ -39,8 +54,7 @@ class Busy:
         plane = cluster.ControlPlane(store, cluster.Config(services=services))
         await plane.begin()
         served = plane.api
-        lists = served.rest.list
-        served._verbs = {**served._verbs, "list": self.kept(lists)}
+        served.backends = dataclasses.replace(served.backends, kinds=Kept(served.backends.kinds, self.refused))
 
         async def handle(request: http.Request) -> http.Response:
             response = await served.handle(request)
@@ -56,13 +70,6 @@ class Busy:
             (directory / "writing").write_text(text)
             (directory / "writing").rename(directory / "kubeconfig")
             await asyncio.to_thread(self.stop.wait)
-
-    def kept(self, lists):
-        async def answer(call):
-            await self.refused.wait()
-            return await lists(call)
-
-        return answer
 
 
 @pytest.fixture
