@@ -19,6 +19,7 @@ import kubernetes_validate
 
 TARGET = Path(__file__).parent.parent / "src" / "petset" / "objects" / "facts.json"
 MODULES = (
+    "admissionregistration_v1",
     "apiextensions_v1",
     "apps_v1",
     "authentication_v1",

@@ -243,7 +243,7 @@ def test_a_kind_whose_stored_version_is_served_no_more_is_followed_by_another() 
         owner = await it.client.create(config_map("owner"))
         await it.client.create(ingress("leaf", owner))
         it.client.kinds.replace(it.client.kinds.now.with_kind(other).without(stored))
-        assert [kind for kind in it.client.kinds.now.each_once() if kind.plural == "ingresses"] == [other]
+        assert [kind for kind in it.client.kinds.now.each_once() if kind.group == other.group] == [other]
         await it.client.delete(CONFIGMAPS, "owner", "default", uid=meta.uid(owner))
         await it.until(lambda: not it.get(other, "leaf"))
 

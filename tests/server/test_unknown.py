@@ -14,7 +14,7 @@ SETS = "/apis/apps/v1/namespaces/default/statefulsets"
         ("/apis/apps/v1/StatefulSets", "petset has no StatefulSets in apps/v1; did you mean statefulsets?"),
         ("/apis/apps/v2/statefulsets", "petset has no statefulsets in apps/v2; did you mean statefulsets of apps/v1?"),
         ("/apis/apps/v1/petset", "petset has no petset in apps/v1; did you mean petsets of apps/v1alpha1?"),
-        ("/apis/apps/v1/deployments", "petset has no deployments in apps/v1"),
+        ("/apis/apps/v1/boats", "petset has no boats in apps/v1"),
         ("/apis/widgets.example.com/v1/widgets", "petset has no widgets in widgets.example.com/v1"),
         ("/api/v1/namespaces/default/pods/p/logs", "petset has no logs of pods; did you mean log?"),
         ("/api/v1/namespaces/default/pods/p/ephemeralcontainers", "petset has no ephemeralcontainers of pods"),

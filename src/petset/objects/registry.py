@@ -82,7 +82,7 @@ class Custom:
     warning: str = ""  # For whoever uses a deprecated version.
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Kind:
     group: str  # "" is core.
     version: str

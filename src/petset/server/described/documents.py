@@ -7,8 +7,8 @@ about and by the versions of what they are made from.
 
 from __future__ import annotations
 
-import functools
 import hashlib
+import weakref
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -21,8 +21,10 @@ from petset.server.described import gnostic, operations, swagger
 from petset.server.described.definitions import Components
 
 FORM = 1  # Counts changes of how documents are made: clients keep them for as long as their hash is the same.
-CUSTOM_KINDS_KEPT_MAX = 512  # Whose digests are kept: one takes as long as its schema.
 GZIP, GZIP_LEVEL = 16 + zlib.MAX_WBITS, 6
+
+# One takes as long as its schema; it goes with its kind.
+_digests: weakref.WeakKeyDictionary[Kind, str] = weakref.WeakKeyDictionary()
 
 
 def hash_of(kinds: Iterable[Kind]) -> str:
@@ -38,11 +40,13 @@ def hash_of(kinds: Iterable[Kind]) -> str:
     return hashlib.sha512(encoding.dumps([made_from, about])).hexdigest()[:64].upper()
 
 
-@functools.lru_cache(CUSTOM_KINDS_KEPT_MAX)
 def _own(kind: Kind) -> str:
     """A digest of a custom kind's schema, "" of a built-in kind."""
-    schema = Components(Kinds(())).own_schema(kind)
-    return hashlib.sha256(encoding.dumps(schema)).hexdigest() if schema is not None else ""
+    digest = _digests.get(kind)
+    if digest is None:
+        schema = Components(Kinds(())).own_schema(kind)
+        digest = _digests[kind] = hashlib.sha256(encoding.dumps(schema)).hexdigest() if schema is not None else ""
+    return digest
 
 
 def info() -> Object:
