@@ -264,7 +264,7 @@ BOUNDED_ELSEWHERE = {
     "node/pods/turns.py": "a worker of each pod waits in it at most once",
     "objects/patch.py": "the items of two lists of an object",
     "server/live.py": "entries that the store holds, of one look at a watch that has limits",
-    "server/rest.py": "requests that change one object wait in it: server/flow.py limits those",
+    "server/turns.py": "requests that change one object wait in it: server/flow.py limits those",
     "server/websocket_channels.py": "the messages of one read of a stream that has limits",
     "world/": "a simulation's own books",
 }

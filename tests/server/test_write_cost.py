@@ -15,7 +15,7 @@ import pytest
 from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import validation
 from petset.objects import encoding, schema
-from petset.server import rest
+from petset.server import turns as changing
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server, configmap, pod
 from tests.steps import counted
@@ -88,7 +88,7 @@ def test_what_a_patch_leaves_is_not_checked_again_and_what_it_changes_is() -> No
 
 def test_changes_of_one_object_take_turns_and_those_of_others_do_not_wait() -> None:
     async def main() -> list[str]:
-        turns, order = rest.Turns(), list[str]()
+        turns, order = changing.Turns(), list[str]()
         first = turns.of("a")
         await first.__aenter__()
 

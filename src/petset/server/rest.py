@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from petset.server import (
     deletion,
     lists,
     ownership,
+    turns,
     weight,
     writes,
 )
@@ -58,7 +58,7 @@ class Rest:
     def __init__(self, store: stores.Store, admit: admission.Admission, webhooks: Webhooks):
         self.store, self._admit, self._webhooks = store, admit, webhooks
         self._lists = lists.Lists(store)
-        self._turns = Turns()
+        self._turns = turns.Turns()
 
     async def find(self, resource: Kind, namespace: str, name: str) -> stores.Entry | None:
         """As the kind shows it."""
@@ -316,54 +316,6 @@ class Rest:
         except Exception as error:
             return None if isinstance(error, errors.ApiError) and error.code == 404 else error
         return found
-
-
-class Turns:
-    """Changes of one object one after another: each begins with what the one before has committed."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[str, deque[asyncio.Future[None]]] = {}  # By a key whose turn is taken.
-
-    def of(self, key: str) -> _Turn:
-        """To be left before the next one's."""
-        return _Turn(self, key)
-
-    async def called(self, key: str) -> None:
-        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting[key].append(call)
-        try:
-            await call
-        except asyncio.CancelledError:
-            if call.done() and not call.cancelled():  # It was our turn already.
-                self.call_next(key)
-            raise
-
-    def call_next(self, key: str) -> None:
-        waiting = self.waiting[key]
-        while waiting:
-            call = waiting.popleft()
-            if not call.done():  # Who was cancelled has left.
-                call.set_result(None)
-                return
-        del self.waiting[key]
-
-
-class _Turn:
-    """A class, since a generator's context takes longer than all that most writes wait."""
-
-    __slots__ = ("_key", "_turns")
-
-    def __init__(self, turns: Turns, key: str):
-        self._turns, self._key = turns, key
-
-    async def __aenter__(self) -> None:
-        if self._key in self._turns.waiting:
-            await self._turns.called(self._key)
-        else:
-            self._turns.waiting[self._key] = deque()
-
-    async def __aexit__(self, *exception: object) -> None:
-        self._turns.call_next(self._key)
 
 
 def _size(write: Write, old: stores.Entry | None) -> int:
