@@ -72,7 +72,7 @@ class Webhook:
     is_equivalent: bool
     of_namespaces: selectors.Selector
     of_objects: selectors.Selector
-    conditions: Sequence[tuple[str, cel.Program]]
+    conditions: Sequence[tuple[str, cel.Program | cel.CompileError]]
     timeout_seconds: int
     side_effects: str
     is_asked_again: bool  # reinvocationPolicy IfNeeded.
@@ -104,11 +104,19 @@ def _webhook(given: Object, configuration: str) -> Webhook:
         given["matchPolicy"] == "Equivalent",
         selectors.from_object(given["namespaceSelector"]),
         selectors.from_object(given["objectSelector"]),
-        [(one["name"], kinds.condition(one["expression"])) for one in meta.parts(given, "matchConditions")],
+        [(one["name"], _condition(one["expression"])) for one in meta.parts(given, "matchConditions")],
         given["timeoutSeconds"],
         given["sideEffects"],
         given.get("reinvocationPolicy") == "IfNeeded",
     )
+
+
+def _condition(expression: str) -> cel.Program | cel.CompileError:
+    """What was good when it was written may be none for another release's CEL: then it is as unclear as can be."""
+    try:
+        return kinds.condition(expression)
+    except cel.CompileError as error:
+        return error
 
 
 def _rule(given: Object) -> Rule:
@@ -162,9 +170,11 @@ def meets_conditions(webhook: Webhook, values: Mapping[str, Any]) -> bool:
     wrong = ""
     for name, program in webhook.conditions:
         try:
+            if isinstance(program, cel.CompileError):
+                raise program
             if program.evaluate(values) is not True:
                 return False
-        except cel.EvaluationError as error:
+        except (cel.EvaluationError, cel.CompileError) as error:
             wrong = wrong or f"match condition {name} resulted in error: {error}"
     if wrong and not webhook.fails_open:
         raise Unclear(wrong)
