@@ -30,8 +30,9 @@ def census() -> Counter[str]:
     return Counter(type(obj).__name__ for obj in gc.get_objects())
 
 
-def of_pods(found: Counter[str]) -> dict[str, int]:
-    return {name: found[name] for name in OF_A_POD}
+def of_pods(found: Counter[str]) -> Counter[str]:
+    """Compared by <=: what other tests have left may go meanwhile."""
+    return Counter({name: found[name] for name in OF_A_POD})
 
 
 def trees(kept: memory.MemoryStore) -> list[Any]:
@@ -66,7 +67,7 @@ def test_of_pods_that_are_gone_nothing_is_left_but_their_events_and_those_go_in_
             del pods, workers
             await gone(plane)
             await asyncio.sleep(60)
-            assert of_pods(census()) == before
+            assert of_pods(census()) <= before
             kept._rest()
             left = [tree for tree in trees(kept) if tree["kind"] in ("Event", "Pod")]
             assert left == [], "nobody holds what is only to be read again"
@@ -78,7 +79,7 @@ def test_of_pods_that_are_gone_nothing_is_left_but_their_events_and_those_go_in_
             kept._rest()
             assert kept.stats().history_changes == 0
             assert len(kept.list("")[1]) <= entries
-            assert of_pods(census()) == before
+            assert of_pods(census()) <= before
 
     async def in_time(loop: virtual.VirtualLoop) -> None:
         with tasks.environment(tasks.Environment(lambda: 1.8e9 + loop.time(), random.Random(1), threads=False)):

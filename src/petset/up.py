@@ -199,6 +199,12 @@ async def _run_containers(served: Served, options: Options, stop: asyncio.Event,
         await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))
 
 
+def has_left_over(instance: state.State) -> bool:
+    """Whether something of its pods is still on the machine: whoever ran it has not taken it down."""
+    plan = networks.plan_of(instance.read("network.json"))
+    return plan is not None and any(os.path.exists(f"/sys/class/net/{node.bridge}") for node in plan.nodes)
+
+
 def stop_left_over(instance: state.State) -> str:
     """Stop what a killed petset left running and take its network away; what was done."""
     with instance.lock(), journal.kept(instance.log, also_on_stderr=False), asyncio.Runner() as runner:

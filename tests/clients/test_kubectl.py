@@ -15,11 +15,12 @@ SEEDS = Path(__file__).parent / "seed"
 OBJECTS = documents.load_all((Path(__file__).parent / "kinds.yaml").read_bytes())
 KINDS = {obj["kind"].lower(): obj for obj in OBJECTS}
 
-# kubectl compares these without knowing their defaults, and sends a patch that changes nothing.
+# kubectl compares these without knowing their defaults, and may send a patch that changes nothing.
 COMPARED_LOOSELY = (
     "endpoints", "endpointslice", "secret", "limitrange", "networkpolicy", "poddisruptionbudget",
     "mutatingwebhookconfiguration", "validatingwebhookconfiguration",
 )  # fmt: skip
+DESCRIBED_BY_BETA = ("servicecidr",)  # By kubectl before 1.33, which asks for networking.k8s.io/v1beta1 alone.
 HELD = ("persistentvolumeclaim", "persistentvolume", "namespace")  # Their finalizers are a controller's business.
 
 
@@ -44,7 +45,8 @@ def test_every_kind_is_created_shown_changed_and_deleted(served, kind):
     assert shown["metadata"]["uid"] and shown["metadata"]["resourceVersion"]
     assert f"name: {name}" in kubectl("get", kind, name, "-o", "yaml")
     assert name in kubectl("get", kind, "-o", "name", "--field-selector", f"metadata.name={name}")
-    assert name in kubectl("describe", kind, name)
+    if kind not in DESCRIBED_BY_BETA:
+        assert name in kubectl("describe", kind, name)
 
     assert "labeled" in kubectl("label", kind, name, "colour=red")
     assert name in kubectl("get", kind, "-l", "colour=red", "-o", "name")
@@ -53,7 +55,7 @@ def test_every_kind_is_created_shown_changed_and_deleted(served, kind):
     kubectl("apply", "-f", "-", stdin=manifest)
     before = kubectl("get", kind, name, "-o", "jsonpath={.metadata.resourceVersion}")
     again_applied = kubectl("apply", "-f", "-", stdin=manifest)
-    assert ("configured" if kind in COMPARED_LOOSELY else "unchanged") in again_applied
+    assert "unchanged" in again_applied or (kind in COMPARED_LOOSELY and "configured" in again_applied)
     assert kubectl("get", kind, name, "-o", "jsonpath={.metadata.resourceVersion}") == before
 
     assert "deleted" in kubectl("delete", kind, name, *(("--wait=false",) if kind in HELD else ()))
@@ -286,7 +288,7 @@ def test_what_is_not_offered_says_so(served, space):
     )
     unbound = kubectl.run("exec", "x", "-n", space, "--", "true")
     assert "pod x does not have a host assigned" in unbound.stderr
-    unknown = kubectl.run("get", "deployments", "-n", space)
+    unknown = kubectl.run("get", "boats", "-n", space)
     assert "the server doesn't have a resource type" in unknown.stderr
 
 

@@ -69,8 +69,8 @@ def ask(resolver, name: str, kind: str) -> list[str]:
 
 
 def create(cluster, namespace: str, *objects: dict) -> None:
-    text = "\n---\n".join(json.dumps(obj) for obj in objects)
-    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=text)
+    several = {"apiVersion": "v1", "kind": "List", "items": objects}
+    cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=json.dumps(several))
 
 
 def test_a_name_is_there_before_the_first_init_container(cluster, namespace):

@@ -30,11 +30,11 @@ def run(args: argparse.Namespace) -> int:
 
 def stop(instance: state.State, seconds: int = DOWN_SECONDS_MAX) -> str:
     """Stop an instance and whatever it left running; what was done. Raises CommandError."""
+    from petset import up
+
     process = instance.running_process()
     if process is None:
         # Nobody runs it, but containers may: a killed petset leaves them alone on purpose.
-        from petset import up
-
         return f"petset was not running; {up.stop_left_over(instance)}"
     with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
         descriptor = os.pidfd_open(process)
@@ -47,4 +47,6 @@ def stop(instance: state.State, seconds: int = DOWN_SECONDS_MAX) -> str:
             raise CommandError(
                 f"cannot stop within {seconds} s: process {process} is still stopping its pods; see {instance.log}"
             )
+    if up.has_left_over(instance):  # It was killed before it could.
+        return f"petset was killed; {up.stop_left_over(instance)}"
     return f"stopped; the data stays in {instance.directory}"
