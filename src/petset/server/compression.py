@@ -11,7 +11,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 
-from petset.server import weight
+from petset.server import answers, weight
 from petset.server.routes import Call
 from petset.wire import http
 
@@ -70,9 +70,5 @@ def _headers(response: http.Response) -> http.Headers:
 
 def accepts(request: http.Request) -> bool:
     """Whether gzip is among the encodings that the client names, and not with a weight of zero."""
-    for value in request.header_values("accept-encoding"):
-        for coding in value.lower().split(","):
-            name, *parameters = coding.replace(" ", "").split(";")
-            if name == "gzip" and not any(one.startswith("q=0") and not one.strip("q=0.") for one in parameters):
-                return True
-    return False
+    codings = [answers.media_ranges(value) for value in request.header_values("accept-encoding")]
+    return any(name == "gzip" and parameters.get("q", "1").strip("0.") for each in codings for name, parameters in each)

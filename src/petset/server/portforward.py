@@ -22,7 +22,7 @@ from petset.base import tasks
 from petset.objects import errors
 from petset.server import spdy_streams, websocket_channels
 from petset.server.routes import Call
-from petset.wire import channels, http, spdy, streaming
+from petset.wire import channels, http, spdy, streaming, websocket
 
 log = logging.getLogger("petset.server")
 
@@ -40,10 +40,7 @@ def accept(call: Call, pod: str, connect: Connect) -> http.Response:
     """The 101 that begins forwarding to the pod. Raises ApiError 400, 403."""
     if call.request.header("upgrade").lower() != "websocket":
         return spdy_streams.accept(call, (PROTOCOL,), lambda spoken, _: Pairs(spoken, pod, connect).serve())
-    offered = [
-        name.strip() for value in call.request.header_values("sec-websocket-protocol") for name in value.split(",")
-    ]
-    if TUNNEL in offered:
+    if TUNNEL in call.request.header_items(websocket.PROTOCOL_HEADER):
         dialects = {TUNNEL: channels.Dialect()}
         return websocket_channels.accept(
             call, dialects, lambda messages: Pairs(spdy_streams.Connection(messages), pod, connect).serve()

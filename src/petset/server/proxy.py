@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import ssl
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
-from petset.base import tasks
+from petset.base import pki, tasks
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
@@ -172,7 +171,8 @@ def _require_proxyable(address: str) -> None:
 
 async def ask(request: http.Request, target: Target, path: str, prefix: str) -> http.Response:
     """The target's answer to a request, under another path. Raises ApiError 503."""
-    tls = _unverified() if target.scheme == "https" else None
+    # A pod's certificate is of nobody that is known here.
+    tls = pki.unverified_context() if target.scheme == "https" else None
     there = dialer.Dialer(target.url, tls, answer_seconds_max=ANSWER_SECONDS_MAX)
     try:
         answer, stream = await there.open(http.Request(request.method, path, _handed_on(request, prefix), request.body))
@@ -199,16 +199,8 @@ async def ask(request: http.Request, target: Target, path: str, prefix: str) -> 
     return replace(answer, body=_until_closed(answer, there))
 
 
-def _unverified() -> ssl.SSLContext:
-    """A pod's certificate is of nobody that is known here."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 def _handed_on(request: http.Request, prefix: str) -> http.Headers:
-    named_hops = ",".join(request.header_values("connection")).lower().replace(" ", "").split(",")
+    named_hops = [name.lower() for name in request.header_items("connection")]
     is_upgrade = bool(request.header("upgrade"))
     kept = [
         (name, value)

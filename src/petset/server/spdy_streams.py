@@ -43,7 +43,7 @@ def accept(call: Call, protocols: Sequence[str], serve: Callable[[Connection, st
     request = call.request
     if not request.header("upgrade").lower().startswith("spdy/3.1"):
         raise errors.bad_request(f"cannot upgrade to {request.header('upgrade')[:40]!r}; offer {UPGRADE} or websocket")
-    offered = [name.strip() for value in request.header_values(PROTOCOL_HEADER) for name in value.split(",")]
+    offered = request.header_items(PROTOCOL_HEADER)
     chosen = next((name for name in offered if name in protocols), "" if offered else protocols[-1])
     if not chosen:
         why = f"unable to negotiate protocol: client supports {' '.join(offered)[:200]}, server accepts "

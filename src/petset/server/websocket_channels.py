@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
-from petset.objects import errors
+from petset.net import failures
 from petset.server.routes import Call
 from petset.wire import channels, http, streaming, websocket
 
@@ -26,7 +26,7 @@ def accept(
     try:
         headers, socket = websocket.accept(call.request, tuple(dialects))
     except http.Malformed as malformed:
-        raise errors.ApiError(malformed.code, malformed.reason, malformed.message) from None
+        raise failures.refusal(malformed) from None
 
     async def upgraded(stream: http.ByteStream) -> None:
         try:

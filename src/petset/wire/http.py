@@ -79,6 +79,10 @@ class Request:
     def header_values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]
 
+    def header_items(self, name: str) -> list[str]:
+        """What a header lists, in all its values: the items between commas."""
+        return [item.strip() for value in self.header_values(name) for item in value.split(",")]
+
 
 class Malformed(Exception):
     """What came is not the protocol, or too large for it: an HTTP code, a reason (one word), a text for people."""

@@ -20,6 +20,7 @@ from websockets.exceptions import InvalidHandshake
 
 from petset.wire import http
 
+PROTOCOL_HEADER = "sec-websocket-protocol"
 MESSAGE_BYTES_MAX = 4 << 20
 NORMAL_CLOSE = 1000
 CLOSE_SECONDS_MAX = 2.0  # For the other end to answer the closing handshake.
@@ -138,9 +139,7 @@ def accept(
     "" among ours: the client need not name one. Raises http.Malformed when it is no request to upgrade to WebSocket, or
     when it offers only others.
     """
-    offered = [
-        name.strip() for value in request.header_values("sec-websocket-protocol") for name in value.split(",") if name
-    ]
+    offered = [name for name in request.header_items(PROTOCOL_HEADER) if name]
     chosen = next((name for name in offered if name in subprotocols), "")
     if not chosen and subprotocols and (offered or "" not in subprotocols):
         raise http.Malformed(
@@ -163,7 +162,7 @@ def accept(
     inner.send_response(response)
     inner.data_to_send()
     headers = tuple((name.lower(), value) for name, value in response.headers.raw_items() if name.lower() != "date")
-    agreed = (("sec-websocket-protocol", chosen),) if chosen else ()
+    agreed = ((PROTOCOL_HEADER, chosen),) if chosen else ()
     return (*headers, *agreed), Connection(inner, chosen)
 
 

@@ -12,13 +12,13 @@ timeoutSeconds. Commands are not expanded. Follows: the page "Configure Liveness
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import petset
+from petset.base import pki
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import streaming
@@ -282,10 +282,8 @@ async def _request(url: str, headers: Sequence[tuple[str, str]]) -> tuple[int, s
     """(status, location, start of the body) of one GET."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    context = None
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # A probe asks for life, not for identity.
+    # A probe asks for life, not for identity.
+    context = pki.unverified_context() if parts.scheme == "https" else None
     reader, writer = await asyncio.open_connection(
         parts.hostname, port, ssl=context, server_hostname="" if context else None, limit=HEADER_BYTES_MAX
     )
