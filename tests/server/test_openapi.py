@@ -15,7 +15,7 @@ from petset.kinds.pet_set import PETSETS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import schema
 from petset.objects.registry import Custom, Kind, Kinds
-from petset.server import discovery, openapi
+from petset.server import compression, discovery, openapi
 from petset.server.described import definitions, documents, gnostic, pet_set_texts, swagger
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server
@@ -26,7 +26,7 @@ BOATS = Kind("example.com", "v1", "boats", "Boat", subresources=("status",))
 
 
 def v3(group: str, version: str, kinds: Kinds = builtin.KINDS) -> dict[str, Any]:
-    return json.loads(documents.plain(documents.v3(kinds, group, version)))
+    return json.loads(compression.plain(documents.v3(kinds, group, version)))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def all_v3() -> dict[tuple[str, str], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def v2() -> dict[str, Any]:
-    return json.loads(documents.plain(documents.v2_json(builtin.KINDS)))
+    return json.loads(compression.plain(documents.v2_json(builtin.KINDS)))
 
 
 def references(tree: Any) -> set[str]:
@@ -279,7 +279,7 @@ def schema_read(data: bytes) -> dict[str, Any]:
 
 
 def test_protobuf_says_what_json_says(v2):
-    document = read(documents.plain(documents.v2_protobuf(builtin.KINDS)))
+    document = read(compression.plain(documents.v2_protobuf(builtin.KINDS)))
     assert document[1] == [b"2.0"] and read(document[2][0])[1] == [b"petset"]
     definitions = {name: schema_read(one) for name, one in pairs(document[9][0], 1).items()}
     assert definitions == v2["definitions"]

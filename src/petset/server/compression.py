@@ -8,7 +8,7 @@ by the piece; one that ends before it is long enough is left alone. Follows: RFC
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import replace
 
 from petset.server import answers, weight
@@ -31,7 +31,7 @@ async def answered(call: Call, response: http.Response) -> http.Response:
         return response
     if not isinstance(body, bytes):
         return await _streamed(call.work, response, body)
-    return replace(response, headers=_headers(response), body=await call.work.in_turn(_compressed, body))
+    return replace(response, headers=_headers(response), body=await call.work.in_turn(gzipped, [body]))
 
 
 async def _streamed(work: weight.Work, response: http.Response, pieces: AsyncIterator[bytes]) -> http.Response:
@@ -59,9 +59,15 @@ async def _pieces(work: weight.Work, begun: bytes, others: AsyncIterator[bytes])
             await close()
 
 
-def _compressed(data: bytes) -> bytes:
-    compressor = zlib.compressobj(LEVEL, wbits=GZIP_WINDOW_BITS)
-    return compressor.compress(data) + compressor.flush()
+def gzipped(pieces: Iterable[bytes], level: int = LEVEL) -> bytes:
+    """All of them, compressed as they come."""
+    compressor = zlib.compressobj(level, wbits=GZIP_WINDOW_BITS)
+    return b"".join([*map(compressor.compress, pieces), compressor.flush()])
+
+
+def plain(data: bytes) -> bytes:
+    """What was compressed."""
+    return zlib.decompress(data, GZIP_WINDOW_BITS)
 
 
 def _headers(response: http.Response) -> http.Headers:

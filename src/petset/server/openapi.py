@@ -72,7 +72,7 @@ class OpenApi:
         self._kept.move_to_end(key)
         if compression.accepts(call.request):
             return http.Response(200, (*headers, ("content-encoding", "gzip")), data)
-        return http.Response(200, headers, documents.plain(data))
+        return http.Response(200, headers, compression.plain(data))
 
     def _make(self, key: tuple[str, str], make: Callable[[], bytes]) -> None:
         """Keep a document, unless who had his turn before has made it."""

@@ -50,6 +50,7 @@ Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object
 # What only the server writes into metadata ...
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _DROPPED_FIELDS = ("selfLink",)
+_NAMED_FIELDS = ("name", "namespace", "resourceVersion")  # Which object it is, and which version of it.
 # ... and what webhooks may not change, either.
 _FIXED_FIELDS = (*_SYSTEM_FIELDS, "name", "generateName", "namespace", "resourceVersion", "managedFields")
 
@@ -439,10 +440,11 @@ def _check_same(resource: Kind, wanted: Object, old: stores.Entry) -> None:
 def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> dict[str, Any]:
     """The wanted object with what this way of writing may not touch taken from the old one."""
     if subresource == "status":
-        metadata = _metadata(wanted["metadata"], old["metadata"], resource.status_keeps)
+        own = (*_SYSTEM_FIELDS, *resource.status_keeps)
+        metadata = _metadata(wanted["metadata"], old["metadata"], own, *_NAMED_FIELDS)
         new = {**old, "metadata": metadata, "status": wanted.get("status")}
         return new if wanted.get("status") is not None else meta.without(new, ("status",))
-    new = {**wanted, "metadata": _metadata(wanted["metadata"], old["metadata"])}
+    new = {**wanted, "metadata": _metadata(wanted["metadata"], old["metadata"], _SYSTEM_FIELDS, *_NAMED_FIELDS)}
     if "status" in resource.subresources:
         new.pop("status", None)
         if "status" in old:
@@ -454,44 +456,33 @@ def _keeper(write: Write, own: Object, old: Object | None) -> Callable[[Object],
     """Gives an object that a webhook has changed back what it may not change."""
 
     def keep(changed: Object) -> Object:
-        given, kept = changed["metadata"], own["metadata"]
-        metadata = {
-            **{key: value for key, value in given.items() if key not in _FIXED_FIELDS and key not in _DROPPED_FIELDS},
-            **{key: kept[key] for key in _FIXED_FIELDS if key in kept},
-        }
-        new = {**changed, "metadata": {key: metadata[key] for key in (*kept, *metadata) if key in metadata}}
+        new = {**changed, "metadata": _metadata(changed["metadata"], own["metadata"], _FIXED_FIELDS)}
         return new if old is None else carried(write.resource, write.subresource, new, old)
 
     return keep
 
 
-def _metadata(given: Object, kept: Object, keeps: tuple[str, ...] = ()) -> Object:
-    """The metadata that was given, without what it may not change; in the order it was stored in."""
+def _metadata(given: Object, kept: Object, own: tuple[str, ...], *named: str) -> Object:
+    """The metadata that was given, but for the server's `own` fields and where it was `named`; in its stored order."""
     if given == kept:
         return kept
-    own = (*_SYSTEM_FIELDS, *keeps)
     metadata = {
         **{key: value for key, value in given.items() if key not in own and key not in _DROPPED_FIELDS},
-        **{key: kept[key] for key in ("name", "namespace", "resourceVersion", *own) if key in kept},
+        **{key: kept[key] for key in (*named, *own) if key in kept},
     }
     return {key: metadata[key] for key in (*kept, *metadata) if key in metadata}
 
 
-PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json")
-
-
 async def patch_function(call: Call, resource: Kind) -> Callable[[Object], Object]:
     """What the request's patch makes of an object. Raises ApiError, also when it does not apply."""
-    kind = decoding.media_type(call)
-    if kind not in PATCH_TYPES:
-        raise errors.unsupported_media_type(kind[:100], (*PATCH_TYPES, writes.APPLY_PATCH))
-    if kind == PATCH_TYPES[2] and resource.custom is not None:
-        raise errors.unsupported_media_type(kind, (*PATCH_TYPES[:2], writes.APPLY_PATCH))
+    kind, taken = decoding.media_type(call), writes.patch_types(resource)
+    if kind not in taken or kind == writes.APPLY_PATCH:  # What is applied does not come here.
+        raise errors.unsupported_media_type(kind[:100], taken)
     body: Json = await decoding.patch_body(call)
-    if kind == PATCH_TYPES[0]:
+    if kind == writes.JSON_PATCH:
         return lambda old: patch.json_patch(old, body)
     if not isinstance(body, dict):
         raise errors.bad_request("cannot patch: the patch is not an object")
-    if kind == PATCH_TYPES[1]:
+    if kind == writes.MERGE_PATCH:
         return lambda old: patch.merge_patch(old, body)
     return lambda old: patch.strategic_merge(old, body, resource)

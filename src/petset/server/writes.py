@@ -24,7 +24,8 @@ CREATE, UPDATE, PATCH, DELETE = "create", "update", "patch", "delete"
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"  # What becomes of fields that the schema does not know.
 FIELD_MANAGER_BYTES_MAX = 128
 UNKNOWN_MANAGER, SERVER_MANAGER = "unknown", "kube-apiserver"
-APPLY_PATCH = "application/apply-patch+yaml"
+JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH, APPLY_PATCH = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 USER_AGENTS_CACHED_MAX = 64
 
 _OPERATIONS = {"create": CREATE, "update": UPDATE, "patch": PATCH, "delete": DELETE, "deletecollection": DELETE}
@@ -100,6 +101,12 @@ def by_server(operation: str, resource: Kind, namespace: str, name: str, is_deci
     """A write that nobody asked for."""
     work = weight.Work(weight.Line(), users.SERVER.name)
     return Write(operation, resource, users.SERVER, work, namespace, name, "", SERVER_MANAGER, is_decided=is_decided)
+
+
+def patch_types(resource: Kind) -> tuple[str, ...]:
+    """The forms of a patch that a kind takes: custom kinds have no strategies."""
+    strategic = () if resource.custom is not None else (STRATEGIC_MERGE_PATCH,)
+    return (JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH)
 
 
 def is_apply(call: Call) -> bool:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-import zlib
 from collections.abc import Iterable, Iterator
 
 import petset
 from petset.objects import encoding, package_data
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
-from petset.server import discovery
+from petset.server import compression, discovery
 from petset.server.described import gnostic, operations, swagger
 from petset.server.described.definitions import Components
 
 FORM = 1  # Counts changes of how documents are made: clients keep them for as long as their hash is the same.
-GZIP, GZIP_LEVEL = 16 + zlib.MAX_WBITS, 6
+GZIP_LEVEL = 6
 
 # One takes as long as its schema; it goes with its kind.
 _digests: weakref.WeakKeyDictionary[Kind, str] = weakref.WeakKeyDictionary()
@@ -58,7 +57,7 @@ def info() -> Object:
 
 def v3(kinds: Kinds, group: str, version: str) -> bytes:
     """A group version's document, compressed."""
-    return _compressed(_v3(kinds, group, version))
+    return compression.gzipped(_v3(kinds, group, version), GZIP_LEVEL)
 
 
 def _v3(kinds: Kinds, group: str, version: str) -> Iterator[bytes]:
@@ -82,11 +81,11 @@ def _pairs(found: Iterable[tuple[str, Object]]) -> Iterator[bytes]:
 
 def v2_json(kinds: Kinds) -> bytes:
     """The document of all kinds, compressed."""
-    return _compressed(_v2_json(kinds))
+    return compression.gzipped(_v2_json(kinds), GZIP_LEVEL)
 
 
 def v2_protobuf(kinds: Kinds) -> bytes:
-    return _compressed(_v2_protobuf(kinds))
+    return compression.gzipped(_v2_protobuf(kinds), GZIP_LEVEL)
 
 
 def _v2_json(kinds: Kinds) -> Iterator[bytes]:
@@ -118,16 +117,3 @@ def _v2_paths(kinds: Kinds, components: Components) -> Iterator[tuple[str, Objec
 def _v2_definitions(components: Components) -> Iterator[tuple[str, Object]]:
     for name, tree in components.made():
         yield name, swagger.schema(tree)
-
-
-# -- compression --------------------------------------------------------------------------------------------------
-
-
-def _compressed(pieces: Iterable[bytes]) -> bytes:
-    compress = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP)
-    return b"".join([*(compress.compress(piece) for piece in pieces), compress.flush()])
-
-
-def plain(data: bytes) -> bytes:
-    """A document as it was before it was compressed."""
-    return zlib.decompress(data, GZIP)

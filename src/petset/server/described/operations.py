@@ -13,17 +13,11 @@ from typing import Any
 
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
-from petset.server import discovery
+from petset.server import discovery, writes
 from petset.server.described import definitions
 from petset.server.described.definitions import Components
 
 JSON = "application/json"
-PATCH_TYPES = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
-APPLY = "application/apply-patch+yaml"
 
 # -- query parameters: name -> (type, what it does) ---------------------------------------------------------------
 
@@ -206,10 +200,7 @@ def _body(place: _Place, verb: str, components: Components) -> Object | None:
             return {"required": True, "content": {JSON: {"schema": _type(place, components)}}}
         case "patch":
             schema = {"schema": components.refer_value(definitions.PATCH)}
-            types = [
-                one for one in (*PATCH_TYPES, APPLY) if not (definitions.is_custom(place.row) and "strategic" in one)
-            ]
-            return {"required": True, "content": dict.fromkeys(types, schema)}
+            return {"required": True, "content": dict.fromkeys(writes.patch_types(place.row), schema)}
         case "delete" | "deletecollection":
             return {"content": {JSON: {"schema": components.refer("meta_v1.DeleteOptions")}}}
         case _:
