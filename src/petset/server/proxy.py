@@ -25,6 +25,7 @@ from petset.net import dialer
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
+from petset.server import service_targets
 from petset.server.routes import Call, Path, Route
 from petset.store import store as stores
 from petset.wire import http
@@ -123,23 +124,18 @@ class Proxy:
     def _of_service(self, call: Call, of: Named) -> Target:
         namespace, name, port = call.route.namespace, of.name, of.port
         service = self._get(SERVICES, namespace, name)
-        if port.isdigit():
-            served = [each for each in meta.parts(service, "spec", "ports") if each.get("port") == int(port)]
-            if not served:
-                raise errors.unavailable(f'no service port {port} found for service "{name}"')
-            port = served[0].get("name") or ""
         found = self._store.get(ENDPOINTS.key(namespace, name))
-        targets = [
-            Target(of.scheme, address["ip"], each["port"])
-            for subset in meta.parts(found.object if found else {}, "subsets")
-            for each in meta.parts(subset, "ports")
-            if (each.get("name") or "") == port
-            for address in meta.parts(subset, "addresses")
-            if self._is_of_its_pod(namespace, address)
-        ]
-        if not targets:
-            raise errors.unavailable(f'no endpoints available for service "{name}"')
-        target = targets[tasks.rng().randrange(len(targets))]
+        try:
+            port = service_targets.port_name(service, int(port)) if port.isdigit() else port
+            ready = service_targets.ready(found.object if found else None, port)
+            targets = [
+                Target(of.scheme, address["ip"], number)
+                for address, number in ready
+                if self._is_of_its_pod(namespace, address)
+            ]
+            target = service_targets.chosen(targets, name)
+        except service_targets.NoTarget as error:
+            raise errors.unavailable(str(error)) from None
         _require_proxyable(target.host)
         return target
 
@@ -200,7 +196,7 @@ async def ask(request: http.Request, target: Target, path: str, prefix: str) -> 
 
 
 def _handed_on(request: http.Request, prefix: str) -> http.Headers:
-    named_hops = [name.lower() for name in request.header_items("connection")]
+    named_hops = dict.fromkeys(name.lower() for name in request.header_items("connection"))
     is_upgrade = bool(request.header("upgrade"))
     kept = [
         (name, value)

@@ -16,7 +16,7 @@ import weakref
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from petset.base import pki, tasks, well_known
+from petset.base import pki, well_known
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.service import SERVICES
@@ -25,6 +25,7 @@ from petset.net import dialer
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
+from petset.server import service_targets
 from petset.server.webhooks.matching import Webhook
 from petset.store import store as stores
 from petset.wire import http
@@ -153,31 +154,18 @@ def _address(store: stores.Store, namespace: str, name: str, port: int) -> tuple
     spec = meta.part(service, "spec")
     if spec.get("type") == "ExternalName":
         return spec["externalName"], port
-    given = next((one for one in meta.parts(spec, "ports") if one.get("port") == port), None)
-    if given is None:
-        raise NoAnswer(f'no service port {port} found for service "{name}"')
-    ready = addresses_of(_found(store, ENDPOINTS, namespace, name), given.get("name") or "")
-    if not ready:
-        ready = _in_slices(store, namespace, name, given.get("name") or "")
-    if not ready:
-        raise NoAnswer(f'no endpoints available for service "{name}"')
-    return tasks.rng().choice(ready)
+    try:
+        named = service_targets.port_name(service, port)
+        ready = service_targets.ready(_found(store, ENDPOINTS, namespace, name), named)
+        addresses = [(address["ip"], number) for address, number in ready]
+        return service_targets.chosen(addresses or _in_slices(store, namespace, name, named), name)
+    except service_targets.NoTarget as error:
+        raise NoAnswer(str(error)) from None
 
 
 def _found(store: stores.Store, kind: Kind, namespace: str, name: str) -> Object | None:
     entry = store.get(kind.key(namespace, name))
     return entry.object if entry is not None else None
-
-
-def addresses_of(endpoints: Object | None, port: str) -> list[tuple[str, int]]:
-    """Where Endpoints are ready at the port of that name."""
-    return [
-        (address["ip"], one["port"])
-        for subset in meta.parts(endpoints or {}, "subsets")
-        for one in meta.parts(subset, "ports")
-        if (one.get("name") or "") == port
-        for address in meta.parts(subset, "addresses")
-    ]
 
 
 def _in_slices(store: stores.Store, namespace: str, name: str, port: str) -> list[tuple[str, int]]:
