@@ -9,7 +9,7 @@ Follows: the Kubernetes API reference of CustomResourceDefinition v1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from petset.base import well_known
@@ -69,18 +69,25 @@ def prepare(new: Object, old: Object | None) -> Object:
 
 def when_deleted(obj: Object, moment: str) -> Object:
     """Its objects go first."""
-    present = list(meta.texts(obj, "metadata", "finalizers"))
-    finalizer = well_known.CUSTOM_RESOURCE_CLEANUP_FINALIZER
-    marked = meta.changed(obj, ("metadata", "finalizers"), list(dict.fromkeys([*present, finalizer])))
-    condition = {
-        "type": TERMINATING,
-        "status": "True",
-        "lastTransitionTime": moment,
-        "reason": "InstanceDeletionPending",
-        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
-    }
-    conditions = meta.with_condition(meta.parts(obj, "status", "conditions"), condition)
+    held = [*meta.texts(obj, "metadata", "finalizers"), well_known.CUSTOM_RESOURCE_CLEANUP_FINALIZER]
+    marked = meta.changed(obj, ("metadata", "finalizers"), list(dict.fromkeys(held)))
+    why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+    present = meta.parts(obj, "status", "conditions")
+    conditions = with_condition(present, TERMINATING, True, "InstanceDeletionPending", why, moment)
     return meta.changed(marked, ("status", "conditions"), conditions)
+
+
+def with_condition(
+    conditions: Iterable[Object], type_: str, holds: bool, reason: str, message: str, moment: str
+) -> list[Object]:
+    new = {
+        "type": type_,
+        "status": "True" if holds else "False",
+        "lastTransitionTime": moment,
+        "reason": reason,
+        "message": message,
+    }
+    return meta.with_condition(conditions, new)
 
 
 # -- checks
@@ -137,7 +144,7 @@ def _names(given: Object, path: str = "spec.names") -> Errors:
         yield FieldError.invalid(f"{path}.listKind", given["listKind"], "kind and listKind may not be the same")
 
 
-def _versions(versions: list[Object] | Any) -> Errors:
+def _versions(versions: Sequence[Object]) -> Errors:
     if len(versions) > VERSIONS_MAX:
         yield FieldError.too_many("spec.versions", len(versions), VERSIONS_MAX)
         return

@@ -41,12 +41,13 @@ def node(schema: Object) -> Node:
         made.list_type = schema.get("x-kubernetes-list-type") or ""
         made.list_keys = tuple(meta.texts(schema, "x-kubernetes-list-map-keys"))
         return made
-    made = _ANYTHING
-    if kind == "object" and meta.is_struct(others):
+    if kind != "object":
+        return _ANYTHING
+    if meta.is_struct(others):
         made = Node("map", "map[string]", _any, node(others))
-    elif kind == "object":
+    else:
         made = Node("struct", "object", _any, load=lambda: _fields(schema))
-    made.is_atomic = kind == "object" and schema.get("x-kubernetes-map-type") == "atomic"
+    made.is_atomic = schema.get("x-kubernetes-map-type") == "atomic"
     return made
 
 

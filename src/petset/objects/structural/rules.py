@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from petset.objects import cel, encoding, meta
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.structural import values
+from petset.objects.structural import shape, values
 from petset.objects.structural.values import NONE
 
 RULES = "x-kubernetes-validations"
@@ -288,12 +288,6 @@ def _told(rule: Object, schema: Object, path: str, value: Any, message: str) -> 
             return FieldError.invalid(path, value, message)
 
 
-def count(schemas: Sequence[Object]) -> int:
-    """How many rules there are in these nodes and all below them."""
-    total, left = 0, list(schemas)
-    while left:
-        node = left.pop()
-        total += len(meta.parts(node, RULES))
-        left += meta.part(node, "properties").values()
-        left += [one for key in ("items", "additionalProperties") if meta.is_struct(one := node.get(key))]
-    return total
+def count(schema: Object) -> int:
+    """How many rules there are in a node and all below it."""
+    return sum(len(meta.parts(node, RULES)) for node in shape.nodes(schema))

@@ -8,7 +8,7 @@ in it, are always known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from petset.objects import encoding, meta
@@ -25,6 +25,17 @@ def _children(schema: Object) -> tuple[Mapping[str, Object], Object | bool | Non
     """(properties, additionalProperties, items) of a node."""
     items: Any = schema.get("items")
     return meta.part(schema, "properties"), schema.get("additionalProperties"), items if meta.is_struct(items) else None
+
+
+def nodes(root: Object) -> Iterator[Object]:
+    """The node and all below it that stand for values of their own."""
+    left = [root]
+    while left:
+        node = left.pop()
+        yield node
+        properties, others, items = _children(node)
+        left += properties.values()
+        left += [inner for inner in (items, others) if meta.is_struct(inner)]
 
 
 def pruning(schema: Object, is_root: bool = False) -> Prune:

@@ -230,7 +230,7 @@ def _struct(schema: Object) -> list[Check]:
     if required:
         checks.append(_required(required))
     if schema.get("maxProperties") is not None:
-        checks.append(_max_count("maxProperties", schema["maxProperties"], dict))
+        checks.append(_max_count(schema["maxProperties"], dict))
     if schema.get("minProperties") is not None:
         checks.append(_min_count(schema["minProperties"], dict, "properties"))
     properties = {name: compiled(inner) for name, inner in meta.part(schema, "properties").items()}
@@ -249,7 +249,7 @@ def _required(names: Sequence[str]) -> Check:
     return check
 
 
-def _max_count(keyword: str, most: int, kind: type) -> Check:
+def _max_count(most: int, kind: type) -> Check:
     def check(value: Any, old: Any, path: str, found: list[FieldError]) -> None:
         if isinstance(value, kind) and len(value) > most:
             found.append(FieldError.too_many(path, len(value), most))
@@ -287,7 +287,7 @@ def _fields(properties: Mapping[str, Check], rest: Check | None) -> Check:
 def _list(schema: Object) -> list[Check]:
     checks: list[Check] = []
     if schema.get("maxItems") is not None:
-        checks.append(_max_count("maxItems", schema["maxItems"], list))
+        checks.append(_max_count(schema["maxItems"], list))
     if schema.get("minItems") is not None:
         checks.append(_min_count(schema["minItems"], list, "items"))
     keys = tuple(meta.texts(schema, "x-kubernetes-list-map-keys"))

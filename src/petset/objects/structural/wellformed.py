@@ -56,7 +56,7 @@ def schema(root: Object, path: str) -> Errors:
         return
     found = list(_defaults(root, path, True))
     yield from found
-    if rules.count([root]) > rules.RULES_MAX:
+    if rules.count(root) > rules.RULES_MAX:
         yield FieldError.forbidden(path, f"it has more than {rules.RULES_MAX} rules")
     elif not found:
         yield from _rules(root, path, "")

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from petset.base import tasks, well_known
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
-from petset.objects import encoding, errors, meta
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind
 from petset.server import rest, writes
@@ -25,10 +26,20 @@ REMOVED_AT_ONCE = 100
 RETRY_SECONDS = 1.0
 
 
+class MadeOf(NamedTuple):
+    """All of a definition that its kinds depend on. A spec that nobody wrote is the same tree, and quickly compared."""
+
+    spec: Object
+    names: Object
+    stored_versions: Sequence[str]
+    uid: str
+    is_deleting: bool
+
+
 class Definitions:
     def __init__(self, store: stores.Store, objects: rest.Rest, catalog: Catalog):
         self._store, self._rest, self._catalog = store, objects, catalog
-        self._made: dict[str, tuple[bytes, list[Kind]]] = {}  # By name: what the kinds were made of, and they.
+        self._made: dict[str, tuple[MadeOf, list[Kind]]] = {}  # By name: what the kinds were made of, and they.
         self._emptying: dict[str, None] = {}  # By uid.
 
     def load(self) -> None:
@@ -65,13 +76,18 @@ class Definitions:
         """Decide all statuses, have the kinds, then tell of them."""
         definitions, decided = self._all(), dict[str, Object]()
         moment = tasks.rfc3339(tasks.now())
+        own_kinds = [kind for kind in self._catalog.now if kind.custom is None]
+        by_group: dict[str, list[Object]] = {}
         for definition in definitions:
+            by_group.setdefault(definition["spec"]["group"], []).append(definition)
+        for definition in definitions:
+            api_group = definition["spec"]["group"]
             others = [
                 {**one, "status": decided.get(meta.name(one), meta.part(one, "status"))}
-                for one in definitions
+                for one in by_group[api_group]
                 if one is not definition
             ]
-            names = naming.taken(definition["spec"]["group"], self._catalog.now, others)
+            names = naming.taken(api_group, own_kinds, others)
             decided[meta.name(definition)] = naming.decided(definition, names, moment)
         self._install([(one, decided[meta.name(one)]) for one in definitions])
         for definition in definitions:
@@ -84,13 +100,18 @@ class Definitions:
 
     def _install(self, definitions: Sequence[tuple[Object, Object]]) -> None:
         """Have exactly the kinds of those that are established."""
-        made: dict[str, tuple[bytes, list[Kind]]] = {}
+        made: dict[str, tuple[MadeOf, list[Kind]]] = {}
         for definition, status in definitions:
             if not naming.is_served(definition, status):
                 continue
             name = meta.name(definition)
-            of = encoding.dumps([definition["spec"], status.get("acceptedNames"), status.get("storedVersions"),
-                                 meta.uid(definition), meta.is_deleting(definition)])  # fmt: skip
+            of = MadeOf(
+                definition["spec"],
+                meta.part(status, "acceptedNames"),
+                meta.texts(status, "storedVersions"),
+                meta.uid(definition),
+                meta.is_deleting(definition),
+            )
             known = self._made.get(name)
             made[name] = known if known and known[0] == of else (of, kinds.of({**definition, "status": status}))
         old = [kind for _, found in self._made.values() for kind in found]

@@ -50,14 +50,7 @@ def _is_plain(definition: Object) -> bool:
 
 
 def _has_defaults(root: Object) -> bool:
-    left: list[Object] = [root]
-    while left:
-        node = left.pop()
-        if node.get("default") is not None:
-            return True
-        left += meta.part(node, "properties").values()
-        left += [node[key] for key in ("items", "additionalProperties") if meta.is_struct(node.get(key))]
-    return False
+    return any(node.get("default") is not None for node in shape.nodes(root))
 
 
 def _kind(definition: Object, version: Object, stored: Kind | None) -> Kind:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from petset.kinds.custom_resource_definition import ESTABLISHED, NAMES_ACCEPTED, TERMINATING
+from petset.kinds.custom_resource_definition import ESTABLISHED, NAMES_ACCEPTED, TERMINATING, with_condition
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -27,11 +27,11 @@ _CONFLICTS = {
 
 
 def taken(group: str, kinds: Iterable[Kind], others: Iterable[Object]) -> Taken:
-    """The names of a group that built-in kinds and other definitions have."""
+    """The names of a group that these kinds, of no definition, and other definitions have."""
     resources: dict[str, None] = {}
     of_kinds: dict[str, None] = {}
     for kind in kinds:
-        if kind.group == group and kind.custom is None:
+        if kind.group == group:
             resources |= dict.fromkeys((kind.plural, kind.singular, *kind.short_names))
             of_kinds |= dict.fromkeys((kind.kind, kind.list_kind))
     for other in others:
@@ -71,19 +71,6 @@ def decided(definition: Object, names: Taken, moment: str) -> dict[str, Any]:
             continue
         conditions = with_condition(conditions, type_, holds, why, text, moment)
     return {**status, "acceptedNames": accepted, "conditions": conditions}
-
-
-def with_condition(
-    conditions: Iterable[Object], type_: str, holds: bool, reason: str, message: str, moment: str
-) -> list[Object]:
-    new = {
-        "type": type_,
-        "status": "True" if holds else "False",
-        "lastTransitionTime": moment,
-        "reason": reason,
-        "message": message,
-    }
-    return meta.with_condition(conditions, new)
 
 
 def _accepted(definition: Object, names: Taken) -> tuple[dict[str, Any], str, str]:
