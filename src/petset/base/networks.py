@@ -131,13 +131,16 @@ def _address(network: str, number: int) -> str:
 
 def plan_of(record: Mapping[str, Any] | None) -> Plan | None:
     """The plan that a network.json tells; None where it tells none. It has named one node's network only, once."""
+    if not record:
+        return None
     try:
-        cluster = ClusterPlan(record["instance"], record["service_cidr"]) if record else None
-        pod_cidrs = (record or {}).get("pod_cidrs") or [(record or {})["pod_cidr"]]
-        [ipaddress.IPv4Network(network) for network in (*pod_cidrs, cluster and cluster.service_cidr)]
+        cluster = ClusterPlan(record["instance"], record["service_cidr"])
+        pod_cidrs = record.get("pod_cidrs") or [record["pod_cidr"]]
+        for network in (*pod_cidrs, cluster.service_cidr):
+            ipaddress.IPv4Network(network)
     except (KeyError, TypeError, ValueError):
         return None
-    return cluster and _plan(cluster, pod_cidrs)
+    return _plan(cluster, pod_cidrs)
 
 
 def _plan(cluster: ClusterPlan, pod_cidrs: Iterable[str]) -> Plan:

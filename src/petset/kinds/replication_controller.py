@@ -8,17 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from petset.kinds.apps import replica_set, workloads
-from petset.kinds.pod_spec import filled
 from petset.objects import filling, meta, selectors, tables
 from petset.objects.errors import FieldError
-from petset.objects.filling import at, fill, fill_empty, within
+from petset.objects.filling import fill_empty, within
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, at_least, labels, listed
 
 
 def defaults(obj: Object) -> Object:
-    obj = within(obj, "spec", lambda spec: at(fill(spec, {"replicas": 1}), "template", filled.template))
+    obj = replica_set.defaults(obj)
     given = meta.part(obj, "spec", "template", "metadata", "labels")
     if not given:
         return obj
@@ -43,8 +42,7 @@ def validate(obj: Object) -> Errors:
         if not selectors.from_map(selector).matches(given):
             yield FieldError.invalid("spec.template.metadata.labels", dict(given), workloads.UNMATCHED)
         yield from workloads.template(template, "spec.template", "ReplicationController")
-    yield from workloads.counters(status, replica_set.COUNTED, "replicas")
-    yield from at_least(status.get("observedGeneration"), "status.observedGeneration")
+    yield from replica_set.counted(status)
 
 
 def cells(obj: Object, now: float) -> list[Any]:

@@ -2,10 +2,9 @@
 
 The kinds that this server keeps are one, the paths that are no kinds (health, discovery, OpenAPI, ...) another; a
 group version that another server keeps can have one of its own in `Backends.of_groups`; what pods serve is asked of
-them. A backend says what a path
-means to it, which is what authorization is asked about; the way there (authentication, flow control, authorization) is
-the same for all, and whoever is refused on it never reaches a backend. The tables below say which handler a verb, a
-subresource or a path has.
+them. A backend says what a path means to it, which is what authorization is asked about; the way there
+(authentication, flow control, authorization) is the same for all, and whoever is refused on it never reaches a backend.
+The tables below say which handler a verb, a subresource or a path has.
 """
 
 from __future__ import annotations

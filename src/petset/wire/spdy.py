@@ -23,15 +23,8 @@ HEADERS_BYTES_MAX = 32 << 10  # Of a frame's headers, inflated.
 HEADERS_MAX = 64
 DATA_FRAME_BYTES_MAX = 64 << 10  # Of one that is sent; one that comes may be as long as SPDY lets it.
 
-SYN_STREAM, SYN_REPLY, RST_STREAM, PING, GOAWAY, HEADERS, WINDOW_UPDATE = (
-    1,
-    2,
-    3,
-    6,
-    7,
-    8,
-    9,
-)  # SETTINGS change nothing.
+# Control frames that mean something; SETTINGS (4) change nothing.
+SYN_STREAM, SYN_REPLY, RST_STREAM, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 1, 2, 3, 6, 7, 8, 9
 INVALID_STREAM, REFUSED_STREAM, CANCEL, FLOW_CONTROL_ERROR = 2, 3, 5, 7
 GOAWAY_PROTOCOL_ERROR = 1
 VERSION = 3
@@ -264,9 +257,9 @@ class Connection:
 
     def data(self, stream: int, payload: bytes, is_last: bool = False) -> bytes:
         """b"" when the stream is over: nobody would read it."""
-        half = self._streams.get(stream)
-        if half is None or not half.sending:
+        if not self.is_sending(stream):
             return b""
+        half = self._streams[stream]
         frames: list[bytes] = []
         for start in range(0, max(len(payload), 1), DATA_FRAME_BYTES_MAX):
             piece = payload[start : start + DATA_FRAME_BYTES_MAX]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from petset.server.custom import naming
 from tests.server.conftest import Server
 from tests.server.custom.conftest import CRDS, CRONTABS, GROUP, NAME, Custom, crontab, definition, version, with_schema
 
@@ -27,6 +28,23 @@ def test_it_is_served_from_when_it_is_established(custom: Custom) -> None:
         ("crontabs", "crontab", ["cr"])
     ]
     assert custom.get(CRONTABS)["kind"] == "CronTabList"
+
+
+def test_a_definition_is_compared_with_those_of_its_group(custom: Custom, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+    taken = naming.taken
+
+    def counting(group: str, kinds: Any, others: Any) -> Any:
+        compared.append(len(others))
+        return taken(group, kinds, others)
+
+    monkeypatch.setattr(naming, "taken", counting)
+    for number in range(5):
+        other = definition(group=f"g{number}.example.com")
+        custom.define({**other, "metadata": {"name": f"crontabs.g{number}.example.com"}})
+    custom.define(definition())
+    custom.define(definition(plural="backups", kind="Backup"))
+    assert max(compared) == 1
 
 
 def test_a_restart_serves_them_before_anything_else(custom: Custom) -> None:

@@ -26,6 +26,11 @@ def validate(obj: Object) -> Errors:
         yield from at_least(spec.get(field), f"spec.{field}")
     yield from workloads.selection(spec, "deployment")
     yield from workloads.template(meta.part(spec, "template"), "spec.template", "ReplicaSet")
+    yield from counted(status)
+
+
+def counted(status: Object) -> Errors:
+    """What is wrong with the numbers of a status, a ReplicationController's too."""
     yield from workloads.counters(status, COUNTED, "replicas")
     yield from at_least(status.get("observedGeneration"), "status.observedGeneration")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from petset.kinds.batch import job, schedule
 from petset.kinds.pod_spec import filled
-from petset.objects import meta, tables
+from petset.objects import filling, meta, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, fill, fill_empty, within
 from petset.objects.meta import Object
@@ -33,10 +33,6 @@ def _spec(spec: Object) -> Object:
     kept = {"successfulJobsHistoryLimit": SUCCESSFUL_KEPT, "failedJobsHistoryLimit": FAILED_KEPT}
     spec = fill(spec, {"suspend": False, **kept})
     return at(spec, "jobTemplate", lambda jobs: at(jobs, "spec", lambda one: at(one, "template", filled.template)))
-
-
-def prepare(new: Object, old: Object | None) -> Object:
-    return {**new, "status": {}} if old is None else new
 
 
 @listed
@@ -107,7 +103,7 @@ CRONJOBS = Kind(
     has_generation=True,
     acted_on=False,
     default=defaults,
-    prepare=prepare,
+    prepare=filling.status_of_new({}),
     validate=validate,
     printer=tables.Printer(
         tables.columns(

@@ -9,7 +9,7 @@ from petset.objects import filling, meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import STATUS, Kind
-from petset.objects.validation import IMMUTABLE, Errors, listed, named
+from petset.objects.validation import Errors, immutable, listed, named
 
 
 @listed
@@ -30,8 +30,7 @@ def validate(obj: Object) -> Errors:
 
 @listed
 def validate_update(new: Object, old: Object) -> Errors:
-    if new.get("spec") != old.get("spec"):
-        yield FieldError.invalid("spec", new.get("spec"), IMMUTABLE)
+    yield from immutable(new, old, "", "spec")
 
 
 def cells(obj: Object, now: float) -> list[Any]:

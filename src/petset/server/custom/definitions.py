@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from petset.base import tasks, well_known
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
@@ -26,14 +25,9 @@ REMOVED_AT_ONCE = 100
 RETRY_SECONDS = 1.0
 
 
-class MadeOf(NamedTuple):
-    """All of a definition that its kinds depend on. A spec that nobody wrote is the same tree, and quickly compared."""
-
-    spec: Object
-    names: Object
-    stored_versions: Sequence[str]
-    uid: str
-    is_deleting: bool
+# All of a definition that its kinds depend on: its spec, accepted names, stored versions, uid, and whether it goes.
+# A spec that nobody wrote is the same tree, and quickly compared.
+MadeOf = tuple[Object, Object, Sequence[str], str, bool]
 
 
 class Definitions:
@@ -105,7 +99,7 @@ class Definitions:
             if not naming.is_served(definition, status):
                 continue
             name = meta.name(definition)
-            of = MadeOf(
+            of = (
                 definition["spec"],
                 meta.part(status, "acceptedNames"),
                 meta.texts(status, "storedVersions"),
