@@ -66,15 +66,20 @@ def test_owners_and_dependents_of_a_kind_that_came() -> None:
     play(scene)
 
 
+async def owner_waits_for_leaf(it: Cluster) -> None:
+    """An owner that is deleted in the foreground, whose dependent is of a kind that came and is held up."""
+    comes(it)
+    owner = await it.client.create(config_map("owner"))
+    leaf = ingress("leaf", owner, finalizers=["example.com/wait"])
+    leaf["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = True
+    await it.client.create(leaf)
+    await it.client.delete(CONFIGMAPS, "owner", "default", uid=meta.uid(owner), propagation="Foreground")
+    await it.until(lambda: meta.is_deleting(it.get(INGRESSES, "leaf") or {"metadata": {}}))
+
+
 def test_in_the_foreground_a_dependent_of_a_kind_that_came_goes_first() -> None:
     async def scene(it: Cluster) -> None:
-        comes(it)
-        owner = await it.client.create(config_map("owner"))
-        leaf = ingress("leaf", owner, finalizers=["example.com/wait"])
-        leaf["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = True
-        await it.client.create(leaf)
-        await it.client.delete(CONFIGMAPS, "owner", "default", uid=meta.uid(owner), propagation="Foreground")
-        await it.until(lambda: meta.is_deleting(it.get(INGRESSES, "leaf") or {"metadata": {}}))
+        await owner_waits_for_leaf(it)
         assert it.get(CONFIGMAPS, "owner")
         await it.client.patch(INGRESSES, "leaf", "default", {"metadata": {"finalizers": None}})
         await it.until(lambda: not it.get(CONFIGMAPS, "owner"))
@@ -109,13 +114,7 @@ def test_objects_of_a_kind_that_goes_are_forgotten_and_their_dependents_stay() -
 
 def test_who_waited_for_a_kind_that_goes_waits_no_more() -> None:
     async def scene(it: Cluster) -> None:
-        comes(it)
-        owner = await it.client.create(config_map("owner"))
-        leaf = ingress("leaf", owner, finalizers=["example.com/wait"])
-        leaf["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = True
-        await it.client.create(leaf)
-        await it.client.delete(CONFIGMAPS, "owner", "default", uid=meta.uid(owner), propagation="Foreground")
-        await it.until(lambda: meta.is_deleting(it.get(INGRESSES, "leaf") or {"metadata": {}}))
+        await owner_waits_for_leaf(it)
         goes(it)
         await it.until(lambda: not it.get(CONFIGMAPS, "owner"))
 

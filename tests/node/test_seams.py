@@ -24,23 +24,10 @@ from petset.node.runtime import Credential, Image, Propagation, PullPolicy, Regi
 from petset.node.simulated import SimulatedRuntime
 from petset.node.volumes import payloads, volumes
 from tests.node import node_fixture
+from tests.node.containers.test_bundle import PLACES
 from tests.registry import pull_secret
 
 IMAGE = Image("busybox", "sha256:0", "/image", env=("PATH=/opt/bin", "LANG=C", "broken"), command=("serve",))
-PLACES = bundle.Places(
-    rootfs="/s/rootfs",
-    cgroup="/petset_1/podu/c",
-    network="/s/net",
-    uts="/s/uts",
-    ipc="/s/ipc",
-    shm="/s/shm",
-    hosts="/s/hosts",
-    hostname_file="/s/hostname",
-    resolv_conf="/s/resolv.conf",
-    termination_log="/s/termination-log",
-    volumes="/s/volumes",
-    hostname="web-0",
-)
 
 
 def pod(container: dict[str, Any], **spec: Any) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +125,17 @@ class Server:
         self.run(self.store.close())
         self.run(self.loop.shutdown_asyncgens())
         self.loop.close()
+
+
+@contextlib.contextmanager
+def with_pod(node: Any) -> Generator[Server]:
+    """A server that has pod p bound to a node with these streams."""
+    server = Server(node)
+    server.create(pod("p"))
+    binding = {"target": {"name": "n1"}, "metadata": {"name": "p"}}
+    server.ok("POST", f"{collection('v1', 'Pod')}/p/binding", binding)
+    yield server
+    server.close()
 
 
 def collection(api_version: str, kind: str, namespace: str = "default") -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from petset.server import portforward
 from petset.wire import http, spdy, streaming, websocket
-from tests.server.conftest import ADMIN, Server, pod
+from tests.server.conftest import ADMIN, Server, with_pod
 from tests.server.test_streams import PODS, Node, Pipe
 from tests.wire.spdy_client import Client, data
 
@@ -63,11 +63,8 @@ def node():
 
 @pytest.fixture
 def server(node):
-    server = Server(node)
-    server.create(pod("p"))
-    server.ok("POST", f"{PODS}/p/binding", {"target": {"name": "n1"}, "metadata": {"name": "p"}})
-    yield server
-    server.close()
+    with with_pod(node) as server:
+        yield server
 
 
 class Raw:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from petset.wire import http, streaming, websocket
-from tests.server.conftest import ADMIN, Server, pod
+from tests.server.conftest import ADMIN, Server, pod, with_pod
 
 PODS = "/api/v1/namespaces/default/pods"
 V5 = "v5.channel.k8s.io"
@@ -103,11 +103,8 @@ def node():
 
 @pytest.fixture
 def server(node):
-    server = Server(node)
-    server.create(pod("p"))
-    server.ok("POST", f"{PODS}/p/binding", {"target": {"name": "n1"}, "metadata": {"name": "p"}})
-    yield server
-    server.close()
+    with with_pod(node) as server:
+        yield server
 
 
 def upgrade(server: Server, target: str, protocols=(V5,)) -> tuple[websocket.Client, http.Response]:
