@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import websocket
 
+from petset.base import state as states
 from tests.kubectl import Kubectl
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class Cluster:
         process = self.process
         descriptor = os.pidfd_open(process)
         os.kill(process, signal.SIGKILL)
-        self.wait(lambda: not Path(f"/proc/{process}").exists() or _is_zombie(process), "petset to be gone", 10)
+        self.wait(lambda: states.process_state(process) in ("", "Z"), "petset to be gone", 10)
         os.close(descriptor)
 
     def wait(self, condition: Callable[[], T], what: str, seconds: float = 60) -> T:
@@ -134,10 +135,3 @@ class Cluster:
 
     def destroy(self) -> None:
         self.petset("down", check=False)
-
-
-def _is_zombie(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True

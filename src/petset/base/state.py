@@ -14,6 +14,7 @@ import fnmatch
 import json
 import os
 import re
+import select
 import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class StateError(Exception):
 
 
 LOCK = "lock"
+DYING_SECONDS_MAX = 10.0  # For a process that was killed to be gone.
 # What stands directly in a state directory, with what a killed process left half-written. Nothing else is ever deleted.
 OURS = (
     *(LOCK, "instance.json", "network.json", "addresses.json", "kubeconfig", "petset.log*", "store.db*"),
@@ -130,14 +132,11 @@ class State:
         except OSError as error:
             raise self._unusable(error) from None
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+            if owner := _taken_by(descriptor):
                 raise StateError(
                     f"cannot use the state directory {self.directory}: petset is running in it already "
                     f"(process {owner}); run `petset down` first, or name another with --state"
-                ) from None
+                )
             try:
                 os.truncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -154,12 +153,8 @@ class State:
         except OSError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.pread(descriptor, 32, 0).decode().strip()
-            return int(text) if text.isdigit() else None
-        else:
-            return None
+            owner = _taken_by(descriptor)
+            return int(owner) if owner.isdigit() else None
         finally:
             os.close(descriptor)
 
@@ -212,3 +207,40 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _taken_by(descriptor: int) -> str:
+    """Take the lock; "" when it is taken now, else whose it is.
+
+    Who was killed has it until the last of his threads is gone: that is waited for.
+    """
+    for has_waited in (False, True):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return ""
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode().strip()
+        if has_waited or not (owner.isdigit() and _has_ended(int(owner))):
+            break
+    return owner or "unknown"
+
+
+def _has_ended(process: int) -> bool:
+    """Whether the process has been killed, or is gone; once there is nothing left of it, as far as that is soon."""
+    if process_state(process) not in ("", "Z", "X"):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(process)
+        try:
+            select.select([descriptor], [], [], DYING_SECONDS_MAX)
+        finally:
+            os.close(descriptor)
+    return True
+
+
+def process_state(process: int) -> str:
+    """The letter of /proc/PID/stat: Z for one whose first thread is gone; "" when there is no such process."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
