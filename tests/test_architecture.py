@@ -243,8 +243,8 @@ BUFFERS = {
     "node/agent.py": ("EVENTS_WAITING_MAX",),
     "node/pods/probes.py": ("OUTPUT_BYTES_MAX", "HEADER_BYTES_MAX"),
     "node/programs.py": ("OUTPUT_LINES_MAX", "LINE_BYTES_MAX"),
-    "server/portforward.py": ("HELD_BYTES_MAX",),
-    "server/spdy_streams.py": ("EARLY_BYTES_MAX",),
+    "server/pods/portforward.py": ("HELD_BYTES_MAX",),
+    "server/pods/spdy_streams.py": ("EARLY_BYTES_MAX",),
     "store/core.py": ("history_changes_max", "history_bytes_max", "DECODED_BYTES_MAX", "DECODED_PAST_BYTES_MAX"),
     "store/feed.py": ("changes_max", "bytes_max"),
     "store/sqlite.py": ("SUPERSEDED_ROWS_KEPT",),
@@ -265,7 +265,7 @@ BOUNDED_ELSEWHERE = {
     "objects/patch.py": "the items of two lists of an object",
     "server/live.py": "entries that the store holds, of one look at a watch that has limits",
     "server/turns.py": "requests that change one object wait in it: server/flow.py limits those",
-    "server/websocket_channels.py": "the messages of one read of a stream that has limits",
+    "server/pods/websocket_channels.py": "the messages of one read of a stream that has limits",
     "world/": "a simulation's own books",
 }
 HELD_LISTS_THAT_ARE_NO_BUFFERS = {

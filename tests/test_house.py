@@ -167,7 +167,7 @@ def test_a_well_known_name_is_spelled_once(path):
 # API groups and what is said of them: rows of kinds and tables of rights are where they are read.
 GROUP = re.compile(r"[a-z.]+\.k8s\.io(/v\d+((alpha|beta)\d+)?)?")
 SUBPROTOCOL = re.compile(r"(.+\.)?(channel|binary)\.k8s\.io")  # Of WebSockets.
-GROUP_HOMES = ("kinds/", "base/well_known.py", "server/roles.py", "server/controller_roles.py")
+GROUP_HOMES = ("kinds/", "base/well_known.py", "server/access/roles.py", "server/access/controller_roles.py")
 
 
 @parametrised(SOURCES)

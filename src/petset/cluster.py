@@ -28,7 +28,8 @@ from petset.base import networks, pki, tasks, telemetry
 from petset.client.client import Client, InProcess
 from petset.kinds import builtin
 from petset.objects.registry import Catalog, Kinds
-from petset.server import api, bootstrap, expiry, users
+from petset.server import api, bootstrap, expiry
+from petset.server.access import users
 from petset.server.custom.definitions import Definitions
 from petset.store import store as stores
 from petset.wire import http, streaming

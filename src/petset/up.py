@@ -32,7 +32,8 @@ from petset.client import kubeconfig
 from petset.client.client import Client
 from petset.net import listener
 from petset.node.volumes import hostpath
-from petset.server import bootstrap, users
+from petset.server import bootstrap
+from petset.server.access import users
 from petset.store import sqlite
 
 log = logging.getLogger("petset")

@@ -14,7 +14,7 @@ from petset.base import networks, state
 from petset.client import client as clients
 from petset.kinds.pod import PODS
 from petset.objects import meta
-from petset.server import users
+from petset.server.access import users
 from petset.store import memory
 from petset.wire.streaming import ExecOptions, LogOptions
 from tests import images_fixture, waiting

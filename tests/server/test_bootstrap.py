@@ -10,10 +10,11 @@ import pytest
 from petset.kinds import aggregation, builtin
 from petset.kinds.service import SERVICES
 from petset.objects import meta
-from petset.server import bootstrap, coverage, rbac
+from petset.server import bootstrap
+from petset.server.access import coverage, rbac
 from petset.wire import http
+from tests.server.access.test_access import binding, group, role, rule, user
 from tests.server.conftest import JANE
-from tests.server.test_access import binding, group, role, rule, user
 
 PLAN = bootstrap.Plan("10.96.0.1", "10.96.0.10", "10.0.0.1", 6443)
 ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"

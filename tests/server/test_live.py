@@ -11,7 +11,8 @@ import pytest
 from petset import cluster
 from petset.objects import encoding
 from petset.objects.meta import Object
-from petset.server import live, rbac
+from petset.server import live
+from petset.server.access import rbac
 from petset.server.live import LiveView
 from petset.store import memory, store
 from petset.wire import http

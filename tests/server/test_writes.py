@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from petset.server import bootstrap, rest, users, writes
+from petset.server import bootstrap, rest, writes
+from petset.server.access import users
 from petset.server.writes import CREATE, DELETE, PATCH, UPDATE, Write
 from tests.server.conftest import ADMIN, JANE, Server, configmap, petset, pod
 from tests.server.test_bootstrap import PLAN

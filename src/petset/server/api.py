@@ -17,26 +17,12 @@ from urllib.parse import parse_qs
 from petset.base import pki
 from petset.objects import errors
 from petset.objects.registry import Catalog
-from petset.server import (
-    admission,
-    answers,
-    auth,
-    backends,
-    compression,
-    flow,
-    proxy,
-    refusals,
-    rest,
-    reviews,
-    routes,
-    streams,
-    subresources,
-    tokens,
-    watch,
-    weight,
-)
+from petset.server import answers, backends, compression, flow, refusals, rest, routes, subresources, watch, weight
+from petset.server.access import auth, reviews, tokens
+from petset.server.admission import admission
+from petset.server.admission.webhooks.asking import Webhooks
+from petset.server.pods import proxy, streams
 from petset.server.routes import Call
-from petset.server.webhooks.asking import Webhooks
 from petset.store import store as stores
 from petset.wire import http, streaming
 

@@ -16,8 +16,11 @@ from typing import Protocol
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
 from petset.objects.registry import Kinds
-from petset.server import answers, discovery, openapi, rest, reviews, routes, streams, subresources, tokens, unknown
+from petset.server import answers, rest, routes, subresources, unknown
 from petset.server import watch as watches
+from petset.server.access import reviews, tokens
+from petset.server.described import discovery, openapi
+from petset.server.pods import streams
 from petset.server.routes import Call, Path, Route
 from petset.wire import http
 

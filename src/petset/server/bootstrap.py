@@ -24,7 +24,9 @@ from petset.kinds.priority_class import PRIORITYCLASSES
 from petset.kinds.rbac import CLUSTERROLES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.server import admission, controller_roles, coverage, rbac, rest, roles, writes
+from petset.server import rest, writes
+from petset.server.access import controller_roles, coverage, rbac, roles
+from petset.server.admission import admission
 from petset.store import store as stores
 
 BOOTSTRAPPING = {well_known.BOOTSTRAPPING_LABEL: "rbac-defaults"}

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 
 from petset.objects import errors
-from petset.server import users
+from petset.server.access import users
 from petset.store import store as stores
 from petset.wire import http
 

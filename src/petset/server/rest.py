@@ -20,20 +20,10 @@ from petset.objects import encoding, errors, meta, owners, patch, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Json, Object
 from petset.objects.registry import Kind
-from petset.server import (
-    admission,
-    answers,
-    conversion,
-    decoding,
-    deletion,
-    lists,
-    ownership,
-    turns,
-    weight,
-    writes,
-)
+from petset.server import answers, conversion, decoding, deletion, lists, ownership, turns, weight, writes
+from petset.server.admission import admission
+from petset.server.admission.webhooks.asking import Asking, Webhooks
 from petset.server.routes import Call
-from petset.server.webhooks.asking import Asking, Webhooks
 from petset.server.writes import Write
 from petset.store import store as stores
 from petset.wire import http

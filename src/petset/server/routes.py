@@ -14,7 +14,8 @@ from urllib.parse import unquote
 from petset.kinds.namespace import NAMESPACES
 from petset.objects import errors
 from petset.objects.registry import Kind, Kinds
-from petset.server import rbac, unknown, weight
+from petset.server import unknown, weight
+from petset.server.access import rbac
 from petset.wire import http
 
 

@@ -19,7 +19,8 @@ from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import SCALE as SCALE_OF_SETS
 from petset.objects.registry import Kind, Scale
-from petset.server import answers, decoding, deletion, ownership, rest, tokens, users, writes
+from petset.server import answers, decoding, deletion, ownership, rest, writes
+from petset.server.access import tokens, users
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http

@@ -16,7 +16,8 @@ from petset.base import well_known
 from petset.objects import errors
 from petset.objects.errors import FieldError
 from petset.objects.registry import Kind
-from petset.server import deletion, users, weight
+from petset.server import deletion, weight
+from petset.server.access import users
 from petset.server.routes import Call
 from petset.wire import http
 

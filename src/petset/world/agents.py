@@ -18,7 +18,7 @@ from petset.client import client as api
 from petset.node import agent, simulated
 from petset.node.runtime import Container, ContainerConfig, RuntimeError_, Sandbox, Warning_
 from petset.objects.meta import Object
-from petset.server import users
+from petset.server.access import users
 from petset.wire import streaming
 from petset.world import laws
 

@@ -23,7 +23,7 @@ from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.server import users
+from petset.server.access import users
 from petset.wire import streaming
 from petset.world import laws
 

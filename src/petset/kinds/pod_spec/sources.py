@@ -1,8 +1,8 @@
 """The ConfigMaps and Secrets that a pod is made from: its node fetches these, and may therefore read these.
 
 Containers name them in env and envFrom, volumes as themselves or as parts of a projected one, the pod as its pull
-secrets. Both who fetches (node/pods) and who allows it (server/nodes.py) ask here, so that neither knows of one that
-the other does not.
+secrets. Both who fetches (node/pods) and who allows it (server/access/nodes.py) ask here, so that neither knows of one
+that the other does not.
 Follows: the API reference's ContainerSpec, VolumeSource and PodSpec; "Using Node Authorization".
 """
 

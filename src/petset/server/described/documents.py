@@ -15,8 +15,8 @@ import petset
 from petset.objects import encoding, package_data
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
-from petset.server import compression, discovery
-from petset.server.described import gnostic, operations, swagger
+from petset.server import compression
+from petset.server.described import discovery, gnostic, operations, swagger
 from petset.server.described.definitions import Components
 
 FORM = 1  # Counts changes of how documents are made: clients keep them for as long as their hash is the same.

@@ -13,8 +13,8 @@ from typing import Any
 
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
-from petset.server import discovery, writes
-from petset.server.described import definitions
+from petset.server import writes
+from petset.server.described import definitions, discovery
 from petset.server.described.definitions import Components
 
 JSON = "application/json"

@@ -1,0 +1,193 @@
+"""Who asks, and whether they may: authentication, impersonation, and the chain of authorizers.
+
+A caller is, in this order: the user an in-process transport vouches for, a verified client certificate's, a
+service-account token's whose account (and what it is bound to) still lives, or system:anonymous. Everybody else joins
+system:authenticated. Then the chain is asked: system:masters may everything, the node authorizer speaks for nodes,
+RBAC for all. A refusal is 403 in the form Kubernetes' users know, or 401 for the anonymous, who would be told
+nothing useful otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import unquote
+
+from petset.base import tasks
+from petset.kinds import reviews
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
+from petset.kinds.secret import SECRETS
+from petset.kinds.service_account import SERVICEACCOUNTS
+from petset.objects import errors, meta
+from petset.server.access import nodes, rbac, tokens, users
+from petset.store import store as stores
+from petset.wire import http
+
+log = logging.getLogger("petset.server")
+
+USERS_JOINED_MAX = 2_000
+TERMINATING_SECONDS_MAX = 60  # An object that should be gone for longer is, for its tokens.
+BOUND = "authentication.kubernetes.io/"
+CREDENTIAL_ID = f"{BOUND}credential-id"
+
+
+class Authenticator:
+    def __init__(self, store: stores.Store, issuer: tokens.Tokens):
+        self.issuer = issuer
+        self._store = store
+        self._joined: dict[http.User, http.User] = {}
+
+    def identify(self, request: http.Request) -> http.User:
+        """The caller. Raises ApiError 401 for credentials that are wrong; having none is being anonymous."""
+        user = request.user or request.peer.certificate_user
+        if user is None:
+            header = request.header("authorization")
+            if not header:
+                return users.ANONYMOUS
+            scheme, _, token = header.partition(" ")
+            if scheme.lower() != "bearer":
+                raise errors.unauthorized()
+            user = self.token_user(token.strip(), (self.issuer.issuer,))
+        return self._with_everybody(user)
+
+    def _with_everybody(self, user: http.User) -> http.User:
+        if users.AUTHENTICATED in user.groups:
+            return user
+        joined = self._joined.get(user)
+        if joined is None:
+            if len(self._joined) > USERS_JOINED_MAX:
+                self._joined.clear()
+            joined = http.User(user.name, (*user.groups, users.AUTHENTICATED), user.uid, user.extra)
+            self._joined[user] = joined
+        return joined
+
+    def token_user(self, token: str, audiences: tuple[str, ...]) -> http.User:
+        """The user of a service-account token. Raises ApiError 401."""
+        return self.token_review(token, audiences)[0]
+
+    def token_review(self, token: str, audiences: tuple[str, ...]) -> tuple[http.User, tuple[str, ...]]:
+        """(its user, those of the audiences it is for). Raises ApiError 401."""
+        try:
+            claims = self.issuer.verify(token, audiences, tasks.now())
+            self._check_alive(claims, tasks.now())
+        except (tokens.InvalidToken, KeyError, TypeError, ValueError, AttributeError) as error:
+            log.debug("refused a bearer token: %s", error)
+            raise errors.unauthorized() from None
+        return _account_user(claims), tuple(audience for audience in audiences if audience in claims.audiences)
+
+    def _check_alive(self, claims: tokens.Claims, now: float) -> None:
+        """A token dies with its account and with what it is bound to. Raises InvalidToken."""
+        space = claims.namespace
+        bound = [(SERVICEACCOUNTS, claims.account), (SECRETS, claims.secret)]
+        bound.append((PODS, claims.pod) if claims.pod else (NODES, claims.node))
+        for resource, named in bound:
+            if not named:
+                continue
+            found = self._store.get(resource.key(space if resource.namespaced else "", named.name))
+            if found is None or meta.uid(found.object) != named.uid:
+                raise tokens.InvalidToken(f"its {resource.singular} is gone")
+            ends = found.object["metadata"].get("deletionTimestamp")
+            if ends and now > tasks.parse_rfc3339(ends) + TERMINATING_SECONDS_MAX:
+                raise tokens.InvalidToken(f"its {resource.singular} should have gone by now")
+
+
+def _account_user(claims: tokens.Claims) -> http.User:
+    extra = [(CREDENTIAL_ID, (f"JTI={claims.identifier}",))]
+    for kind, named in (("node", claims.node), ("pod", claims.pod)):
+        if named:
+            extra += [(f"{BOUND}{kind}-name", (named.name,)), (f"{BOUND}{kind}-uid", (named.uid,))]
+    groups = (*users.service_account_groups(claims.namespace), users.AUTHENTICATED)
+    return http.User(claims.subject, groups, claims.account.uid, tuple(extra))
+
+
+class Authorizer:
+    """The chain: masters, nodes, RBAC."""
+
+    def __init__(self, store: stores.Store):
+        self.rbac = rbac.Rbac(store)
+        self._nodes = nodes.NodeAuthorizer(store)
+
+    async def catch_up(self, user: http.User) -> None:
+        """To be awaited before the first question about a user, so that none has much to read (after a start, say)."""
+        if users.MASTERS in user.groups:
+            return
+        if users.NODES in user.groups:
+            await self._nodes.catch_up()
+        await self.rbac.catch_up()
+
+    def allows(self, user: http.User, asked: rbac.Attributes) -> bool:
+        if users.MASTERS in user.groups:
+            return True
+        if users.NODES in user.groups and self._nodes.allows(user, asked):
+            return True
+        return self.rbac.allows(user, asked)
+
+    def require(self, user: http.User, asked: rbac.Attributes) -> None:
+        """Raises ApiError 403, or 401 when nobody said who they are."""
+        if users.MASTERS in user.groups or self.allows(user, asked):
+            return
+        if user.name == users.ANONYMOUS.name:
+            raise errors.unauthorized()
+        raise refusal(user, asked)
+
+
+def refusal(user: http.User, asked: rbac.Attributes) -> errors.ApiError:
+    if asked.path:
+        return errors.ApiError(
+            403, "Forbidden", f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"', {}
+        )
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    why = (
+        f'User "{user.name}" cannot {asked.verb} resource "{asked.full_resource}" in API group "{asked.group}" {where}'
+    )
+    return errors.forbidden(asked.resource, asked.name, why, asked.group)
+
+
+_EXTRA = "impersonate-extra-"
+
+
+def impersonated(request: http.Request, user: http.User, authorizer: Authorizer) -> http.User:
+    """The user the request asks to act as (kubectl --as), when the caller may. Raises ApiError."""
+    name = request.header("impersonate-user")
+    groups = tuple(request.header_values("impersonate-group"))
+    uid = request.header("impersonate-uid")
+    extra = [(unquote(key.removeprefix(_EXTRA)), value) for key, value in request.headers if key.startswith(_EXTRA)]
+    if not (name or groups or uid or extra):
+        return user
+    if not name:
+        raise errors.bad_request("cannot impersonate: the header Impersonate-User is missing; name a user")
+    for asked in _impersonations(name, groups, uid, extra):
+        authorizer.require(user, asked)
+    collected: dict[str, tuple[str, ...]] = {}
+    for key, value in extra:
+        collected[key] = (*collected.get(key, ()), value)
+    return http.User(name, _with_implied(name, groups), uid, tuple(collected.items()))
+
+
+def _with_implied(name: str, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """The groups asked for, and those a user of that name is in anyway."""
+    account = users.service_account(name)
+    if account is not None and not groups:
+        groups = users.service_account_groups(account[0])
+    if users.AUTHENTICATED in groups or users.UNAUTHENTICATED in groups:
+        return groups
+    return (*groups, users.UNAUTHENTICATED if name == users.ANONYMOUS.name else users.AUTHENTICATED)
+
+
+def _impersonations(
+    name: str, groups: tuple[str, ...], uid: str, extra: list[tuple[str, str]]
+) -> list[rbac.Attributes]:
+    """What the caller must be allowed: the verb impersonate on each part of the identity."""
+    account = users.service_account(name)
+    if account is not None:
+        wanted = [rbac.Attributes("impersonate", "", "serviceaccounts", namespace=account[0], name=account[1])]
+    else:
+        wanted = [rbac.Attributes("impersonate", "", "users", name=name)]
+    wanted += [rbac.Attributes("impersonate", "", "groups", name=group) for group in groups]
+    if uid:
+        wanted.append(rbac.Attributes("impersonate", reviews.AUTHENTICATION_GROUP, "uids", name=uid))
+    wanted += [
+        rbac.Attributes("impersonate", reviews.AUTHENTICATION_GROUP, "userextras", key, name=value)
+        for key, value in extra
+    ]
+    return wanted

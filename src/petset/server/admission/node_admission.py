@@ -1,0 +1,88 @@
+"""What a node may write, as far as names cannot tell: its own Node, lease and pods, and no label that others trust.
+
+The node authorizer has let the request through by its path; here the object itself is looked at. Labels under
+kubernetes.io and k8s.io decide where pods run, so a node that was taken over could draw secrets to itself by giving
+itself one: it may set only those that describe it. Follows the NodeRestriction admission controller's documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from petset.base import well_known
+from petset.kinds.lease import LEASES
+from petset.kinds.node import NODES
+from petset.kinds.pod import PODS
+from petset.objects import errors, meta
+from petset.objects.meta import Object
+from petset.server.access import users
+from petset.server.writes import Write
+
+# Label namespaces that are Kubernetes' own, subdomains included; in them a node may set the following, and no others.
+KUBERNETES = ("kubernetes.io", "k8s.io")
+OF_NODES = ("kubelet.kubernetes.io", "node.kubernetes.io")
+DESCRIBING_NODES = (
+    well_known.ARCH_BETA_LABEL,
+    well_known.INSTANCE_TYPE_BETA_LABEL,
+    well_known.OS_BETA_LABEL,
+    well_known.REGION_BETA_LABEL,
+    well_known.ZONE_BETA_LABEL,
+    well_known.ARCH_LABEL,
+    well_known.HOSTNAME_LABEL,
+    well_known.OS_LABEL,
+    well_known.INSTANCE_TYPE_LABEL,
+    well_known.REGION_LABEL,
+    well_known.ZONE_LABEL,
+)
+
+
+class Context(Protocol):
+    @property
+    def write(self) -> Write: ...
+
+
+def node_restriction(context: Context, obj: Object, old: Object | None) -> Object:
+    user = context.write.user
+    node = users.node_name(user)
+    if not node or users.MASTERS in user.groups:
+        return obj
+    resource, name = context.write.resource, meta.name(obj)
+    if resource in (NODES, LEASES) and name != node:
+        raise errors.forbidden(resource.plural, name, f'node "{node}" may write only its own', resource.group)
+    if resource is PODS and meta.get(old or obj, "spec", "nodeName") != node:
+        raise errors.forbidden("pods", name, f'node "{node}" may write only pods that are bound to it')
+    if resource is PODS and old is not None and meta.labels(obj) != meta.labels(old):
+        raise errors.forbidden("pods", name, f'node "{node}" cannot update labels through pod status')
+    if resource is NODES and (why := _fenced(obj, old)):
+        raise errors.forbidden("nodes", name, f'node "{node}" is not allowed to modify {why}')
+    return obj
+
+
+def _fenced(new: Object, old: Object | None) -> str:
+    """What a write changes that is not the node's to change; "" when nothing."""
+    labels = [key for key in changed_labels(new, old) if not may_label(key)]
+    if labels:
+        return f"labels: {', '.join(labels)}"
+    if old is not None and meta.get(new, "spec", "taints", default=[]) != meta.get(old, "spec", "taints", default=[]):
+        return "taints"
+    owners, before = (list(meta.parts(one or {}, "metadata", "ownerReferences")) for one in (new, old))
+    return "ownerReferences" if owners != before else ""
+
+
+def changed_labels(new: Object, old: Object | None) -> list[str]:
+    after: Mapping[str, str] = meta.labels(new)
+    before: Mapping[str, str] = meta.labels(old) if old is not None else {}
+    return sorted(key for key in dict.fromkeys((*after, *before)) if after.get(key) != before.get(key))
+
+
+def may_label(key: str) -> bool:
+    """Whether a node may give itself a label, or change or remove it."""
+    namespace, slash, _ = key.rpartition("/")
+    if not slash or not _within(namespace, KUBERNETES):
+        return True
+    return key in DESCRIBING_NODES or _within(namespace, OF_NODES)
+
+
+def _within(namespace: str, domains: tuple[str, ...]) -> bool:
+    return any(namespace == domain or namespace.endswith(f".{domain}") for domain in domains)

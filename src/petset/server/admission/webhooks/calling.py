@@ -1,0 +1,183 @@
+"""A question to a webhook and its answer: where it is, how it is told from others, and what it may take.
+
+A webhook is at a URL, or behind a Service: then one of the Service's ready addresses is dialled, and the certificate
+must be of NAME.NAMESPACE.svc. What it presents must be of its caBundle, or of what this machine trusts. Each call has
+a connection of its own, at most CALLS_AT_ONCE_MAX a webhook, its answer at most ANSWER_BYTES_MAX, and all of it,
+waiting for its turn too, is over within the webhook's timeoutSeconds. Whatever goes wrong is a NoAnswer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import ssl
+import weakref
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from petset.base import pki, well_known
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.service import SERVICES
+from petset.kinds.webhooks import SERVICE_PORT_DEFAULT
+from petset.net import dialer
+from petset.objects import meta
+from petset.objects.meta import Object
+from petset.objects.registry import Kind
+from petset.server.admission.webhooks.matching import Webhook
+from petset.server.pods import service_targets
+from petset.store import store as stores
+from petset.wire import http
+
+CALLS_AT_ONCE_MAX = 64  # Of a webhook.
+ANSWER_BYTES_MAX = 3 << 20
+AUTHORITIES_KEPT_MAX = 64
+WHY_CHARACTERS_MAX = 500
+
+_HEADERS: http.Headers = (
+    ("content-type", "application/json"),
+    ("accept", "application/json"),
+    ("user-agent", "petset"),
+    ("connection", "close"),
+)
+
+
+class NoAnswer(Exception):
+    """Why a webhook gave none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a webhook is asked: `address` where the URL does not say it."""
+
+    base_url: str
+    path: str
+    address: tuple[str, int] | None = None
+
+
+class Caller:
+    def __init__(self, store: stores.Store):
+        self._store = store
+        self._turns: weakref.WeakKeyDictionary[Webhook, asyncio.Semaphore] = weakref.WeakKeyDictionary()
+
+    async def call(self, webhook: Webhook, body: bytes) -> bytes:
+        """The answer's body. Raises NoAnswer."""
+        turns = self._turns.setdefault(webhook, asyncio.Semaphore(CALLS_AT_ONCE_MAX))
+        place = place_of(self._store, webhook.client)
+        target = f"{place.path}?timeout={webhook.timeout_seconds}s"
+        try:
+            async with asyncio.timeout(webhook.timeout_seconds), turns:
+                return await _exchange(place, webhook, http.Request("POST", target, _HEADERS, body))
+        except TimeoutError:
+            why = "context deadline exceeded"
+        except (OSError, ValueError) as error:
+            why = str(error)[:WHY_CHARACTERS_MAX]
+        raise NoAnswer(f'Post "{place.base_url}{target}": {why}')
+
+
+async def _exchange(place: Place, webhook: Webhook, request: http.Request) -> bytes:
+    """Raises NoAnswer, OSError, ValueError."""
+    tls = authority(webhook.client.get("caBundle") or "")
+    seconds = float(webhook.timeout_seconds)
+    async with dialer.Dialer(
+        place.base_url,
+        tls,
+        connect_seconds_max=seconds,
+        answer_seconds_max=seconds,
+        whole_bytes_max=ANSWER_BYTES_MAX,
+        address=place.address,
+    ) as dialing:
+        answer = await dialing.send(request)
+        return _good(answer.code, await _body(answer))
+
+
+async def _body(answer: http.Response) -> bytes:
+    """Raises OSError for more than ANSWER_BYTES_MAX."""
+    if isinstance(answer.body, bytes):
+        return answer.body
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.body:
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            break
+        parts.append(part)
+    if size > ANSWER_BYTES_MAX:
+        raise OSError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+    return b"".join(parts)
+
+
+def _good(code: int, body: bytes) -> bytes:
+    """Raises NoAnswer for an answer that is no success."""
+    if 200 <= code <= 206:
+        return body
+    if code == 404:
+        raise NoAnswer("the server could not find the requested resource")
+    said = body[:WHY_CHARACTERS_MAX].decode(errors="replace").strip() or "unknown"
+    if code >= 500:
+        raise NoAnswer(f'an error on the server ("{said}") has prevented the request from succeeding')
+    raise NoAnswer(f'the server rejected our request for an unknown reason ({code}: "{said}")')
+
+
+@functools.lru_cache(AUTHORITIES_KEPT_MAX)
+def authority(bundle: str) -> ssl.SSLContext:
+    """Whom to trust: those of a caBundle (base64 of PEM), without one whom this machine trusts. Raises OSError."""
+    if not bundle:
+        return ssl.create_default_context()
+    try:
+        return pki.client_context(base64.b64decode(bundle).decode())
+    except (ValueError, ssl.SSLError) as error:
+        raise OSError(f"unable to load root certificates: {error}") from None
+
+
+# -- where it is --------------------------------------------------------------------------------------------------
+
+
+def place_of(store: stores.Store, client: Object) -> Place:
+    """Of a clientConfig, as the cluster is now. Raises NoAnswer."""
+    service = client.get("service")
+    if service is None:
+        parts = urlsplit(str(client["url"]))
+        return Place(f"https://{parts.netloc}", parts.path or "/")
+    namespace, name, port = service["namespace"], service["name"], service.get("port", SERVICE_PORT_DEFAULT)
+    path = "/" + (service.get("path") or "").removeprefix("/")
+    url = f"https://{name}.{namespace}.svc:{port}"
+    return Place(url, path, _address(store, namespace, name, port))
+
+
+def _address(store: stores.Store, namespace: str, name: str, port: int) -> tuple[str, int]:
+    """One of the addresses that are ready. Raises NoAnswer."""
+    service = _found(store, SERVICES, namespace, name)
+    if service is None:
+        raise NoAnswer(f'service "{name}" not found')
+    spec = meta.part(service, "spec")
+    if spec.get("type") == "ExternalName":
+        return spec["externalName"], port
+    try:
+        named = service_targets.port_name(service, port)
+        ready = service_targets.ready(_found(store, ENDPOINTS, namespace, name), named)
+        addresses = [(address["ip"], number) for address, number in ready]
+        return service_targets.chosen(addresses or _in_slices(store, namespace, name, named), name)
+    except service_targets.NoTarget as error:
+        raise NoAnswer(str(error)) from None
+
+
+def _found(store: stores.Store, kind: Kind, namespace: str, name: str) -> Object | None:
+    entry = store.get(kind.key(namespace, name))
+    return entry.object if entry is not None else None
+
+
+def _in_slices(store: stores.Store, namespace: str, name: str, port: str) -> list[tuple[str, int]]:
+    """Where slices say so that somebody made himself."""
+    _, entries = store.list(ENDPOINTSLICES.key(namespace))
+    return [
+        (address, one["port"])
+        for entry in entries
+        if meta.labels(entry.object).get(well_known.SERVICE_NAME_LABEL) == name
+        for one in meta.parts(entry.object, "ports")
+        if (one.get("name") or "") == port and one.get("port")
+        for endpoint in meta.parts(entry.object, "endpoints")
+        if meta.part(endpoint, "conditions").get("ready") is not False
+        for address in meta.texts(endpoint, "addresses")
+    ]

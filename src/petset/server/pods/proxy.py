@@ -1,0 +1,265 @@
+"""Requests handed on to pods and to the pods behind services: .../pods/[SCHEME:]NAME[:PORT]/proxy/PATH.
+
+What is asked for below /proxy/ is asked of the pod, by any verb; its answer comes back as it is, body piece by piece,
+and an upgrade (WebSocket) becomes two connections copied into each other. Who asked is authorized for the subresource
+proxy, by his verb, and stays unknown to the pod: his credentials are not handed on.
+
+Invariants: only addresses that a pod's own status names are dialled, never this machine's loopback or link-local ones;
+no redirect is followed. A Location on the pod's own host is told below the proxy's path. HTML is handed on as it is:
+links in it that begin with / lead out of the proxy (upstream rewrites some).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import quote, urlsplit
+
+from petset.base import pki, tasks
+from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.pod import PODS
+from petset.kinds.service import SERVICES
+from petset.net import dialer
+from petset.objects import errors, meta
+from petset.objects.meta import Object
+from petset.objects.registry import Kind, Kinds
+from petset.server.pods import service_targets
+from petset.server.routes import Call, Path, Route
+from petset.store import store as stores
+from petset.wire import http
+
+SUBRESOURCE = "proxy"
+ANSWER_SECONDS_MAX = 600.0  # From the request to the answer's head.
+KINDS: Mapping[str, Kind] = {kind.plural: kind for kind in (PODS, SERVICES)}  # As routes.is_proxied has them.
+DEFAULT_PORTS = {"http": 80, "https": 443}
+# A request's, that are about the way to this server; and an answer's, about the way to the pod.
+_NOT_HANDED_ON = ("authorization", "te", "trailer", "proxy-authorization", "expect")
+_NOT_HANDED_BACK = ("keep-alive", "trailer", "proxy-authenticate", "date")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What stands for a pod or service in a path: [SCHEME:]NAME[:PORT]."""
+
+    scheme: str
+    name: str
+    port: str  # A number or a name; "" for none.
+
+
+def named(text: str) -> Named | None:
+    """None when it is not of that form."""
+    match text.split(":"):
+        case [name] if name:
+            return Named("http", name, "")
+        case [name, port] if name:
+            return Named("http", name, port)
+        case [("" | "http" | "https") as scheme, name, port] if name:
+            return Named(scheme or "http", name, port)
+        case _:
+            return None
+
+
+class Proxy:
+    """The backend of everything below /proxy."""
+
+    def __init__(self, store: stores.Store):
+        self._store = store
+
+    def route(self, path: Path, kinds: Kinds) -> Route:
+        _, _, _, namespace, plural, name, _, *_ = path.parts
+        return Route(path.raw, KINDS[plural], namespace, name, SUBRESOURCE)
+
+    async def answer(self, call: Call) -> http.Response:
+        raw, question, query = call.request.target.partition("?")
+        before, below = _split(raw)
+        if not below and call.request.method in ("GET", "HEAD"):
+            # A page's links are relative to a folder.
+            return http.Response(301, (("location", f"{before}/{question}{query}"),))
+        of = named(call.route.name)
+        if of is None:
+            raise errors.bad_request(f"invalid {call.resource.plural[:-1]} request {call.route.name[:100]!r}")
+        target = self._of_pod(call, of) if call.resource is PODS else self._of_service(call, of)
+        return await ask(call.request, target, (below or "/") + question + query, before)
+
+    def _get(self, kind: Kind, namespace: str, name: str) -> Object:
+        found = self._store.get(kind.key(namespace, name))
+        if found is None:
+            raise errors.not_found(kind.plural, name)
+        return found.object
+
+    def _of_pod(self, call: Call, of: Named) -> Target:
+        pod = self._get(PODS, call.route.namespace, of.name)
+        address = meta.get(pod, "status", "podIP", default="")
+        if not address:
+            raise errors.unavailable(f"error trying to reach service: pod {of.name} has no address yet")
+        _require_proxyable(address)
+        declared = [
+            port.get("containerPort")
+            for container in meta.parts(pod, "spec", "containers")
+            for port in meta.parts(container, "ports")
+        ]
+        port = of.port or str(next(filter(None, declared), DEFAULT_PORTS[of.scheme]))
+        if not port.isdigit() or not 0 < int(port) < 1 << 16:
+            raise errors.bad_request(f"invalid pod request {call.route.name[:100]!r}: the port must be a number")
+        return Target(of.scheme, address, int(port))
+
+    def _of_service(self, call: Call, of: Named) -> Target:
+        namespace, name, port = call.route.namespace, of.name, of.port
+        service = self._get(SERVICES, namespace, name)
+        found = self._store.get(ENDPOINTS.key(namespace, name))
+        try:
+            port = service_targets.port_name(service, int(port)) if port.isdigit() else port
+            ready = service_targets.ready(found.object if found else None, port)
+            targets = [
+                Target(of.scheme, address["ip"], number)
+                for address, number in ready
+                if self._is_of_its_pod(namespace, address)
+            ]
+            target = service_targets.chosen(targets, name)
+        except service_targets.NoTarget as error:
+            raise errors.unavailable(str(error)) from None
+        _require_proxyable(target.host)
+        return target
+
+    def _is_of_its_pod(self, namespace: str, address: Object) -> bool:
+        """Endpoints are anybody's to write; what a pod's own status says is its node's."""
+        reference = meta.part(address, "targetRef")
+        if reference.get("kind") != PODS.kind or reference.get("namespace", namespace) != namespace:
+            return False
+        found = self._store.get(PODS.key(namespace, str(reference.get("name") or "")))
+        return found is not None and meta.get(found.object, "status", "podIP") == address.get("ip")
+
+
+def _split(raw: str) -> tuple[str, str]:
+    """The path up to and with /proxy, and the rest as it was sent."""
+    parts = raw.split("/")
+    below = "".join(f"/{part}" for part in parts[8:])
+    return "/".join(parts[:8]), below
+
+
+def _require_proxyable(address: str) -> None:
+    """Raises ApiError 400 for an address that no pod has."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        raise errors.bad_request("address not allowed") from None
+    if ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+        raise errors.bad_request("address not allowed")
+
+
+async def ask(request: http.Request, target: Target, path: str, prefix: str) -> http.Response:
+    """The target's answer to a request, under another path. Raises ApiError 503."""
+    # A pod's certificate is of nobody that is known here.
+    tls = pki.unverified_context() if target.scheme == "https" else None
+    there = dialer.Dialer(target.url, tls, answer_seconds_max=ANSWER_SECONDS_MAX)
+    try:
+        answer, stream = await there.open(http.Request(request.method, path, _handed_on(request, prefix), request.body))
+    except ConnectionError as error:
+        await there.close()
+        raise errors.unavailable(f"error trying to reach service: {error}") from None
+    except BaseException:
+        await there.close()
+        raise
+    if stream is not None and not request.header("upgrade"):
+        await there.close()
+        raise errors.unavailable("error trying to reach service: it answers with an upgrade that nobody asked for")
+    answer = replace(answer, headers=_handed_back(answer, target, request.header("host"), prefix))
+    if stream is not None:
+        pod = stream
+
+        async def upgraded(client: http.ByteStream) -> None:
+            await _joined(client, pod, there)
+
+        return replace(answer, upgraded=upgraded)
+    if isinstance(answer.body, bytes):
+        await there.close()
+        return answer
+    return replace(answer, body=_until_closed(answer, there))
+
+
+def _handed_on(request: http.Request, prefix: str) -> http.Headers:
+    named_hops = dict.fromkeys(name.lower() for name in request.header_items("connection"))
+    is_upgrade = bool(request.header("upgrade"))
+    kept = [
+        (name, value)
+        for name, value in request.headers
+        if name not in _NOT_HANDED_ON
+        and not name.startswith("impersonate-")
+        and (name not in named_hops or (is_upgrade and name == "upgrade"))
+    ]
+    before = [value for name, value in kept if name == "x-forwarded-for"]
+    told = {
+        "x-forwarded-for": ", ".join([*before, *filter(None, [request.peer.address])]),
+        "x-forwarded-host": request.header("host"),
+        "x-forwarded-uri": prefix,
+    }
+    return (*((n, v) for n, v in kept if n not in told), *((n, v) for n, v in told.items() if v))
+
+
+def _handed_back(answer: http.Response, target: Target, host: str, prefix: str) -> http.Headers:
+    return tuple(
+        (name, _relocated(value, target, host, prefix) if name == "location" else value)
+        for name, value in answer.headers
+        if name not in _NOT_HANDED_BACK
+    )
+
+
+def _relocated(location: str, target: Target, host: str, prefix: str) -> str:
+    """A Location on the pod's own host as a path below the proxy's; any other as it is."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return location
+    if parts.netloc not in ("", target.authority, host) or not parts.path.startswith("/"):
+        return location
+    path = parts.path if parts.path.startswith(prefix) else prefix + parts.path
+    rest = (f"?{parts.query}" if parts.query else "") + (f"#{parts.fragment}" if parts.fragment else "")
+    return quote(path, safe="/%:@!$&'()*+,;=~") + rest
+
+
+async def _until_closed(answer: http.Response, there: dialer.Dialer) -> AsyncGenerator[bytes, None]:
+    """The body; whoever closes it closes the connection to the pod, too."""
+    assert not isinstance(answer.body, bytes)
+    async with there:
+        async for piece in answer.body:
+            yield piece
+
+
+async def _joined(client: http.ByteStream, pod: http.ByteStream, there: dialer.Dialer) -> None:
+    """Copy both ways until one side has ended."""
+    async with there:
+        try:
+            async with asyncio.TaskGroup() as group:
+                ways = [
+                    tasks.spawn(group, _copied(source, sink), "an upgraded connection to a pod")
+                    for source, sink in ((client, pod), (pod, client))
+                ]
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                for way in ways:
+                    way.cancel()
+        except* ConnectionError:
+            pass  # Whichever side it was has left.
+
+
+async def _copied(source: http.ByteStream, sink: http.ByteStream) -> None:
+    while data := await source.read():
+        sink.write(data)
+        await sink.drain()
