@@ -19,6 +19,10 @@ SUBJECTACCESSREVIEWS = Kind(
     AUTHORIZATION_GROUP, "v1", "subjectaccessreviews", "SubjectAccessReview", False, verbs=("create",)
 )
 
+LOCALSUBJECTACCESSREVIEWS = Kind(
+    AUTHORIZATION_GROUP, "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", verbs=("create",)
+)
+
 SELFSUBJECTREVIEWS = Kind(
     AUTHENTICATION_GROUP, "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=("create",)
 )
@@ -29,6 +33,7 @@ KINDS = (
     SELFSUBJECTACCESSREVIEWS,
     SELFSUBJECTRULESREVIEWS,
     SUBJECTACCESSREVIEWS,
+    LOCALSUBJECTACCESSREVIEWS,
     SELFSUBJECTREVIEWS,
     TOKENREVIEWS,
 )

@@ -104,6 +104,7 @@ class LocalKinds:
         self._reviews: Mapping[str, Answer] = {
             "selfsubjectaccessreviews": reviewer.self_access,
             "subjectaccessreviews": reviewer.access,
+            "localsubjectaccessreviews": reviewer.local_access,
             "selfsubjectrulesreviews": reviewer.self_rules,
             "selfsubjectreviews": reviewer.self_review,
             "tokenreviews": reviewer.token,

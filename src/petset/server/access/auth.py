@@ -122,6 +122,12 @@ class Authorizer:
             return True
         return self.rbac.allows(user, asked)
 
+    def reason(self, user: http.User, asked: rbac.Attributes) -> str:
+        """Why it allows what it allows, for people; "" where there is nothing to name."""
+        if users.MASTERS in user.groups or (users.NODES in user.groups and self._nodes.allows(user, asked)):
+            return ""
+        return self.rbac.allowed_by(user, asked)
+
     def require(self, user: http.User, asked: rbac.Attributes) -> None:
         """Raises ApiError 403, or 401 when nobody said who they are."""
         if users.MASTERS in user.groups or self.allows(user, asked):

@@ -18,7 +18,7 @@ from petset.kinds.namespace import NODE_LEASES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import sources
-from petset.kinds.reviews import SUBJECTACCESSREVIEWS, TOKENREVIEWS
+from petset.kinds.reviews import LOCALSUBJECTACCESSREVIEWS, SUBJECTACCESSREVIEWS, TOKENREVIEWS
 from petset.kinds.secret import SECRETS
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -174,4 +174,5 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "serviceaccounts/token"): _account_token,
     (TOKENREVIEWS.group, "tokenreviews"): _creates,
     (SUBJECTACCESSREVIEWS.group, "subjectaccessreviews"): _creates,
+    (LOCALSUBJECTACCESSREVIEWS.group, "localsubjectaccessreviews"): _creates,
 }

@@ -128,8 +128,8 @@ class Rbac:
         self._roles: dict[str, Object] = {}  # By key.
         self._rules: dict[str, tuple[Rule, ...]] = {}  # Of the roles that were asked for, by key.
         self._bindings: dict[str, Binding] = {}  # By key.
-        # By subject and namespace: the keys of the roles, each with how often it is bound.
-        self._bound: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
+        # By subject and namespace: the keys of the roles, each with those of the bindings that give it.
+        self._bound: dict[tuple[str, str], dict[str, dict[str, dict[str, None]]]] = {}
 
     async def catch_up(self) -> None:
         """To be awaited before a request's first question, so that none of them has much to read."""
@@ -147,6 +147,16 @@ class Rbac:
         roles = dict.fromkeys(self._roles_of(user, namespace))
         return tuple(rule for role in roles for rule in self._rules_of(role))
 
+    def allowed_by(self, user: http.User, asked: Attributes) -> str:
+        """Which binding of which role allows it, and to whom, in words; "" where none does."""
+        self._view.refresh()
+        for space in ("", asked.namespace) if asked.namespace else ("",):
+            for subject in _subjects(user):
+                for role, bindings in self._bound.get(subject, {}).get(space, {}).items():
+                    if any(rule.allows(asked) for rule in self._rules_of(role)):
+                        return f"RBAC: allowed by {_described(next(iter(bindings)), role)} to {_shown(subject)}"
+        return ""
+
     def role_rules(self, reference: Object, namespace: str) -> tuple[Rule, ...] | None:
         """The rules a roleRef gives, None when there is no such role."""
         self._view.refresh()
@@ -155,8 +165,7 @@ class Rbac:
 
     def _roles_of(self, user: http.User, namespace: str) -> Iterator[str]:
         """The keys of the roles bound to the user or a group of his, everywhere first."""
-        subjects = [("User", user.name), *(("Group", group) for group in user.groups)]
-        found = [bound for subject in subjects if (bound := self._bound.get(subject)) is not None]
+        found = [bound for subject in _subjects(user) if (bound := self._bound.get(subject)) is not None]
         for space in ("", namespace) if namespace else ("",):
             for bound in found:
                 yield from bound.get(space, ())
@@ -175,32 +184,52 @@ class Rbac:
     def _told(self, key: str, obj: Object | None) -> None:
         if key.startswith(_BINDINGS):
             if (before := self._bindings.pop(key, None)) is not None:
-                self._unbind(before)
+                self._unbind(key, before)
             if obj is not None:
                 binding = self._bindings[key] = binding_of(obj)
-                self._bind(binding)
+                self._bind(key, binding)
         else:
             self._rules.pop(key, None)
             self._roles.pop(key, None)
             if obj is not None:
                 self._roles[key] = obj
 
-    def _bind(self, binding: Binding) -> None:
+    def _bind(self, key: str, binding: Binding) -> None:
         for subject in binding.subjects:
             roles = self._bound.setdefault(subject, {}).setdefault(binding.space, {})
-            roles[binding.role] = roles.get(binding.role, 0) + 1
+            roles.setdefault(binding.role, {})[key] = None
 
-    def _unbind(self, binding: Binding) -> None:
-        for subject in binding.subjects:
+    def _unbind(self, key: str, binding: Binding) -> None:
+        for subject in dict.fromkeys(binding.subjects):
             spaces = self._bound[subject]
             roles = spaces[binding.space]
-            roles[binding.role] -= 1
+            del roles[binding.role][key]
             if not roles[binding.role]:
                 del roles[binding.role]
             if not roles:
                 del spaces[binding.space]
             if not spaces:
                 del self._bound[subject]
+
+
+def _subjects(user: http.User) -> list[tuple[str, str]]:
+    return [("User", user.name), *(("Group", group) for group in user.groups)]
+
+
+def _described(binding: str, role: str) -> str:
+    """A binding and its role, by their keys."""
+    name, space, _ = binding.rsplit("/", 2)[::-1]
+    role_kind = "ClusterRole" if role.startswith(CLUSTERROLES.key()) else "Role"
+    of_role = f'of {role_kind} "{role.rpartition("/")[2]}"'
+    if binding.startswith(CLUSTERROLEBINDINGS.key()):
+        return f'ClusterRoleBinding "{name}" {of_role}'
+    return f'RoleBinding "{name}/{space}" {of_role}'
+
+
+def _shown(subject: tuple[str, str]) -> str:
+    kind, name = subject
+    account = users.service_account(name) if kind == "User" else None
+    return f'ServiceAccount "{account[1]}/{account[0]}"' if account else f'{kind} "{name}"'
 
 
 _BINDINGS = (ROLEBINDINGS.key(), CLUSTERROLEBINDINGS.key())

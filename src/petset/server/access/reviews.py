@@ -27,19 +27,32 @@ class Reviews:
 
     async def access(self, call: Call) -> http.Response:
         review = await _asked(call)
-        spec = review["spec"]
-        groups = meta.texts(spec, "groups")
-        if not (spec.get("user") or groups):
-            wrong = FieldError.invalid(
-                "spec.user", spec.get("user", ""), "at least one of user or group must be specified"
-            )
-            raise errors.invalid(call.resource.kind, "", [wrong], call.resource.group)
-        return await self._decided(call, review, http.User(str(spec.get("user", "")), tuple(map(str, groups))))
+        return await self._decided(call, review, _subject(call, review["spec"]))
+
+    async def local_access(self, call: Call) -> http.Response:
+        """As `access`, about one namespace only: whoever may ask there need not be allowed to ask anywhere else."""
+        review = await _asked(call)
+        spec, space = review["spec"], call.route.namespace
+        wrong: list[FieldError] = []
+        if spec.get("nonResourceAttributes"):
+            why = "disallowed on this kind of request"
+            wrong.append(FieldError.invalid("spec.nonResourceAttributes", spec["nonResourceAttributes"], why))
+        asked = spec.get("resourceAttributes")
+        if asked and _text(asked, "namespace") != space:
+            why = "must match metadata.namespace"
+            wrong.append(FieldError.invalid("spec.resourceAttributes.namespace", _text(asked, "namespace"), why))
+        if wrong:
+            raise errors.invalid(call.resource.kind, "", wrong, call.resource.group)
+        review["metadata"]["namespace"] = space
+        return await self._decided(call, review, _subject(call, spec))
 
     async def _decided(self, call: Call, review: Object, user: http.User) -> http.Response:
         await self._authorizer.catch_up(user)
-        allowed = self._authorizer.allows(user, _attributes(call, review["spec"]))
-        return answers.tree(call, {**review, "status": {"allowed": allowed}}, 201)
+        asked = _attributes(call, review["spec"])
+        allowed = self._authorizer.allows(user, asked)
+        reason = self._authorizer.reason(user, asked) if allowed else ""
+        status = {"allowed": allowed, **({"reason": reason} if reason else {})}
+        return answers.tree(call, {**review, "status": status}, 201)
 
     async def self_rules(self, call: Call) -> http.Response:
         review = await _asked(call)
@@ -86,7 +99,22 @@ async def _asked(call: Call) -> dict[str, Any]:
     missing = [error for error in missing if not error.field.startswith("status")]
     if missing:
         raise errors.invalid(call.resource.kind, "", missing, call.resource.group)
+    space = obj["metadata"].get("namespace")
+    if space and space != call.route.namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     return {**obj, "metadata": {"creationTimestamp": None}, "spec": obj.get("spec") or {}}
+
+
+def _subject(call: Call, spec: Object) -> http.User:
+    """Whom a review asks about. Raises ApiError 422."""
+    groups = tuple(map(str, meta.texts(spec, "groups")))
+    if not (spec.get("user") or groups):
+        wrong = FieldError.invalid("spec.user", spec.get("user", ""), "at least one of user or group must be specified")
+        raise errors.invalid(call.resource.kind, "", [wrong], call.resource.group)
+    extra = tuple((key, tuple(map(str, values))) for key, values in meta.part(spec, "extra").items())
+    return http.User(str(spec.get("user", "")), groups, str(spec.get("uid", "")), extra)
 
 
 def _attributes(call: Call, spec: Object) -> rbac.Attributes:
