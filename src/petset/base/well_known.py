@@ -16,6 +16,7 @@ INIT_CONTAINERS_BETA_ANNOTATION = "pod.beta.kubernetes.io/init-containers"
 HOSTNAME_ANNOTATION = "pod.beta.kubernetes.io/hostname"
 SUBDOMAIN_ANNOTATION = "pod.beta.kubernetes.io/subdomain"
 DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
+LIMIT_RANGER_ANNOTATION = "kubernetes.io/limit-ranger"
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 JOB_NAME_LABEL, JOB_UID_LABEL = "batch.kubernetes.io/job-name", "batch.kubernetes.io/controller-uid"

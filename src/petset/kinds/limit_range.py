@@ -2,14 +2,19 @@
 (v1).
 
 What is not said follows from what is: a default limit is the maximum, a default request the default limit, else the
-minimum.
+minimum. `filled` gives a new pod's containers what they do not say, `violations` tells what of a pod or claim is out
+of bounds; of a later version only what it changes. Of a pod as a whole the overhead does not count.
+Follows: "Limit Ranges" of the Kubernetes documentation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
+from petset.base import well_known
+from petset.kinds import requests
 from petset.objects import meta, names, quantity, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, each
@@ -102,6 +107,155 @@ def _ordered(bounds: Mapping[str, Mapping[str, str]], low: str, high: str, said:
             yield FieldError.invalid(f"{path}.{told_at}[{name}]", shown, text.format(low=least, high=most))
 
 
+# -- What it does to pods and claims --------------------------------------------------------------------------------
+
+
+def size(limit_range: Object) -> int:
+    """How many amounts it names."""
+    limits = meta.parts(limit_range, "spec", "limits")
+    return sum(len(meta.part(limit, field)) for limit in limits for field in _BOUNDS)
+
+
+Texts = Mapping[str, str]  # Quantities by the names of resources.
+
+
+def filled(limit_range: Object, pod: Object) -> Object:
+    """The pod, each container with what it does not say itself, and with an annotation that says so."""
+    requests_, limits = dict[str, str](), dict[str, str]()
+    for limit in _of_type(limit_range, "Container"):
+        requests_ |= meta.part(limit, "defaultRequest")
+        limits |= meta.part(limit, "default")
+    if not requests_ and not limits:
+        return pod
+    told: list[str] = []
+    spec = pod["spec"]
+    for field, what in (("containers", "container"), ("initContainers", "init container")):
+        containers = [_filled(container, requests_, limits, what, told) for container in meta.parts(spec, field)]
+        spec = {**spec, field: containers} if containers else spec
+    if not told:
+        return pod
+    said = meta.changed(pod, ("metadata", "annotations", well_known.LIMIT_RANGER_ANNOTATION), SET_BY + "; ".join(told))
+    return {**said, "spec": spec}
+
+
+SET_BY = "LimitRanger plugin set: "
+
+
+def _filled(container: Object, requests_: Texts, limits: Texts, what: str, told: list[str]) -> Object:
+    for field, noun, given in (("requests", "request", requests_), ("limits", "limit", limits)):
+        present = meta.part(container, "resources", field)
+        missing = {name: given[name] for name in sorted(given) if name not in present}
+        if missing:
+            container = meta.changed(container, ("resources", field), {**present, **missing})
+            told.append(f"{', '.join(missing)} {noun} for {what} {container['name']}")
+    return container
+
+
+def violations(limit_range: Object, pod: Object, old: Object | None) -> Iterator[str]:
+    """What is wrong with a pod; with the old one only what is new."""
+    for limit in _of_type(limit_range, "Container"):
+        for field in ("containers", "initContainers"):
+            before = {one["name"]: one for one in meta.parts(old["spec"], field)} if old is not None else {}
+            for container in meta.parts(pod["spec"], field):
+                was = before.get(container["name"])
+                yield from _out_of_bounds(
+                    limit, _of_container(container), _of_container(was) if was is not None else None
+                )
+    for limit in _of_type(limit_range, "Pod"):
+        yield from _out_of_bounds(limit, _of_pod(pod), _of_pod(old) if old is not None else None)
+
+
+def claim_violations(limit_range: Object, claim: Object, old: Object | None) -> Iterator[str]:
+    """What is wrong with how much a claim requests; with the old one only what is new."""
+    asked, before = (meta.part(one or {}, "spec", "resources", "requests") for one in (claim, old))
+    for limit in _of_type(limit_range, "PersistentVolumeClaim"):
+        for bound, said in (("min", _too_little), ("max", _requests_too_much)):
+            for name, least in sorted(meta.part(limit, bound).items()):
+                if name not in asked or not _is_same(name, asked, before):
+                    yield from said(name, limit["type"], least, (asked, {}))
+
+
+Amounts = tuple[Texts, Texts]  # Requests and limits.
+
+
+def _of_container(container: Object) -> Amounts:
+    resources = meta.part(container, "resources")
+    return meta.part(resources, "requests"), meta.part(resources, "limits")
+
+
+def _of_pod(pod: Object) -> Amounts:
+    asked, limited = requests.requested(pod["spec"]), requests.limited(pod["spec"])
+    return (
+        {name: requests.text(name, amount) for name, amount in asked.items()},
+        {name: requests.text(name, amount) for name, amount in limited.items()},
+    )
+
+
+def _of_type(limit_range: Object, kind: str) -> list[Object]:
+    return [limit for limit in meta.parts(limit_range, "spec", "limits") if limit.get("type") == kind]
+
+
+def _is_same(name: str, new: Texts, old: Texts) -> bool:
+    if name not in new or name not in old:
+        return name not in new and name not in old
+    return quantity.compare(new[name], old[name]) == 0
+
+
+def _out_of_bounds(limit: Object, new: Amounts, old: Amounts | None) -> Iterator[str]:
+    for bound, said in (("min", _too_little), ("max", _too_much), ("maxLimitRequestRatio", _too_far_apart)):
+        for name, enforced in sorted(meta.part(limit, bound).items()):
+            if old is None or not all(_is_same(name, after, before) for after, before in zip(new, old, strict=True)):
+                yield from said(name, limit["type"], enforced, new)
+
+
+def _too_little(name: str, kind: str, least: str, amounts: Amounts) -> Iterator[str]:
+    request, limit = (texts.get(name) for texts in amounts)
+    bound = f"minimum {name} usage per {kind} is {least}"
+    if request is None:
+        yield f"{bound}.  No request is specified"
+    elif quantity.compare(request, least) < 0:
+        yield f"{bound}, but request is {request}"
+    elif limit is not None and quantity.compare(limit, least) < 0:
+        yield f"{bound}, but limit is {limit}"
+
+
+def _too_much(name: str, kind: str, most: str, amounts: Amounts) -> Iterator[str]:
+    request, limit = (texts.get(name) for texts in amounts)
+    bound = f"maximum {name} usage per {kind} is {most}"
+    if limit is None:
+        yield f"{bound}.  No limit is specified"
+    elif quantity.compare(limit, most) > 0:
+        yield f"{bound}, but limit is {limit}"
+    elif request is not None and quantity.compare(request, most) > 0:
+        yield f"{bound}, but request is {request}"
+
+
+def _requests_too_much(name: str, kind: str, most: str, amounts: Amounts) -> Iterator[str]:
+    """Of what has no limits."""
+    request = amounts[0].get(name)
+    bound = f"maximum {name} usage per {kind} is {most}"
+    if request is None:
+        yield f"{bound}.  No request is specified"
+    elif quantity.compare(request, most) > 0:
+        yield f"{bound}, but request is {request}"
+
+
+def _too_far_apart(name: str, kind: str, most: str, amounts: Amounts) -> Iterator[str]:
+    request, limit = (quantity.parse(texts.get(name, "0")).value for texts in amounts)
+    bound = f"{name} max limit to request ratio per {kind} is {most}"
+    if not request:
+        yield f"{bound}, but no request is specified or request is 0"
+    elif not limit:
+        yield f"{bound}, but no limit is specified or limit is 0"
+    elif limit / request > quantity.parse(most).value:
+        yield f"{bound}, but provided ratio is {_with_six_decimals(limit / request)}"
+
+
+def _with_six_decimals(ratio: Fraction) -> str:
+    whole, rest = divmod(round(ratio * 10**6), 10**6)
+    return f"{whole}.{rest:06d}"
+
+
 def cells(obj: Object, now: float) -> list[Any]:
     return [tables.name(obj), meta.get(obj, "metadata", "creationTimestamp", default="")]
 
@@ -112,7 +266,6 @@ LIMITRANGES = Kind(
     "limitranges",
     "LimitRange",
     short_names=("limits",),
-    acted_on=False,
     default=defaults,
     validate=validate,
     printer=tables.Printer(tables.columns("Name, Created At"), cells),

@@ -6,38 +6,65 @@ takes the other takes too. Amounts are whole numbers: CPU in thousandths, everyt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
 
 Amounts = dict[str, int]
 PODS_PER_NODE_DEFAULT = 110
+IN_THOUSANDTHS = ("cpu", "requests.cpu", "limits.cpu")
+OF_BYTES = ("memory", "storage", "hugepages-")  # In the name of a resource.
+HUGE_PAGES = "hugepages-"
+POD_LEVEL = ("cpu", "memory")  # And huge pages: what a pod may ask for as a whole.
 CRITICAL_PRIORITY = 2_000_000_000  # From here on a pod is critical to its node or its cluster.
 ANY_ADDRESS = "0.0.0.0"
 PORTS_TAKEN = "node(s) didn't have free ports for the requested pod ports"
 
 
 def of(pod: Object) -> Amounts:
-    """The containers' requests together, or those of the largest init container; and the overhead."""
-    spec = pod["spec"]
+    """What a pod asks for: the containers' requests together, or the pod's own; and the overhead."""
+    result = requested(pod["spec"])
+    _add(result, amounts(meta.part(pod["spec"], "overhead")))
+    return result
+
+
+def requested(spec: Object) -> Amounts:
+    """The containers' requests together, or those of the largest init container, or what the pod says as a whole."""
+    result = _together(spec, _requests)
+    limits, requests = _of_the_pod(spec, "limits"), _of_the_pod(spec, "requests")
+    return {**limits, **result, **requests} if limits or requests else result
+
+
+def limited(spec: Object) -> Amounts:
+    result = _together(spec, _limits)
+    of_the_pod = _of_the_pod(spec, "limits")
+    return {**result, **of_the_pod} if of_the_pod else result
+
+
+def _of_the_pod(spec: Object, field: str) -> Amounts:
+    """What spec.resources says of the resources that it may speak of."""
+    given = meta.part(spec, "resources", field)
+    return amounts({name: given[name] for name in given if name in POD_LEVEL or name.startswith(HUGE_PAGES)})
+
+
+def _together(spec: Object, of_container: Callable[[Object], Mapping[str, str]]) -> Amounts:
     together: Amounts = {}
     for container in meta.parts(spec, "containers"):
-        _add(together, _of_container(container))
+        _add(together, amounts(of_container(container)))
     kept: Amounts = {}  # Init containers that stay (restartPolicy Always) run beside all that follow.
     largest: Amounts = {}
     for container in meta.parts(spec, "initContainers"):
-        asked = _of_container(container)
+        asked = amounts(of_container(container))
         if container.get("restartPolicy") == "Always":
             _add(kept, asked)
             asked = {}
         for name, amount in {**dict.fromkeys(kept, 0), **asked}.items():
             largest[name] = max(largest.get(name, 0), amount + kept.get(name, 0))
     _add(together, kept)
-    result = {name: max(together.get(name, 0), largest.get(name, 0)) for name in (*together, *largest)}
-    _add(result, amounts(meta.part(spec, "overhead")))
-    return result
+    return {name: max(together.get(name, 0), largest.get(name, 0)) for name in (*together, *largest)}
 
 
 def _add(total: Amounts, more: Mapping[str, int]) -> None:
@@ -45,16 +72,29 @@ def _add(total: Amounts, more: Mapping[str, int]) -> None:
         total[name] = total.get(name, 0) + amount
 
 
-def _of_container(container: Object) -> Amounts:
+def _requests(container: Object) -> Mapping[str, str]:
     limits = meta.part(container, "resources", "limits")
-    return amounts({**limits, **meta.part(container, "resources", "requests")})
+    return {**limits, **meta.part(container, "resources", "requests")}
+
+
+def _limits(container: Object) -> Mapping[str, str]:
+    return meta.part(container, "resources", "limits")
 
 
 def amounts(texts: Mapping[str, str]) -> Amounts:
-    return {
-        name: quantity.to_milli(str(text)) if name == "cpu" else quantity.to_bytes(str(text))
-        for name, text in texts.items()
-    }
+    return {name: amount(name, str(text)) for name, text in texts.items()}
+
+
+def amount(name: str, text: str) -> int:
+    return quantity.to_milli(text) if name in IN_THOUSANDTHS else quantity.to_bytes(text)
+
+
+def text(name: str, amount: int) -> str:
+    """As a quantity; of bytes in the powers of two where that is shorter."""
+    if name in IN_THOUSANDTHS:
+        return str(quantity.Quantity(Fraction(amount, 1000), "decimal"))
+    is_binary = amount % 1024 == 0 and any(word in name for word in OF_BYTES)
+    return str(quantity.Quantity(Fraction(amount), "binary" if is_binary else "decimal"))
 
 
 @dataclass(frozen=True, slots=True)

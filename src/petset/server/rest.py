@@ -232,6 +232,7 @@ class Rest:
             found = await write.work.beside(size, _found, write, new, before)
             if found:
                 raise errors.invalid(resource.kind, name, found, resource.group)
+            self._admit.check(write, new, before)
             if asking is not None and await asking.validate(new, before):
                 waited = True
             if not waited:

@@ -2,9 +2,11 @@
 
 A table of hooks, each for some kinds and verbs, run in the table's order. A hook gets the context (the store as it is
 now, who asks), the new object and, at an update, the old one; it returns the object, changed or not, or raises
-ApiError. Pods have hooks of their own in pod_admission.py and class_admission.py, what nodes write in
-node_admission.py. Whether somebody has the rights that he gives by a role or a binding can take long to tell and is
-awaited: escalation.py. Nothing here writes.
+ApiError. A second table has checks, which change nothing and are made when nothing changes the object any more: after
+mutating webhooks, and after it was found valid. Pods have hooks of their own in pod_admission.py and
+class_admission.py, what nodes write in node_admission.py, what a namespace bounds in namespaces/. Whether somebody has
+the rights that he gives by a role or a binding can take long to tell and is awaited: escalation.py. Nothing here
+writes.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server.access import auth, escalation, rbac, users
 from petset.server.admission import class_admission, node_admission, pod_admission
+from petset.server.admission.namespaces import limits
 from petset.server.writes import CREATE, DELETE, UPDATE, Write
 from petset.store import store as stores
 
@@ -53,8 +56,13 @@ class Context:
         """Of a kind that there are few of."""
         return [entry.object for entry in self.store.list(resource.key())[1]]
 
+    def within(self, resource: Kind, namespace: str) -> Sequence[Object]:
+        """Of a kind that there are few of in a namespace."""
+        return [entry.object for entry in self.store.list(resource.key(namespace))[1]]
+
 
 Hook = Callable[[Context, Object, "Object | None"], Object]
+Check = Callable[[Context, Object, "Object | None"], None]
 
 
 class Admission:
@@ -69,6 +77,14 @@ class Admission:
 
     def delete(self, write: Write, old: Object) -> None:
         self._run(DELETE, write, old, old)
+
+    def check(self, write: Write, new: Object, old: Object | None) -> None:
+        """What an object must pass as it is to be stored. Raises ApiError."""
+        checks = checks_of(CREATE if old is None else UPDATE, write.resource)
+        if checks:
+            context = Context(self._store, self._authorizer, write)
+            for check in checks:
+                check(context, new, old)
 
     def require_create(self, write: Write) -> None:
         """That the user may create, where an apply finds nothing. Raises ApiError 403."""
@@ -195,6 +211,7 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
     (_OF_NODES, (CREATE, UPDATE, DELETE), node_admission.node_restriction),
     (_PODS, (CREATE,), pod_admission.annotations_of_2016),
     (_SETS, (CREATE, UPDATE), pod_admission.template_annotations_of_2016),
+    (_PODS, (CREATE,), limits.defaults),
     (_PODS, (CREATE,), pod_admission.service_account),
     (_PODS, (CREATE,), class_admission.priority),
     (_PODS, (CREATE,), class_admission.runtime_class),
@@ -207,12 +224,28 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
 )
 
 
-_NAMED = frozenset(kind for kinds, _, _ in HOOKS for kind in kinds)
+# And what is looked at last, in the same way.
+CHECKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Check], ...] = (
+    (_PODS, (CREATE, UPDATE), limits.pod_within),
+    ((PERSISTENTVOLUMECLAIMS,), (CREATE, UPDATE), limits.claim_within),
+)
+
+
+_NAMED = frozenset(kind for table in (HOOKS, CHECKS) for kinds, _, _ in table for kind in kinds)
 
 
 def hooks_of(verb: str, resource: Kind) -> tuple[Hook, ...]:
     """The hooks of one verb on one kind, of the table of kinds or not."""
     return _hooks_of(verb, resource if resource in _NAMED else None)  # Of kinds that come and go none is kept.
+
+
+def checks_of(verb: str, resource: Kind) -> tuple[Check, ...]:
+    return _checks_of(verb, resource) if resource in _NAMED else ()
+
+
+@functools.cache
+def _checks_of(verb: str, resource: Kind) -> tuple[Check, ...]:
+    return tuple(check for kinds, verbs, check in CHECKS if verb in verbs and resource in kinds)
 
 
 @functools.cache
