@@ -46,6 +46,7 @@ LOOSE_TASKS = {
 
 # Which third-party library is imported where. (A folder ends with a slash.)
 LIBRARIES = {
+    "cbor2": ("objects/cbor.py",),
     "cel_expr_python": ("objects/cel.py",),
     "cryptography": ("base/pki.py",),
     "h2": ("wire/grpc_health.py",),

@@ -2,7 +2,7 @@
 //
 // The output is src/petset/objects/protobuf.json. To make it anew, copy this file into an empty directory and run
 //
-//	go mod init facts && go get k8s.io/api@<version> && go mod tidy && go run . > protobuf.json
+//	go mod init facts && go get k8s.io/{api,apiextensions-apiserver,kube-aggregator}@<version> && go mod tidy && go run . > protobuf.json
 //
 // Only numbers, names and shapes are taken: no sentence of upstream's.
 package main
@@ -15,15 +15,18 @@ import (
 	"sort"
 	"strings"
 
+	admissionregistration "k8s.io/api/admissionregistration/v1"
 	apps "k8s.io/api/apps/v1"
 	authentication "k8s.io/api/authentication/v1"
 	authorization "k8s.io/api/authorization/v1"
 	autoscaling "k8s.io/api/autoscaling/v1"
 	autoscaling2 "k8s.io/api/autoscaling/v2"
 	batch "k8s.io/api/batch/v1"
+	certificates "k8s.io/api/certificates/v1"
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	events "k8s.io/api/events/v1"
 	flowcontrol "k8s.io/api/flowcontrol/v1"
 	networking "k8s.io/api/networking/v1"
 	node "k8s.io/api/node/v1"
@@ -31,41 +34,50 @@ import (
 	rbac "k8s.io/api/rbac/v1"
 	scheduling "k8s.io/api/scheduling/v1"
 	storage "k8s.io/api/storage/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// The bodies that clients send, by apiVersion and kind.
-var bodies = map[string]map[string]any{
+// What is sent and answered, by apiVersion: kinds by the name of their type.
+var bodies = map[string][]any{
 	"v1": {
-		"Binding": core.Binding{}, "ConfigMap": core.ConfigMap{}, "DeleteOptions": meta.DeleteOptions{},
-		"Endpoints": core.Endpoints{}, "Event": core.Event{}, "LimitRange": core.LimitRange{}, "Namespace": core.Namespace{},
-		"Node": core.Node{}, "PodTemplate": core.PodTemplate{}, "ReplicationController": core.ReplicationController{},
-		"ResourceQuota":    core.ResourceQuota{},
-		"PersistentVolume": core.PersistentVolume{}, "PersistentVolumeClaim": core.PersistentVolumeClaim{},
-		"Pod": core.Pod{}, "Secret": core.Secret{}, "Service": core.Service{}, "ServiceAccount": core.ServiceAccount{},
+		core.Binding{}, core.ComponentStatus{}, core.ConfigMap{}, core.Endpoints{}, core.Event{}, core.LimitRange{}, core.Namespace{},
+		core.Node{}, core.PersistentVolume{}, core.PersistentVolumeClaim{}, core.Pod{}, core.PodTemplate{},
+		core.ReplicationController{}, core.ResourceQuota{}, core.Secret{}, core.Service{}, core.ServiceAccount{},
+		core.PodAttachOptions{}, core.PodExecOptions{}, core.PodPortForwardOptions{}, core.PodProxyOptions{},
+		meta.APIGroup{}, meta.APIGroupList{}, meta.APIResourceList{}, meta.APIVersions{}, meta.DeleteOptions{}, meta.Status{},
 	},
-	"apps/v1":                         {"ControllerRevision": apps.ControllerRevision{}, "DaemonSet": apps.DaemonSet{}, "Deployment": apps.Deployment{}, "ReplicaSet": apps.ReplicaSet{}, "StatefulSet": apps.StatefulSet{}},
-	"autoscaling/v1":                  {"HorizontalPodAutoscaler": autoscaling.HorizontalPodAutoscaler{}, "Scale": autoscaling.Scale{}},
-	"autoscaling/v2":                  {"HorizontalPodAutoscaler": autoscaling2.HorizontalPodAutoscaler{}},
-	"batch/v1":                        {"CronJob": batch.CronJob{}, "Job": batch.Job{}},
-	"authentication.k8s.io/v1":        {"SelfSubjectReview": authentication.SelfSubjectReview{}, "TokenRequest": authentication.TokenRequest{}, "TokenReview": authentication.TokenReview{}},
-	"authorization.k8s.io/v1":         {"SelfSubjectAccessReview": authorization.SelfSubjectAccessReview{}, "SelfSubjectRulesReview": authorization.SelfSubjectRulesReview{}, "SubjectAccessReview": authorization.SubjectAccessReview{}},
-	"coordination.k8s.io/v1":          {"Lease": coordination.Lease{}},
-	"discovery.k8s.io/v1":             {"EndpointSlice": discovery.EndpointSlice{}},
-	"flowcontrol.apiserver.k8s.io/v1": {"FlowSchema": flowcontrol.FlowSchema{}, "PriorityLevelConfiguration": flowcontrol.PriorityLevelConfiguration{}},
-	"networking.k8s.io/v1":            {"IPAddress": networking.IPAddress{}, "Ingress": networking.Ingress{}, "IngressClass": networking.IngressClass{}, "NetworkPolicy": networking.NetworkPolicy{}, "ServiceCIDR": networking.ServiceCIDR{}},
-	"node.k8s.io/v1":                  {"RuntimeClass": node.RuntimeClass{}},
-	"policy/v1":                       {"Eviction": policy.Eviction{}, "PodDisruptionBudget": policy.PodDisruptionBudget{}},
-	"rbac.authorization.k8s.io/v1":    {"ClusterRole": rbac.ClusterRole{}, "ClusterRoleBinding": rbac.ClusterRoleBinding{}, "Role": rbac.Role{}, "RoleBinding": rbac.RoleBinding{}},
-	"scheduling.k8s.io/v1":            {"PriorityClass": scheduling.PriorityClass{}},
-	"storage.k8s.io/v1":               {"CSIDriver": storage.CSIDriver{}, "CSINode": storage.CSINode{}, "CSIStorageCapacity": storage.CSIStorageCapacity{}, "StorageClass": storage.StorageClass{}, "VolumeAttachment": storage.VolumeAttachment{}},
+	"meta.k8s.io/v1":                  {meta.ListMeta{}, meta.PartialObjectMetadata{}},
+	"admissionregistration.k8s.io/v1": {admissionregistration.MutatingWebhookConfiguration{}, admissionregistration.ValidatingWebhookConfiguration{}, admissionregistration.ValidatingAdmissionPolicy{}, admissionregistration.ValidatingAdmissionPolicyBinding{}, admissionregistration.MutatingAdmissionPolicy{}, admissionregistration.MutatingAdmissionPolicyBinding{}},
+	"apiextensions.k8s.io/v1":         {apiextensions.CustomResourceDefinition{}},
+	"apiregistration.k8s.io/v1":       {apiregistration.APIService{}},
+	"apps/v1":                         {apps.ControllerRevision{}, apps.DaemonSet{}, apps.Deployment{}, apps.ReplicaSet{}, apps.StatefulSet{}},
+	"authentication.k8s.io/v1":        {authentication.SelfSubjectReview{}, authentication.TokenRequest{}, authentication.TokenReview{}},
+	"authorization.k8s.io/v1":         {authorization.LocalSubjectAccessReview{}, authorization.SelfSubjectAccessReview{}, authorization.SelfSubjectRulesReview{}, authorization.SubjectAccessReview{}},
+	"autoscaling/v1":                  {autoscaling.HorizontalPodAutoscaler{}, autoscaling.Scale{}},
+	"autoscaling/v2":                  {autoscaling2.HorizontalPodAutoscaler{}},
+	"batch/v1":                        {batch.CronJob{}, batch.Job{}},
+	"certificates.k8s.io/v1":          {certificates.CertificateSigningRequest{}},
+	"coordination.k8s.io/v1":          {coordination.Lease{}},
+	"discovery.k8s.io/v1":             {discovery.EndpointSlice{}},
+	"events.k8s.io/v1":                {events.Event{}},
+	"flowcontrol.apiserver.k8s.io/v1": {flowcontrol.FlowSchema{}, flowcontrol.PriorityLevelConfiguration{}},
+	"networking.k8s.io/v1":            {networking.IPAddress{}, networking.Ingress{}, networking.IngressClass{}, networking.NetworkPolicy{}, networking.ServiceCIDR{}},
+	"node.k8s.io/v1":                  {node.RuntimeClass{}},
+	"policy/v1":                       {policy.Eviction{}, policy.PodDisruptionBudget{}},
+	"rbac.authorization.k8s.io/v1":    {rbac.ClusterRole{}, rbac.ClusterRoleBinding{}, rbac.Role{}, rbac.RoleBinding{}},
+	"scheduling.k8s.io/v1":            {scheduling.PriorityClass{}},
+	"storage.k8s.io/v1":               {storage.CSIDriver{}, storage.CSINode{}, storage.CSIStorageCapacity{}, storage.StorageClass{}, storage.VolumeAttachment{}, storage.VolumeAttributesClass{}},
 }
 
 // Types whose JSON is not what their fields say.
 var special = map[string]string{
 	"meta.Time": "time", "meta.MicroTime": "microtime", "meta.FieldsV1": "raw", "runtime.RawExtension": "raw",
 	"resource.Quantity": "quantity", "intstr.IntOrString": "int-or-string",
-	"authentication.ExtraValue": "strings", "authorization.ExtraValue": "strings",
+	"authentication.ExtraValue": "strings", "authorization.ExtraValue": "strings", "certificates.ExtraValue": "strings",
+	"apiextensions.JSON": "raw", "apiextensions.JSONSchemaPropsOrBool": "schema-or-bool",
+	"apiextensions.JSONSchemaPropsOrArray": "schema-or-array", "apiextensions.JSONSchemaPropsOrStringArray": "schema-or-strings",
 }
 
 var messages = map[string]map[string][]string{}
@@ -82,6 +94,9 @@ func name(t reflect.Type) string {
 // The shape of a value: a scalar, a special type, a message by name, or a map's value after "map ".
 func shape(t reflect.Type) string {
 	if found, ok := special[name(t)]; ok {
+		if strings.HasPrefix(found, "schema-or-") {
+			visit(reflect.TypeOf(apiextensions.JSONSchemaProps{}))
+		}
 		return found
 	}
 	switch t.Kind() {
@@ -93,6 +108,8 @@ func shape(t reflect.Type) string {
 		return "bool"
 	case reflect.Int32, reflect.Int64:
 		return "int"
+	case reflect.Float64:
+		return "float"
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
 			return "bytes"
@@ -137,9 +154,10 @@ func visit(t reflect.Type) {
 
 func main() {
 	kinds := map[string]string{}
-	for version, named := range bodies {
-		for kind, value := range named {
-			kinds[version+" "+kind] = shape(reflect.TypeOf(value))
+	for version, values := range bodies {
+		for _, value := range values {
+			kind := reflect.TypeOf(value)
+			kinds[version+" "+kind.Name()] = shape(kind)
 		}
 	}
 	out := func(value any) string {

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cbor2
+
 from petset.objects import meta
 from petset.wire import http
 from tests.server import conftest
@@ -23,7 +25,7 @@ SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-YAML, PROTOBUF = "application/yaml", "application/vnd.kubernetes.protobuf"
+YAML, PROTOBUF, CBOR = "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor"
 STRATEGIC, MERGE = "application/strategic-merge-patch+json", "application/merge-patch+json"
 JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 
@@ -179,6 +181,11 @@ CASES = [
     Nasty("fields that are not known", 201, 2_000, lambda n: {**configmap("a"), **dict.fromkeys(names(n), 1)}),
     Nasty("unknown fields in protobuf", 201, 2_000, lambda n: protobuf(*[field(15, b"x")] * n), kind=PROTOBUF),
     Nasty("empty messages", 400, 12_000, lambda n: protobuf(*[field(2, b"")] * n * 4), kind=PROTOBUF),
+    Nasty("a ConfigMap of many lines as CBOR", 201, 2_000, lambda n: cbor2.dumps(configmap("a", **dict.fromkeys(names(n), "v"))), kind=CBOR),
+    Nasty("nulls in CBOR", 400, 12_000, lambda n: b"\x9a" + (n * 4).to_bytes(4, "big") + b"\xf6" * n * 4, kind=CBOR),
+    Nasty("lists in lists in CBOR", 400, 12_000, lambda n: b"\x81" * n, SELF, CBOR),
+    Nasty("a number of many digits in CBOR", 400, 12_000, lambda n: b"\xc2\x5a" + n.to_bytes(4, "big") + b"\xff" * n, SELF, CBOR),
+    Nasty("a power in CBOR", 400, 12_000, lambda n: b"\xc4\x82\x1a" + n.to_bytes(4, "big") + b"\x01", SELF, CBOR),
     Nasty("keys that occur twice", 201, 1_000, lambda n: b'{"metadata":{"name":"a"},"data":{%s}}' % b",".join(b'"k%d":"v"' % (i // 2) for i in range(n))),
     Nasty("a long key above many values", 201, 2_000, lambda n: {**configmap("a"), "x" * n: {**dict.fromkeys(names(n), 1)}}),
     Nasty("empty lists", 400, 12_000, lambda n: b"[" + b"[]," * n * 4 + b"1]"),

@@ -17,7 +17,19 @@ from urllib.parse import parse_qs
 from petset.base import pki
 from petset.objects import errors
 from petset.objects.registry import Catalog
-from petset.server import answers, backends, compression, flow, refusals, rest, routes, subresources, watch, weight
+from petset.server import (
+    answers,
+    backends,
+    compression,
+    flow,
+    formats,
+    refusals,
+    rest,
+    routes,
+    subresources,
+    watch,
+    weight,
+)
 from petset.server.access import auth, reviews, tokens
 from petset.server.admission import admission
 from petset.server.admission.webhooks.asking import Webhooks
@@ -66,18 +78,21 @@ class Api:
 
     async def handle(self, request: http.Request) -> http.Response:
         warnings: list[str] = []
+        wanted = formats.wanted(request)
         try:
-            return await self._answer(request, warnings)
+            return await self._answer(request, wanted, warnings)
         except errors.ApiError as error:
             self._refusals.note(request, error)
-            return answers.failure(error, warnings)
+            return formats.failure(wanted, answers.failure(error, warnings))
         except Exception as error:
-            return answers.failure(_translated(request, error), warnings)
+            return formats.failure(wanted, answers.failure(_translated(request, error), warnings))
 
-    async def _answer(self, request: http.Request, warnings: list[str]) -> http.Response:
+    async def _answer(self, request: http.Request, wanted: formats.Wanted | None, warnings: list[str]) -> http.Response:
         path, kinds = routes.path(request.target), self._kinds.now
         backend = self.backends.of(path)
         route = backend.route(path, kinds)
+        if wanted is not None:
+            wanted, request = (wanted, wanted.as_json(request)) if self.backends.are_ours(backend) else (None, request)
         query = _query(request.target)
         asking = self.authenticator.identify(request)
         with self._flow.request(request, asking):
@@ -89,16 +104,26 @@ class Api:
             work = weight.Work(self._line, asking.name)
             verb = routes.verb_of(request.method, route, query)
             call = Call(request, route, user, query, work, kinds, verb, warnings)
-            return await self._authorized(call, asking, backend)
+            return await self._authorized(call, asking, backend, wanted)
 
-    async def _authorized(self, call: Call, asking: http.User, backend: backends.Backend) -> http.Response:
+    async def _authorized(
+        self, call: Call, asking: http.User, backend: backends.Backend, wanted: formats.Wanted | None
+    ) -> http.Response:
         self.authorizer.require(call.user, routes.attributes(call))
+        if wanted is not None:
+            formats.require(call, wanted)
         if call.verb != "watch" and call.route.subresource not in flow.STREAMING_SUBRESOURCES:
             seconds = call.timeout_seconds()
             answer = backend.answer(call)
-            return await compression.answered(call, await (answer if seconds is None else _within(seconds, answer)))
+            response = await (answer if seconds is None else _within(seconds, answer))
+            if wanted is not None:
+                response = await formats.answered(call, wanted, response)
+            return await compression.answered(call, response)
         self._flow.require_stream(call.request, asking)
-        return self._flow.streamed(call.request, asking, await backend.answer(call))
+        response = await backend.answer(call)
+        if wanted is not None:
+            response = await formats.answered(call, wanted, response)
+        return self._flow.streamed(call.request, asking, response)
 
 
 async def _within(seconds: float, answer: Awaitable[http.Response]) -> http.Response:

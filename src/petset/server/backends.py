@@ -46,6 +46,10 @@ class Backends:
     # Others, by (group, version): for all below /apis/<group>/<version>. Replaced as a whole.
     of_groups: Mapping[tuple[str, str], Backend]
 
+    def are_ours(self, backend: Backend) -> bool:
+        """Whether what it answers is made by this server, and not handed on."""
+        return backend is self.kinds or backend is self.paths
+
     def of(self, path: Path) -> Backend:
         match path.parts:
             case ["apis", group, version, *_] if (group, version) in self.of_groups:

@@ -1,4 +1,4 @@
-"""Request bodies as checked objects: JSON, YAML or protobuf in, a tree of the route's kind out, or a precise 4xx.
+"""Request bodies as checked objects: JSON, YAML, CBOR or protobuf in, a tree of the route's kind out, or a precise 4xx.
 
 `body` turns bytes into a tree, whatever strangers send; `checked` holds a tree against the schema of its kind the way
 the write asks for (fieldValidation Strict, Warn or Ignore): unknown and repeated fields are errors, warnings or
@@ -7,12 +7,13 @@ nothing. Wrong types are always 400, missing required fields 422 together with w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from petset.objects import documents, encoding, errors, meta, protobuf, schema
+from petset.objects import cbor, documents, encoding, errors, meta, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
+from petset.objects.protobuf import messages, reading
 from petset.objects.registry import Kind
 from petset.server import writes
 from petset.server.routes import Call
@@ -23,49 +24,33 @@ JSON_TYPES = ("application/json", "text/json", "")
 YAML_TYPES = ("application/yaml", "text/yaml", "application/x-yaml")
 
 
-def media_type(call: Call) -> str:
-    return call.request.header("content-type").partition(";")[0].strip().lower()
-
-
 async def body(call: Call) -> Any:
     """The request's body as a tree, read beside the loop when it is large. Raises ApiError 400, 413 or 415."""
     return await call.work.beside(len(call.request.body), _tree, call)
 
 
 def _tree(call: Call) -> Any:
-    data, kind = call.request.body, media_type(call)
+    data, kind = call.request.body, writes.media_type(call)
     if len(data) > OBJECT_BYTES_MAX:
         raise errors.too_large(
             f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes and the body has {len(data)}; send less"
         )
     if kind in JSON_TYPES:
-        return _json(data)
+        return _read(data, "JSON", encoding.loads)
     if kind in YAML_TYPES:
-        return _yaml(data)
-    if kind == protobuf.MEDIA_TYPE:
-        return _protobuf(data)
-    raise errors.unsupported_media_type(kind[:100], ("application/json", "application/yaml"))
+        return _read(data, "YAML", documents.load)
+    if kind == messages.MEDIA_TYPE:
+        return _read(data, "protobuf", reading.loads)
+    if kind == cbor.MEDIA_TYPE:
+        return _read(data, "CBOR", cbor.loads)
+    raise errors.unsupported_media_type(kind[:100], ("application/json", "application/yaml", cbor.MEDIA_TYPE))
 
 
-def _json(data: bytes) -> Any:
+def _read(data: bytes, form: str, loads: Callable[[bytes], Any]) -> Any:
     try:
-        return encoding.loads(data)
+        return loads(data)
     except ValueError as error:
-        raise errors.bad_request(f"the object provided is unrecognized (not JSON): {error}") from None
-
-
-def _yaml(data: bytes) -> Any:
-    try:
-        return documents.load(data)
-    except ValueError as error:
-        raise errors.bad_request(f"the object provided is unrecognized (not YAML): {error}") from None
-
-
-def _protobuf(data: bytes) -> Any:
-    try:
-        return protobuf.loads(data)
-    except ValueError as error:
-        raise errors.bad_request(f"the object provided is unrecognized (not protobuf): {error}") from None
+        raise errors.bad_request(f"the object provided is unrecognized (not {form}): {error}") from None
 
 
 def typed(tree: Any, resource: Kind) -> dict[str, Any]:
@@ -120,7 +105,7 @@ def checked(
 async def posted(call: Call, write: Write) -> tuple[Object, list[FieldError]]:
     """The body as a checked object of the write's kind, read beside the loop when it is large."""
     data = call.request.body
-    json = data if media_type(call) in JSON_TYPES else b""
+    json = data if writes.media_type(call) in JSON_TYPES else b""
     return await call.work.beside(len(data), lambda: checked(write, _tree(call), json))
 
 
@@ -129,4 +114,4 @@ async def patch_body(call: Call) -> Any:
     data = call.request.body
     if len(data) > OBJECT_BYTES_MAX:
         raise errors.too_large(f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes; send a smaller patch")
-    return await call.work.beside(len(data), _json, data)
+    return await call.work.beside(len(data), _read, data, "JSON", encoding.loads)

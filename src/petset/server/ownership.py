@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import apply, documents, encoding, errors, managed, meta, owners, schema, typed_fields
+from petset.objects import apply, cbor, documents, encoding, errors, managed, meta, owners, schema, typed_fields
 from petset.objects.managed import NOTHING, Fields
 from petset.objects.meta import Object
 from petset.objects.owners import Owner
@@ -69,11 +69,13 @@ async def configuration(call: Call, resource: Kind) -> Object:
 
 def _configuration(call: Call, resource: Kind) -> Object:
     data = call.request.body
+    is_cbor = writes.media_type(call) == writes.APPLY_PATCH_CBOR
+    is_json = not is_cbor and data.lstrip()[:1] == b"{"
+    loads = cbor.loads if is_cbor else encoding.loads if is_json else documents.load
     try:
-        is_json = data.lstrip()[:1] == b"{"
-        tree: Any = encoding.loads(data) if is_json else documents.load(data)
+        tree: Any = loads(data)
     except ValueError as error:
-        raise errors.bad_request(f"error decoding YAML: {error}") from None
+        raise errors.bad_request(f"error decoding {'CBOR' if is_cbor else 'YAML'}: {error}") from None
     if not meta.is_struct(tree) or not tree.get("apiVersion") or not tree.get("kind"):
         raise errors.bad_request("cannot apply: the configuration must be an object with its apiVersion and kind")
     if tree["apiVersion"] != resource.api_version:

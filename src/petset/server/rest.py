@@ -466,8 +466,8 @@ def _metadata(given: Object, kept: Object, own: tuple[str, ...], *named: str) ->
 
 async def patch_function(call: Call, resource: Kind) -> Callable[[Object], Object]:
     """What the request's patch makes of an object. Raises ApiError, also when it does not apply."""
-    kind, taken = decoding.media_type(call), writes.patch_types(resource)
-    if kind not in taken or kind == writes.APPLY_PATCH:  # What is applied does not come here.
+    kind, taken = writes.media_type(call), writes.patch_types(resource)
+    if kind not in taken or writes.is_apply(call):  # What is applied does not come here.
         raise errors.unsupported_media_type(kind[:100], taken)
     body: Json = await decoding.patch_body(call)
     if kind == writes.JSON_PATCH:

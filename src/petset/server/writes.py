@@ -26,7 +26,8 @@ STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"  # What becomes of fields that
 FIELD_MANAGER_BYTES_MAX = 128
 UNKNOWN_MANAGER, SERVER_MANAGER = "unknown", "kube-apiserver"
 JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
-STRATEGIC_MERGE_PATCH, APPLY_PATCH = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH, APPLY_PATCH_CBOR = "application/apply-patch+yaml", "application/apply-patch+cbor"
 USER_AGENTS_CACHED_MAX = 64
 
 _OPERATIONS = {"create": CREATE, "update": UPDATE, "patch": PATCH, "delete": DELETE, "deletecollection": DELETE}
@@ -107,11 +108,16 @@ def by_server(operation: str, resource: Kind, namespace: str, name: str, is_deci
 def patch_types(resource: Kind) -> tuple[str, ...]:
     """The forms of a patch that a kind takes: custom kinds have no strategies."""
     strategic = () if resource.custom is not None else (STRATEGIC_MERGE_PATCH,)
-    return (JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH)
+    return (JSON_PATCH, MERGE_PATCH, *strategic, APPLY_PATCH, APPLY_PATCH_CBOR)
+
+
+def media_type(call: Call) -> str:
+    """Of the request's body, without its parameters."""
+    return call.request.header("content-type").partition(";")[0].strip().lower()
 
 
 def is_apply(call: Call) -> bool:
-    return call.verb == PATCH and call.request.header("content-type").partition(";")[0].strip().lower() == APPLY_PATCH
+    return call.verb == PATCH and media_type(call) in (APPLY_PATCH, APPLY_PATCH_CBOR)
 
 
 def _check_options(call: Call, operation: str, manager: str, applies: bool) -> None:

@@ -1,9 +1,8 @@
 """Kubernetes' protobuf bodies as JSON trees: what Go clients since 1.32 send for the kinds they were compiled with.
 
-A body is the magic `k8s\\0`, an envelope with apiVersion and kind, and the object's message. Field numbers, names and
-shapes are data (protobuf.json, generated from the API's Go types by scripts/protobuf-facts); this module knows the
-wire format and the few types whose JSON is not their fields. As Go's JSON encoder does, zero values are left out
-unless the field says them on purpose. Only reading: answers are JSON, which those clients accept as well.
+A body is the magic `k8s\\0`, an envelope with apiVersion and kind, and the object's message. messages.py has the
+fields; this module knows the wire format and the few types whose JSON is not their fields. As Go's JSON encoder does,
+zero values are left out unless the field says them on purpose.
 Invariant: bytes of strangers raise ValueError and nothing else, and become no more values and levels than a JSON body
 may have; fields that are not known count as well. Format: protobuf's encoding document, proto2.
 """
@@ -11,36 +10,27 @@ may have; fields that are not known count as well. Format: protobuf's encoding d
 from __future__ import annotations
 
 import base64
+import math
+import struct
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from petset.objects import encoding, package_data
+from petset.objects import encoding
+from petset.objects.protobuf import messages
 
-MAGIC = b"k8s\x00"
-MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 _EPOCH = datetime(1970, 1, 1)
-_ZERO_TIME_SECONDS = -62_135_596_800  # The first of January of the year 1.
-
-Fields = dict[str, list[str]]  # By number: JSON name, shape, flags (i: inline, r: repeated, z: zero is said).
-
-
-def _facts() -> tuple[dict[str, str], dict[str, Fields]]:
-    """(message by "apiVersion kind", fields by message)."""
-    facts = package_data.facts("protobuf.json")
-    return facts["kinds"], facts["messages"]
 
 
 def loads(data: bytes) -> dict[str, Any]:
     """The object of a body; raises ValueError."""
-    if not data.startswith(MAGIC):
+    if not data.startswith(messages.MAGIC):
         raise ValueError("it does not begin with the magic of Kubernetes' protobuf")
     reading = _Reading()
-    version, kind, raw = reading.envelope(data[len(MAGIC) :])
-    kinds, _ = _facts()
-    message = kinds.get(f"{version} {kind}") or (kinds["v1 DeleteOptions"] if kind == "DeleteOptions" else None)
+    version, kind, raw = reading.envelope(data[len(messages.MAGIC) :])
+    message = messages.of_kind(version, kind)
     if message is None:
         raise ValueError(f"{version[:100]} {kind[:100]} is not known in protobuf; send JSON")
     tree = {"kind": kind, "apiVersion": version, **reading.message(raw, message, 0)}
@@ -79,7 +69,7 @@ class _Reading:
     def message(self, data: bytes, name: str, level: int) -> dict[str, Any]:
         if level > encoding.NESTING_LEVELS_MAX:
             raise ValueError(f"nested deeper than {encoding.NESTING_LEVELS_MAX} levels")
-        fields = _facts()[1][name]
+        fields = messages.fields(name)
         tree: dict[str, Any] = {}
         for number, value in self._fields(data):
             known = fields.get(str(number))
@@ -129,6 +119,10 @@ class _Reading:
                 return next((_text(text) for number, text in self._fields(_as_bytes(value)) if number == 1), "0") or "0"
             case "int-or-string":
                 return self._int_or_string(_as_bytes(value))
+            case "float":
+                return _float(_as_bytes(value))
+            case "schema-or-array" | "schema-or-bool" | "schema-or-strings":
+                return self._schema_or(_as_bytes(value), shape, level + 1)
             case "strings":
                 return [_text(text) for number, text in self._fields(_as_bytes(value)) if number == 1]
             case "raw":
@@ -140,7 +134,7 @@ class _Reading:
     def _time(self, data: bytes, micro: bool) -> str | None:
         given = {number: _signed(value) for number, value in self._fields(data)}
         seconds, nanoseconds = given.get(1, 0), given.get(2, 0)
-        if not given or (seconds, nanoseconds) == (_ZERO_TIME_SECONDS, 0):
+        if not given or (seconds, nanoseconds) == (-messages.EPOCH_SECONDS, 0):
             return None  # Go's zero time, left out or written: null in JSON.
         try:
             moment = _EPOCH + timedelta(seconds=seconds, microseconds=nanoseconds // 1000 if micro else 0)
@@ -151,6 +145,23 @@ class _Reading:
     def _int_or_string(self, data: bytes) -> int | str:
         given = dict(self._fields(data))
         return _text(given.get(3, b"")) if _signed(given.get(1, 0)) == 1 else _signed(given.get(2, 0))
+
+    def _schema_or(self, data: bytes, shape: str, level: int) -> Any:
+        """A schema, or what may stand instead: several, names, or whether anything is allowed."""
+        schema: dict[str, Any] | None = None
+        others: list[Any] = []
+        is_allowed = False
+        for number, value in self._fields(data):
+            if shape == "schema-or-bool" and number == 1:
+                is_allowed = _signed(value) != 0
+            elif number == (2 if shape == "schema-or-bool" else 1):
+                schema = self.message(_as_bytes(value), messages.SCHEMA, level)
+            elif number == 2:
+                is_schema = shape == "schema-or-array"
+                others.append(self.message(_as_bytes(value), messages.SCHEMA, level) if is_schema else _text(value))
+        if schema is not None:
+            return schema
+        return is_allowed if shape == "schema-or-bool" else others
 
     def _fields(self, data: bytes) -> Iterator[tuple[int, int | bytes]]:
         """(field number, varint or bytes) in order."""
@@ -201,6 +212,14 @@ def _signed(value: int | bytes) -> int:
     if isinstance(value, bytes):
         raise ValueError("a number was expected")
     return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _float(data: bytes) -> float | int:
+    """A double; raises ValueError for what JSON has no word for."""
+    (number,) = struct.unpack("<d", data) if len(data) == 8 else (math.nan,)
+    if not math.isfinite(number):
+        raise ValueError("a number is none, or has no end")
+    return int(number) if number.is_integer() and abs(number) < 2**63 else number
 
 
 def _as_bytes(value: int | bytes) -> bytes:
