@@ -65,14 +65,15 @@ def test_what_does_not_compile(expression: str, why: str) -> None:
 @pytest.mark.parametrize(
     "expression, why",
     [
-        ("self.b", "Key not found"),
+        ("self.b", "no such key: b"),
         ("1 / 0", "divide by zero"),
         ("self.a.lowerAscii()", "No matching overload"),
         ("quantity('x')", "quantities must match"),
         ("self.many.all(x, self.many.all(y, x + y >= 0))", "budget"),
         ("{'quantity': '1e999999999'}.isInteger()", "no such overload"),
         ("[1, 'a'].max()", "not supported"),
-        ("optional.none()", "onvert"),
+        ("optional.none()", "cannot convert"),
+        ("{'a': [optional.none()]}", "cannot convert"),
     ],
 )
 def test_what_has_no_value(expression: str, why: str) -> None:

@@ -1,17 +1,18 @@
 """MutatingWebhookConfiguration and ValidatingWebhookConfiguration: who is asked before something is written.
 
 Rows of admissionregistration.k8s.io/v1. A configuration has webhooks: where each is (a URL or a Service), which writes
-concern it (rules, selectors, match conditions in CEL), and what holds when it does not answer. `condition` compiles a
-match condition; server/webhooks/ does the asking. Follows the API's documentation and upstream's validation.
+concern it (rules, selectors, match conditions in CEL), and what holds when it does not answer.
+server/admission/webhooks/ does the asking. Follows the API's documentation and upstream's validation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from petset.objects import cel, meta, names, tables
+from petset.kinds.admission import expressions, rules
+from petset.objects import meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, each, fill, fill_empty
 from petset.objects.meta import Object
@@ -21,33 +22,18 @@ from petset.objects.validation import Errors, label_selector, listed, one_of
 GROUP = "admissionregistration.k8s.io"
 REVIEW_GROUP = "admission.k8s.io"  # Of the questions to webhooks.
 REVIEW_VERSIONS = ("v1", "v1beta1")
-OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 SIDE_EFFECTS = ("None", "NoneOnDryRun")  # The only ones that may be configured: who asks may always try dryly.
 TIMEOUT_SECONDS_MAX = 30
 TIMEOUT_SECONDS_DEFAULT = 10
-CONDITIONS_MAX = 64
 SERVICE_PORT_DEFAULT = 443
 
-# What a match condition may speak of; whoever is not there (the old object of a new one) is null.
-VARIABLES = {"object": cel.DYN, "oldObject": cel.DYN, "request": cel.DYN}
-
-
-def condition(expression: str) -> cel.Program:
-    """The program of a match condition. Raises cel.CompileError."""
-    return cel.compile(expression, VARIABLES, cel.BOOL)
-
-
 # -- defaults -----------------------------------------------------------------------------------------------------
-
-
-def _rule(given: Object) -> Object:
-    return fill(given, {"scope": "*"})
 
 
 def _validating(given: Object) -> Object:
     webhook = fill_empty(given, {"failurePolicy": "Fail", "matchPolicy": "Equivalent"})
     filled: Object = {"namespaceSelector": {}, "objectSelector": {}, "timeoutSeconds": TIMEOUT_SECONDS_DEFAULT}
-    webhook = at(fill(webhook, filled), "rules", lambda rules: each(rules, _rule))
+    webhook = at(fill(webhook, filled), "rules", lambda given: each(given, rules.defaults))
     return at(webhook, "clientConfig", lambda config: at(config, "service", _service))
 
 
@@ -95,7 +81,7 @@ def validate(obj: Object) -> Errors:
 def _webhook(webhook: Object, where: str) -> Errors:
     yield from _qualified(webhook.get("name") or "", f"{where}.name")
     for index, rule in enumerate(meta.parts(webhook, "rules")):
-        yield from _rule_errors(rule, f"{where}.rules[{index}]")
+        yield from rules.validate(rule, f"{where}.rules[{index}]")
     yield from one_of(webhook.get("failurePolicy"), f"{where}.failurePolicy", ("Fail", "Ignore"))
     yield from one_of(webhook.get("matchPolicy"), f"{where}.matchPolicy", ("Equivalent", "Exact"))
     yield from one_of(webhook.get("sideEffects"), f"{where}.sideEffects", SIDE_EFFECTS)
@@ -108,7 +94,9 @@ def _webhook(webhook: Object, where: str) -> Errors:
     for selector in ("namespaceSelector", "objectSelector"):
         yield from label_selector(webhook.get(selector), f"{where}.{selector}")
     yield from _client(meta.part(webhook, "clientConfig"), f"{where}.clientConfig")
-    yield from _conditions(meta.parts(webhook, "matchConditions"), f"{where}.matchConditions")
+    yield from expressions.validate_conditions(
+        meta.parts(webhook, "matchConditions"), expressions.OF_WEBHOOKS, f"{where}.matchConditions"
+    )
 
 
 def _qualified(name: str, path: str) -> Errors:
@@ -133,53 +121,6 @@ def _review_versions(versions: Sequence[str], path: str) -> Errors:
         seen[version] = None
     if not any(version in REVIEW_VERSIONS for version in versions):
         yield FieldError.invalid(path, list(versions), f"must include at least one of {', '.join(REVIEW_VERSIONS)}")
-
-
-def _rule_errors(rule: Object, where: str) -> Errors:
-    operations = meta.texts(rule, "operations")
-    for field, what in (("operations", "operations"), ("apiGroups", "API groups"), ("apiVersions", "API versions")):
-        values = meta.texts(rule, field)
-        if not values:
-            yield FieldError.required(f"{where}.{field}")
-        if len(values) > 1 and "*" in values:
-            why = f"if '*' is present, must not specify other {what}"
-            yield FieldError.invalid(f"{where}.{field}", list(values), why)
-    for index, operation in enumerate(operations):
-        if operation not in OPERATIONS:
-            yield FieldError.unsupported(f"{where}.operations[{index}]", operation, OPERATIONS)
-    for index, version in enumerate(meta.texts(rule, "apiVersions")):
-        if not version:
-            yield FieldError.required(f"{where}.apiVersions[{index}]")
-    yield from _resources(meta.texts(rule, "resources"), f"{where}.resources")
-    yield from one_of(rule.get("scope"), f"{where}.scope", ("*", "Cluster", "Namespaced"))
-
-
-def _resources(resources: Sequence[str], path: str) -> Errors:
-    if not resources:
-        yield FieldError.required(path)
-    all_below: dict[str, None] = {}  # pods, of pods/*.
-    of_all: dict[str, None] = {}  # status, of */status.
-    for index, given in enumerate(resources):
-        where = f"{path}[{index}]"
-        if not given:
-            yield FieldError.required(where)
-        resource, slash, subresource = given.partition("/")
-        if not slash:
-            continue
-        if resource in all_below:
-            why = f"if '{resource}/*' is present, must not specify {given}"
-            yield FieldError.invalid(where, given, why)
-        if subresource in of_all:
-            yield FieldError.invalid(where, given, f"if '*/{subresource}' is present, must not specify {given}")
-        if subresource == "*":
-            all_below[resource] = None
-        if resource == "*":
-            of_all[subresource] = None
-    if len(resources) > 1 and "*/*" in resources:
-        yield FieldError.invalid(path, list(resources), "if '*/*' is present, must not specify other resources")
-    if "*" in resources and any(given and given != "*" and "/" not in given for given in resources):
-        why = "if '*' is present, must not specify other resources without subresources"
-        yield FieldError.invalid(path, list(resources), why)
 
 
 def _client(config: Object, where: str) -> Errors:
@@ -239,33 +180,6 @@ def _service_errors(service: Object, where: str) -> Errors:
         if wrong:
             joint = " " if not segment else ": "
             yield FieldError.invalid(f"{where}.path", path, f"segment[{index}]{joint}{wrong}")
-
-
-def _conditions(conditions: Sequence[Object], path: str) -> Iterator[FieldError]:
-    if len(conditions) > CONDITIONS_MAX:
-        yield FieldError.too_many(path, len(conditions), CONDITIONS_MAX)
-        return
-    seen: dict[str, None] = {}
-    for index, given in enumerate(conditions):
-        where, name, expression = f"{path}[{index}]", given.get("name") or "", (given.get("expression") or "").strip()
-        if not expression:
-            yield FieldError.required(f"{where}.expression")
-        else:
-            yield from _compiled(expression, f"{where}.expression")
-        if not name:
-            yield FieldError.required(f"{where}.name")
-        elif wrong := names.qualified(name):
-            yield FieldError.invalid(f"{where}.name", name, wrong)
-        elif name in seen:
-            yield FieldError.duplicate(f"{where}.name", name)
-        seen[name] = None
-
-
-def _compiled(expression: str, path: str) -> Errors:
-    try:
-        condition(expression)
-    except cel.CompileError as error:
-        yield FieldError.invalid(path, expression[:1000], f"compilation failed: {error}")
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------

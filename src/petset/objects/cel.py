@@ -14,17 +14,23 @@ Follows: the CEL language definition, and "Common Expression Language in Kuberne
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from petset.objects import cel_functions
+from petset.objects.expressions import authorizer
 
 DYN, BOOL, INT, DOUBLE, STRING, BYTES = "DYN", "BOOL", "INT", "DOUBLE", "STRING", "BYTES"  # Types of variables ...
 LIST, MAP = "LIST", "MAP"  # ... of anything.
+STRING_OR_NULL = "STRING|NULL"  # What an expression may be required to be.
 EXPRESSION_CHARACTERS_MAX = 16 * 1024
 ENVIRONMENTS_KEPT_MAX = 64  # One for each set of variables.
 WHY_CHARACTERS_MAX = 1000
+PROGRAMS_KEPT_MAX = 4_000
+
+Variables = tuple[tuple[str, str], ...]  # By name and type.
 
 
 class CompileError(ValueError):
@@ -42,15 +48,50 @@ class Program:
     result: str  # The type of its value, as far as it is known: DYN when it is not.
     _compiled: Any
 
-    def evaluate(self, values: Mapping[str, Any]) -> Any:
+    def evaluate(self, values: Mapping[str, Any] | Values) -> Any:
         """The value, as plain JSON or bytes, for these values of all its variables. Raises EvaluationError."""
         try:
-            found = self._compiled.eval(data=values)
-            if found.type().name() == "ERROR":
-                raise EvaluationError(_why(found.value()))
-            return found.plain_value()
+            if isinstance(values, Values):
+                return _plain(self._compiled.eval(values.activation))
+            return _plain(self._compiled.eval(data=values))
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise EvaluationError(_why(error)) from None
+
+
+class Values:
+    """Values of variables, each made the runtime's own once, at first need, for however many programs."""
+
+    def __init__(self, variables: Variables, values: Mapping[str, Any]):
+        self.activation: Any = _environment(variables).Activation(dict(values))
+
+
+def _plain(found: Any) -> Any:
+    """The value of what the library found, taken apart here: it does not survive an optional within a list or a map."""
+    kind: str = found.type().name().partition("<")[0]
+    if kind == "ERROR":
+        raise EvaluationError(_error_of(found))
+    if kind == "LIST":
+        return [_plain(item) for item in found.value()]
+    if kind == "MAP":
+        items: Any = found.value().items()
+        return {key: _plain(inner) for key, inner in sorted(items, key=lambda item: str(item[0]))}  # It has no order.
+    return found.plain_value()
+
+
+def _error_of(found: Any) -> str:
+    try:
+        return _why(found.value())
+    except (RuntimeError, TypeError):  # So the library says it of an optional.
+        return "cannot convert the value to JSON"
+
+
+@functools.lru_cache(PROGRAMS_KEPT_MAX)
+def kept(expression: str, variables: Variables, result: str = DYN) -> Program | CompileError:
+    """What `compile` makes of an expression, or why it makes nothing; of the latest ones it is remembered."""
+    try:
+        return compile(expression, dict(variables), result)
+    except CompileError as error:
+        return error
 
 
 def compile(expression: str, variables: Mapping[str, str], result: str = DYN) -> Program:
@@ -66,8 +107,8 @@ def compile(expression: str, variables: Mapping[str, str], result: str = DYN) ->
     except (RuntimeError, TypeError, ValueError) as error:
         raise CompileError(_why(error)) from None
     found: str = compiled.return_type().name().partition("<")[0]
-    if result != DYN and found not in (result, DYN):
-        raise CompileError(f"must evaluate to {result.lower()}")
+    if result != DYN and found not in (*result.split("|"), DYN):
+        raise CompileError(f"must evaluate to {result.lower().replace('|', ' or ')}")
     return Program(found, compiled)
 
 
@@ -77,11 +118,14 @@ def _why(error: Any) -> str:
     code, colon, rest = text.partition(": ")
     if colon and code.isupper() and code.replace("_", "").isalpha() and code != "ERROR":
         text = rest.removesuffix(f" [{code}]")
-    return text[:WHY_CHARACTERS_MAX]
+    return _NO_KEY.sub(r"no such key: \1", text)[:WHY_CHARACTERS_MAX]
+
+
+_NO_KEY = re.compile(r'Key not found in map : "(.*?)"', re.DOTALL)  # Users look for what upstream says.
 
 
 @functools.lru_cache(ENVIRONMENTS_KEPT_MAX)
-def _environment(variables: tuple[tuple[str, str], ...]) -> Any:
+def _environment(variables: Variables) -> Any:
     from cel_expr_python import cel as runtime  # pyright: ignore[reportMissingTypeStubs]
     from cel_expr_python.ext import (  # pyright: ignore[reportMissingTypeStubs]
         ext_bindings,
@@ -94,7 +138,7 @@ def _environment(variables: tuple[tuple[str, str], ...]) -> Any:
     library: Any = runtime
     types = _types(library)
     overloads: dict[str, list[Any]] = {}
-    for row in cel_functions.TABLE:
+    for row in (*cel_functions.TABLE, *authorizer.TABLE):
         parameters = [types[name] for name in row.parameters]
         identifier = "_".join((row.name.replace(".", "_"), *row.parameters, *(("member",) if row.is_member else ())))
         overloads.setdefault(row.name, []).append(

@@ -54,6 +54,11 @@ def _is(made: Callable[[str], Any]) -> Callable[[str], bool]:
     return is_one
 
 
+def _pointer_key(text: str) -> str:
+    """As a step of a JSON pointer."""
+    return text.replace("~", "~0").replace("/", "~1")
+
+
 # -- lists
 
 
@@ -376,6 +381,7 @@ TABLE: Sequence[Function] = (
     Function("cidr", ("STRING",), "MAP", _cidr),
     Function("isCIDR", ("STRING",), "BOOL", _is(_cidr)),
     Function("semver", ("STRING",), "MAP", _semver),
+    Function("jsonpatch.escapeKey", ("STRING",), "STRING", _pointer_key),
     Function("isSemver", ("STRING",), "BOOL", _is(_semver)),
     *(Function(f"format.{name}", (), "MAP", _format(name)) for name in FORMATS),
     _asks_with("validate", "STRING", "LIST", _wrong),

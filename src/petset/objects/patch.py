@@ -28,6 +28,12 @@ class _Refused(Exception):
     """Why one operation does not apply to this object."""
 
 
+class TestFailed(errors.ApiError):
+    """A JSON patch's test found another value."""
+
+    __test__ = False  # For pytest.
+
+
 def json_patch(obj: Object, operations: Json) -> Object:
     """RFC 6902; raises ApiError 400 for a malformed patch, 413 for one too long, 422 for one that does not apply."""
     if not isinstance(operations, list):
@@ -42,7 +48,8 @@ def json_patch(obj: Object, operations: Json) -> Object:
         try:
             draft.apply(name, path, argument)
         except _Refused as refused:
-            raise _does_not_apply(index, operation, str(refused)) from None
+            made = TestFailed if name == "test" else errors.ApiError
+            raise made(422, "Invalid", _does_not_apply(index, operation, str(refused))) from None
     tree = draft.tree
     if not isinstance(tree, dict):
         raise errors.bad_request("cannot apply the JSON patch: its result is not an object")
@@ -142,13 +149,9 @@ class _Draft:
         parent[token if isinstance(parent, dict) else int(token)] = value
 
 
-def _does_not_apply(index: int, operation: Json, why: str) -> errors.ApiError:
+def _does_not_apply(index: int, operation: Json, why: str) -> str:
     assert isinstance(operation, dict)  # It is well formed.
-    return errors.ApiError(
-        422,
-        "Invalid",
-        f'cannot apply the JSON patch: operation {index} ({operation["op"]} "{operation["path"]}"): {why}',
-    )
+    return f'cannot apply the JSON patch: operation {index} ({operation["op"]} "{operation["path"]}"): {why}'
 
 
 def _operation(index: int, operation: Json) -> tuple[str, list[str], Any]:

@@ -32,7 +32,7 @@ from petset.server import (
 )
 from petset.server.access import auth, reviews, tokens
 from petset.server.admission import admission
-from petset.server.admission.webhooks.asking import Webhooks
+from petset.server.admission.asking import Others
 from petset.server.pods import proxy, streams
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -59,7 +59,7 @@ class Api:
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
-        self.rest = rest.Rest(store, admission.Admission(store, self.authorizer), Webhooks(store, kinds))
+        self.rest = rest.Rest(store, admission.Admission(store, self.authorizer), Others(store, kinds, self.authorizer))
         self.watches = watch.Watches(store, kinds)
         self._flow = flow.Flow(store)
         self._line = weight.Line()

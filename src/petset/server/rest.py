@@ -22,7 +22,7 @@ from petset.objects.meta import Json, Object
 from petset.objects.registry import Kind
 from petset.server import answers, conversion, decoding, deletion, lists, ownership, turns, weight, writes
 from petset.server.admission import admission
-from petset.server.admission.webhooks.asking import Asking, Webhooks
+from petset.server.admission.asking import Asking, Others
 from petset.server.routes import Call
 from petset.server.writes import Write
 from petset.store import store as stores
@@ -41,13 +41,13 @@ Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _DROPPED_FIELDS = ("selfLink",)
 _NAMED_FIELDS = ("name", "namespace", "resourceVersion")  # Which object it is, and which version of it.
-# ... and what webhooks may not change, either.
+# ... and what policies and webhooks may not change, either.
 _FIXED_FIELDS = (*_SYSTEM_FIELDS, "name", "generateName", "namespace", "resourceVersion", "managedFields")
 
 
 class Rest:
-    def __init__(self, store: stores.Store, admit: admission.Admission, webhooks: Webhooks):
-        self.store, self._admit, self._webhooks = store, admit, webhooks
+    def __init__(self, store: stores.Store, admit: admission.Admission, others: Others):
+        self.store, self._admit, self._others = store, admit, others
         self._lists = lists.Lists(store)
         self._turns = turns.Turns()
 
@@ -90,7 +90,7 @@ class Rest:
         if not resource.acted_on:
             write.warnings.append(NOT_ACTED_ON.format(kind=resource.kind))
         generated = not meta.get(obj, "metadata", "name") and bool(meta.get(obj, "metadata", "generateName"))
-        asking = self._webhooks.asking(write, writes.CREATE)
+        asking = self._others.asking(write, writes.CREATE)
         for _ in range(WRITE_ATTEMPTS_MAX):
             new = _identified(resource, obj, write.namespace)
             name = new["metadata"].get("name") or ""
@@ -156,7 +156,7 @@ class Rest:
     async def change(self, write: Write, make: Make) -> stores.Entry:
         """Write what `make` makes of the write's object. Raises ApiError."""
         resource, namespace, name = write.resource, write.namespace, write.name
-        asking = self._webhooks.asking(write, writes.UPDATE)
+        asking = self._others.asking(write, writes.UPDATE)
         async with self._turn(write, asking):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
@@ -175,7 +175,7 @@ class Rest:
 
     def _turn(self, write: Write, asking: Asking | None) -> contextlib.AbstractAsyncContextManager[None]:
         """Who waits for webhooks holds up nobody, and begins anew when others were quicker."""
-        if asking is not None:
+        if asking is not None and asking.waits:
             return contextlib.nullcontext()
         return self._turns.of(write.resource.key(write.namespace, write.name))
 
@@ -221,7 +221,7 @@ class Rest:
             return self._admit.create(write, obj) if before is None else self._admit.update(write, obj, before)
 
         if asking is not None:
-            asking.size = size
+            asking.request.size = size
             new = await asking.mutated(new, before, admit, _keeper(write, new, before))
         valid: Object | None = None
         for _ in range(WRITE_ATTEMPTS_MAX):
@@ -261,7 +261,7 @@ class Rest:
     async def remove(self, write: Write) -> tuple[stores.Entry, bool]:
         """(the last version, whether it is gone already). Raises ApiError."""
         resource, namespace, name = write.resource, write.namespace, write.name
-        asking = self._webhooks.asking(write, writes.DELETE)
+        asking = self._others.asking(write, writes.DELETE)
         async with self._turn(write, asking):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
@@ -444,7 +444,7 @@ def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> di
 
 
 def _keeper(write: Write, own: Object, old: Object | None) -> Callable[[Object], Object]:
-    """Gives an object that a webhook has changed back what it may not change."""
+    """Gives an object that somebody else has changed back what he may not change."""
 
     def keep(changed: Object) -> Object:
         new = {**changed, "metadata": _metadata(changed["metadata"], own["metadata"], _FIXED_FIELDS)}

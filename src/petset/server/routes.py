@@ -118,6 +118,7 @@ class Call:
     kinds: Kinds  # Those that there were when it came: to the end it meets no others.
     verb: str = ""
     warnings: list[str] = field(default_factory=list[str])
+    audit_annotations: dict[str, str] = field(default_factory=dict[str, str])  # What admission says for the audit log.
 
     @property
     def resource(self) -> Kind:

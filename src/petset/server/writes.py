@@ -52,6 +52,7 @@ class Write:
     force: bool = False  # ... and takes those of others.
     size: int = 0  # Bytes that the client sent for it.
     warnings: list[str] = field(default_factory=list[str])  # For the answer.
+    audit_annotations: dict[str, str] = field(default_factory=dict[str, str])  # For whoever keeps the audit log.
 
 
 def of(call: Call, is_decided: bool = False) -> Write:
@@ -77,6 +78,7 @@ def of(call: Call, is_decided: bool = False) -> Write:
         force=applies and call.flag("force"),
         size=len(call.request.body),
         warnings=call.warnings,
+        audit_annotations=call.audit_annotations,
     )
 
 
@@ -96,6 +98,7 @@ def of_removal(call: Call, options: deletion.Options) -> Write:
         options=options,
         size=len(call.request.body),
         warnings=call.warnings,
+        audit_annotations=call.audit_annotations,
     )
 
 

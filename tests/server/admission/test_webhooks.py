@@ -12,8 +12,10 @@ import pytest
 
 from petset.kinds import builtin
 from petset.objects import meta
-from petset.server.admission.webhooks import asking, calling, matching, review
-from petset.server.admission.webhooks.matching import Asked
+from petset.server.admission import asking, evaluation, mutation
+from petset.server.admission import matching as rules
+from petset.server.admission.matching import Asked
+from petset.server.admission.webhooks import calling, matching, review
 from petset.store import memory
 from petset.wire import http
 from tests.server.admission.webhook_server import WebhookServer, configuration, patched
@@ -29,12 +31,12 @@ CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 # -- which webhooks a write concerns
 
 
-def rule(text: str, scope: str = "*") -> matching.Rule:
+def rule(text: str, scope: str = "*") -> rules.Rule:
     """`group/version resources operations`, each separated by commas."""
     where, resources, operations = text.split()
     group, _, version = where.partition("/")
     given = {"apiGroups": ["" if group == "core" else group], "apiVersions": [version], "scope": scope}
-    return matching._rule({**given, "resources": resources.split(","), "operations": operations.split(",")})
+    return rules.rule_of({**given, "resources": resources.split(","), "operations": operations.split(",")})
 
 
 RULES = [
@@ -98,14 +100,14 @@ def labelled(**labels: str) -> dict[str, Any]:
 
 def test_selectors_choose_by_the_namespace_and_by_the_old_or_the_new_object() -> None:
     of_spaces = webhook(namespaceSelector={"matchLabels": {"env": "prod"}})
-    assert matching.is_selected(of_spaces, {"env": "prod"}, labelled(), None)
-    assert not matching.is_selected(of_spaces, {"env": "test"}, labelled(), None)
-    assert matching.is_selected(of_spaces, None, labelled(), None)  # Of the whole cluster.
+    assert of_spaces.match.is_selected({"env": "prod"}, labelled(), None)
+    assert not of_spaces.match.is_selected({"env": "test"}, labelled(), None)
+    assert of_spaces.match.is_selected(None, labelled(), None)  # Of the whole cluster.
     of_objects = webhook(objectSelector={"matchLabels": {"app": "a"}})
-    assert matching.is_selected(of_objects, {}, labelled(app="a"), labelled())
-    assert matching.is_selected(of_objects, {}, labelled(), labelled(app="a"))
-    assert matching.is_selected(of_objects, {}, None, labelled(app="a"))
-    assert not matching.is_selected(of_objects, {}, labelled(app="b"), None)
+    assert of_objects.match.is_selected({}, labelled(app="a"), labelled())
+    assert of_objects.match.is_selected({}, labelled(), labelled(app="a"))
+    assert of_objects.match.is_selected({}, None, labelled(app="a"))
+    assert not of_objects.match.is_selected({}, labelled(app="b"), None)
 
 
 def test_match_conditions_all_hold_or_one_leaves_the_webhook_out() -> None:
@@ -113,19 +115,20 @@ def test_match_conditions_all_hold_or_one_leaves_the_webhook_out() -> None:
         conditions = [{"name": f"c{at}", "expression": text} for at, text in enumerate(expressions)]
         made = webhook(matchConditions=conditions, failurePolicy=policy)
         values = {"object": labelled(app="a"), "oldObject": None, "request": {"operation": "CREATE"}}
-        return matching.meets_conditions(made, values)
+        scope = evaluation.Scope(values, (), evaluation.Budget())
+        return rules.holds(made.conditions, scope.evaluate, made.fails_open)
 
     assert meets("Fail", "object.metadata.labels.app == 'a'", "oldObject == null")
     assert not meets("Fail", "request.operation == 'DELETE'")
     wrong = "object.metadata.labels.other == 'a'"
     assert not meets("Fail", wrong, "false")
     assert not meets("Ignore", wrong)
-    with pytest.raises(matching.Unclear):
+    with pytest.raises(rules.Unclear):
         meets("Fail", wrong, "true")
     no_longer_known = "request.forgotten("
     assert not meets("Ignore", no_longer_known)
     assert not meets("Fail", no_longer_known, "false")
-    with pytest.raises(matching.Unclear):
+    with pytest.raises(rules.Unclear):
         meets("Fail", no_longer_known)
 
 
@@ -185,7 +188,7 @@ def test_a_denial_is_the_webhooks_own_status(status: Any, code: int, reason: str
 
 
 def test_who_is_asked_again() -> None:
-    rounds = asking.Rounds()
+    rounds = mutation.Rounds()
     assert all(rounds.is_due(place) for place in range(3))
     rounds.asked(0)  # 0 wishes it, 1 changes the object, 2 wishes it and saw it changed.
     rounds.changed()

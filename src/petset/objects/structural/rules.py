@@ -16,6 +16,7 @@ from typing import Any
 
 from petset.objects import cel, encoding, meta
 from petset.objects.errors import FieldError
+from petset.objects.expressions import source
 from petset.objects.meta import Object
 from petset.objects.structural import shape, values
 from petset.objects.structural.values import NONE
@@ -28,10 +29,6 @@ PROGRAMS_KEPT_MAX = 2_000
 REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 
 _SCALARS = {"string": cel.STRING, "integer": cel.INT, "number": cel.DOUBLE, "boolean": cel.BOOL}
-_WORDS = re.compile(
-    "true|false|null|in|as|break|const|continue|else|for|function|if|import|let|loop|package|namespace|return|var|void|"
-    "while"
-)
 
 
 class Evaluations:
@@ -129,7 +126,7 @@ def _wrong_texts(rule: Object, where: str) -> Iterator[FieldError]:
 
 def _escaped(name: str) -> str:
     """A property's name where it is no identifier of CEL."""
-    if _WORDS.fullmatch(name):
+    if source.RESERVED.fullmatch(name):
         return f"__{name}__"
     if name.isidentifier() and "__" not in name:
         return name

@@ -9,31 +9,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from petset.kinds.webhooks import REVIEW_GROUP
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Json, Object
-from petset.objects.registry import Kind
-from petset.server.admission.webhooks.matching import Asked, Webhook
-from petset.wire import http
+from petset.server.admission.webhooks.matching import Webhook
 
 WARNINGS_MAX = 100  # Of one answer; more are dropped.
+ANNOTATIONS_MAX = 100  # For the audit log, likewise.
 JSON_PATCH = "JSONPatch"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What all webhooks of one write are told alike."""
-
-    asked: Asked
-    namespace: str
-    name: str
-    user: http.User
-    dry_run: bool
-    options: Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,47 +30,16 @@ class Answer:
     status: Object
     patch: Json = None  # A JSON patch, None: nothing is to be changed.
     warnings: Sequence[str] = ()
+    audit_annotations: Object = field(default_factory=dict[str, str])
 
 
 class BadAnswer(Exception):
     """Why what came back is no answer."""
 
 
-def request(question: Question, kind: Kind, uid: str, new: Object | None, old: Object | None) -> Object:
-    """The `request` of a review, told in this kind's version."""
-    asked, user = question.asked, question.user
-    of_subresource = {"subResource": asked.subresource} if asked.subresource else {}
-    asked_for = {"requestSubResource": asked.subresource} if asked.subresource else {}
-    return {
-        "uid": uid,
-        "kind": _kind(kind),
-        "resource": _resource(kind),
-        **of_subresource,
-        "requestKind": _kind(asked.resource),
-        "requestResource": _resource(asked.resource),
-        **asked_for,
-        **({"name": question.name} if question.name else {}),
-        **({"namespace": question.namespace} if question.namespace else {}),
-        "operation": asked.operation,
-        "userInfo": {
-            "username": user.name,
-            **({"uid": user.uid} if user.uid else {}),
-            "groups": list(user.groups),
-            **({"extra": {key: list(values) for key, values in user.extra}} if user.extra else {}),
-        },
-        "object": new,
-        "oldObject": old,
-        "dryRun": question.dry_run,
-        "options": question.options,
-    }
-
-
-def _kind(kind: Kind) -> Object:
-    return {"group": kind.group, "version": kind.version, "kind": kind.kind}
-
-
-def _resource(kind: Kind) -> Object:
-    return {"group": kind.group, "version": kind.version, "resource": kind.plural}
+def request(uid: str, about: Object, new: Object | None, old: Object | None) -> Object:
+    """The `request` of a review: which one it is, and its objects."""
+    return {"uid": uid, **about, "object": new, "oldObject": old}
 
 
 def body(webhook: Webhook, asked: Object) -> bytes:
@@ -107,12 +64,19 @@ def read(webhook: Webhook, uid: str, data: bytes) -> Answer:
         _check_form(uid, tree, response)
     status: Any = response.get("status")
     warnings: Any = response.get("warnings")
+    annotations: Any = response.get("auditAnnotations")
     return Answer(
         response.get("allowed") is True,
         status if meta.is_struct(status) else {},
         _patch(webhook, response),
         warnings[:WARNINGS_MAX] if meta.is_texts(warnings) else (),
+        _texts(annotations) if meta.is_struct(annotations) else {},
     )
+
+
+def _texts(given: Object) -> Object:
+    texts = {key: value for key, value in given.items() if isinstance(value, str)}
+    return dict(itertools.islice(texts.items(), ANNOTATIONS_MAX))
 
 
 def _check_form(uid: str, tree: dict[str, Json], response: dict[str, Any]) -> None:
