@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,14 +30,12 @@ class Served:
         return (self.directory / "log").read_text()
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("server")
+@contextlib.contextmanager
+def serving(directory: Path, *arguments: str) -> Iterator[Served]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, str(Path(__file__).parent / "serve.py"), str(directory), *arguments]
     with open(directory / "log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "serve.py"), str(directory)], stderr=log, env=environment
-        )
+        process = subprocess.Popen(command, stderr=log, env=environment)
     try:
         deadline = time.monotonic() + START_SECONDS_MAX
         while not (directory / "address").exists():
@@ -46,6 +46,12 @@ def served(tmp_path_factory):
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("server")) as it:
+        yield it
 
 
 @pytest.fixture

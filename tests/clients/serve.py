@@ -3,7 +3,7 @@
 Run as `python serve.py <directory>`: writes `kubeconfig` (an administrator's), `address` (the port) there once it
 answers, and serves until it is terminated. Pods bound to the node "here" are this machine. Custom kinds are followed,
 and nothing else is done for the controllers that are absent: a namespace's deletion, a claim's protection and garbage
-stay as they are.
+stay as they are. With `--controllers` they run, and the scheduler.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def streams_of(node: str) -> streaming.NodeStreams:
     return ThisMachine()
 
 
-async def serve(directory: Path) -> None:
+async def serve(directory: Path, controllers: bool) -> None:
     authority = pki.authority(directory)
     server = authority.server("server", ["localhost", "127.0.0.1"])
     store = memory.MemoryStore()
@@ -113,7 +113,7 @@ async def serve(directory: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tls = pki.server_context(server, authority.certificate_pem)
-    following = cluster.together(("the custom kinds", served.definitions.keep()))
+    following = served.running() if controllers else cluster.together(("the custom kinds", served.definitions.keep()))
     async with following, listener.serve(served.handle, "127.0.0.1", 0, tls) as listening:
         for name, user, groups in (
             ("kubeconfig", "petset-admin", ["system:masters"]),
@@ -129,4 +129,4 @@ async def serve(directory: Path) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(serve(Path(sys.argv[1])))
+    uvloop.run(serve(Path(sys.argv[1]), "--controllers" in sys.argv))

@@ -77,7 +77,6 @@ def policies(kubectl, served) -> None:
     assert "kind Ingress, and no part" in told(served, kubectl, "ingress", "i", "--rule=a/b=c:80")
     budget = ("poddisruptionbudget", "p", "--selector=a=b", "--min-available=1")
     assert "kind PodDisruptionBudget, and no part" in told(served, kubectl, *budget)
-    assert "kind ResourceQuota, and no part" in told(served, kubectl, "quota", "q")
 
 
 def top(kubectl, served) -> None:
@@ -107,7 +106,7 @@ TRIED = {
     "Conversion webhooks": conversion_webhooks,
     "Cluster IPs": cluster_ips,
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,
-    "Ingresses, NetworkPolicies, disruption budgets, quotas and autoscalers": policies,
+    "Ingresses, NetworkPolicies, disruption budgets and autoscalers": policies,
     "`kubectl top`": top,
     "Ephemeral containers proxies to nodes": inside_pods,
     "RuntimeClasses": runtime_classes,

@@ -45,6 +45,7 @@ STORAGE_CLASS_ALPHA_ANNOTATION = "volume.alpha.kubernetes.io/storage-class"
 STORAGE_CLASS_BETA_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 DEFAULT_CLASS_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
 DEFAULT_CLASS_BETA_ANNOTATION = "storageclass.beta.kubernetes.io/is-default-class"
+STORAGE_CLASS_SUFFIX = ".storageclass.storage.k8s.io/"  # <class>.../requests.storage: what quotas limit of a class.
 HOST_PATH_PROVISIONER = "kubernetes.io/host-path"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 

@@ -22,6 +22,7 @@ from petset.controllers import (
     namespaces,
     nodes,
     petset,
+    quotas,
     reclaim,
     runner,
     serviceaccounts,
@@ -54,6 +55,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float) -> tuple[runn
         *namespaces.CONTROLLERS,
         *serviceaccounts.controllers(ca_pem),
         *nodes.controllers(started),
+        *quotas.CONTROLLERS,
     )
 
 

@@ -10,10 +10,14 @@ from petset.objects.meta import Object
 
 
 def of(pod: Object) -> str:
-    """Guaranteed: every container limits cpu and memory and requests the same; BestEffort: none says anything."""
+    """Guaranteed: every container limits cpu and memory and requests the same; BestEffort: none says anything.
+
+    Where the pod says something as a whole, that alone counts.
+    """
     spec = meta.part(pod, "spec")
     guaranteed, anything = True, False
-    for container in (*meta.parts(spec, "initContainers"), *meta.parts(spec, "containers")):
+    containers = (*meta.parts(spec, "initContainers"), *meta.parts(spec, "containers"))
+    for container in (spec,) if meta.part(spec, "resources") else containers:
         requests = meta.part(container, "resources", "requests")
         limits = meta.part(container, "resources", "limits")
         for name in ("cpu", "memory"):

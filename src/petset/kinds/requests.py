@@ -31,6 +31,14 @@ def of(pod: Object) -> Amounts:
     return result
 
 
+def limits_of(pod: Object) -> Amounts:
+    """What a pod may take; its overhead counts where there is a limit at all."""
+    result = limited(pod["spec"])
+    overhead = amounts(meta.part(pod["spec"], "overhead"))
+    _add(result, {name: amount for name, amount in overhead.items() if result.get(name)})
+    return result
+
+
 def requested(spec: Object) -> Amounts:
     """The containers' requests together, or those of the largest init container, or what the pod says as a whole."""
     result = _together(spec, _requests)

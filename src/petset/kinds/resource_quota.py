@@ -131,7 +131,6 @@ RESOURCEQUOTAS = Kind(
     "ResourceQuota",
     short_names=("quota",),
     subresources=STATUS,
-    acted_on=False,
     prepare=filling.status_of_new({}),
     validate=validate,
     validate_update=validate_update,

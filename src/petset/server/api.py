@@ -33,6 +33,7 @@ from petset.server import (
 from petset.server.access import auth, reviews, tokens
 from petset.server.admission import admission
 from petset.server.admission.asking import Others
+from petset.server.admission.namespaces.quotas import Quotas
 from petset.server.pods import proxy, streams
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -59,7 +60,12 @@ class Api:
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
-        self.rest = rest.Rest(store, admission.Admission(store, self.authorizer), Others(store, kinds, self.authorizer))
+        self.rest = rest.Rest(
+            store,
+            admission.Admission(store, self.authorizer),
+            Others(store, kinds, self.authorizer),
+            Quotas(store),
+        )
         self.watches = watch.Watches(store, kinds)
         self._flow = flow.Flow(store)
         self._line = weight.Line()

@@ -6,7 +6,8 @@ decision is never older than the newest committed write. Who is told keeps what 
 only what changed. When the watch has fallen behind, the prefix is read again, and only what differs is handed on.
 
 After a start or a long silence much waits: `catch_up`, before a request's first look, hands it on in slices, between
-which the loop goes on. All that ask meanwhile wait for the one that does it.
+which the loop goes on. All that ask meanwhile wait for the one that does it. `LiveEntries` hands on what is stored, for
+those who need not look into all of it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ SLICE_OBJECTS_MAX = weight.RUN_OBJECTS_MAX
 SLICE_BYTES_MAX = 256 << 10  # Decoded within a few milliseconds; one object may be larger.
 
 Told = Callable[[str, "Object | None"], None]  # A key, and what stands there now.
+ToldEntry = Callable[[str, "stores.Entry | None"], None]
 
 
-class LiveView:
-    def __init__(self, store: stores.Store, prefix: str, told: Told):
+class LiveEntries:
+    def __init__(self, store: stores.Store, prefix: str, told: ToldEntry):
         self._store, self._prefix, self._told = store, prefix, told
         self._revisions: dict[str, int] = {}  # Of what was told, by key.
         self._waiting: deque[tuple[str, stores.Entry | None]] = deque()
@@ -113,8 +115,13 @@ class LiveView:
             self._told(key, None)
         else:
             self._revisions[key] = entry.revision
-            self._told(key, entry.object)
+            self._told(key, entry)
         return size
+
+
+class LiveView(LiveEntries):
+    def __init__(self, store: stores.Store, prefix: str, told: Told):
+        super().__init__(store, prefix, lambda key, entry: told(key, entry.object if entry is not None else None))
 
 
 def _size(entry: stores.Entry | None) -> int:

@@ -23,6 +23,7 @@ from petset.objects.registry import Kind
 from petset.server import answers, conversion, decoding, deletion, lists, ownership, turns, weight, writes
 from petset.server.admission import admission
 from petset.server.admission.asking import Asking, Others
+from petset.server.admission.namespaces.quotas import Quotas
 from petset.server.routes import Call
 from petset.server.writes import Write
 from petset.store import store as stores
@@ -46,8 +47,8 @@ _FIXED_FIELDS = (*_SYSTEM_FIELDS, "name", "generateName", "namespace", "resource
 
 
 class Rest:
-    def __init__(self, store: stores.Store, admit: admission.Admission, others: Others):
-        self.store, self._admit, self._others = store, admit, others
+    def __init__(self, store: stores.Store, admit: admission.Admission, others: Others, quotas: Quotas):
+        self.store, self._admit, self._others, self._quotas = store, admit, others, quotas
         self._lists = lists.Lists(store)
         self._turns = turns.Turns()
 
@@ -99,6 +100,7 @@ class Rest:
             new = await self._admitted(write, new, None, name, asking)
             self._check_size(write, new, b"")
             key = resource.key(write.namespace, name)
+            claim = await self._quotas.claimed(write, key, new)
             if write.dry_run:
                 if self.store.get(key) is not None:
                     raise errors.already_exists(resource.plural, name, resource.group)
@@ -108,6 +110,8 @@ class Rest:
             except stores.Conflict:
                 if not generated:
                     raise errors.already_exists(resource.plural, name, resource.group) from None
+            finally:
+                self._quotas.settle(claim)
         raise errors.already_exists(resource.plural, meta.get(obj, "metadata", "generateName"), resource.group)
 
     # Update and patch
@@ -165,12 +169,16 @@ class Rest:
                 if owners.is_unchanged(new, old.object):
                     return old
                 self._check_size(write, new, old.encoded)
+                claim = await self._quotas.claimed(write, old.key, new, old.object)
                 if write.dry_run:
                     return dry_entry(old.key, new)
                 try:
                     return await self._write(resource, old, new)
                 except stores.Conflict:
-                    await asyncio.sleep(RETRY_SECONDS * attempt)
+                    pass
+                finally:
+                    self._quotas.settle(claim)
+                await asyncio.sleep(RETRY_SECONDS * attempt)
         raise _crowded(resource, name)
 
     def _turn(self, write: Write, asking: Asking | None) -> contextlib.AbstractAsyncContextManager[None]:

@@ -8,7 +8,8 @@ what they could know, it looks back as long as the weather may have kept things 
 The laws: pet i is created only when all pets below it were ready; surplus pets go from the highest down; no pet goes
 without a reason; nothing is written over that the writer has not read; a claim goes only when the monkey deleted it
 and nobody uses it, a volume only with its claim; a claim's volume never changes and is no other claim's; a pet mounts
-its own claims; no two sandboxes of one namespace/name run at once, and no two of them on one directory.
+its own claims; no two sandboxes of one namespace/name run at once, and no two of them on one directory; nothing comes
+for which a quota has no room (bounds.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.store import store
 from petset.wire import http
+from petset.world import bounds
 
 STALE_SECONDS_MIN = 5.0  # How old a program's picture may be in good weather.
 SERVER_ABSENCE_SECONDS = 60.0  # By how much, and for how long, the server's death makes it older.
@@ -110,6 +112,9 @@ class Laws:
         gone = change.type == "DELETED"
         if old is not None and not gone:
             self._keeps_what_others_wrote(key, old, obj)
+        if old is None and not gone:
+            for wrong in bounds.broken_by(self.objects, key):
+                self.breaks(wrong)
         if key.startswith(PODS):
             self._saw_pod(key, old, obj, gone, now)
         elif key.startswith(SETS):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
-from petset.world import laws
+from petset.world import bounds, laws
 
 if TYPE_CHECKING:
     from petset.world.world import World
@@ -30,6 +30,7 @@ def what_is_wrong(world: World) -> list[str]:
             wrong += _of_volume(obj, objects)
         elif key.startswith("/core/endpoints/default/") and meta.name(obj) != "kubernetes":
             wrong += _of_endpoints(obj, objects)
+    wrong += bounds.what_is_wrong(objects)
     wrong += _of_names(world, expected)
     return wrong + _of_nodes(world, expected)
 
