@@ -113,18 +113,18 @@ def test_what_changes_while_a_large_object_is_validated_counts(server: Server, m
     """The namespace begins to end in between: nothing is created in it any more."""
     server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ending"}}, namespace="")
     server.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "finalizers": ["x/y"]}}, "ending")
-    real = weight.Work.beside
+    real = weight.Work.in_turn
     ends = iter([False, False, True])  # Read, filled in, validated.
 
-    async def beside(self: weight.Work, size: int, work: Any, *args: Any) -> Any:
-        result = await real(self, size, work, *args)
-        if size > weight.LOOP_BYTES_MAX and next(ends):
+    async def in_turn(self: weight.Work, work: Any, *args: Any) -> Any:
+        result = await real(self, work, *args)
+        if next(ends):
             entry = server.store.get(NAMESPACES.key("", "ending"))
             gone = meta.changed(entry.object, ("metadata", "deletionTimestamp"), "2016-08-03T00:00:00Z")
             await server.store.put(entry.key, gone, entry.revision)
         return result
 
-    monkeypatch.setattr(weight.Work, "beside", beside)
+    monkeypatch.setattr(weight.Work, "in_turn", in_turn)
     answer = server("POST", "/api/v1/namespaces/ending/configmaps", configmap("large", **LINES))
     assert answer.code == 403 and "being terminated" in answer.message
 

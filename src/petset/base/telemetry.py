@@ -86,6 +86,7 @@ class Telemetry:
     def __init__(self) -> None:
         self._requests: dict[Labels, int] = {}
         self._seconds: dict[Labels, Histogram] = {}
+        self._series: dict[tuple[str, str, int], tuple[Labels, Histogram]] = {}  # Where each is counted.
         self._lag = Histogram(LAG_SECONDS)
         self._lag_measured = 0.0
         self._sources: list[tuple[str, Source]] = []
@@ -118,6 +119,11 @@ class Telemetry:
         return count
 
     def request(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        known = self._series.get((verb, resource, code))
+        if known is not None:
+            self._requests[known[0]] += 1
+            known[1].observe(seconds)
+            return
         labels = (verb, resource, str(code))
         if labels not in self._requests and len(self._requests) >= SERIES_MAX:
             labels = ("other", "other", str(code))
@@ -126,6 +132,8 @@ class Telemetry:
         if histogram is None:
             histogram = self._seconds[labels[:2]] = Histogram(REQUEST_SECONDS)
         histogram.observe(seconds)
+        if labels[0] == verb:  # One of its own: no more than SERIES_MAX.
+            self._series[verb, resource, code] = labels, histogram
 
     def render(self) -> bytes:
         """The text of /metrics."""

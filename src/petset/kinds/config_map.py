@@ -16,14 +16,14 @@ from petset.objects.validation import Errors, listed
 def validate(obj: Object) -> Errors:
     data, binary = meta.part(obj, "data"), meta.part(obj, "binaryData")
     yield from key_values.keys(data, "data")
-    yield from key_values.keys(binary, "binaryData")
-    for key in data:
-        if key in binary:
-            yield FieldError.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
-    if (
-        key_values.size_of_texts(data) + sum(key_values.decoded_size(text) for text in binary.values())
-        > key_values.DATA_BYTES_MAX
-    ):
+    size = key_values.size_of_texts(data)
+    if binary:
+        yield from key_values.keys(binary, "binaryData")
+        for key in data:
+            if key in binary:
+                yield FieldError.invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+        size += sum(map(key_values.decoded_size, binary.values()))
+    if size > key_values.DATA_BYTES_MAX:
         yield FieldError.too_long("data", key_values.DATA_BYTES_MAX)
 
 

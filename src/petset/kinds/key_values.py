@@ -21,7 +21,7 @@ def keys(given: Mapping[str, str], path: str) -> Errors:
 
 
 def size_of_texts(given: Mapping[str, str]) -> int:
-    return sum(len(text) if text.isascii() else len(text.encode()) for text in given.values())
+    return sum([len(text) if text.isascii() else len(text.encode()) for text in given.values()])
 
 
 def decoded_size(base64: str) -> int:

@@ -95,9 +95,10 @@ class Listener:
         self.bodies = bodies.Bodies(limits.bodies_bytes_max, limits.client_bodies_bytes_max)
         self.readers = readers.Readers(limits.unread_bytes_max, limits.client_unread_bytes_max)
         self.stopping = False
-        self._loop = asyncio.get_running_loop()
-        self.turns = bodies.Turns(self._loop)
+        self.loop = asyncio.get_running_loop()
+        self.turns = bodies.Turns(self.loop)
         self._timer: asyncio.TimerHandle | None = None
+        self._look_due = math.inf  # When the timer is.
         self._emptied: asyncio.Future[None] | None = None
         self._date = (0, "")
 
@@ -125,7 +126,7 @@ class Listener:
         for connection in list(self.connections):
             connection.end()
         if self.connections:
-            self._emptied = self._loop.create_future()
+            self._emptied = self.loop.create_future()
             await asyncio.wait([self._emptied], timeout=self.limits.stop_seconds_max)
         for connection in list(self.connections):
             connection.abort()
@@ -134,15 +135,15 @@ class Listener:
 
     def deadline_set(self, when: float) -> None:
         """Have a look at `when`, unless an earlier look is due anyway."""
-        if self._timer is not None and self._timer.when() <= when + SWEEP_SECONDS_MIN:
+        if self._look_due <= when + SWEEP_SECONDS_MIN:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._sweep)
+        self._timer, self._look_due = self.loop.call_at(when, self._sweep), when
 
     def _sweep(self) -> None:
-        self._timer = None
-        now, earliest = self._loop.time(), math.inf
+        self._timer, self._look_due = None, math.inf
+        now, earliest = self.loop.time(), math.inf
         for connection in list(self.connections):
             if connection.deadline <= now:
                 connection.overdue()
@@ -209,14 +210,17 @@ class _Connection(asyncio.Protocol):
         if self._stream is not None:
             self._stream.feed(data)
         elif self._state == "waiting":
-            if not self._parser.is_partial:
-                self._set_deadline(self._listener.limits.request_seconds_max)
+            was_partial = self._parser.is_partial
             self._events.extend(self._parser.feed(data))
-            self._receive_body()
+            if self._counted_bytes or self._parser.body_bytes:
+                self._receive_body()
             self._next()
-            if self._state == "waiting" and self._counted_bytes:
-                self.pause_reading()
-                self._listener.turns.wait(self._client, self.resume_reading)
+            if self._state == "waiting":
+                if not was_partial and self._parser.is_partial:
+                    self._set_deadline(self._listener.limits.request_seconds_max)
+                if self._counted_bytes:
+                    self.pause_reading()
+                    self._listener.turns.wait(self._client, self.resume_reading)
         elif self._state == "refused":
             self._discarded_bytes += len(data)
             if self._discarded_bytes > DISCARD_BYTES_MAX:
@@ -304,7 +308,8 @@ class _Connection(asyncio.Protocol):
             if isinstance(event, http1.Received):
                 self._state = "busy"
                 self.deadline = math.inf
-                self._hold(len(event.request.body))
+                if self._counted_bytes or event.request.body:
+                    self._hold(len(event.request.body))
                 self._task = tasks.spawn(self._listener.group, self._answer(event), "request")
             elif isinstance(event, http1.Continue):
                 if self._parser.is_partial:
@@ -324,7 +329,10 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, received: http1.Received) -> None:
         try:
-            response = await self._handled(received.request)
+            try:
+                response = await self._listener.handler(received.request)
+            except Exception as error:
+                response = _failed(received.request, error)
             if response.code == 101 and response.upgraded is not None and received.upgrade:
                 await self._upgrade(response, received)
                 return
@@ -339,7 +347,8 @@ class _Connection(asyncio.Protocol):
             upgraded.close(self._transport)
             raise
         finally:
-            self._hold(self._parser.body_bytes)
+            if self._counted_bytes or self._parser.body_bytes:
+                self._hold(self._parser.body_bytes)
         self._task = None
         if self.is_lost:
             return
@@ -350,16 +359,6 @@ class _Connection(asyncio.Protocol):
         if received.upgrade:  # Not granted: what follows is HTTP.
             self._events.extend(self._parser.resume())
         self._next()
-
-    async def _handled(self, request: http.Request) -> http.Response:
-        try:
-            return await self._listener.handler(request)
-        except errors.ApiError as error:
-            return failures.failure(error)
-        except Exception:
-            log.exception("cannot answer %s %s", request.method, request.path)
-            why = "cannot answer: an unexpected error, which petset has logged; see its log"
-            return failures.failure(errors.ApiError(500, "InternalError", why))
 
     async def _write_stream(
         self, response: http.Response, body: AsyncIterator[bytes], received: http1.Received
@@ -461,7 +460,7 @@ class _Connection(asyncio.Protocol):
         upgraded.close(self._transport)
 
     def _set_deadline(self, seconds: float) -> None:
-        self.deadline = asyncio.get_running_loop().time() + seconds
+        self.deadline = self._listener.loop.time() + seconds
         self._listener.deadline_set(self.deadline)
 
     def pause_reading(self) -> None:
@@ -490,6 +489,14 @@ def certificate_user(certificate: dict[str, Any]) -> http.User | None:
     pairs = [pair for names in certificate.get("subject", ()) for pair in names]
     name = next((value for kind, value in pairs if kind == "commonName"), "")
     return http.User(name, tuple(value for kind, value in pairs if kind == "organizationName")) if name else None
+
+
+def _failed(request: http.Request, error: Exception) -> http.Response:
+    if isinstance(error, errors.ApiError):
+        return failures.failure(error)
+    log.error("cannot answer %s %s", request.method, request.path, exc_info=error)
+    why = "cannot answer: an unexpected error, which petset has logged; see its log"
+    return failures.failure(errors.ApiError(500, "InternalError", why))
 
 
 def _too_many(most: int) -> errors.ApiError:

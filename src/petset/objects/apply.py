@@ -60,7 +60,7 @@ def applied(
         before = typed_fields.compare(type_, {}, live).added
         first = Owner(owners.BEFORE_FIRST_APPLY, owners.UPDATE, owner.api_version, owner.subresource)
         fields = managed.without_all(before, ignored)
-        entries = [first.entry(fields, now)] if fields else []
+        entries = [first.entry(managed.ordered(fields), now)] if fields else []
     applying = _Applying(live, config, type_, owner, now, ignored, entries)
     try:
         refuse_duplicates(type_, dict(config))
@@ -118,7 +118,7 @@ class _Applying:
         return {**wanted, "metadata": metadata}
 
     def _own(self, own: Object | None, fields: Fields, is_changed: bool) -> Object:
-        entry = self.owner.entry(fields, self.now)
+        entry = self.owner.entry(managed.ordered(fields), self.now)
         if own is None or is_changed or {**entry, "time": own.get("time")} != own:
             return entry
         return own

@@ -27,7 +27,7 @@ NAME_BYTES_MAX, SUBRESOURCE_BYTES_MAX = 128, 256
 Key = tuple[str, str, str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Never changed; to freeze it would take longer than to make it.
 class Owner:
     """One way of writing by one client."""
 
@@ -41,15 +41,14 @@ class Owner:
         return _key(self.manager, self.operation, self.api_version, self.subresource)
 
     def entry(self, fields: Fields, time: str) -> Object:
-        return {
-            "manager": self.manager,
-            "operation": self.operation,
-            "apiVersion": self.api_version,
-            **({"time": time} if time else {}),
-            "fieldsType": "FieldsV1",
-            "fieldsV1": managed.ordered(fields),
-            **({"subresource": self.subresource} if self.subresource else {}),
-        }
+        """An entry of these fields, whose steps are in order."""
+        entry: dict[str, Any] = {"manager": self.manager, "operation": self.operation, "apiVersion": self.api_version}
+        if time:
+            entry["time"] = time
+        entry["fieldsType"], entry["fieldsV1"] = "FieldsV1", fields
+        if self.subresource:
+            entry["subresource"] = self.subresource
+        return entry
 
 
 def _key(manager: str, operation: str, api_version: str, subresource: str) -> Key:
@@ -174,9 +173,11 @@ def updated(entries: Sequence[Object], found: typed_fields.Comparison, owner: Ow
         if left:
             kept.append(entry)
     if not owned and changed:
-        kept.append(owner.entry(changed, now))
+        kept.append(owner.entry(managed.ordered(changed), now))
         is_same = False
-    return entries if is_same else in_order(capped(kept))
+    if is_same:
+        return entries
+    return in_order(capped(kept)) if len(kept) > 1 else kept
 
 
 def _with(entry: Object, fields: Fields, time: str) -> Object:
@@ -217,7 +218,7 @@ def capped(entries: Sequence[Object]) -> Sequence[Object]:
         fields: Fields = kept[owner.key]["fieldsV1"] if owner.key in kept else NOTHING
         for entry in bucket:
             fields = managed.union(fields, entry["fieldsV1"])
-        kept[owner.key] = owner.entry(fields, bucket[-1].get("time", ""))
+        kept[owner.key] = owner.entry(managed.ordered(fields), bucket[-1].get("time", ""))
     return list(kept.values())
 
 

@@ -208,6 +208,21 @@ def compare(type_: Type | None, old: Object, new: Object) -> Comparison:
     return found
 
 
+def set_by_new(type_: Type | None, new: Object) -> Fields:
+    """What an object sets that there was not before, with its steps in order: `compare` with nothing."""
+    result: dict[str, Fields] = {}
+    for key, value in sorted(new.items()):
+        if key in _UNOWNED_SECTIONS:
+            continue
+        child = type_.child(key) if type_ is not None else None
+        if key == "metadata":
+            if below := _all_of(child, _owned(value)):
+                result["f:metadata"] = below
+        elif (added := _added(child, value, key in _NEVER_MISSING)) is not None:
+            result["f:" + key] = added
+    return result
+
+
 def _owned(metadata: Any) -> Mapping[str, Any]:
     if not is_struct(metadata):
         return {}
@@ -256,10 +271,10 @@ def _added(type_: Type | None, new: Any, never_missing: bool = False) -> Fields 
 
 
 def _all_of(type_: Type | None, new: Any) -> dict[str, Fields]:
-    """Of a granular value."""
+    """Of a granular value, its steps in order."""
     result: dict[str, Fields] = {}
     if is_struct(new):
-        for key, inner in new.items():
+        for key, inner in sorted(new.items()) if len(new) > 1 else new.items():
             if type(inner) in _SCALARS:
                 result["f:" + key] = NOTHING
                 continue
@@ -271,7 +286,7 @@ def _all_of(type_: Type | None, new: Any) -> dict[str, Fields]:
             steps = indexed(type_, new)
         except NotIndexed:
             return {}
-        for step, items in steps.items():
+        for step, items in sorted(steps.items()):
             is_one = len(items) == 1  # Duplicates are owned as one.
             result[step] = (_added(type_.item, items[0]) or NOTHING) if is_one else NOTHING
     return result

@@ -118,7 +118,35 @@ def label_selector(selector: Object | None, path: str) -> Errors:
 
 def metadata(resource: Kind, new: Object, old: Object | None = None) -> list[FieldError]:
     """Names, labels, annotations, owners, finalizers; with `old`, what of metadata must not change."""
-    return list(_metadata(resource, new["metadata"], old["metadata"] if old else None))
+    given, before = new["metadata"], old["metadata"] if old else None
+    if _is_plain(resource, given) and (before is None or _stays(given, before)):
+        return []
+    return list(_metadata(resource, given, before))
+
+
+def _is_plain(resource: Kind, given: Mapping[str, Any]) -> bool:
+    """Whether `_metadata` would find nothing, told without a generator's steps for what most objects do not have."""
+    name, space = given.get("name"), given.get("namespace")
+    if not name or resource.name_rule(name) or given.get("generateName"):
+        return False
+    if (not space or names.label(space)) if resource.namespaced else space:
+        return False
+    if given.get("annotations") or given.get("ownerReferences") or given.get("finalizers"):
+        return False
+    labelled: Mapping[str, str] = given.get("labels") or {}
+    for key, value in labelled.items():  # noqa: SIM110  # A loop is quicker than all() over a generator.
+        if names.qualified(key) or names.label_value(value):
+            return False
+    return True
+
+
+def _stays(given: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    if before.get("deletionTimestamp"):
+        return False
+    for field in _FIXED:  # noqa: SIM110  # A loop is quicker than all() over a generator.
+        if given.get(field) != before.get(field):
+            return False
+    return True
 
 
 def object_metadata(given: Mapping[str, Any], path: str = "metadata") -> Errors:
@@ -159,11 +187,11 @@ def _metadata(resource: Kind, given: Mapping[str, Any], old: Mapping[str, Any] |
         yield from _metadata_update(given, old)
 
 
+_FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
 def _metadata_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> Errors:
-    yield from immutable(
-        new, old, "metadata", "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    )  # fmt: skip
+    yield from immutable(new, old, "metadata", *_FIXED)
     if old.get("deletionTimestamp"):
         kept = dict.fromkeys(old.get("finalizers") or ())
         added = [name for name in new.get("finalizers") or () if name not in kept]

@@ -94,42 +94,41 @@ class Api:
             return formats.failure(wanted, answers.failure(_translated(request, error), warnings))
 
     async def _answer(self, request: http.Request, wanted: formats.Wanted | None, warnings: list[str]) -> http.Response:
-        path, kinds = routes.path(request.target), self._kinds.now
-        backend = self.backends.of(path)
-        route = backend.route(path, kinds)
+        path, _, text = request.target.partition("?")
+        kinds = self._kinds.now
+        backend, route = self.backends.way(path, kinds)
         if wanted is not None:
             wanted, request = (wanted, wanted.as_json(request)) if self.backends.are_ours(backend) else (None, request)
-        query = _query(request.target)
+        query = _query(text) if text else {}
         asking = self.authenticator.identify(request)
-        with self._flow.request(request, asking):
+        place = self._flow.entered(request, asking)
+        try:
             user = asking
-            await self.authorizer.catch_up(asking)
-            if any(key.startswith("impersonate-") for key, _ in request.headers):
+            if not auth.is_master(user):
+                await self.authorizer.catch_up(user)
+            if auth.impersonates(request):
                 user = auth.impersonated(request, user, self.authorizer)
                 await self.authorizer.catch_up(user)
             work = weight.Work(self._line, asking.name)
             verb = routes.verb_of(request.method, route, query)
             call = Call(request, route, user, query, work, kinds, verb, warnings)
-            return await self._authorized(call, asking, backend, wanted)
-
-    async def _authorized(
-        self, call: Call, asking: http.User, backend: backends.Backend, wanted: formats.Wanted | None
-    ) -> http.Response:
-        self.authorizer.require(call.user, routes.attributes(call))
-        if wanted is not None:
-            formats.require(call, wanted)
-        if call.verb != "watch" and call.route.subresource not in flow.STREAMING_SUBRESOURCES:
-            seconds = call.timeout_seconds()
-            answer = backend.answer(call)
-            response = await (answer if seconds is None else _within(seconds, answer))
+            if not auth.is_master(user):
+                self.authorizer.require(user, routes.attributes(call))
+            if wanted is not None:
+                formats.require(call, wanted)
+            streams = verb == "watch" or route.subresource in flow.STREAMING_SUBRESOURCES
+            if streams:
+                self._flow.require_stream(request, asking)
+            seconds = call.timeout_seconds() if text and not streams else None
+            response = await (backend.answer(call) if seconds is None else _within(seconds, backend.answer(call)))
             if wanted is not None:
                 response = await formats.answered(call, wanted, response)
-            return await compression.answered(call, response)
-        self._flow.require_stream(call.request, asking)
-        response = await backend.answer(call)
-        if wanted is not None:
-            response = await formats.answered(call, wanted, response)
-        return self._flow.streamed(call.request, asking, response)
+            if streams:
+                return self._flow.streamed(request, asking, response)
+            return response if compression.is_short(response) else await compression.answered(call, response)
+        finally:
+            if place is not None:
+                place.leave()
 
 
 async def _within(seconds: float, answer: Awaitable[http.Response]) -> http.Response:
@@ -144,10 +143,7 @@ async def _within(seconds: float, answer: Awaitable[http.Response]) -> http.Resp
         raise errors.timeout("request did not complete within the allotted timeout") from None
 
 
-def _query(target: str) -> dict[str, list[str]]:
-    text = target.partition("?")[2]
-    if not text:
-        return {}
+def _query(text: str) -> dict[str, list[str]]:
     try:
         return parse_qs(text, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
     except ValueError:

@@ -10,7 +10,7 @@ The tables below say which handler a verb, a subresource or a path has.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from petset.objects import encoding, errors
@@ -28,13 +28,17 @@ Answer = Callable[[Call], Awaitable[http.Response]]
 PathAnswer = Callable[[Call], "http.Response | Awaitable[http.Response | None] | None"]
 
 
+WAYS_KEPT_MAX = 200
+WAY_CHARACTERS_MAX = 200
+
+
 class Backend(Protocol):
     def route(self, path: Path, kinds: Kinds) -> Route:
         """What the path means. Raises ApiError 404."""
         ...
 
-    async def answer(self, call: Call) -> http.Response:
-        """The answer to one who may ask. Raises ApiError."""
+    def answer(self, call: Call) -> Awaitable[http.Response]:
+        """The answer to one who may ask. Raises ApiError, now or when it is awaited."""
         ...
 
 
@@ -45,6 +49,23 @@ class Backends:
     proxy: Backend
     # Others, by (group, version): for all below /apis/<group>/<version>. Replaced as a whole.
     of_groups: Mapping[tuple[str, str], Backend]
+    # The ways of the paths asked for lately: of these kinds, and of these groups.
+    _ways: dict[str, tuple[Backend, Route]] = field(default_factory=dict[str, "tuple[Backend, Route]"])
+    _ways_of: tuple[object, object] = (None, None)
+
+    def way(self, path: str, kinds: Kinds) -> tuple[Backend, Route]:
+        """Who answers a path as it was asked for, and what it means to him. Raises ApiError 404."""
+        if self._ways_of[0] is not kinds or self._ways_of[1] is not self.of_groups or len(self._ways) > WAYS_KEPT_MAX:
+            self._ways.clear()
+            self._ways_of = (kinds, self.of_groups)
+        known = self._ways.get(path)
+        if known is None:
+            split = routes.path(path)
+            backend = self.of(split)
+            known = backend, backend.route(split, kinds)
+            if len(path) <= WAY_CHARACTERS_MAX:
+                self._ways[path] = known
+        return known
 
     def are_ours(self, backend: Backend) -> bool:
         """Whether what it answers is made by this server, and not handed on."""
@@ -117,7 +138,7 @@ class LocalKinds:
     def route(self, path: Path, kinds: Kinds) -> Route:
         return routes.of_kind(path, kinds)
 
-    async def answer(self, call: Call) -> http.Response:
+    def answer(self, call: Call) -> Awaitable[http.Response]:
         resource, route, verb = call.resource, call.route, call.verb
         if route.subresource:
             found = self._subresources.get((route.subresource, verb))
@@ -130,7 +151,7 @@ class LocalKinds:
             raise errors.method_not_allowed(call.request.method, route.path)
         if resource.custom is not None and resource.custom.warning:
             call.warnings.append(resource.custom.warning)
-        return await found(call)
+        return found(call)
 
 
 ROOT_PATHS = [

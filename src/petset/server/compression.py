@@ -20,11 +20,14 @@ LEVEL = 1  # Most of what can be gained, for a third of the time.
 GZIP_WINDOW_BITS = 31  # zlib's word for its largest window in gzip's frame.
 
 
+def is_short(response: http.Response) -> bool:
+    """Whether an answer is too short for it, as most are: nothing more is asked of them."""
+    return isinstance(response.body, bytes) and len(response.body) < ANSWER_BYTES_MIN
+
+
 async def answered(call: Call, response: http.Response) -> http.Response:
-    """The answer, compressed where that is worth it and wanted."""
+    """A long answer, compressed where that is wanted."""
     body = response.body
-    if isinstance(body, bytes) and len(body) < ANSWER_BYTES_MIN:  # Most are: nothing is asked of them.
-        return response
     if response.code != 200 or call.verb not in ("get", "list") or call.route.subresource or not accepts(call.request):
         return response
     if response.header("content-encoding"):  # It is kept so.

@@ -8,6 +8,7 @@ nothing. Wrong types are always 400, missing required fields 422 together with w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from petset.objects import cbor, documents, encoding, errors, meta, schema
@@ -15,7 +16,7 @@ from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.protobuf import messages, reading
 from petset.objects.registry import Kind
-from petset.server import writes
+from petset.server import weight, writes
 from petset.server.routes import Call
 from petset.server.writes import Write
 
@@ -26,11 +27,11 @@ YAML_TYPES = ("application/yaml", "text/yaml", "application/x-yaml")
 
 async def body(call: Call) -> Any:
     """The request's body as a tree, read beside the loop when it is large. Raises ApiError 400, 413 or 415."""
-    return await call.work.beside(len(call.request.body), _tree, call)
+    return await call.work.beside(len(call.request.body), _tree, call, writes.media_type(call))
 
 
-def _tree(call: Call) -> Any:
-    data, kind = call.request.body, writes.media_type(call)
+def _tree(call: Call, kind: str) -> Any:
+    data = call.request.body
     if len(data) > OBJECT_BYTES_MAX:
         raise errors.too_large(
             f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes and the body has {len(data)}; send less"
@@ -53,6 +54,9 @@ def _read(data: bytes, form: str, loads: Callable[[bytes], Any]) -> Any:
         raise errors.bad_request(f"the object provided is unrecognized (not {form}): {error}") from None
 
 
+_FIRST = ["apiVersion", "kind"]
+
+
 def typed(tree: Any, resource: Kind) -> dict[str, Any]:
     """The tree, when it is an object of the resource's kind (both may be left out). Raises ApiError 400."""
     if not meta.is_struct(tree):
@@ -72,6 +76,8 @@ def typed(tree: Any, resource: Kind) -> dict[str, Any]:
         tree = {**tree, "metadata": {}}
     elif not isinstance(tree["metadata"], Mapping):
         raise errors.bad_request(f"cannot read the {resource.kind}: its metadata is not an object")
+    if tree.get("apiVersion") == version and tree.get("kind") == kind and list(islice(tree, 2)) == _FIRST:
+        return tree  # As it is to be stored.
     return {"apiVersion": version, "kind": kind, **{k: v for k, v in tree.items() if k not in ("apiVersion", "kind")}}
 
 
@@ -104,9 +110,13 @@ def checked(
 
 async def posted(call: Call, write: Write) -> tuple[Object, list[FieldError]]:
     """The body as a checked object of the write's kind, read beside the loop when it is large."""
-    data = call.request.body
-    json = data if writes.media_type(call) in JSON_TYPES else b""
-    return await call.work.beside(len(data), lambda: checked(write, _tree(call), json))
+    size = len(call.request.body)
+    return _posted(call, write) if weight.is_light(size) else await call.work.in_turn(_posted, call, write)
+
+
+def _posted(call: Call, write: Write) -> tuple[Object, list[FieldError]]:
+    kind = writes.media_type(call)
+    return checked(write, _tree(call, kind), call.request.body if kind in JSON_TYPES else b"")
 
 
 async def patch_body(call: Call) -> Any:

@@ -11,8 +11,7 @@ Follows: "API Priority and Fairness" of the Kubernetes documentation, with one l
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 from petset.objects import errors
 from petset.server.access import users
@@ -34,22 +33,16 @@ class Flow:
         self._requests: dict[str, int] = {}
         self._streams: dict[str, int] = {}
 
-    @contextmanager
-    def request(self, request: http.Request, user: http.User) -> Generator[None]:
-        """One request of the user, for as long as it is under way. Raises ApiError 429."""
+    def entered(self, request: http.Request, user: http.User) -> Place | None:
+        """One request of the user, until its place is left; None: it is not counted. Raises ApiError 429."""
         if request.user is not None:
-            yield
-            return
+            return None
         if request.method in _WRITING and self._store.waiting_bytes > STORE_WAITING_BYTES_MAX:
             raise _later("the disk is slower than what is written to it")
         most = _share(user, REQUESTS_IN_FLIGHT_MAX)
         if self._requests.get(user.name, 0) >= most:
             raise _later(f"{most} requests of this user are under way, which is the most")
-        place = _Place(self._requests, user.name)
-        try:
-            yield
-        finally:
-            place.leave()
+        return Place(self._requests, user.name)
 
     def require_stream(self, request: http.Request, user: http.User) -> None:
         """That the user may have one more answer that streams. Raises ApiError 429."""
@@ -62,13 +55,13 @@ class Flow:
         if request.user is not None:
             return response
         if not isinstance(response.body, bytes):
-            return dataclasses.replace(response, body=_Counted(response.body, _Place(self._streams, user.name)))
+            return dataclasses.replace(response, body=_Counted(response.body, Place(self._streams, user.name)))
         if response.upgraded is None:
             return response
         upgraded = response.upgraded
 
         async def counted(stream: http.ByteStream) -> None:
-            place = _Place(self._streams, user.name)
+            place = Place(self._streams, user.name)
             try:
                 await upgraded(stream)
             finally:
@@ -85,8 +78,10 @@ def _later(why: str) -> errors.ApiError:
     return errors.too_many_requests(f"cannot serve the request now: {why}; try again", RETRY_AFTER_SECONDS)
 
 
-class _Place:
+class Place:
     """One of a user's, taken until it is left."""
+
+    __slots__ = ("_left", "_name", "_taken")
 
     def __init__(self, taken: dict[str, int], name: str):
         self._taken, self._name, self._left = taken, name, False
@@ -104,7 +99,7 @@ class _Place:
 class _Counted:
     """A streaming body that holds its place until it ended, failed or was closed."""
 
-    def __init__(self, body: AsyncIterator[bytes], place: _Place):
+    def __init__(self, body: AsyncIterator[bytes], place: Place):
         self._body, self._place = body, place
 
     def __aiter__(self) -> _Counted:

@@ -26,6 +26,9 @@ def defaulted(write: Write, new: Object, before: Object | None) -> Object:
     if write.is_applied:
         return new
     given: Any = new["metadata"].get("managedFields")
+    if before is None and given is None:  # Most of what is created.
+        fields = typed_fields.set_by_new(schema.node_of(write.resource), _written(write, new))
+        return owners.with_entries(new, [_owner(write, owners.UPDATE).entry(fields, _now())] if fields else ())
     live = owners.of(before) if before is not None else ()
     entries = live
     if given is not None and given is not live and not write.subresource:

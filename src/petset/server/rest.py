@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from petset.base import tasks
@@ -42,6 +42,7 @@ Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 _DROPPED_FIELDS = ("selfLink",)
 _NAMED_FIELDS = ("name", "namespace", "resourceVersion")  # Which object it is, and which version of it.
+_NEW_ONES_OWN = frozenset((*_SYSTEM_FIELDS, *_DROPPED_FIELDS, *_NAMED_FIELDS))  # Given to an object that is made.
 # ... and what policies and webhooks may not change, either.
 _FIXED_FIELDS = (*_SYSTEM_FIELDS, "name", "generateName", "namespace", "resourceVersion", "managedFields")
 
@@ -64,10 +65,13 @@ class Rest:
             raise errors.not_found(resource.plural, name, resource.group)
         return await conversion.shown(resource, found)
 
-    async def _put(self, resource: Kind, key: str, new: Object, expected: int) -> stores.Entry:
+    def _put(self, resource: Kind, key: str, new: Object, expected: int) -> Awaitable[stores.Entry]:
         """Store an object; as the kind shows it then. Raises Conflict."""
         if resource.stored_as is None:
-            return await self.store.put(key, new, expected)
+            return self.store.put(key, new, expected)
+        return self._put_converted(resource, key, new, expected)
+
+    async def _put_converted(self, resource: Kind, key: str, new: Object, expected: int) -> stores.Entry:
         written = await self.store.put(key, await conversion.stored(resource, new), expected)
         return await conversion.shown(resource, written)
 
@@ -164,7 +168,10 @@ class Rest:
         async with self._turn(write, asking):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
-                wanted, missing = await write.work.beside(_size(write, old), make, old.object)
+                if weight.is_light(_size(write, old)):
+                    wanted, missing = make(old.object)
+                else:
+                    wanted, missing = await write.work.in_turn(make, old.object)
                 new = wanted if write.is_decided else await self._updated(write, wanted, missing, old, asking)
                 if owners.is_unchanged(new, old.object):
                     return old
@@ -223,7 +230,11 @@ class Rest:
         the cluster goes on meanwhile: then admission is asked again, until it has nothing to change in what was valid.
         """
         resource, size, before = write.resource, _size(write, old), old.object if old else None
-        new = await write.work.beside(size, ownership.defaulted, write, new, before)
+        is_light = weight.is_light(size)
+        if is_light:
+            new = ownership.defaulted(write, new, before)
+        else:
+            new = await write.work.in_turn(ownership.defaulted, write, new, before)
 
         def admit(obj: Object) -> Object:
             return self._admit.create(write, obj) if before is None else self._admit.update(write, obj, before)
@@ -236,8 +247,11 @@ class Rest:
             new = resource.prepare(admit(new), before)
             if new == valid:
                 return new
-            waited = await self._admit.require_held(write, new, before) or size > weight.LOOP_BYTES_MAX
-            found = await write.work.beside(size, _found, write, new, before)
+            waited = not is_light
+            if self._admit.gives_rights(resource):
+                await self._admit.require_held(write, new, before)
+                waited = True
+            found = _found(write, new, before) if is_light else await write.work.in_turn(_found, write, new, before)
             if found:
                 raise errors.invalid(resource.kind, name, found, resource.group)
             self._admit.check(write, new, before)
@@ -385,7 +399,6 @@ def _identified(resource: Kind, obj: Object, namespace: str) -> dict[str, Any]:
         raise errors.bad_request(f"cannot create a {resource.kind} in a namespace: it belongs to the whole cluster")
     if given.get("resourceVersion"):
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
-    dropped = (*_SYSTEM_FIELDS, *_DROPPED_FIELDS, "resourceVersion", "name", "namespace")
     name = given.get("name") or ""
     if not name and given.get("generateName"):
         base = given["generateName"][: GENERATED_NAME_CHARACTERS_MAX - NAME_SUFFIX_CHARACTERS]
@@ -403,7 +416,7 @@ def _identified(resource: Kind, obj: Object, namespace: str) -> dict[str, Any]:
         "uid": tasks.new_uid(),
         "creationTimestamp": tasks.rfc3339(tasks.now()),
         **({"generation": 1} if resource.has_generation else {}),
-        **{key: value for key, value in given.items() if key not in dropped},
+        **{key: value for key, value in given.items() if key not in _NEW_ONES_OWN},
     }
     return {**obj, "metadata": metadata}
 

@@ -28,6 +28,11 @@ RUN_BYTES_MAX = 1 << 20  # Decoded, encoded or written to one reader in a step, 
 _thread = tasks.Thread("petset-weight")
 
 
+def is_light(size: int) -> bool:
+    """Whether work on so many bytes is done at once."""
+    return size <= LOOP_BYTES_MAX
+
+
 class Line:
     """Who waits for the thread, by user."""
 
@@ -64,12 +69,14 @@ class Line:
         self._is_taken = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Never changed; to freeze it would take longer than to make it.
 class Work:
     """The heavy work of one user's requests."""
 
     line: Line
     user: str
+
+    # Who is on the way of every write asks `is_light` first, and does what is: to be awaited costs as much as the rest.
 
     async def beside(self, size: int, work: Callable[..., T], *args: Any) -> T:
         """The result of a pure function that works on so many bytes."""

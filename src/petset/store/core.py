@@ -150,16 +150,20 @@ class Core:
     # Writing
 
     async def put(self, key: str, obj: Object, expected: int | None) -> Entry:
-        previous = await self._judged(key, expected)
+        previous = self._judge(key, expected)
+        if isinstance(previous, Write):
+            previous = await self._judged(key, expected, previous)
         revision = self._accepted_revision + 1
         tree = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(revision)}}
         encoded = encoding.dumps(tree)
         tree = sharing.shared(tree, len(encoded), previous.object if previous and previous.is_decoded else None)
         created = previous.created_revision if previous else revision
-        return await self._accept(Entry(key, revision, created, encoded, tree), previous, deleted=False)
+        return await self._accept(Entry(key, revision, created, encoded, tree), previous, False)
 
     async def delete(self, key: str, expected: int | None) -> Entry | None:
-        previous = await self._judged(key, expected)
+        previous = self._judge(key, expected)
+        if isinstance(previous, Write):
+            previous = await self._judged(key, expected, previous)
         if previous is None:
             if key in self._pending:  # "It is gone" is true only once the deletion before is durable.
                 await self._pending[key].settled()
@@ -168,7 +172,7 @@ class Core:
         last = previous.object
         tree = {**last, "metadata": {**last["metadata"], "resourceVersion": str(revision)}}
         entry = Entry(key, revision, previous.created_revision, encoding.dumps(tree), tree)
-        return await self._accept(entry, previous, deleted=True)
+        return await self._accept(entry, previous, True)
 
     async def close(self) -> None:
         self._closed = True
@@ -177,24 +181,34 @@ class Core:
             await asyncio.shield(self._quiet)
         self._feed.end()
 
-    async def _judged(self, key: str, expected: int | None) -> Entry | None:
-        """The newest accepted version of the key, which is what the write expected it to be."""
-        while True:
-            if self._closed:
-                raise Unavailable(f"cannot write {key}: the store is closed")
-            pending = self._pending.get(key)
-            newest = self._index.entries.get(key)
-            if pending is not None:
-                newest = None if pending.deleted else pending.entry
-            current = newest.revision if newest else 0
-            if expected is None or expected == current:
-                return newest
-            if pending is None:
-                raise Conflict(key, expected, current)
-            with contextlib.suppress(Unavailable):  # What stands in the way may fail yet, and the refusal be untrue.
-                await pending.settled()
+    def _judge(self, key: str, expected: int | None) -> Entry | Write | None:
+        """The newest accepted version of the key, which is what the write expected it to be.
 
-    async def _accept(self, entry: Entry, previous: Entry | None, deleted: bool) -> Entry:
+        A write when that stands in the way: it may fail yet, and the refusal be untrue.
+        """
+        if self._closed:
+            raise Unavailable(f"cannot write {key}: the store is closed")
+        pending = self._pending.get(key)
+        newest = self._index.entries.get(key)
+        if pending is not None:
+            newest = None if pending.deleted else pending.entry
+        current = newest.revision if newest else 0
+        if expected is None or expected == current:
+            return newest
+        if pending is None:
+            raise Conflict(key, expected, current)
+        return pending
+
+    async def _judged(self, key: str, expected: int | None, waiting_for: Write) -> Entry | None:
+        """`_judge`, once there is nothing in the way."""
+        found: Entry | Write | None = waiting_for
+        while isinstance(found, Write):
+            with contextlib.suppress(Unavailable):
+                await found.settled()
+            found = self._judge(key, expected)
+        return found
+
+    def _accept(self, entry: Entry, previous: Entry | None, deleted: bool) -> asyncio.Future[Entry]:
         loop = asyncio.get_running_loop()
         write = Write(entry, previous, deleted, loop.create_future())
         self._accepted_revision = entry.revision
@@ -202,7 +216,7 @@ class Core:
         self._waiting.append(write)
         self._waiting_bytes += len(entry.encoded)
         self._flush_soon(loop)
-        return await write.done
+        return write.done
 
     # Committing
 

@@ -49,7 +49,7 @@ class ByteStream(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Never changed, nor is an answer; to freeze them would take longer than to make them.
 class Request:
     method: str
     target: str  # Path and query as sent, still percent-encoded.
@@ -95,7 +95,7 @@ class Malformed(Exception):
 Upgraded = Callable[[ByteStream], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     code: int
     headers: Headers = ()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 import httptools
@@ -26,12 +27,14 @@ BODY_BYTES_MAX = 3 << 20  # 413
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 BODYLESS_CODES = (204, 304)
+USUAL_HEADERS_MAX = 256  # Kept as they were read, of all connections,
+USUAL_VALUE_BYTES_MAX = 64  # which is less than a token has.
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _HOP_BY_HOP = ("connection", "content-length", "keep-alive", "transfer-encoding")  # Ours to set, never a handler's.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Never changed; to freeze it would take longer than to make it.
 class Received:
     """One whole request. `keep_alive`: another may follow. `chunks`: the client understands chunked answers."""
 
@@ -136,6 +139,8 @@ class RequestParser:
     def _reset(self) -> None:
         self._target = b""
         self._headers: list[tuple[str, str]] = []
+        self._hosts = 0
+        self._version = "1.1"
         self._head_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -145,7 +150,6 @@ class RequestParser:
     def on_message_begin(self) -> None:
         self._messages += 1
         self._in_head = self._partial = True
-        self._reset()
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -160,29 +164,31 @@ class RequestParser:
         if self._head_bytes > HEAD_BYTES_MAX or len(self._headers) >= HEADERS_MAX:
             raise _head_too_large()
         if self._in_head:  # Otherwise it is a trailer, which nobody here reads.
-            self._headers.append((name.decode("ascii", "replace").lower(), value.decode("utf-8", "replace").strip()))
+            header = _usual_header(name, value) if len(value) <= USUAL_VALUE_BYTES_MAX else _header(name, value)
+            self._headers.append(header)
+            if header[0] == "host":
+                self._hosts += 1
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self._in_head = False
         headers = dict(self._headers)
-        version = self._parser.get_http_version()
+        version = self._version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise http.Malformed(
                 505, "BadRequest", f"cannot read the request: HTTP {version} is not offered; use HTTP/1.1"
             )
-        hosts = sum(name == "host" for name, _ in self._headers)
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
+        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
             raise http.Malformed(400, "BadRequest", "cannot read the request: it needs one Host header")
         if self._parser.get_method() == b"CONNECT":
             raise http.Malformed(405, "MethodNotAllowed", "cannot connect elsewhere: this is not a proxy")
-        length = headers.get("content-length", "0")
-        has_body = length != "0" or "transfer-encoding" in headers
-        if not length.isdecimal() or int(length) > self._body_bytes_max:
+        length = headers.get("content-length")
+        has_body = (length or "0") != "0" or "transfer-encoding" in headers
+        if length is not None and (not length.isdecimal() or int(length) > self._body_bytes_max):
             raise self._body_too_large()
         if has_body and self._parser.should_upgrade():
             raise http.Malformed(400, "BadRequest", "cannot upgrade: the request has a body; send it without Upgrade")
-        expect = headers.get("expect", "").lower()
+        expect = headers["expect"].lower() if "expect" in headers else ""
         if expect and expect != "100-continue":
             raise http.Malformed(417, "ExpectationFailed", f"cannot meet the expectation {expect!r}; send none")
         if expect and has_body and version == "1.1":
@@ -195,23 +201,18 @@ class RequestParser:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        assert self._parser is not None
+        parser, body = self._parser, self._body
+        assert parser is not None
         self._partial = False
         request = http.Request(
-            self._parser.get_method().decode("ascii"),
+            parser.get_method().decode("ascii"),
             _origin_form(self._target),
             tuple(self._headers),
-            self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            body[0] if len(body) == 1 else b"".join(body),
             self._peer,
         )
-        self._events.append(
-            Received(
-                request,
-                keep_alive=self._parser.should_keep_alive() or self._parser.should_upgrade(),
-                upgrade=self._parser.should_upgrade(),
-                chunks=self._parser.get_http_version() == "1.1",
-            )
-        )
+        upgrade = parser.should_upgrade()
+        self._events.append(Received(request, upgrade or parser.should_keep_alive(), upgrade, self._version == "1.1"))
         self._reset()
 
     def _body_too_large(self) -> http.Malformed:
@@ -219,6 +220,13 @@ class RequestParser:
         return http.Malformed(
             413, "RequestEntityTooLarge", f"cannot read the request: its body exceeds {most} bytes; send a smaller one"
         )
+
+
+def _header(name: bytes, value: bytes) -> tuple[str, str]:
+    return name.decode("ascii", "replace").lower(), value.decode("utf-8", "replace").strip()
+
+
+_usual_header = lru_cache(maxsize=USUAL_HEADERS_MAX)(_header)  # A client says nearly the same with each request.
 
 
 def _head_too_large() -> http.Malformed:
@@ -247,6 +255,9 @@ def _origin_form(target: bytes) -> str:
 
 def whole(response: http.Response, body: bytes, received: Received | None, keep_alive: bool, date: str = "") -> bytes:
     """A whole answer; to HEAD, its head alone."""
+    if keep_alive and date and received is not None and _is_usual(response, received):
+        begun = _begun(response.code, response.headers[0])
+        return b"%bdate: %b\r\ncontent-length: %d\r\n\r\n%b" % (begun, date.encode(), len(body), body)
     headers = [] if response.code in BODYLESS_CODES else [("content-length", str(len(body)))]
     if not keep_alive:
         headers.append(("connection", "close"))
@@ -254,6 +265,20 @@ def whole(response: http.Response, body: bytes, received: Received | None, keep_
         headers.append(("connection", "keep-alive"))  # HTTP/1.0 closes unless told.
     bodyless = response.code in BODYLESS_CODES or (received is not None and received.request.method == "HEAD")
     return _head(response, headers, date) + (b"" if bodyless else body)
+
+
+def _is_usual(response: http.Response, received: Received) -> bool:
+    """Whether an answer has one short header, as nearly all have, and a body."""
+    headers = response.headers
+    if len(headers) != 1 or len(headers[0][1]) > USUAL_VALUE_BYTES_MAX or headers[0][0] in _HOP_BY_HOP:
+        return False
+    return received.chunks and response.code not in BODYLESS_CODES and received.request.method != "HEAD"
+
+
+@lru_cache(maxsize=USUAL_HEADERS_MAX)
+def _begun(code: int, header: tuple[str, str]) -> bytes:
+    """An answer up to what each one has of its own."""
+    return _head(http.Response(code, (header,)), (), "").removesuffix(b"\r\n")
 
 
 def begin(response: http.Response, received: Received, keep_alive: bool, date: str = "") -> bytes:

@@ -42,7 +42,7 @@ NAMESPACE_FINALIZER = "kubernetes"
 CLAIM_FINALIZER, VOLUME_FINALIZER = well_known.PVC_PROTECTION_FINALIZER, well_known.PV_PROTECTION_FINALIZER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Never changed; to freeze it would take longer than to make it.
 class Context:
     store: stores.Store
     authorizer: auth.Authorizer
@@ -92,12 +92,13 @@ class Admission:
         asked = rbac.Attributes("create", kind.group, kind.plural, "", write.namespace, write.name)
         self._authorizer.require(write.user, asked)
 
-    async def require_held(self, write: Write, obj: Object, old: Object | None) -> bool:
-        """Of what gives rights, that the user has them; whether the cluster went on meanwhile. Raises ApiError."""
-        if write.resource not in escalation.KINDS:
-            return False
+    def gives_rights(self, resource: Kind) -> bool:
+        """Whether `require_held` is to be awaited of a write, during which the cluster goes on."""
+        return resource in escalation.KINDS
+
+    async def require_held(self, write: Write, obj: Object, old: Object | None) -> None:
+        """Of what gives rights, that the user has them. Raises ApiError."""
         await escalation.require(self._authorizer, write, obj, old)
-        return True
 
     def _run(self, verb: str, write: Write, obj: Object, old: Object | None) -> Object:
         hooks = hooks_of(verb, write.resource)
