@@ -67,6 +67,33 @@ def test_a_pet_whose_port_is_taken_fails_and_is_made_anew_until_the_port_is_free
     cluster.wait_ready("web-0")
 
 
+def test_a_rollout_its_history_and_its_undoing(make_cluster):
+    cluster = make_cluster()
+    cluster.up("--simulate")
+    kubectl = cluster.kubectl
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "nginx:1"}]}}
+    spec = {"serviceName": "web", "replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    kubectl("create", "-f", "-", stdin=manifest("apps/v1", "StatefulSet", "web", spec))
+
+    def rolled_out() -> list[str]:
+        assert "complete" in kubectl("rollout", "status", "statefulset/web", "--timeout=30s")
+        pods = kubectl.json("get", "pods", "-l", "app=web")["items"]
+        return [pod["spec"]["containers"][0]["image"] for pod in pods]
+
+    rolled_out()
+    kubectl("set", "image", "statefulset/web", "c=nginx:2")
+    assert rolled_out() == ["nginx:2"] * 2
+    history = kubectl("rollout", "history", "statefulset/web").splitlines()
+    assert [line.split()[0] for line in history if line[:1].isdigit()] == ["1", "2"]
+    assert "nginx:1" in kubectl("rollout", "history", "statefulset/web", "--revision=1")
+    assert "rolled back" in kubectl("rollout", "undo", "statefulset/web")
+    assert rolled_out() == ["nginx:1"] * 2
+    kubectl("rollout", "restart", "statefulset/web")
+    assert rolled_out() == ["nginx:1"] * 2
+    refused = kubectl.run("rollout", "pause", "statefulset/web")
+    assert refused.returncode == 1 and "pausing is not supported" in refused.stderr
+
+
 def manifest(api_version: str, kind: str, name: str, spec: dict) -> str:
     return json.dumps({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})
 
