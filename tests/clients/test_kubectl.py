@@ -19,6 +19,7 @@ KINDS = {obj["kind"].lower(): obj for obj in OBJECTS}
 COMPARED_LOOSELY = (
     "endpoints", "endpointslice", "secret", "limitrange", "networkpolicy", "poddisruptionbudget",
     "mutatingwebhookconfiguration", "validatingwebhookconfiguration",
+    "mutatingadmissionpolicy", "validatingadmissionpolicy",
 )  # fmt: skip
 DESCRIBED_BY_BETA = ("servicecidr",)  # By kubectl before 1.33, which asks for networking.k8s.io/v1beta1 alone.
 HELD = ("persistentvolumeclaim", "persistentvolume", "namespace")  # Their finalizers are a controller's business.

@@ -60,12 +60,8 @@ class Api:
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
-        self.rest = rest.Rest(
-            store,
-            admission.Admission(store, self.authorizer),
-            Others(store, kinds, self.authorizer),
-            Quotas(store),
-        )
+        others = Others(store, kinds, self.authorizer)
+        self.rest = rest.Rest(store, admission.Admission(store, self.authorizer), others, Quotas(store))
         self.watches = watch.Watches(store, kinds)
         self._flow = flow.Flow(store)
         self._line = weight.Line()
@@ -74,11 +70,11 @@ class Api:
                 self.rest,
                 self.watches,
                 subresources.Subresources(store, self.rest, self.tokens),
-                streams.Streams(store, streams_of),
-                reviews.Reviews(self.authenticator, self.authorizer),
+                streams.Streams(store, streams_of, others),
+                reviews.Reviews(self.authenticator, self.authorizer, others.question),
             ),
             backends.LocalPaths(self.tokens, options.metrics, options.checks),
-            proxy.Proxy(store),
+            proxy.Proxy(store, others),
             of_groups={},
         )
 

@@ -36,6 +36,7 @@ GENERATED_NAME_CHARACTERS_MAX = 63
 NAME_SUFFIX_CHARACTERS = 5
 NOT_ACTED_ON = "this release of petset keeps objects of kind {kind}, and no part of it acts on them"
 
+Review = Callable[[Object, Object], Awaitable[Object]]  # The wanted object and the old one -> the wanted one.
 Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object -> (the wanted one, missing fields).
 
 # What only the server writes into metadata ...
@@ -49,7 +50,8 @@ _FIXED_FIELDS = (*_SYSTEM_FIELDS, "name", "generateName", "namespace", "resource
 
 class Rest:
     def __init__(self, store: stores.Store, admit: admission.Admission, others: Others, quotas: Quotas):
-        self.store, self._admit, self._others, self._quotas = store, admit, others, quotas
+        self.store, self.others = store, others
+        self._admit, self._quotas = admit, quotas
         self._lists = lists.Lists(store)
         self._turns = turns.Turns()
 
@@ -95,7 +97,7 @@ class Rest:
         if not resource.acted_on:
             write.warnings.append(NOT_ACTED_ON.format(kind=resource.kind))
         generated = not meta.get(obj, "metadata", "name") and bool(meta.get(obj, "metadata", "generateName"))
-        asking = self._others.asking(write, writes.CREATE)
+        asking = self.others.asking(write, writes.CREATE)
         for _ in range(WRITE_ATTEMPTS_MAX):
             new = _identified(resource, obj, write.namespace)
             name = new["metadata"].get("name") or ""
@@ -161,17 +163,19 @@ class Rest:
                     raise
         raise _crowded(resource, write.name)
 
-    async def change(self, write: Write, make: Make) -> stores.Entry:
-        """Write what `make` makes of the write's object. Raises ApiError."""
+    async def change(self, write: Write, make: Make, review: Review | None = None) -> stores.Entry:
+        """Write what `make` makes of the write's object, and what `review` then makes of that. Raises ApiError."""
         resource, namespace, name = write.resource, write.namespace, write.name
-        asking = self._others.asking(write, writes.UPDATE)
-        async with self._turn(write, asking):
+        asking = self.others.asking(write, writes.UPDATE)
+        async with self._turn(write, asking, review is not None):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
                 if weight.is_light(_size(write, old)):
                     wanted, missing = make(old.object)
                 else:
                     wanted, missing = await write.work.in_turn(make, old.object)
+                if review is not None:
+                    wanted = await review(wanted, old.object)
                 new = wanted if write.is_decided else await self._updated(write, wanted, missing, old, asking)
                 if owners.is_unchanged(new, old.object):
                     return old
@@ -188,9 +192,11 @@ class Rest:
                 await asyncio.sleep(RETRY_SECONDS * attempt)
         raise _crowded(resource, name)
 
-    def _turn(self, write: Write, asking: Asking | None) -> contextlib.AbstractAsyncContextManager[None]:
+    def _turn(
+        self, write: Write, asking: Asking | None, waits: bool = False
+    ) -> contextlib.AbstractAsyncContextManager[None]:
         """Who waits for webhooks holds up nobody, and begins anew when others were quicker."""
-        if asking is not None and asking.waits:
+        if waits or (asking is not None and asking.waits):
             return contextlib.nullcontext()
         return self._turns.of(write.resource.key(write.namespace, write.name))
 
@@ -283,7 +289,7 @@ class Rest:
     async def remove(self, write: Write) -> tuple[stores.Entry, bool]:
         """(the last version, whether it is gone already). Raises ApiError."""
         resource, namespace, name = write.resource, write.namespace, write.name
-        asking = self._others.asking(write, writes.DELETE)
+        asking = self.others.asking(write, writes.DELETE)
         async with self._turn(write, asking):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)

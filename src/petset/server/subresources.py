@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.base import tasks
+from petset.kinds import transient
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.reviews import TOKENREVIEWS
@@ -41,8 +42,20 @@ class Subresources:
 
     async def put_scale(self, call: Call) -> http.Response:
         body = decoding.typed(await decoding.body(call), SCALE)
-        written = await self._rest.change(writes.of(call), lambda old: (scaled(call, old, body), ()))
-        return answers.tree(call, scale_of(written.object, call.resource.scale))
+        return await self._change_scale(call, writes.of(call), lambda old: (scaled(call, old, body), ()))
+
+    async def _change_scale(self, call: Call, write: writes.Write, make: rest.Make) -> http.Response:
+        """Policies and webhooks are asked about the Scale, not about the set."""
+        paths, others = call.resource.scale, self._rest.others
+
+        async def review(wanted: Object, old: Object) -> Object:
+            asked = scale_of(wanted, paths)
+            found = await others.reviewed(write, writes.UPDATE, SCALE, asked, scale_of(old, paths))
+            return wanted if found is asked else scaled(call, wanted, found)
+
+        is_asked = others.asking(write, writes.UPDATE, SCALE) is not None
+        written = await self._rest.change(write, make, review if is_asked else None)
+        return answers.tree(call, scale_of(written.object, paths))
 
     async def patch_scale(self, call: Call) -> http.Response:
         if writes.is_apply(call):
@@ -54,7 +67,7 @@ class Subresources:
             wanted = decoding.typed(apply(scale_of(old, call.resource.scale)), SCALE)
             return scaled(call, old, wanted), ()
 
-        return answers.tree(call, scale_of((await self._rest.change(write, make)).object, call.resource.scale))
+        return await self._change_scale(call, write, make)
 
     async def _apply_scale(self, call: Call) -> http.Response:
         config = await ownership.configuration(call, SCALE)
@@ -68,23 +81,25 @@ class Subresources:
             replicas = meta.get(new, *at, default=1)
             return scaled(call, new, {**config, "spec": {"replicas": replicas}}), ()
 
-        return answers.tree(call, scale_of((await self._rest.change(write, make)).object, call.resource.scale))
+        return await self._change_scale(call, write, make)
 
     # Pods
 
     async def bind(self, call: Call) -> http.Response:
         body = _object(await decoding.body(call), "Binding")
+        write = writes.of(call, is_decided=True)
+        body = await self._reviewed(write, transient.BINDING, body)
         node = meta.get(body, "target", "name")
         if not isinstance(node, str) or not node:
             wrong = FieldError.required("target.name", "the node's name")
             raise errors.invalid("Binding", call.route.name, [wrong])
         uid = meta.get(body, "metadata", "uid")
-        write = writes.of(call, is_decided=True)
         await self._rest.change(write, lambda old: (bound(old, node, uid, tasks.now()), ()))
         return answers.tree(call, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
 
     async def evict(self, call: Call) -> http.Response:
         body = _object(await decoding.body(call) if call.request.body else {}, "Eviction")
+        body = await self._reviewed(writes.of(call), transient.EVICTION, body)
         options = deletion.read_options(body.get("deleteOptions"), call.query)
         await self._rest.remove(writes.of_removal(call, options))
         return answers.tree(
@@ -105,13 +120,29 @@ class Subresources:
             spec = meta.without(meta.part(old, "spec"), ("finalizers",))
             return {**old, "spec": {**spec, **({"finalizers": wanted} if wanted else {})}}, ()
 
-        return answers.entry(call, await self._rest.change(writes.of(call, is_decided=True), make))
+        write, others = writes.of(call, is_decided=True), self._rest.others
+
+        async def review(wanted: Object, old: Object) -> Object:
+            return await others.reviewed(write, writes.UPDATE, call.resource, wanted, old)
+
+        is_asked = others.asking(write, writes.UPDATE, call.resource) is not None
+        return answers.entry(call, await self._rest.change(write, make, review if is_asked else None))
+
+    async def _reviewed(self, write: writes.Write, kind: Kind, body: Object) -> Object:
+        """A body that is not stored, as policies and webhooks want it; asked about under the name of its object."""
+        if self._rest.others.asking(write, writes.CREATE, kind) is None:
+            return body
+        metadata = {**meta.part(body, "metadata"), "name": write.name, "namespace": write.namespace}
+        whole: Object = {"kind": kind.kind, "apiVersion": kind.api_version, **body, "metadata": metadata}
+        return _object(await self._rest.others.reviewed(write, writes.CREATE, kind, whole), kind.kind)
 
     # Service accounts
 
     async def request_token(self, call: Call) -> http.Response:
         """A token for the account, bound to the pod, secret or node that the request names. Raises ApiError."""
-        body = _object(await decoding.body(call), "TokenRequest")
+        body = await self._reviewed(
+            writes.of(call), transient.TOKEN_REQUEST, _object(await decoding.body(call), "TokenRequest")
+        )
         account = (await self._rest.existing(call.resource, call.route.namespace, call.route.name)).object
         spec = meta.part(body, "spec")
         audiences, seconds = self._wanted(spec)

@@ -22,6 +22,7 @@ from petset.server.routes import Call
 from petset.wire import http
 
 CREATE, UPDATE, PATCH, DELETE = "create", "update", "patch", "delete"
+CONNECT = "connect"  # To a pod: nothing is written, but admission is asked.
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"  # What becomes of fields that the schema does not know.
 FIELD_MANAGER_BYTES_MAX = 128
 UNKNOWN_MANAGER, SERVER_MANAGER = "unknown", "kube-apiserver"
@@ -36,7 +37,7 @@ OPTIONS = {CREATE: "CreateOptions", UPDATE: "UpdateOptions", PATCH: "PatchOption
 
 @dataclass(slots=True, eq=False)  # Never changed; to freeze it would take longer than to make it.
 class Write:
-    operation: str  # CREATE, UPDATE, PATCH or DELETE.
+    operation: str  # CREATE, UPDATE, PATCH, DELETE or CONNECT.
     resource: Kind
     user: http.User
     work: weight.Work
@@ -97,6 +98,21 @@ def of_removal(call: Call, options: deletion.Options) -> Write:
         options.dry_run,
         options=options,
         size=len(call.request.body),
+        warnings=call.warnings,
+        audit_annotations=call.audit_annotations,
+    )
+
+
+def of_connection(call: Call, name: str) -> Write:
+    """What a request to connect to a pod, by itself or as one of a service, is to admission."""
+    return Write(
+        CONNECT,
+        call.resource,
+        call.user,
+        call.work,
+        call.route.namespace,
+        name,
+        call.route.subresource,
         warnings=call.warnings,
         audit_annotations=call.audit_annotations,
     )

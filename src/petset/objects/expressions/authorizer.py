@@ -43,14 +43,20 @@ class Undecided(ValueError):
     """The answer is not known yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    is_allowed: bool
+    reason: str = ""
+
+
 class Decisions:
     """The answers that are known, and the questions that wait for one."""
 
     def __init__(self) -> None:
-        self.known: dict[Question, bool] = {}
+        self.known: dict[Question, Decision] = {}
         self.open: dict[Question, None] = {}
 
-    def of(self, question: Question) -> bool:
+    def of(self, question: Question) -> Decision:
         """Raises Undecided."""
         found = self.known.get(question)
         if found is None:
@@ -131,7 +137,8 @@ def _check(given: Value, verb: str) -> Value:
     decisions = _CURRENT.get()
     if decisions is None:
         raise ValueError("nobody can be asked here")
-    return {"decision": decisions.of(question)}
+    found = decisions.of(question)
+    return {"decision": found.is_allowed, "reason": found.reason}
 
 
 def _decided(given: Value) -> bool:
@@ -139,6 +146,11 @@ def _decided(given: Value) -> bool:
     if not isinstance(found, bool):
         raise ValueError("no such overload: it is no decision")
     return found
+
+
+def _reason(given: Value) -> str:
+    _decided(given)
+    return _part(given, "reason")
 
 
 def _nothing(given: Value) -> str:
@@ -166,5 +178,5 @@ TABLE: Sequence[Function] = (
     _member("allowed", 0, "BOOL", _decided),
     _member("errored", 0, "BOOL", _never),
     _member("error", 0, "STRING", _nothing),
-    _member("reason", 0, "STRING", _nothing),
+    _member("reason", 0, "STRING", _reason),
 )

@@ -6,6 +6,7 @@ same authenticator and authorizer as every request's, so they cannot differ from
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from petset.objects import errors, meta
@@ -14,24 +15,43 @@ from petset.objects.meta import Object
 from petset.server import answers, decoding, writes
 from petset.server.access import auth, rbac, users
 from petset.server.routes import Call
+from petset.server.writes import Write
 from petset.wire import http
+
+Reviewed = Callable[[Write, Object], Awaitable[Object]]  # What admission makes of a question.
 
 
 class Reviews:
-    def __init__(self, authenticator: auth.Authenticator, authorizer: auth.Authorizer):
-        self._authenticator, self._authorizer = authenticator, authorizer
+    def __init__(self, authenticator: auth.Authenticator, authorizer: auth.Authorizer, reviewed: Reviewed):
+        self._authenticator, self._authorizer, self._reviewed = authenticator, authorizer, reviewed
+
+    async def _asked(self, call: Call) -> dict[str, Any]:
+        """The review in the body, its metadata without what the server would set. Raises ApiError, also 406."""
+        answers.require_json(call)
+        write = writes.of(call)
+        obj, missing = await decoding.posted(call, write)
+        missing = [error for error in missing if not error.field.startswith("status")]
+        if missing:
+            raise errors.invalid(call.resource.kind, "", missing, call.resource.group)
+        space = obj["metadata"].get("namespace")
+        if space and space != call.route.namespace:
+            raise errors.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        obj = await self._reviewed(write, obj)
+        return {**obj, "metadata": {"creationTimestamp": None}, "spec": obj.get("spec") or {}}
 
     async def self_access(self, call: Call) -> http.Response:
-        review = await _asked(call)
+        review = await self._asked(call)
         return await self._decided(call, review, call.user)
 
     async def access(self, call: Call) -> http.Response:
-        review = await _asked(call)
+        review = await self._asked(call)
         return await self._decided(call, review, _subject(call, review["spec"]))
 
     async def local_access(self, call: Call) -> http.Response:
         """As `access`, about one namespace only: whoever may ask there need not be allowed to ask anywhere else."""
-        review = await _asked(call)
+        review = await self._asked(call)
         spec, space = review["spec"], call.route.namespace
         wrong: list[FieldError] = []
         if spec.get("nonResourceAttributes"):
@@ -55,7 +75,7 @@ class Reviews:
         return answers.tree(call, {**review, "status": status}, 201)
 
     async def self_rules(self, call: Call) -> http.Response:
-        review = await _asked(call)
+        review = await self._asked(call)
         space = review["spec"].get("namespace")
         if not isinstance(space, str) or not space:
             raise errors.bad_request("no namespace on request")
@@ -74,11 +94,11 @@ class Reviews:
         return answers.tree(call, {**review, "status": status}, 201)
 
     async def self_review(self, call: Call) -> http.Response:
-        review = await _asked(call)
+        review = await self._asked(call)
         return answers.tree(call, {**review, "status": {"userInfo": user_info(call.user)}}, 201)
 
     async def token(self, call: Call) -> http.Response:
-        review = await _asked(call)
+        review = await self._asked(call)
         spec = review["spec"]
         audiences: Any = spec.get("audiences") or [self._authenticator.issuer.issuer]
         if not meta.is_texts(audiences):
@@ -90,21 +110,6 @@ class Reviews:
         except errors.ApiError:
             status = {"error": "the token is not valid, or its account or what it is bound to is gone"}
         return answers.tree(call, {**review, "status": status}, 201)
-
-
-async def _asked(call: Call) -> dict[str, Any]:
-    """The review in the body, its metadata without what the server would set. Raises ApiError, also 406."""
-    answers.require_json(call)
-    obj, missing = await decoding.posted(call, writes.of(call))
-    missing = [error for error in missing if not error.field.startswith("status")]
-    if missing:
-        raise errors.invalid(call.resource.kind, "", missing, call.resource.group)
-    space = obj["metadata"].get("namespace")
-    if space and space != call.route.namespace:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    return {**obj, "metadata": {"creationTimestamp": None}, "spec": obj.get("spec") or {}}
 
 
 def _subject(call: Call, spec: Object) -> http.User:

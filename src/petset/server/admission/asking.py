@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
 from petset.base import tasks
+from petset.kinds import reviews
 from petset.kinds.admission.policies import GROUP
 from petset.objects import errors
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind, Kinds
+from petset.server import writes
 from petset.server.access import auth, users
 from petset.server.admission import matching, mutation
 from petset.server.admission.matching import Asked
@@ -38,7 +40,8 @@ ASKING_SECONDS_MAX = 60.0  # For all mutating ones of a write, and for all valid
 CHOICES_KEPT_MAX = 1000  # Who is concerned by which resource and operation.
 
 _PREFIX = f"/{GROUP}/"
-_NO_SUBRESOURCES = ("scale", "eviction")  # Whose objects are others than the resource's: nobody sees them yet.
+ASKED_BESIDE = ("scale", "eviction")  # Whose objects are others than the resource's.
+_NOT_FOR_POLICIES = tuple((kind.group, kind.plural) for kind in reviews.KINDS)  # The cluster could not be mended.
 
 
 class Chosen:
@@ -67,19 +70,45 @@ class Others:
         self._kinds: Kinds | None = None
         self._view = LiveView(store, _PREFIX, self._told)
 
-    def asking(self, write: Write, operation: str) -> Asking | None:
-        """Who is to be asked about a write: CREATE, UPDATE or DELETE of writes.py; None when nobody wants to know."""
+    def asking(self, write: Write, operation: str, shown: Kind | None = None) -> Asking | None:
+        """Who is to be asked about a write: CREATE, ... CONNECT of writes.py; None when nobody wants to know.
+
+        `shown` is what the object is, where it is none of the resource's: it is asked about beside the write itself.
+        """
         self._view.refresh()
         if not self._keys or write.user is users.SERVER or write.resource.group == GROUP:
             return None
-        if write.is_decided or write.subresource in _NO_SUBRESOURCES:
+        if shown is None and (write.is_decided or write.subresource in ASKED_BESIDE):
             return None
-        asked = Asked(write.resource, matching.OPERATIONS[operation], write.subresource)
+        asked = Asked(write.resource, matching.OPERATIONS[operation], write.subresource, shown)
         chosen = self._choice(asked)
         if chosen.is_empty:
             return None
         request = Request(self._store, self._authorizer, write, asked)
         return Asking(request, self._webhooks, self._policies, chosen)
+
+    async def reviewed(
+        self, write: Write, operation: str, shown: Kind, new: Object, old: Object | None = None
+    ) -> Object:
+        """What is not stored itself, as all who are asked about it want it. Raises ApiError."""
+        asking = self.asking(write, operation, shown)
+        if asking is None:
+            return new
+        new = await asking.mutated(new, old, _as_it_is, _as_it_is)
+        await asking.validate(new, old)
+        return new
+
+    async def question(self, write: Write, review: Object) -> Object:
+        """A review, which is a kind of its own, as webhooks want it. Raises ApiError."""
+        return await self.reviewed(write, writes.CREATE, write.resource, review)
+
+    async def connected(self, write: Write, shown: Kind, options: Object) -> None:
+        """Ask about a connection, which nobody can change. Raises ApiError."""
+        asking = self.asking(write, writes.CONNECT, shown)
+        if asking is not None:
+            about: Object = {"kind": shown.kind, "apiVersion": shown.api_version, **options}
+            await asking.require_unchanged(about)
+            await asking.validate(about, None)
 
     def _told(self, key: str, obj: Object | None) -> None:
         self._chosen.clear()
@@ -100,10 +129,11 @@ class Others:
         if found is None:
             key = asked.resource.key()
             others = [kind for kind in now if kind.key() == key and kind is not asked.resource]
+            is_review = (asked.resource.group, asked.resource.plural) in _NOT_FOR_POLICIES
             found = self._chosen[place] = Chosen(
-                self._policies.mutating(asked, others),
+                self._policies.mutating(asked, others) if not is_review else (),
                 self._webhooks.mutating(asked, others),
-                self._policies.validating(asked, others),
+                self._policies.validating(asked, others) if not is_review else (),
                 self._webhooks.validating(asked, others),
             )
         return found
@@ -141,14 +171,18 @@ class Asking:
 
     async def require_removal(self, old: Object) -> None:
         """Raises ApiError when somebody does not want the object to be removed."""
-        await _in_time(self._require_unchanged(old))
+        await _in_time(self._require_unchanged(None, old))
         await self._validators.require(None, old)
         await _require([one for one in self._validating_webhooks if one.is_selected(None, old)], None, old)
 
-    async def _require_unchanged(self, old: Object) -> None:
+    async def require_unchanged(self, new: Object) -> None:
+        """Ask the mutating webhooks about what cannot be changed. Raises ApiError."""
+        await _in_time(self._require_unchanged(new, None))
+
+    async def _require_unchanged(self, new: Object | None, old: Object | None) -> None:
         for one in self._mutating_webhooks:
-            if one.is_selected(None, old):
-                await one.require_unchanged(old)
+            if one.is_selected(new, old):
+                await one.require_unchanged(new, old)
 
 
 async def _require(asked: Sequence[webhooks.Asking], new: Object | None, old: Object | None) -> None:
@@ -164,6 +198,10 @@ async def _require(asked: Sequence[webhooks.Asking], new: Object | None, old: Ob
     await _in_time(tasks.side_by_side(range(len(asked)), ask, at_once, "ask a validating webhook"))
     if refusals:
         raise refusals[min(refusals)]
+
+
+def _as_it_is(obj: Object) -> Object:
+    return obj
 
 
 async def _in_time(work: Awaitable[T]) -> T:

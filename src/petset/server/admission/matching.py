@@ -21,7 +21,12 @@ from petset.objects.registry import Kind
 from petset.server import writes
 
 # As webhooks and policies call them.
-OPERATIONS = {writes.CREATE: "CREATE", writes.UPDATE: "UPDATE", writes.DELETE: "DELETE"}
+OPERATIONS = {
+    writes.CREATE: "CREATE",
+    writes.UPDATE: "UPDATE",
+    writes.DELETE: "DELETE",
+    writes.CONNECT: "CONNECT",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Asked:
     resource: Kind
     operation: str  # CREATE, UPDATE, DELETE or CONNECT.
     subresource: str = ""
+    shown: Kind | None = None  # What the object is, where it is none of the resource's: a Scale, a Binding, ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,9 @@ class Match:
             return False
         if self.of_objects.empty:
             return True
-        return any(obj is not None and self.of_objects.matches(meta.labels(obj)) for obj in (new, old))
+        return any(
+            obj is not None and self.of_objects.matches(meta.part(obj, "metadata", "labels")) for obj in (new, old)
+        )
 
 
 def match_of(given: Object, rules: Sequence[Object], excluded: Sequence[Object] = ()) -> Match:

@@ -15,7 +15,7 @@ from petset.objects import errors
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.server import decoding, writes
-from petset.server.writes import Write
+from petset.server.admission.request import Request
 
 Change = Callable[[Object], Object]
 
@@ -86,13 +86,14 @@ class Rounds:
         self._is_first = False
 
 
-def read(write: Write, tree: Any) -> tuple[Object, Sequence[FieldError]]:
+def read(request: Request, tree: Any) -> tuple[Object, Sequence[FieldError]]:
     """A changed object by its schema, and what is missing. Raises ApiError 400."""
-    return decoding.checked(dataclasses.replace(write, field_validation=writes.IGNORE), tree)
+    quiet = dataclasses.replace(request.write, field_validation=writes.IGNORE, resource=request.kind)
+    return decoding.checked(quiet, tree)
 
 
-def complete(write: Write, obj: Object, missing: Sequence[FieldError]) -> Object:
+def complete(request: Request, obj: Object, missing: Sequence[FieldError]) -> Object:
     """It with its defaults. Raises ApiError 422."""
     if missing:
-        raise errors.invalid(write.resource.kind, write.name, missing, write.resource.group)
-    return write.resource.default(obj)
+        raise errors.invalid(request.kind.kind, request.write.name, missing, request.kind.group)
+    return request.kind.default(obj)

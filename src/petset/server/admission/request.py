@@ -32,7 +32,8 @@ ROUNDS_MAX = 20  # Of questions that follow from the answers of others.
 class Request:
     def __init__(self, store: stores.Store, authorizer_of: auth.Authorizer, write: Write, asked: Asked):
         self.store, self.write, self.asked = store, write, asked
-        self.size = write.size  # How many bytes the object has, nearly.
+        self.kind = asked.shown or write.resource  # Of the object.
+        self.size = write.size  # How many bytes it has, nearly.
         self._authorizer = authorizer_of
         self._decisions = authorizer.Decisions()
 
@@ -42,11 +43,15 @@ class Request:
         write = self.write
         return write.namespace if write.resource.key() != NAMESPACES.key() else write.name
 
+    def name_of(self, obj: Object) -> str:
+        """What the object is called, or what it is about."""
+        return self.write.name if self.asked.shown is not None else meta.name(obj)
+
     def space(self, new: Object | None, old: Object | None) -> Mapping[str, str] | None:
         """The labels of the namespace that the object is in, or is."""
         if self.write.resource.key() == NAMESPACES.key():
             obj = new if new is not None else old
-            return meta.labels(obj) if obj is not None else None
+            return labels(obj)
         found = self.namespace_object()
         return meta.labels(found) if found is not None else None if not self.write.resource.namespaced else {}
 
@@ -59,7 +64,13 @@ class Request:
 
     async def told(self, kind: Kind, obj: Object | None) -> Object | None:
         """An object in the version of this kind."""
-        return await conversion.between(self.write.resource, kind, obj) if obj is not None else None
+        if obj is None or self.asked.shown is not None:
+            return obj
+        return await conversion.between(self.write.resource, kind, obj)
+
+    async def written(self, kind: Kind, obj: Object) -> Object:
+        """The other way round."""
+        return obj if self.asked.shown is not None else await conversion.between(kind, self.write.resource, obj)
 
     def about(self, kind: Kind, name: str) -> Object:
         """An AdmissionRequest without its uid and its objects, told in this kind's version."""
@@ -68,10 +79,10 @@ class Request:
         asked_for = {"requestSubResource": asked.subresource} if asked.subresource else {}
         namespace = name if self.write.resource.key() == NAMESPACES.key() else self.write.namespace
         return {
-            "kind": _kind(kind),
+            "kind": _kind(asked.shown or kind),
             "resource": _resource(kind),
             **of_subresource,
-            "requestKind": _kind(asked.resource),
+            "requestKind": _kind(self.kind),
             "requestResource": _resource(asked.resource),
             **asked_for,
             **({"name": name} if name else {}),
@@ -100,11 +111,11 @@ class Request:
             if not decisions.open:
                 return found
             for question in list(decisions.open):
-                decisions.known[question] = await self._allows(question)
+                decisions.known[question] = await self._decision(question)
             decisions.open.clear()
         raise errors.forbidden(self.write.resource.plural, self.write.name, "a policy asks for access again and again")
 
-    async def _allows(self, question: authorizer.Question) -> bool:
+    async def _decision(self, question: authorizer.Question) -> authorizer.Decision:
         user = self.write.user
         if question.account:
             space, _, name = question.account.partition(":")
@@ -121,7 +132,8 @@ class Request:
             question.path,
             question.field_selector,
         )
-        return self._authorizer.allows(user, asked)
+        allowed = self._authorizer.allows(user, asked)
+        return authorizer.Decision(allowed, self._authorizer.reason(user, asked) if allowed else "")
 
 
 def _kind(kind: Kind) -> Object:
@@ -132,8 +144,15 @@ def _resource(kind: Kind) -> Object:
     return {"group": kind.group, "version": kind.version, "resource": kind.plural}
 
 
-def options_of(write: Write) -> Object:
+def labels(obj: Object | None) -> Mapping[str, str]:
+    """Also of what has no metadata."""
+    return meta.part(obj, "metadata", "labels") if obj is not None else {}
+
+
+def options_of(write: Write) -> Object | None:
     """The options of the request, as others are told them."""
+    if write.operation == writes.CONNECT:
+        return None
     dry = {"dryRun": ["All"]} if write.dry_run else {}
     if write.operation == writes.DELETE:
         given = write.options

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
 from petset.base import pki, tasks
+from petset.kinds import transient
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
@@ -25,6 +26,8 @@ from petset.net import dialer
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
+from petset.server import writes
+from petset.server.admission.asking import Others
 from petset.server.pods import service_targets
 from petset.server.routes import Call, Path, Route
 from petset.store import store as stores
@@ -80,8 +83,8 @@ def named(text: str) -> Named | None:
 class Proxy:
     """The backend of everything below /proxy."""
 
-    def __init__(self, store: stores.Store):
-        self._store = store
+    def __init__(self, store: stores.Store, others: Others):
+        self._store, self._others = store, others
 
     def route(self, path: Path, kinds: Kinds) -> Route:
         _, _, _, namespace, plural, name, _, *_ = path.parts
@@ -96,6 +99,8 @@ class Proxy:
         of = named(call.route.name)
         if of is None:
             raise errors.bad_request(f"invalid {call.resource.plural[:-1]} request {call.route.name[:100]!r}")
+        shown = transient.POD_PROXY if call.resource is PODS else transient.SERVICE_PROXY
+        await self._others.connected(writes.of_connection(call, call.route.name), shown, {"path": below or "/"})
         target = self._of_pod(call, of) if call.resource is PODS else self._of_service(call, of)
         return await ask(call.request, target, (below or "/") + question + query, before)
 

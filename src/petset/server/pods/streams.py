@@ -11,10 +11,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import replace
 
 from petset.base import tasks, well_known
-from petset.kinds import pod_phase
+from petset.kinds import pod_phase, transient
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
+from petset.server import writes
+from petset.server.admission.asking import Others
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import channels, http, streaming
@@ -23,8 +26,8 @@ LOG_HEADERS: http.Headers = (("content-type", "text/plain"),)
 
 
 class Streams:
-    def __init__(self, store: stores.Store, streams_of: streaming.StreamsOf):
-        self._store, self._streams_of = store, streams_of
+    def __init__(self, store: stores.Store, streams_of: streaming.StreamsOf, others: Others):
+        self._store, self._streams_of, self._others = store, streams_of, others
 
     def _node(self, pod: Object) -> streaming.NodeStreams:
         """The streams of the node that the pod is bound to. Raises ApiError."""
@@ -32,6 +35,10 @@ class Streams:
             return self._streams_of(meta.get(pod, "spec", "nodeName", default=""))
         except streaming.StreamError as error:
             raise stream_failure(error) from None
+
+    async def _admitted(self, call: Call, kind: Kind, options: Object) -> None:
+        """Raises ApiError."""
+        await self._others.connected(writes.of_connection(call, call.route.name), kind, options)
 
     def _pod(self, call: Call) -> Object:
         found = self._store.get(PODS.key(call.route.namespace, call.route.name))
@@ -66,6 +73,9 @@ class Streams:
         if not command or not command[0]:
             raise errors.bad_request("you must specify at least 1 command for the container")
         options = exec_options(call, command)
+        await self._others.connected(
+            writes.of_connection(call, meta.name(pod)), transient.EXEC, _shown(options, container)
+        )
         return self._upgraded(call, pod, lambda node: node.exec(meta.uid(pod), container, options), options)
 
     async def attach(self, call: Call) -> http.Response:
@@ -75,12 +85,18 @@ class Streams:
         options = exec_options(call, ())
         wanted = _container(pod, container)
         options = replace(options, tty=options.tty and bool(wanted.get("tty")))
+        await self._others.connected(
+            writes.of_connection(call, meta.name(pod)), transient.ATTACH, _shown(options, container)
+        )
         return self._upgraded(call, pod, lambda node: node.attach(meta.uid(pod), container, options), options)
 
     async def portforward(self, call: Call) -> http.Response:
         pod = self._pod(call)
         if not meta.get(pod, "spec", "nodeName"):
             raise errors.bad_request(f"pod {meta.name(pod)} does not have a host assigned")
+        ports = [int(text) for text in call.query.get("ports", ()) if text.isascii() and text.isdigit()]
+        about: Object = {"ports": ports} if ports else {}
+        await self._admitted(call, transient.PORT_FORWARD, about)
         node, uid = self._node(pod), meta.uid(pod)
         if not call.request.header("upgrade"):
             raise errors.bad_request("Upgrade request required: port-forward needs a WebSocket or SPDY connection")
@@ -115,6 +131,13 @@ class Streams:
             await remotecommand.serve(transport, lambda: start(node), options)
 
         return websocket_channels.accept(call, channels.SESSIONS, serve)
+
+
+def _shown(options: streaming.ExecOptions, container: str) -> Object:
+    """As admission is told of them."""
+    switches = {key: True for key in ("stdin", "stdout", "stderr", "tty") if getattr(options, key)}
+    command = {"command": list(options.command)} if options.command else {}
+    return {**switches, "container": container, **command}
 
 
 async def _bounded(pieces: AsyncIterator[bytes], most: int | None) -> AsyncGenerator[bytes, None]:

@@ -18,7 +18,6 @@ from petset.kinds.admission import validating as validating_kinds
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind
-from petset.server import conversion
 from petset.server.admission import mutation
 from petset.server.admission.evaluation import Budget
 from petset.server.admission.matching import Asked
@@ -62,7 +61,7 @@ class Policies:
         return policy.bound(self._validating, list(self._validating_bindings.values()), asked, equivalents)
 
     def mutating(self, asked: Asked, equivalents: Sequence[Kind]) -> Sequence[Bound]:
-        if asked.operation == "DELETE":
+        if asked.operation in ("DELETE", "CONNECT"):  # There is nothing to change.
             return ()
         return policy.bound(self._mutating, list(self._mutating_bindings.values()), asked, equivalents)
 
@@ -84,13 +83,13 @@ async def _values(request: Request, kind: Kind, new: Object | None, old: Object 
     """What expressions may speak of, but for params."""
     obj = new if new is not None else old
     assert obj is not None
-    space = request.namespace_object()
+    space, name = request.namespace_object(), request.name_of(obj)
     return {
         "object": await request.told(kind, new),
         "oldObject": await request.told(kind, old),
-        "request": request.about(kind, meta.name(obj)),
+        "request": request.about(kind, name),
         "namespaceObject": _namespace(space) if space is not None else None,
-        "authorizer": request.authorizer_value(meta.name(obj)),
+        "authorizer": request.authorizer_value(name),
     }
 
 
@@ -138,7 +137,7 @@ class Validators:
     async def _cases(self, bound: Bound, new: Object | None, old: Object | None) -> Sequence[_Case]:
         obj = new if new is not None else old
         assert obj is not None
-        kind = bound.kind(meta.name(obj), self._request.space(new, old), new, old)
+        kind = bound.kind(self._request.name_of(obj), self._request.space(new, old), new, old)
         if kind is None:
             return ()
         try:
@@ -201,7 +200,7 @@ def _denial(request: Request, obj: Object | None, bound: Bound, denial: Denial) 
     resource = request.write.resource
     names = f"ValidatingAdmissionPolicy '{bound.policy.name}' with binding '{bound.binding.name}'"
     why = f"{names} denied request: {denial.message}"
-    name = meta.name(obj) if obj is not None else request.write.name
+    name = request.name_of(obj) if obj is not None else request.write.name
     made = errors.forbidden(resource.plural, name, why, resource.group)
     details = {**(made.details or {}), "causes": [{"message": why}]}
     return errors.ApiError(CODES[denial.reason], denial.reason, made.message, details)
@@ -224,7 +223,7 @@ class PolicyMutator:
     def _kind(self, new: Object | None, old: Object | None) -> Kind | None:
         obj = new if new is not None else old
         assert obj is not None
-        return self._bound.kind(meta.name(obj), self._request.space(new, old), new, old)
+        return self._bound.kind(self._request.name_of(obj), self._request.space(new, old), new, old)
 
     async def changed(self, new: Object, old: Object | None, keep: Change) -> Object:
         """The object as the policy wants it; itself when that is as it is. Raises ApiError."""
@@ -268,13 +267,13 @@ class PolicyMutator:
         told = meta.part(values, "object")
         try:
             made = await request.decided(
-                own.is_heavy, lambda: mutating.mutated(own, wanted, kind, told, values, budget)
+                own.is_heavy, lambda: mutating.mutated(own, wanted, request.asked.shown or kind, told, values, budget)
             )
             if made is told:
                 return new
-            changed = await conversion.between(kind, request.write.resource, made)
-            read, missing = await request.write.work.beside(request.size, mutation.read, request.write, changed)
-            changed = keep(mutation.complete(request.write, read, missing))
+            changed = await request.written(kind, made)
+            read, missing = await request.write.work.beside(request.size, mutation.read, request, changed)
+            changed = keep(mutation.complete(request, read, missing))
         except (mutating.Failed, errors.ApiError) as error:
             if own.fails_open:
                 return new
@@ -285,5 +284,5 @@ class PolicyMutator:
     def _refusal(self, obj: Object, why: str) -> errors.ApiError:
         resource = self._request.write.resource
         text = f"policy '{self._policy.name}' with binding '{self._bound.binding.name}' denied request: {why}"
-        made = errors.forbidden(resource.plural, meta.name(obj), text, resource.group)
+        made = errors.forbidden(resource.plural, self._request.name_of(obj), text, resource.group)
         return errors.ApiError(403, "Invalid", text, {**(made.details or {}), "causes": [{"message": text}]})

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 
 from petset.base import tasks
 from petset.kinds import webhooks as kinds
-from petset.objects import errors, meta, patch
+from petset.objects import errors, patch
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server import conversion
 from petset.server.admission import evaluation, mutation
 from petset.server.admission import matching as rules
 from petset.server.admission.matching import Asked
@@ -72,25 +71,24 @@ class Asking:
         answer = await self._answer(new, old)
         if answer is None or not answer.patch:
             return new
-        resource, concerned, work = self._request.write.resource, self._concerned, self._request.write.work
-        size = self._request.size
+        request, concerned, work = self._request, self._concerned, self._request.write.work
         try:
-            told = await conversion.between(resource, concerned.kind, new)
-            patched = await work.beside(size, patch.json_patch, told, answer.patch)
-            tree = await conversion.between(concerned.kind, resource, patched)
-            obj, missing = await work.beside(size, mutation.read, self._request.write, tree)
+            told = await request.told(concerned.kind, new)
+            patched = await work.beside(request.size, patch.json_patch, told, answer.patch)
+            tree = await request.written(concerned.kind, patched)
+            obj, missing = await work.beside(request.size, mutation.read, request, tree)
         except errors.ApiError as error:
             raise review.internal(f'admission webhook "{concerned.webhook.name}": {error.message}') from None
-        changed = keep(mutation.complete(self._request.write, obj, missing))
+        changed = keep(mutation.complete(request, obj, missing))
         return new if changed == new else changed
 
     async def require(self, new: Object | None, old: Object | None) -> None:
         """Raises ApiError when it does not want this."""
         await self._answer(new, old)
 
-    async def require_unchanged(self, old: Object) -> None:
-        """Of a mutating one, which is asked about a removal: that it changes nothing. Raises ApiError."""
-        answer = await self._answer(None, old)
+    async def require_unchanged(self, new: Object | None, old: Object | None) -> None:
+        """Of a mutating one, about a removal or a connection: that it changes nothing. Raises ApiError."""
+        answer = await self._answer(new, old)
         if answer is not None and answer.patch:
             why = "attempted to modify the object, which is not supported for this operation"
             raise review.internal(f'admission webhook "{self._concerned.webhook.name}" {why}')
@@ -103,7 +101,7 @@ class Asking:
         obj = new if new is not None else old
         assert obj is not None
         kind = self._concerned.kind
-        about = self._request.about(kind, meta.name(obj))
+        about = self._request.about(kind, self._request.name_of(obj))
         told = [await self._request.told(kind, one) for one in (new, old)]
         if webhook.conditions and not await self._meets_conditions(about, *told):
             return None
