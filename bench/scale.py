@@ -78,8 +78,9 @@ async def measured(one: instance.Instance, size: int, rest_seconds: float = REST
         full = idle.memory_bytes(one.process.pid)
         gone, _ = await _timed(_go(client))
         await asyncio.sleep(rest_seconds)
+        after = idle.memory_bytes(one.process.pid)  # First: to ask for the lag imports what renders metrics.
         lag = await _lag(connected.dialer)
-        return Figures(ready, ready_cpu, one_more, gone, full, idle.memory_bytes(one.process.pid), lag)
+        return Figures(ready, ready_cpu, one_more, gone, full, after, lag)
 
 
 async def _lag(dialer: Dialer) -> float:

@@ -12,11 +12,12 @@ from collections import Counter
 from typing import Any
 
 from petset import cluster
+from petset.base import memory as base
 from petset.base import tasks
 from petset.kinds.event import EVENTS
 from petset.kinds.pod import PODS
 from petset.kinds.stateful_set import STATEFULSETS
-from petset.store import core, memory
+from petset.store import core, index, memory
 from petset.world import loop as virtual
 from petset.world.process import persistently
 from tests.test_cluster import node, pets_are_ready, stateful_set
@@ -48,7 +49,7 @@ async def gone(plane: cluster.ControlPlane) -> None:
         await asyncio.sleep(1)
 
 
-def test_of_pods_that_are_gone_nothing_is_left_but_their_events_and_those_go_in_an_hour(tmp_path):
+def test_of_pods_that_are_gone_nothing_is_left_but_their_events_and_those_go_in_an_hour(tmp_path, monkeypatch):
     async def main() -> None:
         kept = memory.MemoryStore()
         plane = cluster.ControlPlane(kept)
@@ -68,7 +69,10 @@ def test_of_pods_that_are_gone_nothing_is_left_but_their_events_and_those_go_in_
             await gone(plane)
             await asyncio.sleep(60)
             assert of_pods(census()) <= before
+            base.let_go()
             kept._rest()
+            assert not [key for key in kept._index.entries if "/events/" in key], "they are packed"
+            assert kept.count(EVENTS.key()) > PETS
             left = [tree for tree in trees(kept) if tree["kind"] in ("Event", "Pod")]
             assert left == [], "nobody holds what is only to be read again"
             del left
@@ -80,6 +84,8 @@ def test_of_pods_that_are_gone_nothing_is_left_but_their_events_and_those_go_in_
             assert kept.stats().history_changes == 0
             assert len(kept.list("")[1]) <= entries
             assert of_pods(census()) <= before
+
+    monkeypatch.setattr(index, "RESTING_MIN", 1)
 
     async def in_time(loop: virtual.VirtualLoop) -> None:
         with tasks.environment(tasks.Environment(lambda: 1.8e9 + loop.time(), random.Random(1), threads=False)):

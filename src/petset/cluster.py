@@ -280,5 +280,5 @@ def simulated_node(config: agent.Config) -> Node:
     """A node whose pods start, get ready and stop at once, and run nothing: for tests of operators and charts."""
     from petset.node import simulated
 
-    machine = simulated.Machine(network=config.host_ip.rpartition(".")[0] + ".")
+    machine = simulated.Machine(network=config.host_ip.rpartition(".")[0] + ".", started_kept_max=0)
     return Node(config, simulated.SimulatedRuntime(machine), simulated.SimulatedAttempts(machine))

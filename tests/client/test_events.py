@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from petset import cluster
+from petset.base import memory as base
 from petset.base import tasks
 from petset.client import client as api
 from petset.client import events
@@ -142,3 +143,20 @@ def test_what_cannot_be_recorded_is_nobodys_failure() -> None:
         await events.Recorder(client, "somebody").record(CLAIM, "Normal", "Said", "hello")
 
     asyncio.run(main())
+
+
+def test_what_is_remembered_is_one_text_at_rest_and_holds_afterwards() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        recorder = events.Recorder(client, "persistentvolume-controller")
+        for number in range(events.EVENTS_BURST_MAX - 1):
+            await recorder.record(CLAIM, "Normal", "Same", f"message {number}")
+        for _ in range(2):
+            base.let_go()
+            assert not recorder._known and not recorder._objects
+        await recorder.record(CLAIM, "Normal", "Same", "message 3")
+        for number in range(3):
+            await recorder.record(CLAIM, "Normal", "Other", f"message {number}")
+        assert len(written(store)) == events.EVENTS_BURST_MAX, "its allowance was used up before"
+        assert [event["count"] for event in written(store) if event["message"] == "message 3"] == [2]
+
+    run(scene)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from petset.base import memory as base
 from petset.base import tasks
 from petset.kinds.event import EVENTS
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server import expiry
-from petset.store import memory, store
+from petset.store import index, memory, store
 from petset.world import loop as virtual
 
 NOW = 1_800_000_000.0
@@ -109,6 +111,58 @@ def test_many_go_at_once():
             await kept.put(key(f"e{number}"), event(NOW), 0)
 
         async def story() -> None:
+            await asyncio.sleep(HOUR + 1)
+            assert left(kept) == []
+
+        await keeping(kept, story)
+
+    run(scene)
+
+
+def test_they_go_in_time_however_often_they_were_put_to_rest():
+    """Of what waits for its hour no object is alive then."""
+
+    async def scene(kept: memory.MemoryStore) -> None:
+        async def story() -> None:
+            for number in range(3 * index.RESTING_MIN):
+                await kept.put(key(f"e{number}"), event(NOW), 0)
+            await asyncio.sleep(600)
+            await kept.put(key("e7"), event(NOW, count=2), None)
+            await asyncio.sleep(0)
+            base.let_go()
+            kept._rest()
+            assert kept._index.entries == {} and alive_lines() == 0
+            await asyncio.sleep(HOUR - 601)
+            assert kept.count(EVENTS.key()) == 3 * index.RESTING_MIN
+            base.let_go()
+            await asyncio.sleep(2)
+            assert left(kept) == ["e"] and kept.get(key("e7")) is not None
+            await asyncio.sleep(600)
+            assert left(kept) == []
+
+        await keeping(kept, story)
+
+    run(scene)
+
+
+def alive_lines() -> int:
+    gc.collect()
+    dues = [obj for obj in gc.get_objects() if isinstance(obj, expiry.Due) and len(obj)]
+    return sum(len(due._first) + len(due._newest) for due in dues)
+
+
+def test_lines_of_what_was_written_again_do_not_pile_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(expiry, "STALE_LINES_KEPT", 50)
+    monkeypatch.setattr(expiry, "SEGMENT_LINES_MAX", 20)
+
+    async def scene(kept: memory.MemoryStore) -> None:
+        async def story() -> None:
+            for number in range(1000):
+                await kept.put(key(f"e{number % 3}"), event(NOW, count=number), None)
+                await asyncio.sleep(0)
+            gc.collect()
+            (due,) = [obj for obj in gc.get_objects() if isinstance(obj, expiry.Due) and len(obj)]
+            assert len(due) <= 60
             await asyncio.sleep(HOUR + 1)
             assert left(kept) == []
 

@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from petset.store import core, memory, sqlite
+from petset.store import core, index, memory, sqlite
 from petset.store.store import Conflict, Entry, Expired
 from tests.store.objects import config_map, key
 
@@ -33,6 +34,8 @@ class StoreAndModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
+        self.patched = pytest.MonkeyPatch()
+        self.patched.setattr(index, "RESTING_MIN", 1)
         self.directory = Path(tempfile.mkdtemp())
         self.model: core.Core = memory.MemoryStore(**LIMITS)
         self.real = self.run(sqlite.SqliteStore.open(self.directory / "store.db", **LIMITS))
@@ -45,6 +48,7 @@ class StoreAndModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.real.close())
         self.loop.close()
+        self.patched.undo()
         shutil.rmtree(self.directory)
 
     async def outcome(self, store: core.Core, operations: list[tuple[str, str, Any]]) -> list[Any]:
@@ -77,6 +81,10 @@ class StoreAndModel(RuleBasedStateMachine):
         self.run(self.real.close())
         self.real = self.run(sqlite.SqliteStore.open(self.directory / "store.db", **LIMITS))
         self.begun = self.real.revision
+
+    @rule()
+    def rest(self) -> None:
+        self.real._rest()
 
     @rule()
     def remember_the_revision(self) -> None:

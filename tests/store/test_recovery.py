@@ -328,7 +328,8 @@ def test_memory_is_given_back_in_the_rest_after_much_work(tmp_path: Path, monkey
         async def write(count: int) -> None:
             await asyncio.gather(*(store.put(key(f"k{i}"), config_map("k"), None) for i in range(count)))
             store._fold_soon()
-            await store._thread.call(lambda: None)
+            for thread in (store._thread, store._rest_thread, store._rest_thread):
+                await thread.call(lambda: None)
 
         await write(3)
         assert given == []

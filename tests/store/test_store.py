@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from petset.objects import encoding
-from petset.store import core, memory, sqlite
+from petset.store import core, history, memory, sqlite
 from petset.store.store import Change, Conflict, Expired, Unavailable
 from tests.store.objects import config_map, key, value
 from tests.waiting import until
@@ -210,7 +210,7 @@ def test_the_history_is_bounded_by_bytes_too(opened: Opener) -> None:
         for _ in range(20):
             await store.put(key("a"), config_map("a", "x" * 1000), None)
         assert store.stats().history_changes < 10
-        assert store._history._bytes == sum(change.kept_bytes for change in store._history._changes) <= 9000
+        assert store._history._bytes == sum(change.kept_bytes for change in store._history._newest) <= 9000
         with store.watch("", since=19) as watch:
             assert [change.revision for change in watch.pending()] == [20]
 
@@ -352,7 +352,7 @@ def test_closing_waits_for_writes_refuses_later_ones_and_ends_watches(opened: Op
 
 
 def test_a_history_full_of_decoded_trees_is_not_kept(opened: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core, "DECODED_PAST_BYTES_MAX", 20_000)
+    monkeypatch.setattr(history, "DECODED_PAST_BYTES_MAX", 20_000)
 
     async def check(store: core.Core) -> None:
         for _ in range(50):

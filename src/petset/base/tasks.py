@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 import logging
 import os
 import random as _random
@@ -26,7 +25,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
-from petset.base import reasons
+from petset.base import memory, reasons
 
 log = logging.getLogger("petset")
 P = ParamSpec("P")
@@ -98,7 +97,7 @@ def rfc3339(seconds: float) -> str:
     return _rfc3339(int(seconds))
 
 
-@functools.lru_cache(maxsize=64)
+@memory.cached(64)
 def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -158,6 +158,7 @@ class Client:
                 async for piece in pieces:
                     for type_, obj in piece:
                         yield _event(resource, type_, obj)
+                    piece = type_ = obj = None  # Who waits for the next one keeps nothing of the last.
             return
         async with contextlib.aclosing(_lines(response.body)) as frames:
             async for frame in frames:

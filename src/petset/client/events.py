@@ -15,10 +15,10 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from petset.base import tasks
+from petset.base import memory, tasks
 from petset.client.client import Client
 from petset.kinds.event import EVENTS
-from petset.objects import errors, meta
+from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.events")
@@ -48,6 +48,10 @@ class _Allowance:
         return True
 
 
+def _plain(allowance: _Allowance) -> tuple[float, float, float]:
+    return allowance.refill_seconds, allowance.tokens, allowance.at
+
+
 @dataclass(slots=True)
 class _Known:
     count: int
@@ -62,6 +66,27 @@ class Recorder:
         self._client, self._component, self._host = client, component, host
         self._known: dict[str, _Known] = {}
         self._objects: dict[str, _Allowance] = {}
+        self._resting = (
+            b""  # Both of them, while nothing happens: thousands of small objects keep much memory (base/memory.py).
+        )
+        memory.at_rest.add(self._rest)
+
+    def _rest(self) -> None:
+        if self._known or self._objects:
+            self._wake()
+            known = {key: (one.count, one.unwritten, _plain(one.allowance)) for key, one in self._known.items()}
+            objects = {key: _plain(allowance) for key, allowance in self._objects.items()}
+            self._resting = encoding.dumps([known, objects])
+            self._known, self._objects = {}, {}
+
+    def _wake(self) -> None:
+        if self._resting:
+            known, objects = encoding.loads(self._resting)
+            self._resting = b""
+            for key, (count, unwritten, allowance) in known.items():
+                self._known.setdefault(key, _Known(count, unwritten, _Allowance(*allowance)))
+            for key, allowance in objects.items():
+                self._objects.setdefault(key, _Allowance(*allowance))
 
     async def record(self, about: Object, type_: str, reason: str, message: str, field_path: str = "") -> None:
         """Write that something happened to an object: type is Normal or Warning."""
@@ -77,6 +102,7 @@ class Recorder:
         name = event_name(about, type_, reason, message, f"{self._component}/{self._host}{field_path}")
         namespace = meta.namespace(about) or "default"
         key, now = f"{namespace}/{name}", tasks.now()
+        self._wake()
         known = self._known.pop(key, None)
         if known is None:
             if not _bucket(self._objects, meta.uid(about) or meta.key(about), EVENTS_REFILL_SECONDS).take(now):

@@ -322,6 +322,7 @@ class Informer(Cache):
                 elif type_ != "BOOKMARK":
                     self._changed(old, obj)
                 self._look_again()
+                del obj, old  # While it waits for the next one.
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         for callback in self._callbacks:

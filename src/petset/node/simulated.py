@@ -100,6 +100,8 @@ class LowestFree:
 
     def give_back(self, address: str) -> None:
         heapq.heappush(self._returned, self._numbers.pop(address))
+        if not self._numbers:
+            self._returned, self._next, self._numbers = [], 0, {}
 
     def _address(self, number: int) -> str:
         first, second, third = (int(part) for part in self._network.strip(".").split("."))
@@ -123,6 +125,7 @@ class Machine:
     records: dict[str, list[_Record]] = field(default_factory=dict[str, list[_Record]])
     # (pod name, container, attempt), the latest in order.
     started: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
+    started_kept_max: int = STARTED_KEPT_MAX  # For whoever asks what was started.
     containers_made: int = 0
     collections: list[tuple[int, bool]] = field(default_factory=list[tuple[int, bool]])  # What `collect` was asked for.
     # By pod uid and container.
@@ -260,7 +263,7 @@ class SimulatedRuntime:
         records.append(_Record(container, behaviour, ends_at))
         self._will_end(config.pod_uid, records[-1])
         machine.started.append((sandbox.pod_name, config.name, config.attempt))
-        del machine.started[: max(0, len(machine.started) - STARTED_KEPT_MAX)]
+        del machine.started[: max(0, len(machine.started) - machine.started_kept_max)]
         self.look_again(config.pod_uid)
         return container, ()
 
@@ -325,6 +328,7 @@ class SimulatedAttempts:
 
     async def hook(self, pod: Object, container: Object, handler: Object, ip: str) -> Outcome:
         self.hooks.append((meta.name(pod), container["name"]))
+        del self.hooks[: max(0, len(self.hooks) - self._machine.started_kept_max)]
         if handler.get("sleep") is not None:
             await asyncio.sleep(float(handler["sleep"].get("seconds") or 0))
         return Outcome(True)

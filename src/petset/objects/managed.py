@@ -12,10 +12,10 @@ rest counts on. Described in structured-merge-diff and in the API reference of M
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
+from petset.base import memory
 from petset.objects import encoding, remembered
 from petset.objects.meta import Json
 
@@ -39,7 +39,7 @@ def element_named(key: str, value: str) -> str:
     return _named(key, value) if len(value) <= remembered.CHARACTERS_MAX else element({key: value})
 
 
-@functools.lru_cache(maxsize=NAMED_CACHED_MAX)
+@memory.cached(NAMED_CACHED_MAX)
 def _named(key: str, value: str) -> str:
     return element({key: value})
 

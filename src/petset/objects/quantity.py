@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+
+from petset.base import memory
 
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -33,7 +34,7 @@ class Quantity:
         return _spell(self)
 
 
-@lru_cache(maxsize=4096)
+@memory.cached(4096)
 def parse(text: str) -> Quantity:
     """The quantity; raises ValueError."""
     match = _SHAPE.match(text) if len(text) <= TEXT_CHARACTERS_MAX else None
@@ -77,7 +78,7 @@ def _spell(quantity: Quantity) -> str:
     raise AssertionError("a quantity is a whole number of nanos")
 
 
-@lru_cache(maxsize=4096)
+@memory.cached(4096)
 def canonical(text: str) -> str:
     """The spelling the API server stores: 1024Mi -> 1Gi, 0.5 -> 500m, 1000m -> 1."""
     return _spell(parse(text))
@@ -89,14 +90,14 @@ def compare(a: str, b: str) -> int:
     return (left > right) - (left < right)
 
 
-@lru_cache(maxsize=4096)
+@memory.cached(4096)
 def to_bytes(text: str) -> int:
     """The value rounded up to a whole number: bytes, counts."""
     value = parse(text).value
     return -(-value.numerator // value.denominator)
 
 
-@lru_cache(maxsize=4096)
+@memory.cached(4096)
 def to_milli(text: str) -> int:
     """Thousandths, rounded up: CPU."""
     value = parse(text).value * 1000

@@ -7,8 +7,10 @@ megabyte, and thousands of those would be kept as well. Long texts are looked at
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import TypeVar
+
+from petset.base import memory
 
 Answer = TypeVar("Answer")
 
@@ -19,7 +21,7 @@ def remembered(texts_max: int) -> Callable[[Callable[[str], Answer]], Callable[[
     """For a function of one text: the latest answers about so many short texts are kept."""
 
     def decorate(function: Callable[[str], Answer]) -> Callable[[str], Answer]:
-        kept = lru_cache(texts_max)(function)
+        kept = memory.cached(texts_max)(function)
 
         @wraps(function)
         def answer(text: str) -> Answer:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from petset.base import memory
 from petset.objects import encoding
 from petset.objects.meta import Json, Object
 
@@ -62,8 +63,12 @@ class Parts:
             self._older, self._recent, self._bytes = self._recent, {}, 0
         return part
 
+    def forget(self) -> None:
+        self._recent, self._older, self._bytes = {}, {}, 0
+
 
 _parts = Parts()
+memory.at_rest.add(_parts.forget)
 
 
 def shared(tree: Mapping[str, Json], size_bytes: int, before: Object | None = None) -> Object:

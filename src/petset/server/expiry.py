@@ -1,16 +1,19 @@
 """Events are kept for an hour after they were last written, whatever they say: upstream's server does it (--event-ttl).
 
-There may be a hundred thousand of them, so of each there is a key and a time, in the order in which they go, and one
-timer for all: no cache, no look at what they tell. Only of those that a start finds it is read when they were written.
+There may be a hundred thousand of them, so of each there is a line, in the order in which they go, in pieces of packed
+text (`Due`), and one timer for all: no cache, no look at what they tell. Only of those that a start finds it is read
+when they were written. A line of one that was written again since says nothing: it has another, further down.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
+import zlib
+from collections import deque
+from collections.abc import Iterable, Sequence
 
-from petset.base import tasks
+from petset.base import memory, tasks
 from petset.kinds.event import EVENTS
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -20,7 +23,87 @@ EVENT_SECONDS_MAX = 3600.0
 REMOVED_AT_ONCE = 100
 RETRY_SECONDS = 10.0  # After a write that could not be made durable.
 
-Due = dict[str, float]  # When each goes, by the loop's clock and in that order, by the store's key.
+SEGMENT_LINES_MAX = 500  # Packed within a millisecond.
+STALE_LINES_KEPT = 4096  # Beside one for each event, and half as many again.
+
+Line = tuple[float, int, str]  # When an event goes, by the loop's clock; the revision it was written at, and its key.
+
+
+class Due:
+    """When each event goes, in that order. All but the newest few are packed, as they are in the store."""
+
+    def __init__(self, lines: Iterable[Line] = ()):
+        self._first: deque[Line] = deque()
+        self._packed: deque[tuple[float, bytes]] = deque()  # When the first of it goes, and the lines.
+        self._newest: list[Line] = []
+        self._count = 0
+        for line in lines:
+            self.add(line)
+        memory.at_rest.add(self._pack)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, line: Line) -> None:
+        self._newest.append(line)
+        self._count += 1
+        if len(self._newest) >= SEGMENT_LINES_MAX:
+            self._pack()
+
+    @property
+    def next(self) -> float | None:
+        """When the next goes."""
+        if self._first:
+            return self._first[0][0]
+        if self._packed:
+            return self._packed[0][0]
+        return self._newest[0][0] if self._newest else None
+
+    def over(self, now: float, most: int) -> list[Line]:
+        """Those whose time is over, at most so many; they stay until `remove`."""
+        if len(self._first) < most and self._packed and self._packed[0][0] <= now:
+            self._first.extend(_unpacked(self._packed.popleft()[1]))
+        if not self._packed:
+            self._first.extend(self._newest)
+            self._newest = []
+        found: list[Line] = []
+        for line in self._first:
+            if line[0] > now or len(found) >= most:
+                break
+            found.append(line)
+        return found
+
+    def remove(self, count: int) -> None:
+        """The first ones."""
+        self._count -= count
+        for _ in range(count):
+            self._first.popleft()
+
+    def keep(self, revisions: dict[str, int]) -> None:
+        """Only the lines of events that are at the revision at which they were written."""
+        lines = [*self._first, *(line for _, text in self._packed for line in _unpacked(text)), *self._newest]
+        self._first, self._packed, self._newest, self._count = deque(), deque(), [], 0
+        for line in lines:
+            if revisions.get(line[2]) == line[1]:
+                self.add(line)
+
+    def _pack(self) -> None:
+        if self._first:
+            self._packed.appendleft(_packed(self._first))
+            self._first = deque()
+        if self._newest:
+            self._packed.append(_packed(self._newest))
+            self._newest = []
+
+
+def _packed(lines: Sequence[Line]) -> tuple[float, bytes]:
+    text = "\n".join([f"{end!r} {revision} {key}" for end, revision, key in lines])
+    return lines[0][0], zlib.compress(text.encode(), 1)
+
+
+def _unpacked(text: bytes) -> list[Line]:
+    parts = [line.split(" ") for line in zlib.decompress(text).decode().split("\n")]
+    return [(float(end), int(revision), key) for end, revision, key in parts]
 
 
 async def keep(store: stores.Store) -> None:
@@ -36,20 +119,20 @@ async def keep(store: stores.Store) -> None:
 
 async def _found(store: stores.Store) -> Due:
     now, began = tasks.now(), tasks.monotonic()
-    left: Due = {}
-    for number, entry in enumerate(store.list(EVENTS.key())[1]):
+    lines: list[Line] = []
+    for number, entry in enumerate((await store.snapshot(EVENTS.key()))[1]):
         if number % REMOVED_AT_ONCE == 0:
             await asyncio.sleep(0)
-        left[entry.key] = EVENT_SECONDS_MAX - max(0.0, now - last_told(entry.object, now))
+        left = EVENT_SECONDS_MAX - max(0.0, now - last_told(entry.object, now))
+        lines.append((began + left, entry.revision, entry.key))
         entry.forget()
-    return {key: began + left[key] for key in sorted(left, key=left.__getitem__)}
+    return Due(sorted(lines))
 
 
 async def _follow(store: stores.Store, watch: stores.Watch, due: Due) -> None:
     while True:
-        first = next(iter(due.values()), None)
         try:
-            async with asyncio.timeout_at(first):
+            async with asyncio.timeout_at(due.next):
                 if (changes := await watch.changes()) is None:
                     return
         except TimeoutError:
@@ -58,28 +141,28 @@ async def _follow(store: stores.Store, watch: stores.Watch, due: Due) -> None:
                 await _remove(store, due)
         end = tasks.monotonic() + EVENT_SECONDS_MAX
         for change in changes:
-            due.pop(change.entry.key, None)
             if change.type != "DELETED":
-                due[change.entry.key] = end
+                due.add((end, change.revision, change.entry.key))
+        changes = change = None  # While it waits.
+        if len(due) > STALE_LINES_KEPT and len(due) > 1.5 * store.count(EVENTS.key()) + STALE_LINES_KEPT:
+            due.keep({entry.key: entry.revision for entry in (await store.snapshot(EVENTS.key()))[1]})
 
 
 async def _remove(store: stores.Store, due: Due) -> None:
     """Those whose time is over; one that is written meanwhile stays, and is heard of."""
 
-    async def one(entry: stores.Entry) -> None:
+    async def one(line: Line) -> None:
+        _, revision, key = line
         with contextlib.suppress(stores.Conflict):
-            await store.delete(entry.key, entry.revision)
+            await store.delete(key, revision)
 
-    now = tasks.monotonic()
-    over = [key for key, end in itertools.islice(due.items(), REMOVED_AT_ONCE) if end <= now]
-    entries = [entry for key in over if (entry := store.get(key)) is not None]
+    over = due.over(tasks.monotonic(), REMOVED_AT_ONCE)
     try:
-        await tasks.side_by_side(entries, one, REMOVED_AT_ONCE, "remove an event")
+        await tasks.side_by_side(over, one, REMOVED_AT_ONCE, "remove an event")
     except stores.Unavailable:
         await asyncio.sleep(RETRY_SECONDS)
         return
-    for key in over:
-        due.pop(key, None)
+    due.remove(len(over))
 
 
 def last_told(event: Object, now: float) -> float:

@@ -82,7 +82,7 @@ async def chosen(store: stores.Store, call: Call, wanted: Selection) -> tuple[in
         revision, found = store.revision, store.get(resource.key(call.route.namespace, wanted.fields.name))
         shown = await conversion.shown(resource, found) if found is not None else None
         return revision, [shown] if shown is not None and wanted.matches(shown.object) else []
-    revision, entries = store.list(wanted.prefix)
+    revision, entries = await store.snapshot(wanted.prefix)
     if wanted.is_converted and not wanted.labels.empty:  # They are the same in every version, and spare conversions.
         kept = [run async for run in call.work.in_runs(entries, answers.size, wanted.labelled)]
         entries = [found for run in kept for found in run]

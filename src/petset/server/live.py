@@ -17,6 +17,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
+from petset.base import memory
 from petset.objects.meta import Object
 from petset.server import weight
 from petset.store import store as stores
@@ -38,6 +39,7 @@ class LiveEntries:
         self._watch: stores.Watch | None = None
         self._seen_revision = -1
         self._catching_up = asyncio.Lock()
+        memory.at_rest.add(self._tell_few)
 
     def refresh(self) -> None:
         """Tell of all that has changed."""
@@ -55,6 +57,13 @@ class LiveEntries:
                 self._tell_a_slice()
                 await asyncio.sleep(0)
                 self._look()
+
+    def _tell_few(self) -> None:
+        """At rest, so that nobody keeps what waits until the next look; much is left to that."""
+        if self._watch is not None:
+            self._look()
+            while self._waiting and self._is_within_a_slice():
+                self._tell()
 
     def close(self) -> None:
         if self._opened is not None:

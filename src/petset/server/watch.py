@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequen
 from dataclasses import dataclass
 from typing import Any
 
-from petset.base import tasks, well_known
+from petset.base import memory, tasks, well_known
 from petset.objects import encoding, errors, meta, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind, Kinds
@@ -41,6 +41,10 @@ class Frames:
         self._made: OrderedDict[tuple[int, str, Kind, str, str], bytes] = OrderedDict()
         self._bytes = 0
         self._decided: dict[tuple[int, str], str] = {}
+        memory.at_rest.add(self._forget)
+
+    def _forget(self) -> None:
+        self._made, self._bytes, self._decided = OrderedDict(), 0, {}
 
     def event(self, viewer: Viewer, change: stores.Change) -> str:
         """Viewer.decide, once for all who ask the same."""
@@ -170,6 +174,12 @@ class Watches:
         self._open: dict[stores.Watch, Kind] = {}
         self.open_count = 0
         kinds.follow(self._end_of_gone)
+        memory.after_rest.add(self._look_up)
+
+    def _look_up(self) -> None:
+        """A bookmark for everybody: what waits in them dates from many moments, and is made anew in one place."""
+        for watch in self._open:
+            watch.nudge()
 
     def _end_of_gone(self, kinds: Kinds) -> None:
         for watch, kind in self._open.items():
@@ -259,6 +269,7 @@ class Watches:
                 if changes:
                     async for piece in _told(viewer, changes):
                         yield piece
+                    changes = piece = ()  # While it waits for the next ones, nobody keeps these.
                     continue
                 revision = max(since, self._store.revision)
                 async for piece in _told(viewer, watch.pending()):

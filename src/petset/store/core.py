@@ -15,23 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-from bisect import bisect_left, insort
+import operator
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from petset.objects import encoding, sharing
 from petset.objects.meta import Object
-from petset.store import store
+from petset.store import index, packed, store
 from petset.store.feed import Feed, Watch
-from petset.store.store import Change, Conflict, Entry, Expired, Interest, Unavailable
+from petset.store.history import Decoded, History
+from petset.store.store import Change, Conflict, Entry, Interest, Unavailable
 
 HISTORY_SECONDS_MAX = 300.0  # Older changes go when there is rest; upstream compacts as often.
 BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
 BATCH_BYTES_MAX = 4 << 20  # Of encoded objects in one commit, unless a single one is larger.
 DECODED_BYTES_MAX = 1 << 20  # Of the versions written last, encoded, that keep the tree they came as for its own sake.
-DECODED_PAST_BYTES_MAX = 512 << 10  # Of superseded versions, encoded, that keep their decoded tree, for selectors.
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,18 @@ class Stats:
     commits: int
     writes: int
     failed_writes: int
+
+
+class Rest:
+    """What a store holds, on its way to rest."""
+
+    def __init__(self, entries: index.Rest, changes: Sequence[Change]):
+        self.index, self._changes = entries, changes
+        self.stretches = packed.Stretches(())
+
+    def pack(self) -> None:
+        self.index.pack()
+        self.stretches, self._changes = packed.Stretches(self._changes), ()
 
 
 class Write:
@@ -89,7 +100,7 @@ class Core:
         watch_buffer_bytes_max: int = store.WATCH_BUFFER_BYTES_MAX,
         watches_bytes_max: int = store.WATCHES_BYTES_MAX,
     ):
-        self._index = Index()
+        self._index = index.Index()
         self._decoded = Decoded(DECODED_BYTES_MAX)
         self._history = History(history_changes_max, history_bytes_max)
         self._moments: deque[tuple[float, int]] = deque()  # (the loop's time, the revision that was the newest then)
@@ -118,10 +129,20 @@ class Core:
         return self._waiting_bytes
 
     def get(self, key: str) -> Entry | None:
-        return self._index.entries.get(key)
+        return self._index.get(key)
 
     def list(self, prefix: str) -> tuple[int, Sequence[Entry]]:
         return self._revision, self._index.under(prefix)
+
+    async def snapshot(self, prefix: str) -> tuple[int, Sequence[Entry]]:
+        if not self._index.anything_rests:
+            return self.list(prefix)
+        revision, found = self._revision, list[Entry]()
+        for entries in self._index.slices(prefix):
+            if found:
+                await asyncio.sleep(0)
+            found += entries
+        return revision, sorted(found, key=operator.attrgetter("key"))
 
     def count(self, prefix: str) -> int:
         return self._index.count(prefix)
@@ -129,7 +150,7 @@ class Core:
     def stats(self) -> Stats:
         return Stats(
             revision=self._revision,
-            objects=len(self._index.entries),
+            objects=len(self._index),
             watchers=len(self._feed),
             history_changes=len(self._history),
             commits=self._commits,
@@ -189,7 +210,7 @@ class Core:
         if self._closed:
             raise Unavailable(f"cannot write {key}: the store is closed")
         pending = self._pending.get(key)
-        newest = self._index.entries.get(key)
+        newest = self._index.get(key)
         if pending is not None:
             newest = None if pending.deleted else pending.entry
         current = newest.revision if newest else 0
@@ -279,9 +300,21 @@ class Core:
         self._feed.offer(change)
 
     def _rest(self) -> None:
-        """Be as small as it gets; in any thread. Trees that others hold stay, the rest can be decoded again."""
-        for entry in list(self._index.entries.values()):
-            entry.forget()
+        """Be as small as it gets. Trees that others hold stay, and their entries with them; the rest is packed."""
+        rest = self._resting()
+        rest.pack()
+        self._settle(rest)
+
+    def _resting(self) -> Rest:
+        """What can rest now, to be packed in any thread."""
+        self._decoded.clear()
+        return Rest(self._index.rest(), self._history.resting())
+
+    def _settle(self, rest: Rest) -> None:
+        """What was packed takes its place."""
+        for members, run in rest.index.packed:
+            self._index.settle(members, run)
+        self._history.settle(rest.stretches)
 
     def _compact(self, now: float) -> None:
         """Let go of what was long ago; called now and then, with the loop's time."""
@@ -303,89 +336,3 @@ def _batch_length(waiting: Sequence[Write]) -> int:
         if size > BATCH_BYTES_MAX and count:
             return count
     return min(len(waiting), BATCH_WRITES_MAX)
-
-
-class Index:
-    """The latest entries by key, and the keys in order, so that a prefix is a slice."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
-        self._keys: list[str] = []
-
-    def fill(self, entries: Sequence[Entry]) -> None:
-        self.entries = {entry.key: entry for entry in entries}
-        self._keys = sorted(self.entries)
-
-    def set(self, entry: Entry) -> None:
-        if entry.key not in self.entries:
-            insort(self._keys, entry.key)
-        self.entries[entry.key] = entry
-
-    def remove(self, key: str) -> None:
-        del self.entries[key]
-        del self._keys[bisect_left(self._keys, key)]
-
-    def under(self, prefix: str) -> Sequence[Entry]:
-        first, end = self._range(prefix)
-        return list(map(self.entries.__getitem__, self._keys[first:end]))
-
-    def count(self, prefix: str) -> int:
-        first, end = self._range(prefix)
-        return end - first
-
-    def _range(self, prefix: str) -> tuple[int, int]:
-        if not prefix:
-            return 0, len(self._keys)
-        following = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # Keys are names: none holds the last code point.
-        first = bisect_left(self._keys, prefix)
-        return first, bisect_left(self._keys, following, first)
-
-
-class Decoded:
-    """Entries that keep their decoded trees for now: the latest, by their encoded bytes."""
-
-    def __init__(self, bytes_max: int):
-        self._entries: deque[Entry] = deque()
-        self._bytes_max, self._bytes = bytes_max, 0
-
-    def keep(self, entry: Entry) -> None:
-        self._entries.append(entry)
-        self._bytes += len(entry.encoded)
-        while self._bytes > self._bytes_max:
-            oldest = self._entries.popleft()
-            self._bytes -= len(oldest.encoded)
-            oldest.forget()
-
-
-class History:
-    """The latest changes, for watches that begin in the past. Bounded by number and by bytes."""
-
-    def __init__(self, changes_max: int, bytes_max: int):
-        self._changes: deque[Change] = deque()
-        self._decoded = Decoded(DECODED_PAST_BYTES_MAX)  # Who watches with a selector asks what they were before.
-        self._changes_max, self._bytes_max, self._bytes = changes_max, bytes_max, 0
-
-    def append(self, change: Change) -> None:
-        self._changes.append(change)
-        self._bytes += change.kept_bytes
-        while self._changes and (len(self._changes) > self._changes_max or self._bytes > self._bytes_max):
-            self._bytes -= self._changes.popleft().kept_bytes
-        if change.previous is not None:
-            self._decoded.keep(change.previous)
-        if change.type == "DELETED":
-            self._decoded.keep(change.entry)
-
-    def forget(self, until: int, newest: int) -> None:
-        """Compact away the changes up to a revision."""
-        for _ in range(len(self._changes) - (newest - until)):
-            self._bytes -= self._changes.popleft().kept_bytes
-
-    def __len__(self) -> int:
-        return len(self._changes)
-
-    def after(self, since: int, newest: int) -> Sequence[Change]:
-        """The changes with a greater revision: none yet when it lies in the future. Raises Expired."""
-        oldest = newest - len(self._changes)  # Revisions are gap-free.
-        if since < oldest:
-            raise Expired(f"revision {since} was compacted: the history begins after {oldest}; list again")
-        return list(itertools.islice(self._changes, since - oldest, None)) if since < newest else ()

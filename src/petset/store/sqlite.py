@@ -19,7 +19,7 @@ import fcntl
 import itertools
 import os
 import sqlite3
-from collections import deque
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,10 +45,11 @@ class SqliteStore(core.Core):
         self._path = path
         self._lock = lock
         self._thread = tasks.Thread("petset-store")
+        self._rest_thread = tasks.Thread("petset-rest")
         self._connection: sqlite3.Connection | None = None
         self._witness: witness.Witness | None = None
         self._fold_timer: asyncio.TimerHandle | None = None
-        self._superseded: deque[int] = deque()  # Revisions whose rows may go, ascending.
+        self._superseded = array("Q")  # Revisions whose rows may go, ascending.
         self._folded_writes = self._given_back_writes = 0  # How many there were at the last fold, and when giving back.
         self._sum = 0  # Of all objects: what the next row is to carry on.
 
@@ -76,6 +77,7 @@ class SqliteStore(core.Core):
         self._release()
 
     def _release(self) -> None:
+        self._rest_thread.close()
         self._thread.close()
         if self._witness is not None:
             self._witness.close()
@@ -97,7 +99,28 @@ class SqliteStore(core.Core):
         self._folded_writes = writes
         if recent <= CALM_WRITES_MAX and writes - self._given_back_writes >= BUSY_WRITES_MIN:
             self._given_back_writes = writes
-            self._thread.submit(self._give_back)
+            self._rest_soon()
+
+    def _rest_soon(self) -> None:
+        """Pack and give back, in a thread that ends with it: no write waits for that."""
+        memory.let_go()
+        rest = self._resting()
+
+        def settle(packing: asyncio.Future[None]) -> None:
+            with tasks.best_effort("let the store rest"):
+                packing.result()
+                self._settle(rest)
+                if not self._closed:
+                    self._thread.submit(self._connect_anew)
+                    self._rest_thread.submit(memory.give_back).add_done_callback(end)
+
+        def end(giving: asyncio.Future[None]) -> None:
+            with tasks.best_effort("give memory back"):
+                giving.result()
+                self._rest_thread.close()
+                memory.after_rest.tell()
+
+        self._rest_thread.submit(rest.pack).add_done_callback(settle)
 
     # In the writer's thread
 
@@ -116,7 +139,7 @@ class SqliteStore(core.Core):
             self._witness.record(contents.revision)
         except (sqlite3.Error, OSError) as error:
             raise CannotOpen(f"cannot open the state file {self._path}: {_why(error)}") from None
-        self._superseded, self._sum = deque(contents.superseded), contents.sum
+        self._superseded, self._sum = array("Q", contents.superseded), contents.sum
         self._restore(contents.entries, contents.revision)
         self._fold()
 
@@ -150,9 +173,13 @@ class SqliteStore(core.Core):
         except (sqlite3.Error, OSError) as error:  # The log has it all, and the next write brings the next attempt.
             self.trouble = f"cannot fold the log of {self._path} into it: {_why(error)}"
 
-    def _give_back(self) -> None:
-        self._rest()
-        memory.give_back()
+    def _connect_anew(self) -> None:
+        """What SQLite and its statements keep of much work goes with a connection."""
+        if self._connection is None:
+            return
+        with contextlib.suppress(sqlite3.Error, OSError):
+            former, self._connection = self._connection, _connected(self._path)  # First: the last one removes the log.
+            former.close()
 
     def _insert(self, connection: sqlite3.Connection, batch: Sequence[core.Write], sums: Sequence[int]) -> None:
         rows = [_row(write, total) for write, total in zip(batch, sums, strict=True)]
@@ -160,7 +187,7 @@ class SqliteStore(core.Core):
         waiting = len(self._superseded) - SUPERSEDED_ROWS_KEPT
         gone: list[int] = []
         if waiting >= SUPERSEDED_ROWS_MIN:
-            gone = list(itertools.islice(self._superseded, min(waiting, SUPERSEDED_ROWS_MAX)))
+            gone = self._superseded[: min(waiting, SUPERSEDED_ROWS_MAX)].tolist()
         insert = recovery.INSERT + ",".join([recovery.PLACES] * len(batch))
         if size <= STATEMENT_BYTES_MAX and not gone:
             connection.execute(insert, [*itertools.chain(*rows)])
@@ -172,8 +199,7 @@ class SqliteStore(core.Core):
             connection.executemany(recovery.INSERT + recovery.PLACES, rows)
         connection.execute(f"DELETE FROM changes WHERE revision IN ({','.join('?' * len(gone))})", gone)
         connection.execute("COMMIT")
-        for _ in gone:
-            self._superseded.popleft()
+        del self._superseded[: len(gone)]
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

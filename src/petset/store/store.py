@@ -1,4 +1,4 @@
-"""What a store is: six methods over (key, object) with one gap-free revision for all.
+"""What a store is: seven methods over (key, object) with one gap-free revision for all.
 
 Keys are `registry.Kind.key(namespace, name)`: "/<group or core>/<plural>/<namespace>/<name>" (cluster-scoped:
 no namespace segment), so a prefix names a kind or a kind in a namespace. The store sets metadata.resourceVersion to
@@ -158,6 +158,10 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> tuple[int, Sequence[Entry]]:
         """(revision, entries sorted by key)."""
+        ...
+
+    async def snapshot(self, prefix: str) -> tuple[int, Sequence[Entry]]:
+        """The same, as it is when it is called; the loop goes on while what rests is unpacked."""
         ...
 
     def count(self, prefix: str) -> int: ...

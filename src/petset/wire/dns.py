@@ -12,12 +12,13 @@ are lower case without the final dot ("" is the root); an answer is never longer
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from petset.base import memory
 
 A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV, OPT, ANY = 1, 2, 5, 6, 12, 16, 28, 33, 41, 255
 INTERNET, ANY_CLASS = 1, 255
@@ -371,7 +372,7 @@ def _pointed_name(data: bytes, at: int) -> tuple[str, int]:
     return text, at + 1 if after is None else after
 
 
-@functools.lru_cache(ADDRESSES_REMEMBERED_MAX)
+@memory.cached(ADDRESSES_REMEMBERED_MAX)
 def packed_address(text: str) -> bytes | None:
     """4 or 16 bytes, or None when the text is not an address."""
     try:
@@ -380,7 +381,7 @@ def packed_address(text: str) -> bytes | None:
         return None
 
 
-@functools.lru_cache(ADDRESSES_REMEMBERED_MAX)
+@memory.cached(ADDRESSES_REMEMBERED_MAX)
 def reverse_name(text: str) -> str:
     """The name under in-addr.arpa or ip6.arpa that a PTR query for the address asks."""
     return ipaddress.ip_address(text).reverse_pointer
