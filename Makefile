@@ -15,7 +15,7 @@ VM := .vm
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$(patsubst %/,%,$(wildcard tests/*/)))
 
-.PHONY: demo test test-fresh test-newest test-vm test-services torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
+.PHONY: demo test test-fresh test-newest test-vm test-services test-clients torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -39,6 +39,10 @@ test-vm: system system-vm setup
 
 test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images
+
+# Other projects' tests of their clients, unchanged, against a petset: SUITES says which (default: all). What is downloaded stays in .cache.
+test-clients: system-test setup-dev
+	@$(PYTHON) -m tests.suites $(SUITES)
 
 # KILLS, FUZZ, HEAVY, PATHS, CHURN, LAWS and SCHEDULES say how much of each loop, SECONDS for how long it goes on, SEED where it begins.
 torture: setup-dev

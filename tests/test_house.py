@@ -395,7 +395,7 @@ def texts() -> list[pathlib.Path]:
     try:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        hidden = (".git", ".venv", ".petset")
+        hidden = (".git", ".venv", ".petset", ".cache")
         paths = [path for path in ROOT.rglob("*") if not any(part in hidden for part in path.parts)]
     else:
         paths = [ROOT / name for name in listed.decode().split("\0") if name]

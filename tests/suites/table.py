@@ -1,0 +1,49 @@
+"""Which suites there are, where each comes from, and what of it asks a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PythonSuite:
+    """`package` as in sources.txt; `tests` are paths in its source archive."""
+
+    name: str
+    package: str
+    tests: tuple[str, ...]
+    options: tuple[str, ...] = ()  # of pytest
+    containers: bool = True  # False: pods that are simulated are enough.
+    kind: bool = False  # It finds its cluster by pytest-kind.
+
+
+SUITES = (
+    PythonSuite(
+        "kubernetes",
+        "kubernetes",
+        (
+            "kubernetes/dynamic/test_client.py",
+            "kubernetes/dynamic/test_discovery.py",
+            "kubernetes/aio/dynamic/client_test.py",
+            "kubernetes/aio/dynamic/discovery_test.py",
+        ),
+        ("-p", "e2e_configuration"),
+        containers=False,
+    ),
+    PythonSuite(
+        "kubernetes_asyncio",
+        "kubernetes_asyncio",
+        ("kubernetes_asyncio/dynamic/client_test.py", "kubernetes_asyncio/dynamic/discovery_test.py"),
+        ("-p", "e2e_configuration"),
+        containers=False,
+    ),
+    PythonSuite("kr8s", "kr8s", ("kr8s/tests",), ("--keep-cluster",), kind=True),
+    PythonSuite(
+        "kopf",
+        "kopf",
+        ("tests/e2e", "examples"),
+        # What its HTTP client leaves to the garbage collector fails whichever test runs then.
+        ("--only-e2e", "-W", "ignore::ResourceWarning", "-W", "ignore::pytest.PytestUnraisableExceptionWarning"),
+        containers=False,
+    ),
+)
