@@ -288,21 +288,35 @@ def best_effort_failures() -> dict[str, int]:
     return dict(_failures)
 
 
-@contextlib.contextmanager
-def best_effort(doing: str, what: str = "") -> Generator[None]:
+def best_effort(doing: str, what: str = "") -> _BestEffort:
     """Count and log an Exception instead of raising it: for cleanups whose failure must not stop the rest.
 
     It is counted by what it was `doing`, a text of the source that is a metric's label; `what` it was done to, of which
     there may be any number, is only logged.
     """
-    try:
-        yield
-    except Exception as error:
-        _failures[doing] = _failures.get(doing, 0) + 1
-        line = f"cannot {doing}{what and f' {what}'}: {reasons.in_a_line(error)}"
+    return _BestEffort(doing, what)
+
+
+class _BestEffort:
+    """A class, since it stands round each change that a controller hears of: a generator's context takes longer."""
+
+    __slots__ = ("_doing", "_what")
+
+    def __init__(self, doing: str, what: str):
+        self._doing, self._what = doing, what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        _failures[self._doing] = _failures.get(self._doing, 0) + 1
+        line = f"cannot {self._doing}{self._what and f' {self._what}'}: {reasons.in_a_line(error)}"
         times = _said.times(line)
         if is_worth_saying(times):
             log.warning("%s%s", line, f" ({times} times)" if times > 1 else "")
+        return True
 
 
 @dataclass(slots=True)

@@ -372,6 +372,8 @@ class _Connection(asyncio.Protocol):
             self.write(http1.begin(response, received, keep_alive, self._listener.date()))
             if received.request.method == "HEAD":
                 return False  # Its head says chunked; closing leaves no doubt that none come.
+            if response.begun is not None and received.chunks:
+                response.begun(self)
             async for part in body:
                 if part:
                     self.write(http1.chunk(part) if received.chunks else part)
@@ -430,6 +432,10 @@ class _Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if data and not self.is_lost:
             self._transport.write(data)
+
+    def push(self, chunks: bytes) -> bool:
+        self.write(chunks)
+        return not self._paused_writing and not self.is_lost
 
     async def drain(self) -> None:
         """Wait until the client has taken most of what was written, or is gone. Several may wait."""

@@ -187,7 +187,7 @@ def _translated(form: Format, body: bytes) -> bytes:
 
 def _written(response: http.Response, media_type: str, body: bytes | AsyncIterator[bytes]) -> http.Response:
     headers = tuple((name, media_type if name == "content-type" else value) for name, value in response.headers)
-    return replace(response, headers=headers, body=body, objects=None)
+    return replace(response, headers=headers, body=body, objects=None, begun=None)
 
 
 async def _listed(work: weight.Work, form: Format, tree: Object) -> bytes:

@@ -1,8 +1,9 @@
 """Watch: the store's changes as frames of JSON, one encoding for all who watch the same way.
 
 A watcher is a loop over the store's watch: changes that wait are taken together and sent as one piece of bytes, or of
-the store's own trees to who is in this process. Without selectors every watcher of a representation sends the same
-bytes, made once a change and kept for a moment in `Frames`. Selectors turn a change into ADDED or DELETED as an object
+the store's own trees to who is in this process. All who watch the same way send the same bytes, made once a change and
+kept for a moment in `Frames`; where the client keeps up they are written at once, in one turn of the loop for all.
+ Selectors turn a change into ADDED or DELETED as an object
 enters or leaves the selection; one that leaves is shown as it last was inside, at the revision at which it left.
 Invariants: the events sent have increasing revisions and none is left out; a bookmark's revision is one up to which
 everything was sent. A watcher that falls behind, or asks for a revision that is gone, gets one ERROR event with a
@@ -16,7 +17,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from petset.base import memory, tasks, well_known
@@ -26,12 +27,15 @@ from petset.objects.registry import Catalog, Kind, Kinds
 from petset.server import answers, conversion, lists, weight
 from petset.server.routes import Call
 from petset.store import store as stores
-from petset.wire import http
+from petset.wire import http, http1
 
 BOOKMARK_SECONDS = 55.0
 WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
 FRAMES_CACHED_BYTES_MAX = 1 << 20
 DECISIONS_CACHED_MAX = 1000  # Whether, and as what, a selector's watchers see a change.
+
+
+Asked = tuple[Kind, str, str, str]  # The kind, the representation, what rows include, path and selectors.
 
 
 class Frames:
@@ -41,10 +45,13 @@ class Frames:
         self._made: OrderedDict[tuple[int, str, Kind, str, str], bytes] = OrderedDict()
         self._bytes = 0
         self._decided: dict[tuple[int, str], str] = {}
+        self._chunks: OrderedDict[tuple[Asked, int, int], bytes] = OrderedDict()
+        self._chunks_bytes = 0
         memory.at_rest.add(self._forget)
 
     def _forget(self) -> None:
         self._made, self._bytes, self._decided = OrderedDict(), 0, {}
+        self._chunks, self._chunks_bytes = OrderedDict(), 0
 
     def event(self, viewer: Viewer, change: stores.Change) -> str:
         """Viewer.decide, once for all who ask the same."""
@@ -55,6 +62,21 @@ class Frames:
                 self._decided.clear()
             event = self._decided[key] = viewer.decide(change)
         return event
+
+    def chunks(self, viewer: Viewer, changes: Sequence[stores.Change]) -> bytes:
+        """The changes as chunks of the answer; b"" when the viewer sees none of them.
+
+        All who ask the same see the same of the changes from one revision to another: one of them has them made.
+        """
+        key = (viewer.asked, changes[0].entry.revision, changes[-1].entry.revision)
+        made = self._chunks.get(key)
+        if made is None:
+            made = self._chunks[key] = b"".join(map(http1.chunk, viewer.changes(changes)))
+            self._chunks_bytes += len(made)
+            while self._chunks_bytes > FRAMES_CACHED_BYTES_MAX or len(self._chunks) > DECISIONS_CACHED_MAX:
+                _, oldest = self._chunks.popitem(last=False)
+                self._chunks_bytes -= len(oldest)
+        return made
 
     def frame(self, viewer: Viewer, event: str, change: stores.Change) -> bytes:
         key = (change.revision, event, viewer.resource, viewer.form, viewer.include)
@@ -90,9 +112,12 @@ def encode(viewer: Viewer, event: str, entry: stores.Entry) -> bytes:
     return encoding.dumps({"type": event, "object": obj}) + b"\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Viewer:
-    """How one watcher sees changes: as frames, those that fit joined into a piece."""
+    """How one watcher sees changes: as frames, those that fit joined into a piece.
+
+    Where its answer has a sink, what it sees of a change is written there as the change comes.
+    """
 
     resource: Kind
     wanted: lists.Selection
@@ -102,6 +127,20 @@ class Viewer:
     shown: conversion.Shown
     work: weight.Work
     question: str  # Path and selectors.
+    asked: Asked = field(init=False)
+    sink: http.Sink | None = None
+
+    def __post_init__(self) -> None:
+        self.asked = (self.resource, self.form, self.include, self.question)
+
+    def begun(self, sink: http.Sink) -> None:
+        if not self.wanted.is_converted:  # That may be waited for.
+            self.sink = sink
+
+    def take(self, changes: Sequence[stores.Change]) -> bool:
+        """Write changes to the sink; whether it takes more."""
+        chunks = self.frames.chunks(self, changes)
+        return not chunks or (self.sink is not None and self.sink.push(chunks))
 
     def event(self, change: stores.Change) -> str:
         """ADDED, MODIFIED, DELETED, or "" for a change outside the selection."""
@@ -207,7 +246,7 @@ class Watches:
         pieces = self._pieces(viewer, start, seconds, call.flag("allowWatchBookmarks"))
         if shares:
             return http.Response(200, answers.JSON_HEADERS, objects=pieces)
-        return http.Response(200, answers.JSON_HEADERS, pieces)
+        return http.Response(200, answers.JSON_HEADERS, pieces, begun=viewer.begun)
 
     async def _start(self, call: Call, wanted: lists.Selection) -> Start:
         text = call.parameter("resourceVersion")
@@ -265,7 +304,12 @@ class Watches:
         pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS) if bookmarks else end
         timer = asyncio.get_running_loop().call_at(pause, watch.nudge)
         try:
-            while (changes := await watch.changes()) is not None:
+            while True:
+                if viewer.sink is not None and not await watch.handed(viewer.take):
+                    yield b""  # Who reads the pieces waits for the client then.
+                changes = await watch.changes()
+                if changes is None:
+                    return
                 if changes:
                     async for piece in _told(viewer, changes):
                         yield piece

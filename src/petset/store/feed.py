@@ -13,7 +13,11 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from petset.store.store import Change, Expired, Interest, Reading
+from petset.store.store import Change, Expired, Interest, Reading, Take
+
+HANDED_AT_ONCE = 100  # Watches that are handed changes in one turn of the loop.
+HANDED_BYTES_MAX = 64 << 10  # Of encoded objects, to one of them.
+PLACES_KEPT_MAX = 1000  # Whose watches are known.
 
 Members = dict["Watch", None]
 
@@ -26,18 +30,43 @@ class Held:
         self.bytes = 0
 
     def take(self, change: Change) -> None:
-        holders = self._holders.get(change.revision, 0)
-        self._holders[change.revision] = holders + 1
+        revision = change.entry.revision
+        holders = self._holders.get(revision, 0)
+        self._holders[revision] = holders + 1
         if not holders:
             self.bytes += change.kept_bytes
 
     def leave(self, change: Change) -> None:
-        holders = self._holders[change.revision] - 1
+        revision = change.entry.revision
+        holders = self._holders[revision] - 1
         if holders:
-            self._holders[change.revision] = holders
+            self._holders[revision] = holders
         else:
-            del self._holders[change.revision]
+            del self._holders[revision]
             self.bytes -= change.kept_bytes
+
+
+class Handing:
+    """The turns in which changes are handed to those who take them as they come (`Watch.handed`).
+
+    One turn of the loop serves many of them: a task for each would have a turn for each, and a way through all that
+    waits in it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Watch] = deque()
+
+    def add(self, watch: Watch) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._hand)
+        self._waiting.append(watch)
+
+    def _hand(self) -> None:
+        waiting = self._waiting
+        for _ in range(min(len(waiting), HANDED_AT_ONCE)):
+            waiting.popleft().hand()
+        if waiting:
+            asyncio.get_running_loop().call_soon(self._hand)
 
 
 class Group:
@@ -101,6 +130,11 @@ class Group:
         return found
 
 
+def _is_place(prefix: str) -> bool:
+    """Whether it ends where a part of a key does, as nearly every prefix does."""
+    return not prefix or prefix.endswith("/")
+
+
 class Feed:
     """All watches of a store."""
 
@@ -108,19 +142,23 @@ class Feed:
         self._buffer_events_max, self._buffer_bytes_max = buffer_events_max, buffer_bytes_max
         self._bytes_max = bytes_max
         self._held = Held()
+        self._handing = Handing()
         self._groups: dict[str, Group] = {}
         self._lengths: list[int] = []  # The distinct lengths of the watched prefixes.
+        self._concerned: dict[str, list[Group]] = {}  # By the place of a key (all before its name): who watches there.
+        self._inside: dict[str, Group] = {}  # Those whose prefix is no place.
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def subscribe(self, prefix: str, since: int, past: Sequence[Change], interest: Interest | None = None) -> Watch:
-        watch = Watch(prefix, since, past, self._buffer_events_max, self._buffer_bytes_max, self._held, interest)
+        limits = self._buffer_events_max, self._buffer_bytes_max
+        watch = Watch(prefix, since, past, *limits, self._held, self._handing, interest)
         group = self._groups.get(prefix)
         if group is None:
             group = self._groups[prefix] = Group()
-            self._lengths = sorted(set(map(len, self._groups)))
+            self._groups_changed()
         group.add(watch)
         self._count += 1
         return watch
@@ -140,14 +178,31 @@ class Feed:
         group.remove(watch)
         if group.is_empty:
             del self._groups[watch.prefix]
-            self._lengths = sorted(set(map(len, self._groups)))
+            self._groups_changed()
+
+    def _groups_changed(self) -> None:
+        self._lengths = sorted({len(prefix) for prefix in self._groups if _is_place(prefix)})
+        self._inside = {prefix: group for prefix, group in self._groups.items() if not _is_place(prefix)}
+        self._concerned.clear()
+
+    def _groups_of(self, key: str) -> list[Group]:
+        place = key[: key.rfind("/") + 1]
+        groups = self._concerned.get(place)
+        if groups is None:
+            if len(self._concerned) >= PLACES_KEPT_MAX:
+                self._concerned.clear()
+            found = [self._groups.get(place[:length]) for length in self._lengths if length <= len(place)]
+            groups = self._concerned[place] = [group for group in found if group is not None]
+        if self._inside:
+            return groups + [group for prefix, group in self._inside.items() if key.startswith(prefix)]
+        return groups
 
     def offer(self, change: Change) -> None:
-        key = change.entry.key
-        groups = [self._groups.get(key[:length]) for length in self._lengths]
-        fallen_behind = [
-            watch for group in groups if group is not None for watch in group.wanting(change) if not watch.offer(change)
-        ]
+        fallen_behind: list[Watch] = []
+        for group in self._groups_of(change.entry.key):
+            for watch in group.wanting(change):
+                if not watch.offer(change):
+                    fallen_behind.append(watch)
         for watch in fallen_behind:
             self._forget(watch)
         while self._held.bytes > self._bytes_max and (slowest := self._slowest()):
@@ -179,9 +234,12 @@ class Watch:
         "_changes_max",
         "_closed",
         "_expired",
+        "_handing",
         "_held",
+        "_is_queued",
         "_nudged",
         "_since",
+        "_take",
         "_waiter",
         "interest",
         "prefix",
@@ -196,13 +254,16 @@ class Watch:
         changes_max: int,
         bytes_max: int,
         held: Held,
+        handing: Handing,
         interest: Interest | None = None,
     ):
         self.prefix, self.interest = prefix, interest
         self.subscribed = True
         self._since = since
         self._changes: deque[Change] = deque(past)
-        self._held = held
+        self._held, self._handing = held, handing
+        self._take: Take | None = None  # While changes are handed on as they come.
+        self._is_queued = False
         for change in past:
             held.take(change)
         self._bytes = sum(change.kept_bytes for change in past)
@@ -239,6 +300,29 @@ class Watch:
             return ()
         return self.drop()
 
+    async def handed(self, take: Take) -> bool:
+        if self._changes or self._nudged or self._expired or self._closed:
+            return True
+        self._take = take
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await waiter
+            return self._take is not None
+        finally:
+            self._take = None
+
+    def hand(self) -> None:
+        """What waits is handed on, if it is still wanted so; much of it is taken in pieces by who waits for it."""
+        self._is_queued = False
+        take = self._take
+        if take is None or not self._changes:
+            return
+        if self._bytes > HANDED_BYTES_MAX:
+            self._wake()
+        elif not take(self.drop()):
+            self._take = None
+            self._wake()
+
     def nudge(self) -> None:
         self._nudged = True
         self._wake()
@@ -257,7 +341,7 @@ class Watch:
 
     def offer(self, change: Change) -> bool:
         """Take a change; False when the watcher has fallen behind and is to be dropped."""
-        if change.revision <= self._since:  # It began in the future.
+        if change.entry.revision <= self._since:  # It began in the future.
             return True
         size = change.kept_bytes
         if len(self._changes) >= self._changes_max or (self._bytes + size > self._bytes_max and self._changes):
@@ -266,7 +350,11 @@ class Watch:
         self._bytes += size
         self._changes.append(change)
         self._held.take(change)
-        self._wake()
+        if self._take is None:
+            self._wake()
+        elif not self._is_queued:
+            self._is_queued = True
+            self._handing.add(self)
         return True
 
     def expire(self) -> None:

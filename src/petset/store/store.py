@@ -119,6 +119,9 @@ class Interest:
     values: tuple[str, ...]
 
 
+Take = Callable[[Sequence[Change]], bool]
+
+
 class Watch(Protocol):
     """An open watch; iterate it for changes. It must be closed (the context manager does)."""
 
@@ -132,6 +135,14 @@ class Watch(Protocol):
 
     async def changes(self) -> Sequence[Change] | None:
         """All changes that wait, as soon as there are any; () after a nudge, None at the end. Raises Expired."""
+        ...
+
+    async def handed(self, take: Take) -> bool:
+        """Hand changes to `take` as they come, in order, in the loop; until it says False, which this returns.
+
+        True: `changes` has something to tell, be it a nudge, more than is handed at once, or the end. `take` must be
+        quick and may not raise.
+        """
         ...
 
     def nudge(self) -> None:

@@ -92,6 +92,14 @@ class Malformed(Exception):
         self.code, self.reason, self.message = code, reason, message
 
 
+class Sink(Protocol):
+    """Where parts of a streaming answer may be written past its body's iterator, as long as the client keeps up."""
+
+    def push(self, chunks: bytes) -> bool:
+        """Parts, each framed as a chunk; False when the next ones are to come by the iterator, which waits for it."""
+        ...
+
+
 Upgraded = Callable[[ByteStream], Awaitable[None]]
 
 
@@ -100,6 +108,8 @@ class Response:
     code: int
     headers: Headers = ()
     body: bytes | AsyncIterator[bytes] = b""
+    # Of a streaming body that can write past its iterator: told where to, when the head was written.
+    begun: Callable[[Sink], None] | None = None
     upgraded: Upgraded | None = None  # With code 101: takes the connection over, returns when it is done with it.
     # In process, instead of a body: an object's or a list's tree, or an iterator of a watch's events by the piece.
     objects: Any = None
