@@ -68,6 +68,12 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process and its threads have taken of the processors."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def row(what: str, ours: str, by_hand: str = "", ratio: float | None = None) -> None:
     print(f"{what:46} {ours:>14} {by_hand:>20} {f'{ratio:8.2f}x' if ratio is not None else ''}".rstrip(), flush=True)
 

@@ -34,13 +34,14 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         with instance.running() as one:
             access = kubeconfig.parse(one.state.kubeconfig.read_bytes())
-            ours = [runner.run(_told(access, selector)) for selector in SELECTORS]
-        by_hand = _bare(runner)
-        for selector, found in zip(SELECTORS, ours, strict=True):
+            ours = [runner.run(_told(access, selector, one.process.pid)) for selector in SELECTORS]
+        by_hand, least_cpu = _bare(runner)
+        for selector, (found, cpu) in zip(SELECTORS, ours, strict=True):
             what = f"one update to {WATCHERS} watchers{' with a selector' if selector else ''}, ms"
             for percentile in (50, 99):
                 value, least = _percentile(found, percentile), _percentile(by_hand, percentile)
                 instance.row(f"{what}, p{percentile}", f"{value * 1e3:.1f}", f"{least * 1e3:.1f}", value / least)
+            instance.row(f"{what}, CPU", f"{cpu * 1e3:.1f}", f"{least_cpu * 1e3:.1f}", cpu / least_cpu)
 
 
 def _percentile(values: list[float], percentile: int) -> float:
@@ -56,7 +57,8 @@ class _Watcher(asyncio.Protocol):
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.write(f"GET {self._target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())  # type: ignore[attr-defined]  # A Base by name only.
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # A Base by name only.
+        self.transport.write(f"GET {self._target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
         if not self.begun.done():
@@ -96,15 +98,16 @@ def _body(number: int) -> bytes:
     return encoding.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"k": "v" * 900}})
 
 
-async def _told(access: kubeconfig.Access, selector: str) -> list[float]:
-    """Seconds from an update to a watcher's event, of every update and watcher."""
+async def _told(access: kubeconfig.Access, selector: str, pid: int) -> tuple[list[float], float]:
+    """(seconds from update to event, of every update and watcher; CPU seconds of the server an update)."""
     tls, (host, port) = rates.client_context(access), _place(access)
     loop = asyncio.get_running_loop()
-    _, writer = await loop.create_connection(_Writer, host, port, ssl=tls)
+    writer_transport, writer = await loop.create_connection(_Writer, host, port, ssl=tls)
     await writer.send("POST", PATH, _body(0))
     watchers = [await _watching(host, port, tls, f"{PATH}?watch=true{selector}") for _ in range(WATCHERS)]
     await asyncio.sleep(0.5)
     found: list[float] = []
+    spent = instance.cpu_seconds(pid)
     for number in range(UPDATES):
         for watcher in watchers:
             watcher.told = loop.create_future()
@@ -114,7 +117,12 @@ async def _told(access: kubeconfig.Access, selector: str) -> list[float]:
             found += [at - began for at in await asyncio.gather(*(one.told for one in watchers if one.told))]
             assert await answer == b"200"
         await asyncio.sleep(PAUSE_SECONDS)
-    return found
+    spent = instance.cpu_seconds(pid) - spent
+    for watcher in watchers:  # Else those of the next selector would not be the only ones to be told.
+        watcher.transport.abort()
+    writer_transport.abort()
+    await asyncio.sleep(0.5)
+    return found, spent / UPDATES
 
 
 def _place(access: kubeconfig.Access) -> tuple[str, int]:
@@ -128,11 +136,11 @@ async def _watching(host: str, port: int, tls: ssl.SSLContext, target: str) -> _
     return watcher
 
 
-def _bare(runner: asyncio.Runner) -> list[float]:
+def _bare(runner: asyncio.Runner) -> tuple[list[float], float]:
     with tempfile.TemporaryDirectory() as directory:
         server = subprocess.Popen([sys.executable, "-c", SERVER, directory], stdout=subprocess.PIPE, text=True)
         try:
-            return runner.run(_told(rates.bare_access(server, Path(directory)), ""))
+            return runner.run(_told(rates.bare_access(server, Path(directory)), "", server.pid))
         finally:
             server.terminate()
             server.wait()

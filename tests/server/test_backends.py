@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from petset.objects import errors
 from petset.objects.registry import Kinds
-from petset.server import answers, routes
+from petset.server import answers, backends, routes
 from petset.server.routes import Call, Path, Route
 from petset.wire import http
 from tests.server.conftest import JANE, Server
@@ -73,3 +78,56 @@ def test_a_name_cannot_smuggle_in_another_path(server: Server) -> None:
     assert server("GET", f"{ROOT}/namespaces/default/pods/a%2fb").code == 404
     assert server("GET", "/apis/metrics.example.com%2fv1/pods").code == 404
     assert not one.asked
+
+
+PATHS = [
+    "/api/v1/namespaces/default/configmaps/c",
+    "/api/v1/namespaces/default/configmaps/c%2Fd",
+    "/api/v1/namespaces/default/configmaps/",
+    "/api/v1/namespaces/default/configmaps/c/status",
+    "/api/v1/namespaces/default/configmaps",
+    "/api/v1/configmaps",
+    "/api/v1/configmaps/c",
+    "/api/v1/namespaces",
+    "/api/v1/namespaces/default",
+    "/api/v1/namespaces/default/status",
+    "/api/v1/namespaces/default/finalize",
+    "/api/v1/nodes",
+    "/api/v1/nodes/n",
+    "/api/v1/nodes/n/proxy",
+    "/apis/apps/v1/namespaces/default/statefulsets",
+    "/apis/apps/v1/namespaces/default/statefulsets/s/scale",
+    "/apis/apps/v1/namespaces/default/statefulsets/s",
+    "/api/v1/namespaces/default/pods/p/proxy",
+    "/api/v1/nonsense/n",
+    "/api/v1",
+    "/readyz",
+    "/readyz/ping",
+]
+
+
+def test_what_a_path_means_is_the_same_whatever_was_asked_for_before(server: Server) -> None:
+    kept = server.api.backends
+
+    def way(path: str, ways: backends.Backends) -> Any:
+        try:
+            return ways.way(path, server.kinds.now)
+        except errors.ApiError as error:
+            return error.code, error.message
+
+    for order in (PATHS, PATHS[::-1], sorted(PATHS)):
+        for path in order:
+            fresh = backends.Backends(kept.kinds, kept.paths, kept.proxy, of_groups={})
+            assert way(path, kept) == way(path, fresh), path
+
+
+def test_few_ways_are_kept_and_none_of_kinds_that_have_gone(server: Server) -> None:
+    ways = server.api.backends
+    for number in range(3 * backends.WAYS_KEPT_MAX):
+        ways.way(f"/api/v1/namespaces/n{number}/pods", server.kinds.now)
+    assert len(ways._ways) <= backends.WAYS_KEPT_MAX + 1
+    configmaps = server.kinds.now.at("", "v1", "configmaps")
+    assert configmaps is not None
+    ways.way("/api/v1/namespaces/default/configmaps", server.kinds.now)
+    with pytest.raises(errors.ApiError):
+        ways.way("/api/v1/namespaces/default/configmaps", server.kinds.now.without(configmaps))

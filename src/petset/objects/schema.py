@@ -8,6 +8,7 @@ the path. The types themselves are schema_nodes' business; `node_of` hands them 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ UNKNOWN_FIELDS_TOLD_MAX = 100
 # -- nodes of kinds -----------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def node(name: str) -> Node:
     """The node of a type by its module and class: core_v1.Pod, meta_v1.DeleteOptions, apps_v1alpha1.PetSet."""
     module, _, kind = name.partition(".")

@@ -224,7 +224,7 @@ def set_by_new(type_: Type | None, new: Object) -> Fields:
 
 
 def _owned(metadata: Any) -> Mapping[str, Any]:
-    if not is_struct(metadata):
+    if not is_struct(metadata) or metadata.keys() <= _UNOWNED_METADATA:
         return {}
     return {key: value for key, value in metadata.items() if key not in _UNOWNED_METADATA}
 

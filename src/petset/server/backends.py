@@ -60,6 +60,12 @@ class Backends:
             self._ways_of = (kinds, self.of_groups)
         known = self._ways.get(path)
         if known is None:
+            of, _, name = path.rpartition("/")
+            collection = self._ways.get(of)
+            if collection is not None and collection[0] is self.kinds and "%" not in name:
+                route = routes.of_one(collection[1], path, name)
+                if route is not None:
+                    return self.kinds, route
             split = routes.path(path)
             backend = self.of(split)
             known = backend, backend.route(split, kinds)

@@ -67,6 +67,14 @@ def of_kind(path: Path, kinds: Kinds) -> Route:
     return _resource_route(path.raw, kinds, path.parts[1], path.parts[2], path.parts[3:])
 
 
+def of_one(collection: Route, path: str, name: str) -> Route | None:
+    """The route of one object, whose path has its name after that of a collection; None where it is no such path."""
+    resource = collection.resource
+    if resource is None or collection.name or not name or resource.namespaced != bool(collection.namespace):
+        return None
+    return Route(path, resource, collection.namespace, name)
+
+
 def of_strangers(path: Path) -> Route:
     """The route of a path below a group version of another server, whose kinds are known by their place only."""
     _, group, version, *rest = path.parts

@@ -58,6 +58,7 @@ class Request:
     peer: Peer = field(default_factory=Peer)
     user: User | None = None  # Set by an in-process transport that vouches for the caller; never from the network.
     takes_objects: bool = False  # In process: the answer may be `Response.objects`.
+    _first: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)  # Values of headers.
 
     @property
     def path(self) -> str:
@@ -71,10 +72,10 @@ class Request:
 
     def header(self, name: str, default: str = "") -> str:
         """The first value of a header, by its lower-case name."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return default
+        first = self._first
+        if first is None:
+            first = self._first = dict(reversed(self.headers))
+        return first.get(name, default)
 
     def header_values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from http import HTTPStatus
 
 import httptools
 
+from petset.base import memory
 from petset.wire import http
 
 HEAD_BYTES_MAX = 64 << 10  # Request line and headers together; more is 431.
@@ -226,7 +226,7 @@ def _header(name: bytes, value: bytes) -> tuple[str, str]:
     return name.decode("ascii", "replace").lower(), value.decode("utf-8", "replace").strip()
 
 
-_usual_header = lru_cache(maxsize=USUAL_HEADERS_MAX)(_header)  # A client says nearly the same with each request.
+_usual_header = memory.cached(USUAL_HEADERS_MAX)(_header)  # A client says nearly the same with each request.
 
 
 def _head_too_large() -> http.Malformed:
@@ -275,7 +275,7 @@ def _is_usual(response: http.Response, received: Received) -> bool:
     return received.chunks and response.code not in BODYLESS_CODES and received.request.method != "HEAD"
 
 
-@lru_cache(maxsize=USUAL_HEADERS_MAX)
+@memory.cached(USUAL_HEADERS_MAX)
 def _begun(code: int, header: tuple[str, str]) -> bytes:
     """An answer up to what each one has of its own."""
     return _head(http.Response(code, (header,)), (), "").removesuffix(b"\r\n")
