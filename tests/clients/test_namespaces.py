@@ -88,3 +88,26 @@ def test_limits_are_described_and_applied(live: Served) -> None:
     assert "kubernetes.io/limit-ranger: LimitRanger plugin set: cpu request for container c; cpu limit" in described
     refused = live.admin.run("-n", "limited", "create", "-f", "-", stdin=pod("b", limits={"cpu": "2"}))
     assert "maximum cpu usage per Container is 1, but limit is 2" in refused.stderr
+
+
+def test_pod_security_warns_and_refuses(live: Served) -> None:
+    live.admin("create", "namespace", "secured")
+
+    def run(*words: str, stdin: str | None = None) -> Any:
+        return live.admin.run("-n", "secured", *words, stdin=stdin)
+
+    until(lambda: live.admin("-n", "secured", "get", "serviceaccounts"), "default")
+    live.admin("-n", "secured", "create", "-f", "-", stdin=pod("before"))
+    wrong = run("label", "ns", "secured", "pod-security.kubernetes.io/enforce=strict")
+    assert "must be one of privileged, baseline, restricted" in wrong.stderr and wrong.returncode
+    tried = run("label", "--dry-run=server", "ns", "secured", "pod-security.kubernetes.io/enforce=restricted")
+    said = 'Warning: existing pods in namespace "secured" violate the new PodSecurity enforce level "restricted:latest"'
+    assert said in tried.stderr and "Warning: before: allowPrivilegeEscalation != false, unrestricted" in tried.stderr
+    labelled = run("label", "ns", "secured", "pod-security.kubernetes.io/enforce=restricted")
+    assert labelled.returncode == 0 and said in labelled.stderr
+    refused = run("create", "-f", "-", stdin=pod("after"))
+    assert 'is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false' in refused.stderr
+    warned = run("create", "deployment", "d", "--image=i", "--dry-run=server")
+    assert warned.returncode == 0
+    assert 'Warning: would violate PodSecurity "restricted:latest": allowPrivilegeEscalation' in warned.stderr
+    assert run("label", "pod", "before", "a=b").returncode == 0

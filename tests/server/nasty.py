@@ -30,6 +30,13 @@ STRATEGIC, MERGE = "application/strategic-merge-patch+json", "application/merge-
 JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 
 
+QUOTAS, RANGES = "/api/v1/namespaces/default/resourcequotas", "/api/v1/namespaces/default/limitranges"
+
+
+def bounded(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "b"}, "spec": spec}
+
+
 @dataclass(frozen=True)
 class Nasty:
     """A request whose body grows: at `small` and at LARGER times that it is answered with `code`."""
@@ -230,6 +237,10 @@ CASES = [
     Nasty("merge: many keys", 200, 2_000, lambda n: {"data": dict.fromkeys(names(n), "w")}, kind=MERGE, before=lambda n: configmap("held", **dict.fromkeys(names(n), "v"))),
     Nasty("JSON patch: one list", 200, 200, additions, kind=JSON_PATCH, before=lambda n: owned(1)),
     Nasty("JSON patch: copies that double", 422, 1_000, copies, kind=JSON_PATCH, before=lambda n: configmap("held", b="x")),
+    Nasty("a quota of many names", 201, 500, lambda n: bounded("ResourceQuota", {"hard": dict.fromkeys(names(n, "count/k"), "1")}), target=QUOTAS),
+    Nasty("a quota with many terms", 201, 500, lambda n: bounded("ResourceQuota", {"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": [k]} for k in names(n)]}}), target=QUOTAS),
+    Nasty("a range of many amounts", 201, 500, lambda n: bounded("LimitRange", {"limits": [{"type": "Container", "max": dict.fromkeys(names(n, "example.com/k"), "1")}]}), target=RANGES),
+    Nasty("labels of Pod Security that cannot be read", 422, 300, lambda n: {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {"pod-security.kubernetes.io/enforce": "x", **dict.fromkeys(names(n), "v")}}}, target="/api/v1/namespaces"),
     Nasty("JSON patch: tests", 200, 2_000, lambda n: [{"op": "test", "path": "/data/k", "value": "v"}] * n, kind=JSON_PATCH, before=lambda n: configmap("held", k="v", **dict.fromkeys(names(n), "v"))),
     Nasty("JSON patch: a long path", 422, 20_000, lambda n: [{"op": "add", "path": "/a" * n, "value": 1}], kind=JSON_PATCH, before=lambda n: configmap("held")),
     Nasty("apply: many keys", 200, 1_000, lambda n: configmap("held", **dict.fromkeys(names(n), "w")), kind=APPLY, before=lambda n: configmap("held", **dict.fromkeys(names(n), "v")), query=lambda n: "fieldManager=me&force=true"),

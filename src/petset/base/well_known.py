@@ -16,6 +16,9 @@ INIT_CONTAINERS_BETA_ANNOTATION = "pod.beta.kubernetes.io/init-containers"
 HOSTNAME_ANNOTATION = "pod.beta.kubernetes.io/hostname"
 SUBDOMAIN_ANNOTATION = "pod.beta.kubernetes.io/subdomain"
 DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
+APPARMOR_ANNOTATION_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
+SECCOMP_POD_ANNOTATION = "seccomp.security.alpha.kubernetes.io/pod"
+SECCOMP_CONTAINER_ANNOTATION_PREFIX = "container.seccomp.security.alpha.kubernetes.io/"
 LIMIT_RANGER_ANNOTATION = "kubernetes.io/limit-ranger"
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -72,6 +75,7 @@ OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
 
 # Of namespaces, of what a cluster begins with, and of anything
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+POD_SECURITY_PREFIX = "pod-security.kubernetes.io/"  # Of labels, and of what is said for the audit log.
 CLUSTER_SERVICE_NAME_LABEL = "kubernetes.io/name"
 AGGREGATE_TO_LABEL_PREFIX = "rbac.authorization.k8s.io/aggregate-to-"
 BOOTSTRAPPING_LABEL = "kubernetes.io/bootstrapping"

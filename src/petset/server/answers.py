@@ -81,12 +81,16 @@ def _negotiate(accept: str, offered: tuple[str, ...]) -> str:
 _AS = {"Table": TABLE, "PartialObjectMetadata": PARTIAL, "PartialObjectMetadataList": PARTIAL}
 
 
-WARNINGS_MAX, WARNING_CHARACTERS_MAX = 30, 256  # Clients read a head of 8 KiB or more.
+WARNINGS_MAX = 30
+WARNINGS_CHARACTERS_MAX = 4096  # Of all together, else each is cut: clients read a head of 8 KiB or more.
+WARNING_CHARACTERS_MAX = 256  # Where there are more.
 
 
 def warning_headers(warnings: Sequence[str]) -> http.Headers:
     told = list(dict.fromkeys(warnings))[:WARNINGS_MAX]
-    return tuple(("warning", f"299 - {_quoted(text[:WARNING_CHARACTERS_MAX])}") for text in told)
+    if sum(map(len, told)) > WARNINGS_CHARACTERS_MAX:
+        told = [text[:WARNING_CHARACTERS_MAX] for text in told]
+    return tuple(("warning", f"299 - {_quoted(text)}") for text in told)
 
 
 def _quoted(text: str) -> str:

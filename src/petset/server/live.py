@@ -73,7 +73,8 @@ class LiveEntries:
 
     def _look(self) -> None:
         """Learn what has changed."""
-        if self._seen_revision == self._store.revision:
+        revision = self._store.revision
+        if self._seen_revision == revision:
             return
         try:
             changes = self._watch.pending() if self._watch is not None else None
@@ -82,7 +83,7 @@ class LiveEntries:
         if changes is None:
             self._read_anew()
         else:
-            self._seen_revision = self._store.revision
+            self._seen_revision = revision
             for change in changes:
                 self._wait(change.entry.key, None if change.type == "DELETED" else change.entry)
 

@@ -260,7 +260,7 @@ class Rest:
             found = _found(write, new, before) if is_light else await write.work.in_turn(_found, write, new, before)
             if found:
                 raise errors.invalid(resource.kind, name, found, resource.group)
-            self._admit.check(write, new, before)
+            waited = await self._admit.check(write, new, before, size) or waited
             if asking is not None and await asking.validate(new, before):
                 waited = True
             if not waited:

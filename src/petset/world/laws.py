@@ -36,6 +36,7 @@ PODS, CLAIMS, VOLUMES, LEASES = (
     "/core/persistentvolumes/",
     "/coordination.k8s.io/leases/",
 )
+QUOTAS = "/core/resourcequotas/"
 NODES, REVISIONS = "/core/nodes/", "/apps/controllerrevisions/"
 MEDDLED = "world/meddled"  # An annotation with a number that only grows, written by somebody else in between.
 SETS = ("/apps/statefulsets/", "/apps/petsets/")
@@ -71,6 +72,7 @@ class Laws:
         self._evicted_at: dict[str, float] = {}  # By node: when it was last seen to send pods away.
         self._cascaded: dict[str, None] = {}
         self._excused: dict[str, str] = {}  # uid -> what the monkey did to it
+        self._is_bounded = False  # There was a quota.
         self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
 
     # Told by the world
@@ -112,7 +114,8 @@ class Laws:
         gone = change.type == "DELETED"
         if old is not None and not gone:
             self._keeps_what_others_wrote(key, old, obj)
-        if old is None and not gone:
+        self._is_bounded = self._is_bounded or key.startswith(QUOTAS)
+        if self._is_bounded and old is None and not gone:
             for wrong in bounds.broken_by(self.objects, key):
                 self.breaks(wrong)
         if key.startswith(PODS):

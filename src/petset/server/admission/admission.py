@@ -34,7 +34,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server.access import auth, escalation, rbac, users
 from petset.server.admission import class_admission, node_admission, pod_admission
-from petset.server.admission.namespaces import limits
+from petset.server.admission.namespaces import limits, security
 from petset.server.writes import CREATE, DELETE, UPDATE, Write
 from petset.store import store as stores
 
@@ -62,7 +62,8 @@ class Context:
 
 
 Hook = Callable[[Context, Object, "Object | None"], Object]
-Check = Callable[[Context, Object, "Object | None"], None]
+Judge = Callable[[], None]  # Raises ApiError.
+Check = Callable[[Context, Object, "Object | None"], Judge | None]
 
 
 class Admission:
@@ -78,13 +79,22 @@ class Admission:
     def delete(self, write: Write, old: Object) -> None:
         self._run(DELETE, write, old, old)
 
-    def check(self, write: Write, new: Object, old: Object | None) -> None:
-        """What an object must pass as it is to be stored. Raises ApiError."""
-        checks = checks_of(CREATE if old is None else UPDATE, write.resource)
-        if checks:
-            context = Context(self._store, self._authorizer, write)
-            for check in checks:
-                check(context, new, old)
+    async def check(self, write: Write, new: Object, old: Object | None, size: int) -> bool:
+        """What an object must pass as it is to be stored; whether the cluster went on meanwhile. Raises ApiError.
+
+        A check takes from the store what it needs and leaves the judgement, which for large objects is found beside
+        the loop.
+        """
+        if write.resource not in _CHECKED:
+            return False
+        context = Context(self._store, self._authorizer, write)
+        for check in _checks_of(CREATE if old is None else UPDATE, write.resource):
+            judge = check(context, new, old)
+            if judge is not None:
+                await write.work.beside(size, judge)
+        if old is not None and write.resource is NAMESPACES:
+            return await security.tell_of_pods(self._store, write, new, old)
+        return False
 
     def require_create(self, write: Write) -> None:
         """That the user may create, where an apply finds nothing. Raises ApiError 403."""
@@ -227,21 +237,21 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
 
 # And what is looked at last, in the same way.
 CHECKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Check], ...] = (
+    ((NAMESPACES,), (CREATE, UPDATE), security.of_a_namespace),
     (_PODS, (CREATE, UPDATE), limits.pod_within),
+    (_PODS, (CREATE, UPDATE), security.of_a_pod),
+    (tuple(security.TEMPLATES), (CREATE, UPDATE), security.of_a_template),
     ((PERSISTENTVOLUMECLAIMS,), (CREATE, UPDATE), limits.claim_within),
 )
 
 
-_NAMED = frozenset(kind for table in (HOOKS, CHECKS) for kinds, _, _ in table for kind in kinds)
+_NAMED = frozenset(kind for kinds, _, _ in HOOKS for kind in kinds)
+_CHECKED = frozenset(kind for kinds, _, _ in CHECKS for kind in kinds)
 
 
 def hooks_of(verb: str, resource: Kind) -> tuple[Hook, ...]:
     """The hooks of one verb on one kind, of the table of kinds or not."""
     return _hooks_of(verb, resource if resource in _NAMED else None)  # Of kinds that come and go none is kept.
-
-
-def checks_of(verb: str, resource: Kind) -> tuple[Check, ...]:
-    return _checks_of(verb, resource) if resource in _NAMED else ()
 
 
 @functools.cache

@@ -9,7 +9,7 @@ this is written anywhere: after a start the books are read from what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from petset.kinds.quotas import quota as quotas
 from petset.kinds.quotas import usage
@@ -47,11 +47,11 @@ Charges = list[tuple[Line, Mapping[str, int]]]
 class Claim:
     """A write on its way: a new object, or a version of one that is to follow the old one."""
 
-    __slots__ = ("charges", "key", "kind", "namespace", "new", "old")
+    __slots__ = ("account", "key", "kind", "namespace", "new", "old")
 
     def __init__(self, kind: Kind, namespace: str, key: str, new: Object, old: Object | None):
         self.kind, self.namespace, self.key, self.new, self.old = kind, namespace, key, new, old
-        self.charges: Charges = []
+        self.account: Account | None = None  # Where it is charged.
 
     @property
     def resource(self) -> str:
@@ -63,13 +63,8 @@ class Claim:
             return False
         return self.old is None or entry.revision > meta.revision(self.old)
 
-    def drop(self) -> None:
-        for line, amounts in self.charges:
-            line.take_back(amounts)
-        self.charges = []
 
-
-Claims = dict[str, list[Claim]]  # By the key that they write.
+Claims = dict[Claim, None]  # Of all writes that are on their way.
 
 
 class Book:
@@ -98,18 +93,19 @@ class Book:
             self._charges[key] = charges
             for line, amounts in charges:
                 line.give(amounts)
-        for claim in self._account.claims.get(key, ()):
+        for claim in self._account.held(key):
             if claim.is_settled_by(entry):
-                claim.drop()
+                self._account.drop(claim)
 
 
 class Account:
     """One namespace's quotas. `claims` are all there are, of whatever namespace."""
 
     def __init__(self, store: stores.Store, namespace: str, claims: Claims):
-        self._store, self._namespace, self.claims = store, namespace, claims
+        self._store, self._namespace, self._claims = store, namespace, claims
         self._lines: dict[str, Line] = {}  # By the quota's name.
         self._books: dict[str, Book] = {}  # By the kind's key.
+        self._held: dict[str, dict[Claim, Charges]] = {}  # What is charged for claims, by the key that they write.
 
     @property
     def is_empty(self) -> bool:
@@ -125,10 +121,10 @@ class Account:
         if quota is not None:
             wanted[name] = quota
         self._lines = {name: Line(wanted[name]) for name in sorted(wanted)}
-        for claims in self.claims.values():
-            for claim in claims:
-                if claim.namespace == self._namespace:
-                    self._charge(claim, self.charged(claim.resource, claim.new, claim.old))
+        self._held.clear()
+        for claim in self._claims:
+            if claim.namespace == self._namespace:
+                self._charge(claim, self.charged(claim.resource, claim.new, claim.old))
 
     def close(self) -> None:
         for book in self._books.values():
@@ -181,9 +177,23 @@ class Account:
         return found
 
     def _charge(self, claim: Claim, charges: Charges) -> None:
-        claim.charges = charges
+        if charges:
+            claim.account = self
+            self._held.setdefault(claim.key, {})[claim] = charges
         for line, amounts in charges:
             line.give(amounts)
+
+    def held(self, key: str) -> Sequence[Claim]:
+        """The claims on a key."""
+        return tuple(self._held.get(key, ()))
+
+    def drop(self, claim: Claim) -> None:
+        """Charge it no more."""
+        held = self._held.get(claim.key, {})
+        for line, amounts in held.pop(claim, ()):
+            line.take_back(amounts)
+        if not held:
+            self._held.pop(claim.key, None)
 
 
 def _refusal(claim: Claim, why: str) -> errors.ApiError:

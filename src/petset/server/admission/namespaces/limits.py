@@ -7,7 +7,8 @@ Rules: kinds/limit_range.py. Follows the LimitRanger admission controller's docu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from petset.kinds import limit_range
@@ -23,6 +24,9 @@ COMPARED_MAX = 10_000  # Amounts in the ranges times containers in the pod: look
 TOLD_MAX = 100  # Of what is wrong with one object.
 
 
+Judge = Callable[[], None]  # Raises ApiError.
+
+
 class Context(Protocol):
     @property
     def write(self) -> Write: ...
@@ -36,18 +40,20 @@ def defaults(context: Context, pod: Object, old: Object | None) -> Object:
     return pod
 
 
-def pod_within(context: Context, pod: Object, old: Object | None) -> None:
-    if old is None or context.write.subresource == "resize":
-        ranges = _ranges(context, pod)
-        if ranges:
-            _require_none(PODS, pod, (wrong for one in ranges for wrong in limit_range.violations(one, pod, old)))
+def pod_within(context: Context, pod: Object, old: Object | None) -> Judge | None:
+    if old is not None and context.write.subresource != "resize":
+        return None
+    ranges = _ranges(context, pod)
+    wrong = (wrong for one in ranges for wrong in limit_range.violations(one, pod, old))
+    return functools.partial(_require_none, PODS, pod, wrong) if ranges else None
 
 
-def claim_within(context: Context, claim: Object, old: Object | None) -> None:
-    if not context.write.subresource:
-        ranges = context.within(LIMITRANGES, meta.namespace(claim))
-        wrong = (wrong for one in ranges for wrong in limit_range.claim_violations(one, claim, old))
-        _require_none(PERSISTENTVOLUMECLAIMS, claim, wrong)
+def claim_within(context: Context, claim: Object, old: Object | None) -> Judge | None:
+    if context.write.subresource:
+        return None
+    ranges = context.within(LIMITRANGES, meta.namespace(claim))
+    wrong = (wrong for one in ranges for wrong in limit_range.claim_violations(one, claim, old))
+    return functools.partial(_require_none, PERSISTENTVOLUMECLAIMS, claim, wrong) if ranges else None
 
 
 def _ranges(context: Context, pod: Object) -> Sequence[Object]:

@@ -53,7 +53,7 @@ class Quotas:
                 account.admit(claim, is_tried=write.dry_run)
         if write.dry_run:
             return None
-        self._claims.setdefault(claim.key, []).append(claim)
+        self._claims[claim] = None
         return claim
 
     async def _caught_up(self, claim: Claim) -> Account | None:
@@ -75,14 +75,10 @@ class Quotas:
 
     def settle(self, claim: Claim | None) -> None:
         """Its write is in the store, or has failed."""
-        if claim is None:
-            return
-        others = self._claims[claim.key]
-        others.remove(claim)
-        if not others:
-            del self._claims[claim.key]
-        if claim.charges:
-            claim.drop()
+        if claim is not None:
+            del self._claims[claim]
+            if claim.account is not None:
+                claim.account.drop(claim)
 
     def _told(self, key: str, obj: Object | None) -> None:
         namespace, _, name = key.removeprefix(RESOURCEQUOTAS.key()).partition("/")
