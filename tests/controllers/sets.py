@@ -171,4 +171,4 @@ def told(steps: Sequence[actions.Action]) -> list[str]:
 
 
 def status_of(steps: Sequence[actions.Action]) -> Object:
-    return next((step.object["status"] for step in steps if isinstance(step, actions.UpdateStatus)), {})
+    return next((step.object["status"] for step in actions.flat(steps) if isinstance(step, actions.UpdateStatus)), {})

@@ -135,7 +135,7 @@ def test_a_change_of_one_pet_is_a_decision_on_one_pet_of_each_state(size, monkey
         monkeypatch.setattr(petset, name, counted(getattr(petset, name)))
     view.of(PODS).put(meta.changed(view.list(PODS)[7], ("status", "phase"), "Failed"))
     steps_ = petset.reconcile(kind, meta.key(set_), view, sets.NOW + 60)
-    assert [step.object["metadata"]["name"] for step in steps_ if isinstance(step, actions.Delete)] == [
+    assert [step.object["metadata"]["name"] for step in actions.flat(steps_) if isinstance(step, actions.Delete)] == [
         meta.name(view.list(PODS)[7])
     ]
     assert sorted(looked) == ["owner_steps", "pet_step", *["pod_step"] * 3]

@@ -38,9 +38,9 @@ def test_the_pets_of_a_parallel_set_are_made_side_by_side():
     kind, set_, view = sets.world_of(given)
     steps = petset.reconcile(kind, meta.key(set_), view, sets.NOW)
     (together,) = [step for step in steps if isinstance(step, actions.Together)]
-    assert len(together.branches) == 50
+    assert len(together.branches) == 1 + 50, "and none waits for what is said of the set"
     kinds = [tuple(step.object["kind"] for step in branch) for branch in together.branches]
-    assert kinds == [("PersistentVolumeClaim", "Pod")] * 50
+    assert kinds == [("StatefulSet",), *[("PersistentVolumeClaim", "Pod")] * 50]
 
 
 @pytest.mark.parametrize(("cost", "rest"), [(0.0, 0.0), (0.001, 0.0), (0.01, 0.04), (5.0, 1.0)])

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from petset import cluster
+from petset.base import memory as base
 from petset.client import client as api
 from petset.client.informer import Informer
 from petset.kinds.config_map import CONFIGMAPS
 from petset.objects import encoding, errors
 from petset.store import memory
+from petset.store import store as stores
 from petset.wire import http
 from tests.server.conftest import ADMIN, configmap
 from tests.waiting import until
@@ -131,5 +134,38 @@ def test_raw_bodies_are_bytes_for_everybody() -> None:
     async def scene(store: memory.MemoryStore, neighbour: api.Client, stranger: api.Client) -> None:
         await change(store, "a")
         assert await neighbour.raw("/api/v1/configmaps") == await stranger.raw("/api/v1/configmaps")
+
+    run(scene)
+
+
+def test_who_waits_keeps_nothing_of_the_last_change_and_goes_on_after_a_rest() -> None:
+    async def scene(store: memory.MemoryStore, neighbour: api.Client, stranger: api.Client) -> None:
+        informer = Informer(neighbour, MAPS)
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(informer.run())
+            await informer.synced.wait()
+            await change(store, "a")
+            await until(lambda: len(informer) == 1)
+            await store.delete("/core/configmaps/default/a", None)
+            await until(lambda: len(informer) == 0)
+            await asyncio.sleep(0)  # Until this task has forgotten what it waited for.
+            store._rest()
+            gc.collect()
+            left = [obj for obj in gc.get_objects() if isinstance(obj, stores.Change | stores.Entry)]
+            assert left == []
+            target = "/api/v1/configmaps?watch=true&resourceVersion=2"  # Without bookmarks.
+            answer = await neighbour._transport.send(http.Request("GET", target, takes_objects=True))
+            assert answer.objects is not None
+            plain = group.create_task(anext(answer.objects))
+            await until(lambda: store.stats().watchers == 2)
+            for _ in range(3):
+                base.after_rest.tell()
+                await until(lambda: informer.revision == str(store.revision))
+            assert not plain.done(), "nobody but its time ends it"
+            await change(store, "b")
+            assert [(type_, obj["metadata"]["name"]) for type_, obj in await plain] == [("ADDED", "b")]
+            await until(lambda: len(informer) == 1)
+            running.cancel()
+            await answer.objects.aclose()
 
     run(scene)

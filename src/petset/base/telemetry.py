@@ -12,6 +12,7 @@ Invariants: the label values of strangers are bounded (SERIES_MAX, then "other")
 from __future__ import annotations
 
 import asyncio
+from array import array
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,15 +59,19 @@ Labels = tuple[str, ...]
 Source = Callable[[], Mapping[str, float]]
 
 
+def _none() -> array[int]:
+    return array("Q")
+
+
 @dataclass(slots=True)
 class Histogram:
     bounds: tuple[float, ...]
-    counts: list[int] = field(default_factory=list[int])
+    counts: array[int] = field(default_factory=_none)  # Numbers in one piece: there are hundreds, of many moments.
     total: float = 0.0
 
     def observe(self, value: float) -> None:
         if not self.counts:
-            self.counts = [0] * (len(self.bounds) + 1)
+            self.counts = array("Q", bytes(8 * (len(self.bounds) + 1)))
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 

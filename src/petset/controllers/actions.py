@@ -162,9 +162,13 @@ class Together:
 
 
 def together(branches: Iterable[Sequence[Action]]) -> list[Action]:
-    """The steps of branches, some of which may be empty."""
-    some = tuple(tuple(branch) for branch in branches if branch)
+    """The steps of branches, some of which may be empty, or are themselves nothing but branches."""
+    some = tuple(tuple(each) for branch in branches if branch for each in _branches(branch))
     return [Together(some)] if len(some) > 1 else [action for branch in some for action in branch]
+
+
+def _branches(branch: Sequence[Action]) -> Sequence[Sequence[Action]]:
+    return branch[0].branches if len(branch) == 1 and isinstance(branch[0], Together) else (branch,)
 
 
 def flat(steps: Iterable[Action]) -> Iterator[Action]:

@@ -83,7 +83,8 @@ def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.A
     family = Family(kind, set_, pets, groups, history, view, now)
     if meta.is_deleting(set_):
         return report(family)
-    return [*history.steps, *report(family), *pet_steps(family), *history.forget, *look_again(family)]
+    side_by_side = actions.together([report(family), pet_steps(family)])  # No pet waits for what is said of the set.
+    return [*history.steps, *side_by_side, *history.forget, *look_again(family)]
 
 
 def _pets(kind: Variant, set_: Object, view: View) -> Pets:

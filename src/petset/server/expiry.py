@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
+from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -34,7 +35,8 @@ class Due:
 
     def __init__(self, lines: Iterable[Line] = ()):
         self._first: deque[Line] = deque()
-        self._packed: deque[tuple[float, bytes]] = deque()  # When the first of it goes, and the lines.
+        self._packed: deque[bytes] = deque()  # Lines, in pieces,
+        self._firsts = array("d")  # and when the first of each goes.
         self._newest: list[Line] = []
         self._count = 0
         for line in lines:
@@ -56,13 +58,14 @@ class Due:
         if self._first:
             return self._first[0][0]
         if self._packed:
-            return self._packed[0][0]
+            return self._firsts[0]
         return self._newest[0][0] if self._newest else None
 
     def over(self, now: float, most: int) -> list[Line]:
         """Those whose time is over, at most so many; they stay until `remove`."""
-        if len(self._first) < most and self._packed and self._packed[0][0] <= now:
-            self._first.extend(_unpacked(self._packed.popleft()[1]))
+        if len(self._first) < most and self._packed and self._firsts[0] <= now:
+            self._first.extend(_unpacked(self._packed.popleft()))
+            del self._firsts[0]
         if not self._packed:
             self._first.extend(self._newest)
             self._newest = []
@@ -81,8 +84,8 @@ class Due:
 
     def keep(self, revisions: dict[str, int]) -> None:
         """Only the lines of events that are at the revision at which they were written."""
-        lines = [*self._first, *(line for _, text in self._packed for line in _unpacked(text)), *self._newest]
-        self._first, self._packed, self._newest, self._count = deque(), deque(), [], 0
+        lines = [*self._first, *(line for text in self._packed for line in _unpacked(text)), *self._newest]
+        self._first, self._packed, self._firsts, self._newest, self._count = deque(), deque(), array("d"), [], 0
         for line in lines:
             if revisions.get(line[2]) == line[1]:
                 self.add(line)
@@ -90,15 +93,17 @@ class Due:
     def _pack(self) -> None:
         if self._first:
             self._packed.appendleft(_packed(self._first))
+            self._firsts.insert(0, self._first[0][0])
             self._first = deque()
         if self._newest:
             self._packed.append(_packed(self._newest))
+            self._firsts.append(self._newest[0][0])
             self._newest = []
 
 
-def _packed(lines: Sequence[Line]) -> tuple[float, bytes]:
+def _packed(lines: Sequence[Line]) -> bytes:
     text = "\n".join([f"{end!r} {revision} {key}" for end, revision, key in lines])
-    return lines[0][0], zlib.compress(text.encode(), 1)
+    return zlib.compress(text.encode(), 1)
 
 
 def _unpacked(text: bytes) -> list[Line]:

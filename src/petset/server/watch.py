@@ -31,6 +31,7 @@ from petset.wire import http, http1
 
 BOOKMARK_SECONDS = 55.0
 WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
+TIMER_SECONDS = 0.002  # By how much a timer may be early.
 FRAMES_CACHED_BYTES_MAX = 1 << 20
 DECISIONS_CACHED_MAX = 1000  # Whether, and as what, a selector's watchers see a change.
 
@@ -275,12 +276,14 @@ class Watches:
             with self._opened(viewer, start) as watch:
                 async for piece in viewer.work.in_runs(start.taken(), answers.size, viewer.initial):
                     yield piece
+                    del piece
                 if start.ends_initial:
                     yield viewer.notice(
                         "BOOKMARK", _bookmark(viewer, start.since, {well_known.INITIAL_EVENTS_END_ANNOTATION: "true"})
                     )
                 async for piece in self._live(viewer, watch, start.since, tasks.monotonic() + seconds, bookmarks):
                     yield piece
+                    del piece  # While it waits for the next.
         except stores.Expired as error:
             yield viewer.notice("ERROR", _gone(str(error)))
         finally:
@@ -313,16 +316,19 @@ class Watches:
                 if changes:
                     async for piece in _told(viewer, changes):
                         yield piece
-                    changes = piece = ()  # While it waits for the next ones, nobody keeps these.
+                        del piece
+                    changes = ()  # While it waits for the next ones, nobody keeps these.
                     continue
                 revision = max(since, self._store.revision)
                 async for piece in _told(viewer, watch.pending()):
                     yield piece
                 if bookmarks:
                     yield viewer.notice("BOOKMARK", _bookmark(viewer, revision))
-                if pause >= end:
+                now = tasks.monotonic()
+                if now >= end - TIMER_SECONDS:
                     return
-                pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS)
+                timer.cancel()  # It may have been somebody else's nudge.
+                pause = min(end, now + BOOKMARK_SECONDS) if bookmarks else end
                 timer = asyncio.get_running_loop().call_at(pause, watch.nudge)
         finally:
             timer.cancel()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import operator
-from collections import deque
+from array import array
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
@@ -103,7 +103,10 @@ class Core:
         self._index = index.Index()
         self._decoded = Decoded(DECODED_BYTES_MAX)
         self._history = History(history_changes_max, history_bytes_max)
-        self._moments: deque[tuple[float, int]] = deque()  # (the loop's time, the revision that was the newest then)
+        self._moments, self._newest_then = (
+            array("d"),
+            array("Q"),
+        )  # The loop's times, and which revision was the newest.
         self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
         self._revision = 0  # Committed.
         self._accepted_revision = 0
@@ -318,9 +321,11 @@ class Core:
 
     def _compact(self, now: float) -> None:
         """Let go of what was long ago; called now and then, with the loop's time."""
-        self._moments.append((now, self._revision))
-        while self._moments[0][0] <= now - HISTORY_SECONDS_MAX:
-            self._history.forget(self._moments.popleft()[1], self._revision)
+        self._moments.append(now)
+        self._newest_then.append(self._revision)
+        while self._moments[0] <= now - HISTORY_SECONDS_MAX:
+            self._history.forget(self._newest_then[0], self._revision)
+            del self._moments[0], self._newest_then[0]
 
     def _restore(self, entries: Sequence[Entry], revision: int) -> None:
         """Begin with what was durable at the last stop; the history begins anew."""
