@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from petset.base import well_known
+from petset.kinds import client_config
 from petset.objects import jsonpath, meta, names, tables
 from petset.objects.errors import FieldError
-from petset.objects.filling import fill, fill_empty, within
+from petset.objects.filling import at, fill, fill_empty, within
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.structural import wellformed
@@ -54,7 +55,12 @@ def _spec(spec: Object) -> Object:
         return fill_empty(given, {"singular": kind.lower(), **({"listKind": kind + "List"} if kind else {})})
 
     spec = within(spec, "names", given_names)
-    return fill(spec, {"conversion": {"strategy": "None"}})
+    spec = fill(spec, {"conversion": {"strategy": "None"}})
+    return within(spec, "conversion", _conversion_defaults)
+
+
+def _conversion_defaults(conversion: Object) -> Object:
+    return at(conversion, "webhook", lambda webhook: at(webhook, "clientConfig", client_config.defaults))
 
 
 def prepare(new: Object, old: Object | None) -> Object:
@@ -258,22 +264,11 @@ def _conversion(conversion: Object) -> Errors:
         if webhook is not None:
             yield FieldError.forbidden(f"{path}.webhook", "should not be set when strategy is not set to Webhook")
         return
-    why = "this release of petset does not convert by webhook; use strategy: None"
-    yield FieldError.invalid(f"{path}.strategy", strategy, why)
-    config = meta.part(conversion, "webhook", "clientConfig")
-    where = f"{path}.webhookClientConfig"
-    url, service = config.get("url"), config.get("service")
-    if not config:
+    config, where = meta.get(conversion, "webhook", "clientConfig"), f"{path}.webhookClientConfig"
+    if config is None:
         yield FieldError.required(where, "required when strategy is set to Webhook")
-    elif (url is None) == (service is None):
-        yield FieldError.required(where, "exactly one of url or service is required")
-    elif url is not None and not url.startswith("https://"):
-        yield FieldError.invalid(
-            f"{where}.url", url, "'https' is the only allowed URL scheme; desired format: https://host[/path]"
-        )
-    elif service is not None:
-        yield from named(service.get("name"), f"{where}.service.name", names.label_1035)
-        yield from named(service.get("namespace"), f"{where}.service.namespace", names.label)
+    else:
+        yield from client_config.wrong(config, where)
     versions = meta.texts(conversion, "webhook", "conversionReviewVersions")
     if not versions:
         yield FieldError.required(f"{path}.conversionReviewVersions")

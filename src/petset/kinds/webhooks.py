@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
+from petset.kinds import client_config
 from petset.kinds.admission import expressions, rules
 from petset.objects import meta, names, tables
 from petset.objects.errors import FieldError
@@ -25,7 +25,6 @@ REVIEW_VERSIONS = ("v1", "v1beta1")
 SIDE_EFFECTS = ("None", "NoneOnDryRun")  # The only ones that may be configured: who asks may always try dryly.
 TIMEOUT_SECONDS_MAX = 30
 TIMEOUT_SECONDS_DEFAULT = 10
-SERVICE_PORT_DEFAULT = 443
 
 # -- defaults -----------------------------------------------------------------------------------------------------
 
@@ -34,15 +33,11 @@ def _validating(given: Object) -> Object:
     webhook = fill_empty(given, {"failurePolicy": "Fail", "matchPolicy": "Equivalent"})
     filled: Object = {"namespaceSelector": {}, "objectSelector": {}, "timeoutSeconds": TIMEOUT_SECONDS_DEFAULT}
     webhook = at(fill(webhook, filled), "rules", lambda given: each(given, rules.defaults))
-    return at(webhook, "clientConfig", lambda config: at(config, "service", _service))
+    return at(webhook, "clientConfig", client_config.defaults)
 
 
 def _mutating(given: Object) -> Object:
     return fill_empty(_validating(given), {"reinvocationPolicy": "Never"})
-
-
-def _service(given: Object) -> Object:
-    return fill(given, {"port": SERVICE_PORT_DEFAULT})
 
 
 def mutating_defaults(obj: Object) -> Object:
@@ -93,7 +88,7 @@ def _webhook(webhook: Object, where: str) -> Errors:
         yield FieldError.invalid(f"{where}.timeoutSeconds", seconds, why)
     for selector in ("namespaceSelector", "objectSelector"):
         yield from label_selector(webhook.get(selector), f"{where}.{selector}")
-    yield from _client(meta.part(webhook, "clientConfig"), f"{where}.clientConfig")
+    yield from client_config.wrong(meta.part(webhook, "clientConfig"), f"{where}.clientConfig")
     yield from expressions.validate_conditions(
         meta.parts(webhook, "matchConditions"), expressions.OF_WEBHOOKS, f"{where}.matchConditions"
     )
@@ -121,65 +116,6 @@ def _review_versions(versions: Sequence[str], path: str) -> Errors:
         seen[version] = None
     if not any(version in REVIEW_VERSIONS for version in versions):
         yield FieldError.invalid(path, list(versions), f"must include at least one of {', '.join(REVIEW_VERSIONS)}")
-
-
-def _client(config: Object, where: str) -> Errors:
-    url, service = config.get("url"), config.get("service")
-    if (url is None) == (service is None):
-        yield FieldError.required(where, "exactly one of url or service is required")
-    elif service is None:
-        yield from _url(url or "", f"{where}.url")
-    else:
-        yield from _service_errors(service, f"{where}.service")
-
-
-_FORM = "; desired format: https://host[/path]"
-
-
-def _url(url: str, path: str) -> Errors:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port, url.encode("ascii")
-    except ValueError as error:
-        yield FieldError.required(path, f"url must be a valid URL: {error}{_FORM}")
-        return
-    if not url.isprintable() or " " in url:
-        yield FieldError.required(path, f"url must be a valid URL: it has spaces or control characters{_FORM}")
-    yield from _url_parts(parts, path)
-
-
-def _url_parts(parts: SplitResult, path: str) -> Errors:
-    if parts.scheme != "https":
-        yield FieldError.invalid(path, parts.scheme, f"'https' is the only allowed URL scheme{_FORM}")
-    if not parts.hostname:
-        yield FieldError.invalid(path, parts.netloc, f"host must be provided{_FORM}")
-    if "@" in parts.netloc:
-        yield FieldError.invalid(path, parts.username, "user information is not permitted in the URL")
-    if parts.fragment:
-        yield FieldError.invalid(path, parts.fragment, "fragments are not permitted in the URL")
-    if parts.query:
-        yield FieldError.invalid(path, parts.query, "query parameters are not permitted in the URL")
-
-
-def _service_errors(service: Object, where: str) -> Errors:
-    for field, rule in (("name", names.label), ("namespace", names.label)):
-        value = service.get(field) or ""
-        if not value:
-            yield FieldError.required(f"{where}.{field}", f"service {field} is required")
-        elif wrong := rule(value):  # They become a name of TLS and a key.
-            yield FieldError.invalid(f"{where}.{field}", value, wrong)
-    if wrong := names.port(service.get("port")):
-        yield FieldError.invalid(f"{where}.port", service.get("port"), f"port is not valid: {wrong}")
-    path = service.get("path") or "/"
-    if path == "/":
-        return
-    if not path.startswith("/"):
-        yield FieldError.invalid(f"{where}.path", path, "must start with a '/'")
-    for index, segment in enumerate(path[1:].removesuffix("/").split("/")):
-        wrong = "may not be empty" if not segment else names.subdomain(segment)
-        if wrong:
-            joint = " " if not segment else ": "
-            yield FieldError.invalid(f"{where}.path", path, f"segment[{index}]{joint}{wrong}")
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------

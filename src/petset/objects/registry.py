@@ -106,7 +106,8 @@ class Kind:
     printer: tables.Printer = tables.NAME_AND_AGE
     stored_as: Kind | None = None  # Another version, whose objects these are; conversion loses nothing either way.
     to_stored: Convert | None = None  # None: only apiVersion and kind differ.
-    from_stored: Convert | None = None
+    from_stored: Convert | None = None  # Of a custom kind: from any of its versions.
+    conversion_waits: bool = False  # For somebody who may be slow, or silent.
     scale: Scale = SCALE
     when_deleted: WhenDeleted = _as_it_is  # What a deletion adds when it marks an object.
     custom: Custom | None = None

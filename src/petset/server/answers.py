@@ -106,13 +106,13 @@ def failure(error: errors.ApiError, warnings: Sequence[str] = ()) -> http.Respon
     return failures.failure(error, warning_headers(warnings))
 
 
-def success(resource: Kind, name: str, uid: str) -> dict[str, Any]:
-    """The Status that says an object is gone."""
+def success(resource: Kind, name: str = "", uid: str = "") -> dict[str, Any]:
+    """The Status that says an object is gone, or many."""
     details = {
-        "name": name,
+        **({"name": name} if name else {}),
         **({"group": resource.group} if resource.group else {}),
         "kind": resource.plural,
-        "uid": uid,
+        **({"uid": uid} if uid else {}),
     }
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
@@ -120,7 +120,7 @@ def success(resource: Kind, name: str, uid: str) -> dict[str, Any]:
 def entry(call: Call, found: stores.Entry, code: int = 200) -> http.Response:
     """One stored object."""
     form = representation(call.request.header("accept"))
-    headers = JSON_HEADERS + warning_headers(call.warnings) if call.warnings else JSON_HEADERS
+    headers = head(call)
     if form is JSON:
         if call.request.takes_objects:
             return http.Response(code, headers, objects=found.object)
@@ -130,7 +130,7 @@ def entry(call: Call, found: stores.Entry, code: int = 200) -> http.Response:
 
 def tree(call: Call, obj: Object, code: int = 200) -> http.Response:
     """One object that is not (or not like this) in the store: a dry run's, a review, a Scale."""
-    return http.Response(code, JSON_HEADERS + warning_headers(call.warnings), encoding.dumps(obj))
+    return http.Response(code, head(call), encoding.dumps(obj))
 
 
 def shown(call: Call, form: str, obj: Object) -> Object:
@@ -153,33 +153,40 @@ def included(call: Call) -> str:
     return wanted
 
 
+def head(call: Call) -> http.Headers:
+    """Of an answer in JSON."""
+    return JSON_HEADERS + warning_headers(call.warnings) if call.warnings else JSON_HEADERS
+
+
 async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Mapping[str, Any]) -> http.Response:
     """Many stored objects; plain ones are joined as they are. A long list is made as it is read, run by run."""
+    headers = head(call)
     form = representation(call.request.header("accept"))
     resource = call.resource
     kind = {"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": metadata}
     if form is JSON and call.request.takes_objects:
         objects = [obj async for run in call.work.in_runs(entries, size, _objects) for obj in run]
-        return http.Response(200, JSON_HEADERS, objects={**kind, "items": objects})
+        return http.Response(200, headers, objects={**kind, "items": objects})
     is_short = sum(map(size, entries)) <= weight.RUN_BYTES_MAX
     is_one_run = is_short and len(entries) <= weight.RUN_OBJECTS_MAX
     if form is TABLE:
-        head = _opened(tables.head(resource.printer, metadata=metadata), "rows")
+        opened = _opened(tables.head(resource.printer, metadata=metadata), "rows")
         rows = call.work.in_runs(entries, size, _rows, resource, tasks.now(), included(call))
-        return await _list(head, rows, is_one_run)
+        return await _list(headers, opened, rows, is_one_run)
     if form is PARTIAL:
         partials = {
             "kind": "PartialObjectMetadataList",
             "apiVersion": f"{well_known.META_GROUP}/v1",
             "metadata": metadata,
         }
-        return await _list(_opened(partials, "items"), call.work.in_runs(entries, size, _partials), is_one_run)
-    return await _list(_opened(kind, "items"), _joined(entries), is_short)
+        runs = call.work.in_runs(entries, size, _partials)
+        return await _list(headers, _opened(partials, "items"), runs, is_one_run)
+    return await _list(headers, _opened(kind, "items"), _joined(entries), is_short)
 
 
-async def _list(head: bytes, runs: AsyncIterator[bytes], in_one: bool) -> http.Response:
-    pieces = _pieces(head, runs)
-    return http.Response(200, JSON_HEADERS, b"".join([piece async for piece in pieces]) if in_one else pieces)
+async def _list(headers: http.Headers, opened: bytes, runs: AsyncIterator[bytes], in_one: bool) -> http.Response:
+    pieces = _pieces(opened, runs)
+    return http.Response(200, headers, b"".join([piece async for piece in pieces]) if in_one else pieces)
 
 
 async def _pieces(head: bytes, runs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

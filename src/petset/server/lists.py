@@ -38,7 +38,8 @@ class Selection:
     prefix: str
     labels: selectors.Selector
     fields: selectors.FieldSelector
-    is_converted: bool = False  # The kind shows others' objects: only of their metadata the store can be asked.
+    is_converted: bool = False  # The kind shows others' objects: only of their metadata the store can be asked,
+    is_converted_elsewhere: bool = False  # and of their names alone where a webhook may change even labels.
 
     @property
     def everything(self) -> bool:
@@ -49,7 +50,7 @@ class Selection:
         """What an object must have been or be for a watch to hear of it; None: anything."""
         if fixed := self.fields.fixed_name() if self.is_converted else self.fields.fixed():
             return stores.Interest(fixed[0], (fixed[1],))
-        if marks := self.labels.narrowest():
+        if not self.is_converted_elsewhere and (marks := self.labels.narrowest()):
             return stores.Interest(selectors.label_marks, marks)
         return None
 
@@ -72,7 +73,19 @@ def selection(call: Call) -> Selection:
     if route.name:
         only = resource.field_selector(f"metadata.name={route.name}")
         fields = selectors.FieldSelector(only.terms + fields.terms, route.name, fields.namespace)
-    return Selection(resource.key(route.namespace), labels, fields, resource.stored_as is not None)
+    is_converted = resource.stored_as is not None
+    return Selection(resource.key(route.namespace), labels, fields, is_converted, resource.conversion_waits)
+
+
+async def stored(store: stores.Store, call: Call, wanted: Selection) -> tuple[int, Sequence[stores.Entry]]:
+    """`chosen`, as they are stored; only who asks for fields of his version has them converted."""
+    if not wanted.is_converted or not wanted.fields.empty:
+        return await chosen(store, call, wanted)
+    revision, entries = await store.snapshot(wanted.prefix)
+    if wanted.labels.empty:
+        return revision, entries
+    kept = [run async for run in call.work.in_runs(entries, answers.size, wanted.labelled)]
+    return revision, [found for run in kept for found in run]
 
 
 async def chosen(store: stores.Store, call: Call, wanted: Selection) -> tuple[int, Sequence[stores.Entry]]:
@@ -83,7 +96,8 @@ async def chosen(store: stores.Store, call: Call, wanted: Selection) -> tuple[in
         shown = await conversion.shown(resource, found) if found is not None else None
         return revision, [shown] if shown is not None and wanted.matches(shown.object) else []
     revision, entries = await store.snapshot(wanted.prefix)
-    if wanted.is_converted and not wanted.labels.empty:  # They are the same in every version, and spare conversions.
+    # Labels are the same in every version, and spare conversions.
+    if wanted.is_converted and not wanted.is_converted_elsewhere and not wanted.labels.empty:
         kept = [run async for run in call.work.in_runs(entries, answers.size, wanted.labelled)]
         entries = [found for run in kept for found in run]
     entries = await conversion.all_shown(resource, entries, call.work)

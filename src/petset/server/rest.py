@@ -62,10 +62,14 @@ class Rest:
 
     async def existing(self, resource: Kind, namespace: str, name: str) -> stores.Entry:
         """As the kind shows it. Raises ApiError 404."""
+        return await conversion.shown(resource, self._stored(resource, namespace, name))
+
+    def _stored(self, resource: Kind, namespace: str, name: str) -> stores.Entry:
+        """As it is stored. Raises ApiError 404."""
         found = self.store.get(resource.key(namespace, name))
         if found is None:
             raise errors.not_found(resource.plural, name, resource.group)
-        return await conversion.shown(resource, found)
+        return found
 
     def _put(self, resource: Kind, key: str, new: Object, expected: int) -> Awaitable[stores.Entry]:
         """Store an object; as the kind shows it then. Raises Conflict."""
@@ -196,7 +200,7 @@ class Rest:
         self, write: Write, asking: Asking | None, waits: bool = False
     ) -> contextlib.AbstractAsyncContextManager[None]:
         """Who waits for webhooks holds up nobody, and begins anew when others were quicker."""
-        if waits or (asking is not None and asking.waits):
+        if waits or write.resource.conversion_waits or (asking is not None and asking.waits):
             return contextlib.nullcontext()
         return self._turns.of(write.resource.key(write.namespace, write.name))
 
@@ -282,37 +286,41 @@ class Rest:
 
     async def delete(self, call: Call) -> http.Response:
         found, gone = await self.remove(writes.of_removal(call, await delete_options(call)))
-        if gone:
-            return answers.tree(call, answers.success(call.resource, call.route.name, meta.uid(found.object)))
-        return answers.entry(call, found)
+        shown = await _shown(call, [found]) if not gone else None
+        if shown is not None:
+            return answers.entry(call, shown[0])
+        return answers.tree(call, answers.success(call.resource, call.route.name, meta.uid(found.object)))
 
     async def remove(self, write: Write) -> tuple[stores.Entry, bool]:
-        """(the last version, whether it is gone already). Raises ApiError."""
+        """(the last version, as it is stored, and whether it is gone already). Raises ApiError.
+
+        It is decided by metadata, which nobody is asked to convert: what cannot be converted can be removed.
+        """
         resource, namespace, name = write.resource, write.namespace, write.name
         asking = self.others.asking(write, writes.DELETE)
         async with self._turn(write, asking):
             for attempt in range(WRITE_ATTEMPTS_MAX):
-                old = await self.existing(resource, namespace, name)
+                old = self._stored(resource, namespace, name)
                 self._admit.delete(write, old.object)
                 outcome = deletion.decide(resource, old.object, write.options, tasks.now())
                 if isinstance(outcome, deletion.Nothing):
                     return old, False
                 if asking is not None:
-                    await asking.require_removal(old.object)
+                    await asking.require_removal((await conversion.shown(resource, old)).object)
                 if write.dry_run:
                     return old, isinstance(outcome, deletion.Remove)
                 try:
                     if isinstance(outcome, deletion.Mark):
-                        return await self._put(resource, old.key, outcome.obj, old.revision), False
+                        return await self.store.put(old.key, outcome.obj, old.revision), False
                     removed = await self.store.delete(old.key, old.revision)
-                    return await conversion.shown(resource, removed) if removed else old, True
+                    return removed or old, True
                 except stores.Conflict:
                     await asyncio.sleep(RETRY_SECONDS * attempt)
         raise _crowded(resource, name)
 
     async def delete_collection(self, call: Call) -> http.Response:
         write = writes.of_removal(call, await delete_options(call))
-        revision, entries = await lists.chosen(self.store, call, lists.selection(call))
+        revision, entries = await lists.stored(self.store, call, lists.selection(call))
         deleted: list[stores.Entry] = []
         for at in range(0, len(entries), REMOVED_AT_ONCE):
             async with asyncio.TaskGroup() as together:  # They share commits.
@@ -325,7 +333,10 @@ class Rest:
                     raise found
                 if found is not None:
                     deleted.append(found)
-        return await answers.object_list(call, deleted, {"resourceVersion": str(revision)})
+        shown = await _shown(call, deleted)
+        if shown is None:
+            return answers.tree(call, answers.success(call.resource))
+        return await answers.object_list(call, shown, {"resourceVersion": str(revision)})
 
     async def _removed(self, write: Write, entry: stores.Entry) -> stores.Entry | Exception | None:
         """One of a collection; None when somebody else was quicker. An error is for after the others' ends."""
@@ -336,6 +347,14 @@ class Rest:
         except Exception as error:
             return None if isinstance(error, errors.ApiError) and error.code == 404 else error
         return found
+
+
+async def _shown(call: Call, removed: Sequence[stores.Entry]) -> Sequence[stores.Entry] | None:
+    """What was removed, as the kind shows it; None where a webhook does not convert it: that is no reason to stay."""
+    try:
+        return await conversion.all_shown(call.resource, removed, call.work)
+    except errors.ApiError:
+        return None
 
 
 def _size(write: Write, old: stores.Entry | None) -> int:

@@ -3,12 +3,12 @@
 A watcher is a loop over the store's watch: changes that wait are taken together and sent as one piece of bytes, or of
 the store's own trees to who is in this process. All who watch the same way send the same bytes, made once a change and
 kept for a moment in `Frames`; where the client keeps up they are written at once, in one turn of the loop for all.
- Selectors turn a change into ADDED or DELETED as an object
-enters or leaves the selection; one that leaves is shown as it last was inside, at the revision at which it left.
+Selectors turn a change into ADDED or DELETED as an object enters or leaves the selection; one that leaves is shown as
+it last was inside, at the revision at which it left.
 Invariants: the events sent have increasing revisions and none is left out; a bookmark's revision is one up to which
 everything was sent. A watcher that falls behind, or asks for a revision that is gone, gets one ERROR event with a
-410 Status and the end of the stream, and lists again. One that asks for a revision to come waits for it. A watch of a
-kind that goes, or is replaced, ends.
+410 Status and the end of the stream, and lists again; so does one whose objects cannot be converted, with why. One that
+asks for a revision to come waits for it. A watch of a kind that goes, or is replaced, ends.
 """
 
 from __future__ import annotations
@@ -246,8 +246,8 @@ class Watches:
         start = await self._start(call, wanted)
         pieces = self._pieces(viewer, start, seconds, call.flag("allowWatchBookmarks"))
         if shares:
-            return http.Response(200, answers.JSON_HEADERS, objects=pieces)
-        return http.Response(200, answers.JSON_HEADERS, pieces, begun=viewer.begun)
+            return http.Response(200, answers.head(call), objects=pieces)
+        return http.Response(200, answers.head(call), pieces, begun=viewer.begun)
 
     async def _start(self, call: Call, wanted: lists.Selection) -> Start:
         text = call.parameter("resourceVersion")
@@ -286,6 +286,8 @@ class Watches:
                     del piece  # While it waits for the next.
         except stores.Expired as error:
             yield viewer.notice("ERROR", _gone(str(error)))
+        except errors.ApiError as error:  # A change cannot be converted.
+            yield viewer.notice("ERROR", error.status())
         finally:
             self.open_count -= 1
 

@@ -101,12 +101,18 @@ class Work:
             yield await self.in_turn(work, run, *args)
 
 
-def runs(items: Sequence[Item], size: Callable[[Item], int]) -> Iterator[Sequence[Item]]:
+def runs(
+    items: Sequence[Item],
+    size: Callable[[Item], int],
+    objects_max: int | None = None,
+    bytes_max: int | None = None,
+) -> Iterator[Sequence[Item]]:
     """The items in their order, as many at a time as RUN_OBJECTS_MAX and RUN_BYTES_MAX allow, and at least one."""
+    objects_max, bytes_max = objects_max or RUN_OBJECTS_MAX, bytes_max or RUN_BYTES_MAX
     begin = total = 0
     for at, item in enumerate(items):
         total += size(item)
-        if at > begin and (at - begin >= RUN_OBJECTS_MAX or total > RUN_BYTES_MAX):
+        if at > begin and (at - begin >= objects_max or total > bytes_max):
             yield items[begin:at]
             begin, total = at, size(item)
     if begin < len(items):

@@ -15,7 +15,8 @@ from petset.objects import meta
 from petset.server.admission import asking, evaluation, mutation
 from petset.server.admission import matching as rules
 from petset.server.admission.matching import Asked
-from petset.server.admission.webhooks import calling, matching, review
+from petset.server.admission.webhooks import matching, review
+from petset.server.elsewhere import calling
 from petset.store import memory
 from petset.wire import http
 from tests.server.admission.webhook_server import WebhookServer, configuration, patched

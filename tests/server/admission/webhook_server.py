@@ -54,7 +54,7 @@ class WebhookServer:
             said = await said
         if isinstance(said, http.Response):
             return said
-        about = {"kind": "AdmissionReview", "apiVersion": review["apiVersion"]}
+        about = {"kind": review["kind"], "apiVersion": review["apiVersion"]}
         answer = {**about, "response": {"uid": review["request"]["uid"], **said}}
         return http.Response(200, (("content-type", "application/json"),), json.dumps(answer).encode())
 

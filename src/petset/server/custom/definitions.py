@@ -18,7 +18,8 @@ from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind
 from petset.server import rest, writes
-from petset.server.custom import kinds, naming
+from petset.server.custom import converting, kinds, naming
+from petset.server.elsewhere import calling
 from petset.store import store as stores
 
 REMOVED_AT_ONCE = 100
@@ -33,6 +34,7 @@ MadeOf = tuple[Object, Object, Sequence[str], str, bool]
 class Definitions:
     def __init__(self, store: stores.Store, objects: rest.Rest, catalog: Catalog):
         self._store, self._rest, self._catalog = store, objects, catalog
+        self._caller = calling.Caller(store)
         self._made: dict[str, tuple[MadeOf, list[Kind]]] = {}  # By name: what the kinds were made of, and they.
         self._emptying: dict[str, None] = {}  # By uid.
 
@@ -107,12 +109,16 @@ class Definitions:
                 meta.is_deleting(definition),
             )
             known = self._made.get(name)
-            made[name] = known if known and known[0] == of else (of, kinds.of({**definition, "status": status}))
+            made[name] = known if known and known[0] == of else (of, self._kinds({**definition, "status": status}))
         old = [kind for _, found in self._made.values() for kind in found]
         new = [kind for _, found in made.values() for kind in found]
         self._made = made
         if old != new:
             self._catalog.replace(self._catalog.now.replacing(old, new))
+
+    def _kinds(self, definition: Object) -> list[Kind]:
+        by = converting.Converter(self._caller, definition) if converting.is_wanted(definition) else None
+        return kinds.of(definition, by)
 
     async def _write(self, name: str, uid: str, status: Object, finalizer: str = "") -> None:
         """Write what is decided of its status, and take a finalizer away; nothing when it is gone or another."""

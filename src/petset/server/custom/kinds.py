@@ -1,15 +1,17 @@
 """The kinds that a CustomResourceDefinition makes: one for each served version, each with its schema's checks.
 
-`of` is pure. A version's schema is compiled when its first object comes, so that a start with hundreds of definitions
-costs nothing. Objects are stored in the storage version's form. As long as none can be stored in another form, and no
-default came later than an object, the storage version's bytes go out as they are stored; otherwise every version is
-read through the seam of server/conversion.py, which relabels, prunes and fills in defaults.
+`of` is pure but for the conversion that it is handed. A version's schema is compiled when its first object comes, so
+that a start with hundreds of definitions costs nothing. Objects are stored in the storage version's form. As long as
+none can be stored in another form, and no default came later than an object, the storage version's bytes go out as they
+are stored; otherwise every version is read through the seam of server/conversion.py. Without a webhook that relabels,
+prunes and fills in defaults; with one, an object gets the defaults of the version that it is in, is converted, and
+loses what the wanted version does not know.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from petset.base import well_known
@@ -26,17 +28,27 @@ REPLICAS_MAX = 2**31 - 1
 OF_METADATA = ("annotations", "finalizers", "generateName", "labels", "ownerReferences")
 
 
-def of(definition: Object) -> list[Kind]:
-    """Its served versions, under the names that it was given; the storage version first."""
+Change = Callable[[Object], Object]
+# Objects in any of a definition's versions, in the apiVersion that is named; what is done to each before, and after.
+Converting = Callable[[Sequence[Object], str, Change, Change], Awaitable[Sequence[Object]]]
+
+
+def of(definition: Object, converting: Converting | None = None) -> list[Kind]:
+    """Its served versions, under the names that it was given; the storage version first.
+
+    `converting` asks the definition's webhook; without one versions differ in their names only.
+    """
     spec = meta.part(definition, "spec")
     versions = sorted(meta.parts(spec, "versions"), key=lambda version: not version.get("storage"))
-    stored = _kind(definition, versions[0], None)
+    made = {_api_version(definition, version): _types(definition, version) for version in versions}
+    asking = _Asking(made, converting) if converting is not None else None
+    stored = _kind(definition, versions[0], made, None, None)
     is_plain = _is_plain(definition)
     found: list[Kind] = []
     for version in versions:
         if version.get("served"):
             own = is_plain and bool(version.get("storage"))
-            found.append(stored if own else _kind(definition, version, stored))
+            found.append(stored if own else _kind(definition, version, made, stored, asking))
     return found
 
 
@@ -53,12 +65,29 @@ def _has_defaults(root: Object) -> bool:
     return any(node.get("default") is not None for node in shape.nodes(root))
 
 
-def _kind(definition: Object, version: Object, stored: Kind | None) -> Kind:
+def _api_version(definition: Object, version: Object) -> str:
+    return f"{definition['spec']['group']}/{version['name']}"
+
+
+def _types(definition: Object, version: Object) -> Types:
+    kind = meta.part(definition, "status", "acceptedNames")["kind"]
+    has_status = meta.part(version, "subresources").get("status") is not None
+    scale = _scale(meta.part(version, "subresources", "scale"))
+    return Types(definitions.schema_of(version), _api_version(definition, version), kind, has_status, scale)
+
+
+def _kind(
+    definition: Object, version: Object, made: Mapping[str, Types], stored: Kind | None, asking: _Asking | None
+) -> Kind:
     spec, names = meta.part(definition, "spec"), meta.part(definition, "status", "acceptedNames")
     subresources, scale = meta.part(version, "subresources"), meta.part(version, "subresources", "scale")
     group, name, kind = spec["group"], version["name"], names["kind"]
     has_status = subresources.get("status") is not None
-    types = Types(definitions.schema_of(version), f"{group}/{name}", kind, has_status, _scale(scale))
+    types = made[_api_version(definition, version)]
+    to_stored = from_stored = None
+    if stored is not None:
+        from_stored = asking.into(types.api_version) if asking is not None else types.from_stored
+        to_stored = asking.into(stored.api_version) if asking is not None else None
     return Kind(
         group,
         name,
@@ -76,7 +105,9 @@ def _kind(definition: Object, version: Object, stored: Kind | None) -> Kind:
         fields=_selectable(version),
         printer=_printer(meta.parts(version, "additionalPrinterColumns")),
         stored_as=stored,
-        from_stored=types.from_stored if stored is not None else None,
+        to_stored=to_stored,
+        from_stored=from_stored,
+        conversion_waits=asking is not None and stored is not None,
         scale=_scale(scale) or Scale(selector=()),
         custom=Custom(
             types.schema, types.read, types.validate, types.node, names["singular"], names["listKind"],
@@ -153,7 +184,7 @@ class Types:
     """What is done by a version's schema; each part is compiled when it is first asked for."""
 
     def __init__(self, schema: Object, api_version: str, kind: str, has_status: bool, scale: Scale | None):
-        self.schema, self._api_version, self._kind = schema, api_version, kind
+        self.schema, self.api_version, self._kind = schema, api_version, kind
         self._has_status, self._scale = has_status, scale
 
     @functools.cached_property
@@ -174,7 +205,7 @@ class Types:
 
     @functools.cached_property
     def _node(self) -> Node:
-        return nodes.resource(self.schema, f"{self._api_version.rpartition('/')[2]}.{self._kind}")
+        return nodes.resource(self.schema, f"{self.api_version.rpartition('/')[2]}.{self._kind}")
 
     def node(self) -> Node:
         return self._node
@@ -184,7 +215,7 @@ class Types:
 
     def read(self, obj: Object) -> tuple[dict[str, Any], list[str], list[FieldError]]:
         """The object without what its schema does not know. Raises ApiError 400 for wrong metadata."""
-        metadata, told, missing = schema.metadata(obj.get("metadata"), self._api_version, self._kind)
+        metadata, told, missing = schema.metadata(obj.get("metadata"), self.api_version, self._kind)
         unknown: list[str] = []
         pruned = self._prune(obj, "", unknown)
         unknown.sort()
@@ -203,14 +234,34 @@ class Types:
             self._rules(new, values.NONE if old is None else old, "", found, rules.Evaluations())
         return found
 
+    def prune(self, obj: Object) -> Object:
+        """The object without what its schema does not know."""
+        return self._prune(obj, "", [])
+
     @property
     def from_stored(self) -> Convert:
         """What is stored, perhaps in another version or before a default was there, in this version's form."""
 
         def shown(obj: Object) -> Object:
-            return self.fill(self._prune({**obj, "apiVersion": self._api_version, "kind": self._kind}, "", []))
+            return self.fill(self.prune({**obj, "apiVersion": self.api_version, "kind": self._kind}))
 
         return lambda objects: [shown(obj) for obj in objects]
+
+
+class _Asking:
+    """Conversion by webhook, between the versions of one definition."""
+
+    def __init__(self, made: Mapping[str, Types], converting: Converting):
+        self._made, self._converting = made, converting  # By apiVersion.
+
+    def into(self, wanted: str) -> Convert:
+        """Objects of any of the versions in the form of that one."""
+
+        return lambda objects: self._converting(objects, wanted, self._filled, self._made[wanted].prune)
+
+    def _filled(self, obj: Object) -> Object:
+        types = self._made.get(obj["apiVersion"])
+        return types.fill(obj) if types is not None else obj
 
 
 def _wrong_replicas(obj: Object, scale: Scale) -> list[FieldError]:

@@ -28,7 +28,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 from petset.server import writes
 from petset.server.admission.asking import Others
-from petset.server.pods import service_targets
+from petset.server.elsewhere import service_targets
 from petset.server.routes import Call, Path, Route
 from petset.store import store as stores
 from petset.wire import http

@@ -20,8 +20,9 @@ from petset.server.admission import matching as rules
 from petset.server.admission.matching import Asked
 from petset.server.admission.mutation import Change
 from petset.server.admission.request import Request
-from petset.server.admission.webhooks import calling, matching, review
+from petset.server.admission.webhooks import matching, review
 from petset.server.admission.webhooks.matching import Concerned, Webhook
+from petset.server.elsewhere import calling
 from petset.store import store as stores
 
 ASKED_AT_ONCE_MAX = 16  # Validating webhooks of one write.
@@ -127,7 +128,7 @@ class Asking:
         work, size = self._request.write.work, self._request.size
         body = await work.beside(size, review.body, webhook, asked)
         try:
-            data = await self._caller.call(webhook, body)
+            data = await self._caller.call(webhook, webhook.client, webhook.timeout_seconds, body)
         except calling.NoAnswer as error:
             raise calling.NoAnswer(f"failed to call webhook: {error}") from None
         try:

@@ -2,8 +2,8 @@
 
 A webhook is at a URL, or behind a Service: then one of the Service's ready addresses is dialled, and the certificate
 must be of NAME.NAMESPACE.svc. What it presents must be of its caBundle, or of what this machine trusts. Each call has
-a connection of its own, at most CALLS_AT_ONCE_MAX a webhook, its answer at most ANSWER_BYTES_MAX, and all of it,
-waiting for its turn too, is over within the webhook's timeoutSeconds. Whatever goes wrong is a NoAnswer.
+a connection of its own, at most CALLS_AT_ONCE_MAX a webhook, its answer has a limit, and all of it, waiting for its
+turn too, is over within the webhook's seconds. Whatever goes wrong is a NoAnswer.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from petset.base import pki, well_known
+from petset.kinds.client_config import SERVICE_PORT_DEFAULT
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.service import SERVICES
-from petset.kinds.webhooks import SERVICE_PORT_DEFAULT
 from petset.net import dialer
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server.admission.webhooks.matching import Webhook
-from petset.server.pods import service_targets
+from petset.server.elsewhere import service_targets
 from petset.store import store as stores
 from petset.wire import http
 
@@ -57,18 +56,23 @@ class Place:
 
 
 class Caller:
+    """Of webhooks that are told apart by the objects that stand for them here."""
+
     def __init__(self, store: stores.Store):
         self._store = store
-        self._turns: weakref.WeakKeyDictionary[Webhook, asyncio.Semaphore] = weakref.WeakKeyDictionary()
+        self._turns: weakref.WeakKeyDictionary[object, asyncio.Semaphore] = weakref.WeakKeyDictionary()
 
-    async def call(self, webhook: Webhook, body: bytes) -> bytes:
-        """The answer's body. Raises NoAnswer."""
+    async def call(
+        self, webhook: object, client: Object, seconds: int, body: bytes, answer_bytes_max: int = ANSWER_BYTES_MAX
+    ) -> bytes:
+        """The answer's body; `client` is a clientConfig. Raises NoAnswer."""
         turns = self._turns.setdefault(webhook, asyncio.Semaphore(CALLS_AT_ONCE_MAX))
-        place = place_of(self._store, webhook.client)
-        target = f"{place.path}?timeout={webhook.timeout_seconds}s"
+        place = place_of(self._store, client)
+        target = f"{place.path}?timeout={seconds}s"
+        request = http.Request("POST", target, _HEADERS, body)
         try:
-            async with asyncio.timeout(webhook.timeout_seconds), turns:
-                return await _exchange(place, webhook, http.Request("POST", target, _HEADERS, body))
+            async with asyncio.timeout(seconds), turns:
+                return await _exchange(place, client, float(seconds), request, answer_bytes_max)
         except TimeoutError:
             why = "context deadline exceeded"
         except (OSError, ValueError) as error:
@@ -76,35 +80,35 @@ class Caller:
         raise NoAnswer(f'Post "{place.base_url}{target}": {why}')
 
 
-async def _exchange(place: Place, webhook: Webhook, request: http.Request) -> bytes:
+async def _exchange(
+    place: Place, client: Object, seconds: float, request: http.Request, answer_bytes_max: int
+) -> bytes:
     """Raises NoAnswer, OSError, ValueError."""
-    tls = authority(webhook.client.get("caBundle") or "")
-    seconds = float(webhook.timeout_seconds)
     async with dialer.Dialer(
         place.base_url,
-        tls,
+        authority(client.get("caBundle") or ""),
         connect_seconds_max=seconds,
         answer_seconds_max=seconds,
-        whole_bytes_max=ANSWER_BYTES_MAX,
+        whole_bytes_max=answer_bytes_max,
         address=place.address,
     ) as dialing:
         answer = await dialing.send(request)
-        return _good(answer.code, await _body(answer))
+        return _good(answer.code, await _body(answer, answer_bytes_max))
 
 
-async def _body(answer: http.Response) -> bytes:
-    """Raises OSError for more than ANSWER_BYTES_MAX."""
+async def _body(answer: http.Response, bytes_max: int) -> bytes:
+    """Raises OSError for more than that."""
     if isinstance(answer.body, bytes):
         return answer.body
     parts: list[bytes] = []
     size = 0
     async for part in answer.body:
         size += len(part)
-        if size > ANSWER_BYTES_MAX:
+        if size > bytes_max:
             break
         parts.append(part)
-    if size > ANSWER_BYTES_MAX:
-        raise OSError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+    if size > bytes_max:
+        raise OSError(f"the answer is longer than {bytes_max} bytes")
     return b"".join(parts)
 
 
