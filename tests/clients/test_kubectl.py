@@ -21,7 +21,7 @@ COMPARED_LOOSELY = (
     "mutatingwebhookconfiguration", "validatingwebhookconfiguration",
     "mutatingadmissionpolicy", "validatingadmissionpolicy",
 )  # fmt: skip
-DESCRIBED_BY_BETA = ("servicecidr",)  # By kubectl before 1.33, which asks for networking.k8s.io/v1beta1 alone.
+DESCRIBED_BY_BETA = ("servicecidr", "volumeattributesclass")  # By kubectl 1.32, which knows their beta versions alone.
 HELD = ("persistentvolumeclaim", "persistentvolume", "namespace")  # Their finalizers are a controller's business.
 
 

@@ -22,6 +22,11 @@ SECCOMP_CONTAINER_ANNOTATION_PREFIX = "container.seccomp.security.alpha.kubernet
 LIMIT_RANGER_ANNOTATION = "kubernetes.io/limit-ranger"
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
+AUTOSCALER_METRICS_ANNOTATION = "autoscaling.alpha.kubernetes.io/metrics"
+AUTOSCALER_BEHAVIOR_ANNOTATION = "autoscaling.alpha.kubernetes.io/behavior"
+AUTOSCALER_CURRENT_METRICS_ANNOTATION = "autoscaling.alpha.kubernetes.io/current-metrics"
+AUTOSCALER_CONDITIONS_ANNOTATION = "autoscaling.alpha.kubernetes.io/conditions"
+
 JOB_NAME_LABEL, JOB_UID_LABEL = "batch.kubernetes.io/job-name", "batch.kubernetes.io/controller-uid"
 JOB_NAME_OLD_LABEL, JOB_UID_OLD_LABEL = "job-name", "controller-uid"
 
