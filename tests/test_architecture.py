@@ -357,7 +357,7 @@ def test_the_finders_of_buffers(source, found):
 
 # Names that whoever is handed the object calls: asyncio's and httptools' protocols, an event loop, a formatter, ctypes.
 CALLED_BY_LIBRARIES = re.compile(
-    r"connection_made|connection_lost|data_received|eof_received|datagram_received|error_received|pause_writing"
+    r"connection_made|connection_lost|data_received|get_buffer|buffer_updated|eof_received|datagram_received|error_received|pause_writing"
     r"|resume_writing|on_(message_begin|url|header|headers_complete|body|message_complete|status)"
     r"|_process_events|_write_to_self|formatMessage|_fields_|__\w+__"
 )

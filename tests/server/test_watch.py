@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 
 import pytest
 
+from petset.base import memory
 from petset.server import lists, weight
 from petset.server import watch as watches
 from petset.wire import http
@@ -249,3 +251,20 @@ def test_a_watcher_that_leaves_is_forgotten(server):
     assert server.api.watches.open_count == 1 and server.store.stats().watchers >= 1
     server.run(response.body.aclose())
     assert server.api.watches.open_count == 0
+
+
+@pytest.mark.parametrize("bookmarks", ["", "&allowWatchBookmarks=true"])
+def test_a_watch_goes_on_after_all_have_looked_up(server, bookmarks):
+    """At rest they do, so that what they wait in is made anew: that ends none of them."""
+    watch = server.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={server.store.revision}{bookmarks}")
+    server.run(asyncio.sleep(0))
+    for name in ("a", "b"):
+        reading = asyncio.ensure_future(anext(watch._frames), loop=server.loop)
+        server.run(asyncio.sleep(0))
+        memory.after_rest.tell()
+        if bookmarks:
+            assert json.loads(server.run(reading))["type"] == "BOOKMARK"
+            reading = asyncio.ensure_future(anext(watch._frames), loop=server.loop)
+        server.create(configmap(name))
+        assert json.loads(server.run(reading))["object"]["metadata"]["name"] == name
+    watch.close()

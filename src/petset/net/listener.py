@@ -33,6 +33,7 @@ log = logging.getLogger("petset.listener")
 
 DISCARD_BYTES_MAX = 64 << 20  # Read and thrown away after a refusal, so that the client can read why.
 WRITE_BUFFER_BYTES_MAX = 64 << 10  # Of an answer, beyond which its next piece waits for the client.
+READ_BYTES_MAX = 64 << 10  # From a connection in one step.
 SWEEP_SECONDS_MIN = 0.2  # Deadlines are looked at no more often.
 
 
@@ -97,6 +98,7 @@ class Listener:
         self.stopping = False
         self.loop = asyncio.get_running_loop()
         self.turns = bodies.Turns(self.loop)
+        self.buffer = memoryview(bytearray(READ_BYTES_MAX))
         self._timer: asyncio.TimerHandle | None = None
         self._look_due = math.inf  # When the timer is.
         self._emptied: asyncio.Future[None] | None = None
@@ -152,7 +154,7 @@ class Listener:
             self.deadline_set(max(earliest, now + SWEEP_SECONDS_MIN))
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_client",
         "_counted_bytes",
@@ -205,6 +207,13 @@ class _Connection(asyncio.Protocol):
             self._refuse(failures.failure(_too_many(self._listener.limits.connections_max)))
         elif self._listener.stopping:
             self.close()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """One for all connections, copied from at once: to have the loop make one takes longer than to decipher it."""
+        return self._listener.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._listener.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         if self._stream is not None:
