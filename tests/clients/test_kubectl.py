@@ -344,7 +344,18 @@ def test_a_file_that_is_one_list(served, space):
     assert done.splitlines() == ["configmap/a created", "configmap/b created"]
 
 
-def test_a_debug_container_is_refused_in_words(served, space):
+def test_a_debug_container_is_added_to_a_pod(served, space):
     served.admin("run", "x", "--image=i", "-n", space)
-    done = served.admin.run("debug", "x", "--image=i", "-n", space)
-    assert done.returncode == 1 and "petset has no ephemeralcontainers of pods" in done.stderr, done.stderr
+    said = ("debug", "x", "--image=tools", "--target=x", "-c", "d", "-n", space, "--attach=false")
+    served.admin(*said, "--", "sleep", "9")
+    (added,) = served.admin.json("get", "pod", "x", "-n", space)["spec"]["ephemeralContainers"]
+    assert (added["name"], added["targetContainerName"], added["image"]) == ("d", "x", "tools")
+    assert "Ephemeral Containers:" in served.admin("describe", "pod", "x", "-n", space)
+
+
+def test_a_copy_of_a_pod_to_debug(served, space):
+    served.admin("run", "x", "--image=i", "-n", space)
+    copied = ("debug", "x", "--copy-to=y", "--image=tools", "-c", "d", "-n", space, "--attach=false")
+    served.admin(*copied, "--share-processes", "--", "sleep", "9")
+    names = [one["name"] for one in served.admin.json("get", "pod", "y", "-n", space)["spec"]["containers"]]
+    assert names == ["x", "d"]

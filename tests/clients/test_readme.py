@@ -84,7 +84,6 @@ def top(kubectl, served) -> None:
 
 
 def inside_pods(kubectl, served) -> None:
-    assert "petset has no ephemeralcontainers of pods" in kubectl("debug", "x", "--image=i")
     assert "petset has no proxy of nodes" in kubectl("get", "--raw", "/api/v1/nodes/n1/proxy")
 
 
@@ -108,7 +107,7 @@ TRIED = {
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,
     "Ingresses, NetworkPolicies, disruption budgets and autoscalers": policies,
     "`kubectl top`": top,
-    "Ephemeral containers proxies to nodes": inside_pods,
+    "Proxies to nodes": inside_pods,
     "RuntimeClasses": runtime_classes,
     "Volumes from other machines": volumes_from_elsewhere,
 }

@@ -91,8 +91,8 @@ def problems(plural, obj, old=None):
     obj = resource.default(obj)
     found = [*validation.metadata(resource, obj, old and resource.default(old)), *resource.validate(obj)]
     if old is not None:
-        found += resource.validate_update(obj, resource.default(old))
-    return found
+        return [*found, *resource.validate_update(obj, resource.default(old))]
+    return [*found, *resource.validate_new(obj)]
 
 
 @pytest.mark.parametrize("plural", VALID)

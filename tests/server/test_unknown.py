@@ -17,7 +17,6 @@ SETS = "/apis/apps/v1/namespaces/default/statefulsets"
         ("/apis/apps/v1/boats", "petset has no boats in apps/v1"),
         ("/apis/widgets.example.com/v1/widgets", "petset has no widgets in widgets.example.com/v1"),
         ("/api/v1/namespaces/default/pods/p/logs", "petset has no logs of pods; did you mean log?"),
-        ("/api/v1/namespaces/default/pods/p/ephemeralcontainers", "petset has no ephemeralcontainers of pods"),
         ("/readz", "petset has no path /readz; did you mean /readyz?"),
         ("/nothing/at/all", "petset has no path /nothing/at/all"),
         ("/apis/apps/v1/" + "x" * 5000, "petset has no " + "x" * 63 + "... in apps/v1"),

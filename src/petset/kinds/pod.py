@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from petset.kinds import pod_summary, quality_of_service
-from petset.kinds.pod_spec import filled, validation
+from petset.kinds.pod_spec import ephemeral, filled, validation
 from petset.objects import encoding, meta, names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import within
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
+from petset.objects.registry import Kind, Part
 from petset.objects.validation import POSITIVE, Errors, listed
 
 
@@ -27,6 +27,12 @@ def prepare(new: Object, old: Object | None) -> Object:
             return new
         return meta.changed(new, ("status", "qosClass"), quality)
     return {**new, "status": {"phase": "Pending", "qosClass": quality_of_service.of(new)}}
+
+
+@listed
+def validate_new(obj: Object) -> Errors:
+    if meta.get(obj, "spec", "ephemeralContainers"):
+        yield FieldError.forbidden("spec.ephemeralContainers", "cannot be set on create")
 
 
 @listed
@@ -73,10 +79,6 @@ def validate_update(new: Object, old: Object) -> Errors:
             return
     yield from _deadline(wanted.get("activeDeadlineSeconds"), given.get("activeDeadlineSeconds"))
     yield from _gates(meta.parts(wanted, "schedulingGates"), meta.parts(given, "schedulingGates"))
-    if wanted.get("ephemeralContainers") != given.get("ephemeralContainers"):
-        yield FieldError.forbidden(
-            "spec.ephemeralContainers", "pod updates may not change ephemeral containers; this release has none"
-        )
     fixed = sorted(
         key for key in {**wanted, **given} if wanted.get(key) != given.get(key) and not _may(key, wanted, given)
     )
@@ -100,7 +102,7 @@ def _may(field: str, wanted: Object, given: Object) -> bool:
             return old is not None and old < 0 and new == 1
         case "nodeName":
             return not old
-        case "activeDeadlineSeconds" | "schedulingGates" | "ephemeralContainers":
+        case "activeDeadlineSeconds" | "schedulingGates":
             return True  # They have checks of their own.
         case _:
             return False
@@ -165,14 +167,19 @@ PODS = Kind(
     "Pod",
     short_names=("po",),
     categories=("all",),
-    subresources=("attach", "binding", "eviction", "exec", "log", "portforward", "proxy", "status"),
+    subresources=(
+        *("attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy"),
+        "status",
+    ),
     status_keeps=("ownerReferences",),
     has_generation=True,
     default=defaults,
     prepare=prepare,
+    validate_new=validate_new,
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,
+    parts={"ephemeralcontainers": Part(("spec", "ephemeralContainers"), ephemeral.validate_update)},
     fields={
         **selectors.fields(
             "spec.nodeName",

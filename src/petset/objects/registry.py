@@ -70,6 +70,14 @@ SCALE = Scale()
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an object that is written by a subresource of its own, and by nothing else once the object is there."""
+
+    path: tuple[str, ...]
+    validate: ValidateUpdate  # Of the change to it, beside what holds for any object of the kind.
+
+
+@dataclass(frozen=True, slots=True)
 class Custom:
     """What a kind has that a definition made: hooks in the place of a built-in kind's types and checks."""
 
@@ -99,6 +107,7 @@ class Kind:
     default: Default = _same
     prepare: Prepare = _keep  # What a write may not set or must carry over (status at create, clusterIP, ...).
     validate: Validate = _fine
+    validate_new: Validate = _fine  # What holds of a new object only.
     validate_update: ValidateUpdate = _fine_update
     validate_status: ValidateUpdate | None = None  # Of a write of the status that leaves the spec; None: as any update.
     name_rule: Callable[[str], str] = names.subdomain  # What is wrong with a name, or "".
@@ -109,6 +118,7 @@ class Kind:
     from_stored: Convert | None = None  # Of a custom kind: from any of its versions.
     conversion_waits: bool = False  # For somebody who may be slow, or silent.
     scale: Scale = SCALE
+    parts: Mapping[str, Part] = field(default_factory=dict[str, Part])  # By subresource.
     when_deleted: WhenDeleted = _as_it_is  # What a deletion adds when it marks an object.
     custom: Custom | None = None
 

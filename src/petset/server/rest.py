@@ -369,10 +369,12 @@ def _found(write: Write, new: Object, old: Object | None) -> list[FieldError]:
     if resource.custom is not None:
         return [*found, *resource.custom.validate(new, old)]
     if old is None:
-        return [*found, *resource.validate(new)]
+        return [*found, *resource.validate_new(new), *resource.validate(new)]
     if resource.validate_status and write.subresource == "status" and new.get("spec") is old.get("spec"):
         return [*found, *resource.validate_status(new, old)]
-    return [*found, *resource.validate(new), *resource.validate_update(new, old)]
+    part = resource.parts.get(write.subresource)
+    validate_update = part.validate if part is not None else resource.validate_update
+    return [*found, *resource.validate(new), *validate_update(new, old)]
 
 
 def _is_new_generation(write: Write, new: Object, old: Object) -> bool:
@@ -481,6 +483,12 @@ def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> di
         metadata = _metadata(wanted["metadata"], old["metadata"], own, *_NAMED_FIELDS)
         new = {**old, "metadata": metadata, "status": wanted.get("status")}
         return new if wanted.get("status") is not None else meta.without(new, ("status",))
+    if subresource in resource.parts:
+        path = resource.parts[subresource].path
+        part, kept = meta.get(wanted, *path), meta.get(old, *path)
+        owned = {key: value for key, value in wanted["metadata"].items() if key == "managedFields"}
+        new = {**old, "metadata": {**old["metadata"], **owned}}
+        return new if part == kept else meta.without(new, path) if part is None else meta.changed(new, path, part)
     new = {**wanted, "metadata": _metadata(wanted["metadata"], old["metadata"], _SYSTEM_FIELDS, *_NAMED_FIELDS)}
     if "status" in resource.subresources:
         new.pop("status", None)

@@ -400,3 +400,54 @@ def test_a_status_worked_out_twice_is_the_same():
 
 def resources(**limits: Any) -> Any:
     return {"name": "c", "image": "x", "resources": limits}
+
+
+# ---- ephemeral containers
+
+DEBUGGER = {"ephemeralContainers": [{"name": "d", "image": "debian:jessie", "targetContainerName": "c"}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "seen", "then"),
+    [
+        (pod(**DEBUGGER), view(attempt()), (EnsureImage("d"),)),
+        (pod(**DEBUGGER), view(attempt(), memories=with_image("d")), (StartContainer("d", 0),)),
+        (pod(**DEBUGGER), view(attempt(), attempt("d")), ()),
+        (pod(**DEBUGGER), view(attempt(), attempt("d", exit_code=1), memories=with_image("d")), ()),
+        # The init container does not end: all the more reason to look.
+        (pod(init=("i",), **DEBUGGER), view(attempt("i"), memories=with_image("c", "d")), (StartContainer("d", 0),)),
+        # It ran in a sandbox that is gone, and the node has forgotten it.
+        (
+            pod(**DEBUGGER) | {"status": {"ephemeralContainerStatuses": [{"name": "d", "containerID": "crun://d0"}]}},
+            view(attempt(), memories=with_image("d")),
+            (),
+        ),
+    ],
+)
+def test_an_ephemeral_container_is_started_once(given: Any, seen: View, then: tuple[Any, ...]):
+    assert pods.decide(given, seen).steps == then
+
+
+def test_what_is_told_of_an_ephemeral_container():
+    given = pod(**DEBUGGER)
+
+    def told(seen: View, of: Any = given) -> Any:
+        whole = status.status(of, seen)
+        assert [one["name"] for one in whole["containerStatuses"]] == ["c"] and whole["phase"] == "Running"
+        (one,) = whole["ephemeralContainerStatuses"]
+        return one
+
+    assert told(view(attempt()))["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    runs = told(view(attempt(), attempt("d")))
+    assert (list(runs["state"]), runs["ready"], runs["containerID"]) == (["running"], False, "crun://d0")
+    ended = told(view(attempt(), attempt("d", exit_code=3)))
+    assert ended["state"]["terminated"]["exitCode"] == 3 and ended["restartCount"] == 0
+    assert (
+        told(view(attempt()), {**given, "status": {"ephemeralContainerStatuses": [ended]}})["state"] == ended["state"]
+    )
+
+
+def test_a_pod_whose_own_containers_are_done_does_not_wait_for_an_ephemeral_one():
+    given = pod(restartPolicy="Never", **DEBUGGER)
+    seen = view(attempt(exit_code=0), attempt("d"))
+    assert [type(step) for step in pods.decide(given, seen).steps] == [StopContainer]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Sequence
 from typing import Any
 
-from petset.kinds.pod_spec import containers, placement, volumes
+from petset.kinds.pod_spec import containers, ephemeral, placement, volumes
 from petset.objects import meta, names
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -31,13 +31,19 @@ _SYSCTL_PART = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 INT32_MAX = 2**31 - 1
 
 
-def spec(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
+def spec(given: Object, path: str, claims: Sequence[str] = (), in_template: bool = False) -> Errors:
     """A PodSpec; `claims` are the names of a set's claim templates."""
     own = meta.parts(given, "volumes")
     if own:
         yield from volumes.volumes(own, f"{path}.volumes")
     mountable = dict.fromkeys((*(volume.get("name", "") for volume in own), *claims))
     yield from _containers(given, path, mountable)
+    if given.get("ephemeralContainers"):
+        where = f"{path}.ephemeralContainers"
+        if in_template:
+            yield FieldError.forbidden(where, "ephemeral containers not allowed in pod template")
+        else:
+            yield from ephemeral.containers(given, where, mountable)
     yield from one_of(given.get("restartPolicy"), f"{path}.restartPolicy", RESTART_POLICIES)
     deadline = given.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= INT32_MAX:
@@ -64,8 +70,6 @@ def _containers(given: Object, path: str, mountable: Container[str]) -> Errors:
     regular, initial = meta.parts(given, "containers"), meta.parts(given, "initContainers")
     if not regular:
         yield FieldError.required(f"{path}.containers")
-    if given.get("ephemeralContainers"):
-        yield FieldError.forbidden(f"{path}.ephemeralContainers", "cannot be set on create")
     on_host = bool(given.get("hostNetwork"))
     seen: dict[str, None] = {}
     host_ports: dict[tuple[Any, ...], None] = {}
@@ -181,4 +185,4 @@ def template(given: Object, path: str, claims: Sequence[str] = ()) -> Errors:
     yield from labels(metadata.get("labels"), f"{path}.metadata.labels")
     for key in meta.part(metadata, "annotations"):
         yield from named(key.lower(), f"{path}.metadata.annotations", names.qualified)
-    yield from spec(meta.part(given, "spec"), f"{path}.spec", claims)
+    yield from spec(meta.part(given, "spec"), f"{path}.spec", claims, in_template=True)

@@ -6,8 +6,8 @@ Warning, so that the container starts all the same. What contradicts itself rais
 RuntimeError_("CreateContainerConfigError").
 
 Network, UTS and IPC namespaces are the sandbox's, joined by path ("" is the host's); PID and mount namespaces are the
-container's own. Follows: OCI runtime-spec 1.0; the pages "Configure a Security Context" and "Pod Quality of Service
-Classes" of the Kubernetes documentation.
+container's own, but an ephemeral container joins the PID namespace of its target. Follows: OCI runtime-spec 1.0; the
+pages "Configure a Security Context" and "Pod Quality of Service Classes" of the Kubernetes documentation.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class Places:
     termination_log: str
     volumes: str  # Where mounting.py puts the container's mounts, by their number.
     hostname: str
+    pid: str = ""  # Of another container, whose processes this one is to see; "" for a namespace of its own.
 
 
 def config(
@@ -126,7 +127,7 @@ def config(
         )
     namespaces: list[dict[str, str]] = [{"type": "mount"}]
     if not hostpid:
-        namespaces.append({"type": "pid"})
+        namespaces.append({"type": "pid", **({"path": places.pid} if places.pid else {})})
     for kind, path in (("network", places.network), ("uts", places.uts), ("ipc", places.ipc)):
         if path:
             namespaces.append({"type": kind, "path": path})

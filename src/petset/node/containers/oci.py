@@ -348,7 +348,10 @@ class OciRuntime:
         future = pod.starting.get(key)
         if future is None:
             record = self._starter.record(config)
-            future = self._workers.submit(self._starter.start, config, record, pod.sandbox, self._pids_max, warnings)
+            target = _target(pod, config)
+            future = self._workers.submit(
+                self._starter.start, config, record, pod.sandbox, self._pids_max, warnings, target
+            )
             pod.starting[key] = future
             future.add_done_callback(lambda done: self._started(pod, key, done))
         record = await asyncio.shield(future)
@@ -524,6 +527,17 @@ class OciRuntime:
         self._watcher.close()
         await asyncio.sleep(0)
         self._workers.close()
+
+
+def _target(pod: _Pod, config: ContainerConfig) -> linux.Process | None:
+    """The first process of the container whose processes an ephemeral one is to see. Raises RuntimeError_."""
+    name = config.container.get("targetContainerName")
+    if not name:
+        return None
+    for record in pod.containers.values():
+        if record.name == name and record.state == "running" and record.process is not None:
+            return record.process
+    raise RuntimeError_("CreateContainerConfigError", f"unable to find target container {name}: it does not run")
 
 
 async def _settled(pod: _Pod) -> None:

@@ -7,12 +7,15 @@ attempts.py make it so. Follows: OCI runtime-spec 1.0.
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from petset.base import tasks
 from petset.kinds import requests
-from petset.node import paths
+from petset.node import linux, paths
 from petset.node.containers import attempts, bundle, cgroups, host, records, users
 from petset.node.containers.records import ContainerRecord, SandboxRecord
 from petset.node.runtime import ContainerConfig, Image, RuntimeError_, Warning_
@@ -63,8 +66,24 @@ class Starter:
         sandbox: SandboxRecord,
         pids_max: int,
         warnings: list[Warning_],
+        target: linux.Process | None = None,
     ) -> ContainerRecord:
-        """Blocks: create and start it; `warnings` gets what could not be granted. Raises RuntimeError_."""
+        """Blocks: create and start it; `warnings` gets what could not be granted. Raises RuntimeError_.
+
+        It joins the PID namespace of `target`.
+        """
+        with _pid_namespace(target) as pid:
+            return self._start(config, record, sandbox, pids_max, warnings, pid)
+
+    def _start(
+        self,
+        config: ContainerConfig,
+        record: ContainerRecord,
+        sandbox: SandboxRecord,
+        pids_max: int,
+        warnings: list[Warning_],
+        pid: str,
+    ) -> ContainerRecord:
         try:
             passwd, group = (_of_image(config.image, path) for path in ("etc/passwd", "etc/group"))
             user = users.resolve(config.pod, config.container, config.image.user, passwd, group)
@@ -74,7 +93,7 @@ class Starter:
         profile = bundle.seccomp_profile(config.pod, own)
         oci, said = bundle.config(
             config,
-            self._places(config, record, sandbox),
+            self._places(config, record, sandbox, pid),
             user,
             self.host,
             pids_max=pids_max,
@@ -100,7 +119,9 @@ class Starter:
             message = f"cannot read the seccomp profile {root / name}: {error}"
             raise RuntimeError_("CreateContainerConfigError", message) from None
 
-    def _places(self, config: ContainerConfig, record: ContainerRecord, sandbox: SandboxRecord) -> bundle.Places:
+    def _places(
+        self, config: ContainerConfig, record: ContainerRecord, sandbox: SandboxRecord, pid: str
+    ) -> bundle.Places:
         shared = records.pod_directory(self.directory, config.pod_uid) / "sandbox"
         attempt = self._place(config)
 
@@ -120,10 +141,29 @@ class Starter:
             termination_log=str(attempt / "termination-log"),
             volumes=str(attempt / attempts.VOLUMES),
             hostname=sandbox.hostname,
+            pid=pid,
         )
 
     def _place(self, config: ContainerConfig) -> Path:
         return records.place(self.directory, config.pod_uid, config.name, config.attempt)
+
+
+@contextlib.contextmanager
+def _pid_namespace(target: linux.Process | None) -> Generator[str, None, None]:
+    """A path to the PID namespace of a process, good while the block lasts; "" without one. Raises RuntimeError_."""
+    if target is None:
+        yield ""
+        return
+    try:
+        namespace = os.open(f"/proc/{target.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RuntimeError_("CreateContainerError", f"cannot join the target container: {error.strerror}") from None
+    try:
+        if not target.alive():  # What was opened may be of a later process with its id.
+            raise RuntimeError_("CreateContainerError", "cannot join the target container: it has ended")
+        yield f"/proc/{os.getpid()}/fd/{namespace}"
+    finally:
+        os.close(namespace)
 
 
 def _of_image(image: Image, path: str) -> str:

@@ -244,12 +244,27 @@ def init_containers(pod: Object) -> Sequence[Object]:
     return pod["spec"].get("initContainers") or ()
 
 
+def ephemeral_containers(pod: Object) -> Sequence[Object]:
+    """Those that somebody has added to look into the pod: each is started once, and holds up nothing."""
+    return pod["spec"].get("ephemeralContainers") or ()
+
+
 def all_containers(pod: Object) -> list[Object]:
+    """Those that the pod is made of."""
     return [*init_containers(pod), *containers(pod)]
 
 
 def container_named(pod: Object, name: str) -> Object | None:
-    return next((container for container in all_containers(pod) if container["name"] == name), None)
+    every = (*all_containers(pod), *ephemeral_containers(pod))
+    return next((container for container in every if container["name"] == name), None)
+
+
+def field_of(pod: Object, name: str) -> str:
+    """The list of the spec that has the container of this name."""
+    for field_ in ("initContainers", "ephemeralContainers"):
+        if any(container["name"] == name for container in pod["spec"].get(field_) or ()):
+            return field_
+    return "containers"
 
 
 def changed_images(before: Object, after: Object) -> list[str]:
@@ -360,7 +375,7 @@ def next_attempt(pod: Object, view: View, name: str) -> int:
 
 def status_of(pod: Object, name: str) -> Object | None:
     """The container's status as the API has it."""
-    for kind in ("containerStatuses", "initContainerStatuses"):
+    for kind in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for status in meta.get(pod, "status", kind, default=()):
             if status.get("name") == name:
                 return status
@@ -426,6 +441,7 @@ def _try(view: View, plan: _Plan, trouble: Trouble | None, step: Step) -> None:
 
 
 def _run(pod: Object, view: View, plan: _Plan) -> None:
+    _run_ephemeral_containers(pod, view, plan)
     if not _run_init_containers(pod, view, plan):
         return
     for spec in containers(pod):
@@ -440,6 +456,18 @@ def _run(pod: Object, view: View, plan: _Plan) -> None:
         if meta.get(spec, "lifecycle", "postStart") and not _is_hook_done(view, current):
             break
     _remove_old_attempts(pod, view, plan)
+
+
+def _run_ephemeral_containers(pod: Object, view: View, plan: _Plan) -> None:
+    """Each once, whatever the others do: also to find out why an init container does not end."""
+    for spec in ephemeral_containers(pod):
+        latest = view.latest(spec["name"])
+        if latest is None:
+            known = status_of(pod, spec["name"])
+            if known is None or not known.get("containerID"):  # Else it ran, and nothing is left of it.
+                _start(pod, view, plan, spec, None)
+        elif latest.state == "created":
+            _start(pod, view, plan, spec, None)
 
 
 def _is_hook_done(view: View, current: Container | None) -> bool:

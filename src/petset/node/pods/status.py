@@ -41,6 +41,8 @@ def status(pod: Object, view: View) -> dict[str, Any]:
         "containerStatuses": statuses,
         **_observed(pod),
     }
+    if ephemeral := [_ephemeral_status(pod, view, spec) for spec in pods.ephemeral_containers(pod)]:
+        new["ephemeralContainerStatuses"] = ephemeral
     if init_statuses:
         new["initContainerStatuses"] = init_statuses
     ip = _pod_ip(pod, view, phase)
@@ -53,6 +55,7 @@ def status(pod: Object, view: View) -> dict[str, Any]:
         new["message"] = "Pod was active on the node longer than the specified deadline"
     if phase == "Failed" and _never_began(view, old):  # Nothing is to be said of its containers.
         new.pop("initContainerStatuses", None)
+        new.pop("ephemeralContainerStatuses", None)
         del new["containerStatuses"]
     return new
 
@@ -73,6 +76,7 @@ _OURS = (
     "qosClass",
     "containerStatuses",
     "initContainerStatuses",
+    "ephemeralContainerStatuses",
     "observedGeneration",
 )
 
@@ -116,6 +120,32 @@ def _container_status(pod: Object, view: View, spec: Object, init: bool) -> dict
         "imageID": _image_id(shown) if shown else old.get("imageID", ""),
         **_container_id(view, shown, old),
         "started": memory is not None and memory.started,
+    }
+
+
+def _ephemeral_status(pod: Object, view: View, spec: Object) -> dict[str, Any]:
+    """It is started once; nobody asks whether it is ready."""
+    latest, old = view.latest(spec["name"]), pods.status_of(pod, spec["name"]) or {}
+    state: dict[str, Any]
+    if latest is not None and latest.state == "running":
+        state = {"running": {"startedAt": tasks.rfc3339(latest.started_at)}}
+    elif latest is not None and latest.state == "exited":
+        state = _terminated(view, latest)
+    elif latest is None and old.get("containerID") and old.get("state"):
+        state = _last_known(old)
+    else:
+        begins = {"reason": "PodInitializing" if pods.init_containers(pod) else "ContainerCreating"}
+        state = {"waiting": _waiting_for_trouble(view, pod, spec["name"]) or begins}
+    shown = latest if latest is not None and latest.state != "created" else None
+    return {
+        "name": spec["name"],
+        "state": state,
+        "lastState": {},
+        "ready": False,
+        "restartCount": 0,
+        "image": shown.image if shown else spec.get("image", ""),
+        "imageID": _image_id(shown) if shown else old.get("imageID", ""),
+        **_container_id(view, shown, old),
     }
 
 
@@ -289,8 +319,8 @@ def _waits_with(container_status: Object) -> str:
 
 def _all_statuses(status_: Object) -> list[Object]:
     """Those that say of which container: what an older petset stored may have none."""
-    every = [*(status_.get("initContainerStatuses") or ()), *(status_.get("containerStatuses") or ())]
-    return [one for one in every if one.get("name")]
+    fields = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+    return [one for field in fields for one in status_.get(field) or () if one.get("name")]
 
 
 def _where(pod: Object) -> str:

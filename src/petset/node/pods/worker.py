@@ -162,8 +162,7 @@ class PodWorker:
         """An event about the pod, or about one of its containers."""
         path = ""
         if container:
-            is_init = any(spec["name"] == container for spec in pods.init_containers(self.pod))
-            path = f"spec.{'initContainers' if is_init else 'containers'}{{{container}}}"
+            path = f"spec.{pods.field_of(self.pod, container)}{{{container}}}"
         self.around.tell(self.pod, type_, reason, message, path)
 
     @property
