@@ -21,6 +21,7 @@ TARGET = Path(__file__).parent.parent / "src" / "petset" / "objects" / "facts.js
 MODULES = (
     "admissionregistration_v1",
     "apiextensions_v1",
+    "apiregistration_v1",
     "apps_v1",
     "authentication_v1",
     "authorization_v1",
@@ -66,7 +67,7 @@ def fact_of(schema: dict[str, Any]) -> str:
         words.append(format_)
     if isinstance(schema.get("additionalProperties"), dict):
         words.append(f"values={value_type(schema['additionalProperties'])}")
-    if list_type := schema.get("x-kubernetes-list-type"):
+    if (list_type := schema.get("x-kubernetes-list-type")) and "byte" not in words:  # Go's bytes are a text here.
         keys = ",".join(schema.get("x-kubernetes-list-map-keys", ()))
         words.append(f"list={list_type}{':' + keys if keys else ''}")
     if map_type := schema.get("x-kubernetes-map-type"):

@@ -30,6 +30,8 @@ from petset.kinds import builtin
 from petset.objects.registry import Catalog, Kinds
 from petset.server import api, bootstrap, expiry
 from petset.server.access import users
+from petset.server.aggregated import trust
+from petset.server.aggregated.services import Services
 from petset.server.custom.definitions import Definitions
 from petset.store import store as stores
 from petset.wire import http, streaming
@@ -46,6 +48,7 @@ CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
 SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
 DNS = http.User("system:kube-dns", (users.MASTERS,))
 KUBELET = "kubelet"
+FRONT_PROXY = "front-proxy-client"
 DOMAIN = "cluster.local"
 KUBERNETES_PORT = 443  # Of the Service of that name.
 
@@ -61,6 +64,8 @@ class Config:
     hostpath: HostPath | None = None  # Makes and removes the directories of volumes; None: nobody provisions any.
     volumes_directory: str = "/var/lib/petset/volumes"
     ca_pem: str = ""  # Of the API, for pods.
+    front_proxy: pki.Issued | None = None  # What this server shows to the APIs that it hands requests on to.
+    front_proxy_ca_pem: str = ""  # By which they believe whom it says that asks.
     metrics: telemetry.Telemetry | None = None  # Counts requests, and is /metrics.
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
 
@@ -86,6 +91,7 @@ class ControlPlane:
             checks=config.checks,
         )
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
+        self.api_services = Services(store, self.api, self.kinds, config.front_proxy)
         self.definitions = Definitions(store, self.api.rest, self.kinds)
         self.handle: http.Handler = config.metrics.counted(self.api.handle) if config.metrics else self.api.handle
 
@@ -97,6 +103,8 @@ class ControlPlane:
         """Write what is missing of what a cluster begins with, before anybody is served."""
         self.definitions.load()
         await bootstrap.ensure(self.api.rest, self.config.services)
+        if self.config.front_proxy_ca_pem:
+            await trust.ensure(self.api.rest, self.config.ca_pem, self.config.front_proxy_ca_pem, FRONT_PROXY)
         for name, pod_cidr in self.config.pod_cidrs.items():
             await bootstrap.move_node(self.api.rest, name, pod_cidr)
 
@@ -107,6 +115,7 @@ class ControlPlane:
         parts = [self._part(program) for program in (controllers(config), scheduler(), *others)]
         parts.append(("load the key of tokens", tasks.in_thread(config.token_key.load)))  # Takes long at first.
         parts.append(("the custom kinds", self.definitions.keep()))
+        parts.append(("the APIs of other servers", self.api_services.keep()))
         parts.append(("the expiry of events", expiry.keep(self.store)))
         if config.services is not None:
             parts.append(("the cluster's own services", bootstrap.keep(self.api.rest, config.services)))

@@ -282,6 +282,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     authority = pki.authority(instance.keys)
     gateways = [node.gateway for node in plan.nodes]
     hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.cluster.kubernetes_address, *gateways]
+    front_proxies = pki.authority(instance.keys, "front-proxy-ca", "petset-front-proxy-ca")
     tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), authority.certificate_pem)
 
     store = await sqlite.SqliteStore.open(instance.database, accept_older=options.accept_older)
@@ -298,6 +299,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         hostpath=hostpath.HostPath(instance.volumes) if options.hostpath_provisioner else None,
         volumes_directory=str(instance.volumes),
         ca_pem=authority.certificate_pem,
+        front_proxy=front_proxies.client("front-proxy-client", cluster.FRONT_PROXY),
+        front_proxy_ca_pem=front_proxies.certificate_pem,
         metrics=metrics,
         checks={"etcd": lambda: store.trouble},  # The name monitoring knows a cluster's store by.
     )

@@ -1,9 +1,9 @@
 """An API server process of its own, without nodes and controllers: for tests that use a real client.
 
 Run as `python serve.py <directory>`: writes `kubeconfig` (an administrator's), `address` (the port) there once it
-answers, and serves until it is terminated. Pods bound to the node "here" are this machine. Custom kinds are followed,
-and nothing else is done for the controllers that are absent: a namespace's deletion, a claim's protection and garbage
-stay as they are. With `--controllers` they run, and the scheduler.
+answers, and serves until it is terminated. Pods bound to the node "here" are this machine. Custom kinds and
+APIServices are followed, and nothing else is done for the controllers that are absent: a namespace's deletion, a
+claim's protection and garbage stay as they are. With `--controllers` they run, and the scheduler.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ async def serve(directory: Path, controllers: bool) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     tls = pki.server_context(server, authority.certificate_pem)
-    following = served.running() if controllers else cluster.together(("the custom kinds", served.definitions.keep()))
+    kept = (("the custom kinds", served.definitions.keep()), ("other APIs", served.api_services.keep()))
+    following = served.running() if controllers else cluster.together(*kept)
     async with following, listener.serve(served.handle, "127.0.0.1", 0, tls) as listening:
         for name, user, groups in (
             ("kubeconfig", "petset-admin", ["system:masters"]),

@@ -104,4 +104,5 @@ TLS_SECRET = "kubernetes.io/tls"
 
 # API groups that have no kinds of their own; the others are spelled in the rows of kinds/
 META_GROUP = "meta.k8s.io"  # Options, tables and partial objects.
+AUTOMANAGED_LABEL = "kube-aggregator.kubernetes.io/automanaged"  # Of APIServices that the server makes itself.
 DISCOVERY_GROUP = "apidiscovery.k8s.io"

@@ -65,6 +65,7 @@ class Api:
         self.watches = watch.Watches(store, kinds)
         self._flow = flow.Flow(store)
         self._line = weight.Line()
+        self.paths = backends.LocalPaths(self.tokens, options.metrics, options.checks)
         self.backends = backends.Backends(
             backends.LocalKinds(
                 self.rest,
@@ -73,7 +74,7 @@ class Api:
                 streams.Streams(store, streams_of, others),
                 reviews.Reviews(self.authenticator, self.authorizer, others.question),
             ),
-            backends.LocalPaths(self.tokens, options.metrics, options.checks),
+            self.paths,
             proxy.Proxy(store, others),
             of_groups={},
         )

@@ -19,7 +19,7 @@ from petset.objects.registry import Kinds
 from petset.server import answers, rest, routes, subresources, unknown
 from petset.server import watch as watches
 from petset.server.access import reviews, tokens
-from petset.server.described import discovery, openapi
+from petset.server.described import discovery, openapi, remotes
 from petset.server.pods import streams
 from petset.server.routes import Call, Path, Route
 from petset.wire import http
@@ -186,11 +186,12 @@ class LocalPaths:
         metrics: Callable[[], bytes] | None,
         checks: Mapping[str, Callable[[], str]] | None,
     ):
+        self.remotes = remotes.NOBODY  # What other servers have, for discovery. Replaced as a whole.
         self._checks = {"ping": lambda: ""} | dict(checks or {})
         # By the path.
         self._paths: dict[str, PathAnswer] = {
             "/": lambda call: answers.json(200, {"paths": ROOT_PATHS}),
-            "/version": _discovery,
+            "/version": self._discovery,
             tokens.DISCOVERY_PATH: lambda call: _for_verifiers("application/json", issuer.discovery()),
             tokens.KEY_SET_PATH: lambda call: _for_verifiers("application/jwk-set+json", issuer.key_set()),
         }
@@ -198,8 +199,8 @@ class LocalPaths:
             self._paths["/metrics"] = lambda call: _text("text/plain; version=0.0.4", metrics())
         # By its first part.
         self._below: Mapping[str, PathAnswer] = {
-            "api": _discovery,
-            "apis": _discovery,
+            "api": self._discovery,
+            "apis": self._discovery,
             "openapi": openapi.OpenApi().answer,
             "healthz": self._health,
             "livez": self._health,
@@ -221,6 +222,9 @@ class LocalPaths:
             raise unknown.path(path, ROOT_PATHS)
         return response
 
+    def _discovery(self, call: Call) -> http.Response | None:
+        return discovery.answer(call.kinds, call.route.path, call.request, self.remotes)
+
     def _health(self, call: Call) -> http.Response | None:
         """/healthz, /livez and /readyz, each check's own path, all by name with ?verbose, but for those to ?exclude."""
         _, probe, *named = call.route.path.split("/")
@@ -237,10 +241,6 @@ class LocalPaths:
             lines = [f"[-]{name} failed: {why}" if why else f"[+]{name} ok" for name, why in results.items()]
             text = "\n".join([*lines, f"{probe} check {'passed' if healthy else 'failed'}", ""])
         return _text("text/plain; charset=utf-8", text.encode(), 200 if healthy else 500)
-
-
-def _discovery(call: Call) -> http.Response | None:
-    return discovery.answer(call.kinds, call.route.path, call.request)
 
 
 def _text(content_type: str, content: bytes, code: int = 200) -> http.Response:

@@ -46,9 +46,9 @@ class Plan:
 
 async def ensure(objects: rest.Rest, plan: Plan | None = None) -> None:
     """Write what is missing; without a plan no services (a cluster without nodes)."""
-    await _ensure_all(objects, _namespaces())
+    await ensure_all(objects, _namespaces())
     first = [*_accounts(), *_priorities(), *map(_role, ROLES), *map(_binding, BINDINGS)]
-    await _ensure_all(objects, (*first, *(_services(plan) if plan else ())))
+    await ensure_all(objects, (*first, *(_services(plan) if plan else ())))
     for role in ROLES:
         if role.is_sum:  # As the controller will see it, but for those who ask before it runs.
             entries = objects.store.list(CLUSTERROLES.key())[1]
@@ -56,7 +56,8 @@ async def ensure(objects: rest.Rest, plan: Plan | None = None) -> None:
             await _ensure_one(objects, {**_role(role), "rules": rules})
 
 
-async def _ensure_all(objects: rest.Rest, wanted: Iterable[Object]) -> None:
+async def ensure_all(objects: rest.Rest, wanted: Iterable[Object]) -> None:
+    """Write what is missing of these, and mend the others as MENDED has it."""
     try:
         async with asyncio.TaskGroup() as group:  # At once: so many writes share a commit.
             for obj in wanted:

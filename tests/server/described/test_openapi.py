@@ -161,6 +161,8 @@ def facts(tree: dict[str, Any]) -> Any:
         found[key] = value
     if "$ref" not in found and found.get("x-kubernetes-map-type") == "granular":
         del found["x-kubernetes-map-type"]  # What a map is that says nothing; only beside a type it says otherwise.
+    if found.get("format") == "byte":
+        found.pop("x-kubernetes-list-type", None)  # Of Go's bytes, which are a text here.
     return found
 
 

@@ -12,7 +12,7 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import petset
@@ -21,6 +21,8 @@ from petset.kinds import reviews
 from petset.objects import encoding
 from petset.objects.registry import Kind, Kinds
 from petset.server import answers
+from petset.server.described import remotes
+from petset.server.described.remotes import Remotes, Version
 from petset.wire import http
 
 # The group, version, kind and verbs of a subresource that is not just another way to the object itself.
@@ -126,9 +128,31 @@ def resource_list(kinds: Kinds, group: str, version: str) -> dict[str, Any]:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
 
 
-def group(kinds: Kinds, name: str) -> dict[str, Any]:
-    versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in groups(kinds)[name]]
-    return {"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": versions, "preferredVersion": versions[0]}
+# Upstream's: where in discovery a group is, among those of other servers.
+FIRST_GROUP_PRIORITY, GROUP_STEP, CUSTOM_GROUP_PRIORITY = 18_000, 100, 1_000
+VERSION_PRIORITY, CUSTOM_VERSION_PRIORITY = 15, 100
+
+
+def priorities(kinds: Kinds) -> dict[str, tuple[int, int]]:
+    """(the group's, its versions') by group, as its APIServices say them."""
+    own = dict.fromkeys(kind.group for kind in kinds if kind.custom is None)
+    steps = {name: FIRST_GROUP_PRIORITY - GROUP_STEP * place for place, name in enumerate(own)}
+    custom = (CUSTOM_GROUP_PRIORITY, CUSTOM_VERSION_PRIORITY)
+    return {name: (steps[name], VERSION_PRIORITY) if name in steps else custom for name in groups(kinds)}
+
+
+def everything(kinds: Kinds, others: Remotes) -> dict[str, list[str | Version]]:
+    """Every group with its versions: names of those of this server, and what others have."""
+    if others is remotes.NOBODY:
+        return {name: list(versions) for name, versions in groups(kinds).items()}
+    known = priorities(kinds)
+    return remotes.order(groups(kinds), others, lambda name: known[name][0], lambda name: known[name][1], _priority)
+
+
+def group(name: str, versions: Sequence[str | Version]) -> dict[str, Any]:
+    named = [one if isinstance(one, str) else one.version for one in versions]
+    listed = [{"groupVersion": f"{name}/{version}", "version": version} for version in named]
+    return {"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": listed, "preferredVersion": listed[0]}
 
 
 def _aggregated_resource(row: Kind) -> dict[str, Any]:
@@ -149,58 +173,62 @@ def _aggregated_resource(row: Kind) -> dict[str, Any]:
     }
 
 
-def aggregated(kinds: Kinds, core: bool, form: str) -> dict[str, Any]:
+def aggregated(kinds: Kinds, core: bool, form: str, others: Remotes = remotes.NOBODY) -> dict[str, Any]:
     """The APIGroupDiscoveryList of the core group, or of all others."""
     items = [
         {
             "metadata": {"name": name, "creationTimestamp": None},
-            "versions": [
-                {
-                    "version": version,
-                    "resources": [_aggregated_resource(row) for row in served(kinds, name, version)],
-                    "freshness": "Current",
-                }
-                for version in versions
-            ],
+            "versions": [_version(kinds, name, one) for one in versions],
         }
-        for name, versions in groups(kinds).items()
+        for name, versions in everything(kinds, others).items()
         if (name == "") is core
     ]
     return {"kind": "APIGroupDiscoveryList", "apiVersion": form, "metadata": {}, "items": items}
 
 
-def _plain(kinds: Kinds, core: bool) -> dict[str, Any]:
+def _version(kinds: Kinds, group: str, version: str | Version) -> dict[str, Any]:
+    if isinstance(version, Version):
+        return version.document
+    resources = [_aggregated_resource(row) for row in served(kinds, group, version)]
+    return {"version": version, "resources": resources, "freshness": "Current"}
+
+
+def _plain(kinds: Kinds, core: bool, others: Remotes) -> dict[str, Any]:
     if core:
         return {"kind": "APIVersions", "versions": groups(kinds).get("", []), "serverAddressByClientCIDRs": []}
-    named = [_named_group(kinds, name) for name in groups(kinds) if name]
+    named = [_named_group(name, versions) for name, versions in everything(kinds, others).items() if name]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": named}
 
 
-def _named_group(kinds: Kinds, name: str) -> dict[str, Any]:
-    return {key: value for key, value in group(kinds, name).items() if key not in ("kind", "apiVersion")}
+def _named_group(name: str, versions: Sequence[str | Version]) -> dict[str, Any]:
+    return {key: value for key, value in group(name, versions).items() if key not in ("kind", "apiVersion")}
 
 
 # -- answers ------------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(SNAPSHOTS_KEPT_MAX)
-def _documents(kinds: Kinds) -> dict[str, bytes]:
-    """Each path's plain document."""
+def _documents(kinds: Kinds, others: Remotes) -> dict[str, bytes]:
+    """Each path's plain document; of a group version that another server has, it is his to answer."""
     known = groups(kinds)
-    trees: dict[str, Any] = {"/api": _plain(kinds, True), "/apis": _plain(kinds, False), "/version": server_version()}
-    for name, versions in known.items():
+    trees: dict[str, Any] = {
+        "/api": _plain(kinds, True, others),
+        "/apis": _plain(kinds, False, others),
+        "/version": server_version(),
+    }
+    for name, versions in everything(kinds, others).items():
         root = f"/apis/{name}" if name else "/api"
         if name:
-            trees[root] = group(kinds, name)
-        for version in versions:
+            trees[root] = group(name, versions)
+        for version in known.get(name, ()):
             trees[f"{root}/{version}"] = resource_list(kinds, name, version)
     return {path: encoding.dumps(tree) for path, tree in trees.items()}
 
 
 @functools.lru_cache(SNAPSHOTS_KEPT_MAX * 2 * len(_FORMS))
-def _aggregated(kinds: Kinds, core: bool, form: str) -> tuple[bytes, str]:
+def _aggregated(kinds: Kinds, core: bool, form: str, others: Remotes) -> tuple[bytes, str]:
     """(the document, its tag)."""
-    data = encoding.dumps(aggregated(kinds, core, form))
+    data = encoding.dumps(aggregated(kinds, core, form, others))
     return data, tag(data)
 
 
@@ -213,22 +241,22 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest().upper()
 
 
-def answer(kinds: Kinds, path: str, request: http.Request) -> http.Response | None:
+def answer(kinds: Kinds, path: str, request: http.Request, others: Remotes = remotes.NOBODY) -> http.Response | None:
     """The answer to a discovery path, None when it is none."""
     if path in ("/api", "/apis"):
-        return _root(kinds, path == "/api", request)
-    data = _documents(kinds).get(path)
+        return _root(kinds, path == "/api", request, others)
+    data = _documents(kinds, others).get(path)
     return http.Response(200, answers.JSON_HEADERS, data) if data is not None else None
 
 
-def _root(kinds: Kinds, core: bool, request: http.Request) -> http.Response:
+def _root(kinds: Kinds, core: bool, request: http.Request, others: Remotes) -> http.Response:
     """/api or /apis in the first of the accepted forms that is known; the plain one otherwise."""
     for kind, given in answers.media_ranges(request.header("accept")):
         form = _FORMS.get(given.get("v", ""))
         if kind != "application/json":
             continue
         if given.get("as") == "APIGroupDiscoveryList" and given.get("g") == well_known.DISCOVERY_GROUP and form:
-            data, entity_tag = _aggregated(kinds, core, form)
+            data, entity_tag = _aggregated(kinds, core, form, others)
             content = f"application/json;g={well_known.DISCOVERY_GROUP};v={given['v']};as=APIGroupDiscoveryList"
             headers = (("content-type", content), ("etag", entity_tag), ("vary", "Accept"))
             if request.header("if-none-match") == entity_tag:
@@ -236,4 +264,4 @@ def _root(kinds: Kinds, core: bool, request: http.Request) -> http.Response:
             return http.Response(200, headers, data)
         if not given:
             break
-    return http.Response(200, answers.JSON_HEADERS, _documents(kinds)["/api" if core else "/apis"])
+    return http.Response(200, answers.JSON_HEADERS, _documents(kinds, others)["/api" if core else "/apis"])

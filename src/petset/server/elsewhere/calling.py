@@ -93,11 +93,11 @@ async def _exchange(
         address=place.address,
     ) as dialing:
         answer = await dialing.send(request)
-        return _good(answer.code, await _body(answer, answer_bytes_max))
+        return _good(answer.code, await whole(answer, answer_bytes_max))
 
 
-async def _body(answer: http.Response, bytes_max: int) -> bytes:
-    """Raises OSError for more than that."""
+async def whole(answer: http.Response, bytes_max: int) -> bytes:
+    """The body of an answer. Raises OSError for more than that."""
     if isinstance(answer.body, bytes):
         return answer.body
     parts: list[bytes] = []

@@ -11,13 +11,12 @@ links in it that begin with / lead out of the proxy (upstream rewrites some).
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
-from petset.base import pki, tasks
+from petset.base import pki
 from petset.kinds import transient
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.pod import PODS
@@ -28,7 +27,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 from petset.server import writes
 from petset.server.admission.asking import Others
-from petset.server.elsewhere import service_targets
+from petset.server.elsewhere import handing_on, service_targets
 from petset.server.routes import Call, Path, Route
 from petset.store import store as stores
 from petset.wire import http
@@ -37,9 +36,6 @@ SUBRESOURCE = "proxy"
 ANSWER_SECONDS_MAX = 600.0  # From the request to the answer's head.
 KINDS: Mapping[str, Kind] = {kind.plural: kind for kind in (PODS, SERVICES)}  # As routes.is_proxied has them.
 DEFAULT_PORTS = {"http": 80, "https": 443}
-# A request's, that are about the way to this server; and an answer's, about the way to the pod.
-_NOT_HANDED_ON = ("authorization", "te", "trailer", "proxy-authorization", "expect")
-_NOT_HANDED_BACK = ("keep-alive", "trailer", "proxy-authenticate", "date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,55 +171,25 @@ async def ask(request: http.Request, target: Target, path: str, prefix: str) -> 
     # A pod's certificate is of nobody that is known here.
     tls = pki.unverified_context() if target.scheme == "https" else None
     there = dialer.Dialer(target.url, tls, answer_seconds_max=ANSWER_SECONDS_MAX)
-    try:
-        answer, stream = await there.open(http.Request(request.method, path, _handed_on(request, prefix), request.body))
-    except ConnectionError as error:
-        await there.close()
-        raise errors.unavailable(f"error trying to reach service: {error}") from None
-    except BaseException:
-        await there.close()
-        raise
-    if stream is not None and not request.header("upgrade"):
-        await there.close()
-        raise errors.unavailable("error trying to reach service: it answers with an upgrade that nobody asked for")
-    answer = replace(answer, headers=_handed_back(answer, target, request.header("host"), prefix))
-    if stream is not None:
-        pod = stream
-
-        async def upgraded(client: http.ByteStream) -> None:
-            await _joined(client, pod, there)
-
-        return replace(answer, upgraded=upgraded)
-    if isinstance(answer.body, bytes):
-        await there.close()
-        return answer
-    return replace(answer, body=_until_closed(answer, there))
+    asked = http.Request(request.method, path, _handed_on(request, prefix), request.body)
+    answer = await handing_on.exchange(there, asked)
+    return replace(answer, headers=_handed_back(answer, target, request.header("host"), prefix))
 
 
 def _handed_on(request: http.Request, prefix: str) -> http.Headers:
-    named_hops = dict.fromkeys(name.lower() for name in request.header_items("connection"))
-    is_upgrade = bool(request.header("upgrade"))
-    kept = [
-        (name, value)
-        for name, value in request.headers
-        if name not in _NOT_HANDED_ON
-        and not name.startswith("impersonate-")
-        and (name not in named_hops or (is_upgrade and name == "upgrade"))
-    ]
-    before = [value for name, value in kept if name == "x-forwarded-for"]
     told = {
-        "x-forwarded-for": ", ".join([*before, *filter(None, [request.peer.address])]),
+        "x-forwarded-for": handing_on.forwarded(request),
         "x-forwarded-host": request.header("host"),
         "x-forwarded-uri": prefix,
     }
-    return (*((n, v) for n, v in kept if n not in told), *((n, v) for n, v in told.items() if v))
+    return (*handing_on.kept(request, told), *((name, value) for name, value in told.items() if value))
 
 
 def _handed_back(answer: http.Response, target: Target, host: str, prefix: str) -> http.Headers:
     return tuple(
         (name, _relocated(value, target, host, prefix) if name == "location" else value)
         for name, value in answer.headers
-        if name not in _NOT_HANDED_BACK
+        if name not in handing_on.NOT_HANDED_BACK
     )
 
 
@@ -238,33 +204,3 @@ def _relocated(location: str, target: Target, host: str, prefix: str) -> str:
     path = parts.path if parts.path.startswith(prefix) else prefix + parts.path
     rest = (f"?{parts.query}" if parts.query else "") + (f"#{parts.fragment}" if parts.fragment else "")
     return quote(path, safe="/%:@!$&'()*+,;=~") + rest
-
-
-async def _until_closed(answer: http.Response, there: dialer.Dialer) -> AsyncGenerator[bytes, None]:
-    """The body; whoever closes it closes the connection to the pod, too."""
-    assert not isinstance(answer.body, bytes)
-    async with there:
-        async for piece in answer.body:
-            yield piece
-
-
-async def _joined(client: http.ByteStream, pod: http.ByteStream, there: dialer.Dialer) -> None:
-    """Copy both ways until one side has ended."""
-    async with there:
-        try:
-            async with asyncio.TaskGroup() as group:
-                ways = [
-                    tasks.spawn(group, _copied(source, sink), "an upgraded connection to a pod")
-                    for source, sink in ((client, pod), (pod, client))
-                ]
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-                for way in ways:
-                    way.cancel()
-        except* ConnectionError:
-            pass  # Whichever side it was has left.
-
-
-async def _copied(source: http.ByteStream, sink: http.ByteStream) -> None:
-    while data := await source.read():
-        sink.write(data)
-        await sink.drain()

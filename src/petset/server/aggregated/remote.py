@@ -1,0 +1,109 @@
+"""A group version that another server has: its requests are handed on to him, and he is told who asks.
+
+Who asks was authenticated and authorized here. His name, groups, uid and extra go along in headers that nobody else may
+set, over a connection on which this server shows the certificate of the front proxy: by that the other one believes
+them. Where he is the APIService says by its service, whose certificate must be of NAME.NAMESPACE.svc and of its
+caBundle. A watch or another long answer comes through piece by piece, an upgrade as two joined connections.
+Follows: "Kubernetes API Aggregation Layer" of the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import ssl
+from dataclasses import replace
+from urllib.parse import quote
+
+from petset.base import pki
+from petset.net import dialer
+from petset.objects import errors, meta
+from petset.objects.meta import Object
+from petset.objects.registry import Kinds
+from petset.server import routes
+from petset.server.elsewhere import calling, handing_on
+from petset.server.routes import Call, Path, Route
+from petset.store import store as stores
+from petset.wire import http
+
+ANSWER_SECONDS_MAX = 60.0  # From the request to the answer's head.
+CONTEXTS_KEPT_MAX = 64
+USER, UID, GROUPS, EXTRA = "x-remote-user", "x-remote-uid", "x-remote-group", "x-remote-extra-"
+_REMOTE = "x-remote-"
+_HEADER_CHARACTERS = "!#$&'*+-.^_`|~"  # Of a header's name, beside letters and digits.
+
+
+class Remote:
+    """The backend of one group version."""
+
+    def __init__(self, store: stores.Store, obj: Object, front_proxy: pki.Issued | None):
+        self._store, self._front_proxy = store, front_proxy
+        self.spec = meta.part(obj, "spec")
+        self.is_available = False
+
+    def route(self, path: Path, kinds: Kinds) -> Route:
+        return routes.of_strangers(path)
+
+    async def answer(self, call: Call) -> http.Response:
+        if not self.is_available:
+            raise errors.unavailable("service unavailable")
+        return await self.ask(call.request, call.user, ANSWER_SECONDS_MAX)
+
+    async def ask(self, request: http.Request, user: http.User, seconds: float) -> http.Response:
+        """His answer, to be read or closed. Raises ApiError 503."""
+        try:
+            place = calling.place_of(self._store, {"service": self.spec["service"]})
+            tls = _context(
+                self.spec.get("caBundle") or "", bool(self.spec.get("insecureSkipTLSVerify")), self._front_proxy
+            )
+        except (calling.NoAnswer, OSError) as error:
+            raise errors.unavailable(f"error trying to reach service: {error}") from None
+        there = dialer.Dialer(
+            place.base_url,
+            tls,
+            connect_seconds_max=min(seconds, dialer.CONNECT_SECONDS_MAX),
+            answer_seconds_max=seconds,
+            whole_bytes_max=calling.ANSWER_BYTES_MAX,
+            address=place.address,
+        )
+        asked = http.Request(request.method, request.target, headers(request, user), request.body)
+        answer = await handing_on.exchange(there, asked)
+        back = tuple((name, value) for name, value in answer.headers if name not in handing_on.NOT_HANDED_BACK)
+        return replace(answer, headers=back)
+
+
+def headers(request: http.Request, user: http.User) -> http.Headers:
+    """A request's headers as they are handed on, with who asks."""
+    told = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-proto")
+    kept = [(name, value) for name, value in handing_on.kept(request, told) if not name.startswith(_REMOTE)]
+    added = [
+        ("x-forwarded-for", handing_on.forwarded(request)),
+        ("x-forwarded-host", request.header("host")),
+        ("x-forwarded-uri", request.target.partition("?")[0]),
+        ("x-forwarded-proto", "https"),
+        (USER, user.name),
+        (UID, user.uid),
+        *((GROUPS, group) for group in user.groups),
+        *(
+            (EXTRA + quote(key.lower(), safe=_HEADER_CHARACTERS), value)
+            for key, values in user.extra
+            for value in values
+        ),
+    ]
+    return (*kept, *((name, value) for name, value in added if value))
+
+
+@functools.lru_cache(CONTEXTS_KEPT_MAX)
+def _context(bundle: str, believes: bool, issued: pki.Issued | None) -> ssl.SSLContext:
+    """Whom to trust, and what to show of oneself. Raises OSError."""
+    if believes:
+        return pki.unverified_context(issued)
+    if not bundle:
+        context = ssl.create_default_context()
+        if issued is not None:
+            context.load_cert_chain(issued.certificate, issued.key)
+        return context
+    try:
+        return pki.client_context(base64.b64decode(bundle).decode(), issued)
+    except (ValueError, ssl.SSLError) as error:
+        raise OSError(f"unable to load root certificates: {error}") from None

@@ -1,0 +1,126 @@
+"""An extension API server for tests: HTTPS in the loop of the API, with its own authority and one kind, flunders."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from petset.base import pki
+from petset.net import listener
+from petset.wire import http
+
+GROUP, VERSION = "wardle.example.com", "v1alpha1"
+ROOT = f"/apis/{GROUP}/{VERSION}"
+FLUNDERS = f"{ROOT}/namespaces/default/flunders"
+RESOURCES = [
+    {
+        "name": "flunders",
+        "singularName": "flunder",
+        "namespaced": True,
+        "kind": "Flunder",
+        "shortNames": ["fl"],
+        "verbs": ["create", "delete", "get", "list", "watch"],
+    },
+    {"name": "flunders/status", "singularName": "", "namespaced": True, "kind": "Flunder", "verbs": ["get"]},
+]
+
+
+class ExtensionServer:
+    """Keeps flunders; what it was asked, and by whom, is in `asked`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, directory: Path, hosts: tuple[str, ...], client_ca: str = ""):
+        self.loop, self.asked = loop, list[http.Request]()
+        self.flunders: dict[str, Any] = {}
+        self.say: Any = None  # Something else to answer with.
+        authority = pki.authority(directory)
+        self.bundle = base64.b64encode(authority.certificate_pem.encode()).decode()
+        self._tls = pki.server_context(authority.server("extension", hosts), client_ca)
+        self._stop, self.port = asyncio.Event(), 0
+        self._changed = asyncio.Event()
+        started = asyncio.Event()
+        self._task = loop.create_task(self._serve(started))
+        loop.run_until_complete(started.wait())
+
+    async def _serve(self, started: asyncio.Event) -> None:
+        async with listener.serve(self._handle, "127.0.0.1", self.port, self._tls) as serving:
+            self.port = serving.port
+            started.set()
+            await self._stop.wait()
+
+    def close(self) -> None:
+        self._stop.set()
+        self.loop.run_until_complete(self._task)
+
+    async def _handle(self, request: http.Request) -> http.Response:
+        self.asked.append(request)
+        if self.say is not None:
+            return self.say(request)
+        if request.path == ROOT:
+            about = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{GROUP}/{VERSION}"}
+            return _json(200, {**about, "resources": RESOURCES})
+        if "watch" in dict(request.query):
+            return http.Response(200, (("content-type", "application/json"),), self._watch())
+        name = request.path.removeprefix(FLUNDERS).strip("/")
+        if request.method == "POST":
+            made = json.loads(request.body)
+            made["metadata"] |= {"namespace": "default", "uid": "u", "creationTimestamp": "2016-01-01T00:00:00Z"}
+            self.flunders[made["metadata"]["name"]] = made
+            self._changed.set()
+            return _json(201, made)
+        if not name:
+            about = {"kind": "FlunderList", "apiVersion": f"{GROUP}/{VERSION}", "metadata": {"resourceVersion": "1"}}
+            return _json(200, {**about, "items": list(self.flunders.values())})
+        found = self.flunders.get(name)
+        if found is None:
+            status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+            return _json(404, {**status, "message": f'flunders "{name}" not found'})
+        if request.method == "DELETE":
+            del self.flunders[name]
+        return _json(200, found)
+
+    async def _watch(self) -> AsyncGenerator[bytes, None]:
+        told = 0
+        while True:
+            for obj in list(self.flunders.values())[told:]:
+                told += 1
+                yield json.dumps({"type": "ADDED", "object": obj}).encode() + b"\n"
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def _json(code: int, tree: Any) -> http.Response:
+    return http.Response(code, (("content-type", "application/json"),), json.dumps(tree).encode())
+
+
+def flunder(name: str) -> dict[str, Any]:
+    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "Flunder", "metadata": {"name": name}}
+
+
+def api_service(bundle: str, port: int, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": f"{VERSION}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "version": VERSION,
+            "groupPriorityMinimum": 1000,
+            "versionPriority": 15,
+            "caBundle": bundle,
+            "service": {"namespace": "default", "name": "extension", "port": port},
+            **spec,
+        },
+    }
+
+
+# A Service that leads out of the cluster: to this machine, where the extension server is.
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "extension"},
+    "spec": {"type": "ExternalName", "externalName": "localhost"},
+}
