@@ -75,7 +75,7 @@ def test_kubectl_with_a_kind_of_another_server(served: Any, extension: tuple[str
     kubectl("wait", "--for=condition=Available", f"apiservice/{name}", "--timeout=20s")
     assert kubectl("get", "apiservice", name, "--no-headers").split()[:3] == [name, "default/extension", "True"]
     assert "flunders" in kubectl("api-resources", "--api-group", GROUP, "-o", "name")
-    assert "created" in kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps(flunder("a")))
+    assert "created" in kubectl("create", "-f", "-", stdin=json.dumps(flunder("a")))
     assert kubectl("get", "fl", "-o", "name").split() == [f"flunder.{GROUP}/a"]
     assert kubectl("get", "fl", "a", "-o", "jsonpath={.metadata.annotations.by}")
     kubectl("delete", "apiservice", name)

@@ -20,7 +20,8 @@ from petset.server.aggregated.services import Services
 from petset.server.described import remotes
 from petset.wire import http
 from tests.server.aggregated_server import FLUNDERS, GROUP, ROOT, SERVICE, ExtensionServer, api_service, flunder
-from tests.server.conftest import JANE, Server
+from tests.server.conftest import ADMIN, JANE, Server
+from tests.server.pods.test_proxy import Pipe
 
 API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 NAME = f"v1alpha1.{GROUP}"
@@ -93,9 +94,11 @@ def test_requests_are_handed_on_with_who_asks(aggregated: Aggregated) -> None:
     aggregated.register()
     assert aggregated.condition() == ("True", "Passed")
     who = http.User("jo", ("system:masters", "b"), "u-1", (("example.com/Team", ("x", "y")),))
-    forged = {"x-remote-user": "eve", "x-remote-group": "evil", "authorization": "Bearer none", "x-remote-extra-a": "b"}
+    forged = {"x-remote-user": "eve", "x-remote-group": "evil", "x-remote-extra-a": "b"}
+    forged |= {"authorization": "Bearer none", "host": "petset:6443"}
     assert aggregated("POST", FLUNDERS, flunder("a"), user=who, headers=forged).code == 201
     asked = aggregated.extension.asked[-1]
+    assert asked.header("host") == f"extension.default.svc:{aggregated.extension.port}"
     assert asked.header_values("x-remote-user") == ["jo"] and asked.header("x-remote-uid") == "u-1"
     assert asked.header_values("x-remote-group") == ["system:masters", "b", "system:authenticated"]
     assert asked.header_values("x-remote-extra-example.com%2fteam") == ["x", "y"]
@@ -117,6 +120,31 @@ def test_a_watch_comes_through_as_it_happens(aggregated: Aggregated) -> None:
     aggregated.ok("POST", FLUNDERS, flunder("b"))
     assert watch.take(1) == [("ADDED", "b")]
     watch.close()
+
+
+def test_an_upgrade_is_two_joined_connections(aggregated: Aggregated) -> None:
+    async def shouting(stream: http.ByteStream) -> None:
+        while data := await stream.read():
+            stream.write(data.upper())
+            await stream.drain()
+
+    aggregated.register()
+    upgrade = (("connection", "Upgrade"), ("upgrade", "websocket"))
+    aggregated.extension.say = lambda request: http.Response(101, upgrade, upgraded=shouting)
+    answer = aggregated.send(http.Request("GET", f"{FLUNDERS}/a/exec", upgrade, user=ADMIN))
+    assert answer.code == 101 and answer.header("upgrade") == "websocket" and answer.upgraded is not None
+    upgraded = answer.upgraded
+
+    async def converse() -> None:
+        pipe = Pipe()
+        serving = asyncio.ensure_future(upgraded(pipe))
+        pipe.incoming.put_nowait(b"shout")
+        assert await pipe.outgoing.get() == b"SHOUT"
+        pipe.incoming.put_nowait(b"")
+        await serving
+
+    aggregated.run(converse())
+    aggregated.extension.say = None
 
 
 def test_who_may_not_ask_is_refused_here(aggregated: Aggregated) -> None:

@@ -74,7 +74,7 @@ class Remote:
 
 def headers(request: http.Request, user: http.User) -> http.Headers:
     """A request's headers as they are handed on, with who asks."""
-    told = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-proto")
+    told = ("host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-proto")
     kept = [(name, value) for name, value in handing_on.kept(request, told) if not name.startswith(_REMOTE)]
     added = [
         ("x-forwarded-for", handing_on.forwarded(request)),
