@@ -347,6 +347,17 @@ def test_a_dry_run_stores_nothing(server):
     assert server("DELETE", f"{CONFIGMAPS}/a?dryRun=Some").code == 422
 
 
+def test_a_resource_version_is_refused_only_where_something_is_stored(server):
+    """controller-runtime tries what it has read under another name."""
+    read = server.ok("POST", CONFIGMAPS, configmap("a"))
+    other = {**read, "metadata": {**read["metadata"], "name": "b"}}
+    assert server("POST", CONFIGMAPS, other).code == 400
+    assert server("POST", f"{CONFIGMAPS}?dryRun=All", other).code == 201
+    assert server("GET", f"{CONFIGMAPS}/b").code == 404
+    invalid = {**other, "data": {"not a key": "x"}}
+    assert server("POST", CONFIGMAPS, invalid).code == 422, "what is wrong with it comes before that"
+
+
 def test_a_list_in_pieces_is_one_snapshot(server):
     for index in range(5):
         server.create(configmap(f"c{index}"))

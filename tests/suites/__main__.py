@@ -1,8 +1,8 @@
 """`python -m tests.suites [SUITE...]`: the suites that were not written here, against a petset of their own each.
 
 For every suite: its source is fetched, a petset is started, the suite runs, and what came of it is held against
-expected.yaml. `--only TEXT` runs the tests with this in their names and holds nothing against anything; `--keep` leaves
-logs. The exit code is 1 when anything was not as expected.
+expected.yaml. `--only TEXT` runs the tests with this in their names and holds nothing against anything. What a suite
+and its petset said is in the cache's `logs`. The exit code is 1 when anything was not as expected.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
-from tests.suites import expected, images, python_suites, table
+from tests.suites import expected, go_suites, images, python_suites, table
 from tests.suites.sources import Cache, default_directory
+
+Result = tuple[str, expected.Outcomes, float]  # suite, what came of its tests, seconds
 
 
 def main() -> int:
@@ -27,10 +31,13 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="the tests with this in their names")
     args = parser.parse_args()
     chosen = [suite for suite in table.SUITES if not args.names or suite.name in args.names]
-    cache, known = Cache(default_directory()), expected.read()
+    cache, known = Cache(default_directory()), {} if args.only else expected.read()
     cache.environment()
     logs = cache.directory / "logs"
     logs.mkdir(exist_ok=True)
+    without_go = go_suites.missing() if any(isinstance(suite, table.GoSuite) for suite in chosen) else ""
+    if without_go:
+        raise SystemExit(f"cannot run the suites of Go modules: {without_go}; install it, or name the others in SUITES")
     results = [_run(suite, cache, logs, args.only) for suite in chosen]
     verdicts = [_tell(name, outcomes, known.get(name, {}), seconds) for name, outcomes, seconds in results]
     passed = sum(list(outcomes.values()).count(expected.PASSED) for _, outcomes, _ in results)
@@ -39,28 +46,38 @@ def main() -> int:
     return 0 if args.only or not wrong else 1
 
 
-def _run(suite: table.PythonSuite, cache: Cache, logs: Path, only: str) -> tuple[str, expected.Outcomes, float]:
+def _run(suite: table.PythonSuite | table.GoSuite, cache: Cache, logs: Path, only: str) -> Result:
     print(f"{suite.name}: running", flush=True)
+    log = logs / f"{suite.name}.log"
+    if isinstance(suite, table.GoSuite):
+        source, began = go_suites.fetch(suite, cache), time.monotonic()
+        return suite.name, go_suites.run(suite, source, log, only), time.monotonic() - began
     source = cache.sdist(suite.package)
+    with _cluster(suite.containers, log.with_suffix(".petset.log")) as kubeconfig:
+        began = time.monotonic()
+        outcomes = python_suites.run(suite, source, cache.python, kubeconfig, log, only)
+        return suite.name, outcomes, time.monotonic() - began
+
+
+@contextmanager
+def _cluster(containers: bool, log: Path) -> Iterator[Path]:
+    """The kubeconfig of a petset of one's own; its log is kept, and nothing else."""
     directory = Path(tempfile.mkdtemp(prefix="petset-suites-", dir="/tmp"))
-    mirror = images.Mirror(directory / "registry") if suite.containers else None
+    mirror = images.Mirror(directory / "registry") if containers else None
     cluster = Cluster(directory / "state")
     cluster.state.mkdir()
     cluster.environment |= mirror.environment if mirror else {}
     try:
-        cluster.up(*(() if suite.containers else ("--simulate",)))
-        began = time.monotonic()
-        log = logs / f"{suite.name}.log"
-        outcomes = python_suites.run(suite, source, cache.python, cluster.state / "kubeconfig", log, only)
-        seconds = time.monotonic() - began
+        cluster.up(*(() if containers else ("--simulate",)))
+        yield cluster.state / "kubeconfig"
     finally:
-        shutil.copy(cluster.state / "petset.log", logs / f"{suite.name}.petset.log")
+        if cluster.log_tail():
+            shutil.copy(cluster.state / "petset.log", log)
         cluster.destroy()
         cluster.petset("destroy", "--yes", check=False)
         if mirror:
             mirror.stop()
         shutil.rmtree(directory, ignore_errors=True)
-    return suite.name, outcomes, seconds
 
 
 def _tell(name: str, outcomes: expected.Outcomes, known: dict[str, str], seconds: float) -> expected.Verdict:

@@ -17,7 +17,19 @@ class PythonSuite:
     kind: bool = False  # It finds its cluster by pytest-kind.
 
 
-SUITES = (
+@dataclass(frozen=True, slots=True)
+class GoSuite:
+    """`packages` are folders of the module; `checksum` is the module's, as go.sum has it."""
+
+    name: str
+    module: str
+    version: str
+    checksum: str
+    packages: tuple[str, ...]
+    containers: bool = False
+
+
+SUITES: tuple[PythonSuite | GoSuite, ...] = (
     PythonSuite(
         "kubernetes",
         "kubernetes",
@@ -45,5 +57,12 @@ SUITES = (
         # What its HTTP client leaves to the garbage collector fails whichever test runs then.
         ("--only-e2e", "-W", "ignore::ResourceWarning", "-W", "ignore::pytest.PytestUnraisableExceptionWarning"),
         containers=False,
+    ),
+    GoSuite(
+        "controller-runtime",
+        "sigs.k8s.io/controller-runtime",
+        "v0.25.2",
+        "h1:bEkK3PVOIVK9X8QWLGVhJgmFc++47vfT6wakSzAOLsQ=",
+        ("pkg/client", "pkg/cache", "pkg/builder", "pkg/controller", "pkg/controller/controllerutil", "pkg/manager"),
     ),
 )

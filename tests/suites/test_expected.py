@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.suites import expected, python_suites, sources, table
+from tests.suites import expected, go_suites, python_suites, sources, table
 
 KNOWN = {"a": "missing", "b": "missing"}
 
@@ -32,7 +32,9 @@ def test_the_list_names_suites_that_there_are():
 
 
 def test_every_suite_has_a_pinned_source():
-    assert {suite.package for suite in table.SUITES} == set(sources.pins())
+    packages = {suite.package for suite in table.SUITES if isinstance(suite, table.PythonSuite)}
+    assert packages == set(sources.pins())
+    assert all(suite.checksum.startswith("h1:") for suite in table.SUITES if isinstance(suite, table.GoSuite))
 
 
 def test_a_report_says_what_came_of_each_test(tmp_path):
@@ -51,4 +53,16 @@ def test_a_report_says_what_came_of_each_test(tmp_path):
         "x/test_a.py::test_two[a-b]": "failed",
         "x/test_a.py::test_three": "skipped",
         "x/test_a.py::test_four": "failed",
+    }
+
+
+def test_a_report_of_ginkgo_says_what_came_of_each_test(tmp_path):
+    report = tmp_path / "report.xml"
+    rows = (("[BeforeSuite]", "passed"), ("[It] a b", "passed"), ("[It] c", "pending"), ("[It] d", "timedout"))
+    cases = "".join(f'<testcase name="{name}" status="{status}"/>' for name, status in rows)
+    report.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    assert go_suites.outcomes(report, "pkg/x") == {
+        "pkg/x::a b": "passed",
+        "pkg/x::c": "skipped",
+        "pkg/x::d": "failed",
     }

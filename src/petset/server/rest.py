@@ -108,6 +108,8 @@ class Rest:
             if missing:
                 raise errors.invalid(resource.kind, name, missing, resource.group)
             new = await self._admitted(write, new, None, name, asking)
+            if not write.dry_run and meta.get(obj, "metadata", "resourceVersion"):  # As upstream: only who stores asks.
+                raise errors.bad_request("resourceVersion should not be set on objects to be created")
             self._check_size(write, new, b"")
             key = resource.key(write.namespace, name)
             claim = await self._quotas.claimed(write, key, new)
@@ -424,8 +426,6 @@ def _identified(resource: Kind, obj: Object, namespace: str) -> dict[str, Any]:
                 f"({given['namespace']} and {namespace})"
             )
         raise errors.bad_request(f"cannot create a {resource.kind} in a namespace: it belongs to the whole cluster")
-    if given.get("resourceVersion"):
-        raise errors.bad_request("resourceVersion should not be set on objects to be created")
     name = given.get("name") or ""
     if not name and given.get("generateName"):
         base = given["generateName"][: GENERATED_NAME_CHARACTERS_MAX - NAME_SUFFIX_CHARACTERS]

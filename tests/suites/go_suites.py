@@ -1,0 +1,117 @@
+"""Runs the suites of a Go module's packages, unchanged: each package compiled, then run against an API server alone.
+
+The go command holds the module to its checksum, which `table.GoSuite` has once more. Its tests are Ginkgo's; they learn
+of the cluster as envtest's users do when one exists already, and write a report in JUnit's form.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.suites import expected, table
+from tests.suites.sources import ROOT, Cache
+
+GO_MINOR_MIN = 25
+BUILD_SECONDS_MAX, PACKAGE_SECONDS_MAX, START_SECONDS_MAX = 1500, 240, 30
+SEED = 1  # Of the order in which Ginkgo takes the tests.
+TEST = "[It] "
+
+
+def missing() -> str:
+    """Why no Go suite can run here; "" when they can."""
+    if shutil.which("go") is None:
+        return "there is no go command"
+    version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    minor = version.removeprefix("go1.").split(".")[0]
+    if not minor.isdecimal() or int(minor) < GO_MINOR_MIN:
+        return f"go is {version}, and the modules need 1.{GO_MINOR_MIN} or newer"
+    return ""
+
+
+def fetch(suite: table.GoSuite, cache: Cache) -> Path:
+    """A folder with the module's source."""
+    asked = f"{suite.module}@{suite.version}"
+    said = subprocess.run(["go", "mod", "download", "-json", asked], capture_output=True, text=True, check=False)
+    if said.returncode:
+        raise SystemExit(f"cannot fetch {asked}: {said.stderr or said.stdout}")
+    module = json.loads(said.stdout)
+    if module["Sum"] != suite.checksum:
+        raise SystemExit(f"cannot run {suite.name}: {asked} is not what table.py says")
+    folder = cache.work / suite.name
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(module["Dir"], folder, copy_function=shutil.copyfile)  # Those of the go command cannot be written.
+    for path in (folder, *folder.rglob("*/")):
+        path.chmod(0o755)
+    return folder
+
+
+def run(suite: table.GoSuite, source: Path, log: Path, only: str = "") -> expected.Outcomes:
+    """{package::test: outcome}; what the tests said is in files beside `log`."""
+    binaries = source / ".binaries"
+    binaries.mkdir()
+    command = ["go", "test", "-c", "-o", f"{binaries}/", *(f"./{package}" for package in suite.packages)]
+    subprocess.run(command, cwd=source, check=True, timeout=BUILD_SECONDS_MAX)
+    found: dict[str, str] = {}
+    for package in suite.packages:
+        name = package.rpartition("/")[2]
+        report = log.with_name(f"{suite.name}-{name}.xml")
+        report.unlink(missing_ok=True)
+        options = ["--ginkgo.no-color", f"--ginkgo.seed={SEED}", f"--ginkgo.junit-report={report}"]
+        focus = [f"--ginkgo.focus={only}"] if only else []
+        with api_alone(source / f".server-{name}") as kubeconfig, report.with_suffix(".log").open("wb") as out:
+            environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "USE_EXISTING_CLUSTER": "true"}
+            subprocess.run(
+                [str(binaries / f"{name}.test"), *options, *focus, f"--ginkgo.timeout={PACKAGE_SECONDS_MAX}s"],
+                cwd=source / package, env=environment, stdout=out, stderr=out,
+                timeout=PACKAGE_SECONDS_MAX + 60, check=False,
+            )  # fmt: skip
+        if not report.exists():
+            raise SystemExit(
+                f"cannot run {package} of {suite.name}: it wrote no report; see {report.with_suffix('.log')}"
+            )
+        found |= outcomes(report, package)
+    return found
+
+
+def outcomes(report: Path, package: str) -> expected.Outcomes:
+    """{package::test: outcome} of Ginkgo's report. What fails before any test counts as one."""
+    found: dict[str, str] = {}
+    for case in xml.parse(report).getroot().iter("testcase"):
+        name, status = case.get("name") or "", case.get("status") or ""
+        said = {"passed": expected.PASSED, "pending": expected.SKIPPED, "skipped": expected.SKIPPED}
+        outcome = said.get(status, expected.FAILED)
+        if name.startswith(TEST) or outcome == expected.FAILED:
+            test = f"{package}::{name.removeprefix(TEST)}"
+            found[test] = expected.FAILED if expected.FAILED in (outcome, found.get(test)) else outcome
+    return found
+
+
+@contextmanager
+def api_alone(directory: Path) -> Iterator[Path]:
+    """The kubeconfig of an API server without nodes and controllers."""
+    directory.mkdir()
+    path = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.suites.api_alone", str(directory)],
+            stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": path},
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not (directory / "address").exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"cannot start an API server: {(directory / 'log').read_text()}")
+            time.sleep(0.05)
+        yield directory / "kubeconfig"
+    finally:
+        process.terminate()
+        process.wait(10)
