@@ -15,7 +15,7 @@ VM := .vm
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$(patsubst %/,%,$(wildcard tests/*/)))
 
-.PHONY: demo test test-fresh test-newest test-vm test-services test-clients torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
+.PHONY: demo test test-fresh test-newest test-vm test-services test-clients fuzz-api torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -43,6 +43,11 @@ test-services: system-services setup-dev
 # Other projects' tests of their clients, unchanged, against a petset: SUITES says which (default: all; controller-runtime needs go 1.25). What is downloaded stays in .cache.
 test-clients: system-test setup-dev
 	@$(PYTHON) -m tests.suites $(SUITES)
+
+# Requests made up from the served OpenAPI documents: GROUPS says which (api/v1, apis/apps/v1, ...; default: all), SECONDS for how long each,
+# SEED where it begins.
+fuzz-api: system-test setup-dev
+	@$(PYTHON) -m tests.suites.fuzz $(GROUPS) $(foreach name,SECONDS SEED,$(if $($(name)),--$(shell echo $(name) | tr A-Z a-z)=$($(name))))
 
 # KILLS, FUZZ, HEAVY, PATHS, CHURN, LAWS and SCHEDULES say how much of each loop, SECONDS for how long it goes on, SEED where it begins.
 torture: setup-dev
