@@ -24,6 +24,7 @@ ENDPOINTS = "/api/v1/namespaces/default/endpoints"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 YAML, PROTOBUF, CBOR = "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor"
 STRATEGIC, MERGE = "application/strategic-merge-patch+json", "application/merge-patch+json"
@@ -83,6 +84,13 @@ def with_metadata(field: str, value: Callable[[int], Any]) -> Callable[[int], An
 def containers(n: int) -> list[dict[str, Any]]:
     port = {"containerPort": 80, "name": "web"}
     return [{"name": f"c{i}", "image": "i", "ports": [{**port, "hostPort": 1 + i}]} for i in range(n)]
+
+
+def policy(names: list[str] | None = None, **spec: Any) -> dict[str, Any]:
+    rule = {"apiGroups": ["x"], "apiVersions": ["*"], "resources": ["*"], "operations": ["*"]}
+    match = {"resourceRules": [{**rule, **({"resourceNames": names} if names else {})}]}
+    given = {"matchConstraints": match, "validations": [{"expression": "true"}], **spec}
+    return {"kind": "ValidatingAdmissionPolicy", "metadata": {"name": "a"}, "spec": given}
 
 
 def one_container(**fields: Any) -> dict[str, Any]:
@@ -228,6 +236,13 @@ CASES = [
     Nasty("a role of long lists", 403, 500, lambda n: role(rule(n)), ROLES, user=JANE),
     Nasty("a role of many rules", 403, 100, lambda n: role(*[rule(10, f"{i}") for i in range(n)]), ROLES, user=JANE),
     Nasty("a role that is held", 201, 500, lambda n: role({**rule(n), "apiGroups": [""], "resources": ["pods"]}), ROLES, user=JANE),
+    Nasty("validations", 201, 20, lambda n: policy(validations=[{"expression": f"object.data.k{n} == '{k}'"} for k in names(n)]), POLICIES),
+    Nasty("more validations than there may be", 422, 150, lambda n: policy(validations=[{"expression": "true"}] * n), POLICIES),
+    Nasty("variables of one another", 201, 20, lambda n: policy(variables=[{"name": f"v{i}", "expression": f"variables.v{i - 1} + {n}" if i else "1"} for i in range(n)]), POLICIES),
+    Nasty("a long expression", 422, 4_000, lambda n: policy(validations=[{"expression": f"object{'.a' * n} == {n}"}]), POLICIES),
+    Nasty("objects that are open", 422, 3_000, lambda n: policy(validations=[{"expression": "Object{a: " * (n // 10) + str(n)}]), POLICIES),
+    Nasty("optionals", 201, 50, lambda n: policy(validations=[{"expression": f"[{','.join(f'object.?k{n}.orValue({i})' for i in range(n))}].size() > 0"}]), POLICIES),
+    Nasty("names of a rule", 201, 400, lambda n: policy(names=names(n)), POLICIES),
     Nasty("groups and extra", 201, 1_000, review, REVIEWS),
     Nasty("strategic: owners", 200, 250, lambda n: {"metadata": {"ownerReferences": [owner(i + n // 2) for i in range(n // 2)]}}, kind=STRATEGIC, before=owned),
     Nasty("strategic: an order", 200, 250, order, kind=STRATEGIC, before=owned),

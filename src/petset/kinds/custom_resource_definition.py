@@ -14,7 +14,7 @@ from typing import Any
 
 from petset.base import well_known
 from petset.kinds import client_config
-from petset.objects import jsonpath, meta, names, tables
+from petset.objects import cel, jsonpath, meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, fill, fill_empty, within
 from petset.objects.meta import Object
@@ -317,6 +317,7 @@ CUSTOMRESOURCEDEFINITIONS = Kind(
     categories=("api-extensions",),
     subresources=("status",),
     has_generation=True,
+    cost=cel.COST,
     default=defaults,
     prepare=prepare,
     validate=validate,

@@ -12,7 +12,7 @@ from typing import Any
 
 from petset.kinds import client_config
 from petset.kinds.admission import expressions, rules
-from petset.objects import meta, names, tables
+from petset.objects import cel, meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, each, fill, fill_empty
 from petset.objects.meta import Object
@@ -134,6 +134,7 @@ MUTATINGWEBHOOKCONFIGURATIONS = Kind(
     "MutatingWebhookConfiguration",
     False,
     categories=("api-extensions",),
+    cost=cel.COST,
     default=mutating_defaults,
     prepare=prepare,
     validate=validate,
@@ -147,6 +148,7 @@ VALIDATINGWEBHOOKCONFIGURATIONS = Kind(
     "ValidatingWebhookConfiguration",
     False,
     categories=("api-extensions",),
+    cost=cel.COST,
     default=validating_defaults,
     prepare=prepare,
     validate=validate,

@@ -112,6 +112,7 @@ class Kind:
     validate_status: ValidateUpdate | None = None  # Of a write of the status that leaves the spec; None: as any update.
     name_rule: Callable[[str], str] = names.subdomain  # What is wrong with a name, or "".
     fields: Mapping[str, selectors.Field] = field(default_factory=dict[str, selectors.Field])  # To select by.
+    cost: int = 1  # How many times as long as most kinds' a byte of it takes to check: expressions are compiled.
     printer: tables.Printer = tables.NAME_AND_AGE
     stored_as: Kind | None = None  # Another version, whose objects these are; conversion loses nothing either way.
     to_stored: Convert | None = None  # None: only apiVersion and kind differ.

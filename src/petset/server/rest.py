@@ -242,7 +242,7 @@ class Rest:
         the cluster goes on meanwhile: then admission is asked again, until it has nothing to change in what was valid.
         """
         resource, size, before = write.resource, _size(write, old), old.object if old else None
-        is_light = weight.is_light(size)
+        is_light = weight.is_light(size * resource.cost)
         if is_light:
             new = ownership.defaulted(write, new, before)
         else:
@@ -308,6 +308,7 @@ class Rest:
                 if isinstance(outcome, deletion.Nothing):
                     return old, False
                 if asking is not None:
+                    asking.request.size = _size(write, old)
                     await asking.require_removal((await conversion.shown(resource, old)).object)
                 if write.dry_run:
                     return old, isinstance(outcome, deletion.Remove)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from petset.base import well_known
-from petset.server import routes
+from petset.server import routes, weight
+from petset.server.admission import asking, evaluation
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server, configmap
 
@@ -383,3 +384,45 @@ def test_nobody_but_who_may_writes_policies(server: Server) -> None:
     jane = http.User("jane", ("developers",))
     assert server("POST", POLICIES, policy("p", "true"), user=jane).code == 403
     assert server("POST", POLICIES, policy("p", "true"), user=ADMIN).code == 201
+
+
+@pytest.mark.parametrize(
+    ("expressions", "is_beside"),
+    [
+        (["object.data.x == '1'"], False),
+        (["object.data.all(k, k != 'y')"], True),
+        (["object.data.x.matches('^1$')"], True),
+        ([f"object.data.x != '{i + 2}'" for i in range(30)], True),
+    ],
+)
+def test_what_may_take_long_is_evaluated_beside_the_loop(
+    server: Server, monkeypatch: Any, expressions: list[str], is_beside: bool
+) -> None:
+    bound(server, "p", *expressions)
+    taken: list[Any] = []
+    made = weight.Work.in_turn
+
+    async def in_turn(self: weight.Work, work: Any, *given: Any) -> Any:
+        taken.append(work)
+        return await made(self, work, *given)
+
+    monkeypatch.setattr(weight.Work, "in_turn", in_turn)
+    server.create(configmap("a", x="1"))
+    assert bool(taken) is is_beside
+
+
+def test_a_write_that_no_policy_is_for_evaluates_nothing(server: Server, monkeypatch: Any) -> None:
+    bound(server, "p", "false", match={"resourceRules": [{**OF_CONFIGMAPS, "resources": ["secrets"]}]})
+
+    def fail(*about: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(evaluation, "Scope", fail)
+    monkeypatch.setattr(asking, "Asking", fail)
+    server.create(configmap("a"))
+
+
+def test_a_request_has_a_budget(server: Server, monkeypatch: Any) -> None:
+    monkeypatch.setattr(evaluation, "EVALUATIONS_MAX", 3)
+    bound(server, "p", *["object.metadata.name != ''"] * 5)
+    assert "running out of cost budget" in server("POST", CONFIGMAPS, configmap("a")).message

@@ -116,7 +116,7 @@ def test_match_conditions_all_hold_or_one_leaves_the_webhook_out() -> None:
         conditions = [{"name": f"c{at}", "expression": text} for at, text in enumerate(expressions)]
         made = webhook(matchConditions=conditions, failurePolicy=policy)
         values = {"object": labelled(app="a"), "oldObject": None, "request": {"operation": "CREATE"}}
-        scope = evaluation.Scope(values, (), evaluation.Budget())
+        scope = evaluation.Scope(values, None, evaluation.Budget())
         return rules.holds(made.conditions, scope.evaluate, made.fails_open)
 
     assert meets("Fail", "object.metadata.labels.app == 'a'", "oldObject == null")

@@ -9,7 +9,7 @@ Follows: ValidatingAdmissionPolicy and MutatingAdmissionPolicy of the Kubernetes
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petset.objects import cel, names
 from petset.objects.errors import FieldError
@@ -46,13 +46,19 @@ class Expression:
     text: str
     declared: cel.Variables
     result: str = cel.DYN
-    known: Collection[str] = ()  # Of the policy's variables: those that were defined before.
+    variables: Variables | None = None  # Of the policy ...
+    known: Collection[str] = ()  # ... those that were defined before.
     makes_objects: bool = False  # Of `Object` and `JSONPatch`.
 
     def program(self) -> cel.Program:
         """Raises cel.CompileError."""
+        return self.program_with(self.variables.optional() if self.variables is not None else ())
+
+    def program_with(self, optional: Sequence[str]) -> cel.Program:
+        """Where these variables are optionals, which are given as lists. Raises cel.CompileError."""
+        text = source.with_lists(self.text, "variables", tuple(optional)) if optional else self.text
         try:
-            text = source.objects_as_maps(self.text) if self.makes_objects else self.text
+            text = source.objects_as_maps(text) if self.makes_objects else text
         except ValueError as error:
             raise cel.CompileError(str(error)) from None
         found = cel.kept(text, self.declared, self.result)
@@ -125,24 +131,48 @@ def validate_conditions(given: Sequence[Object], declared: cel.Variables, path: 
 # -- variables ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    name: str
-    expression: Expression
+class Variables:
+    """A policy's, in their order; each knows those before it.
+
+    One that is an optional cannot leave the runtime: it is asked for as a list of its value, or of nothing, and whoever
+    names it makes an optional of it again.
+    """
+
+    def __init__(self, given: Sequence[Object], declared: cel.Variables):
+        self.expressions: dict[str, Expression] = {}
+        for one in given:
+            text = one.get("expression") or ""
+            known = tuple(self.expressions)
+            self.expressions[one.get("name") or ""] = Expression(text, declared, variables=self, known=known)
+        self._optional: Sequence[str] | None = None
+
+    @property
+    def names(self) -> Collection[str]:
+        return self.expressions.keys()
+
+    def optional(self) -> Sequence[str]:
+        """Which of them are optionals."""
+        if self._optional is None:
+            found: list[str] = []
+            for name, expression in self.expressions.items():
+                try:
+                    kind = expression.program_with(found).result
+                except cel.CompileError:
+                    continue
+                if kind == cel.OPTIONAL:
+                    found.append(name)
+            self._optional = found
+        return self._optional
+
+    def of_value(self, name: str) -> Expression:
+        """What a variable is worth, as it can leave the runtime."""
+        expression = self.expressions[name]
+        if name not in self.optional():
+            return expression
+        return replace(expression, text=f"[?({expression.text}\n)]")
 
 
-def variables(given: Sequence[Object], declared: cel.Variables) -> Sequence[Variable]:
-    """Of a policy; each knows those before it."""
-    known: dict[str, None] = {}
-    found: list[Variable] = []
-    for one in given:
-        name = one["name"]
-        found.append(Variable(name, Expression(one["expression"], declared, known=tuple(known))))
-        known[name] = None
-    return found
-
-
-def validate_variables(given: Sequence[Object], declared: cel.Variables, path: str) -> Errors:
+def validate_variables(given: Sequence[Object], variables: Variables, path: str) -> Errors:
     known: dict[str, None] = {}
     for index, one in enumerate(given):
         where, name, text = f"{path}[{index}]", one.get("name") or "", one.get("expression") or ""
@@ -155,5 +185,6 @@ def validate_variables(given: Sequence[Object], declared: cel.Variables, path: s
         if not text.strip():
             yield FieldError.required(f"{where}.expression", "expression is not specified")
         else:
-            yield from validate(Expression(text, declared, known=tuple(known)), f"{where}.expression")
+            expression = replace(variables.expressions[name], text=text, known=tuple(known))
+            yield from validate(expression, f"{where}.expression")
         known[name] = None

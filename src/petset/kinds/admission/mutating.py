@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.kinds.admission import expressions, policies, rules
-from petset.kinds.admission.expressions import Expression
+from petset.kinds.admission.expressions import Expression, Variables
 from petset.objects import cel, meta, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -24,16 +24,17 @@ _RESULTS = {APPLY: cel.MAP, JSON_PATCH: cel.LIST}
 @listed
 def validate(obj: Object) -> Errors:
     spec = meta.part(obj, "spec")
-    yield from policies.validate_spec(spec, rules.MUTATED)
+    variables = policies.variables_of(spec)
+    yield from policies.validate_spec(spec, variables, rules.MUTATED)
     yield from one_of(spec.get("reinvocationPolicy"), "spec.reinvocationPolicy", ("IfNeeded", "Never"))
     mutations = meta.parts(spec, "mutations")
     if not mutations:
         yield FieldError.required("spec.mutations", "mutations must contain at least one item")
     for index, one in enumerate(mutations):
-        yield from _mutation(one, spec, f"spec.mutations[{index}]")
+        yield from _mutation(one, spec, variables, f"spec.mutations[{index}]")
 
 
-def _mutation(given: Object, spec: Object, where: str) -> Errors:
+def _mutation(given: Object, spec: Object, variables: Variables, where: str) -> Errors:
     kind = given.get("patchType") or ""
     yield from one_of(kind, f"{where}.patchType", (APPLY, JSON_PATCH))
     for one, field in _FIELDS.items():
@@ -46,17 +47,17 @@ def _mutation(given: Object, spec: Object, where: str) -> Errors:
         elif kind == one and not text_of(given).strip():
             yield FieldError.required(f"{where}.{field}.expression", "expression is not specified")
         elif kind == one:
-            yield from expressions.validate(expression(given, spec), f"{where}.{field}.expression")
+            yield from expressions.validate(expression(given, spec, variables), f"{where}.{field}.expression")
 
 
 def text_of(mutation: Object) -> str:
     return meta.get(mutation, _FIELDS[mutation["patchType"]], "expression") or ""
 
 
-def expression(mutation: Object, spec: Object) -> Expression:
+def expression(mutation: Object, spec: Object, variables: Variables) -> Expression:
     """What a mutation makes: an object or a list of patches, as maps."""
-    declared, known = policies.declared(spec), policies.variable_names(spec)
-    return Expression(text_of(mutation), declared, _RESULTS[mutation["patchType"]], known, makes_objects=True)
+    declared, result = policies.declared(spec), _RESULTS[mutation["patchType"]]
+    return Expression(text_of(mutation), declared, result, variables, variables.names, makes_objects=True)
 
 
 @listed
@@ -77,6 +78,7 @@ MUTATINGADMISSIONPOLICIES = Kind(
     False,
     categories=("api-extensions",),
     has_generation=True,
+    cost=cel.COST,
     default=policies.defaults,
     validate=validate,
     printer=tables.Printer(tables.columns("Name, Mutations, ParamKind, Age", "Mutations"), _cells),

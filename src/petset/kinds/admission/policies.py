@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from petset.kinds.admission import expressions, rules
+from petset.kinds.admission.expressions import Variables
 from petset.objects import cel, meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, fill_empty
@@ -37,7 +38,11 @@ def declared(spec: Object, authorizer: bool = True, variables: bool = True) -> c
     return expressions.declared(spec.get("paramKind") is not None, authorizer, variables)
 
 
-def validate_spec(spec: Object, operations: Sequence[str]) -> Errors:
+def variables_of(spec: Object) -> Variables:
+    return Variables(meta.parts(spec, "variables"), declared(spec))
+
+
+def validate_spec(spec: Object, variables: Variables, operations: Sequence[str]) -> Errors:
     """All but what a policy thinks of a request."""
     yield from one_of(spec.get("failurePolicy"), "spec.failurePolicy", ("Fail", "Ignore"))
     if (param := spec.get("paramKind")) is not None:
@@ -51,11 +56,7 @@ def validate_spec(spec: Object, operations: Sequence[str]) -> Errors:
             yield FieldError.required("spec.matchConstraints.resourceRules")
     conditions = meta.parts(spec, "matchConditions")
     yield from expressions.validate_conditions(conditions, declared(spec, variables=False), "spec.matchConditions")
-    yield from expressions.validate_variables(meta.parts(spec, "variables"), declared(spec), "spec.variables")
-
-
-def variable_names(spec: Object) -> Sequence[str]:
-    return [one.get("name") or "" for one in meta.parts(spec, "variables")]
+    yield from expressions.validate_variables(meta.parts(spec, "variables"), variables, "spec.variables")
 
 
 def _param_kind(param: Object, where: str) -> Errors:

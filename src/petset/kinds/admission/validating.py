@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.kinds.admission import expressions, policies, rules
-from petset.kinds.admission.expressions import Expression
+from petset.kinds.admission.expressions import Expression, Variables
 from petset.objects import cel, meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -24,31 +24,32 @@ VALUE_EXPRESSION_BYTES_MAX = 5 << 10
 @listed
 def validate(obj: Object) -> Errors:
     spec = meta.part(obj, "spec")
-    yield from policies.validate_spec(spec, rules.OPERATIONS)
+    variables = policies.variables_of(spec)
+    yield from policies.validate_spec(spec, variables, rules.OPERATIONS)
     validations, annotations = meta.parts(spec, "validations"), meta.parts(spec, "auditAnnotations")
     if not validations and not annotations:
         for field in ("validations", "auditAnnotations"):
             why = "validations or auditAnnotations must contain at least one item"
             yield FieldError.required(f"spec.{field}", why)
     for index, one in enumerate(validations):
-        yield from _validation(one, spec, f"spec.validations[{index}]")
+        yield from _validation(one, spec, variables, f"spec.validations[{index}]")
     if len(annotations) > ANNOTATIONS_MAX:
         yield FieldError.too_many("spec.auditAnnotations", len(annotations), ANNOTATIONS_MAX)
         return
     seen: dict[str, None] = {}
     for index, one in enumerate(annotations):
-        yield from _annotation(one, spec, meta.name(obj), f"spec.auditAnnotations[{index}]")
+        yield from _annotation(one, spec, variables, meta.name(obj), f"spec.auditAnnotations[{index}]")
         if one["key"] in seen:
             yield FieldError.duplicate(f"spec.auditAnnotations[{index}].key", one["key"])
         seen[one["key"]] = None
 
 
-def expression(text: str, spec: Object, result: str, authorizer: bool = True) -> Expression:
+def expression(text: str, spec: Object, variables: Variables, result: str, authorizer: bool = True) -> Expression:
     """One of a policy's own, which knows its variables."""
-    return Expression(text, policies.declared(spec, authorizer), result, policies.variable_names(spec))
+    return Expression(text, policies.declared(spec, authorizer), result, variables, variables.names)
 
 
-def _validation(given: Object, spec: Object, where: str) -> Errors:
+def _validation(given: Object, spec: Object, variables: Variables, where: str) -> Errors:
     text, said, message = (
         given.get("expression") or "",
         given.get("messageExpression") or "",
@@ -57,11 +58,11 @@ def _validation(given: Object, spec: Object, where: str) -> Errors:
     if not text.strip():
         yield FieldError.required(f"{where}.expression", "expression is not specified")
     else:
-        yield from expressions.validate(expression(text, spec, cel.BOOL), f"{where}.expression")
+        yield from expressions.validate(expression(text, spec, variables, cel.BOOL), f"{where}.expression")
     if said and not said.strip():
         yield FieldError.invalid(f"{where}.messageExpression", said, "must be non-empty if specified")
     elif said:
-        made = expression(said, spec, cel.STRING, authorizer=False)
+        made = expression(said, spec, variables, cel.STRING, authorizer=False)
         yield from expressions.validate(made, f"{where}.messageExpression")
     if message and not message.strip():
         yield FieldError.invalid(f"{where}.message", message, "message must be non-empty if specified")
@@ -71,7 +72,7 @@ def _validation(given: Object, spec: Object, where: str) -> Errors:
         yield FieldError.unsupported(f"{where}.reason", given["reason"], REASONS)
 
 
-def _annotation(given: Object, spec: Object, policy: str, where: str) -> Errors:
+def _annotation(given: Object, spec: Object, variables: Variables, policy: str, where: str) -> Errors:
     key, text = given.get("key") or "", (given.get("valueExpression") or "").strip()
     if wrong := names.qualified(f"{policy}/{key}"):
         yield FieldError.invalid(f"{where}.key", key, wrong)
@@ -81,7 +82,7 @@ def _annotation(given: Object, spec: Object, policy: str, where: str) -> Errors:
     if len(text.encode()) > VALUE_EXPRESSION_BYTES_MAX:
         yield FieldError.too_long(f"{where}.valueExpression", VALUE_EXPRESSION_BYTES_MAX)
         return
-    yield from expressions.validate(expression(text, spec, cel.STRING_OR_NULL), f"{where}.valueExpression")
+    yield from expressions.validate(expression(text, spec, variables, cel.STRING_OR_NULL), f"{where}.valueExpression")
 
 
 @listed
@@ -136,6 +137,7 @@ VALIDATINGADMISSIONPOLICIES = Kind(
     categories=("api-extensions",),
     subresources=STATUS,
     has_generation=True,
+    cost=cel.COST,
     default=policies.defaults,
     prepare=prepare,
     validate=validate,

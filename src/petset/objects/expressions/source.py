@@ -9,6 +9,7 @@ Follows: the CEL language definition (lexis), and the documentation of MutatingA
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from petset.objects import meta
 OBJECT, PATCH = "Object", "JSONPatch"
 PATCH_FIELDS = ("op", "path", "from", "value")
 TYPE = "@type"  # No field of an object is called so.
+TEXTS_KEPT_MAX = 2_000  # What was found out about expressions, which are asked again and again.
 
 _QUOTED = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
 _TOKEN = re.compile(
@@ -64,13 +66,15 @@ def _is_member(found: Sequence[Token], at: int) -> bool:
     return before[-1:] == ["."] or before == [".", "?"]
 
 
+@functools.lru_cache(TEXTS_KEPT_MAX)
 def calls(expression: str) -> Sequence[str]:
     """What it calls, members and functions."""
     found = _solid(expression)
     pairs = itertools.pairwise(found)
-    return list(dict.fromkeys(token.text for token, after in pairs if token.kind == "name" and after.text == "("))
+    return tuple(dict.fromkeys(token.text for token, after in pairs if token.kind == "name" and after.text == "("))
 
 
+@functools.lru_cache(TEXTS_KEPT_MAX)
 def members(expression: str, name: str) -> Sequence[str] | None:
     """The members of this name that it uses, None where it uses the name otherwise."""
     found = _solid(expression)
@@ -84,12 +88,27 @@ def members(expression: str, name: str) -> Sequence[str] | None:
         if len(after) < 2 or after[0].text != "." or after[1].kind != "name":
             return None
         used[after[1].text] = None
-    return list(used)
+    return tuple(used)
+
+
+@functools.lru_cache(TEXTS_KEPT_MAX)
+def with_lists(expression: str, name: str, members_of: tuple[str, ...]) -> str:
+    """With `variables.a[?0]` for `variables.a`: an optional that is given as a list of its value, or of nothing."""
+    found = tokens(expression)
+    solid = [at for at, token in enumerate(found) if token.kind != "space"]
+    ends: dict[int, None] = {}
+    for place in range(len(solid) - 2):
+        first, dot, last = (found[one] for one in solid[place : place + 3])
+        before = [found[one] for one in solid[:place]]
+        if first.text == name and dot.text == "." and last.text in members_of and not _is_member(before, place):
+            ends[solid[place + 2]] = None
+    return "".join(token.text + ("[?0]" if at in ends else "") for at, token in enumerate(found))
 
 
 # -- objects ------------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(TEXTS_KEPT_MAX)
 def objects_as_maps(expression: str) -> str:
     """Raises ValueError for a field that a JSONPatch does not have."""
     return "".join(_Objects(tokens(expression)).written())

@@ -164,35 +164,47 @@ class _Reading:
         return is_allowed if shape == "schema-or-bool" else others
 
     def _fields(self, data: bytes) -> Iterator[tuple[int, int | bytes]]:
-        """(field number, varint or bytes) in order."""
-        at, end = 0, len(data)
-        while at < end:
+        """`fields`, counted."""
+        for found in fields(data):
             self._count()
-            key, at = _varint(data, at)
-            number, kind = key >> 3, key & 7
-            if kind == VARINT:
-                value, at = _varint(data, at)
-                yield number, value
-                continue
-            size = {FIXED64: 8, FIXED32: 4}.get(kind)
-            if size is None:
-                if kind != BYTES:
-                    raise ValueError(f"wire type {kind} is not known")
-                size, at = _varint(data, at)
-            if at + size > end:
-                raise ValueError("it ends too early")
-            yield number, data[at : at + size]
-            at += size
+            yield found
 
     def _packed(self, data: bytes) -> Iterator[int]:
-        at = 0
-        while at < len(data):
+        for value in packed(data):
             self._count()
-            value, at = _varint(data, at)
             yield value
 
 
 # The wire format
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(field number, varint or bytes) of a message, in order. Raises ValueError."""
+    at, end = 0, len(data)
+    while at < end:
+        key, at = _varint(data, at)
+        number, kind = key >> 3, key & 7
+        if kind == VARINT:
+            value, at = _varint(data, at)
+            yield number, value
+            continue
+        size = {FIXED64: 8, FIXED32: 4}.get(kind)
+        if size is None:
+            if kind != BYTES:
+                raise ValueError(f"wire type {kind} is not known")
+            size, at = _varint(data, at)
+        if at + size > end:
+            raise ValueError("it ends too early")
+        yield number, data[at : at + size]
+        at += size
+
+
+def packed(data: bytes) -> Iterator[int]:
+    """The numbers of a packed list. Raises ValueError."""
+    at = 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        yield value
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

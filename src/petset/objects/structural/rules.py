@@ -53,7 +53,7 @@ def _program(expression: str, type_: str, optional: bool, result: str) -> tuple[
     except cel.CompileError:
         if not re.search(r"\boldSelf\b", expression):
             raise
-    old = cel.DYN if optional else type_
+    old = cel.LIST if optional else type_
     source = _with_optional(expression) if optional else expression
     name = "petset_old" if optional else "oldSelf"
     return cel.compile(source, {"self": type_, name: old}, result), True

@@ -159,6 +159,11 @@ CONTROLLERS: Mapping[str, Sequence[Object]] = {
     ),
     "ttl-after-finished-controller": (may(f"delete {READ}", "batch", "jobs"), EVENTS),
     "ttl-controller": (may("list patch update watch", "core", "nodes"), EVENTS),
+    "validatingadmissionpolicy-status-controller": (
+        may(READ, "admissionregistration.k8s.io", "validatingadmissionpolicies"),
+        may("get patch update", "admissionregistration.k8s.io", "validatingadmissionpolicies/status"),
+        EVENTS,
+    ),
 }
 
 ROLES = tuple(Role(f"{PREFIX}{name}", rules) for name, rules in CONTROLLERS.items())

@@ -166,7 +166,8 @@ class Asking:
         """Whether somebody was asked, and time went on. Raises ApiError when one refuses: the first in their order."""
         judged = await self._validators.require(new, old)
         asked = [one for one in self._validating_webhooks if one.is_selected(new, old)]
-        await _require(asked, new, old)
+        if asked:
+            await _require(asked, new, old)
         return bool(asked) or judged
 
     async def require_removal(self, old: Object) -> None:

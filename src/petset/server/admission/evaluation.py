@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from petset.kinds.admission.expressions import Expression, Variable
+from petset.kinds.admission.expressions import Expression, Variables
 from petset.objects import cel
 
 EVALUATIONS_MAX = 10_000  # Of one request.
@@ -33,9 +33,8 @@ class Budget:
 
 
 class Scope:
-    def __init__(self, given: Mapping[str, Any], variables: Sequence[Variable], budget: Budget):
-        self._given, self._budget = given, budget
-        self._variables = {variable.name: variable.expression for variable in variables}
+    def __init__(self, given: Mapping[str, Any], variables: Variables | None, budget: Budget):
+        self._given, self._variables, self._budget = given, variables, budget
         self._found: dict[str, Any] = {}
         self._failed: dict[str, str] = {}
         self._values: cel.Values | None = None
@@ -56,8 +55,9 @@ class Scope:
     def _need(self, name: str) -> None:
         if name in self._found or name in self._failed:
             return
+        assert self._variables is not None  # Of which this is one.
         try:
-            self._found[name] = self.evaluate(self._variables[name])
+            self._found[name] = self.evaluate(self._variables.of_value(name))
         except (cel.EvaluationError, cel.CompileError) as error:
             self._failed[name] = f'composited variable "{name}" fails to evaluate: {error}'
 

@@ -37,11 +37,9 @@ class Request:
         self._authorizer = authorizer_of
         self._decisions = authorizer.Decisions()
 
-    @property
-    def namespace(self) -> str:
-        """Of a namespace itself its own name."""
-        write = self.write
-        return write.namespace if write.resource.key() != NAMESPACES.key() else write.name
+    def namespace_of(self, obj: Object) -> str:
+        """The namespace that the object is in, or is."""
+        return meta.name(obj) if self.kind.key() == NAMESPACES.key() else self.write.namespace
 
     def name_of(self, obj: Object) -> str:
         """What the object is called, or what it is about."""

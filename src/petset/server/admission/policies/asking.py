@@ -141,7 +141,7 @@ class Validators:
         if kind is None:
             return ()
         try:
-            found = await params.of(self._request, self._catalog, bound)
+            found = await params.of(self._request, self._catalog, bound, obj)
         except params.Misconfigured as error:
             return () if bound.policy.fails_open else [_Case(bound, None, f"failed to configure binding: {error}")]
         values = await _values(self._request, kind, new, old)
@@ -230,7 +230,7 @@ class PolicyMutator:
         kind = self._kind(new, old)
         assert kind is not None
         try:
-            found = await params.of(self._request, self._catalog, self._bound)
+            found = await params.of(self._request, self._catalog, self._bound, new)
         except params.Misconfigured as error:
             if self._policy.fails_open:
                 return new

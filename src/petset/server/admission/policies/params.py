@@ -23,27 +23,27 @@ class Misconfigured(Exception):
     """Why a binding has no params."""
 
 
-async def of(request: Request, catalog: Catalog, bound: Bound) -> Sequence[Object | None]:
-    """What the policy is asked with, once for each; [None] where it has no params. Raises Misconfigured."""
+async def of(request: Request, catalog: Catalog, bound: Bound, obj: Object) -> Sequence[Object | None]:
+    """What the policy is asked about an object with, once for each; [None] for no params. Raises Misconfigured."""
     wanted, reference = bound.policy.param, bound.binding.param
     if wanted is None or reference is None:
         return [None]
     kind = catalog.now.named(*wanted)
     if kind is None:
         raise Misconfigured(f"paramKind kind `{wanted[0]}, Kind={wanted[1]}` not known")
-    found = await _found(request, kind, reference, _namespace(request, kind, reference))
+    found = await _found(request, kind, reference, _namespace(request.namespace_of(obj), kind, reference))
     if not found and reference.denies:
         raise Misconfigured("no params found for policy binding with `Deny` parameterNotFoundAction")
     return found
 
 
-def _namespace(request: Request, kind: Kind, reference: ParamRef) -> str:
+def _namespace(own: str, kind: Kind, reference: ParamRef) -> str:
     """Raises Misconfigured."""
     if not kind.namespaced:
         if reference.namespace:
             raise Misconfigured("paramRef.namespace must not be provided for a cluster-scoped `paramKind`")
         return ""
-    namespace = reference.namespace or request.namespace
+    namespace = reference.namespace or own
     if not namespace:
         raise Misconfigured("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources")
     return namespace

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from petset.kinds.admission import expressions, mutating, policies, validating
-from petset.kinds.admission.expressions import Condition, Expression, Variable
+from petset.kinds.admission.expressions import Condition, Expression, Variables
 from petset.objects import cel, meta, selectors
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -29,7 +29,7 @@ class Policy:
     fails_open: bool  # failurePolicy Ignore.
     param: tuple[str, str] | None  # apiVersion and kind.
     conditions: Sequence[Condition]
-    variables: Sequence[Variable]
+    variables: Variables
     is_heavy: bool  # Its expressions may take long.
 
 
@@ -68,23 +68,26 @@ class MutatingPolicy(Policy):
 def validating_of(obj: Object) -> ValidatingPolicy:
     """Of a ValidatingAdmissionPolicy as it is stored."""
     spec = meta.part(obj, "spec")
-    validations = [_validation(one, spec) for one in meta.parts(spec, "validations")]
+    variables = policies.variables_of(spec)
+    validations = [_validation(one, spec, variables) for one in meta.parts(spec, "validations")]
     annotations = [
-        Annotation(one["key"], validating.expression(one["valueExpression"].strip(), spec, cel.STRING_OR_NULL))
+        Annotation(
+            one["key"], validating.expression(one["valueExpression"].strip(), spec, variables, cel.STRING_OR_NULL)
+        )
         for one in meta.parts(spec, "auditAnnotations")
     ]
     own = [one.expression for one in (*validations, *annotations)]
     own += [one.said for one in validations if one.said is not None]
-    name, match, opens, param, conditions, variables, heavy = _common(obj, own)
+    name, match, opens, param, conditions, heavy = _common(obj, variables, own)
     return ValidatingPolicy(name, match, opens, param, conditions, variables, heavy, validations, annotations)
 
 
-def _validation(given: Object, spec: Object) -> Validation:
+def _validation(given: Object, spec: Object, variables: Variables) -> Validation:
     said = given.get("messageExpression")
     return Validation(
-        validating.expression(given["expression"], spec, cel.BOOL),
+        validating.expression(given["expression"], spec, variables, cel.BOOL),
         given.get("message") or "",
-        validating.expression(said, spec, cel.STRING, authorizer=False) if said else None,
+        validating.expression(said, spec, variables, cel.STRING, authorizer=False) if said else None,
         given.get("reason") or "Invalid",
     )
 
@@ -92,29 +95,31 @@ def _validation(given: Object, spec: Object) -> Validation:
 def mutating_of(obj: Object) -> MutatingPolicy:
     """Of a MutatingAdmissionPolicy as it is stored."""
     spec = meta.part(obj, "spec")
-    mutations = [Mutation(one["patchType"], mutating.expression(one, spec)) for one in meta.parts(spec, "mutations")]
-    name, match, opens, param, conditions, variables, heavy = _common(obj, [one.expression for one in mutations])
+    variables = policies.variables_of(spec)
+    mutations = [
+        Mutation(one["patchType"], mutating.expression(one, spec, variables)) for one in meta.parts(spec, "mutations")
+    ]
+    own = [one.expression for one in mutations]
+    name, match, opens, param, conditions, heavy = _common(obj, variables, own)
     again = spec["reinvocationPolicy"] == "IfNeeded"
     return MutatingPolicy(name, match, opens, param, conditions, variables, heavy, mutations, again)
 
 
-_Common = tuple[str, Match, bool, "tuple[str, str] | None", Sequence[Condition], Sequence[Variable], bool]
+_Common = tuple[str, Match, bool, "tuple[str, str] | None", Sequence[Condition], bool]
 
 
-def _common(obj: Object, own: Sequence[Expression]) -> _Common:
+def _common(obj: Object, variables: Variables, own: Sequence[Expression]) -> _Common:
     spec = meta.part(obj, "spec")
     param = spec.get("paramKind")
     given = meta.parts(spec, "matchConditions")
     conditions = expressions.conditions(given, policies.declared(spec, variables=False))
-    variables = expressions.variables(meta.parts(spec, "variables"), policies.declared(spec))
-    every = [*own, *(one.expression for one in conditions), *(one.expression for one in variables)]
+    every = [*own, *(one.expression for one in conditions), *variables.expressions.values()]
     return (
         meta.name(obj),
         matching.resources_of(spec["matchConstraints"]),
         spec["failurePolicy"] == "Ignore",
         (param["apiVersion"], param["kind"]) if param is not None else None,
         conditions,
-        variables,
         len(every) > EXPRESSIONS_LIGHT_MAX or any(one.repeats() for one in every),
     )
 

@@ -143,7 +143,7 @@ class Asking:
         values = {"object": new, "oldObject": old, "request": about, "authorizer": request.authorizer_value(name)}
 
         def meets() -> bool:
-            scope = evaluation.Scope(values, (), evaluation.Budget())
+            scope = evaluation.Scope(values, None, evaluation.Budget())
             return rules.holds(webhook.conditions, scope.evaluate, webhook.fails_open)
 
         is_heavy = any(condition.expression.repeats() for condition in webhook.conditions)
