@@ -101,16 +101,16 @@ def test_a_fault_planted_in_the_controller_is_found(plant: Plant, monkeypatch: p
 
 
 def refusals_precede_their_reason(patch: pytest.MonkeyPatch) -> None:
-    async def judged(self: core.Core, key: str, expected: int | None) -> Any:
+    def judge(self: core.Core, key: str, expected: int | None) -> Any:
         pending = self._pending.get(key)
-        newest = self._index.entries.get(key)
+        newest = self._index.get(key)
         if pending is not None:
             newest = None if pending.deleted else pending.entry
         if expected is not None and expected != (newest.revision if newest else 0):
             raise Conflict(key, expected, 0)
         return newest
 
-    patch.setattr(core.Core, "_judged", judged)
+    patch.setattr(core.Core, "_judge", judge)
 
 
 def writes_are_seen_before_their_commit(patch: pytest.MonkeyPatch) -> None:
@@ -124,24 +124,33 @@ def writes_are_seen_before_their_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core.Core, "_flush", early)
 
 
-def answers_precede_the_commit(patch: pytest.MonkeyPatch) -> None:
+def acknowledged_at_once(patch: pytest.MonkeyPatch, *, only_deletions: bool) -> None:
     accept = core.Core._accept
 
-    async def hasty(self: core.Core, entry: Any, previous: Any, deleted: bool) -> Any:
-        self.loop.create_task(accept(self, entry, previous, deleted))  # type: ignore[attr-defined]
-        return entry
+    def hasty(self: core.Core, entry: Any, previous: Any, deleted: bool) -> Any:
+        done = accept(self, entry, previous, deleted)
+        if only_deletions and not deleted:
+            return done
+        done.add_done_callback(lambda done: done.cancelled() or done.exception())
+        answer = self.loop.create_future()  # type: ignore[attr-defined]
+        answer.set_result(entry)
+        return answer
 
     patch.setattr(core.Core, "_accept", hasty)
 
 
+def answers_precede_the_commit(patch: pytest.MonkeyPatch) -> None:
+    acknowledged_at_once(patch, only_deletions=False)
+
+
 def writes_are_judged_by_what_is_committed(patch: pytest.MonkeyPatch) -> None:
-    async def judged(self: core.Core, key: str, expected: int | None) -> Any:
-        newest = self._index.entries.get(key)
+    def judge(self: core.Core, key: str, expected: int | None) -> Any:
+        newest = self._index.get(key)
         if expected is not None and expected != (newest.revision if newest else 0):
             raise Conflict(key, expected, 0)
         return newest
 
-    patch.setattr(core.Core, "_judged", judged)
+    patch.setattr(core.Core, "_judge", judge)
 
 
 def a_failed_commit_spoils_only_its_own(patch: pytest.MonkeyPatch) -> None:
@@ -175,15 +184,7 @@ def a_full_watch_drops_events(patch: pytest.MonkeyPatch) -> None:
 
 
 def deletions_are_acknowledged_at_once(patch: pytest.MonkeyPatch) -> None:
-    accept = core.Core._accept
-
-    async def hasty(self: core.Core, entry: Any, previous: Any, deleted: bool) -> Any:
-        if not deleted:
-            return await accept(self, entry, previous, deleted)
-        self.loop.create_task(accept(self, entry, previous, deleted))  # type: ignore[attr-defined]
-        return entry
-
-    patch.setattr(core.Core, "_accept", hasty)
+    acknowledged_at_once(patch, only_deletions=True)
 
 
 @pytest.mark.parametrize(
