@@ -28,7 +28,7 @@ from petset.base import networks, pki, tasks, telemetry
 from petset.client.client import Client, InProcess
 from petset.kinds import builtin
 from petset.objects.registry import Catalog, Kinds
-from petset.server import api, bootstrap, expiry
+from petset.server import api, bootstrap, expiry, health
 from petset.server.access import users
 from petset.server.aggregated import trust
 from petset.server.aggregated.services import Services
@@ -70,6 +70,9 @@ class Config:
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
 
 
+_ROLES_CHECK = f"{health.HOOK}rbac/bootstrap-roles"
+
+
 class ControlPlane:
     """The API over a store; its programs and nodes run in `running` and `nodes`."""
 
@@ -84,11 +87,12 @@ class ControlPlane:
         self.store, self.kinds = store, Catalog(kinds)
         self.config = config = config or Config()
         self._streams: dict[str, streaming.NodeStreams] = {}  # By node's name.
+        self._begun = self._stopping = False
         options = api.Options(
             config.token_key,
             former_token_secret=config.former_token_secret,
             metrics=config.metrics.render if config.metrics else None,
-            checks=config.checks,
+            checks={**config.checks, _ROLES_CHECK: self._has_begun, health.SHUTDOWN: self._is_going_on},
         )
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
         self.api_services = Services(store, self.api, self.kinds, config.front_proxy)
@@ -107,6 +111,17 @@ class ControlPlane:
             await trust.ensure(self.api.rest, self.config.ca_pem, self.config.front_proxy_ca_pem, FRONT_PROXY)
         for name, pod_cidr in self.config.pod_cidrs.items():
             await bootstrap.move_node(self.api.rest, name, pod_cidr)
+        self._begun = True
+
+    def stop_soon(self) -> None:
+        """Tell who asks /readyz that this is about to end; everything else is answered as before."""
+        self._stopping = True
+
+    def _has_begun(self) -> str:
+        return "" if self._begun else "not finished"
+
+    def _is_going_on(self) -> str:
+        return "process is shutting down" if self._stopping else ""
 
     @contextlib.asynccontextmanager
     async def running(self, *others: Program) -> AsyncGenerator[None, None]:

@@ -175,6 +175,7 @@ async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_re
     )
     async with served.plane.nodes(cluster.simulated_node(config), on_ready=is_ready):
         await stop.wait()
+        served.plane.stop_soon()
     networks.forget(served.plan)
 
 
@@ -197,6 +198,7 @@ async def _run_containers(served: Served, options: Options, stop: asyncio.Event,
         await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
         async with plane.nodes(*(one.node() for one in machines), on_ready=is_ready):
             await stop.wait()
+            plane.stop_soon()
         await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
 from petset.objects.registry import Kinds
-from petset.server import answers, rest, routes, subresources, unknown
+from petset.server import answers, health, rest, routes, subresources, unknown
 from petset.server import watch as watches
 from petset.server.access import reviews, tokens
 from petset.server.described import discovery, openapi, remotes
@@ -187,7 +187,7 @@ class LocalPaths:
         checks: Mapping[str, Callable[[], str]] | None,
     ):
         self.remotes = remotes.NOBODY  # What other servers have, for discovery. Replaced as a whole.
-        self._checks = {"ping": lambda: ""} | dict(checks or {})
+        self._health = health.Health(dict(checks or {}))
         # By the path.
         self._paths: dict[str, PathAnswer] = {
             "/": lambda call: answers.json(200, {"paths": ROOT_PATHS}),
@@ -202,9 +202,7 @@ class LocalPaths:
             "api": self._discovery,
             "apis": self._discovery,
             "openapi": openapi.OpenApi().answer,
-            "healthz": self._health,
-            "livez": self._health,
-            "readyz": self._health,
+            **dict.fromkeys(health.PROBES, self._health.answer),
         }
 
     def route(self, path: Path, kinds: Kinds) -> Route:
@@ -224,23 +222,6 @@ class LocalPaths:
 
     def _discovery(self, call: Call) -> http.Response | None:
         return discovery.answer(call.kinds, call.route.path, call.request, self.remotes)
-
-    def _health(self, call: Call) -> http.Response | None:
-        """/healthz, /livez and /readyz, each check's own path, all by name with ?verbose, but for those to ?exclude."""
-        _, probe, *named = call.route.path.split("/")
-        if named and (len(named) > 1 or named[0] not in self._checks):
-            return None
-        # A full disk is no reason to restart the server.
-        asked = named or (["ping"] if probe == "livez" else self._checks)
-        left_out = frozenset(call.query.get("exclude", ()))
-        results = {name: self._checks[name]() for name in asked if name not in left_out}
-        healthy = not any(results.values())
-        if healthy and "verbose" not in call.query:
-            text = "ok"
-        else:
-            lines = [f"[-]{name} failed: {why}" if why else f"[+]{name} ok" for name, why in results.items()]
-            text = "\n".join([*lines, f"{probe} check {'passed' if healthy else 'failed'}", ""])
-        return _text("text/plain; charset=utf-8", text.encode(), 200 if healthy else 500)
 
 
 def _text(content_type: str, content: bytes, code: int = 200) -> http.Response:

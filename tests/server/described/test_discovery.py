@@ -110,3 +110,30 @@ def test_health(server):
     for path in ("/healthz/ping", "/readyz?exclude=etcd", "/healthz?exclude=etcd&exclude=ping"):
         assert sick("GET", path).body == b"ok", path
     sick.close()
+
+
+def test_each_check_has_a_path_and_may_be_left_out(server):
+    hook = "poststarthook/rbac/bootstrap-roles"
+    assert server.get(f"/readyz/{hook}") == b"ok"
+    assert server.get("/livez?verbose").decode().splitlines() == [
+        "[+]ping ok",
+        f"[+]{hook} ok",
+        "livez check passed",
+    ]
+    said = server.get(f"/readyz?verbose&exclude={hook}&exclude=x").decode().splitlines()
+    assert said == [
+        "[+]ping ok",
+        f"[+]{hook} excluded: ok",
+        "[+]shutdown ok",
+        'warn: some health checks cannot be excluded: no matches for "x"',
+        "readyz check passed",
+    ]
+    assert server("GET", "/readyz/poststarthook").code == 404
+
+
+def test_who_is_about_to_stop_is_not_ready_but_lives(server):
+    server.plane.stop_soon()
+    answer = server("GET", "/readyz")
+    assert answer.code == 500 and b"[-]shutdown failed: process is shutting down" in answer.body
+    for path in ("/livez", "/healthz", "/api/v1/namespaces", "/readyz?exclude=shutdown"):
+        assert server("GET", path).code == 200, path
