@@ -48,7 +48,7 @@ LOOSE_TASKS = {
 LIBRARIES = {
     "cbor2": ("objects/cbor.py",),
     "cel_expr_python": ("objects/cel.py",),
-    "cryptography": ("base/pki.py",),
+    "cryptography": ("base/pki.py", "base/certificates.py"),
     "h2": ("wire/grpc_health.py",),
     "httptools": ("wire/http1.py",),
     "orjson": ("objects/encoding.py",),

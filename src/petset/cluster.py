@@ -66,6 +66,7 @@ class Config:
     ca_pem: str = ""  # Of the API, for pods.
     front_proxy: pki.Issued | None = None  # What this server shows to the APIs that it hands requests on to.
     front_proxy_ca_pem: str = ""  # By which they believe whom it says that asks.
+    authority: pki.Authority | None = None  # Signs certificates that are asked for; None: nobody does.
     metrics: telemetry.Telemetry | None = None  # Counts requests, and is /metrics.
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
 
@@ -196,7 +197,11 @@ def controllers(config: Config) -> Program:
         from petset.controllers import run
 
         await run.run_controllers(
-            client, hostpath=config.hostpath, volumes_directory=config.volumes_directory, ca_pem=config.ca_pem
+            client,
+            hostpath=config.hostpath,
+            volumes_directory=config.volumes_directory,
+            ca_pem=config.ca_pem,
+            authority=config.authority,
         )
 
     return Program("controllers", CONTROLLERS, main, "kube-controller-manager")

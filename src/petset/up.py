@@ -303,6 +303,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         ca_pem=authority.certificate_pem,
         front_proxy=front_proxies.client("front-proxy-client", cluster.FRONT_PROXY),
         front_proxy_ca_pem=front_proxies.certificate_pem,
+        authority=authority,
         metrics=metrics,
         checks={"etcd": lambda: store.trouble},  # The name monitoring knows a cluster's store by.
     )

@@ -244,8 +244,8 @@ def _made(says: dict[str, Any], not_after: float, issuer: Issued | None) -> tupl
         .issuer_name(signer_name)
         .public_key(key.public_key())
         .serial_number(tasks.rng().getrandbits(152) | 1)
-        .not_valid_before(_time(tasks.now() - BACKDATE_SECONDS))
-        .not_valid_after(_time(not_after))
+        .not_valid_before(certificate_time(tasks.now() - BACKDATE_SECONDS))
+        .not_valid_after(certificate_time(not_after))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_public), critical=False)
     )
@@ -294,5 +294,5 @@ def _general_name(x509: Any, host: str) -> Any:
         return x509.DNSName(host)
 
 
-def _time(seconds: float) -> datetime.datetime:
+def certificate_time(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC)

@@ -102,6 +102,12 @@ BASIC_AUTH_SECRET = "kubernetes.io/basic-auth"
 SSH_AUTH_SECRET = "kubernetes.io/ssh-auth"
 TLS_SECRET = "kubernetes.io/tls"
 
+# Who signs certificates
+CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
+KUBELET_CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
+KUBELET_SERVING_SIGNER = "kubernetes.io/kubelet-serving"
+LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
+
 # API groups that have no kinds of their own; the others are spelled in the rows of kinds/
 META_GROUP = "meta.k8s.io"  # Options, tables and partial objects.
 AUTOMANAGED_LABEL = "kube-aggregator.kubernetes.io/automanaged"  # Of APIServices that the server makes itself.

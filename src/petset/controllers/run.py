@@ -11,12 +11,13 @@ import logging
 from dataclasses import replace
 from typing import Protocol
 
-from petset.base import tasks
+from petset.base import pki, tasks
 from petset.client.client import Client
 from petset.client.views import Informers
 from petset.controllers import (
     actions,
     aggregation,
+    certificates,
     endpoints,
     garbage,
     namespaces,
@@ -43,7 +44,7 @@ class HostPath(Protocol):
     async def free_bytes(self) -> int: ...
 
 
-def table(settings: volumes.Settings, ca_pem: str, started: float) -> tuple[runner.Controller, ...]:
+def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) -> tuple[runner.Controller, ...]:
     """Every controller there is."""
     return (
         *petset.CONTROLLERS,
@@ -56,6 +57,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float) -> tuple[runn
         *serviceaccounts.controllers(ca_pem),
         *nodes.controllers(started),
         *quotas.CONTROLLERS,
+        *certificates.controllers(signs),
     )
 
 
@@ -65,13 +67,15 @@ async def run_controllers(
     hostpath: HostPath | None,
     volumes_directory: str,
     ca_pem: str,
+    authority: pki.Authority | None = None,
     informers: Informers | None = None,
 ) -> None:
-    """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off."""
+    """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing."""
     settings = volumes.Settings(volumes_directory, provisions=hostpath is not None)
     caches = informers or Informers(client)
-    perform = _directories(hostpath) if hostpath is not None else {}
-    runners = [runner.Runner(client, caches, row, perform) for row in table(settings, ca_pem, tasks.now())]
+    perform = {**certificates.performing(client, authority), **(_directories(hostpath) if hostpath is not None else {})}
+    rows = table(settings, ca_pem, tasks.now(), signs=authority is not None)
+    runners = [runner.Runner(client, caches, row, perform) for row in rows]
     async with asyncio.TaskGroup() as group:
         tasks.spawn(group, caches.run(), "informers")
         for one in runners:

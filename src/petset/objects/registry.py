@@ -19,6 +19,8 @@ from petset.objects.meta import Object
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 STATUS = ("status",)
+APPROVAL = "approval"  # Writes the conditions of a status, and nothing else of it.
+OF_STATUS = (*STATUS, APPROVAL)  # Subresources that leave everything but metadata and status.
 
 Default = Callable[[Object], Object]
 Prepare = Callable[[Object, Object | None], Object]  # (new, old or None at create) -> new
@@ -103,6 +105,7 @@ class Kind:
     verbs: tuple[str, ...] = ALL_VERBS  # Virtual resources (reviews) offer create only and are never stored.
     status_keeps: tuple[str, ...] = ()  # Of metadata: what a write of the status may not change (custom kinds: all).
     has_generation: bool = False  # metadata.generation counts changes of spec.
+    is_slow_to_check: bool = False  # Its checks take longer than the loop may wait, however small the object is.
     acted_on: bool = True  # By some part of the house; who creates what nothing acts on is told so.
     default: Default = _same
     prepare: Prepare = _keep  # What a write may not set or must carry over (status at create, clusterIP, ...).

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
-from petset.objects.registry import Kinds
+from petset.objects.registry import APPROVAL, Kinds
 from petset.server import answers, health, rest, routes, subresources, unknown
 from petset.server import watch as watches
 from petset.server.access import reviews, tokens
@@ -119,6 +119,9 @@ class LocalKinds:
             ("ephemeralcontainers", "get"): objects.get,
             ("ephemeralcontainers", "update"): objects.put,
             ("ephemeralcontainers", "patch"): objects.patch,
+            (APPROVAL, "get"): objects.get,
+            (APPROVAL, "update"): objects.put,
+            (APPROVAL, "patch"): objects.patch,
             ("scale", "get"): subs.get_scale,
             ("scale", "update"): subs.put_scale,
             ("scale", "patch"): subs.patch_scale,

@@ -14,7 +14,7 @@ from petset.objects import apply, cbor, documents, encoding, errors, managed, me
 from petset.objects.managed import NOTHING, Fields
 from petset.objects.meta import Object
 from petset.objects.owners import Owner
-from petset.objects.registry import Kind
+from petset.objects.registry import OF_STATUS, Kind
 from petset.server import decoding, writes
 from petset.server.routes import Call
 from petset.server.writes import Write
@@ -44,7 +44,7 @@ def defaulted(write: Write, new: Object, before: Object | None) -> Object:
 
 def _written(write: Write, obj: Object) -> Object:
     """What of an object this way of writing is about."""
-    if write.subresource == "status":
+    if write.subresource in OF_STATUS:
         return {key: obj[key] for key in ("metadata", "status") if key in obj}
     if "status" in obj and "status" in write.resource.subresources:
         return {key: value for key, value in obj.items() if key != "status"}
@@ -125,7 +125,7 @@ def applied(write: Write, live: Object, config: Object) -> Object:
 
 def _ignored(write: Write, live: Object, config: Object) -> Fields:
     """What this way of writing cannot own."""
-    if write.subresource == "status":
+    if write.subresource in OF_STATUS:
         others = {managed.field(key): NOTHING for key in (*live, *config) if key not in ("status", "metadata")}
         metadata = {managed.field(key): NOTHING for key in write.resource.status_keeps}
         return {**others, "f:metadata": metadata} if metadata else others

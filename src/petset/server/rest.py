@@ -19,7 +19,7 @@ from petset.base import tasks
 from petset.objects import encoding, errors, meta, owners, patch, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Json, Object
-from petset.objects.registry import Kind
+from petset.objects.registry import APPROVAL, OF_STATUS, Kind
 from petset.server import answers, conversion, decoding, deletion, lists, ownership, turns, weight, writes
 from petset.server.admission import admission
 from petset.server.admission.asking import Asking, Others
@@ -361,8 +361,9 @@ async def _shown(call: Call, removed: Sequence[stores.Entry]) -> Sequence[stores
 
 
 def _size(write: Write, old: stores.Entry | None) -> int:
-    """How many bytes a write works on."""
-    return max(write.size, len(old.encoded) if old else 0)
+    """How many bytes a write works on, or seems to: what is slow to check is like what is large."""
+    least = weight.LOOP_BYTES_MAX + 1 if write.resource.is_slow_to_check else 0
+    return max(write.size, len(old.encoded) if old else 0, least)
 
 
 def _found(write: Write, new: Object, old: Object | None) -> list[FieldError]:
@@ -479,11 +480,14 @@ def _check_same(resource: Kind, wanted: Object, old: stores.Entry) -> None:
 
 def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> dict[str, Any]:
     """The wanted object with what this way of writing may not touch taken from the old one."""
-    if subresource == "status":
+    if subresource in OF_STATUS:
         own = (*_SYSTEM_FIELDS, *resource.status_keeps)
         metadata = _metadata(wanted["metadata"], old["metadata"], own, *_NAMED_FIELDS)
-        new = {**old, "metadata": metadata, "status": wanted.get("status")}
-        return new if wanted.get("status") is not None else meta.without(new, ("status",))
+        status = wanted.get("status")
+        if subresource == APPROVAL:
+            status = {**meta.part(old, "status"), "conditions": meta.parts(wanted, "status", "conditions")}
+        new = {**old, "metadata": metadata, "status": status}
+        return new if status is not None else meta.without(new, ("status",))
     if subresource in resource.parts:
         path = resource.parts[subresource].path
         part, kept = meta.get(wanted, *path), meta.get(old, *path)

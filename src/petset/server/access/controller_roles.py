@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from petset.base import well_known
 from petset.objects.meta import Object
 from petset.server.access.roles import EVENTS, READ, Binding, Role, account, may
 
@@ -29,10 +30,28 @@ def _workload(group: str, plural: str, look: str, pods: str, *more: Object) -> t
     )
 
 
+_SIGNERS = (
+    well_known.CLIENT_SIGNER,
+    well_known.KUBELET_CLIENT_SIGNER,
+    well_known.KUBELET_SERVING_SIGNER,
+    well_known.LEGACY_SIGNER,
+)
 _PODS = "create delete list patch watch"
 _UPDATE = f"update {READ}"
 
 CONTROLLERS: Mapping[str, Sequence[Object]] = {
+    "certificate-controller": (
+        may(f"delete {READ}", "certificates.k8s.io", "certificatesigningrequests"),
+        may(
+            "update",
+            "certificates.k8s.io",
+            "certificatesigningrequests/approval certificatesigningrequests/status",
+        ),
+        may("approve", "certificates.k8s.io", "signers", names=well_known.KUBELET_CLIENT_SIGNER),
+        may("sign", "certificates.k8s.io", "signers", names=" ".join(_SIGNERS)),
+        may("create", "authorization.k8s.io", "subjectaccessreviews"),
+        EVENTS,
+    ),
     "clusterrole-aggregation-controller": (
         may(f"escalate patch update {READ}", "rbac.authorization.k8s.io", "clusterroles"),
     ),

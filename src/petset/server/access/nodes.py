@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from petset.kinds import event_v1
+from petset.kinds.certificate_signing_request import CERTIFICATESIGNINGREQUESTS
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.lease import LEASES
@@ -110,6 +111,10 @@ def _creates(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
     return asked.verb == "create"
 
 
+def _reads_and_creates(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    return asked.verb in ("create", *READ)
+
+
 def _reads_referred(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
     if asked.verb not in READ or not asked.name:
         return False
@@ -172,6 +177,7 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "persistentvolumes"): _reads_referred,
     ("", "serviceaccounts"): _reads_referred,
     ("", "serviceaccounts/token"): _account_token,
+    (CERTIFICATESIGNINGREQUESTS.group, "certificatesigningrequests"): _reads_and_creates,
     (TOKENREVIEWS.group, "tokenreviews"): _creates,
     (SUBJECTACCESSREVIEWS.group, "subjectaccessreviews"): _creates,
     (LOCALSUBJECTACCESSREVIEWS.group, "localsubjectaccessreviews"): _creates,

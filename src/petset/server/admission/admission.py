@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from petset.base import well_known
 from petset.kinds import storage_class
+from petset.kinds.certificate_signing_request import CERTIFICATESIGNINGREQUESTS
 from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NAMESPACES, OF_EVERY_CLUSTER
 from petset.kinds.node import NODES
@@ -33,7 +34,7 @@ from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server.access import auth, escalation, rbac, users
-from petset.server.admission import class_admission, node_admission, pod_admission
+from petset.server.admission import certificate_admission, class_admission, node_admission, pod_admission
 from petset.server.admission.namespaces import limits, security
 from petset.server.writes import CREATE, DELETE, UPDATE, Write
 from petset.store import store as stores
@@ -104,10 +105,13 @@ class Admission:
 
     def gives_rights(self, resource: Kind) -> bool:
         """Whether `require_held` is to be awaited of a write, during which the cluster goes on."""
-        return resource in escalation.KINDS
+        return resource in escalation.KINDS or resource is CERTIFICATESIGNINGREQUESTS
 
     async def require_held(self, write: Write, obj: Object, old: Object | None) -> None:
         """Of what gives rights, that the user has them. Raises ApiError."""
+        if write.resource is CERTIFICATESIGNINGREQUESTS:
+            await certificate_admission.require(self._authorizer, write, obj, old)
+            return
         await escalation.require(self._authorizer, write, obj, old)
 
     def _run(self, verb: str, write: Write, obj: Object, old: Object | None) -> Object:
@@ -232,6 +236,8 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
     ((PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
     ((PERSISTENTVOLUMECLAIMS,), (UPDATE,), claim_growth),
     (_VOLUMES, (CREATE,), storage_protection),
+    ((CERTIFICATESIGNINGREQUESTS,), (CREATE,), certificate_admission.requester),
+    ((CERTIFICATESIGNINGREQUESTS,), (UPDATE,), certificate_admission.condition_times),
 )
 
 

@@ -1,0 +1,179 @@
+"""Certificate signing requests of strangers, and the certificates that the instance's authority issues for them.
+
+`read_request` finds out what a request asks for, and that whoever made it has its key; `issue` signs one that somebody
+has decided to sign: subject, key and names are the request's, usages and time the caller's. Pure but for the clock and
+chance. Bad bytes of any kind are a ValueError. Importing `cryptography.x509` takes a tenth of a second, so the first
+use belongs beside the loop. PKCS 10 (RFC 2986), RFC 5280, PEM as of RFC 7468.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from petset.base import pki, tasks
+
+REQUEST_BYTES_MAX = 64 * 1024  # Ten times the largest that has a use.
+SHORT_SECONDS = 8 * 3600  # Of a certificate that lasts less, the time before its beginning is not taken off its end.
+
+DIGITAL_SIGNATURE, KEY_ENCIPHERMENT = "digital signature", "key encipherment"
+CLIENT_AUTH, SERVER_AUTH = "client auth", "server auth"
+ISSUED_USAGES = (DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, CLIENT_AUTH, SERVER_AUTH)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a request asks for: the subject's common name and organizations, and names beside it."""
+
+    common_name: str = ""
+    organizations: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    ip_addresses: tuple[str, ...] = ()
+    email_addresses: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
+
+
+def read_request(pem: bytes) -> Request:
+    """What the request asks for. Raises ValueError when it is none, or not signed with the key that it names."""
+    found = _request(pem)
+    names = _alternative_names(found)
+    return Request(
+        "".join(_of_subject(found, "COMMON_NAME")[-1:]),
+        _of_subject(found, "ORGANIZATION_NAME"),
+        _named(names, "DNSName"),
+        _named(names, "IPAddress"),
+        _named(names, "RFC822Name"),
+        _named(names, "UniformResourceIdentifier"),
+    )
+
+
+_BEGIN = re.compile(rb"-----BEGIN ([^-\r\n]*)-----")
+
+
+def _request(pem: bytes) -> Any:
+    """As cryptography has it; its signature is good."""
+    if len(pem) > REQUEST_BYTES_MAX:
+        raise ValueError(f"it has {len(pem)} bytes, and the limit is {REQUEST_BYTES_MAX}")
+    label = _BEGIN.search(pem)
+    if label is None or label[1] != b"CERTIFICATE REQUEST":
+        raise ValueError("PEM block type must be CERTIFICATE REQUEST")
+
+    def load() -> Any:
+        from cryptography import x509
+
+        request = x509.load_pem_x509_csr(pem)
+        if not request.is_signature_valid:
+            raise ValueError("it is not signed with the key that it names")
+        return request
+
+    return _of_strangers(load)
+
+
+def _of_strangers(read: Callable[[], T]) -> T:
+    """What is read from bytes of strangers: cryptography has a dozen kinds of errors for what is wrong with them."""
+    try:
+        return read()
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def _of_subject(request: Any, attribute: str) -> tuple[str, ...]:
+    from cryptography.x509.oid import NameOID
+
+    def read() -> tuple[str, ...]:
+        return tuple(str(found.value) for found in request.subject.get_attributes_for_oid(getattr(NameOID, attribute)))
+
+    return _of_strangers(read)
+
+
+def _alternative_names(request: Any) -> Any:
+    """The SubjectAlternativeName extension's value, or None."""
+    from cryptography import x509
+
+    def read() -> Any:
+        try:
+            return request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return None
+
+    return _of_strangers(read)
+
+
+def _named(names: Any, kind: str) -> tuple[str, ...]:
+    from cryptography import x509
+
+    if names is None:
+        return ()
+    return tuple(str(value) for value in names.get_values_for_type(getattr(x509, kind)))
+
+
+def check_chain(pem: bytes) -> None:
+    """That it is one certificate or several in PEM, and no other blocks. Raises ValueError."""
+    labels = [found[1] for found in _BEGIN.finditer(pem)]
+    if not labels:
+        raise ValueError("must contain at least one CERTIFICATE PEM block")
+    if any(label != b"CERTIFICATE" for label in labels):
+        raise ValueError("only CERTIFICATE PEM blocks are allowed")
+
+    def load() -> None:
+        from cryptography import x509
+
+        x509.load_pem_x509_certificates(pem)
+
+    try:
+        _of_strangers(load)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def issue(authority: pki.Authority, pem: bytes, usages: Collection[str], seconds: float) -> str:
+    """A certificate in PEM for what the request asks for, for these of ISSUED_USAGES. Raises ValueError, OSError.
+
+    It begins a little earlier than now, and never outlasts the authority.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    request, now = _request(pem), tasks.now()
+    signer = x509.load_pem_x509_certificate(authority.issued.certificate.read_bytes())
+    key = serialization.load_pem_private_key(authority.issued.key.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    lasts = seconds if seconds < SHORT_SECONDS else seconds - pki.BACKDATE_SECONDS
+    ends = min(now + lasts, signer.not_valid_after_utc.timestamp())
+    if ends <= now:
+        raise ValueError("the authority has expired")
+    purposes = {CLIENT_AUTH: ExtendedKeyUsageOID.CLIENT_AUTH, SERVER_AUTH: ExtendedKeyUsageOID.SERVER_AUTH}
+    usage = x509.KeyUsage(
+        digital_signature=DIGITAL_SIGNATURE in usages,
+        content_commitment=False,
+        key_encipherment=KEY_ENCIPHERMENT in usages,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(request.subject)
+        .issuer_name(signer.subject)
+        .public_key(request.public_key())
+        .serial_number(tasks.rng().getrandbits(152) | 1)
+        .not_valid_before(pki.certificate_time(now - pki.BACKDATE_SECONDS))
+        .not_valid_after(pki.certificate_time(ends))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+        .add_extension(usage, True)
+        .add_extension(x509.ExtendedKeyUsage([purposes[one] for one in usages if one in purposes]), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False)
+    )
+    if (names := _alternative_names(request)) is not None:
+        builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), False)
+    return _of_strangers(lambda: builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)).decode()

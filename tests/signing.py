@@ -1,0 +1,63 @@
+"""Keys, and requests for certificates, as a user makes them."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from petset.base import well_known
+
+CLIENT_USAGES = ("digital signature", "key encipherment", "client auth")
+
+
+def key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(made: ec.EllipticCurvePrivateKey) -> bytes:
+    return made.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def request_pem(
+    name: str, groups: Sequence[str] = (), hosts: Sequence[str] = (), of: ec.EllipticCurvePrivateKey | None = None
+) -> bytes:
+    """A request for this subject and these DNS names and addresses, in PEM."""
+    subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    subject.append(x509.NameAttribute(NameOID.COMMON_NAME, name))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+    if hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), False)
+    return builder.sign(of or key(), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _host(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
+
+
+def request(name: str, pem: bytes, signer: str = well_known.CLIENT_SIGNER, **spec: Any) -> dict[str, Any]:
+    """A CertificateSigningRequest."""
+    spec = {
+        "request": base64.b64encode(pem).decode(),
+        "signerName": signer,
+        "usages": list(CLIENT_USAGES),
+        **spec,
+    }
+    made = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": name}}
+    return {**made, "spec": spec}
+
+
+def certificate(csr: Any) -> x509.Certificate:
+    """The one in its status."""
+    return x509.load_pem_x509_certificate(base64.b64decode(csr["status"]["certificate"]))
