@@ -244,6 +244,7 @@ BUFFERS = {
     "node/agent.py": ("EVENTS_WAITING_MAX",),
     "node/pods/probes.py": ("OUTPUT_BYTES_MAX", "HEADER_BYTES_MAX"),
     "node/programs.py": ("OUTPUT_LINES_MAX", "LINE_BYTES_MAX"),
+    "server/audit/log.py": ("WAITING_EVENTS_MAX", "WAITING_BYTES_MAX"),
     "server/pods/portforward.py": ("HELD_BYTES_MAX",),
     "server/pods/spdy_streams.py": ("EARLY_BYTES_MAX",),
     "server/expiry.py": ("SEGMENT_LINES_MAX", "STALE_LINES_KEPT"),

@@ -32,6 +32,7 @@ from petset.server import api, bootstrap, expiry, health
 from petset.server.access import users
 from petset.server.aggregated import trust
 from petset.server.aggregated.services import Services
+from petset.server.audit import log as audit_log
 from petset.server.custom.definitions import Definitions
 from petset.store import store as stores
 from petset.wire import http, streaming
@@ -66,6 +67,7 @@ class Config:
     ca_pem: str = ""  # Of the API, for pods.
     front_proxy: pki.Issued | None = None  # What this server shows to the APIs that it hands requests on to.
     front_proxy_ca_pem: str = ""  # By which they believe whom it says that asks.
+    audit: audit_log.Settings | None = None  # What is told of requests, and where; None: nothing is.
     authority: pki.Authority | None = None  # Signs certificates that are asked for; None: nobody does.
     metrics: telemetry.Telemetry | None = None  # Counts requests, and is /metrics.
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
@@ -94,6 +96,7 @@ class ControlPlane:
             former_token_secret=config.former_token_secret,
             metrics=config.metrics.render if config.metrics else None,
             checks={**config.checks, _ROLES_CHECK: self._has_begun, health.SHUTDOWN: self._is_going_on},
+            audit=config.audit,
         )
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
         self.api_services = Services(store, self.api, self.kinds, config.front_proxy)
@@ -133,6 +136,8 @@ class ControlPlane:
         parts.append(("the custom kinds", self.definitions.keep()))
         parts.append(("the APIs of other servers", self.api_services.keep()))
         parts.append(("the expiry of events", expiry.keep(self.store)))
+        if self.api.audit is not None:
+            parts.append(("the audit log", self.api.audit.keep()))
         if config.services is not None:
             parts.append(("the cluster's own services", bootstrap.keep(self.api.rest, config.services)))
         async with together(*parts):

@@ -34,6 +34,7 @@ from petset.net import listener
 from petset.node.volumes import hostpath
 from petset.server import bootstrap
 from petset.server.access import users
+from petset.server.audit import log as audit_log
 from petset.store import sqlite
 
 log = logging.getLogger("petset")
@@ -61,6 +62,7 @@ class Options:
     simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
     api_port: int = 0  # 0: the one it had, else the first free.
     limits: cluster.Limits = field(default_factory=cluster.Limits)
+    audit: audit_log.Settings | None = None
     accept_older: bool = False  # Begin although acknowledged writes are missing.
     in_background: bool = False  # Nobody reads standard error.
 
@@ -304,6 +306,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         front_proxy=front_proxies.client("front-proxy-client", cluster.FRONT_PROXY),
         front_proxy_ca_pem=front_proxies.certificate_pem,
         authority=authority,
+        audit=options.audit,
         metrics=metrics,
         checks={"etcd": lambda: store.trouble},  # The name monitoring knows a cluster's store by.
     )

@@ -21,7 +21,6 @@ SHORT_SECONDS = 8 * 3600  # Of a certificate that lasts less, the time before it
 
 DIGITAL_SIGNATURE, KEY_ENCIPHERMENT = "digital signature", "key encipherment"
 CLIENT_AUTH, SERVER_AUTH = "client auth", "server auth"
-ISSUED_USAGES = (DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, CLIENT_AUTH, SERVER_AUTH)
 
 T = TypeVar("T")
 
@@ -132,7 +131,7 @@ def check_chain(pem: bytes) -> None:
 
 
 def issue(authority: pki.Authority, pem: bytes, usages: Collection[str], seconds: float) -> str:
-    """A certificate in PEM for what the request asks for, for these of ISSUED_USAGES. Raises ValueError, OSError.
+    """A certificate in PEM for what the request asks for, for the usages named here. Raises ValueError, OSError.
 
     It begins a little earlier than now, and never outlasts the authority.
     """

@@ -102,6 +102,10 @@ BASIC_AUTH_SECRET = "kubernetes.io/basic-auth"
 SSH_AUTH_SECRET = "kubernetes.io/ssh-auth"
 TLS_SECRET = "kubernetes.io/tls"
 
+# Of lines of the audit log
+AUDIT_DECISION = "authorization.k8s.io/decision"
+AUDIT_REASON = "authorization.k8s.io/reason"
+
 # Who signs certificates
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 KUBELET_CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -109,6 +113,7 @@ KUBELET_SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 
 # API groups that have no kinds of their own; the others are spelled in the rows of kinds/
+AUDIT_GROUP = "audit.k8s.io"
 META_GROUP = "meta.k8s.io"  # Options, tables and partial objects.
 AUTOMANAGED_LABEL = "kube-aggregator.kubernetes.io/automanaged"  # Of APIServices that the server makes itself.
 DISCOVERY_GROUP = "apidiscovery.k8s.io"

@@ -34,6 +34,7 @@ from petset.server.access import auth, reviews, tokens
 from petset.server.admission import admission
 from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
+from petset.server.audit import log as audit_log
 from petset.server.pods import proxy, streams
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -51,6 +52,7 @@ class Options:
     issuer: str = tokens.DEFAULT_ISSUER
     metrics: Callable[[], bytes] | None = None  # The text of /metrics.
     checks: Mapping[str, Callable[[], str]] | None = None  # /readyz, /healthz: name -> "" or why it is not ready.
+    audit: audit_log.Settings | None = None  # What is told of requests, and where.
 
 
 class Api:
@@ -60,6 +62,7 @@ class Api:
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
+        self.audit = audit_log.Audit(options.audit, self.authorizer) if options.audit is not None else None
         others = Others(store, kinds, self.authorizer)
         self.rest = rest.Rest(store, admission.Admission(store, self.authorizer), others, Quotas(store))
         self.watches = watch.Watches(store, kinds)
@@ -80,17 +83,31 @@ class Api:
         )
 
     async def handle(self, request: http.Request) -> http.Response:
+        if self.audit is None:
+            return await self._handled(request)
+        records: list[audit_log.Record] = []
+        response = await self._handled(request, records)
+        return records[0].answered(response) if records else response
+
+    async def _handled(self, request: http.Request, records: list[audit_log.Record] | None = None) -> http.Response:
+        """The answer, and into `records` what the audit log is to be told."""
         warnings: list[str] = []
         wanted = formats.wanted(request)
         try:
-            return await self._answer(request, wanted, warnings)
+            return await self._answer(request, wanted, warnings, records)
         except errors.ApiError as error:
             self._refusals.note(request, error)
             return formats.failure(wanted, answers.failure(error, warnings))
         except Exception as error:
             return formats.failure(wanted, answers.failure(_translated(request, error), warnings))
 
-    async def _answer(self, request: http.Request, wanted: formats.Wanted | None, warnings: list[str]) -> http.Response:
+    async def _answer(
+        self,
+        request: http.Request,
+        wanted: formats.Wanted | None,
+        warnings: list[str],
+        records: list[audit_log.Record] | None,
+    ) -> http.Response:
         path, _, text = request.target.partition("?")
         kinds = self._kinds.now
         backend, route = self.backends.way(path, kinds)
@@ -109,6 +126,8 @@ class Api:
             work = weight.Work(self._line, asking.name)
             verb = routes.verb_of(request.method, route, query)
             call = Call(request, route, user, query, work, kinds, verb, warnings)
+            if self.audit is not None and records is not None and (record := self.audit.begin(call, asking)):
+                records.append(record)
             if not auth.is_master(user):
                 self.authorizer.require(user, routes.attributes(call))
             if wanted is not None:
