@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.utils import formatdate
 from typing import Any
 
 from petset.base import tasks
@@ -111,7 +110,7 @@ class Listener:
     def date(self) -> str:
         now = int(tasks.now())
         if self._date[0] != now:
-            self._date = (now, formatdate(now, usegmt=True))
+            self._date = (now, tasks.http_date(now))
         return self._date[1]
 
     def add(self, connection: _Connection) -> None:

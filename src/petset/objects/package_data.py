@@ -7,7 +7,6 @@ a request may ever be.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -30,6 +29,8 @@ def has_schema(module: str) -> bool:
 @cache
 def schema_version() -> str:
     """The version of the lightkube-models package."""
+    import importlib.metadata  # For a document that somebody asks for; 2 MiB, for it reads what looks like mail.
+
     return importlib.metadata.version("lightkube-models")
 
 
@@ -39,11 +40,15 @@ def schema_text(module: str) -> str:
     return (_models() / f"{module}.py").read_text(encoding="utf-8")
 
 
+def folders(package: str) -> list[str]:
+    """Where the modules of a package are, without importing it; [] of one that is not installed."""
+    spec = importlib.util.find_spec(package)
+    return list((spec.submodule_search_locations if spec else None) or ())
+
+
 @cache
 def _models() -> Path:
-    # find_spec of a top-level name imports nothing; lightkube itself may or may not be installed beside it.
-    spec = importlib.util.find_spec("lightkube")
-    for place in (spec.submodule_search_locations if spec else None) or ():
+    for place in folders("lightkube"):  # Itself it may or may not be installed beside its models.
         if (Path(place) / "models" / "core_v1.py").exists():
             return Path(place) / "models"
     raise RuntimeError("cannot read the schemas: the package lightkube-models is not installed; run make setup")

@@ -1,0 +1,42 @@
+"""What an idle petset has not imported: memory that nobody needs before somebody asks. `bench idle` says how much."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from petset.base import tasks
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "src")}
+PARTS = ("up", "machine", "controllers.run", "scheduler.loop", "dns.server", "node.agent", "node.simulated")
+HEAVY = ("email", "importlib.metadata", "prometheus_client", "unittest", "cel_expr_python", "websockets", "rich", "h2")
+
+
+def imported(code: str) -> list[str]:
+    """The modules of a Python that has run this."""
+    code = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_what_answers_no_request_is_not_imported():
+    found = imported("\n".join(f"import petset.{part}" for part in PARTS))
+    assert [name for name in HEAVY if name in found] == []
+
+
+def test_of_pyroute2_only_what_a_bridge_needs_is_imported():
+    found = imported("from petset.node.network import bridge\nbridge._iproute().close()")
+    own = [name for name in found if name.startswith("pyroute2.")]
+    assert "pyroute2.iproute.linux" in own and len(own) < 110
+    assert not [name for name in own if name.split(".")[1] in ("ndb", "ipdb", "plan9", "nslink", "wiset")]
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 784111777, 951782400, 1_700_000_000.9, 4_102_444_799])
+def test_the_date_of_an_answer_is_that_of_the_standard_library(seconds: float):
+    assert tasks.http_date(seconds) == email.utils.formatdate(int(seconds), usegmt=True)
