@@ -313,8 +313,9 @@ def _iproute() -> Any:
     The package itself imports all that it can do, which is twice as much (6 MiB more): so it is entered without.
     """
     if "pyroute2" not in sys.modules:
-        package = sys.modules["pyroute2"] = ModuleType("pyroute2")
+        package = ModuleType("pyroute2")
         package.__path__ = package_data.folders("pyroute2")
+        sys.modules["pyroute2"] = package
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]  # It has none.
 
     return IPRoute()
