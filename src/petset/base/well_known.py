@@ -19,6 +19,7 @@ DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 APPARMOR_ANNOTATION_PREFIX = "container.apparmor.security.beta.kubernetes.io/"
 SECCOMP_POD_ANNOTATION = "seccomp.security.alpha.kubernetes.io/pod"
 SECCOMP_CONTAINER_ANNOTATION_PREFIX = "container.seccomp.security.alpha.kubernetes.io/"
+MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 LIMIT_RANGER_ANNOTATION = "kubernetes.io/limit-ranger"
 LAST_APPLIED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -95,6 +96,7 @@ ORPHAN_FINALIZER = "orphan"
 
 # Types of Secrets, and what one of them carries
 SERVICE_ACCOUNT_TOKEN_SECRET = "kubernetes.io/service-account-token"
+MOUNTABLE_SECRETS_ANNOTATION = "kubernetes.io/enforce-mountable-secrets"
 SERVICE_ACCOUNT_NAME_ANNOTATION = "kubernetes.io/service-account.name"
 DOCKERCFG_SECRET = "kubernetes.io/dockercfg"
 DOCKERCONFIGJSON_SECRET = "kubernetes.io/dockerconfigjson"

@@ -35,7 +35,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server.access import auth, escalation, rbac, users
 from petset.server.admission import certificate_admission, class_admission, node_admission, pod_admission
-from petset.server.admission.namespaces import limits, security
+from petset.server.admission.namespaces import accounts, limits, security
 from petset.server.writes import CREATE, DELETE, UPDATE, Write
 from petset.store import store as stores
 
@@ -245,6 +245,7 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
 CHECKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Check], ...] = (
     ((NAMESPACES,), (CREATE, UPDATE), security.of_a_namespace),
     (_PODS, (CREATE, UPDATE), limits.pod_within),
+    (_PODS, (CREATE, UPDATE), accounts.of_a_pod),
     (_PODS, (CREATE, UPDATE), security.of_a_pod),
     (tuple(security.TEMPLATES), (CREATE, UPDATE), security.of_a_template),
     ((PERSISTENTVOLUMECLAIMS,), (CREATE, UPDATE), limits.claim_within),

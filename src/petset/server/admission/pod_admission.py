@@ -108,6 +108,8 @@ def _short(text: str) -> str:
 
 
 def service_account(context: Context, pod: Object, old: Object | None) -> Object:
+    if well_known.MIRROR_ANNOTATION in meta.annotations(pod):
+        return pod  # It is what a node runs already; what it may say is looked at later (namespaces/accounts.py).
     spec, space = dict(meta.part(pod, "spec")), meta.namespace(pod)
     name: str = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     account = context.find(SERVICEACCOUNTS, name, space)
