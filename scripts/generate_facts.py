@@ -28,6 +28,7 @@ MODULES = (
     "autoscaling_v1",
     "autoscaling_v2",
     "batch_v1",
+    "certificates_v1",
     "coordination_v1",
     "core_v1",
     "discovery_v1",

@@ -40,21 +40,6 @@ def kubectl(served, space):
     return run
 
 
-def conversion_webhooks(kubectl, served) -> None:
-    hook = {"clientConfig": {"url": "https://127.0.0.1:1/"}, "conversionReviewVersions": ["v1"]}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
-    spec = {
-        "group": "example.com",
-        "scope": "Cluster",
-        "names": {"plural": "boats", "kind": "Boat"},
-        "versions": [version],
-        "conversion": {"strategy": "Webhook", "webhook": hook},
-    }
-    made = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}
-    said = kubectl("create", "-f", "-", stdin=json.dumps({**made, "metadata": {"name": "boats.example.com"}}))
-    assert "does not convert by webhook" in said
-
-
 def cluster_ips(kubectl, served) -> None:
     for kind in ("clusterip", "nodeport", "loadbalancer"):
         assert "serves headless Services and ExternalName only" in kubectl("create", "service", kind, "s", "--tcp=80")
@@ -102,7 +87,6 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 
 
 TRIED = {
-    "Conversion webhooks": conversion_webhooks,
     "Cluster IPs": cluster_ips,
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,
     "Ingresses, NetworkPolicies, disruption budgets and autoscalers": policies,
