@@ -16,7 +16,8 @@ def test_a_user_gets_a_certificate_and_uses_it(make_cluster, tmp_path):
     admin = cluster.kubectl
     key = signing.key()
     (tmp_path / "ann.key").write_bytes(signing.key_pem(key))
-    asked = signing.request("ann", signing.request_pem("ann", ["developers"], of=key), expirationSeconds=3600)
+    pem = signing.request_pem("ann", ["developers"], of=key)
+    asked = signing.request("ann", pem, expirationSeconds=3600, usages=["client auth"])  # As the documentation asks.
     admin("create", "-f", "-", stdin=json.dumps(asked))
     assert "Pending" in admin("get", "csr")
     assert "ann" in admin("describe", "csr", "ann")

@@ -169,10 +169,11 @@ def issue(authority: pki.Authority, pem: bytes, usages: Collection[str], seconds
         .not_valid_before(pki.certificate_time(now - pki.BACKDATE_SECONDS))
         .not_valid_after(pki.certificate_time(ends))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
-        .add_extension(usage, True)
         .add_extension(x509.ExtendedKeyUsage([purposes[one] for one in usages if one in purposes]), False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False)
     )
+    if usage.digital_signature or usage.key_encipherment:  # One that allows nothing is no certificate to OpenSSL.
+        builder = builder.add_extension(usage, True)
     if (names := _alternative_names(request)) is not None:
         builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), False)
     return _of_strangers(lambda: builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)).decode()
