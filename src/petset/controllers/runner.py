@@ -296,6 +296,8 @@ class Runner:
         self._queue.done(key)
 
     async def _reconcile(self, key: str, outcome: _Outcome) -> None:
+        if self._filling:  # A kind came since the key was taken.
+            await self._filled()
         began = tasks.monotonic()
         steps = self._controller.reconcile(key, self._view, tasks.now())
         outcome.cost_seconds = tasks.monotonic() - began
