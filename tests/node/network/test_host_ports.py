@@ -141,9 +141,9 @@ async def test_a_port_of_the_machine_leads_to_the_pod(tmp_path: Path, root: Path
         serve = "nc -ll -p 80 -e hostname & nc -ll -p 81 -e hostname & wait"
         await here.run(pod, "sh", "-c", serve)
         await waiting.until(lambda: answers("127.0.0.1", number) == "web-0")
+        await waiting.until(lambda: answers("127.0.0.1", other) == "web-0")
         gateway = here.plan.gateway
         assert answers(gateway, number) == "web-0"
-        assert answers("127.0.0.1", other) == "web-0"
         assert answers(gateway, other) == ""  # That one is for 127.0.0.1 alone.
         assert (
             answers(here.plan.cluster.kubernetes_address, number) == ""
