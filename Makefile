@@ -40,7 +40,8 @@ test-vm: system system-vm setup
 test-services: system-services setup-dev
 	@$(PYTHON) -m pytest -m services tests/e2e tests/images
 
-# Other projects' tests of their clients, unchanged, against a petset: SUITES says which (default: all; controller-runtime needs go 1.25). What is downloaded stays in .cache.
+# Other projects' tests of their clients, unchanged, and other projects' programs, against a petset: SUITES says which (default: all; those
+# of Go modules need go 1.26). What is downloaded stays in .cache.
 test-clients: system-test setup-dev
 	@$(PYTHON) -m tests.suites $(SUITES)
 

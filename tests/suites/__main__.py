@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
-from tests.suites import expected, go_suites, images, python_suites, table
+from tests.suites import expected, go_suites, images, program_suites, python_suites, table
 from tests.suites.sources import Cache, default_directory
 
 Result = tuple[str, expected.Outcomes, float]  # suite, what came of its tests, seconds
@@ -35,23 +35,32 @@ def main() -> int:
     cache.environment()
     logs = cache.directory / "logs"
     logs.mkdir(exist_ok=True)
-    without_go = go_suites.missing() if any(isinstance(suite, table.GoSuite) for suite in chosen) else ""
+    needs_go = any(isinstance(suite, table.GoSuite | table.ProgramSuite) for suite in chosen)
+    without_go = go_suites.missing() if needs_go else ""
     if without_go:
         raise SystemExit(f"cannot run the suites of Go modules: {without_go}; install it, or name the others in SUITES")
-    results = [_run(suite, cache, logs, args.only) for suite in chosen]
-    verdicts = [_tell(name, outcomes, known.get(name, {}), seconds) for name, outcomes, seconds in results]
-    passed = sum(list(outcomes.values()).count(expected.PASSED) for _, outcomes, _ in results)
-    wrong = sum(len(verdict.unexpected) + len(verdict.mended) + len(verdict.unknown) for verdict in verdicts)
+    passed = wrong = 0
+    for suite in chosen:
+        name, outcomes, seconds = _run(suite, cache, logs, args.only)
+        verdict = _tell(name, outcomes, known.get(name, {}), seconds)
+        passed += list(outcomes.values()).count(expected.PASSED)
+        wrong += len(verdict.unexpected) + len(verdict.mended) + len(verdict.unknown)
     print(f"suites: {passed} passed, {wrong} failed")
     return 0 if args.only or not wrong else 1
 
 
-def _run(suite: table.PythonSuite | table.GoSuite, cache: Cache, logs: Path, only: str) -> Result:
+def _run(suite: table.Suite, cache: Cache, logs: Path, only: str) -> Result:
     print(f"{suite.name}: running", flush=True)
     log = logs / f"{suite.name}.log"
     if isinstance(suite, table.GoSuite):
         source, began = go_suites.fetch(suite, cache), time.monotonic()
         return suite.name, go_suites.run(suite, source, log, only), time.monotonic() - began
+    if isinstance(suite, table.ProgramSuite):
+        program = program_suites.build(suite, cache)
+        with _cluster(suite.containers, log.with_suffix(".petset.log")) as kubeconfig:
+            began = time.monotonic()
+            outcomes = program_suites.run(suite, program, kubeconfig, log, only)
+            return suite.name, outcomes, time.monotonic() - began
     source = cache.sdist(suite.package)
     with _cluster(suite.containers, log.with_suffix(".petset.log")) as kubeconfig:
         began = time.monotonic()
@@ -83,7 +92,7 @@ def _cluster(containers: bool, log: Path) -> Iterator[Path]:
 def _tell(name: str, outcomes: expected.Outcomes, known: dict[str, str], seconds: float) -> expected.Verdict:
     said, verdict = Counter(outcomes.values()), expected.compare(outcomes, known)
     run = said[expected.PASSED] + said[expected.FAILED]
-    print(f"{name}: {said[expected.PASSED]} of {run} in {seconds:.0f} s, {said[expected.SKIPPED]} skipped")
+    print(f"{name}: {said[expected.PASSED]} of {run} in {seconds:.0f} s, {said[expected.SKIPPED]} skipped", flush=True)
     for what, tests in (
         ("failed and is not listed", verdict.unexpected),
         ("passed though it is listed as failing: take it off the list", verdict.mended),

@@ -29,7 +29,20 @@ class GoSuite:
     containers: bool = False
 
 
-SUITES: tuple[PythonSuite | GoSuite, ...] = (
+@dataclass(frozen=True, slots=True)
+class ProgramSuite:
+    """Tests of our own, of a program built from Go modules: `program` is its package, as go.mod beside this file has
+    it, and `tests` a folder beside this file."""
+
+    name: str
+    program: str
+    tests: str
+    containers: bool = True
+
+
+Suite = PythonSuite | GoSuite | ProgramSuite
+
+SUITES: tuple[Suite, ...] = (
     PythonSuite(
         "kubernetes",
         "kubernetes",
@@ -65,4 +78,5 @@ SUITES: tuple[PythonSuite | GoSuite, ...] = (
         "h1:bEkK3PVOIVK9X8QWLGVhJgmFc++47vfT6wakSzAOLsQ=",
         ("pkg/client", "pkg/cache", "pkg/builder", "pkg/controller", "pkg/controller/controllerutil", "pkg/manager"),
     ),
+    ProgramSuite("helm", "helm.sh/helm/v3/cmd/helm", "helm"),
 )
