@@ -93,7 +93,7 @@ def test_each_counts_its_own_requests():
         for plane in planes:
             answer = await plane.handle(http.Request("GET", "/metrics", user=cluster.ADMINISTRATOR))
             assert isinstance(answer.body, bytes)
-            counted.append('resource="pods"' in answer.body.decode())
+            counted.append('verb="LIST"' in answer.body.decode())
         assert counted == [True, False]
 
     asyncio.run(main())

@@ -28,7 +28,7 @@ from petset.base import networks, pki, tasks, telemetry
 from petset.client.client import Client, InProcess
 from petset.kinds import builtin
 from petset.objects.registry import Catalog, Kinds
-from petset.server import api, bootstrap, expiry, health
+from petset.server import api, bootstrap, expiry, health, meter
 from petset.server.access import users
 from petset.server.aggregated import trust
 from petset.server.aggregated.services import Services
@@ -94,14 +94,16 @@ class ControlPlane:
         options = api.Options(
             config.token_key,
             former_token_secret=config.former_token_secret,
-            metrics=config.metrics.render if config.metrics else None,
+            metrics=config.metrics,
             checks={**config.checks, _ROLES_CHECK: self._has_begun, health.SHUTDOWN: self._is_going_on},
             audit=config.audit,
         )
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
         self.api_services = Services(store, self.api, self.kinds, config.front_proxy)
         self.definitions = Definitions(store, self.api.rest, self.kinds)
-        self.handle: http.Handler = config.metrics.counted(self.api.handle) if config.metrics else self.api.handle
+        self.handle: http.Handler = self.api.handle
+        if config.metrics is not None:
+            self.handle = meter.Meter(config.metrics).counted(self.api.handle)
 
     def client(self, user: http.User, agent: str = "") -> Client:
         """A client in this process; who it is, is believed."""
@@ -131,7 +133,7 @@ class ControlPlane:
     async def running(self, *others: Program) -> AsyncGenerator[None, None]:
         """Controllers, scheduler and these others, until the block is left; one that fails ends the block."""
         config = self.config
-        parts = [self._part(program) for program in (controllers(config), scheduler(), *others)]
+        parts = [self._part(program) for program in (controllers(config), scheduler(config.metrics), *others)]
         parts.append(("load the key of tokens", tasks.in_thread(config.token_key.load)))  # Takes long at first.
         parts.append(("the custom kinds", self.definitions.keep()))
         parts.append(("the APIs of other servers", self.api_services.keep()))
@@ -207,16 +209,17 @@ def controllers(config: Config) -> Program:
             volumes_directory=config.volumes_directory,
             ca_pem=config.ca_pem,
             authority=config.authority,
+            metrics=config.metrics,
         )
 
     return Program("controllers", CONTROLLERS, main, "kube-controller-manager")
 
 
-def scheduler() -> Program:
+def scheduler(metrics: telemetry.Telemetry | None = None) -> Program:
     async def main(client: Client) -> None:
         from petset.scheduler import loop
 
-        await loop.run(client)
+        await loop.run(client, metrics)
 
     return Program("scheduler", SCHEDULER, main, "kube-scheduler")
 

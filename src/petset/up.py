@@ -25,6 +25,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from petset import __version__, cluster
 from petset.base import journal, networks, pki, reasons, state, tasks, telemetry
@@ -294,7 +295,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     listening = _api_socket(options)
     port, name = listening.getsockname()[1], _node_name(instance)
     metrics = telemetry.Telemetry()
-    metrics.source("petset_store", lambda: asdict(store.stats()))
+    metrics.source(lambda: telemetry.read("petset_store", asdict(store.stats())))
+    metrics.source(lambda: [("apiserver_storage_size_bytes", (instance.name,), _size(instance.database))])
     config = cluster.Config(
         pki.SigningKey(instance.keys / TOKEN_KEY),
         former_token_secret=_former_token_secret(instance),
@@ -317,6 +319,11 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     served = Served(instance, plan, store, plane, tls, port, name)
     _write_kubeconfig(served, authority)
     return served
+
+
+def _size(database: Path) -> int:
+    """Of its file and its log."""
+    return sum(file.stat().st_size for file in database.parent.glob(f"{database.name}*"))
 
 
 def _write_kubeconfig(served: Served, authority: pki.Authority) -> None:

@@ -73,11 +73,11 @@ class Watch:
 
 
 class Server:
-    def __init__(self, streams: Any = None, checks: Any = None):
+    def __init__(self, streams: Any = None, checks: Any = None, metrics: Any = None):
         self.loop = asyncio.new_event_loop()
         self.store = memory.MemoryStore()
         services = bootstrap.Plan("10.96.0.1", "10.96.0.10", "10.0.0.1", 6443)
-        config = cluster.Config(TOKEN_KEY, services=services, checks=checks or {})
+        config = cluster.Config(TOKEN_KEY, services=services, checks=checks or {}, metrics=metrics)
         plane = cluster.ControlPlane(self.store, config, (lambda node: streams) if streams else None)
         self.plane, self.api, self.kinds = plane, plane.api, plane.kinds
         self.run(plane.begin())
@@ -86,7 +86,7 @@ class Server:
         return self.loop.run_until_complete(asyncio.wait_for(work, STEP_SECONDS_MAX))
 
     def send(self, request: http.Request) -> http.Response:
-        return self.run(self.api.handle(request))
+        return self.run(self.plane.handle(request))
 
     def __call__(
         self,

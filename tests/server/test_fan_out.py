@@ -131,7 +131,7 @@ def test_the_bytes_kept_for_others_have_a_limit(server: Server, monkeypatch: pyt
 
     server.run(main())
     frames = server.api.watches._frames
-    assert frames._chunks_bytes == sum(map(len, frames._chunks.values())) <= 1500
+    assert frames._chunks_bytes == sum(len(made) for made, _ in frames._chunks.values()) <= 1500
 
 
 @given(st.lists(st.booleans(), max_size=12), st.lists(st.integers(1, 3), min_size=1, max_size=6))

@@ -1,66 +1,40 @@
-"""What an operator sees at /metrics: a table of metrics, counted in plain numbers, rendered when asked.
+"""What an operator sees at /metrics: counted in plain numbers, rendered when asked.
 
-`Telemetry.counted(handler)` counts and times every request that goes through it, in process or from the network;
-`source` names a function that is read at each scrape (the store's counts). The loop's lag is measured only when there
-is something to measure: a request, at most every LAG_SECONDS_MIN, sends a callback round the loop and sees how long
-that takes. So an idle process has no timer and no task here, and `prometheus_client`, 75 ms to import, waits for the
-first scrape.
+Whoever counts asks once for a `Count` or `Histogram` of the table (metrics.py) with its labels, and keeps it: to count
+is then an addition. What is known anyway (how many objects are stored, which keys wait) is not counted but read at
+each scrape, from a `source`. `taken` copies the numbers, on the loop; `Taken.render` makes text of the copy, in any
+thread. `prometheus_client`, 75 ms to import, waits for the first scrape.
 
-Invariants: the label values of strangers are bounded (SERIES_MAX, then "other"); recording costs microseconds.
+Invariants: a metric has SERIES_MAX series at most, and what comes then is counted together as "other"; recording costs
+less than a microsecond.
 """
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from petset.base import tasks
+from petset.base import metrics, tasks
+from petset.base.metrics import Labels, Metric
 
-LAG_SECONDS_MIN = 0.1  # Between two measurements of the loop's lag.
-SERIES_MAX = 500  # Of one metric.
-REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
-LAG_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    labels: tuple[str, ...] = ()
-
-
-TABLE = (
-    Metric("apiserver_request_total", "counter", "Requests by verb, resource and code.", ("verb", "resource", "code")),
-    Metric(
-        "apiserver_request_duration_seconds",
-        "histogram",
-        "Until the answer's head; a watch's or a followed log's own length is not in it.",
-        ("verb", "resource"),
-    ),
-    Metric(
-        "petset_loop_lag_seconds", "histogram", "How long a callback waits for its turn, sampled while requests come."
-    ),
-    Metric("petset_best_effort_failures_total", "counter", "Cleanups that failed, by what they did.", ("doing",)),
-    Metric("petset_store_revision", "gauge", "The newest committed revision."),
-    Metric("petset_store_objects", "gauge", "Objects stored."),
-    Metric("petset_store_watchers", "gauge", "Open watches."),
-    Metric("petset_store_history_changes", "gauge", "Changes that a watch can still begin from."),
-    Metric("petset_store_commits_total", "counter", "Commits; writes by commits is the mean size of a group commit."),
-    Metric("petset_store_writes_total", "counter", "Writes acknowledged."),
-    Metric("petset_store_failed_writes_total", "counter", "Writes that the disk did not take."),
-)
-
-Labels = tuple[str, ...]
-Source = Callable[[], Mapping[str, float]]
+SERIES_MAX = 2000  # Of one metric.
+OTHER = "other"
+TABLE: Mapping[str, Metric] = {metric.name: metric for metric in metrics.TABLE}
 
 
 def _none() -> array[int]:
     return array("Q")
+
+
+@dataclass(slots=True)
+class Count:
+    """A number that is counted up, or up and down."""
+
+    value: float = 0
 
 
 @dataclass(slots=True)
@@ -84,118 +58,109 @@ class Histogram:
             result.append((bound, float(seen)))
         return result
 
+    def copied(self) -> Histogram:
+        return Histogram(self.bounds, copy(self.counts), self.total)
+
+
+Sample = tuple[str, Labels, "float | Histogram"]  # A metric's name, the values of its labels, and what it is at.
+Source = Callable[[], Iterable[Sample]]
+
+
+def read(prefix: str, figures: Mapping[str, float]) -> list[Sample]:
+    """Figures without labels as samples: prefix_name, and _total for a counter, is the metric in the table."""
+    names = [(f"{prefix}_{name}", value) for name, value in figures.items()]
+    return [(name if name in TABLE else f"{name}_total", (), value) for name, value in names]
+
 
 class Telemetry:
     """One process's numbers."""
 
     def __init__(self) -> None:
-        self._requests: dict[Labels, int] = {}
-        self._seconds: dict[Labels, Histogram] = {}
-        self._series: dict[tuple[str, str, int], tuple[Labels, Histogram]] = {}  # Where each is counted.
-        self._lag = Histogram(LAG_SECONDS)
-        self._lag_measured = 0.0
-        self._sources: list[tuple[str, Source]] = []
+        self._counts: dict[str, dict[Labels, Count]] = {}
+        self._histograms: dict[str, dict[Labels, Histogram]] = {}
+        self._sources: list[Source] = []
 
-    def source(self, prefix: str, read: Source) -> None:
-        """Read these numbers at each scrape; prefix_name (and _total for a counter) is the metric in TABLE."""
-        self._sources.append((prefix, read))
+    def source(self, read: Source) -> None:
+        """Read these samples at each scrape."""
+        self._sources.append(read)
 
-    def counted(self, handler: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
-        """The same http.Handler, counted and timed."""
+    def count(self, name: str, *labels: str) -> Count:
+        """Where this is counted; the same for the same labels."""
+        series = self._counts.setdefault(name, {})
+        found = series.get(labels)
+        if found is None:
+            found = series.setdefault(_bounded(series, labels), Count())
+        return found
 
-        async def count(request: Any) -> Any:
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            code = 500
-            try:
-                response = await handler(request)
-                code = response.code
-                return response
-            except asyncio.CancelledError:
-                code = 499
-                raise
-            finally:
-                now = loop.time()
-                self.request(request.method, resource_of(request.target), code, now - began)
-                if now - self._lag_measured >= LAG_SECONDS_MIN:
-                    self._lag_measured = now
-                    loop.call_soon(self._came_round, loop, now)
+    def histogram(self, name: str, *labels: str) -> Histogram:
+        """Where this is observed; the same for the same labels."""
+        series = self._histograms.setdefault(name, {})
+        found = series.get(labels)
+        if found is None:
+            found = series.setdefault(_bounded(series, labels), Histogram(TABLE[name].bounds))
+        return found
 
-        return count
+    def taken(self) -> Taken:
+        """A copy of all numbers."""
+        found: dict[str, list[tuple[Labels, float | Histogram]]] = {name: [] for name in TABLE}
+        for name, counts in self._counts.items():
+            found[name] += [(labels, one.value) for labels, one in counts.items()]
+        for name, histograms in self._histograms.items():
+            found[name] += [(labels, one.copied()) for labels, one in histograms.items() if one.counts]
+        for source in self._sources:
+            for name, labels, value in source():
+                if not isinstance(value, Histogram):
+                    found[name].append((labels, value))
+                elif value.counts:
+                    found[name].append((labels, value.copied()))
+        for doing, number in tasks.best_effort_failures().items():
+            found["petset_best_effort_failures_total"].append(((doing,), number))
+        return Taken(found, of_process=True)
 
-    def request(self, verb: str, resource: str, code: int, seconds: float) -> None:
-        known = self._series.get((verb, resource, code))
-        if known is not None:
-            self._requests[known[0]] += 1
-            known[1].observe(seconds)
-            return
-        labels = (verb, resource, str(code))
-        if labels not in self._requests and len(self._requests) >= SERIES_MAX:
-            labels = ("other", "other", str(code))
-        self._requests[labels] = self._requests.get(labels, 0) + 1
-        histogram = self._seconds.get(labels[:2])
-        if histogram is None:
-            histogram = self._seconds[labels[:2]] = Histogram(REQUEST_SECONDS)
-        histogram.observe(seconds)
-        if labels[0] == verb:  # One of its own: no more than SERIES_MAX.
-            self._series[verb, resource, code] = labels, histogram
 
-    def render(self) -> bytes:
-        """The text of /metrics."""
-        from prometheus_client import CollectorRegistry, generate_latest
+def _bounded(series: Mapping[Labels, Any], labels: Labels) -> Labels:
+    return labels if len(series) < SERIES_MAX else (OTHER,) * len(labels)
+
+
+class Taken:
+    """Numbers as they were at a moment, by metric."""
+
+    def __init__(
+        self,
+        series: Mapping[str, list[tuple[Labels, float | Histogram]]],
+        table: Mapping[str, Metric] = TABLE,
+        of_process: bool = False,
+    ):
+        self._series, self._table, self._of_process = series, table, of_process
+
+    def render(self, accept: str = "") -> tuple[str, bytes]:
+        """(content type, the text): OpenMetrics for who asks for it, else Prometheus' own format 0.0.4."""
+        from prometheus_client import CollectorRegistry, exposition
         from prometheus_client.process_collector import ProcessCollector
 
         registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+        if self._of_process:
+            ProcessCollector(registry=registry)
         registry.register(self)  # It calls collect().
-        return generate_latest(registry)
+        encode, content_type = exposition.choose_encoder(accept)
+        return content_type, encode(registry)
 
     def collect(self) -> Iterator[Any]:
-        """The table's metrics with their present values, for prometheus_client."""
+        """The table's metrics with their values, for prometheus_client."""
         from prometheus_client import metrics_core
 
-        read = {f"{prefix}_{name}": value for prefix, values in self._sources for name, value in values().items()}
-        for metric in TABLE:
+        for name, series in self._series.items():
+            metric = self._table[name]
             if metric.kind == "histogram":
-                family = metrics_core.HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-                for labels, histogram in self._histograms(metric.name):
-                    if histogram.counts:
-                        family.add_metric(list(labels), histogram.cumulative(), histogram.total)
-            elif metric.kind == "counter":
-                family = metrics_core.CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-                for labels, value in self._counts(metric.name, read):
-                    family.add_metric(list(labels), value)
-            else:
-                family = metrics_core.GaugeMetricFamily(metric.name, metric.help)
-                if metric.name in read:
-                    family.add_metric([], read[metric.name])
+                family = metrics_core.HistogramMetricFamily(name, metric.help, labels=metric.labels)
+                for labels, value in series:
+                    assert isinstance(value, Histogram)
+                    family.add_metric(list(labels), value.cumulative(), value.total)
+                yield family
+                continue
+            make = metrics_core.CounterMetricFamily if metric.kind == "counter" else metrics_core.GaugeMetricFamily
+            family = make(name, metric.help, labels=metric.labels)
+            for labels, value in series:
+                assert not isinstance(value, Histogram)
+                family.add_metric(list(labels), value)
             yield family
-
-    def _histograms(self, name: str) -> Iterable[tuple[Labels, Histogram]]:
-        return self._seconds.items() if name == "apiserver_request_duration_seconds" else [((), self._lag)]
-
-    def _counts(self, name: str, read: Mapping[str, float]) -> Iterable[tuple[Labels, float]]:
-        if name == "apiserver_request_total":
-            return self._requests.items()
-        if name == "petset_best_effort_failures_total":
-            return [((doing,), count) for doing, count in tasks.best_effort_failures().items()]
-        value = read.get(name.removesuffix("_total"))
-        return [] if value is None else [((), value)]
-
-    def _came_round(self, loop: asyncio.AbstractEventLoop, sent: float) -> None:
-        self._lag.observe(loop.time() - sent)
-
-
-def resource_of(target: str) -> str:
-    """pods, pods/exec, petsets.apps: what a request's path is about; "" for what is no object (health, discovery)."""
-    steps = target.partition("?")[0].strip("/").split("/")
-    if steps[0] == "api" and len(steps) > 2:
-        group, rest = "", steps[2:]
-    elif steps[0] == "apis" and len(steps) > 3:
-        group, rest = f".{steps[1]}", steps[3:]
-    else:
-        return ""
-    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
-        rest = rest[2:]
-    subresource = f"/{rest[2]}" if len(rest) > 2 else ""
-    return f"{rest[0]}{group}{subresource}"

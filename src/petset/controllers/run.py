@@ -7,11 +7,12 @@ of them fails. Each runner waits until all caches are filled before its first lo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from dataclasses import replace
 from typing import Protocol
 
-from petset.base import pki, tasks
+from petset.base import pki, tasks, telemetry
 from petset.client.client import Client
 from petset.client.views import Informers
 from petset.controllers import (
@@ -69,6 +70,7 @@ async def run_controllers(
     ca_pem: str,
     authority: pki.Authority | None = None,
     informers: Informers | None = None,
+    metrics: telemetry.Telemetry | None = None,
 ) -> None:
     """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing."""
     settings = volumes.Settings(volumes_directory, provisions=hostpath is not None)
@@ -76,6 +78,8 @@ async def run_controllers(
     perform = {**certificates.performing(client, authority), **(_directories(hostpath) if hostpath is not None else {})}
     rows = table(settings, ca_pem, tasks.now(), signs=authority is not None)
     runners = [runner.Runner(client, caches, row, perform) for row in rows]
+    if metrics is not None:
+        metrics.source(lambda: itertools.chain.from_iterable(one.samples() for one in runners))
     async with asyncio.TaskGroup() as group:
         tasks.spawn(group, caches.run(), "informers")
         for one in runners:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from petset.base import tasks
+from petset.base import metrics, tasks, telemetry
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
@@ -131,8 +131,12 @@ class Queue:
     """Keys that wait for a worker: each at most once; busy ones come back when done, delayed ones by a timer."""
 
     def __init__(self) -> None:
-        self._ready: dict[str, None] = {}
+        self._ready: dict[str, float] = {}  # Since when each waits.
         self._busy: dict[str, bool] = {}  # The key's value: whether it is to be looked at again.
+        self._begun: dict[str, float] = {}  # Since when each is worked on.
+        self._added = self._retried = 0
+        self._waited = telemetry.Histogram(metrics.QUEUE_SECONDS)
+        self._worked = telemetry.Histogram(metrics.QUEUE_SECONDS)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._wake = asyncio.Event()
 
@@ -143,7 +147,9 @@ class Queue:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
-        self._ready[key] = None
+        if key not in self._ready:
+            self._ready[key] = tasks.monotonic()
+            self._added += 1
         self._wake.set()
 
     def add_after(self, key: str, seconds: float) -> None:
@@ -165,9 +171,30 @@ class Queue:
             self._wake.clear()
             await self._wake.wait()
         key = next(iter(self._ready))
-        del self._ready[key]
+        now = self._begun[key] = tasks.monotonic()
+        self._waited.observe(now - self._ready.pop(key))
         self._busy[key] = False
         return key
+
+    def worked(self, key: str) -> None:
+        """The work on a key has ended; it may rest a while before it is done."""
+        self._worked.observe(tasks.monotonic() - self._begun.pop(key))
+
+    def retry(self, key: str, seconds: float) -> None:
+        self._retried += 1
+        self.add_after(key, seconds)
+
+    def samples(self, name: str) -> Iterator[telemetry.Sample]:
+        """As Kubernetes' controllers tell of their queues."""
+        of, now = (name,), tasks.monotonic()
+        begun = list(self._begun.values())
+        yield "workqueue_adds_total", of, self._added
+        yield "workqueue_retries_total", of, self._retried
+        yield "workqueue_depth", of, len(self._ready)
+        yield "workqueue_queue_duration_seconds", of, self._waited
+        yield "workqueue_work_duration_seconds", of, self._worked
+        yield "workqueue_unfinished_work_seconds", of, sum(now - since for since in begun)
+        yield "workqueue_longest_running_processor_seconds", of, now - min(begun, default=now)
 
     def done(self, key: str) -> None:
         if self._busy.pop(key):
@@ -201,6 +228,9 @@ class Runner:
         self._filling: list[Informer] = []  # Those that came while it runs, and that it waits for.
         for resource in (*controller.reads, *(resource for resource, _ in self._sources(informers.kinds))):
             informers.of(resource)
+
+    def samples(self) -> Iterator[telemetry.Sample]:
+        return self._queue.samples(self.name)
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
@@ -278,12 +308,13 @@ class Runner:
                     outcome.failed = str(error)
         finally:
             self._slots.release()
+            self._queue.worked(key)
         await self._catch_up(outcome)
         if outcome.failed:
             failing = self._failing.setdefault(key, _Failing())
             level = logging.INFO if failing.is_told(outcome.failed) else logging.DEBUG
             log.log(level, "%s %s: %s", self._controller.name, key, outcome.failed)
-            self._queue.add_after(key, failing.backoff.next())
+            self._queue.retry(key, failing.backoff.next())
         else:
             self._failing.pop(key, None)
         if outcome.after_seconds is not None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from petset.base import tasks, well_known
+from petset.base import tasks, telemetry, well_known
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.views import Informers
@@ -43,18 +43,21 @@ KINDS = (
 )
 
 
-async def run(client: Client) -> None:
+SCHEDULED, UNSCHEDULABLE, ERROR = "scheduled", "unschedulable", "error"  # What becomes of an attempt.
+
+
+async def run(client: Client, metrics: telemetry.Telemetry | None = None) -> None:
     """Schedule until cancelled."""
     informers = Informers(client)
-    scheduler = Scheduler(client, informers)
+    scheduler = Scheduler(client, informers, metrics or telemetry.Telemetry())
     async with asyncio.TaskGroup() as group:
         tasks.spawn(group, informers.run(), "the scheduler's informers")
         tasks.spawn(group, scheduler.run(), "scheduler")
 
 
 class Scheduler:
-    def __init__(self, client: Client, informers: Informers):
-        self._client, self._view = client, informers
+    def __init__(self, client: Client, informers: Informers, metrics: telemetry.Telemetry):
+        self._client, self._view, self._metrics = client, informers, metrics
         self._recorder = Recorder(client, policy.SCHEDULER_NAME)
         self._wake = asyncio.Event()
         self._waiting: dict[str, float] = {}  # Since when a pod has had no node, by uid.
@@ -65,6 +68,7 @@ class Scheduler:
 
     async def run(self) -> None:
         await self._view.synced()
+        self._metrics.source(self._pending)
         for resource in KINDS:
             self._view.of(resource).on_change(self._changed)
         try:
@@ -72,6 +76,19 @@ class Scheduler:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+
+    def _pending(self) -> Iterator[telemetry.Sample]:
+        """Pods without a node: those that none fits, and those whose turn comes."""
+        waiting = policy.next_waiting(self._view)
+        unschedulable = sum(uid in self._waiting for uid in map(meta.uid, waiting))
+        yield "scheduler_pending_pods", ("active",), len(waiting) - unschedulable
+        yield "scheduler_pending_pods", ("unschedulable",), unschedulable
+
+    def _tell(self, result: str, began: float) -> None:
+        labels = policy.SCHEDULER_NAME, result
+        self._metrics.count("scheduler_schedule_attempts_total", *labels).value += 1
+        seconds = tasks.monotonic() - began
+        self._metrics.histogram("scheduler_scheduling_attempt_duration_seconds", *labels).observe(seconds)
 
     async def _rounds(self) -> None:
         backoff = tasks.Backoff(first=0.05, most=5)
@@ -106,11 +123,14 @@ class Scheduler:
 
     async def _place(self, pods: list[Object], failures: list[Exception]) -> None:
         seen: list[Callable[[], bool]] = []
+        began = tasks.monotonic()
 
         async def carry_out(decision: policy.Decision) -> None:
             try:
                 await self._carry_out(decision, seen)
+                self._tell(SCHEDULED if decision.node else UNSCHEDULABLE, began)
             except (errors.ApiError, OSError) as error:
+                self._tell(ERROR, began)
                 log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
                 failures.append(error)
 

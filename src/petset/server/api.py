@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-from petset.base import pki
+from petset.base import pki, telemetry
 from petset.objects import errors
 from petset.objects.registry import Catalog
 from petset.server import (
@@ -50,22 +50,26 @@ class Options:
     token_key: pki.SigningKey  # Signs service-account tokens.
     former_token_secret: bytes = b""  # Signed them before; those that have not expired stay good.
     issuer: str = tokens.DEFAULT_ISSUER
-    metrics: Callable[[], bytes] | None = None  # The text of /metrics.
+    metrics: telemetry.Telemetry | None = None  # What is seen at /metrics.
     checks: Mapping[str, Callable[[], str]] | None = None  # /readyz, /healthz: name -> "" or why it is not ready.
     audit: audit_log.Settings | None = None  # What is told of requests, and where.
 
 
 class Api:
     def __init__(self, store: stores.Store, options: Options, streams_of: streaming.StreamsOf, kinds: Catalog):
-        self._kinds = kinds
+        self._kinds, self._store = kinds, store
         self.tokens = tokens.Tokens(options.token_key, options.issuer, options.former_token_secret)
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
         self.audit = audit_log.Audit(options.audit, self.authorizer) if options.audit is not None else None
-        others = Others(store, kinds, self.authorizer)
+        metrics = options.metrics or telemetry.Telemetry()  # Whoever counts need not ask whether anybody looks.
+        metrics.source(self._stored)
+        if self.audit is not None:
+            metrics.source(self.audit.samples)
+        others = Others(store, kinds, self.authorizer, metrics)
         self.rest = rest.Rest(store, admission.Admission(store, self.authorizer), others, Quotas(store))
-        self.watches = watch.Watches(store, kinds)
+        self.watches = watch.Watches(store, kinds, metrics)
         self._flow = flow.Flow(store)
         self._line = weight.Line()
         self.paths = backends.LocalPaths(self.tokens, options.metrics, options.checks)
@@ -81,6 +85,13 @@ class Api:
             proxy.Proxy(store, others),
             of_groups={},
         )
+
+    def _stored(self) -> Iterator[telemetry.Sample]:
+        for kind in self._kinds.now.each_once():
+            if "list" in kind.verbs:  # Reviews are never stored.
+                count = self._store.count(kind.key())
+                yield "apiserver_resource_objects", (kind.group, kind.plural), count
+                yield "apiserver_storage_objects", (f"{kind.plural}.{kind.group}".rstrip("."),), count
 
     async def handle(self, request: http.Request) -> http.Response:
         if self.audit is None:
@@ -111,6 +122,7 @@ class Api:
         path, _, text = request.target.partition("?")
         kinds = self._kinds.now
         backend, route = self.backends.way(path, kinds)
+        request.route = route
         if wanted is not None:
             wanted, request = (wanted, wanted.as_json(request)) if self.backends.are_ours(backend) else (None, request)
         query = _query(text) if text else {}

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from petset.base import telemetry
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
 from petset.objects.registry import APPROVAL, Kinds
@@ -186,7 +187,7 @@ class LocalPaths:
     def __init__(
         self,
         issuer: tokens.Tokens,
-        metrics: Callable[[], bytes] | None,
+        metrics: telemetry.Telemetry | None,
         checks: Mapping[str, Callable[[], str]] | None,
     ):
         self.remotes = remotes.NOBODY  # What other servers have, for discovery. Replaced as a whole.
@@ -199,7 +200,9 @@ class LocalPaths:
             tokens.KEY_SET_PATH: lambda call: _for_verifiers("application/jwk-set+json", issuer.key_set()),
         }
         if metrics is not None:
-            self._paths["/metrics"] = lambda call: _text("text/plain; version=0.0.4", metrics())
+            metrics.source(self._health.samples)
+            metrics.source(lambda: [("kubernetes_build_info", discovery.build(), 1)])
+            self._paths["/metrics"] = lambda call: _metrics(call, metrics)
         # By its first part.
         self._below: Mapping[str, PathAnswer] = {
             "api": self._discovery,
@@ -227,8 +230,10 @@ class LocalPaths:
         return discovery.answer(call.kinds, call.route.path, call.request, self.remotes)
 
 
-def _text(content_type: str, content: bytes, code: int = 200) -> http.Response:
-    return http.Response(code, (("content-type", content_type),), content)
+async def _metrics(call: Call, metrics: telemetry.Telemetry) -> http.Response:
+    """All of them as they are now, made text beside the loop."""
+    content_type, text = await call.work.in_turn(metrics.taken().render, call.request.header("accept"))
+    return http.Response(200, (("content-type", content_type),), text)
 
 
 def _for_verifiers(content_type: str, tree: Object) -> http.Response:

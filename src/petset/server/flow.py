@@ -10,10 +10,8 @@ Follows: "API Priority and Fairness" of the Kubernetes documentation, with one l
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import AsyncIterator
-
 from petset.objects import errors
+from petset.server import endings
 from petset.server.access import users
 from petset.store import store as stores
 from petset.wire import http
@@ -54,20 +52,7 @@ class Flow:
         """The answer; one that streams is counted until it ends."""
         if request.user is not None:
             return response
-        if not isinstance(response.body, bytes):
-            return dataclasses.replace(response, body=_Counted(response.body, Place(self._streams, user.name)))
-        if response.upgraded is None:
-            return response
-        upgraded = response.upgraded
-
-        async def counted(stream: http.ByteStream) -> None:
-            place = Place(self._streams, user.name)
-            try:
-                await upgraded(stream)
-            finally:
-                place.leave()
-
-        return dataclasses.replace(response, upgraded=counted)
+        return endings.followed(response, lambda: Place(self._streams, user.name).leave)
 
 
 def _share(user: http.User, most: int) -> int:
@@ -94,26 +79,3 @@ class Place:
         self._taken[self._name] -= 1
         if not self._taken[self._name]:
             del self._taken[self._name]
-
-
-class _Counted:
-    """A streaming body that holds its place until it ended, failed or was closed."""
-
-    def __init__(self, body: AsyncIterator[bytes], place: Place):
-        self._body, self._place = body, place
-
-    def __aiter__(self) -> _Counted:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._body)
-        except BaseException:
-            self._place.leave()
-            raise
-
-    async def aclose(self) -> None:
-        self._place.leave()
-        close = getattr(self._body, "aclose", None)
-        if close is not None:
-            await close()

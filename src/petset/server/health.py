@@ -8,8 +8,9 @@ out. Follows: "Kubernetes API health endpoints".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+from petset.base import telemetry
 from petset.server.routes import Call
 from petset.wire import http
 
@@ -33,6 +34,13 @@ class Health:
                 return [name for name in self._checks if name == "ping" or name.startswith(HOOK)]
             case _:
                 return [name for name in self._checks if name != SHUTDOWN]
+
+    def samples(self) -> Iterator[telemetry.Sample]:
+        """Each check's outcome now, by probe."""
+        outcomes = {name: float(not check()) for name, check in self._checks.items()}
+        for probe in PROBES:
+            for name in self.of(probe):
+                yield "kubernetes_healthcheck", (name, probe), outcomes[name]
 
     def answer(self, call: Call) -> http.Response | None:
         """None where there is no such check."""

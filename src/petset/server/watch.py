@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequen
 from dataclasses import dataclass, field
 from typing import Any
 
-from petset.base import memory, tasks, well_known
+from petset.base import memory, tasks, telemetry, well_known
 from petset.objects import encoding, errors, meta, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind, Kinds
@@ -46,7 +46,7 @@ class Frames:
         self._made: OrderedDict[tuple[int, str, Kind, str, str], bytes] = OrderedDict()
         self._bytes = 0
         self._decided: dict[tuple[int, str], str] = {}
-        self._chunks: OrderedDict[tuple[Asked, int, int], bytes] = OrderedDict()
+        self._chunks: OrderedDict[tuple[Asked, int, int], tuple[bytes, int]] = OrderedDict()
         self._chunks_bytes = 0
         memory.at_rest.add(self._forget)
 
@@ -64,19 +64,20 @@ class Frames:
             event = self._decided[key] = viewer.decide(change)
         return event
 
-    def chunks(self, viewer: Viewer, changes: Sequence[stores.Change]) -> bytes:
-        """The changes as chunks of the answer; b"" when the viewer sees none of them.
+    def chunks(self, viewer: Viewer, changes: Sequence[stores.Change]) -> tuple[bytes, int]:
+        """The changes as chunks of the answer, and how many events; b"" when the viewer sees none of them.
 
         All who ask the same see the same of the changes from one revision to another: one of them has them made.
         """
         key = (viewer.asked, changes[0].entry.revision, changes[-1].entry.revision)
         made = self._chunks.get(key)
         if made is None:
-            made = self._chunks[key] = b"".join(map(http1.chunk, viewer.changes(changes)))
-            self._chunks_bytes += len(made)
+            pieces = list(viewer.changes(changes))
+            made = self._chunks[key] = b"".join(map(http1.chunk, pieces)), sum(map(events_in, pieces))
+            self._chunks_bytes += len(made[0])
             while self._chunks_bytes > FRAMES_CACHED_BYTES_MAX or len(self._chunks) > DECISIONS_CACHED_MAX:
                 _, oldest = self._chunks.popitem(last=False)
-                self._chunks_bytes -= len(oldest)
+                self._chunks_bytes -= len(oldest[0])
         return made
 
     def frame(self, viewer: Viewer, event: str, change: stores.Change) -> bytes:
@@ -128,6 +129,7 @@ class Viewer:
     shown: conversion.Shown
     work: weight.Work
     question: str  # Path and selectors.
+    told: telemetry.Count  # Events sent.
     asked: Asked = field(init=False)
     sink: http.Sink | None = None
 
@@ -140,7 +142,8 @@ class Viewer:
 
     def take(self, changes: Sequence[stores.Change]) -> bool:
         """Write changes to the sink; whether it takes more."""
-        chunks = self.frames.chunks(self, changes)
+        chunks, events = self.frames.chunks(self, changes)
+        self.told.value += events
         return not chunks or (self.sink is not None and self.sink.push(chunks))
 
     def event(self, change: stores.Change) -> str:
@@ -207,8 +210,8 @@ class Start:
 
 
 class Watches:
-    def __init__(self, store: stores.Store, kinds: Catalog):
-        self._store, self._kinds = store, kinds
+    def __init__(self, store: stores.Store, kinds: Catalog, metrics: telemetry.Telemetry):
+        self._store, self._kinds, self._metrics = store, kinds, metrics
         self._frames = Frames()
         self._shown = conversion.Shown()
         self._open: dict[stores.Watch, Kind] = {}
@@ -239,6 +242,7 @@ class Watches:
             self._shown,
             call.work,
             lists.question(call),
+            self._metrics.count("apiserver_watch_events_total", *_counted_as(call.resource)),
         )
         seconds = float(call.number("timeoutSeconds", 24 * 3600) or 0)
         if not seconds:
@@ -275,6 +279,7 @@ class Watches:
         try:
             with self._opened(viewer, start) as watch:
                 async for piece in viewer.work.in_runs(start.taken(), answers.size, viewer.initial):
+                    viewer.told.value += events_in(piece)
                     yield piece
                     del piece
                 if start.ends_initial:
@@ -344,7 +349,17 @@ async def _told(viewer: Viewer, changes: Sequence[stores.Change]) -> AsyncIterat
         if viewer.wanted.is_converted:
             run = await viewer.shown.changes(viewer.resource, run)
         for piece in viewer.changes(run):
+            viewer.told.value += events_in(piece)
             yield piece
+
+
+def events_in(piece: Any) -> int:
+    """How many events a piece tells: in JSON each is a line, and no line break is in one."""
+    return piece.count(b"\n") if isinstance(piece, bytes) else len(piece)
+
+
+def _counted_as(kind: Kind) -> tuple[str, str, str]:
+    return kind.group, kind.version, kind.plural
 
 
 def _bookmark(viewer: Viewer, revision: int, annotations: dict[str, str] | None = None) -> Object:

@@ -58,6 +58,7 @@ class Request:
     peer: Peer = field(default_factory=Peer)
     user: User | None = None  # Set by an in-process transport that vouches for the caller; never from the network.
     takes_objects: bool = False  # In process: the answer may be `Response.objects`.
+    route: object = field(default=None, init=False, repr=False, compare=False)  # The server's, once it knows it.
     _first: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)  # Values of headers.
 
     @property

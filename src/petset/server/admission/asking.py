@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
-from petset.base import tasks
+from petset.base import tasks, telemetry
 from petset.kinds import reviews
 from petset.kinds.admission.policies import GROUP
 from petset.objects import errors
@@ -60,9 +60,11 @@ class Chosen:
 
 
 class Others:
-    def __init__(self, store: stores.Store, catalog: Catalog, authorizer: auth.Authorizer):
+    def __init__(
+        self, store: stores.Store, catalog: Catalog, authorizer: auth.Authorizer, metrics: telemetry.Telemetry
+    ):
         self._store, self._catalog, self._authorizer = store, catalog, authorizer
-        self._webhooks = Webhooks(store)
+        self._webhooks = Webhooks(store, metrics)
         self._policies = Policies(store, catalog)
         self._count = 0  # Of objects of the group.
         self._chosen: dict[tuple[Kind, str, str], Chosen] = {}
@@ -145,8 +147,8 @@ class Asking:
     def __init__(self, request: Request, hooks: Webhooks, policies: Policies, chosen: Chosen):
         self.request = request
         self.waits = bool(chosen.mutating or chosen.validating)  # Webhooks take their time.
-        self._mutating_webhooks = [hooks.asking(request, one) for one in chosen.mutating]
-        self._validating_webhooks = [hooks.asking(request, one) for one in chosen.validating]
+        self._mutating_webhooks = [hooks.asking(request, one, webhooks.ADMIT) for one in chosen.mutating]
+        self._validating_webhooks = [hooks.asking(request, one, webhooks.VALIDATING) for one in chosen.validating]
         self._mutators: Sequence[Mutator] = [
             *(policies.mutator(request, one) for one in chosen.mutating_policies),
             *self._mutating_webhooks,

@@ -15,15 +15,15 @@ import logging
 import logging.handlers
 import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Any
 from urllib.parse import unquote
 
-from petset.base import tasks, well_known
+from petset.base import tasks, telemetry, well_known
 from petset.objects import documents, encoding, meta
-from petset.server import routes
+from petset.server import endings, routes
 from petset.server.access import auth, reviews
 from petset.server.audit import policy
 from petset.server.routes import Call
@@ -65,7 +65,7 @@ class Audit:
     def __init__(self, settings: Settings, authorizer: auth.Authorizer):
         self.policy, self._settings, self.authorizer = settings.policy, settings, authorizer
         self._waiting: deque[_Event] = deque()
-        self._bytes = self._lost = 0
+        self._bytes = self._lost = self._told = self._lost_ever = 0
         self._wake = asyncio.Event()
 
     def begin(self, call: Call, asking: http.User) -> Record | None:
@@ -77,9 +77,15 @@ class Audit:
         record.tell(policy.RECEIVED)
         return record
 
+    def samples(self) -> Iterator[telemetry.Sample]:
+        yield "apiserver_audit_event_total", (), self._told
+        yield "apiserver_audit_error_total", ("log",), self._lost_ever
+
     def add(self, event: _Event) -> None:
+        self._told += 1
         if len(self._waiting) >= WAITING_EVENTS_MAX or self._bytes + event.size > WAITING_BYTES_MAX:
             self._lost += 1
+            self._lost_ever += 1
         else:
             self._waiting.append(event)
             self._bytes += event.size
@@ -123,7 +129,6 @@ class Record:
 
     def __init__(self, audit: Audit, decision: policy.Decision, call: Call, asking: http.User):
         self._audit, self._decision, self._call = audit, decision, call
-        self._ended = False
         request = call.request
         self.identifier = tasks.new_uid()
         self._fields: dict[str, Any] = {
@@ -172,54 +177,11 @@ class Record:
     def answered(self, response: http.Response) -> http.Response:
         """Tell of the answer, which from now on has its id; one that streams is told of again at its end."""
         response = dataclasses.replace(response, headers=(*response.headers, (HEADER, self.identifier)))
-        if response.upgraded is not None:
+        if endings.streams(response):
             self.tell(policy.STARTED, response)
-            return dataclasses.replace(response, upgraded=self._upgraded(response.upgraded, response))
-        if not isinstance(response.body, bytes):
-            self.tell(policy.STARTED, response)
-            return dataclasses.replace(response, body=_Told(response.body, self, response))
-        if hasattr(response.objects, "__anext__"):
-            self.tell(policy.STARTED, response)
-            return dataclasses.replace(response, objects=_Told(response.objects, self, response))
+            return endings.followed(response, lambda: lambda: self.tell(policy.COMPLETE, response))
         self.tell(policy.PANIC if response.code == 500 else policy.COMPLETE, response)
         return response
-
-    def _upgraded(self, upgraded: http.Upgraded, response: http.Response) -> http.Upgraded:
-        async def told(stream: http.ByteStream) -> None:
-            try:
-                await upgraded(stream)
-            finally:
-                self.ended(response)
-
-        return told
-
-    def ended(self, response: http.Response) -> None:
-        if not self._ended:
-            self._ended = True
-            self.tell(policy.COMPLETE, response)
-
-
-class _Told:
-    """A streaming answer whose end is told of."""
-
-    def __init__(self, body: AsyncIterator[Any], record: Record, response: http.Response):
-        self._body, self._record, self._response = body, record, response
-
-    def __aiter__(self) -> _Told:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await anext(self._body)
-        except BaseException:
-            self._record.ended(self._response)
-            raise
-
-    async def aclose(self) -> None:
-        self._record.ended(self._response)
-        close = getattr(self._body, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _reference(call: Call) -> dict[str, str]:

@@ -56,6 +56,12 @@ def server_version() -> dict[str, str]:
     }
 
 
+def build() -> tuple[str, str, str]:
+    """What is counted as the version: major, minor, and all of it."""
+    version = server_version()
+    return version["major"], version["minor"], version["gitVersion"]
+
+
 def groups(kinds: Kinds) -> dict[str, list[str]]:
     """Every group ("" is core) with its versions, the preferred one first."""
     found: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from petset.base import tasks
+from petset.base import tasks, telemetry
 from petset.kinds import webhooks as kinds
 from petset.objects import errors, patch
 from petset.objects.meta import Object
@@ -25,6 +25,7 @@ from petset.server.admission.webhooks.matching import Concerned, Webhook
 from petset.server.elsewhere import calling
 from petset.store import store as stores
 
+ADMIT, VALIDATING = "admit", "validating"  # The phases, as they are counted.
 ASKED_AT_ONCE_MAX = 16  # Validating webhooks of one write.
 
 _MUTATING, _VALIDATING = kinds.MUTATINGWEBHOOKCONFIGURATIONS.key(), kinds.VALIDATINGWEBHOOKCONFIGURATIONS.key()
@@ -33,8 +34,8 @@ _MUTATING, _VALIDATING = kinds.MUTATINGWEBHOOKCONFIGURATIONS.key(), kinds.VALIDA
 class Webhooks:
     """Of all configurations, as they are now."""
 
-    def __init__(self, store: stores.Store):
-        self._caller = calling.Caller(store)
+    def __init__(self, store: stores.Store, metrics: telemetry.Telemetry):
+        self._caller, self._metrics = calling.Caller(store), metrics
         self._webhooks: dict[str, list[Webhook]] = {}  # By the configuration's key.
 
     def told(self, key: str, obj: Object | None) -> None:
@@ -53,15 +54,23 @@ class Webhooks:
         webhooks = [one for key in sorted(self._webhooks) if key.startswith(prefix) for one in self._webhooks[key]]
         return matching.concerned(webhooks, asked, equivalents)
 
-    def asking(self, request: Request, concerned: Concerned) -> Asking:
-        return Asking(self._caller, request, concerned)
+    def asking(self, request: Request, concerned: Concerned, phase: str) -> Asking:
+        return Asking(self._caller, request, concerned, self._metrics, phase)
 
 
 class Asking:
     """One webhook, about one request."""
 
-    def __init__(self, caller: calling.Caller, request: Request, concerned: Concerned):
+    def __init__(
+        self,
+        caller: calling.Caller,
+        request: Request,
+        concerned: Concerned,
+        metrics: telemetry.Telemetry,
+        phase: str,  # ADMIT or VALIDATING.
+    ):
         self._caller, self._request, self._concerned = caller, request, concerned
+        self._metrics, self._phase = metrics, phase
         self.is_asked_again = concerned.webhook.is_asked_again
 
     def is_selected(self, new: Object | None, old: Object | None) -> bool:
@@ -106,9 +115,10 @@ class Asking:
         told = [await self._request.told(kind, one) for one in (new, old)]
         if webhook.conditions and not await self._meets_conditions(about, *told):
             return None
-        uid = tasks.new_uid()
+        uid, began, rejected = tasks.new_uid(), tasks.monotonic(), True
         try:
             answer = await self._called(webhook, uid, review.request(uid, about, *told))
+            rejected = not answer.allowed
         except calling.NoAnswer as error:
             if not webhook.fails_open:
                 raise review.failure(webhook, str(error)) from None
@@ -116,6 +126,10 @@ class Asking:
             with tasks.best_effort("ask a webhook whose failurePolicy is Ignore", which):
                 raise
             return None
+        finally:
+            labels = webhook.name, self._phase, self._request.asked.operation, str(rejected).lower()
+            seconds = tasks.monotonic() - began
+            self._metrics.histogram("apiserver_admission_webhook_admission_duration_seconds", *labels).observe(seconds)
         write.warnings.extend(answer.warnings)
         for key, value in answer.audit_annotations.items():
             write.audit_annotations[f"{webhook.name}/{key}"] = value
