@@ -70,9 +70,11 @@ def test_lists_in_one_run_and_in_many(server: Server, form: str):
         server.create(configmap(f"m{number:04d}", k="v" * number))
     assert names(loads(form, server.get(f"{MAPS}?limit=30", headers=accept))) == [f"m{n:04d}" for n in range(30)]
     tree = loads(form, server.get(MAPS, headers=accept))
-    assert tree["kind"] == "ConfigMapList"
+    assert tree["kind"] == "ConfigMapList" and not any("kind" in item for item in tree["items"])
     assert names(tree) == [f"m{number:04d}" for number in range(count)]
     assert [len(item["data"]["k"]) for item in tree["items"][1:]] == list(range(1, count))
+    gone = loads(form, server.ok("DELETE", MAPS, headers=accept))
+    assert gone["kind"] == "ConfigMapList" and len(names(gone)) == count
 
 
 @FORMS

@@ -98,6 +98,26 @@ def test_a_plain_list_looks_into_no_object(server, calls):
     assert shown(server) == names and calls == []
 
 
+def test_a_plain_list_encodes_and_reads_no_item_to_leave_out_its_kind(server, monkeypatch):
+    """But those that do not begin with the two: what somebody else has put into the store."""
+    filled(server, MANY)
+    stranger = {"metadata": {"name": "z", "namespace": "default"}, "kind": "ConfigMap", "apiVersion": "v1"}
+    counted: list[str] = []
+    for name in ("dumps", "loads_answer"):
+        real = getattr(answers.encoding, name)
+        monkeypatch.setattr(answers.encoding, name, lambda data, n=name, r=real: counted.append(n) or r(data))
+
+    def items() -> list[Any]:
+        counted.clear()
+        return server.get(CONFIGMAPS)["items"]
+
+    assert not any({"kind", "apiVersion"} & set(item) for item in items()) and len(items()) == MANY
+    assert counted == ["dumps"] * 3, "the list's head, and what its items begin with"
+    server.run(server.store.put("/core/configmaps/default/z", stranger, 0))
+    assert [sorted(items()[at]) for at in (0, -1)] == [["data", "metadata"], ["metadata"]]
+    assert counted == ["dumps"] * 3 + ["loads_answer", "dumps"]
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_watchs_initial_events_come_in_runs(server, calls, inside):
     names = filled(server, MANY)

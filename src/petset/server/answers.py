@@ -7,6 +7,7 @@ protobuf but takes JSON gets JSON; one that takes neither of ours gets 406.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -158,8 +159,14 @@ def head(call: Call) -> http.Headers:
     return JSON_HEADERS + warning_headers(call.warnings) if call.warnings else JSON_HEADERS
 
 
+Runs = AsyncIterator[list[bytes | memoryview]]  # The items of each run in JSON.
+
+
 async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Mapping[str, Any]) -> http.Response:
-    """Many stored objects; plain ones are joined as they are. A long list is made as it is read, run by run."""
+    """Many stored objects; plain ones are joined as they are. A long list is made as it is read, run by run.
+
+    Items of built-in kinds do not name their apiVersion and kind, which the list's own say, as upstream.
+    """
     headers = head(call)
     form = representation(call.request.header("accept"))
     resource = call.resource
@@ -167,7 +174,8 @@ async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Map
     if form is JSON and call.request.takes_objects:
         objects = [obj async for run in call.work.in_runs(entries, size, _objects) for obj in run]
         return http.Response(200, headers, objects={**kind, "items": objects})
-    is_short = sum(map(size, entries)) <= weight.RUN_BYTES_MAX
+    encoded = [found.encoded for found in entries]
+    is_short = sum(map(len, encoded)) <= weight.RUN_BYTES_MAX
     is_one_run = is_short and len(entries) <= weight.RUN_OBJECTS_MAX
     if form is TABLE:
         opened = _opened(tables.head(resource.printer, metadata=metadata), "rows")
@@ -181,26 +189,52 @@ async def object_list(call: Call, entries: Sequence[stores.Entry], metadata: Map
         }
         runs = call.work.in_runs(entries, size, _partials)
         return await _list(headers, _opened(partials, "items"), runs, is_one_run)
-    return await _list(headers, _opened(kind, "items"), _joined(entries), is_short)
+    if resource.custom is not None:
+        return await _list(headers, _opened(kind, "items"), _typed(encoded), is_short)
+    return await _list(headers, _opened(kind, "items"), _untyped(encoded, resource), is_short, b"{")
 
 
-async def _list(headers: http.Headers, opened: bytes, runs: AsyncIterator[bytes], in_one: bool) -> http.Response:
-    pieces = _pieces(opened, runs)
+async def _list(headers: http.Headers, opened: bytes, runs: Runs, in_one: bool, cut_off: bytes = b"") -> http.Response:
+    """`cut_off` is what each item lacks at its beginning."""
+    pieces = _pieces(opened, runs, cut_off)
     return http.Response(200, headers, b"".join([piece async for piece in pieces]) if in_one else pieces)
 
 
-async def _pieces(head: bytes, runs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _pieces(head: bytes, runs: Runs, cut_off: bytes) -> AsyncIterator[bytes]:
     """A slow reader holds up one run, and otherwise shares the store's bytes."""
-    separator = head
+    separator = b"," + cut_off
+    before, is_empty = head + cut_off, True
     async for run in runs:
-        yield separator + run
-        separator = b","
-    yield b"]}" if separator is not head else head + b"]}"
+        run[0] = before + run[0]
+        yield separator.join(run)
+        before, is_empty = separator, False
+    yield head + b"]}" if is_empty else b"]}"
 
 
-async def _joined(entries: Sequence[stores.Entry]) -> AsyncIterator[bytes]:
-    for run in weight.runs(entries, size):
-        yield b",".join([found.encoded for found in run])
+async def _typed(encoded: Sequence[bytes]) -> Runs:
+    for run in weight.runs(encoded, len):
+        yield list(run)
+
+
+async def _untyped(encoded: Sequence[bytes], resource: Kind) -> Runs:
+    """The same without apiVersion and kind, which what is stored begins with: the rest is looked at, not copied."""
+    named = b'{"apiVersion":%s,"kind":%s,' % (encoding.dumps(resource.api_version), encoding.dumps(resource.kind))
+    begin, rest = operator.itemgetter(slice(len(named))), operator.itemgetter(slice(len(named), None))
+    for run in weight.runs(encoded, len):
+        if set(map(begin, run)) == {named}:
+            yield list(map(rest, map(memoryview, run)))
+        else:
+            yield [rest(one) if begin(one) == named else _untyped_by_hand(one) for one in run]
+
+
+def _untyped_by_hand(encoded: bytes) -> bytes:
+    """Of an object that names them elsewhere, or something else."""
+    return encoding.dumps(untyped(encoding.loads_answer(encoded)))[1:]
+
+
+def untyped(obj: Object) -> Object:
+    """An item of a list of a built-in kind."""
+    return {key: value for key, value in obj.items() if key not in ("apiVersion", "kind")}
 
 
 def size(found: stores.Entry) -> int:
@@ -213,12 +247,12 @@ def _opened(head: Mapping[str, Any], items: str) -> bytes:
     return b'%s,"%s":[' % (encoding.dumps(head)[:-1], items.encode())
 
 
-def _rows(entries: Sequence[stores.Entry], resource: Kind, now: float, include: str) -> bytes:
-    return encoding.dumps(tables.rows(resource.printer, _objects(entries), now, include))[1:-1]
+def _rows(entries: Sequence[stores.Entry], resource: Kind, now: float, include: str) -> list[bytes | memoryview]:
+    return [encoding.dumps(tables.rows(resource.printer, _objects(entries), now, include))[1:-1]]
 
 
-def _partials(entries: Sequence[stores.Entry]) -> bytes:
-    return encoding.dumps([partial(found.object) for found in entries])[1:-1]
+def _partials(entries: Sequence[stores.Entry]) -> list[bytes | memoryview]:
+    return [encoding.dumps([partial(found.object) for found in entries])[1:-1]]
 
 
 def _objects(entries: Sequence[stores.Entry]) -> list[Object]:

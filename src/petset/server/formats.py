@@ -163,8 +163,10 @@ async def answered(call: Call, wanted: Wanted, response: http.Response) -> http.
     if call.verb == "watch" and call.route.resource is not None and response.code == 200:
         pieces: Any = response.body if objects is None else objects
         return _written(response, form.event_media_type, _told(call.work, form, pieces))
-    if objects is not None and "items" in objects:
-        return _written(response, form.media_type, await _listed(call.work, form, objects))
+    if objects is not None and call.verb in ("list", "deletecollection"):
+        kind = call.route.resource
+        is_custom = kind is not None and kind.custom is not None
+        return _written(response, form.media_type, await _listed(call.work, form, objects, is_custom))
     if objects is not None:
         return _written(response, form.media_type, await call.work.beside(ITEM_BYTES, form.dumps, objects))
     body = response.body if isinstance(response.body, bytes) else b"".join([piece async for piece in response.body])
@@ -190,11 +192,15 @@ def _written(response: http.Response, media_type: str, body: bytes | AsyncIterat
     return replace(response, headers=headers, body=body, objects=None, begun=None)
 
 
-async def _listed(work: weight.Work, form: Format, tree: Object) -> bytes:
+async def _listed(work: weight.Work, form: Format, tree: Object, is_custom: bool) -> bytes:
     head = {key: value for key, value in tree.items() if key != "items"}
     found: Sequence[Object] = tree["items"]
-    made = work.in_runs(found, _item_bytes, form.items, tree["apiVersion"], tree["kind"])
+    made = work.in_runs(found, _item_bytes, _items, form, tree["apiVersion"], tree["kind"], is_custom)
     return form.listed(head, len(found), b"".join([run async for run in made]))
+
+
+def _items(objects: Sequence[Object], form: Format, version: str, kind: str, is_custom: bool) -> bytes:
+    return form.items(objects if is_custom else [answers.untyped(obj) for obj in objects], version, kind)
 
 
 # A watch's events, by the piece; of who is in this process as trees, of Tables and metadata in lines of JSON.

@@ -11,6 +11,8 @@ turns. Who comes next waits in `Line`: one piece of work of each user in turn, h
 from __future__ import annotations
 
 import asyncio
+import bisect
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -109,11 +111,9 @@ def runs(
 ) -> Iterator[Sequence[Item]]:
     """The items in their order, as many at a time as RUN_OBJECTS_MAX and RUN_BYTES_MAX allow, and at least one."""
     objects_max, bytes_max = objects_max or RUN_OBJECTS_MAX, bytes_max or RUN_BYTES_MAX
-    begin = total = 0
-    for at, item in enumerate(items):
-        total += size(item)
-        if at > begin and (at - begin >= objects_max or total > bytes_max):
-            yield items[begin:at]
-            begin, total = at, size(item)
-    if begin < len(items):
-        yield items[begin:] if begin else items
+    totals = list(itertools.accumulate(map(size, items)))  # Of the first, of the first two, ...
+    begin = before = 0
+    while begin < len(totals):
+        end = max(begin + 1, min(begin + objects_max, bisect.bisect_right(totals, before + bytes_max, begin)))
+        yield items[begin:end] if begin or end < len(totals) else items
+        begin, before = end, totals[min(end, len(totals)) - 1]
