@@ -277,6 +277,9 @@ def test_discovery_and_explain(served):
     versions = kubectl("api-versions").split()
     assert {"v1", "apps/v1", "apps/v1alpha1", "rbac.authorization.k8s.io/v1"} <= set(versions)
     assert "storage of its own" in " ".join(kubectl("explain", "petset").split())
+    policy = kubectl("explain", "pods.spec.containers.imagePullPolicy").split()
+    assert policy[policy.index("ENUM:") + 1 :][:3] == ["Always", "IfNotPresent", "Never"]
+    assert "enum: OrderedReady, Parallel" in kubectl("explain", "petset.spec")
     assert "petset" in kubectl("version")
     assert kubectl("get", "--raw", "/readyz?verbose").startswith("[+]ping ok")
 

@@ -17,7 +17,7 @@ from petset.objects import encoding
 
 @cache
 def facts(name: str) -> Any:
-    """facts.json, protobuf.json: as they are in this room."""
+    """facts.json, protobuf.json, schema_values.json: as they are in this room."""
     return encoding.loads(Path(__file__).with_name(name).read_bytes())
 
 

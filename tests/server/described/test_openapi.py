@@ -13,30 +13,25 @@ import pytest
 from petset.kinds import builtin
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.stateful_set import STATEFULSETS
-from petset.objects import schema
+from petset.objects import package_data, schema
 from petset.objects.registry import Custom, Kind, Kinds
-from petset.server import compression
-from petset.server.described import definitions, discovery, documents, gnostic, openapi, pet_set_texts, swagger
+from petset.server.described import (
+    definitions,
+    discovery,
+    documents,
+    gnostic_v2,
+    gnostic_v3,
+    openapi,
+    pet_set_texts,
+    swagger,
+)
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server
+from tests.server.described.conftest import v3
 
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-GROUP_VERSIONS = list(dict.fromkeys((kind.group, kind.version) for kind in builtin.KINDS))
+V3_PROTOBUF = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
 BOATS = Kind("example.com", "v1", "boats", "Boat", subresources=("status",))
-
-
-def v3(group: str, version: str, kinds: Kinds = builtin.KINDS) -> dict[str, Any]:
-    return json.loads(compression.plain(documents.v3(kinds, group, version)))
-
-
-@pytest.fixture(scope="module")
-def all_v3() -> dict[tuple[str, str], dict[str, Any]]:
-    return {key: v3(*key) for key in GROUP_VERSIONS}
-
-
-@pytest.fixture(scope="module")
-def v2() -> dict[str, Any]:
-    return json.loads(compression.plain(documents.v2_json(builtin.KINDS)))
 
 
 def references(tree: Any) -> set[str]:
@@ -57,8 +52,8 @@ def kinds_of(tree: dict[str, Any]) -> set[tuple[str, str, str]]:
 # -- laws
 
 
-def test_a_document_refers_to_what_it_has_and_has_what_it_refers_to(all_v3, v2):
-    for key, document in all_v3.items():
+def test_a_document_refers_to_what_it_has_and_has_what_it_refers_to(all_v3, plain, v2):
+    for key, document in {**all_v3, **plain}.items():
         has = {definitions.REFERENCE + name for name in document["components"]["schemas"]}
         assert references(document) == has, key
     assert references(v2) == {swagger.DEFINITIONS + name for name in v2["definitions"]}
@@ -91,10 +86,10 @@ def test_every_verb_of_every_kind_is_an_operation(all_v3):
             assert len(paths[kind.path(space, "{name}", name)]) == len(verbs) + 1, (kind, name)
 
 
-def test_operations_have_names_of_their_own(all_v3):
+def test_operations_have_names_of_their_own(all_v3, plain):
     named = [
         operation["operationId"]
-        for document in all_v3.values()
+        for document in (*all_v3.values(), *plain.values())
         for item in document["paths"].values()
         for method, operation in item.items()
         if method != "parameters"
@@ -108,12 +103,15 @@ def test_operations_have_names_of_their_own(all_v3):
         "patchAppsV1NamespacedStatefulSetScale",
         "connectCoreV1GetNamespacedPodExec",
         "getStorageV1APIResources",
+        "getRbacAuthorizationAPIGroup",
+        "getCodeVersion",
     } <= set(named)
 
 
-def test_the_two_versions_agree(all_v3, v2):
-    paths = {path: item for document in all_v3.values() for path, item in document["paths"].items()}
-    schemas = {name: one for document in all_v3.values() for name, one in document["components"]["schemas"].items()}
+def test_the_two_versions_agree(all_v3, plain, v2):
+    every = (*all_v3.values(), *plain.values())
+    paths = {path: item for document in every for path, item in document["paths"].items()}
+    schemas = {name: one for document in every for name, one in document["components"]["schemas"].items()}
     assert set(v2["paths"]) == set(paths) and set(v2["definitions"]) == set(schemas)
     for name, one in schemas.items():
         definition = v2["definitions"][name]
@@ -128,11 +126,27 @@ def test_the_two_versions_agree(all_v3, v2):
                 assert older["responses"].keys() == operation["responses"].keys()
 
 
-def test_documents_are_as_the_specification_says(all_v3, v2):
+EMPTY = (("default", {}), ("default", ""))
+
+
+def without_empty_defaults(tree: Any) -> Any:
+    """Upstream's default of a struct is an empty one, whatever it requires, and of a text an empty one, too."""
+    match tree:
+        case dict():
+            return {key: without_empty_defaults(one) for key, one in tree.items() if (key, one) not in EMPTY}
+        case list():
+            return [without_empty_defaults(one) for one in tree]
+        case _:
+            return tree
+
+
+def test_documents_are_as_the_specification_says(all_v3, plain, v2):
     validator = pytest.importorskip("openapi_spec_validator")
     validator.OpenAPIV2SpecValidator(v2).validate()
     for key in (("", "v1"), ("apps", "v1alpha1"), ("authentication.k8s.io", "v1")):
-        validator.OpenAPIV30SpecValidator(all_v3[key]).validate()
+        validator.OpenAPIV30SpecValidator(without_empty_defaults(all_v3[key])).validate()
+    for document in (plain["apis"], plain["version"]):
+        validator.OpenAPIV30SpecValidator(without_empty_defaults(document)).validate()
 
 
 # -- against upstream's definitions
@@ -197,7 +211,7 @@ def test_definitions_are_those_of_upstream(v2):
     for name, definition in v2["definitions"].items():
         if "alpha1.PetSet" in name or ".v1alpha3." in name:  # The latter are of a field that upstream has off.
             continue
-        if "properties" not in upstream.get(name, {}):
+        if "properties" not in upstream.get(name, {}) or name == definitions.VERSION_INFO:  # Whose texts are ours.
             continue
         theirs = upstream[name]["properties"]
         assert definition.get("x-kubernetes-map-type") == upstream[name].get("x-kubernetes-map-type"), name
@@ -216,100 +230,61 @@ def test_a_pet_set_has_texts_for_all_that_a_stateful_set_has():
     assert schema.node_of(PETSETS).fields.keys() == schema.node_of(STATEFULSETS).fields.keys()
 
 
-# -- protobuf, read back by the numbers of gnostic's OpenAPIv2.proto
+# -- enumerations and defaults
 
 
-def read(data: bytes) -> dict[int, list[Any]]:
-    """Field numbers and what they hold: bytes, or numbers."""
-    found: dict[int, list[Any]] = {}
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        tag = varint()
-        match tag & 7:
-            case 0:
-                held: Any = varint()
-            case 1:
-                held, at = data[at : at + 8], at + 8
-            case 2:
-                size = varint()
-                held, at = data[at : at + size], at + size
-                assert len(held) == size
-            case other:
-                raise AssertionError(other)
-        found.setdefault(tag >> 3, []).append(held)
-    return found
+@pytest.mark.parametrize(
+    ("type_name", "field", "said"),
+    [
+        ("core.v1.Container", "imagePullPolicy", {"enum": ["Always", "IfNotPresent", "Never"]}),
+        ("core.v1.Container", "resources", {"default": {}}),
+        ("core.v1.ContainerPort", "protocol", {"enum": ["SCTP", "TCP", "UDP"], "default": "TCP"}),
+        ("core.v1.EndpointPort", "protocol", {"enum": ["SCTP", "TCP", "UDP"]}),
+        ("core.v1.ISCSIVolumeSource", "iscsiInterface", {"default": "default"}),
+        ("core.v1.RBDVolumeSource", "pool", {"default": "rbd"}),
+        ("core.v1.RBDVolumeSource", "keyring", {"default": "/etc/ceph/keyring"}),
+        ("core.v1.AzureDiskVolumeSource", "fsType", {"default": "ext4"}),
+        ("core.v1.LocalObjectReference", "name", {"default": ""}),
+        ("core.v1.Pod", "spec", {"default": {}}),
+    ],
+)
+def test_a_field_says_which_values_it_takes_and_what_it_is_without_one(all_v3, v2, type_name, field, said):
+    name = f"io.k8s.api.{type_name}"
+    schemas = {key: one for document in all_v3.values() for key, one in document["components"]["schemas"].items()}
+    newer, older = schemas[name]["properties"][field], v2["definitions"][name]["properties"][field]
+    assert {key: newer[key] for key in ("enum", "default") if key in newer} == said
+    assert "default" not in older and older.get("enum") == said.get("enum")  # Version 2 has none, as upstream's.
 
 
-def pairs(data: bytes, number: int) -> dict[str, bytes]:
-    return {(pair := read(one))[1][0].decode(): pair[2][0] for one in read(data).get(number, ())}
+def test_what_is_inside_of_a_field_has_its_values_too(all_v3):
+    core, apps = (all_v3[key]["components"]["schemas"] for key in (("", "v1"), ("apps", "v1alpha1")))
+    modes = core["io.k8s.api.core.v1.PersistentVolumeClaimSpec"]["properties"]["accessModes"]
+    assert modes["items"]["enum"] == ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]
+    assert "enum" not in modes
+    spec = core["io.k8s.api.core.v1.Pod"]["properties"]["spec"]
+    assert spec["allOf"] == [{"$ref": f"{definitions.REFERENCE}io.k8s.api.core.v1.PodSpec"}]
+    policy = apps["io.k8s.api.apps.v1alpha1.PetSetSpec"]["properties"]["podManagementPolicy"]
+    assert policy["enum"] == ["OrderedReady", "Parallel"]
 
 
-def schema_read(data: bytes) -> dict[str, Any]:
-    """A message Schema as the JSON it was made from."""
-    fields = read(data)
-    tree: dict[str, Any] = {}
-    for number, key in ((1, "$ref"), (2, "format"), (4, "description")):
-        if number in fields:
-            tree[key] = fields[number][0].decode()
-    if 5 in fields:
-        tree["default"] = json.loads(read(fields[5][0])[2][0])
-    if 19 in fields:
-        tree["required"] = [one.decode() for one in fields[19]]
-    if 21 in fields:
-        tree["additionalProperties"] = schema_read(read(fields[21][0])[1][0])
-    if 22 in fields:
-        tree["type"] = read(fields[22][0])[1][0].decode()
-    if 23 in fields:
-        tree["items"] = schema_read(read(fields[23][0])[1][0])
-    if 25 in fields:
-        tree["properties"] = {name: schema_read(one) for name, one in pairs(fields[25][0], 1).items()}
-    for name, value in pairs(data, 31).items():
-        tree[name] = json.loads(read(value)[2][0])
-    return tree
+def test_every_value_is_said_of_a_field_that_there_is(all_v3):
+    """What schema_values.json says of a type that is served finds its field, and what is inside of it."""
 
+    def check(where: str, said: dict[str, Any], found: dict[str, Any]) -> None:
+        for key in ("items", "additionalProperties"):
+            if key in said:
+                check(where, said[key], found[key])
+        assert set(said) - {"items", "additionalProperties"} <= set(found), where
 
-def test_protobuf_says_what_json_says(v2):
-    document = read(compression.plain(documents.v2_protobuf(builtin.KINDS)))
-    assert document[1] == [b"2.0"] and read(document[2][0])[1] == [b"petset"]
-    definitions = {name: schema_read(one) for name, one in pairs(document[9][0], 1).items()}
-    assert definitions == v2["definitions"]
-    paths = pairs(document[8][0], 2)
-    assert paths.keys() == v2["paths"].keys()
-    methods = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
-    for path, item in paths.items():
-        found = read(item)
-        for method, operation in v2["paths"][path].items():
-            if method == "parameters":
-                assert len(found[9]) == len(operation)
-                continue
-            written = read(found[methods[method]][0])
-            assert written[5] == [operation["operationId"].encode()]
-            extensions = pairs(found[methods[method]][0], 13)
-            assert {name: json.loads(read(one)[2][0]) for name, one in extensions.items()} == {
-                key: value for key, value in operation.items() if key.startswith("x-")
-            }
-            queries = [read(read(read(one)[1][0])[2][0]) for one in written.get(8, ()) if 2 in read(read(one)[1][0])]
-            names = [read(query[3][0])[4][0].decode() for query in queries]
-            assert names == [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
-
-
-def test_what_the_table_does_not_take_is_an_error():
-    for wrong in ({"type": {}, "maximum": "x"}, {"description": 1}, {"uniqueItems": 1}):
-        with pytest.raises(ValueError):
-            gnostic.message("Schema", wrong)
-    assert gnostic.message("Schema", {"minLength": -1}) == b"\x60" + b"\xff" * 9 + b"\x01"
+    values = package_data.facts("schema_values.json")
+    checked = 0
+    for document in all_v3.values():
+        for name, found in document["components"]["schemas"].items():
+            *_, module, version, type_name = name.split(".")
+            for field, said in values.get(f"{module}_{version}.{type_name}", {}).items():
+                check(f"{name}.{field}", said, found["properties"][field])
+                checked += 1
+    assert checked > 1000
 
 
 # -- what v2 cannot say is left out
@@ -345,7 +320,7 @@ def test_the_index_names_documents_by_a_hash_that_changes_with_the_kinds(server:
     before = server.get("/openapi/v3")["paths"]
     server.kinds.replace(server.kinds.now.with_kind(BOATS))
     after = server.get("/openapi/v3")["paths"]
-    assert set(after) == {*before, "apis/example.com/v1"}
+    assert set(after) == {*before, "apis/example.com", "apis/example.com/v1"}
     assert all(after[name] == one for name, one in before.items())
     assert documents.hash_of([BOATS]) != documents.hash_of([dataclasses.replace(BOATS, subresources=())])
     boats = server.get(after["apis/example.com/v1"]["serverRelativeURL"])
@@ -378,14 +353,26 @@ def test_a_client_keeps_what_it_has(server: Server):
         ("/openapi/v3/api/v1", "application/json", 200, "application/json"),
         ("/openapi/v3/api/v1", "*/*", 200, "application/json"),
         ("/openapi/v3/api/v1", "text/html", 406, "application/json"),
+        ("/openapi/v3/api/v1", V3_PROTOBUF, 200, gnostic_v3.MEDIA_TYPE),
+        ("/openapi/v3/api/v1", f"{V3_PROTOBUF}, application/json", 200, gnostic_v3.MEDIA_TYPE),
+        ("/openapi/v3/api/v1", f"application/json, {V3_PROTOBUF}", 200, "application/json"),
+        ("/openapi/v3/version", gnostic_v3.MEDIA_TYPE, 200, gnostic_v3.MEDIA_TYPE),
+        ("/openapi/v3/version", "", 200, "application/json"),
+        ("/openapi/v3/openid/v1/jwks", "", 200, "application/json"),
+        ("/openapi/v3/.well-known/openid-configuration", "", 200, "application/json"),
+        ("/openapi/v3/api", "", 200, "application/json"),
+        ("/openapi/v3/apis", "", 200, "application/json"),
+        ("/openapi/v3/apis/apps", "", 200, "application/json"),
+        ("/openapi/v3/apis/nobody", "", 404, "application/json"),
+        ("/openapi/v3/logs", "", 404, "application/json"),
         ("/openapi/v3/api/v9", "", 404, "application/json"),
         ("/openapi/v3/apis/v1", "", 404, "application/json"),
         ("/openapi/v3/", "", 200, "application/json"),
         ("/openapi/v3/apis/apps/v1/x", "", 404, "application/json"),
         ("/openapi/v2", "", 200, "application/json"),
-        ("/openapi/v2", V2_PROTOBUF, 200, gnostic.MEDIA_TYPE),
+        ("/openapi/v2", V2_PROTOBUF, 200, gnostic_v2.MEDIA_TYPE),
         ("/openapi/v2", f"application/json, {V2_PROTOBUF}", 200, "application/json"),
-        ("/openapi/v2", gnostic.MEDIA_TYPE, 200, gnostic.MEDIA_TYPE),
+        ("/openapi/v2", gnostic_v2.MEDIA_TYPE, 200, gnostic_v2.MEDIA_TYPE),
         ("/openapi/v2", "text/html", 406, "application/json"),
     ],
 )
@@ -396,22 +383,22 @@ def test_forms(server: Server, path: str, accept: str, code: int, content: str):
 
 def test_only_what_is_asked_for_is_made_and_only_so_much_is_kept(server: Server, monkeypatch):
     made: list[str] = []
-    make = documents.v3
+    make = documents.v3_json
 
-    def counted(kinds: Kinds, group: str, version: str) -> bytes:
-        made.append(f"{group}/{version}")
-        return make(kinds, group, version)
+    def counted(kinds: Kinds, name: str) -> bytes:
+        made.append(name)
+        return make(kinds, name)
 
-    monkeypatch.setattr(documents, "v3", counted)
+    monkeypatch.setattr(documents, "v3_json", counted)
     server.get("/openapi/v3")
     assert made == []
     for _ in range(3):
         server.get("/openapi/v3/apis/apps/v1")
-    assert made == ["apps/v1"]
+    assert made == ["apis/apps/v1"]
     monkeypatch.setattr(openapi, "KEPT_BYTES_MAX", 1)
     server.get("/openapi/v3/apis/storage.k8s.io/v1")
     server.get("/openapi/v3/apis/apps/v1")
-    assert made == ["apps/v1", "storage.k8s.io/v1", "apps/v1"]
+    assert made == ["apis/apps/v1", "apis/storage.k8s.io/v1", "apis/apps/v1"]
 
 
 def test_a_changed_schema_of_a_custom_kind_is_another_document():

@@ -2,8 +2,9 @@
 
 `Components` is handed the types that a document's operations speak of and yields them and all that is inside of them,
 one at a time, so that no document is ever whole in memory as a tree. Properties, formats, merge keys and list types
-come from the schema nodes, descriptions from the schema package's text (a PetSet's are this house's own), a custom
-kind's schema from the kind. Components are named as upstream names them: io.k8s.api.core.v1.Pod.
+come from the schema nodes, enumerations and defaults from schema_values.json, descriptions from the schema package's
+text (a PetSet's are this house's own), a custom kind's schema from the kind. Components are named as upstream names
+them: io.k8s.api.core.v1.Pod.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from petset.kinds import reviews
-from petset.objects import registry, schema_nodes, schema_texts
+from petset.objects import package_data, registry, schema_nodes, schema_texts
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 from petset.objects.schema_nodes import Node
-from petset.server.described import pet_set_texts
+from petset.server.described import discovery, pet_set_texts
 
 REFERENCE = "#/components/schemas/"
 
@@ -30,6 +31,7 @@ _META = _PACKAGES["meta_v1"]
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 PATCH = f"{_META}.Patch"
+VERSION_INFO = "io.k8s.apimachinery.pkg.version.Info"
 
 # Types that are a value and no struct, which the schema package has no text of.
 _VALUES: Mapping[str, Object] = {
@@ -53,6 +55,12 @@ _VALUES: Mapping[str, Object] = {
         "type": "string",
     },
     PATCH: {"description": "A change, in the form that the Content-Type says.", "type": "object"},
+    VERSION_INFO: {
+        "description": "Which release of what the server is, and the version of Kubernetes that it serves.",
+        "type": "object",
+        "required": list(discovery.VERSION_FIELDS),
+        "properties": {name: {"type": "string"} for name in discovery.VERSION_FIELDS},
+    },
 }
 _SCALARS: Mapping[str, Object] = {
     "string": {"type": "string"},
@@ -70,12 +78,7 @@ _NAMED_SCALARS: Mapping[str, str] = {
     "Time": f"{_META}.Time",
     "MicroTime": f"{_META}.MicroTime",
 }
-# What a required field is when it is empty; what others are that a client must know to tell a list's elements apart.
-_EMPTY: Mapping[str, Any] = {"string": "", "bool": False, "int32": 0, "int64": 0}
-_DEFAULTS: Mapping[tuple[str, str], Any] = {
-    ("core_v1.ContainerPort", "protocol"): "TCP",
-    ("core_v1.ServicePort", "protocol"): "TCP",
-}
+_INSIDE = ("items", "additionalProperties")  # Where the values of what is inside of a type stand.
 
 
 def component(type_name: str) -> str:
@@ -99,9 +102,13 @@ def is_custom(kind: Kind) -> bool:
 
 @dataclass(slots=True)
 class Components:
-    """Schemas by name, made as they are referred to. `kinds` are those whose components say that they are."""
+    """Schemas by name, made as they are referred to. `kinds` are those whose components say that they are.
+
+    Version 2 has no defaults of built-in types, as upstream prunes them there.
+    """
 
     kinds: Kinds
+    has_defaults: bool = True
     _seen: dict[str, None] = field(default_factory=dict[str, None])
     _waiting: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # (component, type)
 
@@ -153,8 +160,9 @@ class Components:
     def _struct(self, type_name: str) -> dict[str, Any]:
         node = _named(type_name)
         texts = pet_set_texts.TEXTS.get(type_name) or schema_texts.of(*type_name.split("."))
+        values = package_data.facts("schema_values.json").get(_valued(type_name), {})
         properties = {
-            key: self._property(type_name, key, inner, key in node.required, texts.fields.get(key, ""))
+            key: self._property(inner, texts.fields.get(key, ""), values.get(key, {}))
             for key, inner in node.fields.items()
         }
         return {
@@ -165,10 +173,9 @@ class Components:
             **({"x-kubernetes-map-type": "atomic"} if node.is_atomic else {}),
         }
 
-    def _property(self, owner: str, key: str, node: Node, is_required: bool, text: str) -> dict[str, Any]:
-        schema = self._value(node)
-        default = _EMPTY.get(node.kind) if is_required else _DEFAULTS.get((owner, key))
-        about = {**({"description": text} if text else {}), **({"default": default} if default is not None else {})}
+    def _property(self, node: Node, text: str, values: Object) -> dict[str, Any]:
+        schema = self._valued(self._value(node), values)
+        about: dict[str, Any] = {"description": text} if text else {}
         if "$ref" in schema and about:  # Nothing may stand beside a reference.
             schema = {"allOf": [schema]}
         if node.strategies:
@@ -182,6 +189,18 @@ class Components:
         if node.list_type:
             about["x-kubernetes-list-type"] = node.list_type
         return {**schema, **about}
+
+    def _valued(self, schema: Object, values: Object) -> Object:
+        """A schema with the values that a type's data says of it and of what is inside."""
+        if not values:
+            return schema
+        own = {
+            key: values[key] for key in ("enum", "default") if key in values and (self.has_defaults or key == "enum")
+        }
+        if "$ref" in schema and own:
+            return {"allOf": [schema], **own}
+        inside = {key: self._valued(schema[key], values[key]) for key in _INSIDE if key in values and key in schema}
+        return {**schema, **inside, **own}
 
     def _value(self, node: Node) -> Object:
         match node.kind:
@@ -225,6 +244,11 @@ class Components:
         }
 
 
+def _valued(type_name: str) -> str:
+    """The type whose enumerations and defaults a type has: a PetSet's are a StatefulSet's."""
+    return type_name.replace("apps_v1alpha1.PetSet", "apps_v1.StatefulSet")
+
+
 def _named(type_name: str) -> Node:
     module, _, name = type_name.partition(".")
     return schema_nodes.struct(module, name)
@@ -244,7 +268,10 @@ def _told(type_name: str, kind: Kind | None, listed: Kind | None) -> Object:
 # Types that are sent and answered and are no kind of their own.
 _ANSWERS: Mapping[str, tuple[str, str, str]] = {
     "meta_v1.Status": ("", "v1", "Status"),
+    "meta_v1.APIGroup": ("", "v1", "APIGroup"),
+    "meta_v1.APIGroupList": ("", "v1", "APIGroupList"),
     "meta_v1.APIResourceList": ("", "v1", "APIResourceList"),
+    "meta_v1.APIVersions": ("", "v1", "APIVersions"),
     "meta_v1.DeleteOptions": ("", "v1", "DeleteOptions"),
     "core_v1.Binding": ("", "v1", "Binding"),
     "autoscaling_v1.Scale": ("autoscaling", "v1", "Scale"),

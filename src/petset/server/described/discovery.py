@@ -62,6 +62,9 @@ def build() -> tuple[str, str, str]:
     return version["major"], version["minor"], version["gitVersion"]
 
 
+VERSION_FIELDS = tuple(server_version())
+
+
 def groups(kinds: Kinds) -> dict[str, list[str]]:
     """Every group ("" is core) with its versions, the preferred one first."""
     found: dict[str, list[str]] = {}

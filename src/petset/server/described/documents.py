@@ -1,8 +1,9 @@
 """The documents as bytes: written piece by piece, so that none is ever whole in memory as a tree, and compressed.
 
-A document of version 3 is a group version's; version 2 has all of them in one, in JSON or in protobuf. Each is a pure
-function of a snapshot of the kinds. `hash_of` tells documents apart without making them: by the kinds that they are
-about and by the versions of what they are made from.
+A document of version 3 is a group version's or a plain path's (plain_paths.py), by its name: api/v1, apis/apps/v1,
+version; version 2 has all of them in one. Both are in JSON or in protobuf. Each is a pure function of a snapshot of the
+kinds. `hashes` and `hash_of` tell documents apart without making them: by the kinds that they are about and by the
+versions of what they are made from.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from petset.objects import encoding, package_data
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 from petset.server import compression
-from petset.server.described import discovery, gnostic, operations, swagger
+from petset.server.described import discovery, gnostic, gnostic_v2, gnostic_v3, operations, plain_paths, swagger
 from petset.server.described.definitions import Components
 
-FORM = 1  # Counts changes of how documents are made: clients keep them for as long as their hash is the same.
+FORM = 2  # Counts changes of how documents are made: clients keep them for as long as their hash is the same.
 GZIP_LEVEL = 6
 
 # One takes as long as its schema; it goes with its kind.
 _digests: weakref.WeakKeyDictionary[Kind, str] = weakref.WeakKeyDictionary()
 
 
-def hash_of(kinds: Iterable[Kind]) -> str:
-    """What names a document about these kinds; another one when it would be another document."""
+def hash_of(kinds: Iterable[Kind], name: str = "") -> str:
+    """What tells a document about these kinds, or one about none, from what it would be otherwise."""
     made_from = [FORM, petset.__version__, petset.KUBERNETES_VERSION, package_data.schema_version()]
     about = [
         [
@@ -36,7 +37,7 @@ def hash_of(kinds: Iterable[Kind]) -> str:
         ]
         for kind in kinds
     ]
-    return hashlib.sha512(encoding.dumps([made_from, about])).hexdigest()[:64].upper()
+    return hashlib.sha512(encoding.dumps([made_from, about, name])).hexdigest()[:64].upper()
 
 
 def _own(kind: Kind) -> str:
@@ -55,18 +56,51 @@ def info() -> Object:
 # -- version 3 ----------------------------------------------------------------------------------------------------
 
 
-def v3(kinds: Kinds, group: str, version: str) -> bytes:
-    """A group version's document, compressed."""
-    return compression.gzipped(_v3(kinds, group, version), GZIP_LEVEL)
+def hashes(kinds: Kinds) -> dict[str, str]:
+    """The name of every document, and its hash."""
+    by_place: dict[tuple[str, str], list[Kind]] = {}
+    for kind in kinds:
+        by_place.setdefault((kind.group, kind.version), []).append(kind)
+    of_groups = {name_of(*place): hash_of(about) for place, about in by_place.items()}
+    return {**{name: hash_of((), name) for name in plain_paths.of(kinds)}, **of_groups}
 
 
-def _v3(kinds: Kinds, group: str, version: str) -> Iterator[bytes]:
+def name_of(group: str, version: str) -> str:
+    return f"apis/{group}/{version}" if group else f"api/{version}"
+
+
+def v3_json(kinds: Kinds, name: str) -> bytes:
+    """A document of those that there are, compressed."""
+    return compression.gzipped(_v3_json(kinds, name), GZIP_LEVEL)
+
+
+def v3_protobuf(kinds: Kinds, name: str) -> bytes:
+    return compression.gzipped(_v3_protobuf(kinds, name), GZIP_LEVEL)
+
+
+def _v3_json(kinds: Kinds, name: str) -> Iterator[bytes]:
     components = Components(kinds)
     yield b'{"openapi":"3.0.0","info":' + encoding.dumps(info()) + b',"paths":{'
-    yield from _pairs(operations.paths(kinds, group, version, components))
+    yield from _pairs(_v3_paths(kinds, name, components))
     yield b'},"components":{"schemas":{'
     yield from _pairs(components.made())
     yield b"}}}"
+
+
+def _v3_protobuf(kinds: Kinds, name: str) -> Iterator[bytes]:
+    components = Components(kinds)
+    yield gnostic_v3.head(info())
+    yield gnostic_v3.paths(_v3_paths(kinds, name, components))
+    yield gnostic_v3.components(components.made())
+
+
+def _v3_paths(kinds: Kinds, name: str, components: Components) -> Iterator[tuple[str, Object]]:
+    plain = plain_paths.of(kinds).get(name)
+    if plain is not None:
+        yield plain_paths.item(name, plain, components)
+        return
+    group, _, version = name.removeprefix("api").removeprefix("s").strip("/").rpartition("/")
+    yield from operations.paths(kinds, group, version, components)
 
 
 def _pairs(found: Iterable[tuple[str, Object]]) -> Iterator[bytes]:
@@ -80,7 +114,7 @@ def _pairs(found: Iterable[tuple[str, Object]]) -> Iterator[bytes]:
 
 
 def v2_json(kinds: Kinds) -> bytes:
-    """The document of all kinds, compressed."""
+    """The document of everything, compressed."""
     return compression.gzipped(_v2_json(kinds), GZIP_LEVEL)
 
 
@@ -89,7 +123,7 @@ def v2_protobuf(kinds: Kinds) -> bytes:
 
 
 def _v2_json(kinds: Kinds) -> Iterator[bytes]:
-    components = Components(kinds)
+    components = Components(kinds, has_defaults=False)
     yield b'{"swagger":"2.0","info":' + encoding.dumps(info()) + b',"paths":{'
     yield from _pairs(_v2_paths(kinds, components))
     yield b'},"definitions":{'
@@ -98,20 +132,22 @@ def _v2_json(kinds: Kinds) -> Iterator[bytes]:
 
 
 def _v2_protobuf(kinds: Kinds) -> Iterator[bytes]:
-    components = Components(kinds)
-    paths = b"".join(gnostic.path(name, item) for name, item in _v2_paths(kinds, components))
-    yield gnostic.head(info())
-    yield gnostic.field(gnostic.PATHS, paths)
-    yield gnostic.field(
-        gnostic.DEFINITIONS, b"".join(gnostic.definition(name, tree) for name, tree in _v2_definitions(components))
-    )
+    components = Components(kinds, has_defaults=False)
+    paths = b"".join(gnostic_v2.path(name, item) for name, item in _v2_paths(kinds, components))
+    yield gnostic_v2.head(info())
+    yield gnostic.field(gnostic_v2.PATHS, paths)
+    definitions = (gnostic_v2.definition(name, tree) for name, tree in _v2_definitions(components))
+    yield gnostic.field(gnostic_v2.DEFINITIONS, b"".join(definitions))
 
 
 def _v2_paths(kinds: Kinds, components: Components) -> Iterator[tuple[str, Object]]:
+    for name, plain in plain_paths.of(kinds).items():
+        path, item = plain_paths.item(name, plain, components)
+        yield path, swagger.path_item(item)
     for group, versions in discovery.groups(kinds).items():
         for version in versions:
-            for name, item in operations.paths(kinds, group, version, components):
-                yield name, swagger.path_item(item)
+            for path, item in operations.paths(kinds, group, version, components):
+                yield path, swagger.path_item(item)
 
 
 def _v2_definitions(components: Components) -> Iterator[tuple[str, Object]]:

@@ -1,56 +1,23 @@
-"""OpenAPI v2 in protobuf: gnostic's openapi.v2.Document, which kubectl up to 1.26 and client-go ask for.
+"""OpenAPI documents in protobuf: the wire format, and messages by a table (gnostic_v2.py and gnostic_v3.py have them).
 
-`message("Schema", tree)` writes a JSON tree by the table below: of each message its fields by their JSON names, with
+`Messages.write("Schema", tree)` writes a JSON tree. A table has of each message its fields by their JSON names, with
 number and type. A type is a scalar (text, bool, int, double), `any` (a value as YAML, for which JSON will do), another
-message, or one of the shapes: `[]` repeated, `{}` a map as repeated pairs of name and value. What begins with x- goes
-into the message's vendor extensions. Numbers: openapiv2/OpenAPIv2.proto of google/gnostic-models.
+message, or a shape that the table's module writes itself; with `[]` before it is repeated, with `{}` a map: a message
+of pairs of name and value; with `?` behind it may be a reference instead. What begins with x- goes into the message's
+extensions (`ext`). What is not in the table is left out.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from petset.objects import encoding
+from petset.objects import encoding, meta
 from petset.objects.meta import Json, Object
 
-MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-
-# Message -> "JSON name, number, type" of its fields; x- is where vendor extensions go.
-_TEXT: Mapping[str, str] = {
-    "Document": "swagger 1 text, info 2 Info",
-    "Info": "title 1 text, version 2 text, description 3 text",
-    "PathItem": "$ref 1 text, get 2 Operation, put 3 Operation, post 4 Operation, delete 5 Operation, "
-    "options 6 Operation, head 7 Operation, patch 8 Operation, parameters 9 []ParametersItem, x- 10 ext",
-    "Operation": "tags 1 []text, summary 2 text, description 3 text, operationId 5 text, produces 6 []text, "
-    "consumes 7 []text, parameters 8 []ParametersItem, responses 9 Responses, schemes 10 []text, deprecated 11 bool, "
-    "x- 13 ext",
-    "Response": "description 1 text, schema 2 SchemaItem, x- 5 ext",
-    "JsonReference": "$ref 1 text, description 2 text",
-    "BodyParameter": "description 1 text, name 2 text, in 3 text, required 4 bool, schema 5 Schema, x- 6 ext",
-    "HeaderParameter": "required 1 bool, in 2 text, description 3 text, name 4 text, type 5 text, format 6 text",
-    "QueryParameter": "required 1 bool, in 2 text, description 3 text, name 4 text, type 6 text, format 7 text, "
-    "uniqueItems 21 bool, x- 23 ext",
-    "PathParameter": "required 1 bool, in 2 text, description 3 text, name 4 text, type 5 text, format 6 text, "
-    "uniqueItems 20 bool, x- 22 ext",
-    "Schema": "$ref 1 text, format 2 text, title 3 text, description 4 text, default 5 any, multipleOf 6 double, "
-    "maximum 7 double, exclusiveMaximum 8 bool, minimum 9 double, exclusiveMinimum 10 bool, maxLength 11 int, "
-    "minLength 12 int, pattern 13 text, maxItems 14 int, minItems 15 int, uniqueItems 16 bool, maxProperties 17 int, "
-    "minProperties 18 int, required 19 []text, enum 20 []any, additionalProperties 21 AdditionalProperties, "
-    "type 22 Type, items 23 Items, allOf 24 []Schema, properties 25 Properties, discriminator 26 text, "
-    "readOnly 27 bool, externalDocs 29 ExternalDocs, example 30 any, x- 31 ext",
-    "ExternalDocs": "description 1 text, url 2 text, x- 3 ext",
-}
-
-
-def _table(text: str) -> Mapping[str, tuple[int, str]]:
-    rows = [row.split() for row in text.split(", ")]
-    return {name: (int(number), kind) for name, number, kind in rows}
-
-
-_MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {name: _table(text) for name, text in _TEXT.items()}
-_VENDOR = "x-"
+_EXTENSION = "x-"
+Shape = Callable[["Messages", Any], bytes]  # The content of what a table cannot say.
 
 # -- the wire format ----------------------------------------------------------------------------------------------
 
@@ -69,7 +36,8 @@ def field(number: int, content: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
-def _scalar(number: int, kind: str, value: Json) -> bytes:
+def scalar(number: int, kind: str, value: Json) -> bytes:
+    """A field of a scalar type. Raises ValueError for a value of another."""
     match kind, value:
         case "bool", bool():
             return _varint(number << 3) + (b"\1" if value else b"\0")
@@ -89,7 +57,7 @@ def _any(value: Json) -> bytes:
     return field(2, encoding.dumps(value))
 
 
-def _named(number: int, name: str, value: bytes) -> bytes:
+def named(number: int, name: str, value: bytes) -> bytes:
     """A pair of a map."""
     return field(number, field(1, name.encode()) + field(2, value))
 
@@ -97,88 +65,61 @@ def _named(number: int, name: str, value: bytes) -> bytes:
 # -- messages -----------------------------------------------------------------------------------------------------
 
 
-def message(name: str, tree: Object) -> bytes:
-    """A message's content, by its table. Raises ValueError for a value of another type than the table says."""
-    return b"".join(_fields(_MESSAGES[name], tree))
+class Messages:
+    """A version's messages: `table` by message and JSON name (number, type), `shapes` by name."""
+
+    def __init__(self, texts: Mapping[str, str], shapes: Mapping[str, Shape]):
+        """`texts`: message -> "JSON name, number, type" of its fields, by commas."""
+        self._table = {message: dict(_row(row) for row in text.split(", ")) for message, text in texts.items()}
+        self._shapes = shapes
+
+    def write(self, message: str, tree: Object | Json) -> bytes:
+        """A message's content. Raises ValueError for a value of another type than the table says."""
+        if not meta.is_struct(tree):
+            raise ValueError(f"cannot write {tree!r} as {message}")
+        return b"".join(self._fields(self._table[message], tree))
+
+    def _fields(self, table: Mapping[str, tuple[int, str]], tree: Object) -> Iterator[bytes]:
+        for key, value in tree.items():
+            if key in table:
+                number, kind = table[key]
+                if kind.startswith("[]"):
+                    yield from (self._value(number, kind[2:], inner) for inner in elements(value))
+                else:
+                    yield self._value(number, kind, value)
+            elif key.startswith(_EXTENSION) and _EXTENSION in table:
+                yield named(table[_EXTENSION][0], key, _any(value))
+
+    def _value(self, number: int, kind: str, value: Any) -> bytes:
+        if kind.startswith("{}") or kind.endswith("?") or kind in self._shapes or kind in self._table:
+            return field(number, self.content(kind, value))
+        return scalar(number, kind, value)
+
+    def content(self, kind: str, value: Any) -> bytes:
+        """The content of a message, of a shape, of a map of them, or of what may be a reference."""
+        if kind.startswith("{}"):
+            return b"".join(named(1, name, self.content(kind[2:], inner)) for name, inner in pairs(value))
+        if kind.endswith("?"):
+            is_reference = meta.is_struct(value) and "$ref" in value
+            return field(2, self.write("Reference", value)) if is_reference else field(1, self.write(kind[:-1], value))
+        shape = self._shapes.get(kind)
+        return shape(self, value) if shape is not None else self.write(kind, value)
 
 
-def _fields(table: Mapping[str, tuple[int, str]], tree: Object) -> Iterator[bytes]:
-    for key, value in tree.items():
-        if key in table:
-            number, kind = table[key]
-            if kind.startswith("[]"):
-                yield from (_value(number, kind[2:], inner) for inner in value)
-            else:
-                yield _value(number, kind, value)
-        elif key.startswith(_VENDOR) and _VENDOR in table:
-            yield _named(table[_VENDOR][0], key, _any(value))
+def _row(text: str) -> tuple[str, tuple[int, str]]:
+    name, number, kind = text.split()
+    return name, (int(number), kind)
 
 
-def _value(number: int, kind: str, value: Any) -> bytes:
-    if kind in _MESSAGES:
-        return field(number, message(kind, value))
-    special = _SPECIAL.get(kind)
-    return field(number, special(value)) if special else _scalar(number, kind, value)
+def elements(value: Any) -> list[Any]:
+    """Raises ValueError for what is no list."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{value!r} is no list")
+    return [*value]
 
 
-def _type(value: Json) -> bytes:
-    return field(1, str(value).encode())
-
-
-def _items(value: Object) -> bytes:
-    return field(1, message("Schema", value))
-
-
-def _additional(value: Any) -> bytes:
-    return _scalar(2, "bool", value) if isinstance(value, bool) else _items(value)
-
-
-def _properties(value: Object) -> bytes:
-    return b"".join(_named(1, name, message("Schema", inner)) for name, inner in value.items())
-
-
-def _responses(value: Object) -> bytes:
-    return b"".join(_named(1, code, field(1, message("Response", inner))) for code, inner in value.items())
-
-
-_PARAMETERS: Mapping[str, tuple[int, str]] = {
-    "header": (1, "HeaderParameter"),
-    "query": (3, "QueryParameter"),
-    "path": (4, "PathParameter"),
-}
-
-
-def _parameter(value: Object) -> bytes:
-    if "$ref" in value:
-        return field(2, message("JsonReference", value))
-    if value["in"] == "body":
-        return field(1, field(1, message("BodyParameter", value)))
-    number, name = _PARAMETERS[value["in"]]
-    return field(1, field(2, field(number, message(name, value))))
-
-
-_SPECIAL = {
-    "Type": _type,
-    "Items": _items,
-    "AdditionalProperties": _additional,
-    "Properties": _properties,
-    "Responses": _responses,
-    "SchemaItem": _items,
-    "ParametersItem": _parameter,
-}
-
-# -- a document, piece by piece -----------------------------------------------------------------------------------
-
-PATHS, DEFINITIONS = 8, 9
-
-
-def head(info: Object) -> bytes:
-    return message("Document", {"swagger": "2.0", "info": info})
-
-
-def path(name: str, item: Object) -> bytes:
-    return _named(2, name, message("PathItem", item))
-
-
-def definition(name: str, tree: Object) -> bytes:
-    return _named(1, name, message("Schema", tree))
+def pairs(value: Any) -> list[tuple[str, Any]]:
+    """Raises ValueError for what is no object."""
+    if not meta.is_struct(value):
+        raise ValueError(f"{value!r} is no object")
+    return list(value.items())

@@ -1,4 +1,4 @@
-"""OpenAPI as it is asked for: an index and a document a group version (v3), one document of everything (v2).
+"""OpenAPI as it is asked for: an index and a document a group version or plain path (v3), one of everything (v2).
 
 A document is made when somebody asks for it, beside the loop, and kept compressed; those that were not asked for the
 longest go first when all are more than KEPT_BYTES_MAX. Its hash is known before it is made, so that the index costs
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from petset.objects import encoding, errors
 from petset.objects.registry import Kinds
 from petset.server import answers, compression
-from petset.server.described import discovery, documents, gnostic
+from petset.server.described import discovery, documents, gnostic_v2, gnostic_v3, plain_paths
 from petset.server.routes import Call
 from petset.wire import http
 
@@ -22,9 +22,12 @@ V2, V3 = "/openapi/v2", "/openapi/v3"
 KEPT_BYTES_MAX = 4 << 20
 JSON = "application/json"
 _ANY = ("*/*", "application/*", "")
-# Named so by kubectl since 1.5: @v1.0 in what it asks for, and .v1.0 in what it is answered.
-_V2_PROTOBUF = (gnostic.MEDIA_TYPE, gnostic.MEDIA_TYPE.replace(".v1.0+", "@v1.0+"))
 _KEPT_FOR_GOOD: http.Headers = (("cache-control", "public, immutable, max-age=31536000"),)
+
+
+def _names_of_protobuf(media_type: str) -> tuple[str, ...]:
+    """Named so by kubectl since 1.5: @v1.0 in what it asks for, and .v1.0 in what it is answered."""
+    return media_type, media_type.replace(".v1.0+", "@v1.0+")
 
 
 class OpenApi:
@@ -38,25 +41,22 @@ class OpenApi:
             return await self._v2(call)
         if path == V3:
             return http.Response(200, answers.JSON_HEADERS, _index(kinds))
-        group, _, version = path.removeprefix(f"{V3}/api").removeprefix("s/").rpartition("/")
-        if path != f"{V3}/{_name(group, version)}" or not discovery.served(kinds, group, version):
+        name = path.removeprefix(f"{V3}/")
+        hashed = _hash(kinds, name)
+        if not hashed or name == path:
             return None
-        _require(call, JSON)
-        hashed = _hash(kinds, group, version)
+        form = _form(call, gnostic_v3.MEDIA_TYPE)
         asked = call.parameter("hash")
         if asked and asked != hashed:
             return http.Response(301, (("location", f"{path}?hash={hashed}"),))
         headers = _KEPT_FOR_GOOD if asked else ()
-        return await self._document(call, hashed, JSON, headers, lambda: documents.v3(kinds, group, version))
+        make = documents.v3_json if form == JSON else documents.v3_protobuf
+        return await self._document(call, hashed, form, headers, lambda: make(kinds, name))
 
     async def _v2(self, call: Call) -> http.Response:
-        kinds, hashed = call.kinds, documents.hash_of(call.kinds)
-        asked = [kind for kind, _ in answers.media_ranges(call.request.header("accept"))]
-        if next((kind for kind in asked if kind in (*_V2_PROTOBUF, JSON, *_ANY)), JSON) in _V2_PROTOBUF:
-            make: Callable[[], bytes] = lambda: documents.v2_protobuf(kinds)  # noqa: E731
-            return await self._document(call, hashed, gnostic.MEDIA_TYPE, (), make)
-        _require(call, JSON)
-        return await self._document(call, hashed, JSON, (), lambda: documents.v2_json(kinds))
+        kinds, form = call.kinds, _form(call, gnostic_v2.MEDIA_TYPE)
+        make = documents.v2_json if form == JSON else documents.v2_protobuf
+        return await self._document(call, documents.hash_of(kinds), form, (), lambda: make(kinds))
 
     async def _document(
         self, call: Call, hashed: str, form: str, headers: http.Headers, make: Callable[[], bytes]
@@ -83,24 +83,31 @@ class OpenApi:
             self._kept.popitem(last=False)
 
 
-def _name(group: str, version: str) -> str:
-    return f"apis/{group}/{version}" if group else f"api/{version}"
-
-
-def _hash(kinds: Kinds, group: str, version: str) -> str:
-    return documents.hash_of(discovery.served(kinds, group, version))
+def _hash(kinds: Kinds, name: str) -> str:
+    """Of the document of that name; "" when there is none."""
+    match name.split("/"):
+        case ["api", version]:
+            group = ""
+        case ["apis", group, version]:
+            pass
+        case _:
+            return documents.hash_of((), name) if name in plain_paths.of(kinds) else ""
+    about = discovery.served(kinds, group, version)
+    return documents.hash_of(about) if about else ""
 
 
 def _index(kinds: Kinds) -> bytes:
     paths = {
-        (name := _name(group, version)): {"serverRelativeURL": f"{V3}/{name}?hash={_hash(kinds, group, version)}"}
-        for group, versions in discovery.groups(kinds).items()
-        for version in versions
+        name: {"serverRelativeURL": f"{V3}/{name}?hash={hashed}"} for name, hashed in documents.hashes(kinds).items()
     }
     return encoding.dumps({"paths": paths})
 
 
-def _require(call: Call, form: str) -> None:
-    accept = call.request.header("accept")
-    if not any(kind in (form, *_ANY) for kind, _ in answers.media_ranges(accept)):
-        raise errors.ApiError(406, "NotAcceptable", f"only the following media types are accepted: {form}")
+def _form(call: Call, protobuf: str) -> str:
+    """JSON or protobuf, whichever is named first. Raises ApiError 406."""
+    for kind, _ in answers.media_ranges(call.request.header("accept")):
+        if kind in (JSON, *_ANY):
+            return JSON
+        if kind in _names_of_protobuf(protobuf):
+            return protobuf
+    raise errors.ApiError(406, "NotAcceptable", f"only the following media types are accepted: {JSON}, {protobuf}")

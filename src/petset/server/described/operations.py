@@ -131,7 +131,7 @@ def _root(group: str, version: str, components: Components) -> tuple[str, Object
         "tags": [_tag(group, version)],
         "description": "get available resources",
         "operationId": f"get{_title(group, version)}APIResources",
-        "responses": _responses((200,), components.refer("meta_v1.APIResourceList")),
+        "responses": responses((200,), components.refer("meta_v1.APIResourceList")),
     }
     return path, {"get": operation}
 
@@ -209,14 +209,14 @@ def _body(place: _Place, verb: str, components: Components) -> Object | None:
 
 def _answers(place: _Place, verb: str, how: _Verb, components: Components) -> Object:
     if place.subresource in (*_CONNECTED, "log"):
-        return _responses((200,), {"type": "string"}, "*/*" if place.subresource in _CONNECTED else "text/plain")
+        return responses((200,), {"type": "string"}, "*/*" if place.subresource in _CONNECTED else "text/plain")
     if verb == "list":
-        return _responses(how.codes, components.refer_list(place.row))
+        return responses(how.codes, components.refer_list(place.row))
     if verb == "deletecollection" or (verb == "delete" and not place.subresource):
-        return _responses(how.codes, components.refer("meta_v1.Status"))
+        return responses(how.codes, components.refer("meta_v1.Status"))
     if place.subresource in ("binding", "eviction"):
-        return _responses((201,), components.refer("meta_v1.Status"))
-    return _responses(how.codes, _type(place, components))
+        return responses((201,), components.refer("meta_v1.Status"))
+    return responses(how.codes, _type(place, components))
 
 
 def _type(place: _Place, components: Components) -> Object:
@@ -232,7 +232,8 @@ def _type(place: _Place, components: Components) -> Object:
 _CODES = {200: "OK", 201: "Created", 202: "Accepted"}
 
 
-def _responses(codes: Sequence[int], schema: Object, media: str = JSON) -> Object:
+def responses(codes: Sequence[int], schema: Object, media: str = JSON) -> Object:
+    """The answers of an operation, one schema for all that succeed."""
     found: dict[str, Any] = {
         str(code): {"description": _CODES[code], "content": {media: {"schema": schema}}} for code in codes
     }
@@ -249,13 +250,19 @@ def _in_path(name: str, text: str) -> Object:
     return {"name": name, "in": "path", "description": text, "required": True, "schema": schema}
 
 
+def group_names(group: str) -> tuple[str, str]:
+    """A group in the names of operations and as their tag: RbacAuthorization, rbacAuthorization."""
+    first, *others = _words(group)
+    return first + "".join(others), first.lower() + "".join(others)
+
+
 def _tag(group: str, version: str) -> str:
-    return f"{_words(group)[0].lower() + ''.join(_words(group)[1:])}_{version}"
+    return f"{group_names(group)[1]}_{version}"
 
 
 def _title(group: str, version: str) -> str:
     """CoreV1, RbacAuthorizationV1, ExampleComV1."""
-    return "".join(_words(group)) + version.capitalize()
+    return group_names(group)[0] + version.capitalize()
 
 
 def _words(group: str) -> list[str]:
