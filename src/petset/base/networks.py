@@ -66,6 +66,11 @@ class ClusterPlan:
         """What the names of all its nodes' bridges begin with, and of no other instance's."""
         return f"{BRIDGE_PREFIX}{self.instance}"
 
+    @property
+    def veths(self) -> str:
+        """The same of the machine's ends of its pods' veth pairs."""
+        return f"ps{self.instance}"
+
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
@@ -162,8 +167,9 @@ def choose_networks(state: Path, nodes: int = 1) -> Plan:
     kept = [had.cluster.service_cidr, *(node.pod_cidr for node in had.nodes)] if had else []
     kept += [""] * (1 + nodes - len(kept))
     with machine_lock():
-        own_bridges = ClusterPlan(instance, "").bridges
-        taken = used_networks(Path("/proc/net/route").read_text(), but_for=own_bridges) + _reserved(but_for=instance)
+        own = ClusterPlan(instance, "")
+        routes = Path("/proc/net/route").read_text()
+        taken = used_networks(routes, but_for=(own.bridges, own.veths)) + _reserved(but_for=instance)
         blocks = [ipaddress.IPv4Network(text) if text else None for text in kept]
         blocks = [block if block and not any(block.overlaps(other) for other in taken) else None for block in blocks]
         taken += [block for block in blocks if block]
@@ -221,13 +227,13 @@ def machine_lock() -> Generator[None]:
         os.close(descriptor)
 
 
-def used_networks(route_table: str, but_for: str = "") -> list[Block]:
-    """Every network in a /proc/net/route text that is narrower than everything, but for interfaces named like that."""
+def used_networks(route_table: str, but_for: tuple[str, ...] = ()) -> list[Block]:
+    """Every network in a /proc/net/route text that is narrower than everything, but for interfaces that begin so."""
     found: list[Block] = []
     for line in route_table.splitlines()[1:]:
         columns = line.split()
         destination, mask = (int.from_bytes(bytes.fromhex(columns[i]), "little") for i in (1, 7))
-        if mask and not (but_for and columns[0].startswith(but_for)):
+        if mask and not columns[0].startswith(but_for):
             found.append(ipaddress.IPv4Network((destination, mask.bit_count())))
     return found
 

@@ -15,7 +15,7 @@ import pytest
 
 from petset.base import networks
 from petset.node import linux
-from petset.node.network import addresses, bridge
+from petset.node.network import addresses, bridge, wiring
 from tests.node import machine
 
 
@@ -64,7 +64,7 @@ petset1\t0000800A\t00000000\t0001\t0\t0\t0\t00FCFFFF\t0\t0\t0
 
 
 def test_routes_say_what_is_used():
-    assert [str(one) for one in networks.used_networks(ROUTES, but_for="petset1")] == ["192.0.2.0/24", "10.0.0.0/8"]
+    assert [str(one) for one in networks.used_networks(ROUTES, but_for=("petset1",))] == ["192.0.2.0/24", "10.0.0.0/8"]
     assert "10.128.0.0/22" in [str(one) for one in networks.used_networks(ROUTES)]
 
 
@@ -98,7 +98,7 @@ def test_a_plan_s_names_fit_and_its_addresses_are_its_own():
         assert not any(other.veth_prefix.startswith(node.veth_prefix) for other in nodes if other != node)
     assert (nodes[0].bridge, nodes[0].veth_prefix, nodes[0].table) == ("petset0a1b2c", "ps0a1b2c-", "petset_0a1b2c")
     assert len({node.name("a" * 63) for node in nodes}) == len(nodes) and len(nodes[-1].name("a" * 63)) <= 63
-    assert bridge.mac_address("10.1.2.3") == "0a:58:0a:01:02:03"
+    assert wiring.mac_address("10.1.2.3") == "0a:58:0a:01:02:03"
 
 
 def test_a_missing_kernel_feature_is_explained():
@@ -218,8 +218,8 @@ async def test_pods_on_a_bridge(tmp_path):
         await net.leave(places[0], "web-0")
         assert await net.join(places[0], "default/web-0", "web-0-again", "web-0", {}) == given[0]
         run("ip", "link", "del", plan.bridge)
-        assert await net.setup() == []  # Somebody took the bridge away; the pods are on the new one.
-        assert run("ip", "-o", "link", "show", "master", plan.bridge).count(plan.veth_prefix) == 2
+        assert await net.setup() == []  # Somebody took the bridge away, and the routes went with its address.
+        assert [run("ip", "route", "get", address).split()[2][:9] for address in given] == [plan.veth_prefix] * 2
         (tmp_path / "bad").mkdir()
         with pytest.raises(bridge.NetworkError, match="cannot set sysctl"):
             await net.join(tmp_path / "bad", "default/bad", "bad", "bad", {"kernel.nothing": "1"})
@@ -259,11 +259,67 @@ async def test_pods_of_two_instances_do_not_reach_each_other(tmp_path):
             assert reaches(one, address, free) and reaches(two, address, free)
 
 
+@machine.on_machine
+async def test_pods_share_no_network_and_none_pretends_to_be_another(tmp_path):
+    async with on_bridge(tmp_path / "s") as one, another(one, "web-1") as two:
+        assert inside(one.place, "ip", "-4", "-o", "addr", "show", "eth0").split()[3] == f"{one.address}/32"
+        with echo(two.address, 7777, within=two.place):
+            assert reaches(one, two.address)
+            assert run("ip", "route", "get", two.address).split()[2] == f"{one.plan.veth_prefix}{last_of(two)}"
+            for stolen in ("198.51.100.7", f"{one.plan.gateway.rpartition('.')[0]}.99"):
+                inside(one.place, "ip", "addr", "add", f"{stolen}/32", "dev", "lo")
+                assert not reaches(one, two.address, source=stolen), stolen
+                # It does not even reach the machine itself.
+                with echo(one.plan.gateway, 7777):
+                    assert reaches(one, one.plan.gateway) and not reaches(one, one.plan.gateway, source=stolen)
+            inside(one.place, "ip", "addr", "add", f"{two.address}/32", "dev", "lo")
+            with echo(one.plan.gateway, 7777):
+                assert not reaches(one, one.plan.gateway, source=two.address)
+
+
+@machine.on_machine
+async def test_pods_that_an_older_petset_put_on_the_bridge_stay_there(tmp_path):
+    async with on_bridge(tmp_path / "s") as new:
+        plan, old = new.plan, Pod(new.plan, tmp_path / "old", f"{new.plan.gateway.rpartition('.')[0]}.77")
+        old.place.mkdir()
+        net = bridge.PodNetwork(plan, tmp_path / "s")
+        veth, namespace = f"{plan.veth_prefix}{last_of(old)}", f"test{plan.cluster.instance}"
+        steps = (
+            f"ip netns add {namespace}",
+            f"touch {old.place / 'net'}",
+            f"mount --bind /run/netns/{namespace} {old.place / 'net'}",
+            f"ip link add {veth} master {plan.bridge} up type veth peer name eth0 netns {namespace}",
+            f"ip -n {namespace} addr add {old.address}/{plan.prefix_length} dev eth0",
+            f"ip -n {namespace} link set eth0 up",
+            f"ip -n {namespace} route add default via {plan.gateway}",
+        )
+        try:
+            for step in steps:
+                run(*step.split())
+            for _ in range(2):
+                assert await net.setup() == []
+                with echo(old.address, 7777, within=old.place), echo(new.address, 7777, within=new.place):
+                    assert reaches(None, old.address) and reaches(None, new.address)
+                    assert reaches(new, old.address) and reaches(old, new.address)
+                run("ip", "link", "del", plan.bridge)
+            assert await net.setup() == []
+        finally:
+            linux.unmount(str(old.place / "net"))
+            run("ip", "netns", "del", namespace)
+            await net.close()
+
+
 @dataclass
 class Pod:
     plan: networks.NodePlan
     place: Path
     address: str
+    network: bridge.PodNetwork | None = None
+
+    @property
+    def net(self) -> bridge.PodNetwork:
+        assert self.network is not None
+        return self.network
 
 
 @contextlib.asynccontextmanager
@@ -276,11 +332,27 @@ async def on_bridge(state: Path) -> AsyncIterator[Pod]:
     place.mkdir()
     try:
         assert await net.setup() == []
-        yield Pod(plan, place, await net.join(place, "default/web-0", "web-0", "web-0", {}))
+        yield Pod(plan, place, await net.join(place, "default/web-0", "web-0", "web-0", {}), net)
     finally:
         await net.leave(place, "web-0")
         await net.teardown()
         await net.close()
+
+
+@contextlib.asynccontextmanager
+async def another(beside: Pod, name: str) -> AsyncIterator[Pod]:
+    """One more pod of the same node."""
+    place = beside.place.parent / name
+    place.mkdir()
+    try:
+        yield Pod(beside.plan, place, await beside.net.join(place, f"default/{name}", name, name, {}))
+    finally:
+        await beside.net.leave(place, name)
+
+
+def last_of(pod: Pod) -> str:
+    """What the name of its interface ends in."""
+    return f"{int(ipaddress.ip_address(pod.address)) & 0xFFFF:04x}"
 
 
 @contextlib.contextmanager
@@ -298,12 +370,13 @@ def echo(address: str, port: int, within: Path | None = None) -> Iterator[int]:
         process.wait()
 
 
-CONNECT_SECONDS_MAX = 2  # What is dropped never answers.
+CONNECT_SECONDS_MAX = 1  # What is dropped never answers.
 
 
-def reaches(pod: Pod | None, address: str, port: int = 7777) -> bool:
-    """Whether a connection is made from inside the pod (None: from the host)."""
-    program = f"import socket; socket.create_connection(('{address}', {port}), {CONNECT_SECONDS_MAX})"
+def reaches(pod: Pod | None, address: str, port: int = 7777, source: str = "") -> bool:
+    """Whether a connection is made from inside the pod (None: from the host), from that address of it."""
+    where = f"('{address}', {port}), {CONNECT_SECONDS_MAX}, ('{source}', 0)"
+    program = f"import socket; socket.create_connection({where})"
     enter = ["nsenter", f"--net={pod.place / 'net'}"] if pod else []
     done = subprocess.run([*enter, sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0 or "TimeoutError" in done.stderr, done.stderr

@@ -1,22 +1,20 @@
-"""The pods' network of one node: a bridge, a veth pair a pod, addresses, and a way out.
+"""The pods' network of one node: a veth pair and a route a pod, addresses, and a way out.
 
-`setup` makes the bridge with the gateway's and the fixed service addresses, lets the kernel forward, and makes an
-nftables table of the node's own that masquerades what pods send elsewhere and drops what other instances' pods send
-here. Pods of one instance reach each other through the machine, which forwards between the bridges of its nodes. `join`
-makes a pod's namespaces, pins them by bind mounts, and gives it eth0 with an address; `leave` undoes that. `teardown`
-leaves nothing on the machine. The addresses of services are on every node's bridge, so that each may go.
+`setup` makes a bridge that holds the gateway's and the fixed service addresses and has no ports, lets the kernel
+forward, and makes an nftables table of the node's own that masquerades what pods send elsewhere and drops what other
+instances' pods send here, and what a pod sends under another's address. `join` makes a pod's namespaces, pins them by
+bind mounts, and wires it (wiring.py): all that it sends passes the machine's routes and rules, also to a pod beside it;
+`leave` undoes that. `teardown` leaves nothing on the machine. The addresses of services are on every node's bridge, so
+that each may go. Pods that an older petset has put on the bridge itself stay there until they are made anew.
 
 All netlink work and every change of namespace happens in one dedicated thread, since a namespace belongs to a thread
-and pyroute2's synchronous IPRoute must stay in one. Every step may be repeated after a crash. A MAC address follows
-from its IP address, so nobody's ARP cache is wrong when a pet comes back with its old address.
+and pyroute2's synchronous IPRoute must stay in one. Every step may be repeated after a crash.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
-import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,11 +26,10 @@ from petset.base import networks, state, tasks
 from petset.base.networks import NetworkError, NodePlan
 from petset.kinds.requests import HostPort
 from petset.node import linux
-from petset.node.network import addresses, host_ports, nftables
+from petset.node.network import addresses, host_ports, nftables, wiring
 from petset.objects import encoding, package_data
 
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
-POD_INTERFACE = "eth0"
 NO_WAY_OUT = "pods reach nothing beyond this machine"
 
 
@@ -47,6 +44,7 @@ class PodNetwork:
         self._netlink: Any = None
         self._bridge_index = 0
         self._mtu = 1500
+        self._guarded = False  # The table is in force.
         self._addresses = addresses.restore(plan.pod_cidr, _read(self._file))
         self._host_ports = host_ports.HostPorts(plan)
 
@@ -102,13 +100,11 @@ class PodNetwork:
         try:
             netlink = self._netlink_of_this_thread()
             self._mtu = _mtu_outside(netlink)
-            index = _index(netlink, plan.bridge)
+            index = wiring.index(plan.bridge)
             if index is None:
-                # No learning delay: a port forwards at once, since a bridge of veths cannot loop. An address of its
-                # own: else it takes one of its ports', changes it when that pod goes, and nobody finds DNS for a while.
-                own = mac_address(plan.gateway)
+                own = wiring.mac_address(plan.gateway)
                 netlink.link("add", ifname=plan.bridge, kind="bridge", address=own, br_forward_delay=0, br_stp_state=0)
-                index = _index(netlink, plan.bridge)
+                index = wiring.index(plan.bridge)
             netlink.link("set", index=index, state="up", mtu=self._mtu)
             self._bridge_index = int(index or 0)
             wanted = [(plan.gateway, plan.prefix_length), *((address, 32) for address in service_addresses)]
@@ -116,9 +112,7 @@ class PodNetwork:
             for address, length in wanted:
                 if (address, length) not in present:
                     netlink.addr("add", index=index, address=address, prefixlen=length)
-            for link in self._own_veths():  # Of pods that still run, when somebody took the bridge away.
-                if link.get("master") != index:
-                    netlink.link("set", index=link["index"], master=index, state="up")
+            self._rewire(netlink)
         except Exception as error:  # pyroute2's NetlinkError is not an OSError.
             raise _explained(f"make the bridge {plan.bridge}", error) from error
         with networks.machine_lock():
@@ -129,12 +123,15 @@ class PodNetwork:
                     Path(FORWARDING).write_text("1\n")
             except OSError as error:
                 lacking.append(f"{NO_WAY_OUT}: cannot switch {FORWARDING} on: {error.strerror}")
-        if why := nftables.apply(_table(plan)):
+        why = nftables.apply(table(plan))
+        self._guarded = not why
+        if why:
             lacking.append(f"{NO_WAY_OUT}, but other instances' pods: cannot set up nftables: {why}")
-        elif drops_forwarded(nftables.listed("list", "chain", "ip", "filter", "FORWARD")):
+        ours = plan.cluster.veths
+        if not why and drops_forwarded(nftables.listed("list", "chain", "ip", "filter", "FORWARD")):
             lacking.append(
-                f"{NO_WAY_OUT}, nor perhaps each other: a firewall here drops what is forwarded; allow the bridge: "
-                f"iptables -I FORWARD -i {plan.bridge} -j ACCEPT; iptables -I FORWARD -o {plan.bridge} -j ACCEPT"
+                f"{NO_WAY_OUT}, nor perhaps each other: a firewall here drops what is forwarded; allow the pods: "
+                f"iptables -I FORWARD -i {ours}+ -j ACCEPT; iptables -I FORWARD -o {ours}+ -j ACCEPT"
             )
         return lacking
 
@@ -145,11 +142,24 @@ class PodNetwork:
             if str(link.get("ifname")).startswith(self.plan.veth_prefix)
         ]
 
+    def _rewire(self, netlink: Any) -> None:
+        """Pods that still run, when somebody took away the bridge, and their routes or their place with it."""
+        routed = wiring.routed(Path("/proc/net/route").read_text())
+        older = False
+        for link in self._own_veths():
+            name, number = str(link.get("ifname")), int(link["index"])
+            if link.get("group") == wiring.GROUP:
+                if name not in routed:
+                    wiring.route(netlink, self.plan, number, wiring.address_of(self.plan, name))
+            else:
+                older = True
+                if link.get("master") != self._bridge_index:
+                    netlink.link("set", index=number, master=self._bridge_index, state="up")
+        if older:  # They look for all of the network beside them: the machine answers for those behind a route.
+            wiring.set_interface(self.plan.bridge, "proxy_arp")
+
     def _publish(self, uid: str, address: str, ports: Sequence[HostPort]) -> None:
         self._host_ports.publish(uid, address, ports, self._local_addresses())
-        # A pod that asks for its own port gets its packet back by the way it came.
-        with contextlib.suppress(OSError):
-            Path(f"/sys/class/net/{self._host_end(address)}/brport/hairpin_mode").write_text("1\n")
 
     def _local_addresses(self) -> list[str]:
         """This machine's addresses, but for those of Services."""
@@ -160,9 +170,9 @@ class PodNetwork:
     def _teardown(self) -> None:
         netlink = self._netlink_of_this_thread()
         for link in self._own_veths():
-            _ignoring_absence(netlink.link, "del", index=link["index"])
-        if (index := _index(netlink, self.plan.bridge)) is not None:
-            _ignoring_absence(netlink.link, "del", index=index)
+            wiring.ignoring_absence(netlink.link, "del", index=link["index"])
+        if (index := wiring.index(self.plan.bridge)) is not None:
+            wiring.ignoring_absence(netlink.link, "del", index=index)
         nftables.remove(self.plan.table, host_ports.table(self.plan))
         with networks.machine_lock():
             before = networks.RESERVATIONS / "ip_forward.before"
@@ -177,63 +187,35 @@ class PodNetwork:
         self._unpin(directory)
         if not kinds:
             return ""
-        address, inside = "", None
+        address, wired = "", None
         try:
             netlink = self._netlink_of_this_thread()
             if "net" in kinds:
                 address = self._addresses.allocate(pod, uid)
                 self._save()
+                wired = wiring.Wire(self.plan, address, self._mtu)
+                wired.clear(netlink)
             with linux.in_namespaces(kinds):
                 if "uts" in kinds:
                     socket.sethostname(hostname)
                 for name, value in sysctls.items():
                     _set_sysctl(name, value)
-                if "net" in kinds:
-                    inside = _iproute()
                 for kind in kinds:
                     (directory / kind).touch()
                     linux.mount(f"/proc/thread-self/ns/{kind}", str(directory / kind), "", linux.MS_BIND)
-            if inside is not None:
-                self._connect(netlink, inside, str(directory / "net"), address)
+                if wired is not None:
+                    with contextlib.closing(_iproute()) as inside:
+                        wired.make(netlink, inside)
+            if wired is not None:
+                wired.lead(netlink, loopback=self._guarded)
         except BaseException as error:
             self._leave(directory, uid)
             if isinstance(error, addresses.NoAddress):
                 raise NetworkError(f"cannot give the pod an address: {error}") from None
             if isinstance(error, (NetworkError, OSError)) or not isinstance(error, Exception):
                 raise
-            raise _explained(f"connect the pod to the bridge {self.plan.bridge}", error) from error
-        finally:
-            if inside is not None:
-                inside.close()
+            raise _explained("connect the pod", error) from error
         return address
-
-    def _connect(self, netlink: Any, inside: Any, namespace: str, address: str) -> None:
-        host_end = self._host_end(address)
-        if (stale := _index(netlink, host_end)) is not None:
-            _ignoring_absence(netlink.link, "del", index=stale)
-        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            netlink.link(
-                "add",
-                ifname=host_end,
-                kind="veth",
-                master=self._bridge_index,
-                state="up",
-                mtu=self._mtu,
-                peer={
-                    "ifname": POD_INTERFACE,
-                    "net_ns_fd": descriptor,
-                    "address": mac_address(address),
-                    "mtu": self._mtu,
-                },
-            )
-        finally:
-            os.close(descriptor)
-        index = _index(inside, POD_INTERFACE)
-        inside.link("set", index=1, state="up")
-        inside.addr("add", index=index, address=address, prefixlen=self.plan.prefix_length)
-        inside.link("set", index=index, state="up")
-        inside.route("add", dst="default", gateway=self.plan.gateway)
 
     def _leave(self, directory: Path, uid: str) -> None:
         """The kernel removes the veth pair with its namespace in its own time; deleting it would wait for that."""
@@ -245,9 +227,6 @@ class PodNetwork:
     def _unpin(self, directory: Path) -> None:
         for kind in ("net", "uts", "ipc"):
             linux.unmount(str(directory / kind))
-
-    def _host_end(self, address: str) -> str:
-        return f"{self.plan.veth_prefix}{int(ipaddress.ip_address(address)) & 0xFFFF:04x}"
 
     def _save(self) -> None:
         state.replace_whole(self._file, encoding.dumps(self._addresses.record()))
@@ -267,29 +246,38 @@ class PodNetwork:
 # ---- small leaves
 
 
-def mac_address(address: str) -> str:
-    return "0a:58:" + ":".join(f"{byte:02x}" for byte in ipaddress.ip_address(address).packed)
-
-
-def _table(plan: NodePlan) -> str:
-    """A way out by source translation, and no way in for the pods of other instances, whose bridges are here too."""
-    own, ours = f"{{ {plan.pod_cidr}, {plan.cluster.service_cidr} }}", f'"{plan.cluster.bridges}*"'
-    others = f'iifname "{networks.BRIDGE_PREFIX}*" iifname != {ours}'
+def table(plan: NodePlan) -> str:
+    """A way out by source translation, and no way in for other instances' pods, nor for who pretends to be another."""
+    own, ours = f"{{ {plan.pod_cidr}, {plan.cluster.service_cidr} }}", f'"{plan.cluster.veths}*"'
+    old = f'"{plan.cluster.bridges}*"'  # Pods that an older petset has put on the bridge of a node.
+    mine = f'"{plan.veth_prefix}*"'
     return (
         f"add table ip {plan.table}\n"
         f"delete table ip {plan.table}\n"
         f"table ip {plan.table} {{\n"
+        "  chain from_pods {\n"
+        "    type filter hook prerouting priority -300; policy accept;\n"
+        f"    iifname {mine} fib saddr . iif oif missing drop\n"
+        # These links may carry what belongs to loopback: no pod may send any there.
+        f'    iifname {{ {mine}, "{plan.bridge}" }} ip daddr 127.0.0.0/8 drop\n'
+        "  }\n"
         "  chain postrouting {\n"
         "    type nat hook postrouting priority 100; policy accept;\n"
-        f"    ip saddr {plan.pod_cidr} ip daddr != {plan.pod_cidr} oifname != {ours} masquerade\n"
+        f"    ip saddr {plan.pod_cidr} ip daddr != {plan.pod_cidr} oifname != {ours} oifname != {old} masquerade\n"
+        "  }\n"
+        "  chain others {\n"
+        f"    iifname {ours} accept\n"
+        f"    iifname {old} accept\n"
+        f"    iifgroup {wiring.GROUP} drop\n"
+        f'    iifname "{networks.BRIDGE_PREFIX}*" drop\n'
         "  }\n"
         "  chain to_our_addresses {\n"
         "    type filter hook input priority 0; policy accept;\n"
-        f"    {others} ip daddr {own} drop\n"
+        f"    ip daddr {own} jump others\n"
         "  }\n"
         "  chain to_our_pods {\n"
         "    type filter hook forward priority 0; policy accept;\n"
-        f'    {others} oifname "{plan.bridge}" drop\n'
+        f"    ip daddr {plan.pod_cidr} jump others\n"
         "  }\n"
         "}\n"
     )
@@ -321,25 +309,12 @@ def _iproute() -> Any:
     return IPRoute()
 
 
-def _index(netlink: Any, name: str) -> int | None:
-    found = netlink.link_lookup(ifname=name)
-    return int(found[0]) if found else None
-
-
 def _mtu_outside(netlink: Any) -> int:
     """Of the interface the default route leaves by: a larger packet of a pod would be lost on the way."""
     for route in netlink.get_default_routes(family=2):
         if (index := route.get("oif")) is not None:
             return int(netlink.get_links(index)[0].get("mtu") or 1500)
     return 1500
-
-
-def _ignoring_absence(function: Any, *args: Any, **kwargs: Any) -> None:
-    try:
-        function(*args, **kwargs)
-    except Exception as error:
-        if getattr(error, "code", getattr(error, "errno", None)) not in (errno.ENODEV, errno.ENOENT):
-            raise
 
 
 def _explained(doing: str, error: Exception) -> NetworkError:

@@ -19,7 +19,6 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from petset.base.networks import NetworkError, NodePlan
 from petset.kinds.requests import ANY_ADDRESS, HostPort
@@ -80,7 +79,6 @@ class HostPorts:
         if not published:
             nftables.remove(table(self._plan))
         else:
-            _let_loopback_out(self._plan.bridge)
             if why := nftables.apply(ruleset(self._plan, published)):
                 raise NetworkError(f"cannot publish host ports: {why}")
         self._published = published
@@ -119,12 +117,7 @@ def ruleset(plan: NodePlan, published: Published) -> str:
             "  }",
             "  chain way_back {",
             "    type nat hook postrouting priority 100; policy accept;",
-            f'    oifname "{plan.bridge}" ct status dnat ip saddr {near} masquerade',
-            "  }",
-            # The bridge may carry what belongs to loopback now: no pod may send any there.
-            "  chain loopback_is_ours {",
-            "    type filter hook prerouting priority -300; policy accept;",
-            f'    iifname "{plan.bridge}" ip daddr 127.0.0.0/8 drop',
+            f"    ip daddr {plan.pod_cidr} ct status dnat ip saddr {near} snat to {plan.gateway}",
             "  }",
             "}",
             "",
@@ -158,9 +151,3 @@ def _hold(port: HostPort, local: Sequence[str]) -> list[socket.socket]:
             why = "another program has it" if error.errno == errno.EADDRINUSE else error.strerror
             raise NetworkError(f"{what}: {why}; stop what has it, or choose another hostPort") from None
     return held
-
-
-def _let_loopback_out(bridge: str) -> None:
-    """Packets that were sent to 127.0.0.1 go out to the bridge; without this the kernel drops them as misplaced."""
-    with contextlib.suppress(OSError):  # Where it cannot be had, the machine's other addresses still work.
-        Path(f"/proc/sys/net/ipv4/conf/{bridge}/route_localnet").write_text("1\n")
