@@ -173,7 +173,7 @@ MAY_WAIT_FOR_TIME = {
     "node/pods/reporting.py _report": "growing delays after a write that failed",
     "node/registration.py _write_status": "growing delays after a write that failed",
     "scheduler/loop.py _rounds": "growing delays after a binding that failed",
-    "server/rest.py change": "a write that others were faster than is tried again, a few times",
+    "server/rest.py _changed": "a write that others were faster than is tried again, a few times",
     "server/rest.py remove": "as a change is",
     "server/custom/definitions.py _follow": "a write that had no room on the disk is tried again",
     "server/custom/definitions.py _emptied": "as there",

@@ -117,6 +117,7 @@ class ControlPlane:
             await trust.ensure(self.api.rest, self.config.ca_pem, self.config.front_proxy_ca_pem, FRONT_PROXY)
         for name, pod_cidr in self.config.pod_cidrs.items():
             await bootstrap.move_node(self.api.rest, name, pod_cidr)
+        await self.api.addresses.catch_up()
         self._begun = True
 
     def stop_soon(self) -> None:

@@ -300,7 +300,9 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     config = cluster.Config(
         pki.SigningKey(instance.keys / TOKEN_KEY),
         former_token_secret=_former_token_secret(instance),
-        services=bootstrap.Plan(plan.cluster.kubernetes_address, plan.cluster.dns_address, gateways[0], port),
+        services=bootstrap.Plan(
+            plan.cluster.kubernetes_address, plan.cluster.dns_address, gateways[0], port, plan.cluster.service_cidr
+        ),
         pod_cidrs={node.name(name): node.pod_cidr for node in plan.nodes},
         hostpath=hostpath.HostPath(instance.volumes) if options.hostpath_provisioner else None,
         volumes_directory=str(instance.volumes),

@@ -248,8 +248,9 @@ def test_created_by_kubectl_itself(served, space):
     pod = json.loads(kubectl("get", "pod", "p", "-n", space, "-o", "json"))
     assert pod["status"]["phase"] == "Pending" and pod["spec"]["serviceAccountName"] == "default"
     assert kubectl("create", "service", "clusterip", "h", "-n", space, "--clusterip=None")
-    refused = kubectl.run("create", "service", "clusterip", "i", "-n", space, "--tcp=80")
-    assert "this release of petset serves headless Services and ExternalName only" in refused.stderr
+    assert kubectl("create", "service", "nodeport", "i", "-n", space, "--tcp=80", "--node-port=30080")
+    columns = kubectl("get", "service", "i", "-n", space, "--no-headers").split()
+    assert columns[1] == "NodePort" and columns[2].startswith("10.96.") and columns[4] == "80:30080/TCP"
 
 
 def test_access(served, space):

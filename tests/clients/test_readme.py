@@ -40,11 +40,6 @@ def kubectl(served, space):
     return run
 
 
-def cluster_ips(kubectl, served) -> None:
-    for kind in ("clusterip", "nodeport", "loadbalancer"):
-        assert "serves headless Services and ExternalName only" in kubectl("create", "service", kind, "s", "--tcp=80")
-
-
 def told(served, kubectl, *words: str) -> str:
     """What is warned of when something is made that nothing acts on."""
     done = served.admin.run("--namespace", kubectl.space, "create", *words)
@@ -87,7 +82,6 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 
 
 TRIED = {
-    "Cluster IPs": cluster_ips,
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,
     "Ingresses, NetworkPolicies, disruption budgets and autoscalers": policies,
     "`kubectl top`": top,

@@ -33,6 +33,9 @@ JOB_NAME_OLD_LABEL, JOB_UID_OLD_LABEL = "job-name", "controller-uid"
 
 # Of services and their endpoints
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+MANAGED_BY_IP_LABEL = "ipaddress.kubernetes.io/managed-by"
+IP_FAMILY_LABEL = "ipaddress.kubernetes.io/ip-family"
+SERVICE_CIDR_FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 ENDPOINTS_MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 ENDPOINT_SLICE_MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"

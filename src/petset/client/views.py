@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from petset.base import tasks, well_known
 from petset.client.client import Client
 from petset.client.informer import Cache, Fact, Facts, Index, Informer
-from petset.kinds import aggregation, builtin, stateful_set
+from petset.kinds import aggregation, builtin, service, stateful_set
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
@@ -85,10 +85,15 @@ def _service(endpoint_slice: Object) -> Iterable[str]:
     return (f"{meta.namespace(endpoint_slice)}/{name}",) if name else ()
 
 
-def _selected(service: Object) -> Iterable[str]:
+def _selected(of_service: Object) -> Iterable[str]:
     """One label of those that a service selects by: pods without it are not selected."""
-    selector = meta.part(service, "spec", "selector")
-    return [label_mark(meta.namespace(service), label, selector[label]) for label in sorted(selector)[:1]]
+    selector = meta.part(of_service, "spec", "selector")
+    return [label_mark(meta.namespace(of_service), label, selector[label]) for label in sorted(selector)[:1]]
+
+
+def _addresses(of_service: Object) -> Iterable[str]:
+    """Its own addresses."""
+    return service.cluster_ips(of_service)
 
 
 def _aggregated(role: Object) -> Iterable[str]:
@@ -110,7 +115,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
     (PERSISTENTVOLUMECLAIMS, {"volume": _volume, "pet": _pet}),
     (CONTROLLERREVISIONS, {"controller": _controller_uid}),
     (ENDPOINTSLICES, {"service": _service}),
-    (SERVICES, {"selector": _selected}),
+    (SERVICES, {"selector": _selected, "address": _addresses}),
     (CLUSTERROLES, {"aggregated": _aggregated}),
 )
 

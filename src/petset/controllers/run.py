@@ -17,6 +17,7 @@ from petset.client.client import Client
 from petset.client.views import Informers
 from petset.controllers import (
     actions,
+    addresses,
     aggregation,
     certificates,
     endpoints,
@@ -50,6 +51,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
     return (
         *petset.CONTROLLERS,
         *endpoints.CONTROLLERS,
+        *addresses.CONTROLLERS,
         *volumes.controllers(settings),
         *reclaim.controllers(settings),
         *aggregation.CONTROLLERS,

@@ -1,7 +1,8 @@
 """Service: a name and an address for some pods (v1).
 
-It keeps the cluster IP that it has. Who shows the addresses of pods that are not ready, and which service has no
-address of its own, is asked here by everybody.
+It keeps the cluster IP and the ports of nodes that it has, for as long as its type has any. Who shows the addresses of
+pods that are not ready, and what of a service is given out (an address of its own, ports of nodes), is asked here by
+everybody. One family of addresses is served: IPv4.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from petset.objects.errors import FieldError
 from petset.objects.filling import at, each, fill, fill_empty, within
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.objects.validation import Errors, labels, listed, named, one_of, optional
+from petset.objects.validation import Errors, immutable, labels, listed, named, one_of, optional
 
 
 def publishes_unready(service: Object) -> bool:
@@ -30,6 +31,50 @@ def is_headless(service: Object) -> bool:
     return meta.get(service, "spec", "clusterIP") == "None"
 
 
+def has_address(service: Object) -> bool:
+    """Whether it has a cluster IP, or is to be given one."""
+    spec = meta.part(service, "spec")
+    return spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None"
+
+
+def has_node_ports(service: Object) -> bool:
+    """Whether each of its ports may be had at every node."""
+    return meta.get(service, "spec", "type") in ON_NODES
+
+
+def wants_node_ports(service: Object) -> bool:
+    """Whether those of its ports that name none are given one."""
+    spec = meta.part(service, "spec")
+    if spec.get("type") == "LoadBalancer":
+        return spec.get("allocateLoadBalancerNodePorts") is not False
+    return spec.get("type") == "NodePort"
+
+
+def has_health_port(service: Object) -> bool:
+    """Whether each node tells at a port whether it has pods of the service."""
+    spec = meta.part(service, "spec")
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+
+
+def cluster_ips(service: Object) -> Sequence[str]:
+    """Its own addresses; none for a headless one."""
+    spec = meta.part(service, "spec")
+    given = meta.texts(spec, "clusterIPs") or (spec.get("clusterIP") or "",)
+    return tuple(address for address in given if address not in ("", "None"))
+
+
+def node_ports(service: Object) -> Sequence[int]:
+    """The ports of nodes that it has, that of its health too; one may be there twice, for two protocols."""
+    spec = meta.part(service, "spec")
+    found = [port["nodePort"] for port in meta.parts(spec, "ports") if port.get("nodePort")]
+    health = spec.get("healthCheckNodePort")
+    return (*found, health) if health else found
+
+
+ON_NODES = ("LoadBalancer", "NodePort")
+FAMILIES = ("IPv4", "IPv6")
+FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
+TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 SESSION_AFFINITY_SECONDS = 10_800
 
 
@@ -48,7 +93,7 @@ def _service_spec(spec: Object) -> Object:
     if kind == "ExternalName":
         return spec
     spec = fill_empty(spec, {"internalTrafficPolicy": "Cluster"})
-    if kind in ("NodePort", "LoadBalancer"):
+    if kind in ON_NODES:
         spec = fill_empty(spec, {"externalTrafficPolicy": "Cluster"})
     if kind == "LoadBalancer":
         spec = fill(spec, {"allocateLoadBalancerNodePorts": True})
@@ -56,7 +101,17 @@ def _service_spec(spec: Object) -> Object:
         spec = {**spec, "clusterIP": spec["clusterIPs"][0]}
     if spec.get("clusterIP"):
         spec = fill_empty(spec, {"clusterIPs": [spec["clusterIP"]]})
+    if _is_of_any_family(spec) and spec.get("ipFamilyPolicy") not in FAMILY_POLICIES[:1]:
+        families = [*(spec.get("ipFamilies") or ("IPv4",))]
+        if len(families) == 1:
+            families += [family for family in FAMILIES if family not in families]
+        return fill_empty({**spec, "ipFamilies": families}, {"ipFamilyPolicy": "RequireDualStack"})
     return fill_empty(spec, {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"})
+
+
+def _is_of_any_family(spec: Object) -> bool:
+    """Headless and without a selector: whoever writes its endpoints decides."""
+    return spec.get("clusterIP") == "None" and not spec.get("selector")
 
 
 def _service_port(port: Object) -> Object:
@@ -64,14 +119,63 @@ def _service_port(port: Object) -> Object:
 
 
 def prepare(new: Object, old: Object | None) -> Object:
-    """A service keeps the cluster IP it has when an update leaves it out."""
-    if old is None:
-        return {**new, "status": {"loadBalancer": {}}}
-    given, kept = meta.part(new, "spec"), meta.part(old, "spec")
-    if given.get("clusterIP") or not kept.get("clusterIP") or given.get("type") == "ExternalName":
-        return new
-    spec = {**given, "clusterIP": kept["clusterIP"], "clusterIPs": kept.get("clusterIPs") or [kept["clusterIP"]]}
-    return {**new, "spec": spec}
+    return {**new, "status": {"loadBalancer": {}}} if old is None else kept(new, old)
+
+
+def kept(new: Object, old: Object) -> Object:
+    """With what was given to it and an update leaves out; without that which its new type has not.
+
+    What an update names itself, also of a type that has none, is left for validation to find.
+    """
+    before = meta.part(old, "spec")
+    spec = dict(meta.part(new, "spec"))
+    if has_address(old) and before.get("clusterIP"):
+        if has_address(new):
+            spec["clusterIP"] = spec.get("clusterIP") or before["clusterIP"]
+            if not spec.get("clusterIPs") and spec["clusterIP"] == before["clusterIP"]:
+                spec["clusterIPs"] = before.get("clusterIPs") or [before["clusterIP"]]
+        elif spec.get("type") == "ExternalName" and spec.get("clusterIP") == before["clusterIP"]:
+            _drop(spec, before, ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"))
+    if has_node_ports(old):
+        if has_node_ports(new):
+            spec["ports"] = _with_ports_of(meta.parts(spec, "ports"), meta.parts(before, "ports"))
+        else:
+            _drop(spec, before, ("externalTrafficPolicy",))
+            if sorted(node_ports({"spec": {**spec, "healthCheckNodePort": 0}})) == sorted(
+                node_ports({"spec": {**before, "healthCheckNodePort": 0}})
+            ):
+                spec["ports"] = [
+                    {field: value for field, value in port.items() if field != "nodePort"}
+                    for port in meta.parts(spec, "ports")
+                ]
+    if has_health_port(old) and before.get("healthCheckNodePort"):
+        if has_health_port(new):
+            spec["healthCheckNodePort"] = spec.get("healthCheckNodePort") or before["healthCheckNodePort"]
+        else:
+            _drop(spec, before, ("healthCheckNodePort",))
+    if before.get("type") == "LoadBalancer" != spec.get("type"):
+        _drop(spec, before, ("allocateLoadBalancerNodePorts", "loadBalancerClass"))
+    return new if spec == meta.part(new, "spec") else {**new, "spec": spec}
+
+
+def _drop(spec: dict[str, Any], before: Object, fields: Sequence[str]) -> None:
+    """Those that are as they were: nobody asked for them."""
+    for field in fields:
+        if field in spec and spec[field] == before.get(field):
+            del spec[field]
+
+
+def _with_ports_of(wanted: Sequence[Object], before: Sequence[Object]) -> list[Object]:
+    """A port keeps that of nodes which the same protocol and number had, unless another asks for it."""
+    had = {(port.get("protocol"), port.get("port")): port["nodePort"] for port in before if port.get("nodePort")}
+    asked = {(port.get("protocol"), port["nodePort"]) for port in wanted if port.get("nodePort")}
+    new: list[Object] = []
+    for port in wanted:
+        found = had.get((port.get("protocol"), port.get("port")))
+        if not port.get("nodePort") and found and (port.get("protocol"), found) not in asked:
+            port = {**port, "nodePort": found}
+        new.append(port)
+    return new
 
 
 SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
@@ -91,13 +195,14 @@ def validate(obj: Object) -> Errors:
             yield FieldError.forbidden("spec.clusterIP", "may not be set when `type` is 'ExternalName'")
     elif not spec.get("ports") and address != "None":
         yield FieldError.required("spec.ports")
-    if address == "None" and kind in ("LoadBalancer", "NodePort"):
+    if address == "None" and kind in ON_NODES:
         yield FieldError.invalid("spec.clusterIP", address, f"may not be set to 'None' for {kind} services")
     elif address not in ("", "None"):
         yield from named(address, "spec.clusterIP", names.ip)
     if spec.get("clusterIPs") and kind != "ExternalName" and spec["clusterIPs"][0] != address:
         yield FieldError.invalid("spec.clusterIPs", list(spec["clusterIPs"]), "first value must match `clusterIP`")
-    yield from _ports(meta.parts(spec, "ports"), "spec.ports", kind in ("LoadBalancer", "NodePort"))
+    yield from _families(spec)
+    yield from _ports(meta.parts(spec, "ports"), "spec.ports", kind in ON_NODES)
     yield from one_of(spec.get("sessionAffinity"), "spec.sessionAffinity", ("ClientIP", "None"))
     seconds = meta.part(spec, "sessionAffinityConfig", "clientIP").get("timeoutSeconds")
     if seconds is not None and not 0 < seconds <= SESSION_SECONDS_MAX:
@@ -111,11 +216,73 @@ def validate(obj: Object) -> Errors:
     for field in ("internalTrafficPolicy", "externalTrafficPolicy"):
         if spec.get(field):
             yield from one_of(spec[field], f"spec.{field}", ("Cluster", "Local"))
+    if spec.get("trafficDistribution") is not None:
+        yield from one_of(spec["trafficDistribution"], "spec.trafficDistribution", TRAFFIC_DISTRIBUTIONS)
+    yield from _outside(obj, spec, kind)
+
+
+def _outside(obj: Object, spec: Object, kind: object) -> Errors:
+    """What only services have that are reached from outside of the cluster."""
+    if spec.get("externalTrafficPolicy") and kind not in ON_NODES and not spec.get("externalIPs"):
+        why = "may only be set for externally-accessible services"
+        yield FieldError.invalid("spec.externalTrafficPolicy", spec["externalTrafficPolicy"], why)
+    if (port := spec.get("healthCheckNodePort")) and not has_health_port(obj):
+        why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        yield FieldError.invalid("spec.healthCheckNodePort", port, why)
+    if kind != "LoadBalancer":
+        for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass", "loadBalancerSourceRanges"):
+            if spec.get(field) not in (None, []):
+                yield FieldError.forbidden(f"spec.{field}", "may only be used when `type` is 'LoadBalancer'")
+        return
+    if class_ := spec.get("loadBalancerClass"):
+        yield from named(class_, "spec.loadBalancerClass", names.qualified)
+    for index, one in enumerate(meta.texts(spec, "loadBalancerSourceRanges")):
+        if wrong := names.cidr(one.strip()):
+            yield FieldError.invalid(f"spec.loadBalancerSourceRanges[{index}]", one, wrong)
+
+
+def _families(spec: Object) -> Errors:
+    """One family is served; only who writes endpoints himself may name the other."""
+    if spec.get("type") == "ExternalName":
+        for field in ("ipFamilies", "ipFamilyPolicy"):
+            if spec.get(field):
+                yield FieldError.forbidden(f"spec.{field}", "may not be set for ExternalName services")
+        return
+    policy, families = spec.get("ipFamilyPolicy"), meta.texts(spec, "ipFamilies")
+    if policy:
+        yield from one_of(policy, "spec.ipFamilyPolicy", FAMILY_POLICIES)
+    for index, family in enumerate(families):
+        yield from one_of(family, f"spec.ipFamilies[{index}]", FAMILIES)
+    if len(families) > len(FAMILIES):
+        yield FieldError.invalid("spec.ipFamilies", list(families), "may only hold up to 2 values")
+    elif len(families) == len(FAMILIES) and families[0] == families[1]:
+        yield FieldError.duplicate("spec.ipFamilies[1]", families[1])
+    addresses = meta.texts(spec, "clusterIPs")
+    if len(addresses) > len(FAMILIES):
+        yield FieldError.invalid("spec.clusterIPs", list(addresses), "may only hold up to 2 values")
+    if policy == "SingleStack":
+        for given, what in ((addresses, "cluster IPs"), (families, "IP families")):
+            if len(given) == len(FAMILIES):
+                why = f"must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified"
+                yield FieldError.invalid("spec.ipFamilyPolicy", policy, why)
+    if _is_of_any_family(spec):
+        return
+    if policy == "RequireDualStack":
+        why = "this cluster is not configured for dual-stack services"
+        yield FieldError.invalid("spec.ipFamilyPolicy", policy, why)
+    for index, family in enumerate(families):
+        if family == "IPv6":
+            yield FieldError.invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
+    for index, address in enumerate(addresses):
+        if ":" in address and not names.ip(address):
+            why = "IPv6 is not configured on this cluster"
+            yield FieldError.invalid(f"spec.clusterIPs[{index}]", address, why)
 
 
 def _ports(given: Sequence[Object], path: str, on_nodes: bool) -> Errors:
     seen: dict[str, None] = {}
     numbers: dict[tuple[object, object], None] = {}
+    at_nodes: dict[tuple[object, object], None] = {}
     for index, port in enumerate(given):
         where, name = f"{path}[{index}]", port.get("name") or ""
         if not name and len(given) > 1:
@@ -128,8 +295,12 @@ def _ports(given: Sequence[Object], path: str, on_nodes: bool) -> Errors:
             yield FieldError.invalid(f"{where}.port", port.get("port"), wrong)
         yield from one_of(port.get("protocol"), f"{where}.protocol", containers.PROTOCOLS)
         yield from containers.port_reference(port.get("targetPort"), f"{where}.targetPort")
-        if port.get("nodePort") and not on_nodes:
-            yield FieldError.forbidden(f"{where}.nodePort", "may not be used when `type` is 'ClusterIP'")
+        if number := port.get("nodePort"):
+            if not on_nodes:
+                yield FieldError.forbidden(f"{where}.nodePort", "may not be used when `type` is 'ClusterIP'")
+            if (port.get("protocol"), number) in at_nodes:
+                yield FieldError.duplicate(f"{where}.nodePort", number)
+            at_nodes[port.get("protocol"), number] = None
         key = (port.get("protocol"), port.get("port"))
         if key in numbers:
             shown = {"port": port.get("port"), "protocol": port.get("protocol")}
@@ -144,6 +315,8 @@ def validate_update(new: Object, old: Object) -> Errors:
     before, after = given.get("clusterIP") or "", wanted.get("clusterIP") or ""
     if before and before != after and "ExternalName" not in (given.get("type"), wanted.get("type")):
         yield FieldError.invalid("spec.clusterIP", after, "may not change once set")
+    if given.get("type") == wanted.get("type") == "LoadBalancer":
+        yield from immutable(wanted, given, "spec", "loadBalancerClass")
 
 
 def cells(obj: Object, now: float) -> list[Any]:

@@ -68,7 +68,9 @@ class Api:
         if self.audit is not None:
             metrics.source(self.audit.samples)
         others = Others(store, kinds, self.authorizer, metrics)
-        self.rest = rest.Rest(store, admission.Admission(store, self.authorizer), others, Quotas(store))
+        admit = admission.Admission(store, self.authorizer)
+        self.addresses = admit.addresses
+        self.rest = rest.Rest(store, admit, others, Quotas(store))
         self.watches = watch.Watches(store, kinds, metrics)
         self._flow = flow.Flow(store)
         self._line = weight.Line()

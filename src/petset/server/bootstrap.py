@@ -11,17 +11,22 @@ whose role a binding gives.
 from __future__ import annotations
 
 import asyncio
+import functools
+import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks, well_known
-from petset.kinds import aggregation, builtin, priority_class
+from petset.kinds import aggregation, builtin, priority_class, service
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.namespace import OF_EVERY_CLUSTER
+from petset.kinds.networking import addresses
+from petset.kinds.networking.addresses import SERVICECIDRS
 from petset.kinds.node import NODES
 from petset.kinds.priority_class import PRIORITYCLASSES
 from petset.kinds.rbac import CLUSTERROLES
+from petset.kinds.service import SERVICES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.server import rest, writes
@@ -34,6 +39,9 @@ ROLES = (*roles.ROLES, *controller_roles.ROLES)
 BINDINGS = (*roles.BINDINGS, *controller_roles.BINDINGS)
 
 
+SERVICE_CIDR = "10.96.0.0/16"  # Where nobody says which.
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The addresses that the cluster's own services have."""
@@ -42,13 +50,17 @@ class Plan:
     dns_address: str  # Of Service kube-dns; ports 53.
     api_address: str  # Where the API listens for pods: the endpoint behind Service kubernetes.
     api_port: int
+    service_cidr: str = SERVICE_CIDR  # What other Services get addresses of.
 
 
 async def ensure(objects: rest.Rest, plan: Plan | None = None) -> None:
     """Write what is missing; without a plan no services (a cluster without nodes)."""
     await ensure_all(objects, _namespaces())
     first = [*_accounts(), *_priorities(), *map(_role, ROLES), *map(_binding, BINDINGS)]
-    await ensure_all(objects, (*first, *(_services(plan) if plan else ())))
+    if plan is not None:
+        await _move_services(objects, plan.service_cidr)
+    network = _network(plan.service_cidr if plan is not None else SERVICE_CIDR)
+    await ensure_all(objects, (*first, network, *(_services(plan) if plan else ())))
     for role in ROLES:
         if role.is_sum:  # As the controller will see it, but for those who ask before it runs.
             entries = objects.store.list(CLUSTERROLES.key())[1]
@@ -69,7 +81,7 @@ async def ensure_all(objects: rest.Rest, wanted: Iterable[Object]) -> None:
 async def keep(objects: rest.Rest, plan: Plan) -> None:
     """Make the cluster's own services again whenever somebody deletes or changes them, until cancelled."""
     async with asyncio.TaskGroup() as group:
-        for obj in _services(plan):
+        for obj in (_network(plan.service_cidr), *_services(plan)):
             tasks.spawn(group, _keep_one(objects, obj), f"keep {obj['kind']} {meta.name(obj)}")
 
 
@@ -103,6 +115,34 @@ async def move_node(objects: rest.Rest, name: str, pod_cidr: str) -> None:
         moved = {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]}
         write = writes.by_server(writes.UPDATE, NODES, "", name, is_decided=True)
         await objects.change(write, lambda old: ({**old, "spec": {**old["spec"], **moved}}, ()))
+
+
+async def _move_services(objects: rest.Rest, network: str) -> None:
+    """Services keep their places in the network of services when that is another one than before a restart."""
+    found = await objects.find(SERVICECIDRS, "", addresses.DEFAULT_NETWORK)
+    before = addresses.networks_of(found.object) if found is not None else []
+    after = ipaddress.IPv4Network(network)
+    if not before or before[0] == after:
+        return
+
+    def moved(text: str) -> str:
+        number = addresses.number_of(text)
+        if number is None or ipaddress.IPv4Address(number) not in before[0]:
+            return text
+        return str(after[(number - int(before[0].network_address)) % after.num_addresses])
+
+    for entry in objects.store.list(SERVICES.key())[1]:
+        spec = meta.part(entry.object, "spec")
+        if texts := service.cluster_ips(entry.object):
+            given = [moved(text) for text in texts]
+            new = {**spec, "clusterIP": given[0], "clusterIPs": given}
+            place = SERVICES, meta.namespace(entry.object), meta.name(entry.object)
+            write = writes.by_server(writes.UPDATE, *place, is_decided=True)
+            await objects.change(write, functools.partial(_with_spec, new))
+
+
+def _with_spec(spec: Object, old: Object) -> tuple[Object, tuple[()]]:
+    return {**old, "spec": spec}, ()
 
 
 async def _ensure_one(objects: rest.Rest, obj: Object) -> None:
@@ -187,6 +227,7 @@ MENDED: Mapping[str, Mend] = {
     "clusterrolebindings": _binding_mended,
     "rolebindings": _binding_mended,
     "services": _following("spec"),
+    "servicecidrs": _following("spec"),
     "endpoints": _following("subsets"),
     "endpointslices": _following("endpoints", "ports"),
 }
@@ -226,10 +267,14 @@ def _priorities() -> Iterable[Object]:
         )
 
 
+def _network(cidr: str) -> Object:
+    return _object(SERVICECIDRS.api_version, SERVICECIDRS.kind, addresses.DEFAULT_NETWORK, spec={"cidrs": [cidr]})
+
+
 def _services(plan: Plan) -> Iterable[Object]:
     family = "IPv6" if ":" in plan.service_address else "IPv4"
 
-    def service(name: str, namespace: str, address: str, ports: list[Any], **fields: Any) -> Object:
+    def one(name: str, namespace: str, address: str, ports: list[Any], **fields: Any) -> Object:
         spec = {
             "type": "ClusterIP",
             "clusterIP": address,
@@ -244,7 +289,7 @@ def _services(plan: Plan) -> Iterable[Object]:
 
     https = {"name": "https", "protocol": "TCP", "port": 443, "targetPort": plan.api_port}
     labels = {"component": "apiserver", "provider": "kubernetes"}
-    yield service("kubernetes", "default", plan.service_address, [https], labels=labels)
+    yield one("kubernetes", "default", plan.service_address, [https], labels=labels)
     port = {"name": "https", "port": plan.api_port, "protocol": "TCP"}
     subsets = [{"addresses": [{"ip": plan.api_address}], "ports": [port]}]
     mirrored = {well_known.SKIP_MIRROR_LABEL: "true"}
@@ -264,7 +309,7 @@ def _services(plan: Plan) -> Iterable[Object]:
         {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 53},
     ]
     named = {"k8s-app": "kube-dns", well_known.CLUSTER_SERVICE_NAME_LABEL: "KubeDNS"}
-    yield service("kube-dns", "kube-system", plan.dns_address, dns, labels=named)
+    yield one("kube-dns", "kube-system", plan.dns_address, dns, labels=named)
 
 
 def _of_access(kind: str, name: str, namespace: str, labels: Mapping[str, str], **fields: Any) -> dict[str, Any]:

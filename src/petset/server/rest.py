@@ -97,6 +97,12 @@ class Rest:
 
     async def create(self, write: Write, obj: Object, missing: Sequence[FieldError] = ()) -> stores.Entry:
         """Write a new object; a generated name that is taken is generated again. Raises ApiError."""
+        try:
+            return await self._created(write, obj, missing)
+        finally:
+            self._admit.settle(write)
+
+    async def _created(self, write: Write, obj: Object, missing: Sequence[FieldError]) -> stores.Entry:
         resource = write.resource
         if not resource.acted_on:
             write.warnings.append(NOT_ACTED_ON.format(kind=resource.kind))
@@ -171,6 +177,12 @@ class Rest:
 
     async def change(self, write: Write, make: Make, review: Review | None = None) -> stores.Entry:
         """Write what `make` makes of the write's object, and what `review` then makes of that. Raises ApiError."""
+        try:
+            return await self._changed(write, make, review)
+        finally:
+            self._admit.settle(write)
+
+    async def _changed(self, write: Write, make: Make, review: Review | None) -> stores.Entry:
         resource, namespace, name = write.resource, write.namespace, write.name
         asking = self.others.asking(write, writes.UPDATE)
         async with self._turn(write, asking, review is not None):

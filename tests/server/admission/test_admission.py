@@ -192,24 +192,6 @@ def test_a_bound_claim_grows_where_its_class_lets_it(server, class_, code):
     assert server("PATCH", path, {"metadata": {"labels": {"a": "b"}}}, kind=merge).code == 200
 
 
-def service(name: str, **spec) -> dict:
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
-
-
-def test_which_services_are_served(server):
-    assert server.create(service("headless", clusterIP="None", ports=[{"port": 80}]))["spec"]["clusterIP"] == "None"
-    assert server.create(service("name", type="ExternalName", externalName="a.b"))["spec"]["externalName"] == "a.b"
-    path = "/api/v1/namespaces/default/services"
-    for spec in ({}, {"type": "NodePort"}, {"type": "LoadBalancer"}, {"clusterIP": "10.96.0.77"}):
-        answer = server("POST", path, service("other", ports=[{"port": 80}], **spec))
-        assert answer.code == 422 and "headless Services and ExternalName only" in answer.message
-    own = server.get(f"{path}/kubernetes")
-    merge = {"kind": "application/merge-patch+json"}
-    assert server("PATCH", f"{path}/kubernetes", {"metadata": {"labels": {"a": "b"}}}, **merge).code == 200
-    assert server("PATCH", f"{path}/kubernetes", {"spec": {"clusterIP": "10.96.0.9"}}, **merge).code == 422
-    assert own["spec"]["clusterIP"] == "10.96.0.1"
-
-
 def test_a_namespace_keeps_its_finalizer_and_label(server):
     path = "/api/v1/namespaces/z"
     server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "z"}})

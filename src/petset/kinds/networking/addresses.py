@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
+from petset.base import well_known
 from petset.objects import filling, meta, names, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -14,6 +16,26 @@ from petset.objects.registry import STATUS, Kind
 from petset.objects.validation import IMMUTABLE, Errors, immutable, listed, named, optional
 
 FAMILIES = 2
+MANAGER = "ipallocator.k8s.io"  # Of the addresses that the server itself gives.
+DEFAULT_NETWORK = "kubernetes"  # The name of the ServiceCIDR that a cluster begins with.
+
+
+def networks_of(obj: Object) -> list[ipaddress.IPv4Network]:
+    """A ServiceCIDR's networks of the family that is served."""
+    return [ipaddress.IPv4Network(text, False) for text in meta.texts(obj, "spec", "cidrs") if ":" not in text]
+
+
+def number_of(address: str) -> int | None:
+    """An IPv4 address as a number; None for what is none."""
+    try:
+        return int(ipaddress.IPv4Address(address))
+    except ValueError:
+        return None
+
+
+def is_managed(obj: Object) -> bool:
+    """Whether an IPAddress was made for the Service that has it."""
+    return meta.labels(obj).get(well_known.MANAGED_BY_IP_LABEL) == MANAGER
 
 
 def _check_networks(cidrs: Sequence[str], path: str) -> Errors:
@@ -58,7 +80,6 @@ SERVICECIDRS = Kind(
     "ServiceCIDR",
     False,
     subresources=STATUS,
-    acted_on=False,
     prepare=filling.status_of_new({}),
     validate=validate_network,
     validate_update=validate_network_update,
@@ -96,7 +117,6 @@ IPADDRESSES = Kind(
     "IPAddress",
     False,
     short_names=("ip",),
-    acted_on=False,
     validate=validate_address,
     validate_update=validate_address_update,
     name_rule=names.ip,

@@ -30,12 +30,12 @@ from petset.kinds.service import SERVICES
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import errors, meta, quantity
-from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server.access import auth, escalation, rbac, users
 from petset.server.admission import certificate_admission, class_admission, node_admission, pod_admission
 from petset.server.admission.namespaces import accounts, limits, security
+from petset.server.admission.service_addresses import Addresses
 from petset.server.writes import CREATE, DELETE, UPDATE, Write
 from petset.store import store as stores
 
@@ -47,6 +47,7 @@ CLAIM_FINALIZER, VOLUME_FINALIZER = well_known.PVC_PROTECTION_FINALIZER, well_kn
 class Context:
     store: stores.Store
     authorizer: auth.Authorizer
+    addresses: Addresses
     write: Write
 
     def find(self, resource: Kind, name: str, namespace: str = "") -> Object | None:
@@ -70,6 +71,7 @@ Check = Callable[[Context, Object, "Object | None"], Judge | None]
 class Admission:
     def __init__(self, store: stores.Store, authorizer: auth.Authorizer):
         self._store, self._authorizer = store, authorizer
+        self.addresses = Addresses(store)
 
     def create(self, write: Write, obj: Object) -> Object:
         return self._run(CREATE, write, obj, None)
@@ -80,6 +82,11 @@ class Admission:
     def delete(self, write: Write, old: Object) -> None:
         self._run(DELETE, write, old, old)
 
+    def settle(self, write: Write) -> None:
+        """The write is in the store, or has failed: what it was given meanwhile is the stored object's, or nobody's."""
+        if write.resource is SERVICES:
+            self.addresses.settle(write)
+
     async def check(self, write: Write, new: Object, old: Object | None, size: int) -> bool:
         """What an object must pass as it is to be stored; whether the cluster went on meanwhile. Raises ApiError.
 
@@ -88,7 +95,7 @@ class Admission:
         """
         if write.resource not in _CHECKED:
             return False
-        context = Context(self._store, self._authorizer, write)
+        context = Context(self._store, self._authorizer, self.addresses, write)
         for check in _checks_of(CREATE if old is None else UPDATE, write.resource):
             judge = check(context, new, old)
             if judge is not None:
@@ -117,7 +124,7 @@ class Admission:
     def _run(self, verb: str, write: Write, obj: Object, old: Object | None) -> Object:
         hooks = hooks_of(verb, write.resource)
         if hooks:
-            context = Context(self._store, self._authorizer, write)
+            context = Context(self._store, self._authorizer, self.addresses, write)
             for hook in hooks:
                 obj = hook(context, obj, old)
         return obj
@@ -169,19 +176,11 @@ def namespace_finalizer(context: Context, obj: Object, old: Object | None) -> Ob
     return meta.changed(obj, ("metadata", "labels"), {**meta.labels(obj), **label})
 
 
-def cluster_ip(context: Context, obj: Object, old: Object | None) -> Object:
-    """Services get no address of their own in this release, but for those that the cluster begins with."""
-    spec = meta.part(obj, "spec")
-    address = spec.get("clusterIP")
-    if address == "None" or spec.get("type") == "ExternalName" or context.write.user is users.SERVER:
+def service_addresses(context: Context, obj: Object, old: Object | None) -> Object:
+    """Addresses and ports of nodes; those of the cluster's own services are decided."""
+    if context.write.user is users.SERVER or context.write.subresource:
         return obj
-    if old is not None and address and address == meta.get(old, "spec", "clusterIP"):
-        return obj
-    why = (
-        f"cannot give a Service of type {spec.get('type', 'ClusterIP')} an address: this release of petset serves "
-        "headless Services and ExternalName only; set clusterIP: None"
-    )
-    raise errors.invalid("Service", meta.name(obj), [FieldError.invalid("spec.clusterIP", address or "", why)])
+    return context.addresses.given(context.write, obj, old)
 
 
 def default_storage_class(context: Context, obj: Object, old: Object | None) -> Object:
@@ -232,7 +231,7 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
     (_PODS, (CREATE,), class_admission.runtime_class),
     (_PODS, (CREATE, UPDATE), pod_admission.tolerations),
     ((PRIORITYCLASSES,), (CREATE, UPDATE), class_admission.one_default_priority),
-    ((SERVICES,), (CREATE, UPDATE), cluster_ip),
+    ((SERVICES,), (CREATE, UPDATE), service_addresses),
     ((PERSISTENTVOLUMECLAIMS,), (CREATE,), default_storage_class),
     ((PERSISTENTVOLUMECLAIMS,), (UPDATE,), claim_growth),
     (_VOLUMES, (CREATE,), storage_protection),
