@@ -282,7 +282,10 @@ HELD_LISTS_THAT_ARE_NO_BUFFERS = {
     "node/pods/decide.py": "the steps of one plan",
     "node/simulated.py": "the pods that changed since the last look",
     "objects/documents.py": "how deep a document is at this place, which has a limit",
+    "objects/expressions/checking.py": "the variables at this place of an expression, whose length has a limit",
+    "objects/expressions/cost.py": "the variables at this place of an expression, whose length has a limit",
     "objects/expressions/source.py": "how deep an expression is at this place, whose length has a limit",
+    "objects/structural/typed_rules.py": "the rules of one schema, which has a limit of them",
     "objects/schema.py": "what is wrong with one object, each of whose lists has a limit",
 }
 

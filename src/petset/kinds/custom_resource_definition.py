@@ -177,8 +177,6 @@ def _version(version: Object, path: str) -> Errors:
     where = f"{path}.schema.openAPIV3Schema"
     if not schema_of(version):
         yield FieldError.required(where)
-    else:
-        yield from wellformed.schema(schema_of(version), where)
     yield from _scale(meta.part(version, "subresources", "scale"), f"{path}.subresources.scale", version)
     columns = meta.parts(version, "additionalPrinterColumns")
     if len(columns) > COLUMNS_MAX:
@@ -186,6 +184,20 @@ def _version(version: Object, path: str) -> Errors:
     for index, column in enumerate(columns[:COLUMNS_MAX]):
         yield from _column(column, f"{path}.additionalPrinterColumns[{index}]")
     yield from _selectable(version, f"{path}.selectableFields")
+
+
+@listed
+def validate_new(obj: Object) -> Errors:
+    yield from _schemas(obj, {})
+
+
+def _schemas(obj: Object, known: Mapping[str, Object]) -> Errors:
+    """What is wrong with the versions' schemas; `known`: those of before, by version."""
+    for index, version in enumerate(meta.parts(obj, "spec", "versions")[:VERSIONS_MAX]):
+        schema = schema_of(version)
+        if schema:
+            is_new = known.get(version.get("name") or "") != schema
+            yield from wellformed.schema(schema, f"spec.versions[{index}].schema.openAPIV3Schema", is_new)
 
 
 def _scale(scale: Object, path: str, version: Object) -> Errors:
@@ -295,6 +307,8 @@ def _stored(obj: Object) -> Errors:
 
 @listed
 def validate_update(new: Object, old: Object) -> Errors:
+    known = {one.get("name") or "": schema_of(one) for one in meta.parts(old, "spec", "versions")}
+    yield from _schemas(new, known)
     spec, before = meta.part(new, "spec"), meta.part(old, "spec")
     yield from immutable(spec, before, "spec", "group")
     yield from immutable(meta.part(spec, "names"), meta.part(before, "names"), "spec.names", "plural")
@@ -321,6 +335,7 @@ CUSTOMRESOURCEDEFINITIONS = Kind(
     default=defaults,
     prepare=prepare,
     validate=validate,
+    validate_new=validate_new,
     validate_update=validate_update,
     printer=tables.Printer(tables.columns("Name, Created At"), cells),
     when_deleted=when_deleted,

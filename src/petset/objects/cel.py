@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.objects import cel_functions
-from petset.objects.expressions import authorizer, checked
+from petset.objects.expressions import authorizer, checked, tree
+from petset.objects.expressions.tree import Tree
 
 DYN, BOOL, INT, DOUBLE, STRING, BYTES = "DYN", "BOOL", "INT", "DOUBLE", "STRING", "BYTES"  # Types of variables ...
 LIST, MAP = "LIST", "MAP"  # ... of anything.
@@ -39,6 +40,10 @@ class CompileError(ValueError):
     """What is wrong with an expression, with the line and a mark below it."""
 
 
+class ResultError(CompileError):
+    """That an expression's value would be of another type than it has to be."""
+
+
 class EvaluationError(Exception):
     """Why an expression has no value for these values: a key that is not there, a wrong type, too many steps, ..."""
 
@@ -49,6 +54,13 @@ class Program:
 
     result: str  # The type of its value, as far as it is known: DYN when it is not.
     _compiled: Any
+
+    def tree(self) -> Tree:
+        """The expression taken apart, to be looked through. Raises CompileError."""
+        try:
+            return tree.read(self._compiled.serialize())
+        except (ValueError, RecursionError) as error:
+            raise CompileError(f"its checked form cannot be read: {error}") from None
 
     def evaluate(self, values: Mapping[str, Any] | Values) -> Any:
         """The value, as plain JSON or bytes, for these values of all its variables. Raises EvaluationError."""
@@ -112,7 +124,7 @@ def compile(expression: str, variables: Mapping[str, str], result: str = DYN) ->
         raise CompileError(why)
     found: str = compiled.return_type().name().partition("<")[0]
     if result != DYN and found not in (*result.split("|"), DYN):
-        raise CompileError(f"must evaluate to {result.lower().replace('|', ' or ')}")
+        raise ResultError(f"must evaluate to {result.lower().replace('|', ' or ')}")
     return Program(found, compiled)
 
 

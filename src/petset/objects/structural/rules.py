@@ -1,9 +1,10 @@
 """x-kubernetes-validations: rules in CEL that a schema's node puts on its values, and on changes of them.
 
 `compiled` makes the checks of all rules of a schema, once; `wrong` says what is wrong with the rules of one node when
-a CustomResourceDefinition is written. A rule that names oldSelf is a transition rule: it is asked where the value was
-there before, or with optionalOldSelf always. Programs are compiled at first need and shared by equal expressions.
-Bounded: so many rules a schema, so many evaluations an object; each evaluation by cel.py.
+a CustomResourceDefinition is written, but for what their types say (typed_rules.py). A rule that names oldSelf is a
+transition rule: it is asked where the value was there before, or with optionalOldSelf always. Programs are compiled at
+first need and shared by equal expressions. Bounded: so many rules a schema, so many evaluations an object; each
+evaluation by cel.py.
 Follows: KEP-2876, and "Validation rules" of the Kubernetes documentation.
 """
 
@@ -16,9 +17,8 @@ from typing import Any
 
 from petset.objects import cel, encoding, meta
 from petset.objects.errors import FieldError
-from petset.objects.expressions import source
 from petset.objects.meta import Object
-from petset.objects.structural import shape, values
+from petset.objects.structural import declared, shape, values
 from petset.objects.structural.values import NONE
 
 RULES = "x-kubernetes-validations"
@@ -27,7 +27,14 @@ EVALUATIONS_MAX = 10_000  # Of one object.
 MESSAGE_BYTES_MAX = 5_120
 PROGRAMS_KEPT_MAX = 2_000
 REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
-
+OLD = "petset_old"  # With optionalOldSelf: a list of the old value, or of nothing.
+MUST_BE = {
+    "rule": "cel expression must evaluate to a bool",
+    "messageExpression": "messageExpression must evaluate to a string",
+}
+_OPTIONAL = f"cel.bind(oldSelf, {OLD}[?0], "
+_PATH = re.compile(r"(\.[^.\[\]'\n\r]+|\['[^'\n\r]+'\])+")
+_STEP = re.compile(r"\.([^.\[\]']+)|\['([^']+)'\]")
 _SCALARS = {"string": cel.STRING, "integer": cel.INT, "number": cel.DOUBLE, "boolean": cel.BOOL}
 
 
@@ -53,15 +60,9 @@ def _program(expression: str, type_: str, optional: bool, result: str) -> tuple[
     except cel.CompileError:
         if not re.search(r"\boldSelf\b", expression):
             raise
-    old = cel.LIST if optional else type_
-    source = _with_optional(expression) if optional else expression
-    name = "petset_old" if optional else "oldSelf"
-    return cel.compile(source, {"self": type_, name: old}, result), True
-
-
-def _with_optional(expression: str) -> str:
-    """With optionalOldSelf oldSelf is an optional, made here of a list with the old value or nothing."""
-    return f"cel.bind(oldSelf, petset_old[?0], {expression})"
+    if optional:  # Then oldSelf is an optional, made here of a list.
+        return cel.compile(f"{_OPTIONAL}{expression})", {"self": type_, OLD: cel.LIST}, result), True
+    return cel.compile(expression, {"self": type_, "oldSelf": type_}, result), True
 
 
 def _type(schema: Object) -> str:
@@ -74,6 +75,18 @@ def _compile(rule: Object, schema: Object) -> tuple[cel.Program, bool]:
     return _program(rule["rule"], _type(schema), bool(rule.get("optionalOldSelf")), cel.BOOL)
 
 
+def program(rule: Object, field: str, schema: Object) -> tuple[cel.Program, int]:
+    """(of a rule's expression, or its message's, how many characters stand before it). Raises CompileError."""
+    optional, result = bool(rule.get("optionalOldSelf")), cel.BOOL if field == "rule" else cel.STRING
+    found, uses_old = _program(rule[field], _type(schema), optional, result)
+    return found, len(_OPTIONAL) if optional and uses_old else 0
+
+
+def steps(path: str) -> list[str]:
+    """The fields that a fieldPath goes through."""
+    return [found.group(1) or found.group(2) for found in _STEP.finditer(path)]
+
+
 def wrong(schema: Object, path: str, uncorrelated: str) -> Iterator[FieldError]:
     """What is wrong with a node's rules; `uncorrelated`: where old values stop to be found, "" for nowhere."""
     for index, rule in enumerate(meta.parts(schema, RULES)):
@@ -83,6 +96,9 @@ def wrong(schema: Object, path: str, uncorrelated: str) -> Iterator[FieldError]:
             continue
         try:
             _, uses_old = _compile(rule, schema)
+        except cel.ResultError:
+            yield FieldError.invalid(f"{where}.rule", dict(rule), MUST_BE["rule"])
+            continue
         except cel.CompileError as error:
             yield FieldError.invalid(f"{where}.rule", dict(rule), f"compilation failed: {error}")
             continue
@@ -94,7 +110,9 @@ def wrong(schema: Object, path: str, uncorrelated: str) -> Iterator[FieldError]:
             yield FieldError.invalid(f"{where}.optionalOldSelf", rule["optionalOldSelf"], why)
         if rule.get("messageExpression"):
             try:
-                _program(rule["messageExpression"], _type(schema), bool(rule.get("optionalOldSelf")), cel.STRING)
+                program(rule, "messageExpression", schema)
+            except cel.ResultError:
+                yield FieldError.invalid(f"{where}.messageExpression", dict(rule), MUST_BE["messageExpression"])
             except cel.CompileError as error:
                 why = f"messageExpression compilation failed: {error}"
                 yield FieldError.invalid(f"{where}.messageExpression", dict(rule), why)
@@ -117,22 +135,11 @@ def _wrong_texts(rule: Object, where: str) -> Iterator[FieldError]:
     field = rule.get("fieldPath", "")
     if field and not field.strip():
         yield FieldError.invalid(f"{where}.fieldPath", field, "must be non-empty if specified")
-    elif field and not re.fullmatch(r"(\.[^.\[\]'\n\r]+|\['[^'\n\r]+'\])+", field):
+    elif field and _PATH.fullmatch(field) is None:
         yield FieldError.invalid(f"{where}.fieldPath", field, "must be a valid path")
 
 
 # -- values as CEL sees them
-
-
-def _escaped(name: str) -> str:
-    """A property's name where it is no identifier of CEL."""
-    if source.RESERVED.fullmatch(name):
-        return f"__{name}__"
-    if name.isidentifier() and "__" not in name:
-        return name
-    for text, word in (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")):
-        name = name.replace(text, word)
-    return name
 
 
 def _view(schema: Object) -> View | None:
@@ -147,7 +154,9 @@ def _view(schema: Object) -> View | None:
         return None
     others = schema.get("additionalProperties")
     inner = _view(others) if meta.is_struct(others) else None
-    fields = {name: (_escaped(name), _view(one)) for name, one in meta.part(schema, "properties").items()}
+    fields = {
+        name: (declared.escaped(name) or name, _view(one)) for name, one in meta.part(schema, "properties").items()
+    }
     if inner is None and not any(name != escaped or view for name, (escaped, view) in fields.items()):
         return None
 
@@ -246,7 +255,7 @@ def _rule(rule: Object, schema: Object) -> Rule:
 
 def _old(old: Any, optional: bool) -> Object:
     if optional:
-        return {"petset_old": [] if old is NONE else [old]}
+        return {OLD: [] if old is NONE else [old]}
     return {"oldSelf": old}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from petset.objects import meta, patterns
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.structural import rules, shape, values
+from petset.objects.structural import rules, shape, typed_rules, values
 
 NODES_MAX = 50_000  # The largest known has 12,000.
 DEPTH_MAX = 64
@@ -43,8 +43,8 @@ _EMPTY: Mapping[str, str] = {  # What may not stand within allOf, anyOf, oneOf a
 Errors = Iterator[FieldError]
 
 
-def schema(root: Object, path: str) -> Errors:
-    """Everything that is wrong with a schema."""
+def schema(root: Object, path: str, is_new: bool = True) -> Errors:
+    """Everything that is wrong with a schema; of one that was there before, not what its rules' types and costs say."""
     if why := too_large(root):
         yield FieldError.invalid(path, "", why)
         return
@@ -59,7 +59,10 @@ def schema(root: Object, path: str) -> Errors:
     if rules.count(root) > rules.RULES_MAX:
         yield FieldError.forbidden(path, f"it has more than {rules.RULES_MAX} rules")
     elif not found:
-        yield from _rules(root, path, "")
+        wrong = list(_rules(root, path, ""))
+        yield from wrong
+        if is_new and not wrong:
+            yield from typed_rules.wrong(root, path)
 
 
 def too_large(root: Object) -> str:
