@@ -70,9 +70,11 @@ class Config:
     audit: audit_log.Settings | None = None  # What is told of requests, and where; None: nothing is.
     authority: pki.Authority | None = None  # Signs certificates that are asked for; None: nobody does.
     metrics: telemetry.Telemetry | None = None  # Counts requests, and is /metrics.
+    log_requests: bool = False  # A line each, where they are counted; slow ones have theirs anyway.
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
 
 
+STORE_CHECK = "etcd"  # The name monitoring knows a cluster's store by.
 _ROLES_CHECK = f"{health.HOOK}rbac/bootstrap-roles"
 
 
@@ -91,11 +93,13 @@ class ControlPlane:
         self.config = config = config or Config()
         self._streams: dict[str, streaming.NodeStreams] = {}  # By node's name.
         self._begun = self._stopping = False
+        self._running: dict[str, None] = {}  # The programs of `running`.
         options = api.Options(
             config.token_key,
             former_token_secret=config.former_token_secret,
             metrics=config.metrics,
             checks={**config.checks, _ROLES_CHECK: self._has_begun, health.SHUTDOWN: self._is_going_on},
+            components=self._components(),
             audit=config.audit,
         )
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
@@ -103,7 +107,7 @@ class ControlPlane:
         self.definitions = Definitions(store, self.api.rest, self.kinds)
         self.handle: http.Handler = self.api.handle
         if config.metrics is not None:
-            self.handle = meter.Meter(config.metrics).counted(self.api.handle)
+            self.handle = meter.Meter(config.metrics, config.log_requests).counted(self.api.handle)
 
     def client(self, user: http.User, agent: str = "") -> Client:
         """A client in this process; who it is, is believed."""
@@ -144,7 +148,20 @@ class ControlPlane:
         if config.services is not None:
             parts.append(("the cluster's own services", bootstrap.keep(self.api.rest, config.services)))
         async with together(*parts):
-            yield
+            self._running = dict.fromkeys(name for name, _ in parts)
+            try:
+                yield
+            finally:
+                self._running = {}
+
+    def _components(self) -> dict[str, Callable[[], str]]:
+        """The parts of a control plane by the names that ComponentStatuses have."""
+
+        def lives(name: str) -> Callable[[], str]:
+            return lambda: "" if name in self._running else "not running"
+
+        store = self.config.checks.get(STORE_CHECK, lambda: "")
+        return {"etcd-0": store, "controller-manager": lives("controllers"), "scheduler": lives("scheduler")}
 
     def living(self, *programs: Program) -> contextlib.AbstractAsyncContextManager[None]:
         """These programs, and nothing else, until the block is left."""

@@ -64,6 +64,7 @@ class Options:
     api_port: int = 0  # 0: the one it had, else the first free.
     limits: cluster.Limits = field(default_factory=cluster.Limits)
     audit: audit_log.Settings | None = None
+    log_requests: bool = False  # A line each in the instance's log.
     accept_older: bool = False  # Begin although acknowledged writes are missing.
     in_background: bool = False  # Nobody reads standard error.
 
@@ -312,7 +313,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         authority=authority,
         audit=options.audit,
         metrics=metrics,
-        checks={"etcd": lambda: store.trouble},  # The name monitoring knows a cluster's store by.
+        log_requests=options.log_requests,
+        checks={cluster.STORE_CHECK: lambda: store.trouble},
     )
     plane = cluster.ControlPlane(store, config)
     await plane.begin()

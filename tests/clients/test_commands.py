@@ -161,6 +161,13 @@ def test_rules_are_reconciled(served, space):
     assert kubectl("get", "role", "r", "-n", space, "-o", "jsonpath={.rules[*].verbs[*]}") == "get list"
 
 
+def test_how_its_parts_are(served):
+    lines = served.admin("get", "componentstatuses").splitlines()
+    assert lines[0].split() == ["NAME", "STATUS", "MESSAGE", "ERROR"]
+    found = {line.split()[0]: line.split()[1] for line in lines[1:]}
+    assert sorted(found) == ["controller-manager", "etcd-0", "scheduler"] and found["etcd-0"] == "Healthy"
+
+
 def test_about_the_cluster(served, space, tmp_path):
     kubectl = served.admin
     assert "Kubernetes control plane" in kubectl("cluster-info")

@@ -14,7 +14,7 @@ from petset.kinds import builtin
 from petset.objects import encoding, errors, patch, schema, tables, validation
 from tests.objects import trees
 
-STORED = [row for row in builtin.KINDS if "get" in row.verbs]
+STORED = [row for row in builtin.KINDS if "watch" in row.verbs]
 SEEDS = range(8)
 TREES_A_SEED = 10
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.instance.running_process() is None:
         args.enable_hostpath_provisioner, args.stand_ins, args.simulate, args.api_port = True, True, False, 0
         args.seccomp_default = False
-        args.accept_older = False
+        args.accept_older = args.log_requests = False
         for line in up.start(args):
             console.print(line)
     else:

@@ -165,6 +165,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="begin although the last writes are missing from the state file, which is kept beside the new one",
     )
     parser.add_argument(
+        "--log-requests",
+        action="store_true",
+        help="a line in the log for each request: who asked for what, code, milliseconds, bytes (slow ones always)",
+    )
+    parser.add_argument(
         "--api-port", type=port, default=0, metavar="PORT", help="the API's port (default: chosen once)"
     )
     parser.add_argument(
@@ -197,6 +202,7 @@ def run(args: argparse.Namespace) -> int:
         simulated=args.simulate,
         api_port=args.api_port,
         accept_older=args.accept_older,
+        log_requests=args.log_requests,
         in_background=in_background,
     )
     try:
@@ -230,6 +236,7 @@ def start(args: argparse.Namespace) -> list[str]:
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
         *(f"{flag}={value}" for flag, name, *_ in AUDIT if (value := getattr(args, name, None)) is not None),
         *(("--accept-older",) if args.accept_older else ()),
+        *(("--log-requests",) if args.log_requests else ()),
         f"--announce-fd={writing}",
     ]
     with open(instance.log, "ab") as log:

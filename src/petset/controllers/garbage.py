@@ -36,7 +36,7 @@ Strangers = dict[str, tuple[Object, ...]]  # By queue key: the references to own
 
 
 def is_collected(kind: Kind) -> bool:
-    return "list" in kind.verbs and kind.key() != EVENTS.key()
+    return "watch" in kind.verbs and kind.key() != EVENTS.key()
 
 
 @lru_cache(SNAPSHOTS_KEPT_MAX)

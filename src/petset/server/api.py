@@ -20,6 +20,7 @@ from petset.objects.registry import Catalog
 from petset.server import (
     answers,
     backends,
+    components,
     compression,
     flow,
     formats,
@@ -52,6 +53,7 @@ class Options:
     issuer: str = tokens.DEFAULT_ISSUER
     metrics: telemetry.Telemetry | None = None  # What is seen at /metrics.
     checks: Mapping[str, Callable[[], str]] | None = None  # /readyz, /healthz: name -> "" or why it is not ready.
+    components: Mapping[str, Callable[[], str]] | None = None  # Name -> "" or why that part is not well.
     audit: audit_log.Settings | None = None  # What is told of requests, and where.
 
 
@@ -82,6 +84,7 @@ class Api:
                 subresources.Subresources(store, self.rest, self.tokens),
                 streams.Streams(store, streams_of, others),
                 reviews.Reviews(self.authenticator, self.authorizer, others.question),
+                components.Components(options.components or {}),
             ),
             self.paths,
             proxy.Proxy(store, others),
@@ -90,7 +93,7 @@ class Api:
 
     def _stored(self) -> Iterator[telemetry.Sample]:
         for kind in self._kinds.now.each_once():
-            if "list" in kind.verbs:  # Reviews are never stored.
+            if "watch" in kind.verbs:  # The others are never stored.
                 count = self._store.count(kind.key())
                 yield "apiserver_resource_objects", (kind.group, kind.plural), count
                 yield "apiserver_storage_objects", (f"{kind.plural}.{kind.group}".rstrip("."),), count
@@ -124,11 +127,11 @@ class Api:
         path, _, text = request.target.partition("?")
         kinds = self._kinds.now
         backend, route = self.backends.way(path, kinds)
-        request.route = route
+        original, request.route = request, route
         if wanted is not None:
             wanted, request = (wanted, wanted.as_json(request)) if self.backends.are_ours(backend) else (None, request)
         query = _query(text) if text else {}
-        asking = self.authenticator.identify(request)
+        asking = original.asking = self.authenticator.identify(request)
         place = self._flow.entered(request, asking)
         try:
             user = asking

@@ -17,7 +17,7 @@ from petset.base import telemetry
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
 from petset.objects.registry import APPROVAL, Kinds
-from petset.server import answers, health, rest, routes, subresources, unknown
+from petset.server import answers, components, health, rest, routes, subresources, unknown
 from petset.server import watch as watches
 from petset.server.access import reviews, tokens
 from petset.server.described import discovery, openapi, remotes
@@ -100,6 +100,7 @@ class LocalKinds:
         subs: subresources.Subresources,
         pods: streams.Streams,
         reviewer: reviews.Reviews,
+        parts: components.Components,
     ):
         # Of a collection or an object, by verb.
         self._verbs: Mapping[str, Answer] = {
@@ -138,14 +139,15 @@ class LocalKinds:
             ("portforward", "get"): pods.portforward,
             ("portforward", "create"): pods.portforward,
         }
-        # Of a kind that is a question and never stored.
-        self._reviews: Mapping[str, Answer] = {
+        # Of a kind that is never stored: a question, or what is made when it is asked for.
+        self._unstored: Mapping[str, Answer] = {
             "selfsubjectaccessreviews": reviewer.self_access,
             "subjectaccessreviews": reviewer.access,
             "localsubjectaccessreviews": reviewer.local_access,
             "selfsubjectrulesreviews": reviewer.self_rules,
             "selfsubjectreviews": reviewer.self_review,
             "tokenreviews": reviewer.token,
+            "componentstatuses": parts.answer,
         }
 
     def route(self, path: Path, kinds: Kinds) -> Route:
@@ -158,7 +160,7 @@ class LocalKinds:
         elif verb not in resource.verbs:
             found = None
         else:
-            found = self._reviews.get(resource.plural) or self._verbs[verb]
+            found = self._unstored.get(resource.plural) or self._verbs[verb]
         names_one = bool(route.name) == (verb not in ("create", "list", "watch", "deletecollection"))
         if found is None or not (names_one or route.subresource):
             raise errors.method_not_allowed(call.request.method, route.path)

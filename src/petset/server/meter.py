@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from petset.base import telemetry
-from petset.server import endings, flow, health, routes
+from petset.server import endings, flow, health, request_log, routes
 from petset.server.routes import Route
 from petset.wire import http
 
@@ -65,8 +65,10 @@ class _Series:
 
 
 class Meter:
-    def __init__(self, metrics: telemetry.Telemetry):
-        self._metrics = metrics
+    def __init__(self, metrics: telemetry.Telemetry, tells_all: bool = False):
+        """`tells_all`: each request has a line in the log, not only slow ones."""
+        self._metrics, self._tells_all = metrics, tells_all
+        self._told_from = -1.0 if tells_all else request_log.SLOW_SECONDS
         self._in_flight = [0, 0]  # That read, and that write.
         self._series: dict[tuple[object, ...], _Series] = {}
         self._lag = metrics.histogram("petset_loop_lag_seconds")
@@ -109,7 +111,7 @@ class Meter:
 
         return count
 
-    def ended(self, request: http.Request, code: int, seconds: float, size: int) -> None:
+    def ended(self, request: http.Request, code: int, seconds: float, size: int, streamed: bool = False) -> None:
         """One more; `size` is the answer's, -1 where it has none in bytes."""
         route = _route(request)
         sort = _sort(request, route) if "?" in request.target or request.method == "PATCH" else ""
@@ -125,6 +127,11 @@ class Meter:
         series.seconds.observe(seconds)
         if size >= 0 and series.sizes is not None:
             series.sizes.observe(size)
+        if seconds > self._told_from:
+            if self._tells_all:
+                request_log.tell(request, code, seconds, size)
+            elif not streamed:
+                request_log.tell_slow(request, code, seconds)
 
     def _places(self, labels: _Labels, code: int) -> _Series:
         metrics, reads = self._metrics, labels.verb in ("GET", "LIST")
@@ -150,7 +157,7 @@ class Meter:
         def end() -> None:
             if running is not None:
                 running.value -= 1
-            self.ended(request, code, loop.time() - began, -1)
+            self.ended(request, code, loop.time() - began, -1, streamed=True)
 
         return endings.followed(response, begin)
 

@@ -58,7 +58,9 @@ class Request:
     peer: Peer = field(default_factory=Peer)
     user: User | None = None  # Set by an in-process transport that vouches for the caller; never from the network.
     takes_objects: bool = False  # In process: the answer may be `Response.objects`.
-    route: object = field(default=None, init=False, repr=False, compare=False)  # The server's, once it knows it.
+    # What the server has found out of it: what it asks for, and who asks.
+    route: object = field(default=None, init=False, repr=False, compare=False)
+    asking: User | None = field(default=None, init=False, repr=False, compare=False)
     _first: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)  # Values of headers.
 
     @property
