@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 from petset.base import networks, pki, tasks, telemetry
 from petset.client.client import Client, InProcess
 from petset.kinds import builtin
+from petset.kinds.pod import PODS
+from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kinds
 from petset.server import api, bootstrap, expiry, health, meter
 from petset.server.access import users
@@ -92,6 +94,7 @@ class ControlPlane:
         self.store, self.kinds = store, Catalog(kinds)
         self.config = config = config or Config()
         self._streams: dict[str, streaming.NodeStreams] = {}  # By node's name.
+        self._servers: dict[str, streaming.NodeServer] = {}  # By node's name.
         self._begun = self._stopping = False
         self._running: dict[str, None] = {}  # The programs of `running`.
         options = api.Options(
@@ -102,7 +105,7 @@ class ControlPlane:
             components=self._components(),
             audit=config.audit,
         )
-        self.api = api.Api(store, options, streams or self._streams_of, self.kinds)
+        self.api = api.Api(store, options, streams or self._streams_of, self.kinds, self._server_of)
         self.api_services = Services(store, self.api, self.kinds, config.front_proxy)
         self.definitions = Definitions(store, self.api.rest, self.kinds)
         self.handle: http.Handler = self.api.handle
@@ -172,12 +175,13 @@ class ControlPlane:
         """These nodes, until the block is left; what runs on them goes on. `on_ready` is told each one's name."""
         for node in nodes:
             self._streams[node.name] = node.runtime.streams
+            self._servers[node.name] = self._server(node)
         try:
             async with together(*(self._part(node.program(on_ready)) for node in nodes)):
                 yield
         finally:
             for node in nodes:
-                del self._streams[node.name]
+                del self._streams[node.name], self._servers[node.name]
 
     def _part(self, program: Program) -> Part:
         return program.name, program.main(self.client(program.user, program.agent))
@@ -187,6 +191,22 @@ class ControlPlane:
             why = f"node {node} is not up, or still starting; try again, or start it"
             raise streaming.StreamError(503, f"cannot reach the containers: {why}")
         return self._streams[node]
+
+    def _server(self, node: Node) -> streaming.NodeServer:
+        """What the node serves; its pods by the API are asked for as it."""
+        from petset.node.served import kubelet
+
+        client = self.client(users.of_node(node.name), KUBELET)
+
+        async def pods() -> list[Object]:
+            return (await client.list(PODS, field_selector=f"spec.nodeName={node.name}"))[0]
+
+        return kubelet.Kubelet(node.name, node.runtime, pods, node.log)
+
+    def _server_of(self, node: str) -> streaming.NodeServer:
+        if node not in self._servers:
+            raise streaming.StreamError(503, f"error trying to reach service: node {node} is not up, or still starting")
+        return self._servers[node]
 
 
 Part = tuple[str, Coroutine[Any, Any, None]]
@@ -285,6 +305,7 @@ class Node:
     runtime: Runtime
     attempts: probes.Attempts | None = None  # Makes probes and hooks; None: the runtime's streams.
     disks: Callable[[], disk.Disks] | None = None  # How full they are; None: nobody is to care.
+    log: Path | None = None  # Of the instance.
 
     @property
     def name(self) -> str:
@@ -331,9 +352,9 @@ def node_config(name: str, plan: networks.NodePlan, state_directory: Path, **own
     )
 
 
-def simulated_node(config: agent.Config) -> Node:
+def simulated_node(config: agent.Config, log: Path | None = None) -> Node:
     """A node whose pods start, get ready and stop at once, and run nothing: for tests of operators and charts."""
     from petset.node import simulated
 
     machine = simulated.Machine(network=config.host_ip.rpartition(".")[0] + ".", started_kept_max=0)
-    return Node(config, simulated.SimulatedRuntime(machine), simulated.SimulatedAttempts(machine))
+    return Node(config, simulated.SimulatedRuntime(machine), simulated.SimulatedAttempts(machine), log=log)

@@ -74,7 +74,10 @@ class Machine:
             marks=disk.Marks(limits.image_gc_high_threshold, limits.image_gc_low_threshold),
         )
         return cluster.Node(
-            config, self.runtime, disks=lambda: disk.look(nodefs=instance.directory, imagefs=instance.images)
+            config,
+            self.runtime,
+            disks=lambda: disk.look(nodefs=instance.directory, imagefs=instance.images),
+            log=instance.log,
         )
 
     def running(self) -> int:

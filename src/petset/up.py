@@ -177,7 +177,7 @@ async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_re
     config = cluster.node_config(
         served.node_name, served.plan.nodes[0], directory, may_mount=False, on_disk=False, capacity=capacity
     )
-    async with served.plane.nodes(cluster.simulated_node(config), on_ready=is_ready):
+    async with served.plane.nodes(cluster.simulated_node(config, served.state.log), on_ready=is_ready):
         await stop.wait()
         served.plane.stop_soon()
     networks.forget(served.plan)

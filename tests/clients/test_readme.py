@@ -63,10 +63,6 @@ def top(kubectl, served) -> None:
     assert "Metrics API not available" in kubectl("top", "pod")
 
 
-def inside_pods(kubectl, served) -> None:
-    assert "petset has no proxy of nodes" in kubectl("get", "--raw", "/api/v1/nodes/n1/proxy")
-
-
 def runtime_classes(kubectl, served) -> None:
     asking = {"containers": [{"name": "c", "image": "i"}], "runtimeClassName": "gvisor"}
     pod = {**POD, "metadata": {"name": "sandboxed"}, "spec": asking}
@@ -85,7 +81,6 @@ TRIED = {
     "Deployments, DaemonSets, Jobs and CronJobs": workloads,
     "Ingresses, NetworkPolicies, disruption budgets and autoscalers": policies,
     "`kubectl top`": top,
-    "Proxies to nodes": inside_pods,
     "RuntimeClasses": runtime_classes,
     "Volumes from other machines": volumes_from_elsewhere,
 }

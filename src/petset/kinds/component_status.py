@@ -12,6 +12,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
 HEALTHY = "Healthy"
+EMPTY: Object = {}
 DEPRECATED = "v1 ComponentStatus is deprecated in v1.19+"
 
 
@@ -27,7 +28,7 @@ def of(name: str, why: str) -> dict[str, Any]:
 
 
 def cells(obj: Object, now: float) -> list[Any]:
-    found = next((one for one in meta.parts(obj, "conditions") if one.get("type") == HEALTHY), {})
+    found: Object = next((one for one in meta.parts(obj, "conditions") if one.get("type") == HEALTHY), EMPTY)
     status = {"True": "Healthy", "False": "Unhealthy"}.get(found.get("status", ""), "Unknown")
     return [tables.name(obj), status, found.get("message", ""), found.get("error", "")]
 

@@ -10,7 +10,7 @@ from petset.objects import meta, names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, fill_empty
 from petset.objects.meta import Object
-from petset.objects.registry import STATUS, Kind
+from petset.objects.registry import Kind
 from petset.objects.validation import Errors, listed, one_of
 
 
@@ -84,7 +84,7 @@ NODES = Kind(
     "Node",
     False,
     short_names=("no",),
-    subresources=STATUS,
+    subresources=("proxy", "status"),
     default=defaults,
     validate=validate,
     validate_update=validate_update,

@@ -142,6 +142,37 @@ class ContainerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a container, a pod or a machine has used of CPUs until now, and uses of memory."""
+
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+    working_set_bytes: int = 0  # Without what could be taken away at once.
+    rss_bytes: int = 0
+    cache_bytes: int = 0
+    processes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.cpu_seconds + other.cpu_seconds,
+            self.memory_bytes + other.memory_bytes,
+            self.working_set_bytes + other.working_set_bytes,
+            self.rss_bytes + other.rss_bytes,
+            self.cache_bytes + other.cache_bytes,
+            self.processes + other.processes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Usages:
+    """Of the machine, and of each running container by (pod uid, name)."""
+
+    node: Usage
+    memory_bytes_total: int
+    containers: Mapping[tuple[str, str], Usage]
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeEvent:
     """Something changed in a pod: look again (no content to rely on)."""
 
@@ -200,6 +231,10 @@ class Runtime(Protocol):
 
     async def disk_usage(self, pod_uid: str) -> Mapping[str, int]:
         """Bytes on disk of each container's latest attempt: its writable layer and its logs."""
+        ...
+
+    async def usages(self) -> Usages:
+        """As the kernel counts them now."""
         ...
 
     async def collect(self, bytes_wanted: int, logs: bool) -> int:

@@ -28,6 +28,8 @@ from petset.node.runtime import (
     RuntimeError_,
     RuntimeEvent,
     Sandbox,
+    Usage,
+    Usages,
     Warning_,
 )
 from petset.objects import meta
@@ -285,6 +287,17 @@ class SimulatedRuntime:
 
     async def disk_usage(self, pod_uid: str) -> Mapping[str, int]:
         return {name: size for (uid, name), size in self.machine.disk_bytes.items() if uid == pod_uid}
+
+    async def usages(self) -> Usages:
+        """Nothing is used: nothing runs."""
+        now = tasks.now()
+        running = {
+            (uid, record.container.name): Usage()
+            for uid, records in self.machine.records.items()
+            for record in records
+            if record.seen(now).state == "running"
+        }
+        return Usages(Usage(), 0, running)
 
     async def collect(self, bytes_wanted: int, logs: bool) -> int:
         self.machine.collections.append((bytes_wanted, logs))

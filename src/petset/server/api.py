@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from petset.base import pki, telemetry
@@ -36,7 +36,7 @@ from petset.server.admission import admission
 from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
 from petset.server.audit import log as audit_log
-from petset.server.pods import proxy, streams
+from petset.server.pods import nodes, proxy, streams
 from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http, streaming
@@ -58,7 +58,14 @@ class Options:
 
 
 class Api:
-    def __init__(self, store: stores.Store, options: Options, streams_of: streaming.StreamsOf, kinds: Catalog):
+    def __init__(
+        self,
+        store: stores.Store,
+        options: Options,
+        streams_of: streaming.StreamsOf,
+        kinds: Catalog,
+        servers_of: streaming.ServersOf,
+    ):
         self._kinds, self._store = kinds, store
         self.tokens = tokens.Tokens(options.token_key, options.issuer, options.former_token_secret)
         self.authenticator = auth.Authenticator(store, self.tokens)
@@ -77,17 +84,19 @@ class Api:
         self._flow = flow.Flow(store)
         self._line = weight.Line()
         self.paths = backends.LocalPaths(self.tokens, options.metrics, options.checks)
+        pod_streams = streams.Streams(store, streams_of, others)
         self.backends = backends.Backends(
             backends.LocalKinds(
                 self.rest,
                 self.watches,
                 subresources.Subresources(store, self.rest, self.tokens),
-                streams.Streams(store, streams_of, others),
+                pod_streams,
                 reviews.Reviews(self.authenticator, self.authorizer, others.question),
                 components.Components(options.components or {}),
             ),
             self.paths,
             proxy.Proxy(store, others),
+            nodes.NodeProxy(store, servers_of, pod_streams, others),
             of_groups={},
         )
 
@@ -146,7 +155,9 @@ class Api:
             if self.audit is not None and records is not None and (record := self.audit.begin(call, asking)):
                 records.append(record)
             if not auth.is_master(user):
-                self.authorizer.require(user, routes.attributes(call))
+                asked = routes.attributes(call)
+                if not route.finer or not self.authorizer.allows(user, replace(asked, subresource=route.finer)):
+                    self.authorizer.require(user, asked)
             if wanted is not None:
                 formats.require(call, wanted)
             streams = verb == "watch" or route.subresource in flow.STREAMING_SUBRESOURCES

@@ -48,6 +48,7 @@ class Backends:
     kinds: Backend
     paths: Backend
     proxy: Backend
+    node_proxy: Backend
     # Others, by (group, version): for all below /apis/<group>/<version>. Replaced as a whole.
     of_groups: Mapping[tuple[str, str], Backend]
     # The ways of the paths asked for lately: of these kinds, and of these groups.
@@ -82,8 +83,10 @@ class Backends:
         match path.parts:
             case ["apis", group, version, *_] if (group, version) in self.of_groups:
                 return self.of_groups[group, version]
-            case parts if routes.is_proxied(parts):
+            case parts if routes.is_of_pod(parts):
                 return self.proxy
+            case parts if routes.is_of_node(parts):
+                return self.node_proxy
             case ["api", _, _, *_] | ["apis", _, _, _, *_]:
                 return self.kinds
             case _:

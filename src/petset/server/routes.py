@@ -26,6 +26,7 @@ class Route:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    finer: str = ""  # Another one, the right to which is enough.
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ def path(target: str) -> Path:
     parts = raw.split("/")[1:]
     if "%" in raw:
         parts = [unquote(part) for part in parts]
-        own = parts[:PROXY_PARTS] if is_proxied(parts) else parts
+        own = parts[: own_parts(parts) or None]
         if any("/" in part for part in own):
             raise unknown.path(raw)
     if parts and parts[-1] == "":
@@ -48,13 +49,24 @@ def path(target: str) -> Path:
     return Path(raw, parts)
 
 
-PROXY_PARTS = 7  # What follows them is the pod's business.
+def own_parts(parts: list[str]) -> int:
+    """How many parts of a path lead to what a pod, service or node serves, whose business the others are; 0: none."""
+    return 7 if is_of_pod(parts) else 5 if is_of_node(parts) else 0
 
 
-def is_proxied(parts: list[str]) -> bool:
+def is_of_pod(parts: list[str]) -> bool:
     """Whether a path is one of a pod or service, or below it."""
     match parts:
         case ["api", "v1", "namespaces", _, "pods" | "services", _, "proxy", *_]:
+            return True
+        case _:
+            return False
+
+
+def is_of_node(parts: list[str]) -> bool:
+    """Whether a path is one of a node, or below it."""
+    match parts:
+        case ["api", "v1", "nodes", _, "proxy", *_]:
             return True
         case _:
             return False

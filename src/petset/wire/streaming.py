@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from petset.wire import http
+
 STDIN, STDOUT, STDERR, ERROR, RESIZE = 0, 1, 2, 3, 4
 
 
@@ -115,4 +117,13 @@ class NodeStreams(Protocol):
         ...
 
 
+class NodeServer(Protocol):
+    """What a node serves as a kubelet does."""
+
+    async def answer(self, path: str, accept: str) -> http.Response:
+        """To a GET of a path, decoded, with this Accept header."""
+        ...
+
+
+ServersOf = Callable[[str], NodeServer]  # By a node's name; raises StreamError when it is not to be reached.
 StreamsOf = Callable[[str], NodeStreams]  # By a node's name; raises StreamError when it is not to be reached.

@@ -17,6 +17,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from petset.node.runtime import Usage
+
 ROOT = "/sys/fs/cgroup"
 REMOVE_ATTEMPTS_MAX = 50
 SHARES_MIN, SHARES_MAX = 2, 262_144
@@ -84,6 +86,57 @@ def oom_kills(cgroups: Cgroups, group: str) -> int:
             if key == "oom_kill":
                 return int(value)
     return 0
+
+
+def used(cgroups: Cgroups, group: str) -> Usage:
+    """What a group has used and uses, as the kernel counts it; of a file that is not there nothing."""
+    if cgroups.version == "v2":
+        place = cgroups.hierarchies["unified"] + group
+        cpu_seconds = _pairs(f"{place}/cpu.stat").get("usage_usec", 0) / 1e6
+        memory, stat = _number(f"{place}/memory.current"), _pairs(f"{place}/memory.stat")
+        inactive, rss, cache = stat.get("inactive_file", 0), stat.get("anon", 0), stat.get("file", 0)
+        number = _number(f"{place}/pids.current")
+    else:
+        cpu_seconds = _number(f"{cgroups.hierarchies.get('cpuacct', '')}{group}/cpuacct.usage") / 1e9
+        place = cgroups.hierarchies.get("memory", "") + group
+        memory, stat = _number(f"{place}/memory.usage_in_bytes"), _pairs(f"{place}/memory.stat")
+        inactive, rss, cache = (stat.get(f"total_{name}", 0) for name in ("inactive_file", "rss", "cache"))
+        number = _number(f"{cgroups.hierarchies.get('pids', '')}{group}/pids.current")
+    return Usage(cpu_seconds, memory, max(0, memory - inactive), rss, cache, number)
+
+
+def of_machine(proc: str = "/proc") -> tuple[Usage, int]:
+    """What the whole machine uses, and how much memory it has."""
+    total = available = cached = anonymous = 0
+    seconds = 0.0
+    with contextlib.suppress(OSError, ValueError):
+        user, nice, system, _, _, interrupts, soft, *_ = Path(proc, "stat").read_text().split("\n", 1)[0].split()[1:]
+        seconds = sum(map(int, (user, nice, system, interrupts, soft))) / os.sysconf("SC_CLK_TCK")
+    with contextlib.suppress(OSError):
+        found = _pairs(f"{proc}/meminfo")
+        total, available, cached, anonymous = (
+            1024 * found.get(f"{name}:", 0) for name in ("MemTotal", "MemAvailable", "Cached", "AnonPages")
+        )
+    in_use = max(0, total - available)
+    return Usage(seconds, in_use + cached, in_use, anonymous, cached), total
+
+
+def _number(path: str) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path(path).read_text())
+    return 0
+
+
+def _pairs(path: str) -> dict[str, int]:
+    """A file of lines "name number", with a unit or without."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError):
+        for line in Path(path).read_text().splitlines():
+            name, _, rest = line.partition(" ")
+            value = rest.split()[:1]
+            if value and value[0].isdigit():
+                found[name] = int(value[0])
+    return found
 
 
 def processes(cgroups: Cgroups, group: str) -> list[int]:

@@ -50,6 +50,7 @@ from petset.node.runtime import (
     RuntimeError_,
     RuntimeEvent,
     Sandbox,
+    Usages,
     Warning_,
 )
 from petset.objects import meta
@@ -323,6 +324,15 @@ class OciRuntime:
         await self._settle(pod_uid, pod, None, False, attempts.remove_pod, self._pod_directory(pod_uid))
         self._pods.pop(pod_uid, None)
 
+    async def usages(self) -> Usages:
+        groups = {
+            (uid, record.name): record.group
+            for uid, pod in self._pods.items()
+            for record in pod.containers.values()
+            if record.state == "running"
+        }
+        return await self._workers.call(_usages, self._tools.groups, groups)
+
     async def _let_go(self, uid: str, pod: _Pod) -> None:
         """Namespaces, address, mounts and cgroup of a sandbox without containers; its record says that it is dead."""
         await _settled(pod)
@@ -545,3 +555,8 @@ async def _settled(pod: _Pod) -> None:
     while (settling := pod.settling) is not None:
         await asyncio.wait([settling])
         await asyncio.sleep(0)  # Its callback remembers what was done.
+
+
+def _usages(groups: cgroups.Cgroups, named: Mapping[tuple[str, str], str]) -> Usages:
+    node, memory_bytes_total = cgroups.of_machine()
+    return Usages(node, memory_bytes_total, {key: cgroups.used(groups, group) for key, group in named.items()})

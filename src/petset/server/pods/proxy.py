@@ -34,7 +34,7 @@ from petset.wire import http
 
 SUBRESOURCE = "proxy"
 ANSWER_SECONDS_MAX = 600.0  # From the request to the answer's head.
-KINDS: Mapping[str, Kind] = {kind.plural: kind for kind in (PODS, SERVICES)}  # As routes.is_proxied has them.
+KINDS: Mapping[str, Kind] = {kind.plural: kind for kind in (PODS, SERVICES)}  # As routes.is_of_pod has them.
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
