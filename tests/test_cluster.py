@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from prometheus_client import parser
 
 from petset import cluster
 from petset.base import networks, tasks, telemetry
@@ -97,6 +98,27 @@ def test_each_counts_its_own_requests():
         assert counted == [True, False]
 
     asyncio.run(main())
+
+
+def test_the_programs_of_a_cluster_tell_how_they_do(tmp_path):
+    async def main() -> dict[tuple[str, ...], float]:
+        metrics = telemetry.Telemetry()
+        plane = cluster.ControlPlane(memory.MemoryStore(), cluster.Config(metrics=metrics))
+        await plane.begin()
+        async with asyncio.timeout(60), plane.running(), plane.nodes(node("n1", tmp_path)):
+            await persistently(lambda: plane.client(cluster.ADMINISTRATOR).create(stateful_set("web", 2)))
+            await pets_are_ready(plane, 2)
+            text = metrics.taken().render()[1].decode()
+        families = parser.text_string_to_metric_families(text)
+        return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+    seen = asyncio.run(main())
+    assert seen["scheduler_schedule_attempts_total", "default-scheduler", "scheduled"] == 2
+    assert seen["scheduler_scheduling_attempt_duration_seconds_count", "default-scheduler", "scheduled"] == 2
+    assert seen["scheduler_pending_pods", "active"] == seen["scheduler_pending_pods", "unschedulable"] == 0
+    assert seen["workqueue_adds_total", "statefulsets"] >= 1
+    assert seen["workqueue_work_duration_seconds_count", "statefulsets"] >= 1
+    assert seen["apiserver_longrunning_requests", "apiserver", "", "pods", "cluster", "", "WATCH", "v1"] >= 1
 
 
 def test_clusters_of_one_process_have_clocks_of_their_own(tmp_path):

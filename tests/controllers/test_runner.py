@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from petset import cluster
+from petset.base import telemetry
 from petset.client import client as api
 from petset.client.views import Informers, View
 from petset.controllers import actions, runner
@@ -343,3 +344,26 @@ def test_keys_of_one_queue() -> None:
         queue.close()
 
     asyncio.run(main())
+
+
+def test_a_queue_tells_of_itself_as_kubernetes_do() -> None:
+    async def main() -> dict[str, object]:
+        queue = runner.Queue()
+        for key in ("a", "b", "a", "c"):
+            queue.add(key)
+        await queue.take()
+        await queue.take()
+        queue.worked("a")
+        queue.done("a")
+        queue.retry("a", 60)
+        queue.close()
+        samples = {name: value for name, labels, value in queue.samples("sets") if labels == ("sets",)}
+        assert samples["workqueue_unfinished_work_seconds"] == samples["workqueue_longest_running_processor_seconds"]
+        return samples
+
+    samples = asyncio.run(main())
+    assert (samples["workqueue_adds_total"], samples["workqueue_depth"]) == (3, 1)
+    assert samples["workqueue_retries_total"] == 1
+    waited, worked = samples["workqueue_queue_duration_seconds"], samples["workqueue_work_duration_seconds"]
+    assert isinstance(waited, telemetry.Histogram) and isinstance(worked, telemetry.Histogram)
+    assert (sum(waited.counts), sum(worked.counts)) == (2, 1)

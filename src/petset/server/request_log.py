@@ -20,7 +20,7 @@ USER_CHARACTERS_MAX = 200
 def tell(request: http.Request, code: int, seconds: float, size: int) -> None:
     size_text = str(size) if size >= 0 else "-"
     target, user = _plain(request.target, TARGET_CHARACTERS_MAX), _plain(_user(request), USER_CHARACTERS_MAX)
-    log.info("%s %s %s %d %.1f ms %s bytes", request.method[:20], target, user, code, 1000 * seconds, size_text)
+    log.info("%s %s %s %d %.0f ms %s bytes", request.method[:20], target, user, code, 1000 * seconds, size_text)
 
 
 def tell_slow(request: http.Request, code: int, seconds: float) -> None:

@@ -384,6 +384,21 @@ def test_a_validating_webhook_sees_what_the_mutating_ones_made_and_refuses(
     assert server("POST", CONFIGMAPS, configmap("a", x="1")).code == 201
 
 
+def test_how_long_webhooks_take_is_counted(server: Server, hooks: WebhookServer) -> None:
+    hooks.says["/change"] = lambda asked: {"allowed": True}
+    hooks.says["/check"] = lambda asked: {"allowed": "x" not in asked["object"]["data"]}
+    server.create(configuration("Mutating", hooks.hook("change")), "")
+    server.create(configuration("Validating", hooks.hook("check")), "")
+    assert [server("POST", CONFIGMAPS, configmap("a", **{key: "1"})).code for key in "xy"] == [400, 201]
+    lines = server.api.rest.others._webhooks._metrics.taken().render()[1].decode().splitlines()
+    name = "apiserver_admission_webhook_admission_duration_seconds_count"
+    assert [line.removeprefix(name) for line in sorted(lines) if line.startswith(name)] == [
+        '{name="change.hooks.example",operation="CREATE",rejected="false",type="admit"} 2.0',
+        '{name="check.hooks.example",operation="CREATE",rejected="false",type="validating"} 1.0',
+        '{name="check.hooks.example",operation="CREATE",rejected="true",type="validating"} 1.0',
+    ]
+
+
 def test_updates_and_deletions_are_asked_about_and_other_writes_are_not(server: Server, hooks: WebhookServer) -> None:
     hooks.says["/check"] = lambda asked: {"allowed": asked["operation"] != "DELETE"}
     server.create(configuration("Validating", hooks.hook("check")), "")

@@ -173,6 +173,8 @@ def test_what_comes_faster_than_it_is_written_is_lost_and_counted(tmp_path, monk
         assert audit is not None
         for _ in range(3):
             assert (await plane.handle(asked("GET", "/version"))).code == 200
+        samples = {name: value for name, _, value in audit.samples()}
+        assert samples == {"apiserver_audit_event_total": 6, "apiserver_audit_error_total": 3}
         keeping = asyncio.ensure_future(audit.keep())
         while not caplog.records:  # noqa: ASYNC110  # A line of the log is no event to await.
             await asyncio.sleep(0)
