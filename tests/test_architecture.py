@@ -177,6 +177,7 @@ MAY_WAIT_FOR_TIME = {
     "server/rest.py remove": "as a change is",
     "server/custom/definitions.py _follow": "a write that had no room on the disk is tried again",
     "server/custom/definitions.py _emptied": "as there",
+    "server/aggregated/descriptions.py keep": "what an API elsewhere says of itself is read every minute: nobody tells",
     "server/aggregated/services.py _rounds": "an API elsewhere is asked every 30 s whether it is there: nobody tells",
     "server/expiry.py _follow": "until the time of the next event is over",
     "cli/connection.py _until_ready": "a petset that is starting has nobody yet who could tell",

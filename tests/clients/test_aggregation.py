@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.server
 import json
@@ -13,7 +14,19 @@ from typing import Any, ClassVar
 import pytest
 
 from petset.base import pki
+from tests import waiting
 from tests.server.aggregated_server import GROUP, RESOURCES, ROOT, VERSION, api_service, flunder
+
+_KIND = {"group": GROUP, "version": VERSION, "kind": "Flunder"}
+_SCHEMA = {"type": "object", "description": "A flat fish.", "x-kubernetes-group-version-kind": [_KIND]}
+_DOCUMENTS = {
+    "/openapi/v3": {"paths": {ROOT[1:]: {"serverRelativeURL": f"/openapi/v3{ROOT}?hash=F00"}}},
+    f"/openapi/v3{ROOT}": {
+        "openapi": "3.0.0",
+        "paths": {f"{ROOT}/flunders": {"get": {"responses": {}, "x-kubernetes-group-version-kind": _KIND}}},
+        "components": {"schemas": {"com.example.wardle.v1alpha1.Flunder": _SCHEMA}},
+    },
+}
 
 
 class _Flunders(http.server.BaseHTTPRequestHandler):
@@ -24,6 +37,8 @@ class _Flunders(http.server.BaseHTTPRequestHandler):
         about = {"apiVersion": "v1", "groupVersion": f"{GROUP}/{VERSION}"}
         if path == ROOT:
             self.say(200, {"kind": "APIResourceList", **about, "resources": RESOURCES})
+        elif path in _DOCUMENTS:
+            self.say(200, _DOCUMENTS[path])
         elif name == "flunders":
             items = list(self.kept.values())
             listed = {"kind": "FlunderList", "apiVersion": f"{GROUP}/{VERSION}", "metadata": {"resourceVersion": "1"}}
@@ -78,5 +93,7 @@ def test_kubectl_with_a_kind_of_another_server(served: Any, extension: tuple[str
     assert "created" in kubectl("create", "-f", "-", stdin=json.dumps(flunder("a")))
     assert kubectl("get", "fl", "-o", "name").split() == [f"flunder.{GROUP}/a"]
     assert kubectl("get", "fl", "a", "-o", "jsonpath={.metadata.annotations.by}")
+    asyncio.run(waiting.until(lambda: ROOT[1:] in kubectl("get", "--raw", "/openapi/v3")))
+    assert "A flat fish." in kubectl("explain", "flunders")
     kubectl("delete", "apiservice", name)
     kubectl("delete", "service", "extension")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -36,6 +37,7 @@ class ExtensionServer:
         self.loop, self.asked = loop, list[http.Request]()
         self.flunders: dict[str, Any] = {}
         self.say: Any = None  # Something else to answer with.
+        self.openapi: dict[str, Any] = {}  # By path: other documents than its own.
         authority = pki.authority(directory)
         self.bundle = base64.b64encode(authority.certificate_pem.encode()).decode()
         self._tls = pki.server_context(authority.server("extension", hosts), client_ca)
@@ -56,9 +58,14 @@ class ExtensionServer:
         self.loop.run_until_complete(self._task)
 
     async def _handle(self, request: http.Request) -> http.Response:
-        self.asked.append(request)
+        if (
+            request.header("x-remote-user") != "system:aggregator"
+        ):  # Who reads what it says of itself, whenever he likes.
+            self.asked.append(request)
         if self.say is not None:
             return self.say(request)
+        if request.path.startswith("/openapi/"):
+            return self._described(request)
         if request.path == ROOT:
             about = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{GROUP}/{VERSION}"}
             return _json(200, {**about, "resources": RESOURCES})
@@ -82,6 +89,24 @@ class ExtensionServer:
             del self.flunders[name]
         return _json(200, found)
 
+    def _described(self, request: http.Request) -> http.Response:
+        """What it says of itself, in both versions; `openapi` in place of any of it."""
+        own = {
+            "/openapi/v2": swagger("Flunder"),
+            "/openapi/v3": {"paths": {ROOT[1:]: {"serverRelativeURL": f"/openapi/v3{ROOT}?hash=F00"}, "version": {}}},
+            f"/openapi/v3{ROOT}": {"openapi": "3.0.0", "info": {"title": "wardle", "version": "1"}, "paths": {}},
+        }
+        found = {**own, **self.openapi}.get(request.path)
+        if isinstance(found, http.Response):
+            return found
+        if found is None:
+            return http.Response(404, (), b"")
+        data = json.dumps(found).encode()
+        tag = f'"{hashlib.sha256(data).hexdigest()}"'
+        if request.header("if-none-match") == tag:
+            return http.Response(304, (("etag", tag),))
+        return http.Response(200, (("content-type", "application/json"), ("etag", tag)), data)
+
     async def _watch(self) -> AsyncGenerator[bytes, None]:
         told = 0
         while True:
@@ -94,6 +119,40 @@ class ExtensionServer:
 
 def _json(code: int, tree: Any) -> http.Response:
     return http.Response(code, (("content-type", "application/json"),), json.dumps(tree).encode())
+
+
+def swagger(kind: str, **definitions: Any) -> dict[str, Any]:
+    """A document of version 2 about one kind, and about what is nobody's business."""
+    name = f"com.example.wardle.v1alpha1.{kind}"
+    meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+    about = [{"group": GROUP, "version": VERSION, "kind": kind}]
+    schema = {
+        "description": f"A {kind}.",
+        "type": "object",
+        "properties": {
+            "metadata": {"$ref": f"#/definitions/{meta}"},
+            "size": {"type": "string", "enum": ["small", "large"], "description": "How large it is."},
+        },
+        "x-kubernetes-group-version-kind": about,
+    }
+    operation = {
+        "operationId": f"read{kind}",
+        "parameters": [{"$ref": "#/parameters/pretty"}],
+        "responses": {"200": {"description": "OK", "schema": {"$ref": f"#/definitions/{name}"}}},
+        "x-kubernetes-group-version-kind": about[0],
+    }
+    return {
+        "swagger": "2.0",
+        "info": {"title": "wardle", "version": "1"},
+        "parameters": {"pretty": {"name": "pretty", "in": "query", "type": "string", "uniqueItems": True}},
+        "paths": {f"{ROOT}/namespaces/{{namespace}}/flunders/{{name}}": {"get": operation}, "/version/": {}},
+        "definitions": {
+            name: schema,
+            meta: {"description": "Another one than this server's.", "type": "object"},
+            "com.example.Unused": {"type": "object"},
+            **definitions,
+        },
+    }
 
 
 def flunder(name: str) -> dict[str, Any]:

@@ -196,6 +196,7 @@ class LocalPaths:
         checks: Mapping[str, Callable[[], str]] | None,
     ):
         self.remotes = remotes.NOBODY  # What other servers have, for discovery. Replaced as a whole.
+        self.openapi = openapi.OpenApi()
         self._health = health.Health(dict(checks or {}))
         # By the path.
         self._paths: dict[str, PathAnswer] = {
@@ -212,7 +213,7 @@ class LocalPaths:
         self._below: Mapping[str, PathAnswer] = {
             "api": self._discovery,
             "apis": self._discovery,
-            "openapi": openapi.OpenApi().answer,
+            "openapi": self.openapi.answer,
             **dict.fromkeys(health.PROBES, self._health.answer),
         }
 

@@ -24,6 +24,7 @@ from petset.server import api, rest, writes
 from petset.server.access import users
 from petset.server.aggregated import availability
 from petset.server.aggregated.availability import Verdict
+from petset.server.aggregated.descriptions import Descriptions
 from petset.server.aggregated.remote import Remote
 from petset.server.described import discovery, remotes
 from petset.server.elsewhere import calling
@@ -46,6 +47,7 @@ class Services:
         self._seen: dict[str, remotes.Version] = {}  # By name: what each had when it was last reached.
         self._concerned: dict[str, None] = {}  # Keys of the services and endpoints of those.
         self._changed = asyncio.Event()
+        self._descriptions = Descriptions(server.paths.openapi)
 
     async def keep(self) -> None:
         """Until cancelled or the store is closed."""
@@ -55,9 +57,13 @@ class Services:
                     tasks.spawn(group, self._follow(kind), f"follow {kind.plural}")
                     for kind in (APISERVICES, SERVICES, ENDPOINTS)
                 ]
-                rounds = tasks.spawn(group, self._rounds(), "look at APIServices")
+                others = [
+                    tasks.spawn(group, self._rounds(), "look at APIServices"),
+                    tasks.spawn(group, self._descriptions.keep(), "read what APIs elsewhere say of themselves"),
+                ]
                 await asyncio.wait(following)
-                rounds.cancel()
+                for one in others:
+                    one.cancel()
 
     async def _follow(self, kind: Kind) -> None:
         while True:
@@ -135,6 +141,7 @@ class Services:
         versions = tuple(self._version(name, remote) for name, remote in sorted(self._remotes.items()))
         if versions != self._api.paths.remotes.versions:
             self._api.paths.remotes = remotes.Remotes(versions) if versions else remotes.NOBODY
+        self._descriptions.follow({place: one for place, one in table.items() if one.is_available})
 
     def _version(self, name: str, remote: Remote) -> remotes.Version:
         spec = remote.spec

@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import petset
 from petset.objects import encoding, package_data
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 from petset.server import compression
-from petset.server.described import discovery, gnostic, gnostic_v2, gnostic_v3, operations, plain_paths, swagger
+from petset.server.described import (
+    discovery,
+    gnostic,
+    gnostic_v2,
+    gnostic_v3,
+    merging,
+    operations,
+    plain_paths,
+    swagger,
+)
 from petset.server.described.definitions import Components
 
 FORM = 2  # Counts changes of how documents are made: clients keep them for as long as their hash is the same.
@@ -113,34 +122,52 @@ def _pairs(found: Iterable[tuple[str, Object]]) -> Iterator[bytes]:
 # -- version 2 ----------------------------------------------------------------------------------------------------
 
 
-def v2_json(kinds: Kinds) -> bytes:
-    """The document of everything, compressed."""
-    return compression.gzipped(_v2_json(kinds), GZIP_LEVEL)
+def v2_json(kinds: Kinds, parts: Sequence[bytes] = ()) -> bytes:
+    """The document of everything, compressed; `parts` is what other servers say (merging.py)."""
+    return compression.gzipped(_v2_json(kinds, merged(kinds, parts)), GZIP_LEVEL)
 
 
-def v2_protobuf(kinds: Kinds) -> bytes:
-    return compression.gzipped(_v2_protobuf(kinds), GZIP_LEVEL)
+def v2_protobuf(kinds: Kinds, parts: Sequence[bytes] = ()) -> bytes:
+    return compression.gzipped(_v2_protobuf(kinds, merged(kinds, parts)), GZIP_LEVEL)
 
 
-def _v2_json(kinds: Kinds) -> Iterator[bytes]:
+def _v2_json(kinds: Kinds, others: merging.Merged) -> Iterator[bytes]:
     components = Components(kinds, has_defaults=False)
     yield b'{"swagger":"2.0","info":' + encoding.dumps(info()) + b',"paths":{'
-    yield from _pairs(_v2_paths(kinds, components))
+    yield from _pairs(_v2_paths(kinds, components, others))
     yield b'},"definitions":{'
-    yield from _pairs(_v2_definitions(components))
+    yield from _pairs(_v2_definitions(components, others))
     yield b"}}"
 
 
-def _v2_protobuf(kinds: Kinds) -> Iterator[bytes]:
+def _v2_protobuf(kinds: Kinds, others: merging.Merged) -> Iterator[bytes]:
     components = Components(kinds, has_defaults=False)
-    paths = b"".join(gnostic_v2.path(name, item) for name, item in _v2_paths(kinds, components))
+    paths = b"".join(gnostic_v2.path(name, item) for name, item in _v2_paths(kinds, components, others))
     yield gnostic_v2.head(info())
     yield gnostic.field(gnostic_v2.PATHS, paths)
-    definitions = (gnostic_v2.definition(name, tree) for name, tree in _v2_definitions(components))
+    definitions = (gnostic_v2.definition(name, tree) for name, tree in _v2_definitions(components, others))
     yield gnostic.field(gnostic_v2.DEFINITIONS, b"".join(definitions))
 
 
-def _v2_paths(kinds: Kinds, components: Components) -> Iterator[tuple[str, Object]]:
+def merged(kinds: Kinds, parts: Sequence[bytes]) -> merging.Merged:
+    """What others add to our document; ours is gone through beforehand for the names that it takes."""
+    if not parts:
+        return merging.NOTHING
+    theirs = [merging.read(part) for part in parts]
+    wanted = dict.fromkeys(name for part in theirs for name in part.definitions)
+    components = Components(kinds, has_defaults=False)
+    for _ in _v2_paths(kinds, components, merging.NOTHING):
+        pass  # What it refers to is in the components.
+    names: dict[str, None] = {}
+    own: dict[str, Object] = {}
+    for name, tree in _v2_definitions(components, merging.NOTHING):
+        names[name] = None
+        if name in wanted:
+            own[name] = tree
+    return merging.merge(names, own, theirs)
+
+
+def _v2_paths(kinds: Kinds, components: Components, others: merging.Merged) -> Iterator[tuple[str, Object]]:
     for name, plain in plain_paths.of(kinds).items():
         path, item = plain_paths.item(name, plain, components)
         yield path, swagger.path_item(item)
@@ -148,8 +175,10 @@ def _v2_paths(kinds: Kinds, components: Components) -> Iterator[tuple[str, Objec
         for version in versions:
             for path, item in operations.paths(kinds, group, version, components):
                 yield path, swagger.path_item(item)
+    yield from others.paths.items()
 
 
-def _v2_definitions(components: Components) -> Iterator[tuple[str, Object]]:
+def _v2_definitions(components: Components, others: merging.Merged) -> Iterator[tuple[str, Object]]:
     for name, tree in components.made():
-        yield name, swagger.schema(tree)
+        yield name, merging.with_kinds(swagger.schema(tree), others.also.get(name, ()))
+    yield from others.definitions.items()

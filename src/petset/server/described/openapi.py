@@ -1,7 +1,8 @@
 """OpenAPI as it is asked for: an index and a document a group version or plain path (v3), one of everything (v2).
 
 A document is made when somebody asks for it, beside the loop, and kept compressed; those that were not asked for the
-longest go first when all are more than KEPT_BYTES_MAX. Its hash is known before it is made, so that the index costs
+longest go first when all are more than KEPT_BYTES_MAX. What other servers say of their group versions is in `others`:
+version 3 is theirs to answer, version 2 is merged. Its hash is known before it is made, so that the index costs
 nothing, and a URL that carries it may be kept by clients for good; an old one leads to the new one. How documents are
 made stands in described/.
 """
@@ -9,7 +10,8 @@ made stands in described/.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from petset.objects import encoding, errors
 from petset.objects.registry import Kinds
@@ -30,8 +32,25 @@ def _names_of_protobuf(media_type: str) -> tuple[str, ...]:
     return media_type, media_type.replace(".v1.0+", "@v1.0+")
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What another server says of its group version: of version 3 the hash, of version 2 the part that is merged."""
+
+    group: str
+    version: str
+    hash: str | None  # None: it has no such document.
+    part: bytes
+    part_hash: str
+    answer: Callable[[Call], Awaitable[http.Response]]  # His, to a request that is handed on.
+
+    @property
+    def name(self) -> str:
+        return documents.name_of(self.group, self.version)
+
+
 class OpenApi:
     def __init__(self) -> None:
+        self.others: Mapping[str, Description] = {}  # By the names of their documents. Replaced as a whole.
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # By form and hash, the newest last.
 
     async def answer(self, call: Call) -> http.Response | None:
@@ -40,8 +59,10 @@ class OpenApi:
         if path == V2:
             return await self._v2(call)
         if path == V3:
-            return http.Response(200, answers.JSON_HEADERS, _index(kinds))
+            return http.Response(200, answers.JSON_HEADERS, self._index(kinds))
         name = path.removeprefix(f"{V3}/")
+        if name in self.others and self.others[name].hash is not None:
+            return await self.others[name].answer(call)
         hashed = _hash(kinds, name)
         if not hashed or name == path:
             return None
@@ -56,7 +77,9 @@ class OpenApi:
     async def _v2(self, call: Call) -> http.Response:
         kinds, form = call.kinds, _form(call, gnostic_v2.MEDIA_TYPE)
         make = documents.v2_json if form == JSON else documents.v2_protobuf
-        return await self._document(call, documents.hash_of(kinds), form, (), lambda: make(kinds))
+        merged = [one for one in self.others.values() if one.part]
+        hashed = documents.hash_of(kinds, ",".join(one.part_hash for one in merged))
+        return await self._document(call, hashed, form, (), lambda: make(kinds, [one.part for one in merged]))
 
     async def _document(
         self, call: Call, hashed: str, form: str, headers: http.Headers, make: Callable[[], bytes]
@@ -73,6 +96,14 @@ class OpenApi:
         if compression.accepts(call.request):
             return http.Response(200, (*headers, ("content-encoding", "gzip")), data)
         return http.Response(200, headers, compression.plain(data))
+
+    def _index(self, kinds: Kinds) -> bytes:
+        theirs = {name: one.hash for name, one in self.others.items() if one.hash is not None}
+        paths = {
+            name: {"serverRelativeURL": f"{V3}/{name}" + (f"?hash={hashed}" if hashed else "")}
+            for name, hashed in {**documents.hashes(kinds), **theirs}.items()
+        }
+        return encoding.dumps({"paths": paths})
 
     def _make(self, key: tuple[str, str], make: Callable[[], bytes]) -> None:
         """Keep a document, unless who had his turn before has made it."""
@@ -94,13 +125,6 @@ def _hash(kinds: Kinds, name: str) -> str:
             return documents.hash_of((), name) if name in plain_paths.of(kinds) else ""
     about = discovery.served(kinds, group, version)
     return documents.hash_of(about) if about else ""
-
-
-def _index(kinds: Kinds) -> bytes:
-    paths = {
-        name: {"serverRelativeURL": f"{V3}/{name}?hash={hashed}"} for name, hashed in documents.hashes(kinds).items()
-    }
-    return encoding.dumps({"paths": paths})
 
 
 def _form(call: Call, protobuf: str) -> str:
