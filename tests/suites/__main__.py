@@ -1,8 +1,9 @@
 """`python -m tests.suites [SUITE...]`: the suites that were not written here, against a petset of their own each.
 
 For every suite: its source is fetched, a petset is started, the suite runs, and what came of it is held against
-expected.yaml. `--only TEXT` runs the tests with this in their names and holds nothing against anything. What a suite
-and its petset said is in the cache's `logs`. The exit code is 1 when anything was not as expected.
+expected.yaml. What must be compiled is, beside the suites that need nothing of it. `--only TEXT` runs the tests with
+this in their names and holds nothing against anything. What a suite and its petset said is in the cache's `logs`. The
+exit code is 1 when anything was not as expected.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,31 +42,39 @@ def main() -> int:
     if without_go:
         raise SystemExit(f"cannot run the suites of Go modules: {without_go}; install it, or name the others in SUITES")
     passed = wrong = 0
-    for suite in chosen:
-        name, outcomes, seconds = _run(suite, cache, logs, args.only)
-        verdict = _tell(name, outcomes, known.get(name, {}), seconds)
-        passed += list(outcomes.values()).count(expected.PASSED)
-        wrong += len(verdict.unexpected) + len(verdict.mended) + len(verdict.unknown)
+    compiler = ThreadPoolExecutor(1)
+    built = {s.name: compiler.submit(_build, s, cache) for s in chosen if not isinstance(s, table.PythonSuite)}
+    try:
+        for suite in chosen:
+            name, outcomes, seconds = _run(suite, built.get(suite.name), cache, logs, args.only)
+            verdict = _tell(name, outcomes, known.get(name, {}), seconds)
+            passed += list(outcomes.values()).count(expected.PASSED)
+            wrong += len(verdict.unexpected) + len(verdict.mended) + len(verdict.unknown)
+    finally:
+        compiler.shutdown(cancel_futures=True)
     print(f"suites: {passed} passed, {wrong} failed")
     return 0 if args.only or not wrong else 1
 
 
-def _run(suite: table.Suite, cache: Cache, logs: Path, only: str) -> Result:
+def _build(suite: table.GoSuite | table.ProgramSuite, cache: Cache) -> Path:
+    if isinstance(suite, table.GoSuite):
+        return go_suites.build(suite, cache)
+    return program_suites.build(suite, cache)
+
+
+def _run(suite: table.Suite, built: Future[Path] | None, cache: Cache, logs: Path, only: str) -> Result:
     print(f"{suite.name}: running", flush=True)
     log = logs / f"{suite.name}.log"
+    source = built.result() if built else cache.sdist(suite.package)
     if isinstance(suite, table.GoSuite):
-        source, began = go_suites.fetch(suite, cache), time.monotonic()
+        began = time.monotonic()
         return suite.name, go_suites.run(suite, source, log, only), time.monotonic() - began
-    if isinstance(suite, table.ProgramSuite):
-        program = program_suites.build(suite, cache)
-        with _cluster(suite.containers, log.with_suffix(".petset.log")) as kubeconfig:
-            began = time.monotonic()
-            outcomes = program_suites.run(suite, program, kubeconfig, log, only)
-            return suite.name, outcomes, time.monotonic() - began
-    source = cache.sdist(suite.package)
     with _cluster(suite.containers, log.with_suffix(".petset.log")) as kubeconfig:
         began = time.monotonic()
-        outcomes = python_suites.run(suite, source, cache.python, kubeconfig, log, only)
+        if isinstance(suite, table.ProgramSuite):
+            outcomes = program_suites.run(suite, source, kubeconfig, log, only)
+        else:
+            outcomes = python_suites.run(suite, source, cache.python, kubeconfig, log, only)
         return suite.name, outcomes, time.monotonic() - began
 
 

@@ -22,9 +22,7 @@ SUITE_SECONDS_MAX = 600
 def build(suite: table.ProgramSuite, cache: Cache) -> Path:
     """The program, compiled; what the go command has kept is not compiled again."""
     program = cache.directory / "programs" / suite.name
-    command = ["go", "build", "-mod=readonly", "-ldflags=-s -w", "-o", str(program), suite.program]
-    environment = {**os.environ, **go_suites.ENVIRONMENT}
-    subprocess.run(command, cwd=HERE, env=environment, check=True, timeout=go_suites.BUILD_SECONDS_MAX)
+    go_suites.compiled(HERE, "build", "-mod=readonly", "-o", str(program), suite.program)
     return program
 
 

@@ -79,4 +79,5 @@ SUITES: tuple[Suite, ...] = (
         ("pkg/client", "pkg/cache", "pkg/builder", "pkg/controller", "pkg/controller/controllerutil", "pkg/manager"),
     ),
     ProgramSuite("helm", "helm.sh/helm/v3/cmd/helm", "helm"),
+    ProgramSuite("operator", "./operator", "operator", containers=False),
 )
