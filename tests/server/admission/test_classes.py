@@ -38,6 +38,16 @@ def test_a_pod_has_its_class_s_priority(server: Server) -> None:
     assert refused.code == 403 and "computed Never" in refused.message
 
 
+def test_a_pod_that_is_replaced_by_what_it_was_made_of_keeps_its_priority(server: Server) -> None:
+    server.create(priority("high", 1000, preemptionPolicy="Never"))
+    made = pod("p", priorityClassName="high", serviceAccountName="default", automountServiceAccountToken=False)
+    server.create(made)
+    replaced = server.ok("PUT", f"{PODS}/p", made)
+    assert (replaced["spec"]["priority"], replaced["spec"]["preemptionPolicy"]) == (1000, "Never")
+    refused = server("PUT", f"{PODS}/p", {**made, "spec": {**made["spec"], "priority": 7}})
+    assert refused.code == 422 and "spec.priority" in refused.message
+
+
 def test_one_class_may_be_the_default(server: Server) -> None:
     server.create(priority("usual", 5, globalDefault=True))
     spec = server.create(pod("p"))["spec"]

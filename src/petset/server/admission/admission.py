@@ -227,7 +227,7 @@ HOOKS: tuple[tuple[tuple[Kind, ...], tuple[str, ...], Hook], ...] = (
     (_SETS, (CREATE, UPDATE), pod_admission.template_annotations_of_2016),
     (_PODS, (CREATE,), limits.defaults),
     (_PODS, (CREATE,), pod_admission.service_account),
-    (_PODS, (CREATE,), class_admission.priority),
+    (_PODS, (CREATE, UPDATE), class_admission.priority),
     (_PODS, (CREATE,), class_admission.runtime_class),
     (_PODS, (CREATE, UPDATE), pod_admission.tolerations),
     ((PRIORITYCLASSES,), (CREATE, UPDATE), class_admission.one_default_priority),

@@ -14,6 +14,8 @@ from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.server.admission.pod_admission import Context
 
+GIVEN = ("priority", "preemptionPolicy")  # By the class of a pod, once.
+
 
 def one_default_priority(context: Context, obj: Object, old: Object | None) -> Object:
     """A second class that is marked as the default is refused."""
@@ -27,7 +29,10 @@ def one_default_priority(context: Context, obj: Object, old: Object | None) -> O
 
 
 def priority(context: Context, pod: Object, old: Object | None) -> Object:
+    """A new pod's; a written one that does not say keeps what it has, and validation refuses another."""
     spec = meta.part(pod, "spec")
+    if old is not None:
+        return {**pod, "spec": {**_has(old), **spec}} if any(spec.get(name) is None for name in GIVEN) else pod
     name: str = spec.get("priorityClassName") or ""
     class_ = _priority_class(context, pod, name)
     value = class_.get("value", 0)
@@ -48,6 +53,11 @@ def priority(context: Context, pod: Object, old: Object | None) -> Object:
             f"controller computed {class_['preemptionPolicy']} from the given PriorityClass name",
         )
     return {**pod, "spec": {**spec, **named, "priority": value, "preemptionPolicy": policy}}
+
+
+def _has(old: Object) -> Object:
+    spec = meta.part(old, "spec")
+    return {name: spec[name] for name in GIVEN if name in spec}
 
 
 def _priority_class(context: Context, pod: Object, name: str) -> Object:
