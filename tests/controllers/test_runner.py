@@ -35,6 +35,7 @@ class Bench:
         self.store = memory.MemoryStore()
         self.requests: list[str] = []
         self.looks: list[str] = []
+        self.lost_answers = 0  # That are still to be lost, of those to POST.
         self.gate = asyncio.Event()
         self.gate.set()
         self.plane = cluster.ControlPlane(self.store)
@@ -47,6 +48,9 @@ class Bench:
             return http.Response(response.code, response.headers, objects=self._held(response.objects))
         if request.method != "GET":
             self.requests.append(f"{request.method} {request.path.rpartition('/')[2]} {response.code}")
+        if request.method == "POST" and request.path == MAPS.path("default") and self.lost_answers:
+            self.lost_answers -= 1
+            raise ConnectionResetError("the answer was lost")
         return response
 
     async def _held(self, pieces: Any) -> Any:
@@ -133,6 +137,67 @@ def test_it_looks_again_when_what_it_created_was_gone_before_the_cache_heard_of_
         cache = informers[0].of(MAPS)
         await cache._list()  # A new list instead of the watch: it shows neither the creation nor the deletion.
         await waiting.until(lambda: "effect" in bench.names())
+
+    run(reconcile, scene)
+
+
+def test_what_became_of_a_lost_answer_is_known_before_it_looks_again() -> None:
+    """What gets a new name each time would be made twice: the cache does not show yet that it was made."""
+    looked: list[int] = []
+
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        if key != "default/cause":
+            return []
+        looked.append(len(view.list(MAPS)))
+        unnamed = {**config_map(""), "metadata": {"generateName": "effect-", "namespace": "default"}}
+        return [] if view.list(MAPS) else [actions.Create(unnamed)]
+
+    async def scene(bench: Bench) -> None:
+        bench.gate.clear()
+        bench.lost_answers = 1
+        cause = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cause", "namespace": "default"}}
+        await bench.client.create(cause)
+        await waiting.until(lambda: len(bench.names()) == 1)
+        await bench.client.patch(SECRETS, "cause", "default", {"stringData": {"a": "b"}})
+        await asyncio.sleep(0.2)
+        assert looked == [0]
+        bench.gate.set()
+        await waiting.until(lambda: looked[1:])
+        assert looked[1] == 1 and len(bench.names()) == 1
+
+    run(reconcile, scene)
+
+
+def test_what_was_refused_is_told_in_the_status_and_what_met_an_old_picture_is_not() -> None:
+    told = {"conditions": [{"type": "Failure", "status": "True", "message": "no: {error}"}]}
+
+    def reconcile(key: str, view: View, now: float) -> Sequence[actions.Action]:
+        if not key.startswith("default/cause"):
+            return []
+        cause = view.get(SECRETS, *meta.split_key(key))
+        assert cause is not None
+        name = "taken" if key.endswith("1") else "No Name"
+        report = actions.UpdateStatus({**cause, "status": told}, subresource="")
+        return [actions.Attempt((actions.Create(config_map(name)),), report)]
+
+    sent: list[Object] = []
+
+    async def scene(bench: Bench) -> None:
+        update = bench.client.update
+
+        async def recording(obj: Object, subresource: str = "") -> Object:
+            sent.append(obj)
+            return await update(obj, subresource)
+
+        bench.client.update = recording  # type: ignore[method-assign]
+        await bench.client.create(config_map("taken"))
+        for number in (1, 2):
+            name = {"name": f"cause-{number}", "namespace": "default"}
+            await bench.client.create({"apiVersion": "v1", "kind": "Secret", "metadata": name})
+        await waiting.until(lambda: sent and bench.looks.count("default/cause-1") > 1)
+        (message,) = {obj["status"]["conditions"][0]["message"] for obj in sent}
+        assert {meta.name(obj) for obj in sent} == {"cause-2"}
+        assert message.startswith('no: ConfigMap "No Name" is invalid')
 
     run(reconcile, scene)
 

@@ -140,13 +140,22 @@ _UID_VERSION_4 = 0x4 << 76 | 0x2 << 62
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # No vowels, no look-alikes.
 
 
-def name_suffix(length: int = 5) -> str:
+GENERATED_NAME_CHARACTERS_MAX = 63
+NAME_SUFFIX_CHARACTERS = 5
+
+
+def name_suffix(length: int = NAME_SUFFIX_CHARACTERS) -> str:
     """The random end of a generated name."""
     number, letters = rng().randrange(len(NAME_ALPHABET) ** length), ""
     for _ in range(length):
         number, letter = divmod(number, len(NAME_ALPHABET))
         letters += NAME_ALPHABET[letter]
     return letters
+
+
+def generated_name(prefix: str) -> str:
+    """A name that begins so and that nobody has: what metadata.generateName means."""
+    return prefix[: GENERATED_NAME_CHARACTERS_MAX - NAME_SUFFIX_CHARACTERS] + name_suffix(NAME_SUFFIX_CHARACTERS)
 
 
 async def side_by_side(items: Sequence[Item], work: Callable[[Item], Awaitable[None]], most: int, name: str) -> None:

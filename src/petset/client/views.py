@@ -14,14 +14,18 @@ from petset.base import tasks, well_known
 from petset.client.client import Client
 from petset.client.informer import Cache, Fact, Facts, Index, Informer
 from petset.kinds import aggregation, builtin, service, stateful_set
+from petset.kinds.apps.daemon_set import DAEMONSETS
+from petset.kinds.apps.deployment import DEPLOYMENTS
+from petset.kinds.apps.replica_set import REPLICASETS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.kinds.rbac import CLUSTERROLES
+from petset.kinds.replication_controller import REPLICATIONCONTROLLERS
 from petset.kinds.service import SERVICES
-from petset.objects import meta
+from petset.objects import meta, selectors
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 
@@ -45,6 +49,28 @@ def label_mark(namespace: str, label: str, value: str) -> str:
 def _labels(obj: Object) -> Iterable[str]:
     namespace = meta.namespace(obj)
     return [label_mark(namespace, label, value) for label, value in meta.labels(obj).items()]
+
+
+def orphan_marks(obj: Object) -> Iterable[str]:
+    """The labels of what nobody controls, as the index "selects" of those that may adopt it knows them."""
+    if meta.controller_of(obj) is not None:
+        return ()
+    space = meta.namespace(obj)
+    return [f"{space}/", *(f"{space}/{mark}" for mark in selectors.label_marks(obj))]
+
+
+def selector_of(owner: Object) -> selectors.Selector:
+    """The selector of anything that adopts what it selects: a ReplicationController's is a plain map."""
+    given = owner["spec"].get("selector")
+    if owner["kind"] == REPLICATIONCONTROLLERS.kind:
+        return selectors.from_map(given) if given else selectors.NOTHING
+    return selectors.from_object(given)
+
+
+def selecting_marks(owner: Object) -> Iterable[str]:
+    """Marks of which everything that it selects has one."""
+    space = meta.namespace(owner)
+    return [f"{space}/{mark}" for mark in selector_of(owner).narrowest()] or [f"{space}/"]
 
 
 def _owners(obj: Object) -> Iterable[str]:
@@ -106,6 +132,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
         {
             "controller": _controller_uid,
             "masterless": _masterless,
+            "orphan": orphan_marks,
             "node": _node,
             "claim": claims_of,
             "label": _labels,
@@ -117,6 +144,10 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
     (ENDPOINTSLICES, {"service": _service}),
     (SERVICES, {"selector": _selected, "address": _addresses}),
     (CLUSTERROLES, {"aggregated": _aggregated}),
+    (REPLICASETS, {"controller": _controller_uid, "orphan": orphan_marks, "selects": selecting_marks}),
+    (REPLICATIONCONTROLLERS, {"selects": selecting_marks}),
+    (DEPLOYMENTS, {"selects": selecting_marks}),
+    (DAEMONSETS, {"selects": selecting_marks}),
 )
 
 

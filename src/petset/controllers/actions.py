@@ -27,6 +27,8 @@ class EmitEvent:
 
 @dataclass(frozen=True, slots=True)
 class Create:
+    """Make it; where it has only a generateName the runner gives the name, which "{name}" in the events becomes."""
+
     object: Object
     on_success: EmitEvent | None = None
     on_failure: EmitEvent | None = None
@@ -155,6 +157,17 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """Steps; when one fails, and not for an old picture alone, `otherwise` says so, "{error}" in its status the reason.
+
+    They have failed then all the same.
+    """
+
+    steps: tuple[Action, ...]
+    otherwise: UpdateStatus
+
+
+@dataclass(frozen=True, slots=True)
 class Together:
     """Branches that do not need each other: each in its order, all side by side. The first failure begins no more."""
 
@@ -177,6 +190,8 @@ def flat(steps: Iterable[Action]) -> Iterator[Action]:
         if isinstance(step, Together):
             for branch in step.branches:
                 yield from flat(branch)
+        elif isinstance(step, Attempt):
+            yield from flat(step.steps)
         else:
             yield step
 
@@ -198,5 +213,6 @@ Action = (
     | RequeueAfter
     | Rest
     | Fail
+    | Attempt
     | Together
 )

@@ -20,6 +20,7 @@ from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller
+from petset.kinds.apps.replica_set import REPLICASETS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.event import EVENTS
 from petset.kinds.node import NODES
@@ -30,7 +31,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 
 NODE_GONE_SECONDS = 40.0  # A node that was deleted and lives registers again; until then nothing of it is given up.
-ADOPTED = (PODS, CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS)  # By controllers, later.
+ADOPTED = (PODS, REPLICASETS, CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS)  # By controllers, later.
 SNAPSHOTS_KEPT_MAX = 4
 Strangers = dict[str, tuple[Object, ...]]  # By queue key: the references to owners of kinds that are not known.
 

@@ -22,6 +22,7 @@ from petset.client.views import View
 from petset.controllers import actions, identity, revisions
 from petset.controllers.pets import IDENTITY, Group, Pet, Pets
 from petset.controllers.runner import Controller, own_key
+from petset.controllers.workloads import claiming
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pet_set import PETSETS
@@ -76,7 +77,7 @@ def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.A
         return _forget(kind, key, view)
     pets = _pets(kind, set_, view)
     groups, strangers = claimed(kind, set_, pets, view)
-    if not meta.is_deleting(set_) and (taking := [*released(set_, strangers), *adopted(kind, set_, view)]):
+    if not meta.is_deleting(set_) and (taking := _claiming(kind, set_, strangers, view)):
         return taking
     in_use = dict.fromkeys(one_of(group).revision for group in groups)
     history = revisions.history(set_, view.list(CONTROLLERREVISIONS, meta.namespace(set_)), in_use)
@@ -85,6 +86,10 @@ def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.A
         return report(family)
     side_by_side = actions.together([report(family), pet_steps(family)])  # No pet waits for what is said of the set.
     return [*history.steps, *side_by_side, *history.forget, *look_again(family)]
+
+
+def _claiming(kind: Variant, set_: Object, strangers: Iterable[Object], view: View) -> list[actions.Action]:
+    return [*claiming.released(set_, strangers), *claiming.adopted(set_, orphans(kind, set_, view))]
 
 
 def _pets(kind: Variant, set_: Object, view: View) -> Pets:
@@ -112,24 +117,11 @@ def claimed(kind: Variant, set_: Object, pets: Pets, view: View) -> tuple[list[G
     return own, strangers
 
 
-def released(set_: Object, strangers: Iterable[Object]) -> list[actions.Action]:
-    steps: list[actions.Action] = []
-    for pod in strangers:
-        references = meta.parts(pod, "metadata", "ownerReferences")
-        others = [reference for reference in references if reference.get("uid") != meta.uid(set_)]
-        steps.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), others)))
-    return steps
-
-
-def adopted(kind: Variant, set_: Object, view: View) -> list[actions.Action]:
+def orphans(kind: Variant, set_: Object, view: View) -> list[Object]:
+    """Its pets by name and labels that nobody controls."""
     selector = view.facts(kind.resource, _selector).of(set_)
-    adopt: list[actions.Action] = []
-    for pod in view.by_index(PODS, "masterless", meta.key(set_)):
-        if selector.matches(meta.labels(pod)) and not meta.is_deleting(pod):
-            owned = [*meta.parts(pod, "metadata", "ownerReferences"), meta.owner_reference(set_)]
-            adopt.append(actions.Update(meta.changed(pod, ("metadata", "ownerReferences"), owned)))
-    # A set that was deleted meanwhile (or made anew) must not adopt: the server is asked, not the cache.
-    return [actions.StillThere(set_), *adopt] if adopt else []
+    named = view.by_index(PODS, "masterless", meta.key(set_))
+    return [pod for pod in named if selector.matches(meta.labels(pod)) and not meta.is_deleting(pod)]
 
 
 def _selector(set_: Object) -> selectors.Selector:

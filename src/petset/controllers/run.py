@@ -31,6 +31,7 @@ from petset.controllers import (
     serviceaccounts,
     volumes,
 )
+from petset.controllers.workloads import replicas
 from petset.objects import errors
 
 log = logging.getLogger("petset.controllers")
@@ -50,6 +51,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
     """Every controller there is."""
     return (
         *petset.CONTROLLERS,
+        *replicas.CONTROLLERS,
         *endpoints.CONTROLLERS,
         *addresses.CONTROLLERS,
         *volumes.controllers(settings),

@@ -3,7 +3,9 @@
 A change in a cache puts the keys it concerns into the queue. A worker takes a key, asks the controller's `reconcile`
 for actions over the caches, and executes them until one fails. Then the key rests until the caches show what was just
 written (bounded), so that a controller never acts twice on the same old picture. Failures bring the key back after its
-own growing back-off; a Conflict, AlreadyExists or NotFound also waits for the cache to show why.
+own growing back-off; a Conflict, AlreadyExists or NotFound also waits for the cache to show why. When an answer is
+lost, or the caches stay behind, the server is asked what became of it, and the next look waits until the cache shows
+that.
 
 Invariants: a key is never reconciled twice at once; a change that arrives while it is busy is not lost; correctness
 rests on preconditions (uid, resourceVersion, AlreadyExists), speed on the waiting; a reconciler that raises stops its
@@ -15,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from petset.base import metrics, tasks, telemetry
@@ -84,6 +86,9 @@ class _Outcome:
 
     seen: list[tuple[Informer, Callable[[], bool]]] = field(default_factory=list[tuple[Informer, Callable[[], bool]]])
     created: list[Object] = field(default_factory=list[Object])
+    changed: list[Object] = field(default_factory=list[Object])  # What was written, as the server answered.
+    unsure: list[Object] = field(default_factory=list[Object])  # What may have been written, made or deleted.
+    is_refused: bool = False  # For what was asked, not because the picture was old.
     after_seconds: float | None = None
     failed: str = "it raised an exception"
     cost_seconds: float = 0.0  # Of the decision.
@@ -222,6 +227,7 @@ class Runner:
         self._recorder = Recorder(client, controller.component)
         self._queue = Queue()
         self._failing: dict[str, _Failing] = {}
+        self._unsure: dict[str, list[Object]] = {}  # By key: of what must be known what became of it.
         self._pace = Pace(COUNTS_BURST, COUNTS_SECONDS)
         self._slots = asyncio.Semaphore(controller.workers)
         self._heard: dict[tuple[str, Keys], Informer] = {}
@@ -303,13 +309,18 @@ class Runner:
         try:
             with tasks.best_effort("run the controller", self._controller.name):
                 try:
+                    await self._make_sure(key)
                     await self._reconcile(key, outcome)
                 except OSError as error:
                     outcome.failed = str(error)
         finally:
             self._slots.release()
             self._queue.worked(key)
-        await self._catch_up(outcome)
+        if not await self._catch_up(outcome):
+            outcome.unsure += outcome.changed
+        if outcome.unsure:
+            self._unsure.setdefault(key, []).extend(outcome.unsure)
+            self._queue.add_after(key, UNSEEN_SECONDS)
         if outcome.failed:
             failing = self._failing.setdefault(key, _Failing())
             level = logging.INFO if failing.is_told(outcome.failed) else logging.DEBUG
@@ -345,6 +356,10 @@ class Runner:
                     outcome.rest_seconds = seconds
                 case actions.Fail(why):
                     return why
+                case actions.Attempt(branch, otherwise):
+                    failed = await self._carry_out(branch, outcome)
+                    if failed and outcome.is_refused:
+                        await self._execute(_with_reason(otherwise, failed), outcome)
                 case actions.Together(branches):
                     failed = await self._side_by_side(branches, outcome)
                 case _:
@@ -366,42 +381,54 @@ class Runner:
 
     async def _execute(self, action: actions.Action, outcome: _Outcome) -> str:
         """Carry one out; why it failed, or ""."""
+        if isinstance(action, actions.Create):
+            action = _named(action)
         try:
-            match action:
-                case actions.EmitEvent():
-                    await self._emit(action)
-                case actions.Create(obj):
-                    made = await self._client.create(obj)
-                    outcome.created.append(made)
-                    self._expect_write(made, outcome)
-                case actions.Update(obj):
-                    self._expect_write(await self._client.update(obj), outcome)
-                case actions.UpdateStatus(obj, subresource, pace):
-                    if pace and (seconds := self._pace.seconds(meta.uid(obj), tasks.monotonic())):
-                        outcome.look_again_after(seconds)
-                        return ""
-                    self._expect_write(await self._client.update(obj, subresource), outcome)
-                case actions.Patch(obj, patch, kind, subresource):
-                    row, name, namespace = self._client.kind_of(obj), meta.name(obj), meta.namespace(obj)
-                    answer = await self._client.patch(row, name, namespace, patch, kind, subresource)
-                    self._expect_write(answer, outcome)
-                case actions.Delete():
-                    await self._delete(action, outcome)
-                case actions.StillThere(obj):
-                    return await self._check_still_there(obj)
-                case actions.Gone():
-                    return await self._check_gone(action)
-                case actions.DeleteAll(resource, namespace):
-                    await self._client.delete_all(resource, namespace)
-                case actions.Empty(resource, namespace):
-                    left, _ = await self._client.list(resource, namespace)
-                    return f"{len(left)} {resource.plural} are left in namespace {namespace}" if left else ""
-                case actions.NoneOwned():
-                    return await self._check_none_owned(action)
-                case _:
-                    return await self._perform_other(action)
+            return await self._do(action, outcome)
         except errors.ApiError as error:
             return await self._failure(action, error, outcome)
+        except OSError:
+            if isinstance(action, (actions.Create, actions.Update, actions.Delete)):
+                outcome.unsure.append(action.object)  # It may have been done.
+            raise
+
+    async def _do(self, action: actions.Action, outcome: _Outcome) -> str:
+        match action:
+            case actions.EmitEvent():
+                await self._emit(action)
+            case actions.Create(obj):
+                made = await self._client.create(obj)
+                outcome.created.append(made)
+                outcome.changed.append(made)
+                self._expect_write(made, outcome)
+            case actions.Update(obj):
+                made = await self._client.update(obj)
+                outcome.changed.append(made)
+                self._expect_write(made, outcome)
+            case actions.UpdateStatus(obj, subresource, pace):
+                if pace and (seconds := self._pace.seconds(meta.uid(obj), tasks.monotonic())):
+                    outcome.look_again_after(seconds)
+                    return ""
+                self._expect_write(await self._client.update(obj, subresource), outcome)
+            case actions.Patch(obj, patch, kind, subresource):
+                row, name, namespace = self._client.kind_of(obj), meta.name(obj), meta.namespace(obj)
+                answer = await self._client.patch(row, name, namespace, patch, kind, subresource)
+                self._expect_write(answer, outcome)
+            case actions.Delete():
+                await self._delete(action, outcome)
+            case actions.StillThere(obj):
+                return await self._check_still_there(obj)
+            case actions.Gone():
+                return await self._check_gone(action)
+            case actions.DeleteAll(resource, namespace):
+                await self._client.delete_all(resource, namespace)
+            case actions.Empty(resource, namespace):
+                left, _ = await self._client.list(resource, namespace)
+                return f"{len(left)} {resource.plural} are left in namespace {namespace}" if left else ""
+            case actions.NoneOwned():
+                return await self._check_none_owned(action)
+            case _:
+                return await self._perform_other(action)
         await self._emit(getattr(action, "on_success", None))
         return ""
 
@@ -461,6 +488,7 @@ class Runner:
         elif error.reason == "Conflict" and obj is not None:
             self._expect(outcome, obj, lambda cached: cached["metadata"].get("resourceVersion") != revision)
         else:
+            outcome.is_refused = True
             await self._emit_failure(action, error.message)
         return error.message
 
@@ -502,11 +530,59 @@ class Runner:
         informer = self._informer_of(made)
         return informer is not None and informer.get(meta.namespace(made), meta.name(made)) is None
 
-    async def _catch_up(self, outcome: _Outcome) -> None:
-        """Wait until the caches show what was written, or long enough."""
+    async def _catch_up(self, outcome: _Outcome) -> bool:
+        """Wait until the caches show what was written, or long enough; whether they do."""
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
                 for informer, seen in outcome.seen:
                     await informer.until(seen)
         except TimeoutError:
             log.info("%s: the caches are more than %s s behind", self._controller.name, CATCH_UP_SECONDS_MAX)
+            return False
+        return True
+
+    async def _make_sure(self, key: str) -> None:
+        """What may have been done before shows in the caches now. Raises OSError when that cannot be known yet.
+
+        What is made under a new name each time would be made twice otherwise, and what is taken away taken too far.
+        """
+        unsure = self._unsure.get(key)
+        while unsure:
+            outcome = _Outcome()
+            await self._ask(unsure[0], outcome)
+            if not await self._catch_up(outcome):
+                raise ConnectionError("the caches do not show yet what was written")
+            unsure.pop(0)
+        self._unsure.pop(key, None)
+
+    async def _ask(self, obj: Object, outcome: _Outcome) -> None:
+        """Expect of the cache what the server says of the object now."""
+        try:
+            current = await self._client.get(self._client.kind_of(obj), meta.name(obj), meta.namespace(obj))
+        except errors.ApiError as error:
+            if error.code == 404:
+                self._expect(outcome, obj, lambda cached: meta.uid(cached) != meta.uid(obj))
+            elif error.code == 429 or error.code >= 500:
+                raise ConnectionError(error.message) from error
+        else:
+            self._expect_write(current, outcome)
+
+
+def _named(action: actions.Create) -> actions.Create:
+    """With the name that the object's generateName asks for: when the answer is lost, it is known what to ask for."""
+    given = action.object["metadata"]
+    if given.get("name") or not given.get("generateName"):
+        return action
+    name = tasks.generated_name(given["generateName"])
+    done = action.on_success
+    if done is not None:
+        done = replace(done, message=done.message.replace("{name}", name))
+    return replace(action, object=meta.changed(action.object, ("metadata", "name"), name), on_success=done)
+
+
+def _with_reason(action: actions.UpdateStatus, why: str) -> actions.UpdateStatus:
+    conditions = [
+        {**one, "message": one.get("message", "").replace("{error}", why)}
+        for one in meta.parts(action.object, "status", "conditions")
+    ]
+    return replace(action, object=meta.changed(action.object, ("status", "conditions"), conditions))

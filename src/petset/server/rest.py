@@ -32,8 +32,6 @@ from petset.wire import http
 WRITE_ATTEMPTS_MAX = 8
 REMOVED_AT_ONCE = 100  # Of a collection.
 RETRY_SECONDS = 0.005
-GENERATED_NAME_CHARACTERS_MAX = 63
-NAME_SUFFIX_CHARACTERS = 5
 NOT_ACTED_ON = "this release of petset keeps objects of kind {kind}, and no part of it acts on them"
 
 Review = Callable[[Object, Object], Awaitable[Object]]  # The wanted object and the old one -> the wanted one.
@@ -442,8 +440,7 @@ def _identified(resource: Kind, obj: Object, namespace: str) -> dict[str, Any]:
         raise errors.bad_request(f"cannot create a {resource.kind} in a namespace: it belongs to the whole cluster")
     name = given.get("name") or ""
     if not name and given.get("generateName"):
-        base = given["generateName"][: GENERATED_NAME_CHARACTERS_MAX - NAME_SUFFIX_CHARACTERS]
-        name = base + tasks.name_suffix(NAME_SUFFIX_CHARACTERS)
+        name = tasks.generated_name(given["generateName"])
     if not name:
         raise errors.invalid(
             resource.kind,

@@ -70,7 +70,6 @@ REPLICASETS = Kind(
     categories=("all",),
     subresources=("scale", "status"),
     has_generation=True,
-    acted_on=False,
     default=defaults,
     prepare=filling.status_of_new({"replicas": 0}),
     validate=validate,
