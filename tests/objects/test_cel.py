@@ -52,6 +52,7 @@ def test_what_is_true(expression: str) -> None:
         ("other.a", "undeclared reference to 'other"),
         ("1 + 'a' == 2", "found no matching overload for '_+_'"),
         ("'a'", "must evaluate to bool"),
+        ("{type(1): 1}", "Unsupported map key type"),
         ("1" + "+1" * 5000, "recursion"),
         ("(" * 400 + "1" + ")" * 400, "recursion"),
         ("'" + "a" * cel.EXPRESSION_CHARACTERS_MAX + "'", "longer than"),

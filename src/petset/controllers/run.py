@@ -25,6 +25,7 @@ from petset.controllers import (
     namespaces,
     nodes,
     petset,
+    policies,
     quotas,
     reclaim,
     runner,
@@ -63,6 +64,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
         *nodes.controllers(started),
         *quotas.CONTROLLERS,
         *certificates.controllers(signs),
+        *policies.CONTROLLERS,
     )
 
 
@@ -79,7 +81,8 @@ async def run_controllers(
     """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing."""
     settings = volumes.Settings(volumes_directory, provisions=hostpath is not None)
     caches = informers or Informers(client)
-    perform = {**certificates.performing(client, authority), **(_directories(hostpath) if hostpath is not None else {})}
+    perform = {**certificates.performing(client, authority), **policies.performing(client)}
+    perform |= _directories(hostpath) if hostpath is not None else {}
     rows = table(settings, ca_pem, tasks.now(), signs=authority is not None)
     runners = [runner.Runner(client, caches, row, perform) for row in rows]
     if metrics is not None:

@@ -118,11 +118,11 @@ def compile(expression: str, variables: Mapping[str, str], result: str = DYN) ->
         raise CompileError(f"the expression is longer than {EXPRESSION_CHARACTERS_MAX} characters")
     try:
         compiled: Any = _environment(tuple(sorted(variables.items()))).compile(expression)
+        found: str = compiled.return_type().name().partition("<")[0]
     except (RuntimeError, TypeError, ValueError) as error:
         raise CompileError(_why(error)) from None
     if why := checked.wrong(compiled.serialize()):
         raise CompileError(why)
-    found: str = compiled.return_type().name().partition("<")[0]
     if result != DYN and found not in (*result.split("|"), DYN):
         raise ResultError(f"must evaluate to {result.lower().replace('|', ' or ')}")
     return Program(found, compiled)

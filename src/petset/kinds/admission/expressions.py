@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from petset.kinds.admission import typed
 from petset.objects import cel, names
 from petset.objects.errors import FieldError
-from petset.objects.expressions import source
+from petset.objects.expressions import checking, source, types
+from petset.objects.expressions.types import Type
 from petset.objects.meta import Object
 from petset.objects.validation import Errors
 
@@ -56,15 +58,31 @@ class Expression:
 
     def program_with(self, optional: Sequence[str]) -> cel.Program:
         """Where these variables are optionals, which are given as lists. Raises cel.CompileError."""
+        found = cel.kept(self._written(optional), self.declared, self.result)
+        if isinstance(found, cel.CompileError):
+            raise type(found)(str(found))
+        return found
+
+    def _written(self, optional: Sequence[str]) -> str:
+        """The text as it is compiled. Raises cel.CompileError."""
         text = source.with_lists(self.text, "variables", tuple(optional)) if optional else self.text
         try:
-            text = source.objects_as_maps(text) if self.makes_objects else text
+            return source.objects_as_maps(text) if self.makes_objects else text
         except ValueError as error:
             raise cel.CompileError(str(error)) from None
-        found = cel.kept(text, self.declared, self.result)
-        if isinstance(found, cel.CompileError):
-            raise cel.CompileError(str(found))
-        return found
+
+    def checked(self, given: typed.Types) -> Type:
+        """The type of its value where what it speaks of is of these types. Raises cel.CompileError."""
+        program = self.program()
+        own = {name: kind for name, kind in given.items() if any(name == one for one, _ in self.declared)}
+        if self.variables is not None:
+            own["variables"] = self.variables.type(given)
+        tree = program.tree()
+        try:
+            return checking.checked(tree, own, is_mixed=self.makes_objects).type
+        except checking.Wrong as error:
+            written = self._written(self.variables.optional() if self.variables is not None else ())
+            raise cel.CompileError(checking.told(error, tree, written)) from None
 
     def uses(self) -> Sequence[str]:
         """The policy's variables that it names. Raises cel.CompileError."""
@@ -99,13 +117,24 @@ def conditions(given: Sequence[Object], declared: cel.Variables) -> Sequence[Con
 
 
 def validate(expression: Expression, path: str) -> Errors:
-    """That it compiles."""
+    """That it compiles, and is of the type that it has to be, whatever the objects are."""
+    shown = expression.text[:VALUE_SHOWN_CHARACTERS_MAX]
     try:
-        expression.program()
-        expression.uses()
+        anything = expression if expression.makes_objects else replace(expression, result=cel.DYN)
+        anything.uses()
+        found = anything.checked(typed.given())
+        wanted = expression.result.lower().split("|")
+        if not expression.makes_objects and "dyn" not in wanted and found.kind not in wanted:
+            raise cel.ResultError(_must_be(wanted, str(found)))
+    except cel.ResultError as error:
+        yield FieldError.invalid(path, shown, str(error))
     except cel.CompileError as error:
-        shown = expression.text[:VALUE_SHOWN_CHARACTERS_MAX]
         yield FieldError.invalid(path, shown, f"compilation failed: {error}")
+
+
+def _must_be(wanted: Sequence[str], found: str) -> str:
+    one_of = f"one of [{' '.join(wanted)}]" if len(wanted) > 1 else wanted[0]
+    return f"must evaluate to {one_of} but got {found}".replace(" null]", " null_type]")
 
 
 def validate_conditions(given: Sequence[Object], declared: cel.Variables, path: str) -> Errors:
@@ -145,6 +174,7 @@ class Variables:
             known = tuple(self.expressions)
             self.expressions[one.get("name") or ""] = Expression(text, declared, variables=self, known=known)
         self._optional: Sequence[str] | None = None
+        self._typed: tuple[typed.Types, Type] | None = None  # For what was asked last.
 
     @property
     def names(self) -> Collection[str]:
@@ -163,6 +193,21 @@ class Variables:
                     found.append(name)
             self._optional = found
         return self._optional
+
+    def type(self, given: typed.Types) -> Type:
+        """What they are, where what they speak of is of these types: of an object, a field each."""
+        if self._typed is None or self._typed[0] is not given:
+            fields: dict[str, Type] = {}
+            found = Type(types.OBJECT, fields=fields)  # Each sees those before it.
+            self._typed = (given, found)
+            for name, expression in self.expressions.items():
+                try:
+                    kind = expression.checked(given)
+                except cel.CompileError:
+                    kind = types.DYN
+                is_list = name in self.optional() and kind.kind == types.OPTIONAL
+                fields[name] = types.list_of(kind.item) if is_list else kind
+        return self._typed[1]
 
     def of_value(self, name: str) -> Expression:
         """What a variable is worth, as it can leave the runtime."""

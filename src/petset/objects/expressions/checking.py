@@ -34,9 +34,9 @@ class Checked:
         return self.types[self.root.place]
 
 
-def checked(expression: Tree, variables: Mapping[str, Type]) -> Checked:
-    """Raises Wrong."""
-    checker = _Checker(expression.types, variables)
+def checked(expression: Tree, variables: Mapping[str, Type], is_mixed: bool = False) -> Checked:
+    """`is_mixed`: items of a list may be of several types. Raises Wrong."""
+    checker = _Checker(expression.types, variables, is_mixed)
     checker.type_of(expression.root)
     return Checked(expression.root, checker.found)
 
@@ -51,10 +51,11 @@ def told(wrong: Wrong, expression: Tree, text: str, before: int = 0) -> str:
 
 
 class _Checker:
-    def __init__(self, known: Mapping[int, Type], variables: Mapping[str, Type]):
+    def __init__(self, known: Mapping[int, Type], variables: Mapping[str, Type], is_mixed: bool):
         self._known, self._variables = known, variables
         self._locals: list[tuple[str, Type]] = []
-        self._mixed: list[Node] = []
+        self._is_mixed = is_mixed
+        self._mixed: list[Node] = []  # Lists in which items may be.
         self.found: dict[int, Type] = {}
 
     def type_of(self, node: Node) -> Type:
@@ -97,7 +98,7 @@ class _Checker:
             return found if found.kind == types.OPTIONAL else types.optional_of(found)
         if operand.kind == types.MAP:
             return types.unsized(operand.item)  # As upstream's estimates have it.
-        if operand.kind == types.OBJECT and operand.fields is not None:
+        if operand.fields is not None:
             found = operand.fields.get(field)
             if found is None:
                 raise Wrong(f"undefined field '{field}'", place)
@@ -125,7 +126,7 @@ class _Checker:
 
     def _list(self, node: MadeList) -> Type:
         item = types.FREE
-        is_mixed = bool(self._mixed) and any(one is node for one in self._mixed)
+        is_mixed = self._is_mixed or any(one is node for one in self._mixed)
         for at, element in enumerate(node.elements):
             found = self.type_of(element)
             if at in node.optional and found.kind == types.OPTIONAL:
