@@ -21,9 +21,16 @@ def zone_of(given):
     zone = records.Zone("cluster.local", ["10.8.0.10"], NETWORKS)
     for service in given["services"]:
         zone.set_service(key(service), service)
-    for endpoints in given["endpoints"]:
-        zone.set_endpoints(key(endpoints), endpoints)
+    for slice_ in given["slices"]:
+        zone.set_slice(key(slice_), slice_)
     return zone
+
+
+def slice_of(service, *pets, name="x"):
+    """An EndpointSlice of a service in the namespace n; `pets` are addresses and hostnames."""
+    labels = {"kubernetes.io/service-name": service}
+    endpoints = [{"addresses": [ip], "hostname": host} for ip, host in pets]
+    return {"metadata": {"name": name, "namespace": "n", "labels": labels}, "endpoints": endpoints}
 
 
 def key(obj):
@@ -114,23 +121,20 @@ def test_a_successor_is_answered_at_once_and_nothing_is_left_of_what_went():
     before = dict(zone._by_name), dict(zone._below)
     service = {"metadata": {"name": "s", "namespace": "n"}, "spec": {"clusterIP": "None"}}
 
-    def endpoints(*addresses):
-        return {"subsets": [{"addresses": [{"ip": ip, "hostname": host} for ip, host in addresses]}]}
-
     def address():
         found = zone.answer("a-0.s.n.svc.cluster.local", wire.A)
         return [record.data for record in found.answers] if found.code == wire.NOERROR else None
 
-    zone.set_endpoints("n/s", endpoints(("10.0.0.1", "a-0")))
+    zone.set_slice("n/x", slice_of("s", ("10.0.0.1", "a-0")))
     assert address() is None
     zone.set_service("n/s", service)
     assert address() == [bytes([10, 0, 0, 1])]
-    zone.set_endpoints("n/s", endpoints(("10.0.0.2", "a-0"), ("10.0.0.3", "a-1")))
+    zone.set_slice("n/x", slice_of("s", ("10.0.0.2", "a-0"), ("10.0.0.3", "a-1")))
     assert address() == [bytes([10, 0, 0, 2])]
     assert zone.answer("1.0.0.10.in-addr.arpa", wire.PTR) is None
-    zone.set_endpoints("n/s", endpoints(("10.0.0.3", "a-1")))
+    zone.set_slice("n/x", slice_of("s", ("10.0.0.3", "a-1")))
     assert address() is None
-    zone.set_endpoints("n/s", None)
+    zone.set_slice("n/x", None)
     assert zone.answer("s.n.svc.cluster.local", wire.A).code == wire.NOERROR
     zone.set_service("n/s", None)
     assert zone.answer("s.n.svc.cluster.local", wire.A).code == wire.NXDOMAIN
@@ -141,8 +145,28 @@ def test_two_services_of_one_pod_share_its_reverse_name():
     zone = records.Zone()
     for name in ("a", "b"):
         zone.set_service(f"n/{name}", {"metadata": {"name": name, "namespace": "n"}, "spec": {"clusterIP": "None"}})
-        zone.set_endpoints(f"n/{name}", {"subsets": [{"addresses": [{"ip": "10.0.0.1", "hostname": "p"}]}]})
+        zone.set_slice(f"n/{name}-x", slice_of(name, ("10.0.0.1", "p")))
     names = [record.data for record in zone.answer("1.0.0.10.in-addr.arpa", wire.PTR).answers]
     assert names == ["p.a.n.svc.cluster.local", "p.b.n.svc.cluster.local"]
     zone.set_service("n/a", None)
     assert [r.data for r in zone.answer("1.0.0.10.in-addr.arpa", wire.PTR).answers] == ["p.b.n.svc.cluster.local"]
+
+
+def test_slices_of_one_service_are_told_together_and_each_change_costs_its_own():
+    zone = records.Zone()
+    zone.set_service("n/s", {"metadata": {"name": "s", "namespace": "n"}, "spec": {"clusterIP": "None"}})
+
+    def told(type_):
+        return zone.answer("s.n.svc.cluster.local", type_).answers
+
+    zone.set_slice("n/a", slice_of("s", *((f"10.0.0.{n}", f"p{n}") for n in range(100)), name="a"))
+    zone.set_slice("n/b", slice_of("s", ("10.0.1.1", "q"), ("10.0.0.7", "p7"), name="b"))
+    assert len(told(wire.A)) == 101, "one that moves from slice to slice is there once"
+    assert {record.data.weight for record in told(wire.SRV)} == {1} and len(told(wire.SRV)) == 101
+    first = zone._of_part["n/s n/a"]
+    zone.set_slice("n/b", slice_of("s", ("10.0.1.2", "q"), name="b"))
+    assert zone._of_part["n/s n/a"] is first
+    assert bytes([10, 0, 1, 2]) in {record.data for record in told(wire.A)}
+    zone.set_slice("n/a", slice_of("other", ("10.0.0.1", "p"), name="a"))
+    assert [record.data for record in told(wire.A)] == [bytes([10, 0, 1, 2])]
+    assert told(wire.SRV)[0].data.weight == 100

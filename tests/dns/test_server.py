@@ -22,8 +22,9 @@ HERE = "127.53.0.1"  # Loopback, and nobody else's: no other program's passing c
 def zone_with(pets):
     zone = records.Zone("cluster.local", [HERE])
     zone.set_service("n/s", {"metadata": {"name": "s", "namespace": "n"}, "spec": {"clusterIP": "None"}})
-    addresses = [{"ip": f"10.0.{i // 250}.{i % 250}", "hostname": f"pet-{i}"} for i in range(pets)]
-    zone.set_endpoints("n/s", {"subsets": [{"addresses": addresses}]})
+    endpoints = [{"addresses": [f"10.0.{i // 250}.{i % 250}"], "hostname": f"pet-{i}"} for i in range(pets)]
+    labels = {"kubernetes.io/service-name": "s"}
+    zone.set_slice("n/s-x", {"metadata": {"name": "s-x", "namespace": "n", "labels": labels}, "endpoints": endpoints})
     alias = {"type": "ExternalName", "externalName": "example.org"}
     zone.set_service("n/alias", {"metadata": {"name": "alias", "namespace": "n"}, "spec": alias})
     return zone
@@ -256,8 +257,11 @@ def test_the_live_cache_is_what_is_answered_from():
             port = taken.getsockname()[1]
         running = server.run(live, [HERE], port, upstreams=[f"{HERE}#{port}"], ready=ready)
         service = {"metadata": {"name": "s", "namespace": "n", "resourceVersion": "2"}, "spec": {"clusterIP": "None"}}
-        subsets = [{"addresses": [{"ip": "10.0.0.1", "hostname": "a"}]}]
-        endpoints = {"metadata": {"name": "s", "namespace": "n", "resourceVersion": "3"}, "subsets": subsets}
+        metadata = {"name": "s-x", "namespace": "n", "resourceVersion": "3"}
+        slice_ = {
+            "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "s"}},
+            "endpoints": [{"addresses": ["10.0.0.1"], "hostname": "a"}],
+        }
 
         async def until(code):
             async with asyncio.timeout(5):
@@ -269,9 +273,9 @@ def test_the_live_cache_is_what_is_answered_from():
             await ready.wait()
             await until(dns.rcode.NXDOMAIN)
             live.tell("services", "ADDED", service)
-            live.tell("endpoints", "ADDED", endpoints)
+            live.tell("endpointslices", "ADDED", slice_)
             await until(dns.rcode.NOERROR)
-            live.tell("endpoints", "DELETED", endpoints)
+            live.tell("endpointslices", "DELETED", slice_)
             await until(dns.rcode.NXDOMAIN)
             # Itself is no resolver to ask.
             assert (await ask(port, "example.org")).rcode() == dns.rcode.NXDOMAIN

@@ -42,6 +42,8 @@ ENDPOINTS_MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 ENDPOINT_SLICE_MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 OVER_CAPACITY_ANNOTATION = "endpoints.kubernetes.io/over-capacity"
 SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
+LAST_CHANGE_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
+LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"
 INGRESS_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 TOLERATE_UNREADY_ANNOTATION = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
 

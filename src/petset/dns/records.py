@@ -1,14 +1,15 @@
 """What the cluster's names are: services and their endpoints in, the answer to (name, type) out. Pure.
 
-`names_of(service, endpoints, domain)` says which records one service brings, name by name; `Zone` keeps them by name
-and replaces one service's when it or its Endpoints change, so that an answer is two dictionary lookups. The names are
-those of the Kubernetes DNS specification 1.1: `<service>.<namespace>.svc.<domain>` (cluster IP, or every ready
-address of a headless service), `<hostname>.<service>...` for endpoints that carry one and the dashed address for
-those that do not, `_<port>._<protocol>.<service>...`, `<dashed address>.<namespace>.pod.<domain>`, and PTR. As in
-2016, SRV of a headless service's bare name lists one target an endpoint: peer-finder lives from it.
+`names_of_service` and `names_of_slice` say which records a service and each of its EndpointSlices bring, name by
+name; `Zone` keeps them by name and replaces those of one of them when it changes, so that an answer is two dictionary
+lookups, and a change costs its slice, however many pods there are behind the service. The names are those of the
+Kubernetes DNS specification 1.1: `<service>.<namespace>.svc.<domain>` (cluster IP, or every ready address of a
+headless service), `<hostname>.<service>...` for endpoints that carry one and the dashed address for those that do
+not, `_<port>._<protocol>.<service>...`, `<dashed address>.<namespace>.pod.<domain>`, and PTR. As in 2016, SRV of a
+headless service's bare name lists one target an endpoint: peer-finder lives from it.
 
-Invariants: only `addresses` are told, never `notReadyAddresses` (who tolerates the unready is the endpoints
-controller's decision); a type that an existing name lacks is NOERROR without answers, never NXDOMAIN, and so is a name
+Invariants: only endpoints that are ready are told (who tolerates the unready is the endpoints controller's decision); a
+type that an existing name lacks is NOERROR without answers, never NXDOMAIN, and so is a name
 that only has names below it; negative answers carry a SOA whose minimum is 0, so that nobody caches "no such name".
 """
 
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from petset.base import well_known
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
@@ -31,6 +33,7 @@ ALIASES_MAX = 8  # CNAMEs followed for one answer.
 SPECIFICATION_VERSION = "1.1.0"
 
 Names = Mapping[str, Sequence[dns.Record]]
+NO_NAMES: Names = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,54 +45,68 @@ class Answer:
     outside: str = ""  # The last CNAME's target when it is not ours: its addresses are to be asked elsewhere.
 
 
-def names_of(service: Object, endpoints: Object | None, domain: str) -> Names:
-    """Every record that one service with its Endpoints brings, by name."""
-    own = f"{meta.name(service)}.{meta.namespace(service)}.svc.{domain}"
-    if len(own) + dns.LABEL_BYTES_MAX + 3 > dns.NAME_BYTES_MAX:
-        return {}  # No name below it could be written.
+def names_of_service(service: Object, domain: str) -> Names:
+    """Every record that a service brings by itself, by name."""
+    own = _own_name(service, domain)
+    if not own:
+        return {}
     spec = meta.part(service, "spec")
     if spec.get("type") == "ExternalName":
         target = str(spec.get("externalName") or "").rstrip(".").lower()
         return {own: [dns.Record(own, dns.CNAME, TTL_SECONDS, target)]} if dns.is_name(target) else {own: []}
-
-    pets = _pets(endpoints, own)
     names: dict[str, list[dns.Record]] = {own: []}
+    if not _is_headless(spec):
+        _add_cluster_addresses(names, own, spec)
+    return names
+
+
+def names_of_slice(service: Object, slice_: Object, domain: str) -> Names:
+    """Every record that an EndpointSlice of a service brings, by name."""
+    own, spec = _own_name(service, domain), meta.part(service, "spec")
+    if not own or spec.get("type") == "ExternalName":
+        return {}
+    pets = _pets(slice_, own)
+    names: dict[str, list[dns.Record]] = {}
     for name, addresses in pets.items():
         names[name] = [_address(name, packed) for packed in addresses.values()]
-    # A service that has no cluster IP at all is answered like a headless one: its pods are better than nothing.
-    if spec.get("clusterIP") not in (None, "", "None"):
-        _add_cluster_addresses(names, own, spec)
+    if not _is_headless(spec):
         return names
-
-    names[own] += [_address(own, packed) for packed in _distinct(pets.values()).values()]
+    names[own] = [_address(own, packed) for packed in _distinct(pets.values()).values()]
     for name, addresses in pets.items():
         for text in addresses:
             reverse = dns.reverse_name(text)
             names.setdefault(reverse, []).append(dns.Record(reverse, dns.PTR, TTL_SECONDS, name))
     names[own] += _targets(own, [(name, 0) for name in pets])
-    for (port, protocol), targets in _ports(endpoints, own).items():
-        name = f"_{port}._{protocol}.{own}"
-        names[name] = _targets(name, targets)
+    for port in meta.parts(slice_, "ports"):
+        if label := str(port.get("name") or "").lower():
+            name = f"_{label}._{str(port.get('protocol') or 'TCP').lower()}.{own}"
+            names[name] = _targets(name, [(pet, int(port.get("port") or 0)) for pet in pets])
     return names
 
 
-def _pets(endpoints: Object | None, own: str) -> dict[str, dict[str, bytes]]:
-    """By each endpoint's name, in the Endpoints' order: its addresses."""
+def _own_name(service: Object, domain: str) -> str:
+    """Of a service; "" where no name below it could be written."""
+    own = f"{meta.name(service)}.{meta.namespace(service)}.svc.{domain}"
+    return "" if len(own) + dns.LABEL_BYTES_MAX + 3 > dns.NAME_BYTES_MAX else own
+
+
+def _is_headless(spec: Object) -> bool:
+    """A service that has no cluster IP at all is answered like a headless one: its pods are better than nothing."""
+    return spec.get("clusterIP") in (None, "", "None")
+
+
+def _pets(slice_: Object, own: str) -> dict[str, dict[str, bytes]]:
+    """By the name of each endpoint that is ready, in the slice's order: its addresses."""
     pets: dict[str, dict[str, bytes]] = {}
-    for subset in meta.parts(endpoints or {}, "subsets"):
-        for name, text, packed in _addresses(subset, own):
-            pets.setdefault(name, {})[text] = packed
+    for endpoint in meta.parts(slice_, "endpoints"):
+        if meta.get(endpoint, "conditions", "ready") is False:
+            continue
+        for text in meta.texts(endpoint, "addresses"):
+            packed = dns.packed_address(text)
+            label = str(endpoint.get("hostname") or dashed(text)).lower()
+            if packed is not None and dns.is_label(label):
+                pets.setdefault(f"{label}.{own}", {})[text] = packed
     return pets
-
-
-def _addresses(subset: Object, own: str) -> Iterable[tuple[str, str, bytes]]:
-    """(endpoint's name, address, address packed) of those of a subset that are ready."""
-    for address in meta.parts(subset, "addresses"):
-        text = str(address.get("ip", ""))
-        packed = dns.packed_address(text)
-        label = str(address.get("hostname") or dashed(text)).lower()
-        if packed is not None and dns.is_label(label):
-            yield f"{label}.{own}", text, packed
 
 
 def dashed(address: str) -> str:
@@ -97,27 +114,31 @@ def dashed(address: str) -> str:
     return address.replace(".", "-").replace(":", "-")
 
 
-def _ports(endpoints: Object | None, own: str) -> dict[tuple[str, str], list[tuple[str, int]]]:
-    """By (name, protocol) of each named port: its targets, an endpoint's name and the port's number."""
-    ports: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    for subset in meta.parts(endpoints or {}, "subsets"):
-        for port in meta.parts(subset, "ports"):
-            name, number = str(port.get("name") or "").lower(), int(port.get("port") or 0)
-            if name:
-                targets = ports.setdefault((name, str(port.get("protocol") or "TCP").lower()), [])
-                targets += [(pet, number) for pet in dict.fromkeys(pet for pet, _, _ in _addresses(subset, own))]
-    return ports
-
-
 def _distinct(groups: Iterable[Mapping[str, bytes]]) -> dict[str, bytes]:
     return {text: packed for group in groups for text, packed in group.items()}
 
 
 def _targets(name: str, targets: Sequence[tuple[str, int]]) -> list[dns.Record]:
-    weight = max(1, SRV_WEIGHTS_TOTAL // max(1, len(targets)))
+    weight = _weight(len(targets))
     return [
         dns.Record(name, dns.SRV, TTL_SECONDS, dns.Srv(SRV_PRIORITY, weight, port, target)) for target, port in targets
     ]
+
+
+def _weight(targets: int) -> int:
+    return max(1, SRV_WEIGHTS_TOTAL // max(1, targets))
+
+
+def _together(parts: Iterable[Sequence[dns.Record]]) -> list[dns.Record]:
+    """Records that several bring: each once (an endpoint on its way from slice to slice is in both)."""
+    found = dict.fromkeys(_weighing(record, 0) for part in parts for record in part)
+    share = _weight(sum(record.type == dns.SRV for record in found))
+    return [_weighing(record, share) for record in found]
+
+
+def _weighing(record: dns.Record, weight: int) -> dns.Record:
+    data = record.data
+    return replace(record, data=data._replace(weight=weight)) if isinstance(data, dns.Srv) else record
 
 
 def _add_cluster_addresses(names: dict[str, list[dns.Record]], own: str, spec: Object) -> None:
@@ -142,14 +163,16 @@ def _address(name: str, packed: bytes) -> dns.Record:
 
 
 class Zone:
-    """All names of one cluster. `set_service` and `set_endpoints` keep it; `answer` reads it."""
+    """All names of one cluster. `set_service` and `set_slice` keep it; `answer` reads it."""
 
     def __init__(self, domain: str = "cluster.local", own_addresses: Sequence[str] = (), networks: Sequence[str] = ()):
         self.domain = domain.strip(".").lower()
         self._services: dict[str, Object] = {}
-        self._endpoints: dict[str, Object] = {}
-        self._of_service: dict[str, Names] = {}
-        self._by_name: dict[str, dict[str, Sequence[dns.Record]]] = {}  # name -> service -> records
+        self._slices: dict[str, dict[str, Object]] = {}  # By service.
+        self._service_of: dict[str, str] = {}  # By slice.
+        self._of_part: dict[str, Names] = {}  # By the service, or by it and a slice.
+        self._by_name: dict[str, dict[str, Sequence[dns.Record]]] = {}  # name -> who brings it -> records
+        self._together: dict[str, Sequence[dns.Record]] = {}  # Of names that several bring, once asked.
         self._below: dict[str, int] = {}  # How many names are below this one.
         self._suffix = "." + self.domain
         self._pods = ".pod." + self.domain
@@ -179,18 +202,39 @@ class Zone:
         _set(self._services, key, service)
         self._refresh(key)
 
-    def set_endpoints(self, key: str, endpoints: Object | None) -> None:
-        _set(self._endpoints, key, endpoints)
-        if key in self._services:
-            self._refresh(key)
+    def set_slice(self, key: str, slice_: Object | None) -> None:
+        """The EndpointSlice with this namespace/name is now so, or gone."""
+        service = service_of(slice_) if slice_ is not None else ""
+        before = self._service_of.get(key, "")
+        if before and before != service:
+            self._drop_slice(before, key)
+        if slice_ is not None and service:
+            self._service_of[key] = service
+            self._slices.setdefault(service, {})[key] = slice_
+            self._refresh_slice(service, key)
+
+    def _drop_slice(self, service: str, key: str) -> None:
+        del self._service_of[key]
+        kept = self._slices[service]
+        del kept[key]
+        if not kept:
+            del self._slices[service]
+        self._put(_part(service, key), NO_NAMES)
 
     def _refresh(self, key: str) -> None:
         service = self._services.get(key)
-        self._put(key, names_of(service, self._endpoints.get(key), self.domain) if service else {})
+        self._put(key, names_of_service(service, self.domain) if service is not None else NO_NAMES)
+        for slice_ in self._slices.get(key, ()):
+            self._refresh_slice(key, slice_)
+
+    def _refresh_slice(self, service: str, key: str) -> None:
+        of = self._services.get(service)
+        names = names_of_slice(of, self._slices[service][key], self.domain) if of is not None else NO_NAMES
+        self._put(_part(service, key), names)
 
     def _put(self, key: str, names: Names) -> None:
-        """Replace what one service brings; names that stay as they are cost nothing."""
-        old = self._of_service.get(key, {})
+        """Replace what a service or a slice brings; names that stay as they are cost nothing."""
+        old = self._of_part.get(key, {})
         for name in old:
             if name not in names:
                 self._take(name, key)
@@ -200,12 +244,14 @@ class Zone:
             if name not in self._by_name:
                 self._count(name, +1)
             self._by_name.setdefault(name, {})[key] = records
-        _set(self._of_service, key, names or None)
+            self._together.pop(name, None)
+        _set(self._of_part, key, names or None)
 
     def _take(self, name: str, key: str) -> None:
-        services = self._by_name[name]
-        del services[key]
-        if not services:
+        parts = self._by_name[name]
+        del parts[key]
+        self._together.pop(name, None)
+        if not parts:
             del self._by_name[name]
             self._count(name, -1)
 
@@ -234,11 +280,14 @@ class Zone:
 
     def _records(self, name: str) -> Sequence[dns.Record] | None:
         """All records of a name; None when there is no such name (or it is not ours)."""
-        services = self._by_name.get(name)
-        if services is not None:
-            if len(services) == 1:
-                return next(iter(services.values()))
-            return [record for key in sorted(services) for record in services[key]]
+        parts = self._by_name.get(name)
+        if parts is not None:
+            if len(parts) == 1:
+                return next(iter(parts.values()))
+            found = self._together.get(name)
+            if found is None:
+                found = self._together[name] = _together(parts[key] for key in sorted(parts))
+            return found
         if name.endswith(self._pods):
             return _pod_records(name, name[: -len(self._pods)])
         return () if name in self._below else None
@@ -278,6 +327,16 @@ class Zone:
             if isinstance(record.data, dns.Srv):
                 found[record.data.target] = None
         return [record for name in found for record in self._records(name) or () if record.type in (dns.A, dns.AAAA)]
+
+
+def service_of(slice_: Object) -> str:
+    """The namespace/name of the service that an EndpointSlice is of; "" of none."""
+    name = meta.labels(slice_).get(well_known.SERVICE_NAME_LABEL, "")
+    return f"{meta.namespace(slice_)}/{name}" if name else ""
+
+
+def _part(service: str, slice_: str) -> str:
+    return f"{service} {slice_}"
 
 
 def _of_type(records: Sequence[dns.Record], type_: int) -> Sequence[dns.Record]:

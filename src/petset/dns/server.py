@@ -1,11 +1,11 @@
-"""The cluster's DNS server: UDP and TCP on given addresses, answered out of the live copies of Services and Endpoints.
+"""The cluster's DNS server: UDP and TCP on given addresses, out of live copies of Services and EndpointSlices.
 
 `run` follows both resources, waits until they are complete, binds, and answers: bytes > `wire.dns.parse_query` >
 `records.Zone.answer` > `wire.dns.response`, all in the turn of the loop in which the packet came. Only names outside
 the cluster, and aliases that point outside, wait for someone: `forwarder`. Each address is bound by itself, as a
 wildcard socket would answer from the wrong one.
 
-Invariants: a change of an Endpoints is answered from as soon as the cache has it; nothing is cached besides; no packet
+Invariants: a change of endpoints is answered from as soon as the cache has it; nothing is cached besides; no packet
 raises; a TCP connection is bounded in number, idle time and questions under way.
 """
 
@@ -20,7 +20,7 @@ from petset.base import tasks
 from petset.client import client as api
 from petset.client import informer
 from petset.dns import forwarder, records
-from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.service import SERVICES
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -63,13 +63,13 @@ async def run(
 
 async def follow(client: api.Client, zone: records.Zone, group: asyncio.TaskGroup) -> None:
     """Keep the zone as the cluster's services and endpoints are; returns when it is complete for the first time."""
-    services, endpoints = informer.Informer(client, SERVICES), informer.Informer(client, ENDPOINTS)
+    services, slices = informer.Informer(client, SERVICES), informer.Informer(client, ENDPOINTSLICES)
     services.on_change(_teller(zone.set_service))
-    endpoints.on_change(_teller(zone.set_endpoints))
+    slices.on_change(_teller(zone.set_slice))
     tasks.spawn(group, services.run(), name="dns services")
-    tasks.spawn(group, endpoints.run(), name="dns endpoints")
+    tasks.spawn(group, slices.run(), name="dns endpoints")
     await services.synced.wait()
-    await endpoints.synced.wait()
+    await slices.synced.wait()
 
 
 def _teller(tell: Callable[[str, Object | None], None]) -> informer.Change:
