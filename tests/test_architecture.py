@@ -377,7 +377,7 @@ USED_FROM_OUTSIDE = {
     "base.telemetry.Stats": "read as a whole",
     "client.client.Client.raw": "health and metrics, for whoever tests or measures",
     "client.views.Snapshot": "a picture without a server: what pure decisions are tried on",
-    "controllers.behind.endpoints_of": "all of a service at once: what slices by what has changed are held against",
+    "controllers.services.behind.endpoints_of": "all of a service at once: what slices of changes are held against",
     "server.routes.of_strangers": "the paths of another server, once one can be behind ours",
     "objects.registry.Kinds.named": "of a kind by its name: tests and whoever has no object",
     "objects.registry.Kinds.with_kind": "kinds come and go",

@@ -17,12 +17,9 @@ from petset.client.client import Client
 from petset.client.views import Informers
 from petset.controllers import (
     actions,
-    addresses,
     aggregation,
     certificates,
-    endpoints,
     garbage,
-    mirroring,
     namespaces,
     nodes,
     petset,
@@ -33,6 +30,7 @@ from petset.controllers import (
     serviceaccounts,
     volumes,
 )
+from petset.controllers.services import addresses, endpoints, mirroring
 from petset.controllers.workloads import replicas
 from petset.objects import errors
 

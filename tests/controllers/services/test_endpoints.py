@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from petset.client.views import Snapshot
-from petset.controllers import actions, behind, endpoints
+from petset.controllers import actions
+from petset.controllers.services import behind, endpoints
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.pod import PODS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from petset.client.views import Snapshot
-from petset.controllers import actions, addresses
+from petset.controllers import actions
+from petset.controllers.services import addresses
 from petset.objects.meta import Object
 
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from petset.client.views import Snapshot
-from petset.controllers import actions, mirroring
+from petset.controllers import actions
+from petset.controllers.services import mirroring
 from petset.objects.meta import Object
 
 

@@ -21,9 +21,10 @@ from typing import Any
 
 from petset.base import well_known
 from petset.client.views import View, label_mark
-from petset.controllers import actions, behind
-from petset.controllers.behind import MANAGER, Behind, Endpoint, Maker, Port, endpoint_port, read
+from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
+from petset.controllers.services import behind
+from petset.controllers.services.behind import MANAGER, Behind, Endpoint, Maker, Port, endpoint_port, read
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
