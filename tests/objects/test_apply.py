@@ -28,9 +28,13 @@ def pod(*containers: Any, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
 
 
+def once(live: Object, config: Object, type_: Any, *rest: Any) -> Object:
+    return apply.at_once(apply.applying(live, config, type_, *rest), type_)
+
+
 def applied(*steps: tuple[str, Object], force: bool = False, live: Object = NOTHING_YET) -> Object:
     for number, (name, config) in enumerate(steps):
-        live = apply.applied(live, config, POD, who(name), f"2016-08-03T00:00:0{number}Z", force)
+        live = once(live, config, POD, who(name), f"2016-08-03T00:00:0{number}Z", force)
     return live
 
 
@@ -159,8 +163,8 @@ def test_a_selector_is_one_field() -> None:
     def service(**selector: str) -> Object:
         return {"metadata": {"name": "s"}, "spec": {"selector": selector}}
 
-    live = apply.applied(NOTHING_YET, service(a="1", b="2"), SERVICE, who("a"), "T")
-    assert apply.applied(live, service(a="1"), SERVICE, who("a"), "T")["spec"] == {"selector": {"a": "1"}}
+    live = once(NOTHING_YET, service(a="1", b="2"), SERVICE, who("a"), "T")
+    assert once(live, service(a="1"), SERVICE, who("a"), "T")["spec"] == {"selector": {"a": "1"}}
 
 
 # -- updates ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Server-side apply: a client says what it wants of an object, and the object becomes that and stays the rest.
 
-`applied` merges the configuration into the live object (structs and maps field by field, elements of lists by their
+`applying` merges the configuration into the live object (structs and maps field by field, elements of lists by their
 keys, everything atomic as a whole), takes out what the same client applied before and nobody else owns, and says who
 owns what then. A field that another owner set to a different value is a conflict, unless the client forces it; an
 equal value is owned by both. All is pure. The rules are KEP-555's, the order of merged lists structured-merge-diff's.
@@ -8,9 +8,9 @@ equal value is owned by both. All is pure. The rules are KEP-555's, the order of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from petset.base import well_known
 from petset.objects import encoding, errors, managed, meta, owners, typed_fields
@@ -18,6 +18,8 @@ from petset.objects.managed import NOTHING, Fields
 from petset.objects.meta import Json, Object
 from petset.objects.owners import Owner
 from petset.objects.typed_fields import NotIndexed, Type
+
+T = TypeVar("T")
 
 _METADATA: Fields = {"f:metadata": {"f:name": NOTHING}}  # An object never loses it.
 LAST_APPLIED_BYTES_MAX = 256 << 10  # Of all annotations, as upstream.
@@ -42,7 +44,37 @@ class NotTyped(ValueError):
     """The configuration does not fit the type of the object."""
 
 
-def applied(
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question on the way: the object in another version of its kind."""
+
+    obj: Object
+    api_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The answer: the object there, and its type."""
+
+    type_: Type | None
+    obj: Object
+
+
+Answer: TypeAlias = "Version | None"  # None: there is no such version of the kind.
+Steps: TypeAlias = Generator[Asked, Answer, T]
+
+
+def at_once(steps: Steps[T], type_: Type | None) -> T:
+    """What comes of the steps when every version is taken to be as this one."""
+    answer: Answer = None
+    try:
+        while True:
+            answer = Version(type_, steps.send(answer).obj)
+    except StopIteration as done:
+        return done.value
+
+
+def applying(
     live: Object,
     config: Object,
     type_: Type | None,
@@ -50,10 +82,11 @@ def applied(
     now: str,
     force: bool = False,
     ignored: Fields = NOTHING,
-) -> Object:
+) -> Steps[Object]:
     """The object after the owner applied the configuration, with its managedFields. Raises Conflicts, NotTyped.
 
-    `live` is an object of metadata alone where there is none yet; what is `ignored` the owner cannot own.
+    `live` is an object of metadata alone where there is none yet; what is `ignored` the owner cannot own. On the way it
+    asks for objects in those versions of the kind that other owners wrote in.
     """
     entries = owners.of(live)
     if not entries:
@@ -61,16 +94,16 @@ def applied(
         first = Owner(owners.BEFORE_FIRST_APPLY, owners.UPDATE, owner.api_version, owner.subresource)
         fields = managed.without_all(before, ignored)
         entries = [first.entry(managed.ordered(fields), now)] if fields else []
-    applying = _Applying(live, config, type_, owner, now, ignored, entries)
+    one = _Applying(live, config, type_, owner, now, ignored, entries)
     try:
         refuse_duplicates(type_, dict(config))
         try:
-            result = applying.merged(force)
+            result = yield from one.merged(force)
         except Conflicts as conflicts:
             if owner.manager != KUBECTL:
                 raise
             _refuse_but(conflicts, _last_applied_fields(live, type_))
-            result = applying.merged(True)
+            result = yield from one.merged(True)
     except NotIndexed as error:
         raise NotTyped(str(error)) from None
     return _with_last_applied(result, config) if owner.manager == KUBECTL else result
@@ -86,36 +119,81 @@ class _Applying:
     ignored: Fields
     entries: Sequence[Object]
 
-    def merged(self, force: bool) -> Object:
+    def merged(self, force: bool) -> Steps[Object]:
         """Raises Conflicts, NotIndexed."""
         says = managed.without_all(typed_fields.of(self.type_, dict(self.config)), self.ignored)
         fields = typed_fields.stripped(says)
         own = next((entry for entry in self.entries if owners.key_of(entry) == self.owner.key), None)
         others = [entry for entry in self.entries if entry is not own]
         wanted: Any = merge(self.type_, dict(self.live), dict(self.config))
-        if own is not None:
+        if own is not None and all(entry["apiVersion"] == self.owner.api_version for entry in self.entries):
             held = managed.union(_METADATA, says)
             for entry in others:
                 held = managed.union(held, entry["fieldsV1"])
             last = typed_fields.with_named(self.type_, own["fieldsV1"])
             gone = managed.difference(last, typed_fields.with_named(self.type_, held))
             wanted = without(self.type_, wanted, gone) or {}
-        found = typed_fields.compare(self.type_, self.live, wanted)
-        changed = managed.without_all(found.set_or_changed(), self.ignored)
-        removed = managed.without_all(found.removed, self.ignored)
+        elif own is not None:
+            wanted = yield from self._pruned(wanted, own, says)
+        changes = yield from self._changes(wanted, others)
         if not force:
-            self._refuse_conflicts(others, changed)
+            self._refuse_conflicts(others, changes)
         kept = [
             left
             for entry in others
-            if (left := owners.with_fields(entry, _left(entry["fieldsV1"], changed, removed))) is not None
+            if (change := changes[entry["apiVersion"]]) is not None
+            and (left := owners.with_fields(entry, change.left(entry["fieldsV1"]))) is not None
         ]
         if fields:
-            kept.append(self._own(own, fields, bool(changed or removed)))
+            mine = changes[self.owner.api_version]
+            kept.append(self._own(own, fields, mine is not None and mine.is_any))
         metadata = {**wanted["metadata"], "managedFields": _same_or(self.entries, owners.in_order(kept))}
         if not kept:
             del metadata["managedFields"]
         return {**wanted, "metadata": metadata}
+
+    def _changes(self, wanted: Object, others: Sequence[Object]) -> Steps[Changes]:
+        """What of the object changes, in the version of each owner."""
+        mine = typed_fields.compare(self.type_, self.live, wanted)
+        changes: Changes = {self.owner.api_version: _Change.of(mine, self.ignored)}
+        for version in dict.fromkeys(entry["apiVersion"] for entry in others):
+            if version not in changes:
+                before, after = (yield Asked(self.live, version)), (yield Asked(wanted, version))
+                changes[version] = None
+                if before is not None and after is not None:
+                    found = typed_fields.compare(after.type_, before.obj, after.obj)
+                    changes[version] = _Change.of(found, self.ignored)
+        return changes
+
+    def _pruned(self, merged: Object, own: Object, says: Fields) -> Steps[Object]:
+        """The merged object without what the owner applied before and nobody has now, where they differ in versions.
+
+        What he applied goes, in the version he did that in, and what others hold comes back in each of theirs.
+        """
+        held: dict[str, Fields] = {self.owner.api_version: says}
+        for entry in self.entries:
+            if entry is not own:
+                held[entry["apiVersion"]] = managed.union(held.get(entry["apiVersion"], NOTHING), entry["fieldsV1"])
+        last: Fields = own["fieldsV1"]
+        whole = yield Asked(merged, own["apiVersion"])
+        if whole is None:
+            return merged
+        pruned = _less(whole, _leading(whole.type_, last))
+        # In the version that lacks something first: to convert an object may need what is missing.
+        for version in (own["apiVersion"], *(each for each in held if each != own["apiVersion"])):
+            there, less = (yield Asked(whole.obj, version)), (yield Asked(_identified(pruned, whole.obj), version))
+            if there is None or less is None:
+                continue
+            lost = managed.difference(_leading(there.type_, _set(there)), _leading(there.type_, _set(less)))
+            gone = managed.difference(lost, _leading(there.type_, held.get(version, NOTHING)))
+            if gone is lost:
+                continue
+            back = yield Asked(_less(there, gone), own["apiVersion"])
+            pruned = back.obj if back is not None else pruned
+        # Nothing goes but what he applied: not what merely was inside of it.
+        gone = managed.difference(_set(whole), _set(Version(whole.type_, pruned)))
+        result = yield Asked(_less(whole, managed.intersection(gone, last)), self.owner.api_version)
+        return result.obj if result is not None else merged
 
     def _own(self, own: Object | None, fields: Fields, is_changed: bool) -> Object:
         entry = self.owner.entry(managed.ordered(fields), self.now)
@@ -123,22 +201,62 @@ class _Applying:
             return entry
         return own
 
-    def _refuse_conflicts(self, others: Sequence[Object], changed: Fields) -> None:
+    def _refuse_conflicts(self, others: Sequence[Object], changes: Changes) -> None:
         found: list[Conflict] = []
         for entry in others:
-            conflicting = managed.intersection(entry["fieldsV1"], changed)
-            found += [Conflict(entry, path) for path in managed.paths(managed.ordered(conflicting))]
+            change = changes[entry["apiVersion"]]
+            if change is not None:
+                conflicting = managed.intersection(entry["fieldsV1"], change.set_or_changed)
+                found += [Conflict(entry, path) for path in managed.paths(managed.ordered(conflicting))]
         if found:
             raise Conflicts(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a write does to the fields that can be owned, in one version."""
+
+    set_or_changed: Fields
+    removed: Fields
+
+    @classmethod
+    def of(cls, found: typed_fields.Comparison, ignored: Fields) -> _Change:
+        return cls(managed.without_all(found.set_or_changed(), ignored), managed.without_all(found.removed, ignored))
+
+    @property
+    def is_any(self) -> bool:
+        return bool(self.set_or_changed or self.removed)
+
+    def left(self, fields: Fields) -> Fields:
+        """Of an owner's fields."""
+        return managed.difference(managed.difference(fields, self.set_or_changed), self.removed)
+
+
+Changes: TypeAlias = "dict[str, _Change | None]"  # By apiVersion; None: of which there is none.
+
+
+def _leading(type_: Type | None, fields: Fields) -> Fields:
+    return typed_fields.with_named(type_, fields)
+
+
+def _set(version: Version) -> Fields:
+    return typed_fields.of(version.type_, dict(version.obj))
+
+
+def _less(version: Version, gone: Fields) -> Object:
+    left: Any = without(version.type_, dict(version.obj), gone)
+    return left or {}
+
+
+def _identified(obj: Object, whole: Object) -> Object:
+    """The object with what it needs to be converted at all."""
+    metadata = typed_fields.unowned(whole["metadata"]) | dict(obj.get("metadata") or {})
+    return {**obj, "apiVersion": whole["apiVersion"], "kind": whole["kind"], "metadata": metadata}
 
 
 def _same_or(old: Sequence[Object], new: Sequence[Object]) -> Sequence[Object]:
     """The old list when the new one has the very same entries."""
     return old if len(old) == len(new) and all(a is b for a, b in zip(old, new)) else new
-
-
-def _left(fields: Fields, changed: Fields, removed: Fields) -> Fields:
-    return managed.difference(managed.difference(fields, changed), removed)
 
 
 # -- merging ------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ of the last write that set or changed something. As upstream's fieldmanager has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from petset.objects import managed, typed_fields
 from petset.objects.errors import FieldError
@@ -147,16 +147,33 @@ def wrong(entries: Json) -> list[FieldError]:
 # -- what a write does to them ------------------------------------------------------------------------------------
 
 
-def updated(entries: Sequence[Object], found: typed_fields.Comparison, owner: Owner, now: str) -> Sequence[Object]:
+Comparisons: TypeAlias = "Mapping[str, typed_fields.Comparison | None]"  # By apiVersion; None: of which there is none.
+NO_OTHERS: Comparisons = {}
+
+
+def other_versions(entries: Sequence[Object], api_version: str) -> list[str]:
+    """The versions that owners wrote in, but this one."""
+    return list(dict.fromkeys([entry["apiVersion"] for entry in entries if entry["apiVersion"] != api_version]))
+
+
+def updated(
+    entries: Sequence[Object],
+    found: typed_fields.Comparison,
+    owner: Owner,
+    now: str,
+    others: Comparisons = NO_OTHERS,
+) -> Sequence[Object]:
     """After the owner changed the object so; the same entries where nothing is to change.
 
-    What the write changes is the owner's alone, what it removes nobody's.
+    What the write changes is the owner's alone, what it removes nobody's. `others` is the same change in other versions
+    of the kind; in one that is not there it is taken as it is in the owner's.
     """
     changed = found.set_or_changed()
     if not changed and not found.removed:
         return entries
     key, kept, owned, is_same = owner.key, list[Object](), False, True
     touched = managed.union(changed, found.removed)
+    touched_in = {version: one and managed.union(one.set_or_changed(), one.removed) for version, one in others.items()}
     for entry in entries:
         fields: Fields = entry["fieldsV1"]
         if key_of(entry) == key:
@@ -166,7 +183,8 @@ def updated(entries: Sequence[Object], found: typed_fields.Comparison, owner: Ow
                 time = now if changed else entry.get("time", "")
                 entry = _with(entry, left, time)
         else:
-            left = managed.difference(fields, touched)
+            there = touched_in.get(entry["apiVersion"], touched) if touched_in else touched
+            left = managed.difference(fields, there) if there is not None else NOTHING
             if left is not fields:
                 entry = _with(entry, left, entry.get("time", ""))
         is_same = is_same and left is fields and not changed

@@ -90,6 +90,7 @@ class Custom:
     singular: str
     list_kind: str
     warning: str = ""  # For whoever uses a deprecated version.
+    versions: Mapping[str, Kind] = field(default_factory=dict[str, "Kind"])  # All of the definition, by apiVersion.
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

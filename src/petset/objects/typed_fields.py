@@ -229,6 +229,11 @@ def _owned(metadata: Any) -> Mapping[str, Any]:
     return {key: value for key, value in metadata.items() if key not in _UNOWNED_METADATA}
 
 
+def unowned(metadata: Object) -> dict[str, Any]:
+    """What of an object's metadata nobody owns."""
+    return {key: value for key, value in metadata.items() if key in _UNOWNED_METADATA}
+
+
 def _compare_one(
     found: Comparison, step: str, type_: Type | None, old: Any, new: Any, never_missing: bool = False
 ) -> None:

@@ -36,6 +36,7 @@ from petset.server.admission import admission
 from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
 from petset.server.audit import log as audit_log
+from petset.server.owner_versions import OwnerVersions
 from petset.server.pods import nodes, proxy, streams
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -79,7 +80,7 @@ class Api:
         others = Others(store, kinds, self.authorizer, metrics)
         admit = admission.Admission(store, self.authorizer)
         self.addresses = admit.addresses
-        self.rest = rest.Rest(store, admit, others, Quotas(store))
+        self.rest = rest.Rest(store, admit, others, Quotas(store), OwnerVersions(kinds))
         self.watches = watch.Watches(store, kinds, metrics)
         self._flow = flow.Flow(store)
         self._line = weight.Line()

@@ -20,8 +20,13 @@ from petset.server.routes import Call
 from petset.server.writes import Write
 
 
-def defaulted(write: Write, new: Object, before: Object | None) -> Object:
-    """The object with its defaults and with who owns its fields then. Raises ApiError 422."""
+def defaulted(
+    write: Write, new: Object, before: Object | None, others: owners.Comparisons = owners.NO_OTHERS
+) -> Object:
+    """The object with its defaults and with who owns its fields then. Raises ApiError 422.
+
+    `others` is what the write changes in those versions of the kind that other owners wrote in.
+    """
     new = write.resource.default(new)
     if write.is_applied:
         return new
@@ -36,10 +41,14 @@ def defaulted(write: Write, new: Object, before: Object | None) -> Object:
         if entries is not live and (wrong := owners.wrong(given)):
             raise errors.invalid(write.resource.kind, meta.name(new), wrong, write.resource.group)
     if entries or before is None:
-        old, written = _written(write, before or {}), _written(write, new)
-        found = typed_fields.compare(schema.node_of(write.resource), old, written)
-        entries = owners.updated(entries, found, _owner(write, owners.UPDATE), _now())
+        found = compared(write, write.resource, before or {}, new)
+        entries = owners.updated(entries, found, _owner(write, owners.UPDATE), _now(), others)
     return owners.with_entries(new, entries)
+
+
+def compared(write: Write, kind: Kind, before: Object, new: Object) -> typed_fields.Comparison:
+    """What a write changes, in a version of its kind."""
+    return typed_fields.compare(schema.node_of(kind), _written(write, before), _written(write, new))
 
 
 def _written(write: Write, obj: Object) -> Object:
@@ -113,10 +122,19 @@ def not_typed(config: Object, why: list[str]) -> errors.ApiError:
 
 
 def applied(write: Write, live: Object, config: Object) -> Object:
-    """The live object after the configuration was applied. Raises ApiError 400 or 409."""
+    """The live object after the configuration was applied, all owners' fields taken as this version's.
+
+    Raises ApiError 400 or 409.
+    """
+    return apply.at_once(applying(write, live, config), schema.node_of(write.resource))
+
+
+def applying(write: Write, live: Object, config: Object) -> apply.Steps[Object]:
+    """The same, which asks for the object in the versions that other owners wrote in."""
     node, owner = schema.node_of(write.resource), _owner(write, owners.APPLY)
+    ignored = _ignored(write, live, config)
     try:
-        return apply.applied(live, config, node, owner, _now(), write.force, _ignored(write, live, config))
+        return (yield from apply.applying(live, config, node, owner, _now(), write.force, ignored))
     except apply.Conflicts as conflicts:
         raise apply.refusal(conflicts) from None
     except apply.NotTyped as error:

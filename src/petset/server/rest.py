@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from petset.server import answers, conversion, decoding, deletion, lists, owners
 from petset.server.admission import admission
 from petset.server.admission.asking import Asking, Others
 from petset.server.admission.namespaces.quotas import Quotas
+from petset.server.owner_versions import OwnerVersions
 from petset.server.routes import Call
 from petset.server.writes import Write
 from petset.store import store as stores
@@ -35,7 +37,8 @@ RETRY_SECONDS = 0.005
 NOT_ACTED_ON = "this release of petset keeps objects of kind {kind}, and no part of it acts on them"
 
 Review = Callable[[Object, Object], Awaitable[Object]]  # The wanted object and the old one -> the wanted one.
-Make = Callable[[Object], tuple[Object, Sequence[FieldError]]]  # The old object -> (the wanted one, missing fields).
+Made = tuple[Object, Sequence[FieldError]]  # (the wanted object, missing fields)
+Make = Callable[[Object], Made | Awaitable[Made]]  # From the old object.
 
 # What only the server writes into metadata ...
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -47,8 +50,16 @@ _FIXED_FIELDS = (*_SYSTEM_FIELDS, "name", "generateName", "namespace", "resource
 
 
 class Rest:
-    def __init__(self, store: stores.Store, admit: admission.Admission, others: Others, quotas: Quotas):
+    def __init__(
+        self,
+        store: stores.Store,
+        admit: admission.Admission,
+        others: Others,
+        quotas: Quotas,
+        owner_versions: OwnerVersions,
+    ):
         self.store, self.others = store, others
+        self._owner_versions = owner_versions
         self._admit, self._quotas = admit, quotas
         self._lists = lists.Lists(store)
         self._turns = turns.Turns()
@@ -156,15 +167,19 @@ class Rest:
         """(the object that the configuration was applied to, whether it is new). Raises ApiError."""
         resource, warned = write.resource, list(write.warnings)
 
-        def make(old: Object) -> tuple[Object, list[FieldError]]:
+        def at_once(old: Object) -> Made:
             write.warnings[:] = warned
             return decoding.checked(write, ownership.applied(write, old, config), b"", old)
+
+        def make(old: Object) -> Made | Awaitable[Made]:
+            several = self._owner_versions.others(resource, old)
+            return self._applied(write, old, config) if several else at_once(old)
 
         for _ in range(WRITE_ATTEMPTS_MAX):
             if write.subresource or self.store.get(resource.key(write.namespace, write.name)) is not None:
                 return await self.change(write, make), False
             self._admit.require_create(write)
-            obj, missing = make(_unborn(write, config))
+            obj, missing = at_once(_unborn(write, config))
             creation = dataclasses.replace(write, operation=writes.CREATE, name="")
             try:
                 return await self.create(creation, obj, missing), True
@@ -172,6 +187,12 @@ class Rest:
                 if error.reason != "AlreadyExists":
                     raise
         raise _crowded(resource, write.name)
+
+    async def _applied(self, write: Write, old: Object, config: Object) -> Made:
+        """Of an object that others own fields of in another version of its kind."""
+        size = write.size + weight.LOOP_BYTES_MAX  # Nobody waits for it in the loop: it goes over all several times.
+        tree = await self._owner_versions.applied(write, size, old, config)
+        return await write.work.beside(size, decoding.checked, write, tree, b"", old)
 
     async def change(self, write: Write, make: Make, review: Review | None = None) -> stores.Entry:
         """Write what `make` makes of the write's object, and what `review` then makes of that. Raises ApiError."""
@@ -186,10 +207,9 @@ class Rest:
         async with self._turn(write, asking, review is not None):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
-                if weight.is_light(_size(write, old)):
-                    wanted, missing = make(old.object)
-                else:
-                    wanted, missing = await write.work.in_turn(make, old.object)
+                is_light = weight.is_light(_size(write, old))
+                made = make(old.object) if is_light else await write.work.in_turn(make, old.object)
+                wanted, missing = await made if inspect.isawaitable(made) else made
                 if review is not None:
                     wanted = await review(wanted, old.object)
                 new = wanted if write.is_decided else await self._updated(write, wanted, missing, old, asking)
@@ -253,10 +273,13 @@ class Rest:
         """
         resource, size, before = write.resource, _size(write, old), old.object if old else None
         is_light = weight.is_light(size * resource.cost)
+        others = owners.NO_OTHERS
+        if not write.is_applied and (versions := self._owner_versions.others(resource, before, new)):
+            others = await self._owner_versions.changed(write, size, versions, new, before)
         if is_light:
-            new = ownership.defaulted(write, new, before)
+            new = ownership.defaulted(write, new, before, others)
         else:
-            new = await write.work.in_turn(ownership.defaulted, write, new, before)
+            new = await write.work.in_turn(ownership.defaulted, write, new, before, others)
 
         def admit(obj: Object) -> Object:
             return self._admit.create(write, obj) if before is None else self._admit.update(write, obj, before)

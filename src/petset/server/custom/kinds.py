@@ -42,13 +42,16 @@ def of(definition: Object, converting: Converting | None = None) -> list[Kind]:
     versions = sorted(meta.parts(spec, "versions"), key=lambda version: not version.get("storage"))
     made = {_api_version(definition, version): _types(definition, version) for version in versions}
     asking = _Asking(made, converting) if converting is not None else None
-    stored = _kind(definition, versions[0], made, None, None)
+    family: dict[str, Kind] = {}
+    stored = _kind(definition, versions[0], made, family, None, None)
     is_plain = _is_plain(definition)
     found: list[Kind] = []
     for version in versions:
+        own = is_plain and bool(version.get("storage"))
+        kind = stored if own else _kind(definition, version, made, family, stored, asking)
+        family[kind.api_version] = kind
         if version.get("served"):
-            own = is_plain and bool(version.get("storage"))
-            found.append(stored if own else _kind(definition, version, made, stored, asking))
+            found.append(kind)
     return found
 
 
@@ -77,7 +80,12 @@ def _types(definition: Object, version: Object) -> Types:
 
 
 def _kind(
-    definition: Object, version: Object, made: Mapping[str, Types], stored: Kind | None, asking: _Asking | None
+    definition: Object,
+    version: Object,
+    made: Mapping[str, Types],
+    family: Mapping[str, Kind],
+    stored: Kind | None,
+    asking: _Asking | None,
 ) -> Kind:
     spec, names = meta.part(definition, "spec"), meta.part(definition, "status", "acceptedNames")
     subresources, scale = meta.part(version, "subresources"), meta.part(version, "subresources", "scale")
@@ -111,7 +119,7 @@ def _kind(
         scale=_scale(scale) or Scale(selector=()),
         custom=Custom(
             types.schema, types.read, types.validate, types.node, names["singular"], names["listKind"],
-            _warning(version, group, kind),
+            _warning(version, group, kind), family,
         ),
     )  # fmt: skip
 
