@@ -51,7 +51,6 @@ CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
 SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
 DNS = http.User("system:kube-dns", (users.MASTERS,))
 KUBELET = "kubelet"
-FRONT_PROXY = "front-proxy-client"
 DOMAIN = "cluster.local"
 KUBERNETES_PORT = 443  # Of the Service of that name.
 
@@ -121,7 +120,7 @@ class ControlPlane:
         self.definitions.load()
         await bootstrap.ensure(self.api.rest, self.config.services)
         if self.config.front_proxy_ca_pem:
-            await trust.ensure(self.api.rest, self.config.ca_pem, self.config.front_proxy_ca_pem, FRONT_PROXY)
+            await trust.ensure(self.api.rest, self.config.ca_pem, self.config.front_proxy_ca_pem)
         for name, pod_cidr in self.config.pod_cidrs.items():
             await bootstrap.move_node(self.api.rest, name, pod_cidr)
         await self.api.addresses.catch_up()

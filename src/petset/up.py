@@ -34,7 +34,7 @@ from petset.client.client import Client
 from petset.net import listener
 from petset.node.volumes import hostpath
 from petset.server import bootstrap
-from petset.server.access import users
+from petset.server.access import front_proxy, users
 from petset.server.audit import log as audit_log
 from petset.store import sqlite
 
@@ -198,7 +198,8 @@ async def _run_containers(served: Served, options: Options, stop: asyncio.Event,
             log.warning("%s", lack)
         places = [(one.plan.gateway, served.port) for one in machines]
         for address, port in (*places, (plan.cluster.kubernetes_address, cluster.KUBERNETES_PORT)):
-            await opened.enter_async_context(listener.serve(plane.handle, address, port, served.tls))
+            there = listener.serve(plane.handle, address, port, served.tls, front_proxies=served.front_proxies)
+            await opened.enter_async_context(there)
         await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
         async with plane.nodes(*(one.node() for one in machines), on_ready=is_ready):
             await stop.wait()
@@ -265,6 +266,7 @@ class Served:
     store: sqlite.SqliteStore
     plane: cluster.ControlPlane
     tls: ssl.SSLContext
+    front_proxies: str  # The name of the authority whose certificates are of who asks for others.
     port: int
     node_name: str  # Of the first; others have their number after it.
 
@@ -289,7 +291,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     gateways = [node.gateway for node in plan.nodes]
     hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.cluster.kubernetes_address, *gateways]
     front_proxies = pki.authority(instance.keys, "front-proxy-ca", "petset-front-proxy-ca")
-    tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), authority.certificate_pem)
+    believed = authority.certificate_pem + front_proxies.certificate_pem
+    tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), believed)
 
     store = await sqlite.SqliteStore.open(instance.database, accept_older=options.accept_older)
     opened.push_async_callback(store.close)
@@ -308,7 +311,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         hostpath=hostpath.HostPath(instance.volumes) if options.hostpath_provisioner else None,
         volumes_directory=str(instance.volumes),
         ca_pem=authority.certificate_pem,
-        front_proxy=front_proxies.client("front-proxy-client", cluster.FRONT_PROXY),
+        front_proxy=front_proxies.client("front-proxy-client", front_proxy.ALLOWED),
         front_proxy_ca_pem=front_proxies.certificate_pem,
         authority=authority,
         audit=options.audit,
@@ -318,9 +321,11 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     )
     plane = cluster.ControlPlane(store, config)
     await plane.begin()
-    await opened.enter_async_context(listener.serve(plane.handle, tls=tls, socket=listening))
+    await opened.enter_async_context(
+        listener.serve(plane.handle, tls=tls, socket=listening, front_proxies=front_proxies.name)
+    )
     instance.write("instance.json", {"api_port": port, "node_name": name})
-    served = Served(instance, plan, store, plane, tls, port, name)
+    served = Served(instance, plan, store, plane, tls, front_proxies.name, port, name)
     _write_kubeconfig(served, authority)
     return served
 

@@ -49,8 +49,8 @@ class Issued:
 class Authority:
     """Issues the instance's certificates; `issued` is its own."""
 
-    def __init__(self, directory: Path, issued: Issued):
-        self.directory, self.issued = directory, issued
+    def __init__(self, directory: Path, issued: Issued, name: str):
+        self.directory, self.issued, self.name = directory, issued, name  # The name that its certificates name.
         self.certificate_pem = issued.certificate_pem()
         self._digest = hashlib.sha256(self.certificate_pem.encode()).hexdigest()
 
@@ -71,7 +71,7 @@ def authority(directory: Path, name: str = "ca", user: str = "petset-ca") -> Aut
     """The authority in this directory; made when absent or near its end. Raises OSError."""
     says: dict[str, Any] = {"use": "authority", "hosts": [], "user": user, "groups": []}
     issued = _load(directory, name, says) or _issue(directory, name, says, AUTHORITY_DAYS, None)
-    return Authority(directory, issued)
+    return Authority(directory, issued, user)
 
 
 # Signing

@@ -62,8 +62,12 @@ async def serve(
     *,
     socket: Any = None,
     limits: Limits | None = None,
+    front_proxies: str = "",
 ) -> AsyncGenerator[Listener]:
-    """Listen on host:port (or on a socket that is bound already) for as long as the context lasts."""
+    """Listen on host:port (or on a socket that is bound already) for as long as the context lasts.
+
+    `front_proxies` is the name of the authority whose certificates are of who asks for others, and of no users.
+    """
     asyncio.sslproto.SSLProtocol.max_size = 16 << 10  # 39 KiB a connection, not 279.
     loop = asyncio.get_running_loop()
     where: dict[str, Any] = {"sock": socket} if socket is not None else {"host": host, "port": port}
@@ -71,7 +75,7 @@ async def serve(
         where |= {"ssl": tls, "ssl_handshake_timeout": 10, "ssl_shutdown_timeout": 2}
     failed: Exception | None = None
     async with asyncio.TaskGroup() as group:
-        listener = Listener(handler, group, limits or Limits())
+        listener = Listener(handler, group, limits or Limits(), front_proxies)
         server = await loop.create_server(lambda: _Connection(listener), backlog=1024, **where)
         listener.sockets = tuple(server.sockets)
         try:
@@ -88,8 +92,8 @@ async def serve(
 class Listener:
     """A running listener: where it listens, and how many connections it has."""
 
-    def __init__(self, handler: http.Handler, group: asyncio.TaskGroup, limits: Limits):
-        self.handler, self.group, self.limits = handler, group, limits
+    def __init__(self, handler: http.Handler, group: asyncio.TaskGroup, limits: Limits, front_proxies: str):
+        self.handler, self.group, self.limits, self.front_proxies = handler, group, limits, front_proxies
         self.sockets: tuple[Any, ...] = ()
         self.connections: dict[_Connection, None] = {}
         self.bodies = bodies.Bodies(limits.bodies_bytes_max, limits.client_bodies_bytes_max)
@@ -197,7 +201,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport = transport  # type: ignore[assignment]  # A Base by name only.
         self._transport.set_write_buffer_limits(WRITE_BUFFER_BYTES_MAX)
         self._tls = transport.get_extra_info("sslcontext") is not None
-        peer = _peer(transport)
+        peer = _peer(transport, self._listener.front_proxies)
         self._client = peer.certificate_user.name if peer.certificate_user else peer.address
         self._parser = http1.RequestParser(peer, self._listener.limits.body_bytes_max)
         self._listener.add(self)
@@ -489,20 +493,26 @@ class _Connection(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
 
 
-def _peer(transport: asyncio.BaseTransport) -> http.Peer:
+def _peer(transport: asyncio.BaseTransport, front_proxies: str) -> http.Peer:
     address: Sequence[str | int] | None = transport.get_extra_info("peername")
+    host = str(address[0]) if isinstance(address, (tuple, list)) and address else ""
     certificate = transport.get_extra_info("peercert")
-    return http.Peer(
-        str(address[0]) if isinstance(address, (tuple, list)) and address else "",
-        certificate_user(certificate) if certificate else None,
-    )
+    if not certificate:
+        return http.Peer(host)
+    # Both authorities are known to TLS, which has found the one whose name this is; neither makes further ones.
+    if front_proxies and _named(certificate, "issuer", "commonName") == [front_proxies]:
+        return http.Peer(host, None, "".join(_named(certificate, "subject", "commonName")[:1]))
+    return http.Peer(host, certificate_user(certificate))
 
 
 def certificate_user(certificate: dict[str, Any]) -> http.User | None:
     """Who a verified client certificate names: the common name, in the groups of its organisations."""
-    pairs = [pair for names in certificate.get("subject", ()) for pair in names]
-    name = next((value for kind, value in pairs if kind == "commonName"), "")
-    return http.User(name, tuple(value for kind, value in pairs if kind == "organizationName")) if name else None
+    names = _named(certificate, "subject", "commonName")
+    return http.User(names[0], tuple(_named(certificate, "subject", "organizationName"))) if names else None
+
+
+def _named(certificate: dict[str, Any], whom: str, what: str) -> list[str]:
+    return [value for names in certificate.get(whom, ()) for kind, value in names if kind == what]
 
 
 def _failed(request: http.Request, error: Exception) -> http.Response:

@@ -33,6 +33,7 @@ class Peer:
 
     address: str = ""
     certificate_user: User | None = None
+    front_proxy: str | None = None  # Whom the certificate names instead, which is of the front proxies' authority.
 
 
 class ByteStream(Protocol):

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from petset import cluster
 from petset.base import pki
 from petset.kinds import api_service as kind
+from petset.server.access import front_proxy
 from petset.server.aggregated import availability, remote, trust
 from petset.server.aggregated.services import Services
 from petset.server.described import remotes
@@ -39,7 +39,7 @@ class Aggregated(Server):
         proxies = pki.authority(front, "front-proxy-ca", "front-proxies")
         self.front_proxy_ca = proxies.certificate_pem
         self.plane.api_services = Services(
-            self.store, self.api, self.kinds, proxies.client("front-proxy-client", cluster.FRONT_PROXY)
+            self.store, self.api, self.kinds, proxies.client("front-proxy-client", front_proxy.ALLOWED)
         )
         self.extension = ExtensionServer(self.loop, directory, HOSTS, self.front_proxy_ca)
         self._keeping = self.loop.create_task(self.plane.api_services.keep())
@@ -104,7 +104,7 @@ def test_requests_are_handed_on_with_who_asks(aggregated: Aggregated) -> None:
     assert asked.header_values("x-remote-extra-example.com%2fteam") == ["x", "y"]
     assert not asked.header("authorization") and not asked.header("x-remote-extra-a")
     shown = asked.peer.certificate_user
-    assert shown is not None and shown.name == cluster.FRONT_PROXY
+    assert shown is not None and shown.name == front_proxy.ALLOWED
     assert [one["metadata"]["name"] for one in aggregated.get(FLUNDERS)["items"]] == ["a"]
     assert aggregated.get(f"{FLUNDERS}/a")["kind"] == "Flunder"
     missing = aggregated("GET", f"{FLUNDERS}/b")
@@ -327,8 +327,8 @@ def test_what_an_api_service_may_not_say(server: Server, spec: dict[str, Any], f
 
 def test_by_what_others_believe_this_server(server: Server) -> None:
     at = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
-    server.run(trust.ensure(server.api.rest, "CLIENTS", "PROXIES", "front-proxy-client"))
-    server.run(trust.ensure(server.api.rest, "CLIENTS", "NEWER", "front-proxy-client"))
+    server.run(trust.ensure(server.api.rest, "CLIENTS", "PROXIES"))
+    server.run(trust.ensure(server.api.rest, "CLIENTS", "NEWER"))
     found = server.get(at)["data"]
     assert found["client-ca-file"] == "CLIENTS" and found["requestheader-client-ca-file"] == "NEWER"
     assert json.loads(found["requestheader-allowed-names"]) == ["front-proxy-client"]

@@ -1,10 +1,10 @@
 """Who asks, and whether they may: authentication, impersonation, and the chain of authorizers.
 
-A caller is, in this order: the user an in-process transport vouches for, a verified client certificate's, a
-service-account token's whose account (and what it is bound to) still lives, or system:anonymous. Everybody else joins
-system:authenticated. Then the chain is asked: system:masters may everything, the node authorizer speaks for nodes,
-RBAC for all. A refusal is 403 in the form Kubernetes' users know, or 401 for the anonymous, who would be told
-nothing useful otherwise.
+A caller is, in this order: the user an in-process transport vouches for, a verified client certificate's, whom a front
+proxy says that it asks for, a service-account token's whose account (and what it is bound to) still lives, or
+system:anonymous. Everybody else joins system:authenticated. Then the chain is asked: system:masters may everything, the
+node authorizer speaks for nodes, RBAC for all. A refusal is 403 in the form Kubernetes' users know, or 401 for the
+anonymous, who would be told nothing useful otherwise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from petset.kinds.pod import PODS
 from petset.kinds.secret import SECRETS
 from petset.kinds.service_account import SERVICEACCOUNTS
 from petset.objects import errors, meta
-from petset.server.access import nodes, rbac, tokens, users
+from petset.server.access import front_proxy, nodes, rbac, tokens, users
 from petset.store import store as stores
 from petset.wire import http
 
@@ -34,6 +34,7 @@ CREDENTIAL_ID = f"{BOUND}credential-id"
 class Authenticator:
     def __init__(self, store: stores.Store, issuer: tokens.Tokens):
         self.issuer = issuer
+        self._front_proxies = (front_proxy.ALLOWED,)
         self._store = store
         self._joined: dict[http.User, http.User] = {}
         self._joined_last: tuple[http.User, http.User] | None = None  # To know a user again takes longer than this.
@@ -42,7 +43,12 @@ class Authenticator:
         """The caller. Raises ApiError 401 for credentials that are wrong; having none is being anonymous."""
         user = request.user or request.peer.certificate_user
         if user is None:
+            is_proxy = request.peer.front_proxy is not None
+            if is_proxy and (said := front_proxy.user(request, self._front_proxies)) is not None:
+                return said
             header = request.header("authorization")
+            if not header and is_proxy:
+                raise errors.unauthorized()  # Its certificate is good for nothing else.
             if not header:
                 return users.ANONYMOUS
             scheme, _, token = header.partition(" ")

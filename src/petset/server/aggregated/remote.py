@@ -21,6 +21,7 @@ from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kinds
 from petset.server import routes
+from petset.server.access import front_proxy
 from petset.server.elsewhere import calling, handing_on
 from petset.server.routes import Call, Path, Route
 from petset.store import store as stores
@@ -28,8 +29,6 @@ from petset.wire import http
 
 ANSWER_SECONDS_MAX = 60.0  # From the request to the answer's head.
 CONTEXTS_KEPT_MAX = 64
-USER, UID, GROUPS, EXTRA = "x-remote-user", "x-remote-uid", "x-remote-group", "x-remote-extra-"
-_REMOTE = "x-remote-"
 _HEADER_CHARACTERS = "!#$&'*+-.^_`|~"  # Of a header's name, beside letters and digits.
 
 
@@ -75,22 +74,21 @@ class Remote:
 def headers(request: http.Request, user: http.User) -> http.Headers:
     """A request's headers as they are handed on, with who asks."""
     told = ("host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-uri", "x-forwarded-proto")
-    kept = [(name, value) for name, value in handing_on.kept(request, told) if not name.startswith(_REMOTE)]
     added = [
         ("x-forwarded-for", handing_on.forwarded(request)),
         ("x-forwarded-host", request.header("host")),
         ("x-forwarded-uri", request.target.partition("?")[0]),
         ("x-forwarded-proto", "https"),
-        (USER, user.name),
-        (UID, user.uid),
-        *((GROUPS, group) for group in user.groups),
+        (front_proxy.USER, user.name),
+        (front_proxy.UID, user.uid),
+        *((front_proxy.GROUP, group) for group in user.groups),
         *(
-            (EXTRA + quote(key.lower(), safe=_HEADER_CHARACTERS), value)
+            (front_proxy.EXTRA + quote(key.lower(), safe=_HEADER_CHARACTERS), value)
             for key, values in user.extra
             for value in values
         ),
     ]
-    return (*kept, *((name, value) for name, value in added if value))
+    return (*handing_on.kept(request, told), *((name, value) for name, value in added if value))
 
 
 @functools.lru_cache(CONTEXTS_KEPT_MAX)

@@ -1,7 +1,8 @@
-"""By what other servers believe this one: ConfigMap extension-apiserver-authentication, and who may read it.
+"""By what servers believe each other: ConfigMap extension-apiserver-authentication, and who may read it.
 
-It names the authority of the front proxy and the names that its certificates have, the headers that tell who asks, and
-the authority of clients. It is written at a start, before anybody is served, and follows the instance's authorities.
+It names the authority of front proxies and the names that their certificates have, the headers that tell who asks, and
+the authority of clients. This server believes others by the same that it is to be believed by. It is written at a
+start, before anybody is served, and follows the instance's authorities.
 Follows: "Configure the Aggregation Layer" of the Kubernetes documentation.
 """
 
@@ -13,11 +14,12 @@ from petset.kinds.rbac import ROLES
 from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.server import bootstrap, rest, writes
+from petset.server.access import front_proxy
 
 NAME, READER = "extension-apiserver-authentication", "extension-apiserver-authentication-reader"
 
 
-def data(client_authority_pem: str, front_proxy_authority_pem: str, allowed: str) -> dict[str, str]:
+def data(client_authority_pem: str, front_proxy_authority_pem: str) -> dict[str, str]:
     """Of the ConfigMap."""
 
     def listed(*values: str) -> str:
@@ -25,17 +27,17 @@ def data(client_authority_pem: str, front_proxy_authority_pem: str, allowed: str
 
     return {
         "client-ca-file": client_authority_pem,
-        "requestheader-allowed-names": listed(allowed),
+        "requestheader-allowed-names": listed(front_proxy.ALLOWED),
         "requestheader-client-ca-file": front_proxy_authority_pem,
-        "requestheader-extra-headers-prefix": listed("X-Remote-Extra-"),
-        "requestheader-group-headers": listed("X-Remote-Group"),
-        "requestheader-uid-headers": listed("X-Remote-Uid"),
-        "requestheader-username-headers": listed("X-Remote-User"),
+        "requestheader-extra-headers-prefix": listed(front_proxy.EXTRA_HEADERS),
+        "requestheader-group-headers": listed(front_proxy.GROUP_HEADER),
+        "requestheader-uid-headers": listed(front_proxy.UID_HEADER),
+        "requestheader-username-headers": listed(front_proxy.USER_HEADER),
     }
 
 
-async def ensure(objects: rest.Rest, client_authority_pem: str, front_proxy_authority_pem: str, allowed: str) -> None:
-    wanted = data(client_authority_pem, front_proxy_authority_pem, allowed)
+async def ensure(objects: rest.Rest, client_authority_pem: str, front_proxy_authority_pem: str) -> None:
+    wanted = data(client_authority_pem, front_proxy_authority_pem)
     rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [NAME], "verbs": ["get", "list", "watch"]}
     marks = {"labels": bootstrap.BOOTSTRAPPING}
     about = {"metadata": {"name": NAME, "namespace": SYSTEM}}

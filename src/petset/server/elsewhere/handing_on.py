@@ -12,6 +12,7 @@ from dataclasses import replace
 from petset.base import tasks
 from petset.net import dialer
 from petset.objects import errors
+from petset.server.access import front_proxy
 from petset.wire import http
 
 # A request's headers that are about the way to this server; and an answer's, about the way back to it.
@@ -29,6 +30,7 @@ def kept(request: http.Request, without: Collection[str] = ()) -> list[tuple[str
         if name not in NOT_HANDED_ON
         and name not in without
         and not name.startswith("impersonate-")
+        and not front_proxy.is_told_by(name)
         and (name not in named_hops or (is_upgrade and name == "upgrade"))
     ]
 

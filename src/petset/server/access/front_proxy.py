@@ -1,0 +1,44 @@
+"""Who asks through a front proxy: it has authenticated him, and says so in headers.
+
+Headers are believed only of who shows a certificate of the front proxies' authority in one of the allowed names, which
+the listener tells (`Peer.front_proxy`); of everybody else they are passed over, and never handed on. A name is needed;
+groups, uid and extra may be missing. What is published in kube-system/extension-apiserver-authentication says the same
+of this server to others. Follows: "Authenticating Proxy" of the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from petset.objects import errors
+from petset.server.access import users
+from petset.wire import http
+
+ALLOWED = "front-proxy-client"  # The common name that certificates of front proxies have.
+USER_HEADER, UID_HEADER, GROUP_HEADER = "X-Remote-User", "X-Remote-Uid", "X-Remote-Group"
+EXTRA_HEADERS = "X-Remote-Extra-"
+USER, UID, GROUP, EXTRA = USER_HEADER.lower(), UID_HEADER.lower(), GROUP_HEADER.lower(), EXTRA_HEADERS.lower()
+_NAMES = (USER, UID, GROUP)
+
+
+def is_told_by(name: str) -> bool:
+    """Whether a header (in lower case) is one that tells who asks."""
+    return name.startswith("x-remote-") and (name in _NAMES or name.startswith(EXTRA))
+
+
+def user(request: http.Request, allowed: tuple[str, ...]) -> http.User | None:
+    """Whom a proxy says it asks for; None when it says nobody. Raises ApiError 401 for one that is not allowed to."""
+    if request.peer.front_proxy not in allowed:
+        raise errors.unauthorized()
+    name = request.header(USER).strip()
+    if not name:
+        return None
+    groups = tuple(group for group in request.header_values(GROUP) if group)
+    extra: dict[str, tuple[str, ...]] = {}
+    for header, value in request.headers:
+        if header.startswith(EXTRA):
+            key = unquote(header.removeprefix(EXTRA))
+            extra[key] = (*extra.get(key, ()), value)
+    is_anybody = name == users.ANONYMOUS.name or users.AUTHENTICATED in groups or users.UNAUTHENTICATED in groups
+    everybody = () if is_anybody else (users.AUTHENTICATED,)
+    return http.User(name, (*groups, *everybody), request.header(UID), tuple(extra.items()))
