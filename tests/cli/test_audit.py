@@ -44,3 +44,5 @@ def test_what_is_right_is_taken(tmp_path, monkeypatch):
     taken = up.audit_settings(given("--audit-policy-file=policy", "--audit-log-path=log", "--audit-log-maxsize=1"))
     assert taken is not None and (taken.path, taken.size_bytes_max) == (str(tmp_path / "log"), 1 << 20)
     assert up.audit_settings(given()) is None
+    taken = up.audit_settings(given("--audit-policy-file=policy", "--audit-log-path=-"))
+    assert taken is not None and taken.path == "-" and not (tmp_path / "-").exists()

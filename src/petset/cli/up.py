@@ -83,15 +83,19 @@ def size(text: str) -> int:
     return number
 
 
+def audit_path(path: str) -> str:
+    return path if path == "-" else os.path.abspath(path)
+
+
 # The audit log, by the names of an API server's flags: (flag, its name, what reads it, metavar, help).
 AUDIT = (
     ("--audit-policy-file", "audit_policy_file", os.path.abspath, "FILE", "what of requests is told: a Policy"),
     (
         "--audit-log-path",
         "audit_log_path",
-        os.path.abspath,
+        audit_path,
         "FILE",
-        "the audit log: a line of JSON a request's stage",
+        "the audit log: a line of JSON a request's stage; - is standard output",
     ),
     ("--audit-log-maxsize", "audit_log_maxsize", size, "MIB", "size at which another file is begun (default 100)"),
     ("--audit-log-maxbackup", "audit_log_maxbackup", size, "N", "older files that are kept (default 5)"),
@@ -111,7 +115,8 @@ def audit_settings(args: argparse.Namespace) -> audit_log.Settings | None:
     try:
         with open(file, "rb") as opened:
             read = policy.read(opened.read(POLICY_BYTES_MAX))
-        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if path != audit_log.STANDARD_OUTPUT:
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise CommandError(f"cannot keep an audit log: {error.filename}: {error.strerror}") from None
     except ValueError as error:

@@ -103,14 +103,19 @@ def label_selector(selector: Object | None, path: str) -> Errors:
         operator, values = term.get("operator"), meta.texts(term, "values")
         if operator not in _OPERATORS:
             yield FieldError.invalid(f"{where}.operator", operator, "not a valid selector operator")
-        elif operator in ("In", "NotIn") and not values:
-            yield FieldError.required(f"{where}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        elif operator in ("Exists", "DoesNotExist") and values:
-            yield FieldError.forbidden(
-                f"{where}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            )
+        yield from requirement_values(operator, values, where)
         for position, value in enumerate(values):
             yield from optional(value, f"{where}.values[{position}]", names.label_value)
+
+
+def requirement_values(operator: object, values: Sequence[object], path: str) -> Errors:
+    """That a requirement of a selector has values where its operator takes some, and none elsewhere."""
+    if operator in ("In", "NotIn") and not values:
+        yield FieldError.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist") and values:
+        yield FieldError.forbidden(
+            f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+        )
 
 
 # -- metadata -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from petset.base import pki, telemetry
 from petset.objects import errors
-from petset.objects.registry import Catalog
+from petset.objects.registry import Catalog, Kinds
 from petset.server import (
     answers,
     backends,
@@ -45,6 +45,8 @@ from petset.wire import http, streaming
 log = logging.getLogger("petset.server")
 
 QUERY_FIELDS_MAX = 1000
+Query = dict[str, list[str]]
+Records = list[audit_log.Record] | None  # What the audit log is told of a request; None: it is told nothing.
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Api:
         response = await self._handled(request, records)
         return records[0].answered(response) if records else response
 
-    async def _handled(self, request: http.Request, records: list[audit_log.Record] | None = None) -> http.Response:
+    async def _handled(self, request: http.Request, records: Records = None) -> http.Response:
         """The answer, and into `records` what the audit log is to be told."""
         warnings: list[str] = []
         wanted = formats.wanted(request)
@@ -132,16 +134,24 @@ class Api:
         request: http.Request,
         wanted: formats.Wanted | None,
         warnings: list[str],
-        records: list[audit_log.Record] | None,
+        records: Records,
     ) -> http.Response:
         path, _, text = request.target.partition("?")
         kinds = self._kinds.now
-        backend, route = self.backends.way(path, kinds)
+        try:
+            backend, route = self.backends.way(path, kinds)
+        except errors.ApiError:
+            self._tell(request, routes.Route(path), {}, kinds, records)  # Like any path that is no kind's.
+            raise
         original, request.route = request, route
         if wanted is not None:
             wanted, request = (wanted, wanted.as_json(request)) if self.backends.are_ours(backend) else (None, request)
         query = _query(text) if text else {}
-        asking = original.asking = self.authenticator.identify(request)
+        try:
+            asking = original.asking = self.authenticator.identify(request)
+        except errors.ApiError:
+            self._tell(request, route, query, kinds, records)
+            raise
         place = self._flow.entered(request, asking)
         try:
             user = asking
@@ -174,6 +184,22 @@ class Api:
         finally:
             if place is not None:
                 place.leave()
+
+    def _tell(self, request: http.Request, route: routes.Route, query: Query, kinds: Kinds, records: Records) -> None:
+        """The audit log of what goes no further: a path that means nothing, or credentials that are refused."""
+        if self.audit is None or records is None:
+            return
+        try:
+            asking = self.authenticator.identify(request)
+        except errors.ApiError:
+            asking = audit_log.NOBODY
+        try:
+            verb = routes.verb_of(request.method, route, query)
+        except errors.ApiError:
+            verb = request.method.lower()
+        call = Call(request, route, asking, query, weight.Work(self._line, asking.name), kinds, verb, [])
+        if record := self.audit.begin(call, asking):
+            records.append(record)
 
 
 async def _within(seconds: float, answer: Awaitable[http.Response]) -> http.Response:

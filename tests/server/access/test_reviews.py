@@ -121,3 +121,63 @@ def test_a_uid_and_extras_are_impersonated_by_who_may_each(server):
 @pytest.mark.parametrize("header", ["impersonate-uid", "impersonate-extra-scopes", "impersonate-group"])
 def test_nobody_is_impersonated_without_a_name(server, header):
     assert server("GET", PODS, headers={header: "x"}).code == 400
+
+
+# -- narrowed by selectors
+
+
+def of_node(server, **selectors: Any) -> bool:
+    """Whether node n1 may list pods so."""
+    spec = {"user": "system:node:n1", "groups": ["system:nodes"]}
+    asked = {"verb": "list", "resource": "pods", **selectors}
+    review = {
+        "apiVersion": GROUP,
+        "kind": "SubjectAccessReview",
+        "spec": {**spec, "resourceAttributes": asked},
+    }
+    return server.ok("POST", f"/apis/{GROUP}/subjectaccessreviews", review)["status"]["allowed"]
+
+
+def term(operator: str, *values: str, key: str = "spec.nodeName") -> dict[str, Any]:
+    return {"requirements": [{"key": key, "operator": operator, **({"values": list(values)} if values else {})}]}
+
+
+def test_a_review_is_judged_by_its_field_selector(server):
+    assert not of_node(server)
+    assert of_node(server, fieldSelector={"rawSelector": "spec.nodeName=n1"})
+    assert of_node(server, fieldSelector=term("In", "n1"))
+    for other in (
+        {"rawSelector": "spec.nodeName=n2"},
+        {"rawSelector": "spec.nodeName!=n1"},
+        term("In", "n2"),
+        term("NotIn", "n1"),
+        term("In", "n1", "n2"),
+        term("Gt", "n1"),
+        term("In", "x,spec.nodeName=n1", key="metadata.name"),
+        term("Exists"),
+    ):
+        assert not of_node(server, fieldSelector=other), other
+    assert not of_node(server, labelSelector={"rawSelector": "spec.nodeName=n1"})
+
+
+@pytest.mark.parametrize(
+    ("field", "selector", "wrong"),
+    [
+        ("fieldSelector", {}, "requirements"),
+        ("labelSelector", {}, "requirements"),
+        ("fieldSelector", {"rawSelector": "a=b", **term("In", "n1")}, "rawSelector"),
+        ("fieldSelector", term("In", "n1", key=""), "requirements[0].key"),
+        ("labelSelector", term("In", "n1", key="a b"), "requirements[0].key"),
+        ("fieldSelector", term("In"), "requirements[0].values"),
+        ("labelSelector", term("DoesNotExist", "x"), "requirements[0].values"),
+    ],
+)
+def test_what_is_wrong_with_a_selector_is_said_where(server, field, selector, wrong):
+    review = {
+        "apiVersion": GROUP,
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {**LIST_PODS, field: selector}},
+    }
+    answer = server("POST", f"/apis/{GROUP}/selfsubjectaccessreviews", review)
+    assert answer.code == 422, answer
+    assert answer.body["details"]["causes"][0]["field"] == f"spec.resourceAttributes.{field}.{wrong}"

@@ -436,3 +436,29 @@ def test_a_request_has_a_budget(server: Server, monkeypatch: Any) -> None:
     monkeypatch.setattr(evaluation, "EVALUATIONS_MAX", 3)
     bound(server, "p", *["object.metadata.name != ''"] * 5)
     assert "running out of cost budget" in server("POST", CONFIGMAPS, configmap("a")).message
+
+
+# -- what it costs who is not concerned
+
+
+def test_a_write_that_no_policy_is_about_asks_the_table_once_and_evaluates_nothing(server, monkeypatch) -> None:
+    """However many policies and bindings there are: they are gone through once for a resource and an operation."""
+    for number in range(20):
+        bound(server, f"other{number}", "false", match={"resourceRules": [{**OF_CONFIGMAPS, "resources": ["secrets"]}]})
+    looked: list[str] = []
+    for name in ("validating", "mutating"):
+        real = getattr(asking.Policies, name)
+
+        def counting(*args: Any, name: str = name, real: Any = real) -> Any:
+            looked.append(f"{name} {args[1].operation}")
+            return real(*args)
+
+        monkeypatch.setattr(asking.Policies, name, counting)
+    monkeypatch.setattr(asking, "Asking", lambda *args: pytest.fail("somebody is asked"))
+    for number in range(30):
+        server.create(configmap(f"m{number}"))
+    for number in range(30):
+        server.ok("DELETE", f"{CONFIGMAPS}/m{number}")
+    assert looked == ["mutating CREATE", "validating CREATE", "mutating DELETE", "validating DELETE"]
+    monkeypatch.undo()
+    assert server("POST", CONFIGMAPS.replace("configmaps", "secrets"), {"metadata": {"name": "s"}}).code == 422

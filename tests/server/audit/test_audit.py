@@ -145,6 +145,68 @@ def test_a_line_says_who_asked_for_what_and_what_became_of_it(tmp_path):
     assert os.stat(tmp_path / "audit.log").st_mode & 0o777 == 0o600
 
 
+def test_refused_credentials_are_told_of_once_and_name_nobody(tmp_path):
+    made = policy_of({"level": "None", "users": ["petset-admin"]}, {"level": "Request"})
+    requests = [
+        http.Request("POST", CONFIGMAPS, (("authorization", given),), b"{}", peer=http.Peer("10.0.0.9"))
+        for given in ("Bearer x", "basic eA==", "Digest y")
+    ]
+    proxy = http.Request("GET", "/version", peer=http.Peer("10.0.0.9", None, "other"))
+    weird = http.Request("BREW", CONFIGMAPS, (("authorization", "Bearer x"),))
+    lines, answers = played(tmp_path, made, *requests, proxy, weird)
+    assert [answer.code for answer in answers] == [401] * 5
+    assert [answer.header("audit-id") for answer in answers] == [line["auditID"] for line in lines]
+    assert {line["stage"] for line in lines} == {"ResponseStarted"} and [line["user"] for line in lines] == [{}] * 5
+    assert [line["responseStatus"]["message"] for line in lines] == [
+        "Authentication failed, attempted: bearer",
+        "Authentication failed, attempted: basic",
+        "Authentication failed, no credentials provided",
+        "Authentication failed, attempted: x509",
+        "Authentication failed, attempted: bearer",
+    ]
+    assert lines[0]["objectRef"]["resource"] == "configmaps" and lines[0]["verb"] == "create"
+    assert not any("requestObject" in line or "annotations" in line for line in lines)
+
+
+def test_paths_that_are_none_are_told_of(tmp_path):
+    made = policy_of({"level": "None", "nonResourceURLs": ["/quiet"]}, {"level": "Metadata"})
+    lines, answers = played(
+        tmp_path,
+        made,
+        asked("GET", "/quiet"),
+        asked("GET", "/nothing", JANE),
+        asked("GET", "/apis/none.example.com/v1/things", JANE),
+        http.Request("GET", "/api/v1/nothings", (("authorization", "Bearer x"),)),
+    )
+    assert [answer.code for answer in answers] == [404, 403, 404, 404]
+    assert [(line["stage"], line["requestURI"], line["user"].get("username")) for line in lines] == [
+        ("RequestReceived", "/nothing", "jane"),
+        ("ResponseComplete", "/nothing", "jane"),
+        ("RequestReceived", "/apis/none.example.com/v1/things", "jane"),
+        ("ResponseComplete", "/apis/none.example.com/v1/things", "jane"),
+        ("ResponseStarted", "/api/v1/nothings", None),
+    ]
+
+
+def test_a_log_to_standard_output(capsys):
+    async def play() -> None:
+        plane = cluster.ControlPlane(
+            memory.MemoryStore(), cluster.Config(audit=log.Settings(policy_of({"level": "Metadata"}), "-"))
+        )
+        audit = plane.api.audit
+        assert audit is not None
+        keeping = asyncio.ensure_future(audit.keep())
+        await asyncio.sleep(0)
+        await plane.handle(asked("GET", "/version"))
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    asyncio.run(play())
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["stage"] for line in lines] == ["RequestReceived", "ResponseComplete"]
+    print("standard output is still open")
+
+
 def test_levels_and_stages(tmp_path):
     made = policy_of(
         {"level": "None", "nonResourceURLs": ["/version"]},

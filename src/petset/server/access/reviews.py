@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from petset.objects import errors, meta
+from petset.objects import errors, meta, names, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.server import answers, decoding, writes
@@ -133,6 +133,10 @@ def _attributes(call: Call, spec: Object) -> rbac.Attributes:
         raise errors.invalid(call.resource.kind, "", [wrong], call.resource.group)
     if path:
         return rbac.Attributes(str(path.get("verb", "")), path=str(path.get("path", "")) or "/")
+    asked = meta.part(spec, "resourceAttributes")
+    wrong = [*_wrong_selector(asked, "fieldSelector"), *_wrong_selector(asked, "labelSelector")]
+    if wrong:
+        raise errors.invalid(call.resource.kind, "", wrong, call.resource.group)
     return rbac.Attributes(
         verb=_text(resource, "verb"),
         group=_text(resource, "group"),
@@ -140,7 +144,47 @@ def _attributes(call: Call, spec: Object) -> rbac.Attributes:
         subresource=_text(resource, "subresource"),
         namespace=_text(resource, "namespace"),
         name=_text(resource, "name"),
+        field_selector=_field_selector(meta.part(asked, "fieldSelector")),
     )
+
+
+def _wrong_selector(attributes: Object, field: str) -> list[FieldError]:
+    """Operators that are not known are no fault: a newer client may know more (KEP-4601)."""
+    if attributes.get(field) is None:
+        return []
+    selector, path = meta.part(attributes, field), f"spec.resourceAttributes.{field}"
+    raw, requirements = _text(selector, "rawSelector"), meta.parts(selector, "requirements")
+    wrong: list[FieldError] = []
+    if raw and requirements:
+        why = "may not specified at the same time as requirements"
+        wrong.append(FieldError.invalid(f"{path}.rawSelector", raw, why))
+    if not raw and not requirements:
+        why = f"when {path} is specified, requirements or rawSelector is required"
+        wrong.append(FieldError.required(f"{path}.requirements", why))
+    for index, requirement in enumerate(requirements):
+        where, key = f"{path}.requirements[{index}]", _text(requirement, "key")
+        if field == "fieldSelector" and not key:
+            wrong.append(FieldError.required(f"{where}.key", "must be specified"))
+        elif field == "labelSelector" and (why := names.qualified(key)):
+            wrong.append(FieldError.invalid(f"{where}.key", key, why))
+        values = meta.texts(requirement, "values")
+        wrong += validation.requirement_values(_text(requirement, "operator"), values, where)
+    return wrong
+
+
+def _field_selector(selector: Object) -> str:
+    """As a list's parameter says it. What one value cannot say narrows nothing, which allows no more than it should."""
+    if raw := _text(selector, "rawSelector"):
+        return raw
+    terms: list[str] = []
+    for requirement in meta.parts(selector, "requirements"):
+        values, sign = meta.texts(requirement, "values"), _SIGNS.get(_text(requirement, "operator"))
+        if sign is not None and len(values) == 1 and not set(values[0]) & set(",=\\"):
+            terms.append(f"{_text(requirement, 'key')}{sign}{values[0]}")
+    return ",".join(terms)
+
+
+_SIGNS = {"In": "=", "NotIn": "!="}
 
 
 def _text(attributes: Any, field: str) -> str:

@@ -14,6 +14,7 @@ import gzip
 import logging
 import logging.handlers
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,12 +37,15 @@ WAITING_BYTES_MAX = 64 << 20  # Of the objects that they tell.
 USER_AGENT_CHARACTERS_MAX = 1024
 TARGET_CHARACTERS_MAX = 8192
 HEADER = "audit-id"
+NOBODY = http.User("")  # Whose credentials are refused.
+NO_CREDENTIALS = "Authentication failed, no credentials provided"
+STANDARD_OUTPUT = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     policy: policy.Policy
-    path: str
+    path: str  # Of the file; STANDARD_OUTPUT for no file.
     size_bytes_max: int = 100 << 20  # Of the file.
     older_max: int = 5  # Files kept beside it.
 
@@ -69,12 +73,16 @@ class Audit:
         self._wake = asyncio.Event()
 
     def begin(self, call: Call, asking: http.User) -> Record | None:
-        """A request, before it is known whether it is allowed; None when nothing is told of it."""
+        """A request, before it is known whether it is allowed; None when nothing is told of it.
+
+        NOBODY asks where credentials are refused: of that is told once, as it is answered.
+        """
         decision = self.policy.decide(asking, routes.attributes(call))
         if decision.level == policy.NONE:
             return None
         record = Record(self, decision, call, asking)
-        record.tell(policy.RECEIVED)
+        if asking is not NOBODY:
+            record.tell(policy.RECEIVED)
         return record
 
     def samples(self) -> Iterator[telemetry.Sample]:
@@ -95,7 +103,11 @@ class Audit:
         """Write what comes, until cancelled; what waits then is written first."""
         settings, thread = self._settings, tasks.Thread("petset-audit")
         size, older = settings.size_bytes_max, settings.older_max
-        file = _File(settings.path, maxBytes=size, backupCount=older, encoding="utf-8", delay=True)
+        file: logging.Handler
+        if settings.path == STANDARD_OUTPUT:
+            file = logging.StreamHandler(sys.stdout)
+        else:
+            file = _File(settings.path, maxBytes=size, backupCount=older, encoding="utf-8", delay=True)
         try:
             while True:
                 await self._wake.wait()
@@ -139,7 +151,7 @@ class Record:
             "stage": "",
             "requestURI": request.target[:TARGET_CHARACTERS_MAX],
             "verb": call.verb,
-            "user": reviews.user_info(asking),
+            "user": reviews.user_info(asking) if asking is not NOBODY else {},
             **({"impersonatedUser": reviews.user_info(call.user)} if call.user is not asking else {}),
             "sourceIPs": [request.peer.address or "127.0.0.1"],
             "userAgent": request.header("user-agent")[:USER_AGENT_CHARACTERS_MAX],
@@ -154,7 +166,12 @@ class Record:
         if response is None:
             self._audit.add(_Event(fields))
             return
-        fields["responseStatus"] = {"metadata": {}, "code": response.code}
+        status: dict[str, Any] = {"metadata": {}, "code": response.code}
+        fields["responseStatus"] = status
+        if self._call.user is NOBODY:
+            status["message"] = _attempted(self._call.request)
+            self._audit.add(_Event(fields))
+            return
         if annotations := self._annotations(response):
             fields["annotations"] = annotations
         request, answered, objects = ("", b""), ("", b""), None
@@ -177,11 +194,23 @@ class Record:
     def answered(self, response: http.Response) -> http.Response:
         """Tell of the answer, which from now on has its id; one that streams is told of again at its end."""
         response = dataclasses.replace(response, headers=(*response.headers, (HEADER, self.identifier)))
+        if self._call.user is NOBODY:
+            self.tell(policy.STARTED, response)  # As upstream: the one stage of what is refused so.
+            return response
         if endings.streams(response):
             self.tell(policy.STARTED, response)
             return endings.followed(response, lambda: lambda: self.tell(policy.COMPLETE, response))
         self.tell(policy.PANIC if response.code == 500 else policy.COMPLETE, response)
         return response
+
+
+def _attempted(request: http.Request) -> str:
+    """By what a client whose credentials are refused has said who he is."""
+    scheme, _, rest = request.header("authorization").strip().partition(" ")
+    tried = [name for name in ("basic", "bearer") if scheme.lower() == name and rest.strip()]
+    if request.peer.front_proxy is not None:
+        tried.append("x509")
+    return f"Authentication failed, attempted: {', '.join(tried)}" if tried else NO_CREDENTIALS
 
 
 def _reference(call: Call) -> dict[str, str]:
@@ -202,7 +231,7 @@ def _reference(call: Call) -> dict[str, str]:
 # -- In the thread
 
 
-def _write(file: _File, batch: list[_Event]) -> None:
+def _write(file: logging.Handler, batch: list[_Event]) -> None:
     for event in batch:
         file.emit(logging.makeLogRecord({"msg": _line(event)}))
 
