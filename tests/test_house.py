@@ -53,7 +53,7 @@ LIBRARIES = {
     "httptools": ("wire/http1.py",),
     "orjson": ("objects/encoding.py",),
     "prometheus_client": ("base/telemetry.py",),
-    "pyroute2": ("node/network/bridge.py",),
+    "pyroute2": ("node/network/bridge.py", "node/network/conntrack.py"),
     "re2": ("objects/patterns.py",),
     "rich": ("cli/",),
     "uvloop": ("up.py",),

@@ -50,6 +50,7 @@ ADMINISTRATOR = http.User("petset-admin", (users.MASTERS,))
 CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
 SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
 DNS = http.User("system:kube-dns", (users.MASTERS,))
+PROXY = http.User("system:kube-proxy", (users.MASTERS,))
 KUBELET = "kubelet"
 DOMAIN = "cluster.local"
 KUBERNETES_PORT = 443  # Of the Service of that name.
@@ -279,6 +280,22 @@ def dns(plan: networks.Plan, resolv_conf: str = "") -> Program:
     return Program("dns", DNS, main, "coredns")
 
 
+def proxy(plan: networks.Plan, first: str, node_port_addresses: str = "") -> Program:
+    """Services' addresses in the machine's nftables, for all nodes of the plan; the first is named `first`.
+
+    Ports of nodes are at all of the machine's addresses, or at those in these networks, joined by commas.
+    """
+
+    async def main(client: Client) -> None:
+        from petset.node.network import proxy, services
+
+        nodes = {node.name(first): node for node in plan.nodes}
+        at = tuple(filter(None, node_port_addresses.split(",")))
+        await proxy.run(client, services.Place(plan.cluster, nodes, at))
+
+    return Program("proxy", PROXY, main, "kube-proxy")
+
+
 def names(begin: Callable[[], records.Zone]) -> Program:
     """The DNS server but for its sockets: it keeps the zone that each of its lives begins with."""
 
@@ -329,6 +346,7 @@ class Limits:
 
     stand_ins: bool = True
     seccomp_default: bool = False  # RuntimeDefault for containers that name no profile; else they are unconfined.
+    node_port_addresses: str = ""  # Networks, joined by commas: where on this machine ports of nodes are; "": all over.
     pod_pids_limit: int = 1024  # Processes and threads of a container; -1: as many as it likes.
     image_gc_high_threshold: int = 85  # Percents of the images' disk: over this unused images go,
     image_gc_low_threshold: int = 80  # until no more than this is used.

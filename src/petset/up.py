@@ -201,7 +201,8 @@ async def _run_containers(served: Served, options: Options, stop: asyncio.Event,
             there = listener.serve(plane.handle, address, port, served.tls, front_proxies=served.front_proxies)
             await opened.enter_async_context(there)
         await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
-        async with plane.nodes(*(one.node() for one in machines), on_ready=is_ready):
+        proxy = cluster.proxy(plan, served.node_name, options.limits.node_port_addresses)
+        async with plane.living(proxy), plane.nodes(*(one.node() for one in machines), on_ready=is_ready):
             await stop.wait()
             plane.stop_soon()
         await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))

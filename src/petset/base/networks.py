@@ -62,6 +62,11 @@ class ClusterPlan:
         return _address(self.service_cidr, 10)
 
     @property
+    def services_table(self) -> str:
+        """The nftables table of Services' addresses."""
+        return f"petset_{self.instance}_services"
+
+    @property
     def bridges(self) -> str:
         """What the names of all its nodes' bridges begin with, and of no other instance's."""
         return f"{BRIDGE_PREFIX}{self.instance}"

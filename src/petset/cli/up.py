@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ipaddress
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from petset.base import reasons
 from petset.cli.main import CommandError
@@ -51,6 +52,16 @@ def percent(text: str) -> int:
     return number
 
 
+def networks(text: str) -> str:
+    """Networks of IPv4, joined by commas."""
+    for one in text.split(","):
+        try:
+            ipaddress.IPv4Network(one)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{one!r} is no network of IPv4, like 127.0.0.0/8") from None
+    return text
+
+
 # The node's limits, by their names in a kubelet: (flag, of cluster.Limits, what reads it, metavar, help).
 LIMITS = (
     ("--pod-pids-limit", "pod_pids_limit", processes, "N", "processes a container may have (default 1024; -1: any)"),
@@ -68,10 +79,17 @@ LIMITS = (
         "PERCENT",
         "used part of the images' disk down to which they are removed (default 80)",
     ),
+    (
+        "--node-port-addresses",
+        "node_port_addresses",
+        networks,
+        "CIDR,...",
+        "networks of those of this machine's addresses that have the ports of Services of type NodePort (default: all)",
+    ),
 )
 
 
-def _limits_given(args: argparse.Namespace) -> dict[str, int]:
+def _limits_given(args: argparse.Namespace) -> dict[str, Any]:
     given = {name: getattr(args, name, None) for _, name, *_ in LIMITS}
     return {name: value for name, value in given.items() if value is not None}
 

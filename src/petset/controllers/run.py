@@ -30,7 +30,7 @@ from petset.controllers import (
     serviceaccounts,
     volumes,
 )
-from petset.controllers.services import addresses, endpoints, mirroring
+from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
 from petset.controllers.workloads import replicas
 from petset.objects import errors
 
@@ -55,6 +55,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
         *endpoints.CONTROLLERS,
         *mirroring.CONTROLLERS,
         *addresses.CONTROLLERS,
+        *load_balancers.CONTROLLERS,
         *volumes.controllers(settings),
         *reclaim.controllers(settings),
         *aggregation.CONTROLLERS,

@@ -112,6 +112,10 @@ class PodNetwork:
             for address, length in wanted:
                 if (address, length) not in present:
                     netlink.addr("add", index=index, address=address, prefixlen=length)
+            # So that what the machine itself sends to Services has a source that can be answered.
+            netlink.route(
+                "replace", dst=plan.cluster.service_cidr, oif=index, prefsrc=plan.gateway, priority=plan.number + 1
+            )
             self._rewire(netlink)
         except Exception as error:  # pyroute2's NetlinkError is not an OSError.
             raise _explained(f"make the bridge {plan.bridge}", error) from error
@@ -173,7 +177,7 @@ class PodNetwork:
             wiring.ignoring_absence(netlink.link, "del", index=link["index"])
         if (index := wiring.index(self.plan.bridge)) is not None:
             wiring.ignoring_absence(netlink.link, "del", index=index)
-        nftables.remove(self.plan.table, host_ports.table(self.plan))
+        nftables.remove(self.plan.table, host_ports.table(self.plan), self.plan.cluster.services_table)
         with networks.machine_lock():
             before = networks.RESERVATIONS / "ip_forward.before"
             if networks.forget_reservation(self.plan) and before.exists():
@@ -295,15 +299,17 @@ def drops_forwarded(chain: str) -> bool:
     return "hook forward" in chain and "policy drop" in chain
 
 
-def _iproute() -> Any:
-    """Imported here because it takes longer to import than everything else a node does at its start.
-
-    The package itself imports all that it can do, which is twice as much (6 MiB more): so it is entered without.
-    """
+def enter_pyroute2() -> None:
+    """Make parts of the package importable without it: it imports all that it can do, twice as much (6 MiB more)."""
     if "pyroute2" not in sys.modules:
         package = ModuleType("pyroute2")
         package.__path__ = package_data.folders("pyroute2")
         sys.modules["pyroute2"] = package
+
+
+def _iproute() -> Any:
+    """Imported here because it takes longer to import than everything else a node does at its start."""
+    enter_pyroute2()
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]  # It has none.
 
     return IPRoute()

@@ -2,8 +2,8 @@
 
 `ruleset` is pure: who has which port, and out comes one nftables table of the instance's own. `HostPorts` keeps who has
 which, and puts the table in force as a whole at every change. Packets from elsewhere, from this machine (its
-loopback address too) and from other pods are sent on to the pod; only the latter two get a source of the bridge's, so
-that the answer finds the way back.
+loopback address too) and from other pods are sent on to the pod; what comes from loopback, or from the pod itself, gets
+the gateway as its source, so that the answer finds the way back.
 
 A port is also bound here, at each of the machine's addresses, for as long as a pod has it, so that no program of the
 machine takes it meanwhile, and a pod does not take one that a program has.
@@ -98,7 +98,8 @@ def ruleset(plan: NodePlan, published: Published) -> str:
         for port in ports
         if ipaddress.ip_address(port.address).version == 4
     ]
-    name, near = table(plan), f"{{ 127.0.0.0/8, {plan.pod_cidr} }}"
+    name, ours = table(plan), f"ip daddr {plan.pod_cidr} ct status dnat"
+    themselves = ", ".join(dict.fromkeys(f"{address} . {address}" for address, _ in published.values()))
     return "\n".join(
         (
             f"add table ip {name}",
@@ -117,7 +118,10 @@ def ruleset(plan: NodePlan, published: Published) -> str:
             "  }",
             "  chain way_back {",
             "    type nat hook postrouting priority 100; policy accept;",
-            f"    ip daddr {plan.pod_cidr} ct status dnat ip saddr {near} snat to {plan.gateway}",
+            f"    {ours} ip saddr 127.0.0.0/8 snat to {plan.gateway}",
+            f"    {ours} ip saddr . ip daddr {{ {themselves} }} snat to {plan.gateway}",
+            # Pods that are on the bridge would answer each other there.
+            f'    oifname "{plan.bridge}" ct status dnat ip saddr {plan.pod_cidr} snat to {plan.gateway}',
             "  }",
             "}",
             "",

@@ -1,0 +1,129 @@
+"""Keeps nftables as the cluster's objects are: one program of an instance for all of its nodes.
+
+A change of a Service or of its EndpointSlices marks the Service; when the last script is in force, the parts of all
+that are marked are made anew and what differs goes to nft at once (ruleset.py). What is in force when it begins is
+replaced as a whole in one step: connections go on, whatever a killed petset has left. When nft refuses a change,
+because somebody took the table away, the whole is made once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from petset.base import tasks
+from petset.base.networks import NetworkError
+from petset.client import views
+from petset.client.client import Client
+from petset.client.views import Informers
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.service import SERVICES
+from petset.node.network import conntrack, nftables, ruleset, services
+from petset.objects import meta
+from petset.objects.meta import Object
+
+SERVICE_OF = views.indices_of(ENDPOINTSLICES)["service"]
+
+
+async def run(client: Client, place: services.Place, ready: asyncio.Event | None = None) -> None:
+    """Until cancelled; `ready` is set when the rules are in force for the first time."""
+    view = Informers(client)
+    kept = Services(view, place)
+    async with asyncio.TaskGroup() as group:
+        changes = Changes()
+        view.of(SERVICES).on_change(lambda old, new: changes.mark(_key(old, new)))
+        view.of(ENDPOINTSLICES).on_change(lambda old, new: changes.mark(*_services_of(old, new)))
+        tasks.spawn(group, view.run(), "informers of the proxy")
+        await view.synced()
+        thread = tasks.Thread("petset-nftables")
+        try:
+            await keep(thread, kept.table, changes, kept.update, kept.after, ready)
+        finally:
+            thread.close()
+
+
+class Changes:
+    """The keys that are to be looked at."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+        self._some = asyncio.Event()
+
+    def mark(self, *keys: str) -> None:
+        self._keys.update(dict.fromkeys(keys))
+        if self._keys:
+            self._some.set()
+
+    async def taken(self) -> list[str]:
+        """Some, once there are any."""
+        await self._some.wait()
+        self._some.clear()
+        taken, self._keys = list(self._keys), {}
+        return taken
+
+
+async def keep(
+    thread: tasks.Thread,
+    table: ruleset.Table,
+    changes: Changes,
+    update: Callable[[Iterable[str]], None],
+    after: Callable[[], Callable[[], object] | None],
+    ready: asyncio.Event | None,
+) -> None:
+    """Put the table in force, and what changes in it, for ever. `update` gives the table the parts of keys; `after`
+    says what is to be done, in the thread, when they are in force."""
+    in_force = False
+
+    async def attempt() -> None:
+        nonlocal in_force
+        script = table.changes() if in_force else table.whole()
+        why = await thread.call(nftables.apply, script) if script else ""
+        in_force = not why
+        if why:
+            raise NetworkError(why)
+        table.done()
+
+    changes.mark("")  # Also where there is nothing: the table is there.
+    while True:
+        update(key for key in await changes.taken() if key)
+        await tasks.retrying(f"put the rules of {table.name} in force", attempt, NetworkError)
+        if (work := after()) is not None:
+            with tasks.best_effort("forget connections to endpoints that are gone"):
+                await thread.call(work)
+        if ready is not None:
+            ready.set()
+
+
+class Services:
+    """The table of Services' addresses, over the live copies."""
+
+    def __init__(self, view: Informers, place: services.Place):
+        self.table = services.table(place)
+        self._view, self._place = view, place
+        self._ways: dict[str, frozenset[services.Way]] = {}
+        self._gone: dict[services.Way, None] = {}
+
+    def update(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            namespace, _, name = key.partition("/")
+            service = self._view.get(SERVICES, namespace, name)
+            slices = self._view.by_index(ENDPOINTSLICES, "service", key)
+            self.table.put(key, services.part(service, slices, self._place))
+            ways = services.datagram_ways(service, slices, self._place)
+            before = self._ways.pop(key, frozenset[services.Way]())
+            self._gone.update(dict.fromkeys(sorted(before - ways)))
+            if ways:
+                self._ways[key] = ways
+
+    def after(self) -> Callable[[], object] | None:
+        gone, self._gone = self._gone, {}
+        return (lambda: conntrack.forget(gone)) if gone else None
+
+
+def _key(old: Object | None, new: Object | None) -> str:
+    return meta.key(new or old or {})
+
+
+def _services_of(old: Object | None, new: Object | None) -> Mapping[str, None]:
+    """The Services whose slice it is or was."""
+    return dict.fromkeys(key for one in (old, new) if one is not None for key in SERVICE_OF(one))
