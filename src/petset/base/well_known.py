@@ -31,6 +31,10 @@ AUTOSCALER_CONDITIONS_ANNOTATION = "autoscaling.alpha.kubernetes.io/conditions"
 
 JOB_NAME_LABEL, JOB_UID_LABEL = "batch.kubernetes.io/job-name", "batch.kubernetes.io/controller-uid"
 JOB_NAME_OLD_LABEL, JOB_UID_OLD_LABEL = "job-name", "controller-uid"
+JOB_INDEX_LABEL = "batch.kubernetes.io/job-completion-index"  # An annotation of the same name, too.
+JOB_INDEX_FAILURES_ANNOTATION = "batch.kubernetes.io/job-index-failure-count"
+JOB_TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
+JOB_CONTROLLER = "kubernetes.io/job-controller"  # Whom spec.managedBy names when nobody else is meant.
 
 # Of services and their endpoints
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"

@@ -30,6 +30,7 @@ from petset.controllers import (
     serviceaccounts,
     volumes,
 )
+from petset.controllers.jobs import job, leftovers
 from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
 from petset.controllers.workloads import replicas
 from petset.objects import errors
@@ -52,6 +53,8 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
     return (
         *petset.CONTROLLERS,
         *replicas.CONTROLLERS,
+        *job.CONTROLLERS,
+        *leftovers.CONTROLLERS,
         *endpoints.CONTROLLERS,
         *mirroring.CONTROLLERS,
         *addresses.CONTROLLERS,

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
+from petset.kinds.batch.job import JOBS
 from petset.node.pods.probes import Outcome
 from petset.node.runtime import (
     Container,
@@ -55,11 +56,10 @@ Script = Callable[[ContainerConfig], Behaviour]
 
 
 def usual(config: ContainerConfig) -> Behaviour:
-    """Init containers do their work and end; containers stay."""
+    """Init containers and the pods of Jobs do their work and end; other containers stay."""
     is_init = any(one["name"] == config.name for one in meta.parts(config.pod, "spec", "initContainers"))
-    return (
-        Behaviour(runs_seconds=0.02) if is_init and config.container.get("restartPolicy") != "Always" else Behaviour()
-    )
+    ends = is_init or (meta.controller_of(config.pod) or {}).get("kind") == JOBS.kind
+    return Behaviour(runs_seconds=0.02) if ends and config.container.get("restartPolicy") != "Always" else Behaviour()
 
 
 OWN_ADDRESSES = 1000  # Of the node's own network, a /22.

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from petset import cluster
 from petset.base import tasks
 from petset.client import client as api
+from petset.kinds.batch.job import JOBS
 from petset.node import agent, simulated
 from petset.node.runtime import Container, ContainerConfig, RuntimeError_, Sandbox, Warning_
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server.access import users
 from petset.wire import streaming
@@ -60,7 +62,9 @@ class AgentNode:
     def _behaviour(self, config: ContainerConfig) -> simulated.Behaviour:
         usual = simulated.usual(config)
         if usual.runs_seconds is not None:
-            return simulated.Behaviour(runs_seconds=self.chance.choice((0.02, 1.0, 5.0)) * self.chance.random())
+            seconds = self.chance.choice((0.02, 1.0, 5.0)) * self.chance.random()
+            fails = _is_of_job(config) and not self.is_calm and self.chance.random() < 0.2
+            return simulated.Behaviour(runs_seconds=seconds, exit_code=int(fails))
         clumsy = not self.is_calm and self.chance.random() < 0.1
         return simulated.Behaviour(
             start_seconds=self.chance.choice((0.01, 0.1, 2.0)) * self.chance.random(),
@@ -159,3 +163,7 @@ class LookedAt(simulated.SimulatedRuntime):
     async def remove_sandbox(self, pod_uid: str) -> None:
         self._hear()
         await super().remove_sandbox(pod_uid)
+
+
+def _is_of_job(config: ContainerConfig) -> bool:
+    return (meta.controller_of(config.pod) or {}).get("kind") == JOBS.kind

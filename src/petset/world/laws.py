@@ -9,7 +9,7 @@ The laws: pet i is created only when all pets below it were ready; surplus pets 
 without a reason; nothing is written over that the writer has not read; a claim goes only when the monkey deleted it
 and nobody uses it, a volume only with its claim; a claim's volume never changes and is no other claim's; a pet mounts
 its own claims; no two sandboxes of one namespace/name run at once, and no two of them on one directory; nothing comes
-for which a quota has no room (bounds.py).
+for which a quota has no room (bounds.py); no Job counts a pod twice, or one that has not ended (counts.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.store import store
 from petset.wire import http
-from petset.world import bounds
+from petset.world import bounds, counts
 
 STALE_SECONDS_MIN = 5.0  # How old a program's picture may be in good weather.
 SERVER_ABSENCE_SECONDS = 60.0  # By how much, and for how long, the server's death makes it older.
@@ -73,6 +73,7 @@ class Laws:
         self._cascaded: dict[str, None] = {}
         self._excused: dict[str, str] = {}  # uid -> what the monkey did to it
         self._is_bounded = False  # There was a quota.
+        self.counts = counts.Counts()
         self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
 
     # Told by the world
@@ -114,6 +115,8 @@ class Laws:
         gone = change.type == "DELETED"
         if old is not None and not gone:
             self._keeps_what_others_wrote(key, old, obj)
+        for wrong in self.counts.saw(key, old, obj):
+            self.breaks(wrong)
         self._is_bounded = self._is_bounded or key.startswith(QUOTAS)
         if self._is_bounded and old is None and not gone:
             for wrong in bounds.broken_by(self.objects, key):

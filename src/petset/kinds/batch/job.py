@@ -233,7 +233,6 @@ JOBS = Kind(
     categories=("all",),
     subresources=STATUS,
     has_generation=True,
-    acted_on=False,
     default=defaults,
     prepare=prepare,
     validate=validate,

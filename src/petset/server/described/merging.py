@@ -93,8 +93,10 @@ def merge(own_names: Mapping[str, None], own: Mapping[str, Object], parts: Seque
         for name, definition in part.definitions.items():
             place = renamed[name]
             if place in taken:
-                before = [*meta.parts(taken[place], _GVK), *also.get(place, ())]
-                also.setdefault(place, []).extend(one for one in meta.parts(definition, _GVK) if one not in before)
+                there = [*meta.parts(taken[place], _GVK), *also.get(place, ())]
+                before = {encoding.dumps_sorted(one) for one in there}
+                new_ones = [one for one in meta.parts(definition, _GVK) if encoding.dumps_sorted(one) not in before]
+                also.setdefault(place, []).extend(new_ones)
             else:
                 taken[place] = _renamed(definition, renamed)
         paths |= {path: _renamed(item, renamed) for path, item in new.items()}

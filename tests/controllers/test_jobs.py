@@ -1,0 +1,90 @@
+"""Jobs: the cases of tests/cases/jobs, and what their pods are told."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import hypothesis
+import pytest
+import yaml
+from hypothesis import strategies
+
+from petset.client.views import Snapshot
+from petset.controllers import actions
+from petset.controllers.jobs import indexes, leftovers, pods
+from petset.objects import meta
+from tests.controllers import jobs
+
+CASES = pathlib.Path(__file__).parent.parent / "cases" / "jobs"
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(case, id=f"{path.stem}: {case['case']}")
+        for path in sorted(CASES.glob("*.yaml"))
+        for case in yaml.safe_load_all(path.read_text())
+    ]
+
+
+@pytest.mark.parametrize("case", cases())
+def test_case(case: dict[str, Any]) -> None:
+    steps = jobs.reconciled(case["given"])
+    assert jobs.told(steps) == case["then"]
+    if "status" in case:
+        said = jobs.status_of(steps)
+        assert {field: said.get(field) for field in case["status"]} == case["status"]
+
+
+@hypothesis.given(strategies.sets(strategies.integers(0, 60)))
+def test_indexes_are_read_as_they_are_written(found: set[int]) -> None:
+    text = indexes.write(found)
+    assert set(indexes.read(text, 61)) == found and set(indexes.read(text, 30)) == {one for one in found if one < 30}
+
+
+@pytest.mark.parametrize(("found", "text"), [([], ""), ([3], "3"), ([1, 0], "0,1"), ([5, 0, 1, 2, 7, 8], "0-2,5,7,8")])
+def test_indexes_are_written_as_spans(found: list[int], text: str) -> None:
+    assert indexes.write(found) == text
+
+
+def test_the_pod_of_an_index_is_told_which() -> None:
+    job = jobs.job_of({"completionMode": "Indexed", "completions": 3})
+    pod = pods.indexed_pod(job, 2, None)
+    name = "batch.kubernetes.io/job-completion-index"
+    assert pod["metadata"]["annotations"] == {name: "2"} and pod["metadata"]["labels"] == {"app": "sum", name: "2"}
+    assert pod["metadata"]["generateName"] == "sum-2-" and pod["spec"]["hostname"] == "sum-2"
+    assert pod["metadata"]["finalizers"] == ["batch.kubernetes.io/job-tracking"]
+    (variable,) = pod["spec"]["containers"][0]["env"]
+    assert variable["name"] == "JOB_COMPLETION_INDEX"
+    assert variable["valueFrom"]["fieldRef"]["fieldPath"] == f"metadata.labels['{name}']"
+
+
+# What is left
+
+
+def released(*objects: Any) -> list[str]:
+    steps = leftovers.release("default/a", Snapshot(objects), jobs.NOW)
+    return ["ask" if isinstance(step, actions.Gone) else "release" for step in steps]
+
+
+def test_pods_of_a_job_that_is_gone_are_released_after_the_server_was_asked() -> None:
+    job = jobs.job_of({})
+    pod = jobs.pod_of(job, {"name": "a"})
+    assert released(job, pod) == []
+    assert released(pod) == ["ask", "release"]
+    assert released(meta.changed(job, ("metadata", "uid"), "another"), pod) == ["ask", "release"]
+    assert released(meta.without(pod, ("metadata", "ownerReferences"))) == ["release"]
+    assert released(jobs.pod_of(job, {"name": "a", "untracked": True})) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "then"),
+    [
+        ({"ttlSecondsAfterFinished": 100, "status": {"conditions": ["Complete"]}}, ["delete sum"]),
+        ({"ttlSecondsAfterFinished": 160, "status": {"conditions": ["Failed"]}}, ["again in 60 s"]),
+        ({"ttlSecondsAfterFinished": 0, "status": {"conditions": ["Suspended"]}}, []),
+        ({"status": {"conditions": ["Complete"]}}, []),
+    ],
+)
+def test_a_finished_job_goes_when_its_time_is_over(given: dict[str, Any], then: list[str]) -> None:
+    assert jobs.told(leftovers.remove("default/sum", Snapshot([jobs.job_of(given)]), jobs.NOW)) == then
