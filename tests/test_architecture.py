@@ -280,6 +280,7 @@ HELD_LISTS_THAT_ARE_NO_BUFFERS = {
     "base/tasks.py": "who waits",
     "base/telemetry.py": "where figures come from",
     "client/informer.py": "who is told, and who waits",
+    "controllers/jobs/job.py": "the pods of one look",
     "node/pods/decide.py": "the steps of one plan",
     "node/simulated.py": "the pods that changed since the last look",
     "objects/documents.py": "how deep a document is at this place, which has a limit",

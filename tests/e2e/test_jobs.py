@@ -56,3 +56,13 @@ def test_a_failing_job_fails_and_says_why(cluster, namespace):
     assert status["failed"] == 1
     pods = json.loads(cluster.kubectl("get", "pods", "-l", "job-name=wrong", "-n", namespace, "-o", "json"))["items"]
     assert len(pods) == 1 and not pods[0]["metadata"].get("finalizers")
+
+
+def test_a_job_of_a_cron_job_by_hand(cluster, namespace):
+    schedule = "--schedule=0 0 1 1 *"
+    cluster.kubectl("create", "cronjob", "yearly", f"--image={BASE}", schedule, "-n", namespace, "--", "echo", "now")
+    cluster.kubectl("create", "job", "early", "--from=cronjob/yearly", "-n", namespace)
+    cluster.kubectl("wait", "--for=condition=complete", "job/early", "-n", namespace, "--timeout=60s")
+    last = "--for=jsonpath={.status.lastSuccessfulTime}"
+    cluster.kubectl("wait", last, "cronjob/yearly", "-n", namespace, "--timeout=60s")
+    assert "SawCompletedJob" in cluster.kubectl("describe", "cronjob", "yearly", "-n", namespace)

@@ -101,3 +101,28 @@ def saw(*changes: Any) -> list[str]:
 )
 def test_the_law_sees_what_is_wrong(changes: Any, law: str) -> None:
     assert any(law in wrong for wrong in saw(*changes)), saw(*changes)
+
+
+def test_each_minute_has_its_job_whoever_dies() -> None:
+    async def story(it: world.World) -> None:
+        chance = random.Random("minutes")
+        it.faults = faults.Faults.some(chance)
+        it.laws.weather_seconds = it.faults.stale_seconds
+        made: list[str] = []
+        kill_after_writes(it, chance)
+        saw = it.laws.counts.saw
+
+        def seen(key: str, old: Any, obj: Any) -> Any:
+            if key.startswith(JOBS.key()) and old is None:
+                made.append(meta.name(obj))
+            return saw(key, old, obj)
+
+        it.laws.counts.saw = seen
+        template = {"spec": job("each")["spec"]}
+        cron = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "each", "namespace": "default"}}
+        await it.admin.create({**cron, "spec": {"schedule": "* * * * *", "jobTemplate": template}})
+        await until(it, lambda: len(made) >= 6, minutes=10)
+        minutes = [int(name.removeprefix("each-")) for name in made]
+        assert minutes == list(range(minutes[0], minutes[0] + len(minutes)))
+
+    world.run(world.Config(seed=1, nodes=1), story)

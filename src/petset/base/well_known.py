@@ -33,6 +33,7 @@ JOB_NAME_LABEL, JOB_UID_LABEL = "batch.kubernetes.io/job-name", "batch.kubernete
 JOB_NAME_OLD_LABEL, JOB_UID_OLD_LABEL = "job-name", "controller-uid"
 JOB_INDEX_LABEL = "batch.kubernetes.io/job-completion-index"  # An annotation of the same name, too.
 JOB_INDEX_FAILURES_ANNOTATION = "batch.kubernetes.io/job-index-failure-count"
+CRON_JOB_SCHEDULED_ANNOTATION = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 JOB_TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
 JOB_CONTROLLER = "kubernetes.io/job-controller"  # Whom spec.managedBy names when nobody else is meant.
 

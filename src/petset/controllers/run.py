@@ -30,7 +30,7 @@ from petset.controllers import (
     serviceaccounts,
     volumes,
 )
-from petset.controllers.jobs import job, leftovers
+from petset.controllers.jobs import cron_job, job, leftovers
 from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
 from petset.controllers.workloads import replicas
 from petset.objects import errors
@@ -54,6 +54,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
         *petset.CONTROLLERS,
         *replicas.CONTROLLERS,
         *job.CONTROLLERS,
+        *cron_job.CONTROLLERS,
         *leftovers.CONTROLLERS,
         *endpoints.CONTROLLERS,
         *mirroring.CONTROLLERS,

@@ -114,7 +114,7 @@ def test_what_nothing_acts_on_is_told_at_creation(server: Server) -> None:
 
 def test_which_kinds_nothing_acts_on() -> None:
     assert {row.plural for row in builtin.KINDS if not row.acted_on} == {
-        *("deployments", "daemonsets", "cronjobs"),
+        *("deployments", "daemonsets"),
         *("poddisruptionbudgets", "horizontalpodautoscalers", "volumeattributesclasses"),
         *("networkpolicies", "ingresses", "ingressclasses"),
         *("volumeattachments", "csidrivers", "csinodes", "csistoragecapacities"),

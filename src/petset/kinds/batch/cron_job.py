@@ -101,7 +101,6 @@ CRONJOBS = Kind(
     categories=("all",),
     subresources=STATUS,
     has_generation=True,
-    acted_on=False,
     default=defaults,
     prepare=filling.status_of_new({}),
     validate=validate,
