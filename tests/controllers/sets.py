@@ -12,6 +12,7 @@ from typing import Any
 from petset.base import tasks, well_known
 from petset.client.views import Snapshot
 from petset.controllers import actions, identity, petset, revisions
+from petset.controllers import family as families
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -22,6 +23,7 @@ FIELDS = {
     "minReadySeconds": ("minReadySeconds",),
     "start": ("ordinals", "start"),
     "strategy": ("updateStrategy", "type"),
+    "maxUnavailable": ("updateStrategy", "rollingUpdate", "maxUnavailable"),
     "partition": ("updateStrategy", "rollingUpdate", "partition"),
     "retention": ("persistentVolumeClaimRetentionPolicy",),
     "historyLimit": ("revisionHistoryLimit",),
@@ -78,7 +80,7 @@ def revision_of(set_: Object, number: int, owner: Object | None) -> Object:
 
 
 def pod_of(set_: Object, revision: Object, given: Mapping[str, Any]) -> Object:
-    """A pet: {ordinal, ready, phase, deleting, ready_since, initialized, owner: none | other, labels, uid}."""
+    """A pet: {ordinal, ready, phase, deleting, ready_since, age, initialized, owner: none | other, labels, uid}."""
     ordinal = given["ordinal"]
     pod: Object = identity.pod_for(set_, ordinal, revisions.template_of(revision), meta.name(revision))
     name = meta.name(pod)
@@ -88,6 +90,8 @@ def pod_of(set_: Object, revision: Object, given: Mapping[str, Any]) -> Object:
     since = tasks.rfc3339(NOW - given.get("ready_since", 1000))
     ready = {"type": "Ready", "status": "True" if given.get("ready") else "False", "lastTransitionTime": since}
     pod = {**pod, "status": {"phase": phase, "conditions": [ready]}}
+    if "age" in given:
+        pod = meta.changed(pod, ("metadata", "creationTimestamp"), tasks.rfc3339(NOW - given["age"]))
     if given.get("deleting"):
         pod = meta.changed(pod, ("metadata", "deletionTimestamp"), tasks.rfc3339(NOW))
     if "initialized" in given:
@@ -123,9 +127,9 @@ def claim_of(set_: Object, given: Mapping[str, Any]) -> Object:
     return claim
 
 
-def world_of(given: Mapping[str, Any]) -> tuple[petset.Variant, Object, Snapshot]:
+def world_of(given: Mapping[str, Any]) -> tuple[families.Variant, Object, Snapshot]:
     """(the kind, the set, everything there is) of a case."""
-    kind = petset.PETSET if "petset" in given else petset.STATEFULSET
+    kind = families.PETSET if "petset" in given else families.STATEFULSET
     short = given.get("petset") or given.get("statefulset") or {}
     set_ = set_of(kind.resource.kind, **short)
     newest = revision_of(set_, 2, set_)

@@ -6,6 +6,7 @@ import pytest
 
 from petset.client.views import Snapshot
 from petset.controllers import actions, garbage, pets, petset, runner
+from petset.controllers import family as families
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from tests.controllers import sets
@@ -23,13 +24,13 @@ def family(size: int) -> tuple[str, Snapshot]:
 @pytest.mark.parametrize("size", [100, 1000])
 def test_only_the_pod_that_changed_is_read(size, monkeypatch):
     key, view = family(size)
-    petset.reconcile(petset.STATEFULSET, key, view, sets.NOW)
+    petset.reconcile(families.STATEFULSET, key, view, sets.NOW)
     read: list[str] = []
     reading = pets.read
     monkeypatch.setattr(pets, "read", lambda pod: read.append(meta.name(pod)) or reading(pod))
     changed = meta.changed(view.list(PODS)[7], ("metadata", "labels", "new"), "yes")
     view.of(PODS).put(changed)
-    petset.reconcile(petset.STATEFULSET, key, view, sets.NOW)
+    petset.reconcile(families.STATEFULSET, key, view, sets.NOW)
     assert read == [meta.name(changed)]
 
 
@@ -68,12 +69,12 @@ def test_who_comes_when_he_was_told_to_come_is_told(now):
 
 def test_a_sets_counts_are_paced_and_what_else_it_says_is_not():
     key, view = family(3)
-    set_ = view.list(sets.petset.STATEFULSET.resource)[0]
-    (first,) = petset.reconcile(petset.STATEFULSET, key, view, sets.NOW)
+    set_ = view.list(families.STATEFULSET.resource)[0]
+    (first,) = petset.reconcile(families.STATEFULSET, key, view, sets.NOW)
     assert isinstance(first, actions.UpdateStatus) and not first.pace  # Of this generation nothing was said.
-    view.of(petset.STATEFULSET.resource).put(meta.changed(set_, ("status",), first.object["status"]))
+    view.of(families.STATEFULSET.resource).put(meta.changed(set_, ("status",), first.object["status"]))
     view.of(PODS).put(meta.changed(view.list(PODS)[0], ("status", "phase"), "Pending"))
-    (second,) = petset.reconcile(petset.STATEFULSET, key, view, sets.NOW)
+    (second,) = petset.reconcile(families.STATEFULSET, key, view, sets.NOW)
     assert isinstance(second, actions.UpdateStatus) and second.pace
 
 

@@ -413,7 +413,7 @@ T = "spec/template/spec"
                     {"type": "x"},
                     "spec.updateStrategy.type",
                     INVALID,
-                    "'RollingUpdate' or 'OnDelete'",
+                    "'RollingUpdate', 'OnDelete' or 'Recreate'",
                 ),
                 (
                     "spec/updateStrategy",
@@ -596,6 +596,7 @@ def test_sets_change_only_what_a_running_set_can_follow(plural):
         ("spec/replicas", 5),
         (f"{T}/containers/0/image", "redis:4"),
         ("spec/updateStrategy", {"type": "OnDelete"}),
+        ("spec/updateStrategy", {"type": "Recreate"}),
         ("spec/minReadySeconds", 5),
         ("spec/revisionHistoryLimit", 1),
         ("spec/ordinals", {"start": 2}),

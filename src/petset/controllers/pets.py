@@ -160,17 +160,6 @@ class Pets:
             yield from range(first, min(until, end))
             first = until
 
-    def last_missing(self, first: int, end: int) -> int:
-        """The highest of them, or `first - 1`."""
-        low, high, place = first, end, bisect_left(self.ordinals, end)
-        while low < high:
-            middle = (low + high) // 2
-            if place - bisect_left(self.ordinals, middle) == end - middle:
-                high = middle
-            else:
-                low = middle + 1
-        return low - 1
-
     def outside(self, first: int, end: int) -> list[int]:
         """The ordinals that are not from `first` up to `end`, the highest first."""
         lower, upper = bisect_left(self.ordinals, first), bisect_left(self.ordinals, max(first, end))

@@ -3,71 +3,35 @@
 `reconcile` looks at one set and what there is of it and answers the next steps: take the pods that are its own (adopt
 orphans, release strangers), settle the history of its template, report the status; then for each pet, ascending,
 replace what has failed, create what is missing (claims first), wait for what is not ready; then remove surplus pets
-from the highest ordinal down; then update pets from the highest ordinal down to the partition. With the ordered policy
-the first pet that needs anything ends the round: its next change brings us back here.
+from the highest ordinal down; then update pets from the highest ordinal down to the partition, as many at
+once as may be missing (updating.py). With the ordered policy the first pet that needs anything ends the round: its next
+change brings us back here.
 
 Invariants: pet i+1 is created only when pet i was seen ready; one pet at a time is created or removed; a deletion names
-the uid it saw; a claim is never deleted here. The two kinds differ only in their row of `KINDS`.
+the uid it saw; a claim is never deleted here. The two kinds differ only in their row of `family.KINDS`.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from petset.base import tasks
 from petset.client.views import View
-from petset.controllers import actions, identity, revisions
+from petset.controllers import actions, identity, revisions, updating
+from petset.controllers.family import KINDS, Family, Variant, one_of
 from petset.controllers.pets import IDENTITY, Group, Pet, Pets
 from petset.controllers.runner import Controller, own_key
 from petset.controllers.workloads import claiming
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
-from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
-from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
 
 COUNTS = ("replicas", "readyReplicas", "availableReplicas", "currentReplicas", "updatedReplicas")
 PET_SECONDS_MIN = 1.0  # Between a pet and its successor: a node may refuse each at once.
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """What a kind of set says and does in its own way."""
-
-    resource: Kind
-    component: str
-    can_pause: bool  # By the initialized annotation of a pet.
-    pod_text: str
-    pod_failed_text: str
-    claim_text: str
-    claim_failed_text: str
-
-
-PETSET = Variant(
-    PETSETS,
-    "petset",
-    can_pause=True,
-    pod_text="pet: {pod}",
-    pod_failed_text="pet: {pod}, error: {error}",
-    claim_text="pvc: {claim}",
-    claim_failed_text="pvc: {claim}, error: {error}",
-)
-STATEFULSET = Variant(
-    STATEFULSETS,
-    "statefulset-controller",
-    can_pause=False,
-    pod_text="{verb} Pod {pod} in StatefulSet {set} successful",
-    pod_failed_text="{verb} Pod {pod} in StatefulSet {set} failed error: {error}",
-    claim_text="{verb} Claim {claim} Pod {pod} in StatefulSet {set} success",
-    claim_failed_text="{verb} Claim {claim} for Pod {pod} in StatefulSet {set} failed error: {error}",
-)
-KINDS = (PETSET, STATEFULSET)
 
 
 def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.Action]:
@@ -128,80 +92,10 @@ def _selector(set_: Object) -> selectors.Selector:
     return selectors.from_object(set_["spec"].get("selector"))
 
 
-def one_of(group: Group) -> Pet:
-    """Any: they are all in the same state."""
-    return next(iter(group.values()))
-
-
-class Family:
-    """One set and its pets as they are: who is in the range of ordinals, and who is too many."""
-
-    def __init__(
-        self,
-        kind: Variant,
-        set_: Object,
-        pets: Pets,
-        groups: Sequence[Group],
-        history: revisions.History,
-        view: View,
-        now: float,
-    ):
-        self.kind, self.set, self.pets, self.history, self.view, self.now = kind, set_, pets, history, view, now
-        self.start, self.size = identity.first_ordinal(set_), identity.replicas_wanted(set_)
-        self.end = self.start + self.size
-        self.is_ordered = meta.get(set_, "spec", "podManagementPolicy", default="OrderedReady") != "Parallel"
-        self.strategy = meta.get(set_, "spec", "updateStrategy", "type", default="RollingUpdate")
-        self.partition = meta.get(set_, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
-        self.min_ready_seconds = meta.get(set_, "spec", "minReadySeconds", default=0)
-        self.has_claims = bool(identity.claim_templates(set_))
-        # The clock makes a difference between pets of one state when they must be ready for long.
-        self.groups = [alike for group in groups for alike in self._alike(group)]
-        self.condemned = [pets.by_ordinal[i] for i in pets.outside(self.start, self.end)]
-
-    def _alike(self, group: Group) -> Iterable[Group]:
-        if not self.min_ready_seconds or not one_of(group).is_ready:
-            return (group,)
-        return [{i: pet} for i, pet in group.items()]
-
-    def in_range(self, group: Group) -> Iterator[int]:
-        return (i for i in group if self.start <= i < self.end)
-
-    def is_healthy(self, pet: Pet) -> bool:
-        """Running, ready for long enough, staying, and not paused by hand."""
-        return (
-            pet.is_ready
-            and not pet.is_deleting
-            and not (pet.is_paused and self.kind.can_pause)
-            and self.seconds_to_available(pet) <= 0
-        )
-
-    def is_available(self, pet: Pet) -> bool:
-        return pet.is_ready and self.seconds_to_available(pet) <= 0
-
-    def seconds_to_available(self, pet: Pet) -> float:
-        """How long a ready pet must still stay so."""
-        if not self.min_ready_seconds or pet.ready_since is None:
-            return 0.0
-        return pet.ready_since + self.min_ready_seconds - self.now
-
-    def pod_events(self, verb: str, pod_name: str) -> tuple[actions.EmitEvent, actions.EmitEvent]:
-        """The events of a step on a pet: (when done, when failed)."""
-        return self._events(verb, self.kind.pod_text, self.kind.pod_failed_text, pod=pod_name)
-
-    def claim_events(self, pod_name: str, claim_name: str) -> tuple[actions.EmitEvent, actions.EmitEvent]:
-        texts = self.kind.claim_text, self.kind.claim_failed_text
-        return self._events("create", *texts, pod=pod_name, claim=claim_name)
-
-    def _events(self, verb: str, done: str, failed: str, **names: str) -> tuple[actions.EmitEvent, actions.EmitEvent]:
-        names = {"verb": verb, "set": meta.name(self.set), "error": "{error}", **names}
-        return (
-            actions.EmitEvent(self.set, "Normal", f"Successful{verb.title()}", done.format(**names)),
-            actions.EmitEvent(self.set, "Warning", f"Failed{verb.title()}", failed.format(**names)),
-        )
-
-
 def pet_steps(family: Family) -> list[actions.Action]:
     """Fill, then shrink, then update; the ordered policy ends the round at the first pet that needs anything."""
+    if (steps := updating.recreate_steps(family)) is not None:
+        return steps
     filling: list[list[actions.Action]] = []
     for i in to_look_at(family):
         more, is_settled = pet_step(family, i, family.pets.by_ordinal.get(i))
@@ -215,7 +109,7 @@ def pet_steps(family: Family) -> list[actions.Action]:
         if family.is_ordered and not is_gone:
             break
     steps = [*actions.together(filling), *actions.together(shrinking)]
-    return steps if family.condemned else [*steps, *update_step(family)]
+    return steps if family.condemned else [*steps, *updating.update_step(family)]
 
 
 def to_look_at(family: Family) -> Iterator[int]:
@@ -333,7 +227,7 @@ def surplus_step(family: Family, pet: Pet) -> tuple[list[actions.Action], bool]:
         return [], False
     if family.is_ordered and not (pet.has_ended or family.is_healthy(pet) or pet is first_unhealthy(family)):
         return [], False
-    return [*owned_claims(family, pet.pod, condemned=True), remove_pet(family, pet.pod)], False
+    return [*owned_claims(family, pet.pod, condemned=True), updating.remove_pet(family, pet.pod)], False
 
 
 def first_unhealthy(family: Family) -> Pet | None:
@@ -351,29 +245,7 @@ def replaced_in_time(family: Family, pod: Object) -> actions.Action:
     """A pet that ended goes, and another comes; those that end as soon as they are made do not go in a circle."""
     made = tasks.parse_rfc3339(pod["metadata"].get("creationTimestamp", "1970-01-01T00:00:00Z"))
     left = made + PET_SECONDS_MIN - family.now
-    return actions.RequeueAfter(left) if left > 0 else remove_pet(family, pod)
-
-
-def remove_pet(family: Family, pod: Object) -> actions.Action:
-    done, failed = family.pod_events("delete", meta.name(pod))
-    return actions.Delete(pod, on_success=done, on_failure=failed)
-
-
-def update_step(family: Family) -> list[actions.Action]:
-    """Replace the highest pet that has another template than the newest, once all above it are healthy again."""
-    if family.strategy != "RollingUpdate":
-        return []
-    newest = meta.name(family.history.update)
-    first = family.start + family.partition
-    highest = family.pets.last_missing(first, family.end)
-    for group in family.groups:
-        pet = one_of(group)
-        if pet.is_deleting or pet.revision != newest or not family.is_healthy(pet):
-            highest = max([highest, *family.in_range(group)])
-    pet = family.pets.by_ordinal.get(highest)
-    if highest < first or pet is None or pet.is_deleting or pet.revision == newest:
-        return []
-    return [remove_pet(family, pet.pod)]
+    return actions.RequeueAfter(left) if left > 0 else updating.remove_pet(family, pod)
 
 
 def report(family: Family) -> list[actions.Action]:
@@ -392,7 +264,7 @@ def report(family: Family) -> list[actions.Action]:
         "updatedReplicas": of_revision(update),
     }
     is_updated = counts["updatedReplicas"] == replicas == counts["readyReplicas"] == family.size
-    if family.strategy == "RollingUpdate" and is_updated:
+    if family.strategy != "OnDelete" and is_updated:
         current, counts["currentReplicas"] = update, counts["updatedReplicas"]
     said = meta.part(set_, "status")
     status = {
@@ -404,6 +276,7 @@ def report(family: Family) -> list[actions.Action]:
         "currentRevision": current,
         "updateRevision": update,
         "collisionCount": history.collisions,
+        **updating.progress(family),
     }
     if status == said:
         return []

@@ -53,7 +53,7 @@ def _update_strategy(strategy: Object) -> Object:
     strategy = fill_empty(strategy, {"type": "RollingUpdate"})
     if strategy["type"] != "RollingUpdate":
         return strategy
-    return within(strategy, "rollingUpdate", lambda rolling: fill(rolling, {"partition": 0}))
+    return within(strategy, "rollingUpdate", lambda rolling: fill(rolling, {"partition": 0, "maxUnavailable": 1}))
 
 
 def _claim_template(template: Object) -> Object:
@@ -108,17 +108,18 @@ def validate_set(obj: Object, kind: str) -> Errors:
     yield from _status(meta.part(obj, "status"))
 
 
-def _choice(value: str | None, path: str, first: str, second: str) -> Errors:
+def _choice(value: str | None, path: str, *choices: str) -> Errors:
     if not value:
         yield FieldError.required(path)
-    elif value not in (first, second):
-        yield FieldError.invalid(path, value, f"must be '{first}' or '{second}'")
+    elif value not in choices:
+        *others, last = (f"'{one}'" for one in choices)
+        yield FieldError.invalid(path, value, f"must be {', '.join(others)} or {last}")
 
 
 def _strategy(strategy: Object, path: str) -> Errors:
     kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
-    yield from _choice(kind, f"{path}.type", "RollingUpdate", "OnDelete")
-    if kind == "OnDelete" and rolling is not None:
+    yield from _choice(kind, f"{path}.type", "RollingUpdate", "OnDelete", "Recreate")
+    if kind in ("OnDelete", "Recreate") and rolling is not None:
         yield FieldError.invalid(
             f"{path}.rollingUpdate", dict(rolling), "only allowed for updateStrategy 'RollingUpdate'"
         )

@@ -203,6 +203,8 @@ class Laws:
             return  # Replaced, not surplus.
         newest = meta.get(set_, "status", "updateRevision", default="")
         is_replaced = meta.labels(pod).get("controller-revision-hash") != newest or not is_running(pod)
+        if is_replaced and meta.get(set_, "spec", "updateStrategy", "type") == "Recreate":
+            return  # All go at once.
         if is_replaced and ordinal < first_ordinal(set_) + self._most_wanted(set_key, now):
             return  # Replaced by a controller that does not know yet that it is surplus.
         prefix = f"{PODS}{meta.namespace(pod)}/{meta.name(set_)}-"

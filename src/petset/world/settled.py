@@ -53,7 +53,7 @@ def _of_set(set_: Object, objects: dict[str, Object], expected: dict[str, str]) 
             wrong.append(f"{name}-{ordinal} is not ready")
         if meta.controller_uid(pod) != meta.uid(set_):
             wrong.append(f"{name}-{ordinal} is not owned by its set")
-        updates = meta.get(spec, "updateStrategy", "type", default="OnDelete") == "RollingUpdate"
+        updates = meta.get(spec, "updateStrategy", "type", default="OnDelete") != "OnDelete"
         if updates and meta.labels(pod).get("controller-revision-hash") != status.get("updateRevision"):
             wrong.append(f"{name}-{ordinal} is of an old revision")
         for template in spec.get("volumeClaimTemplates") or ():

@@ -21,6 +21,7 @@ from typing import Any
 from petset.client.informer import Change, Fact, Facts
 from petset.client.views import Kept, KeptThing, View, indices_of
 from petset.controllers import actions, petset
+from petset.controllers import family as families
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -33,7 +34,7 @@ REPLICAS_MAX = 4
 BEGIN_SETTLED_SHARE = 0.5
 NAME, SPACE = "web", "default"
 KEY = f"{SPACE}/{NAME}"
-KINDS = (petset.STATEFULSET, petset.PETSET)
+KINDS = (families.STATEFULSET, families.PETSET)
 IMAGES = ("a:1", "a:2", "a:3")
 POD, CLAIM, REVISION = "Pod", "PersistentVolumeClaim", "ControllerRevision"
 Cached = dict[str, Object]
@@ -103,6 +104,11 @@ class Schedule:
 
     # The API
 
+    def a_strategy(self) -> dict[str, Any]:
+        kind = self.chance.choice(("OnDelete", "OnDelete", "Recreate", *("RollingUpdate",) * 4))
+        rolling = {"rollingUpdate": {"maxUnavailable": self.chance.choice((1, 1, 2, "50%"))}}
+        return {"type": kind, **(rolling if kind == "RollingUpdate" else {})}
+
     def a_set(self) -> dict[str, Any]:
         chance = self.chance
         spec: dict[str, Any] = {
@@ -110,7 +116,7 @@ class Schedule:
             "serviceName": NAME,
             "selector": {"matchLabels": {"app": NAME}},
             "podManagementPolicy": chance.choice(("OrderedReady", "OrderedReady", "Parallel")),
-            "updateStrategy": {"type": "OnDelete" if chance.random() < 0.3 else "RollingUpdate"},
+            "updateStrategy": self.a_strategy(),
             "template": {
                 "metadata": {"labels": {"app": NAME}},
                 "spec": {"containers": [{"name": "main", "image": IMAGES[0]}]},
@@ -214,6 +220,11 @@ class Schedule:
             mounted = meta.get(volumes.get(meta.name(template)), "persistentVolumeClaim", "claimName")
             if mounted != claim or claim not in self.truth[CLAIM]:
                 raise Broken(f"{meta.name(pod)} is created without its claim {claim}")
+        if set_["spec"]["updateStrategy"]["type"] == "Recreate":
+            own = [each for each in self.picture[POD].values() if meta.is_controlled_by(each, set_)]
+            old = [meta.name(each) for each in own if is_of_another_template(set_, each)]
+            if old:
+                raise Broken(f"{meta.name(pod)} is created while {old} of an old template were there")
         if set_["spec"]["podManagementPolicy"] == "Parallel":
             return
         for below in range(start, ordinal):
@@ -226,8 +237,10 @@ class Schedule:
         start = meta.get(set_, "spec", "ordinals", "start", default=0)
         seen = self.picture[POD][meta.name(pod)]
         wanted = start <= ordinal < start + set_["spec"]["replicas"]
+        is_old = is_of_another_template(set_, seen)
+        if is_old and set_["spec"]["updateStrategy"]["type"] == "Recreate":
+            return  # All of them go at once.
         if wanted:
-            is_old = seen["spec"]["containers"] != set_["spec"]["template"]["spec"]["containers"]
             if not is_old and meta.get(seen, "status", "phase") not in ("Failed", "Succeeded"):
                 raise Broken(f"{meta.name(pod)} is removed though it is wanted as it is")
         elif set_["spec"]["podManagementPolicy"] != "Parallel":
@@ -453,7 +466,7 @@ class Schedule:
         if self.running != {name: meta.uid(pod) for name, pod in pods.items()}:
             raise Broken(f"there run {self.running}")
         status = set_.get("status", {})
-        rolls = set_["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+        rolls = set_["spec"]["updateStrategy"]["type"] != "OnDelete"
         for name, pod in pods.items():
             if not is_ready(pod):
                 raise Broken(f"{name} is not ready")
@@ -468,6 +481,10 @@ class Schedule:
 
 def is_ready(pod: Object) -> bool:
     return meta.get(pod, "status", "phase") == "Running" and meta.is_pod_ready(pod) and not meta.is_deleting(pod)
+
+
+def is_of_another_template(set_: Object, pod: Object) -> bool:
+    return pod["spec"]["containers"] != set_["spec"]["template"]["spec"]["containers"]
 
 
 def number(pod: Object) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from petset.controllers import actions, pets, petset
+from petset.controllers import actions, pets, petset, updating
+from petset.controllers import family as families
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import meta
 from petset.store import core
@@ -40,17 +41,17 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def no_pet_is_waited_for(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(petset.Family, "is_healthy", lambda self, pod: True)
+    patch.setattr(families.Family, "is_healthy", lambda self, pod: True)
 
 
 def surplus_goes_from_the_lowest(patch: pytest.MonkeyPatch) -> None:
-    made = petset.Family.__init__
+    made = families.Family.__init__
 
-    def reversed_(self: petset.Family, *given: Any) -> None:
+    def reversed_(self: families.Family, *given: Any) -> None:
         made(self, *given)
         self.condemned.reverse()
 
-    patch.setattr(petset.Family, "__init__", reversed_)
+    patch.setattr(families.Family, "__init__", reversed_)
 
 
 def the_failed_are_left(patch: pytest.MonkeyPatch) -> None:
@@ -63,13 +64,13 @@ def claims_come_after_their_pods(patch: pytest.MonkeyPatch) -> None:
 
 
 def claims_go_with_their_pods(patch: pytest.MonkeyPatch) -> None:
-    made = petset.remove_pet
+    made = updating.remove_pet
 
-    def removing(family: petset.Family, pod: Any) -> actions.Action:
+    def removing(family: families.Family, pod: Any) -> actions.Action:
         claims = [claim for claim in family.view.list(CLAIMS) if meta.name(claim).endswith(meta.name(pod))]
         return actions.Delete(claims[0]) if claims else made(family, pod)
 
-    patch.setattr(petset, "remove_pet", removing)
+    patch.setattr(updating, "remove_pet", removing)
 
 
 CLAIMS = PERSISTENTVOLUMECLAIMS
