@@ -94,6 +94,50 @@ def test_a_rollout_its_history_and_its_undoing(make_cluster):
     assert refused.returncode == 1 and "pausing is not supported" in refused.stderr
 
 
+def test_a_deployment_as_people_use_it(make_cluster):
+    cluster = make_cluster()
+    cluster.up("--simulate")
+    kubectl = cluster.kubectl
+
+    def rolled_out() -> list[str]:
+        assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        sets = kubectl.json("get", "replicasets")["items"]
+        active = [one for one in sets if one["spec"]["replicas"]]
+        return [one["spec"]["template"]["spec"]["containers"][0]["image"] for one in active]
+
+    kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=3")
+    assert rolled_out() == ["nginx:1"]
+    kubectl("set", "image", "deployment/web", "nginx=nginx:2")
+    kubectl("annotate", "deployment/web", "kubernetes.io/change-cause=to two")
+    assert rolled_out() == ["nginx:2"]
+    history = kubectl("rollout", "history", "deployment/web")
+    assert [line.split(maxsplit=1) for line in history.splitlines()[2:4]] == [["1", "<none>"], ["2", "to two"]]
+    assert "nginx:1" in kubectl("rollout", "history", "deployment/web", "--revision=1")
+    assert "rolled back" in kubectl("rollout", "undo", "deployment/web")
+    assert rolled_out() == ["nginx:1"]
+    kubectl("rollout", "restart", "deployment/web")
+    assert rolled_out() == ["nginx:1"]
+    kubectl("rollout", "pause", "deployment/web")
+    kubectl("set", "image", "deployment/web", "nginx=nginx:3")
+    kubectl("scale", "deployment/web", "--replicas=5")
+    kubectl("wait", "deployment/web", "--for=jsonpath={.status.availableReplicas}=5", "--timeout=60s")
+    assert kubectl("get", "deployment", "web", "-o", "jsonpath={.status.updatedReplicas}") == ""
+    kubectl("rollout", "resume", "deployment/web")
+    assert rolled_out() == ["nginx:3"]
+    kubectl("expose", "deployment", "web", "--port=80", "--cluster-ip=None")
+    kubectl("wait", "endpoints/web", "--for=jsonpath={.subsets[0].addresses[4].ip}", "--timeout=60s")
+    described = kubectl("describe", "deployment", "web")
+    assert "5 desired | 5 updated | 5 total | 5 available | 0 unavailable" in described
+    assert "NewReplicaSetAvailable" in described and "ScalingReplicaSet" in described
+    everything = kubectl("get", "all")
+    assert all(f"{kind}/web" in everything for kind in ("pod", "service", "deployment.apps", "replicaset.apps"))
+    kubectl("delete", "deployment", "web", "--cascade=orphan")
+    (kept,) = [one for one in kubectl.json("get", "replicasets")["items"] if one["spec"]["replicas"]]
+    assert not kept["metadata"].get("ownerReferences")
+    kubectl("delete", "replicasets", "--all", "--cascade=foreground", "--timeout=60s")
+    assert "web" not in kubectl("get", "pods", "-o", "name")
+
+
 def manifest(api_version: str, kind: str, name: str, spec: dict) -> str:
     return json.dumps({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})
 

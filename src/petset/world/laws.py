@@ -9,7 +9,8 @@ The laws: pet i is created only when all pets below it were ready; surplus pets 
 without a reason; nothing is written over that the writer has not read; a claim goes only when the monkey deleted it
 and nobody uses it, a volume only with its claim; a claim's volume never changes and is no other claim's; a pet mounts
 its own claims; no two sandboxes of one namespace/name run at once, and no two of them on one directory; nothing comes
-for which a quota has no room (bounds.py); no Job counts a pod twice, or one that has not ended (counts.py).
+for which a quota has no room (bounds.py); no Job counts a pod twice, or one that has not ended (counts.py);
+Deployments keep within their bounds (rollouts.py).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.store import store
 from petset.wire import http
-from petset.world import bounds, counts
+from petset.world import bounds, counts, rollouts
 
 STALE_SECONDS_MIN = 5.0  # How old a program's picture may be in good weather.
 SERVER_ABSENCE_SECONDS = 60.0  # By how much, and for how long, the server's death makes it older.
@@ -40,6 +41,7 @@ QUOTAS = "/core/resourcequotas/"
 NODES, REVISIONS = "/core/nodes/", "/apps/controllerrevisions/"
 MEDDLED = "world/meddled"  # An annotation with a number that only grows, written by somebody else in between.
 SETS = ("/apps/statefulsets/", "/apps/petsets/")
+NUMBERED_BY_NONE = ("ReplicaSet", "ReplicationController", "DaemonSet")  # Whose pods are no pets.
 
 
 class Broken(AssertionError):
@@ -74,6 +76,7 @@ class Laws:
         self._excused: dict[str, str] = {}  # uid -> what the monkey did to it
         self._is_bounded = False  # There was a quota.
         self.counts = counts.Counts()
+        self._rollouts = rollouts.Rollouts()
         self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
 
     # Told by the world
@@ -117,6 +120,7 @@ class Laws:
             self._keeps_what_others_wrote(key, old, obj)
         for wrong in self.counts.saw(key, old, obj):
             self.breaks(wrong)
+        self._rollouts.saw(self.objects, key, old, obj, gone, now)
         self._is_bounded = self._is_bounded or key.startswith(QUOTAS)
         if self._is_bounded and old is None and not gone:
             for wrong in bounds.broken_by(self.objects, key):
@@ -135,7 +139,7 @@ class Laws:
     def _keeps_what_others_wrote(self, key: str, old: Object, new: Object) -> None:
         """Who writes an object has read what somebody else wrote there just before."""
         before, after = (int(meta.annotations(obj).get(MEDDLED, "0")) for obj in (old, new))
-        if after < before and not key.startswith(REVISIONS):  # Those carry their set's annotations.
+        if after < before and not key.startswith((REVISIONS, rollouts.SETS)):  # Those carry their owner's.
             self.breaks(f"{key} was written over: what somebody else wrote is lost")
 
     @property
@@ -148,6 +152,10 @@ class Laws:
     def _saw_pod(self, key: str, old: Object | None, pod: Object, gone: bool, now: float) -> None:
         if old is not None and is_ready(old):
             self._ready_until[key] = now
+        if (meta.controller_of(pod) or {}).get("kind") in NUMBERED_BY_NONE:
+            for wrong in self._rollouts.broken_by(self.objects, old, pod, now, self.stale_seconds):
+                self.breaks(wrong)
+            return
         if meta.controller_of(pod) and meta.controller_uid(pod) != meta.controller_uid(old or {"metadata": {}}):
             set_ = self._family(pod)[1]
             if set_ is None or meta.is_deleting(set_):
@@ -362,7 +370,7 @@ def shown(key: str, obj: Object) -> str:
         parts.append(meta.uid(obj)[:8])
         parts.append(meta.get(obj, "spec", "nodeName", default="nowhere"))
         parts.append(meta.get(obj, "status", "phase", default="") + ("+ready" if meta.is_pod_ready(obj) else ""))
-    elif key.startswith(SETS):
+    elif key.startswith((*SETS, rollouts.SETS, rollouts.DEPLOYMENTS)):
         status: Object = obj.get("status") or {}
         parts.append(f"wants {meta.get(obj, 'spec', 'replicas')}")
         parts.append(f"has {status.get('replicas', 0)}, ready {status.get('readyReplicas', 0)}")

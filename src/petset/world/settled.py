@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
-from petset.world import bounds, laws
+from petset.world import bounds, laws, rollouts
 
 if TYPE_CHECKING:
     from petset.world.world import World
@@ -20,6 +20,7 @@ def what_is_wrong(world: World) -> list[str]:
     for key, set_ in objects.items():
         if key.startswith(laws.SETS):
             wrong += _of_set(set_, objects, expected)
+    wrong += rollouts.what_is_wrong(objects, expected)
     for key, pod in objects.items():
         if key.startswith(laws.PODS) and key not in expected:
             wrong.append(f"{meta.key(pod)} is too many")
@@ -114,6 +115,8 @@ def _of_names(world: World, expected: dict[str, str]) -> list[str]:
     for key in expected:
         pod = world.laws.objects[key]
         host, service = meta.get(pod, "spec", "hostname"), meta.get(pod, "spec", "subdomain")
+        if not host:
+            continue
         found = world.zone.answer(f"{host}.{service}.{meta.namespace(pod)}.svc.cluster.local", dns.A)
         addresses = [record.data for record in found.answers] if found else []
         own = dns.packed_address(meta.get(pod, "status", "podIP", default=""))

@@ -99,14 +99,13 @@ def test_a_runtime_that_no_node_has_is_refused(server: Server) -> None:
 
 
 def test_what_nothing_acts_on_is_told_at_creation(server: Server) -> None:
-    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
-    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
-    path = "/apis/apps/v1/namespaces/default/deployments"
-    created = server("POST", path, deployment)
+    group = "networking.k8s.io/v1"
+    made = {"apiVersion": group, "kind": "IngressClass", "metadata": {"name": "d"}, "spec": {"controller": "a.b/c"}}
+    path = f"/apis/{group}/ingressclasses"
+    created = server("POST", path, made)
     assert created.code == 201
-    assert "keeps objects of kind Deployment, and no part of it acts on them" in created.headers["warning"]
-    again = server("PUT", f"{path}/d", deployment)
+    assert "keeps objects of kind IngressClass, and no part of it acts on them" in created.headers["warning"]
+    again = server("PUT", f"{path}/d", made)
     assert again.code == 200 and "warning" not in again.headers
     quiet = server("POST", CLASSES, priority("high", 1))
     assert quiet.code == 201 and "warning" not in quiet.headers
@@ -114,7 +113,7 @@ def test_what_nothing_acts_on_is_told_at_creation(server: Server) -> None:
 
 def test_which_kinds_nothing_acts_on() -> None:
     assert {row.plural for row in builtin.KINDS if not row.acted_on} == {
-        *("deployments", "daemonsets"),
+        *("daemonsets",),
         *("poddisruptionbudgets", "horizontalpodautoscalers", "volumeattributesclasses"),
         *("networkpolicies", "ingresses", "ingressclasses"),
         *("volumeattachments", "csidrivers", "csinodes", "csistoragecapacities"),

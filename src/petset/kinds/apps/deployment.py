@@ -99,7 +99,6 @@ DEPLOYMENTS = Kind(
     categories=("all",),
     subresources=("scale", "status"),
     has_generation=True,
-    acted_on=False,
     default=defaults,
     prepare=filling.status_of_new({}),
     validate=validate,

@@ -60,6 +60,14 @@ def amount(value: int | str | None) -> int:
     return value or 0
 
 
+def resolved(value: int | str | None, total: int, up: bool) -> int:
+    """The number of pods that an amount means of so many; a part of one counts as one when rounded up."""
+    if not isinstance(value, str):
+        return value or 0
+    parts = total * amount(value)
+    return -(-parts // 100) if up else parts // 100
+
+
 def pods_or_percent(value: int | str | None, path: str) -> Errors:
     """An amount of pods: a number from 0, or a percentage."""
     if isinstance(value, str):
