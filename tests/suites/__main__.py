@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.cluster import Cluster
-from tests.suites import expected, go_suites, images, program_suites, python_suites, table
+from tests.suites import expected, go_suites, images, program_suites, python_suites, shell_suites, table
 from tests.suites.sources import Cache, default_directory
 
 Result = tuple[str, expected.Outcomes, float]  # suite, what came of its tests, seconds
@@ -37,13 +37,13 @@ def main() -> int:
     cache.environment()
     logs = cache.directory / "logs"
     logs.mkdir(exist_ok=True)
-    needs_go = any(isinstance(suite, table.GoSuite | table.ProgramSuite) for suite in chosen)
-    without_go = go_suites.missing() if needs_go else ""
+    compiled = [suite for suite in chosen if isinstance(suite, table.GoSuite | table.ProgramSuite)]
+    without_go = go_suites.missing() if compiled else ""
     if without_go:
         raise SystemExit(f"cannot run the suites of Go modules: {without_go}; install it, or name the others in SUITES")
     passed = wrong = 0
     compiler = ThreadPoolExecutor(1)
-    built = {s.name: compiler.submit(_build, s, cache) for s in chosen if not isinstance(s, table.PythonSuite)}
+    built = {suite.name: compiler.submit(_build, suite, cache) for suite in compiled}
     try:
         for suite in chosen:
             name, outcomes, seconds = _run(suite, built.get(suite.name), cache, logs, args.only)
@@ -65,6 +65,9 @@ def _build(suite: table.GoSuite | table.ProgramSuite, cache: Cache) -> Path:
 def _run(suite: table.Suite, built: Future[Path] | None, cache: Cache, logs: Path, only: str) -> Result:
     print(f"{suite.name}: running", flush=True)
     log = logs / f"{suite.name}.log"
+    if isinstance(suite, table.ShellSuite):
+        source, began = shell_suites.fetch(suite, cache), time.monotonic()
+        return suite.name, shell_suites.run(suite, source, log, only), time.monotonic() - began
     source = built.result() if built else cache.sdist(suite.package)
     if isinstance(suite, table.GoSuite):
         began = time.monotonic()

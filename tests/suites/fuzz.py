@@ -91,7 +91,8 @@ def _fuzzed(python: Path, served: Served, group: str, args: argparse.Namespace) 
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "fuzz_hooks", "PYTHONPATH": str(HERE / "config")}
     with tempfile.TemporaryFile() as out:
         seconds = args.seconds + GOING_ON_SECONDS_MAX
-        done = subprocess.run(command, env=environment, stdout=out, stderr=out, timeout=seconds, check=False)
+        where = served.files["authority"].parent  # It leaves a folder of its own behind.
+        done = subprocess.run(command, cwd=where, env=environment, stdout=out, stderr=out, timeout=seconds, check=False)
         if done.returncode:
             out.seek(0)
             sys.stdout.write(out.read().decode(errors="replace"))

@@ -115,13 +115,13 @@ def outcomes(report: Path, package: str) -> expected.Outcomes:
 
 
 @contextmanager
-def api_alone(directory: Path) -> Iterator[Path]:
-    """The kubeconfig of an API server without nodes and controllers."""
+def api_alone(directory: Path, *flags: str) -> Iterator[Path]:
+    """The kubeconfig of an API server without nodes and, unless the flags say so, controllers."""
     directory.mkdir()
     path = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.suites.api_alone", str(directory)],
+            [sys.executable, "-m", "tests.suites.api_alone", str(directory), *flags],
             stderr=log, cwd=ROOT, env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
     try:

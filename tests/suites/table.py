@@ -40,7 +40,19 @@ class ProgramSuite:
     containers: bool = True
 
 
-Suite = PythonSuite | GoSuite | ProgramSuite
+@dataclass(frozen=True, slots=True)
+class ShellSuite:
+    """`package` is a source package of Debian's, `archive` what of it is upstream's."""
+
+    name: str
+    package: str
+    archive: str
+    sha256: str
+    left_out: tuple[str, ...]  # Functions that do not end, or end by chance.
+    containers: bool = False
+
+
+Suite = PythonSuite | GoSuite | ProgramSuite | ShellSuite
 
 SUITES: tuple[Suite, ...] = (
     PythonSuite(
@@ -80,4 +92,14 @@ SUITES: tuple[Suite, ...] = (
     ),
     ProgramSuite("helm", "helm.sh/helm/v3/cmd/helm", "helm"),
     ProgramSuite("operator", "./operator", "operator", containers=False),
+    ShellSuite(
+        "kubectl",
+        "kubernetes",
+        "kubernetes_1.20.5+really1.20.2.orig.tar.gz",
+        "b83c0780efb182d928dc63d46488a847f161f04e40a94b96bf5247dd671ecdfc",
+        left_out=(
+            "run_kubectl_local_proxy_tests",  # Once it has asked for /metrics in vain it waits for its proxy for ever.
+            "run_kubectl_request_timeout_tests",  # Two of kubectl's timers end at once, and it knows one's words.
+        ),
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from petset.cli.proofs import cassandra, mysql, nginx, redis, redis_sentinel, zookeeper
+from petset.cli.proofs import cassandra, mysql, nginx, redis, redis_sentinel, statefulset_basics, zookeeper
 from petset.cli.proofs.stage import Example, Stage
 
 __all__ = ["EXAMPLES", "Example", "Stage"]
@@ -13,5 +13,6 @@ EXAMPLES = {
     "nginx": nginx.EXAMPLE,
     "redis": redis.EXAMPLE,
     "redis-sentinel": redis_sentinel.EXAMPLE,
+    "statefulset-basics": statefulset_basics.EXAMPLE,
     "zookeeper": zookeeper.EXAMPLE,
 }
