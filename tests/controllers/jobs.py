@@ -1,7 +1,7 @@
 """Jobs and their pods in short form, for cases and laws: what `given` in tests/cases/jobs says becomes objects.
 
 A Job is in the namespace default and named sum. A pod is {name, index, phase, exit, deleting, lost, untracked, ended,
-failures, restarts, conditions}; `told` makes of actions what `then` says.
+failures, restarts, conditions, labels, owner: none}; `told` makes of actions what `then` says.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def job_of(given: Mapping[str, Any]) -> Object:
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": {"name": "sum", "namespace": "default", "uid": "uid of sum", "resourceVersion": "7"},
-            "spec": {**spec, "template": template},
+            "spec": {"selector": {"matchLabels": {"app": "sum"}}, **spec, "template": template},
             "status": status,
         }
     )
@@ -75,6 +75,10 @@ def pod_of(job: Object, given: Mapping[str, Any]) -> Object:
     ready = {"type": "Ready", "status": "True" if phase == "Running" else "False"}
     conditions = [ready, *({"type": one, "status": "True"} for one in given.get("conditions", ()))]
     status = {"phase": phase, "conditions": conditions, "containerStatuses": [container]}
+    if given.get("owner") == "none":
+        del metadata["ownerReferences"]
+    if "labels" in given:
+        metadata["labels"] = given["labels"]
     return {**pod, "metadata": metadata, "spec": {**pod["spec"], "nodeName": "n1"}, "status": status}
 
 
@@ -97,6 +101,10 @@ def told(steps: Sequence[actions.Action]) -> list[str]:
                 said.append(f"delete {meta.name(obj)}")
             case actions.Patch(obj):
                 said.append(f"count {meta.name(obj)}")
+            case actions.Update(obj):
+                said.append(f"{'take' if meta.controller_of(obj) else 'release'} {meta.name(obj)}")
+            case actions.StillThere():
+                said.append("ask")
             case actions.UpdateStatus():
                 said.append("status")
             case actions.EmitEvent(_, type_, reason, _):

@@ -30,7 +30,7 @@ def test_what_kubectl_makes_of_a_job(cluster, namespace):
 
 
 def test_each_index_is_done_once_over_a_kill(cluster, namespace):
-    script = 'echo "$JOB_COMPLETION_INDEX on $(hostname)"; sleep 1'
+    script = 'echo "$JOB_COMPLETION_INDEX on $(hostname)"; sleep 0.3'
     spec = {"completionMode": "Indexed", "completions": 6, "parallelism": 3}
     cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=job("numbered", script, **spec))
     cluster.kubectl("wait", "--for=jsonpath={.status.active}=3", "job/numbered", "-n", namespace, "--timeout=60s")

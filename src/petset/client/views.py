@@ -17,6 +17,7 @@ from petset.kinds import aggregation, builtin, service, stateful_set
 from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.apps.deployment import DEPLOYMENTS
 from petset.kinds.apps.replica_set import REPLICASETS
+from petset.kinds.batch.job import JOBS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
@@ -148,6 +149,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
     (REPLICATIONCONTROLLERS, {"selects": selecting_marks}),
     (DEPLOYMENTS, {"selects": selecting_marks}),
     (DAEMONSETS, {"selects": selecting_marks}),
+    (JOBS, {"selects": selecting_marks}),
 )
 
 

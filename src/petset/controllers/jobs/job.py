@@ -15,15 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from petset.base import tasks, well_known
-from petset.client.views import View
+from petset.client.views import View, selector_of
 from petset.controllers import actions
 from petset.controllers.jobs import indexes, pods, policies
 from petset.controllers.runner import Controller, own_key
-from petset.controllers.workloads import ranking, replicas
+from petset.controllers.workloads import claiming, ranking, replicas
 from petset.kinds.batch.job import JOBS
 from petset.kinds.pod import PODS
 from petset.objects import meta
@@ -53,6 +53,8 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     look = Look(job, view.by_index(PODS, "controller", meta.uid(job)), now)
     if is_finished(job):
         return untracked(pod for pod in look.pods if pods.is_tracked(pod))
+    if not meta.is_deleting(job) and (taking := _claimed(job, look.pods, view)):
+        return taking
     end = look.end
     status = _status(look, end)
     steps: list[actions.Action] = []
@@ -65,6 +67,14 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     if not meta.is_deleting(job) and not is_finished({"status": status}):
         steps += _pod_steps(look, end)
     return [*steps, *_look_again(look, end)]
+
+
+def _claimed(job: Object, of_it: Iterable[Object], view: View) -> list[actions.Action]:
+    """Steps that let go of pods it selects no more, and take over those that nobody controls, to be counted."""
+    selector = view.facts(JOBS, selector_of).of(job)
+    strangers = [pod for pod in of_it if not selector.matches(meta.labels(pod))]
+    orphans = [pods.tracked(pod) for pod in claiming.orphans(view, PODS, job, selector)]
+    return [*claiming.released(job, strangers), *claiming.adopted(job, orphans)]
 
 
 def is_ours(job: Object) -> bool:
@@ -462,17 +472,11 @@ def is_job(owner: Object) -> bool:
     return (owner.get("kind"), owner.get("apiVersion")) == (JOBS.kind, JOBS.api_version)
 
 
-def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
-    controller = meta.controller_of(pod)
-    if controller is not None and is_job(controller):
-        yield f"{meta.namespace(pod)}/{controller['name']}"
-
-
 CONTROLLERS = (
     Controller(
         name="jobs",
         component="job-controller",
-        watches=((JOBS, own_key), (PODS, keys_of_pod)),
+        watches=((JOBS, own_key), (PODS, partial(claiming.keys_of, JOBS))),
         reconcile=reconcile,
     ),
 )

@@ -106,9 +106,13 @@ def remaining(failures: int, last: float, now: float) -> float:
 
 def pod_for(job: Object) -> dict[str, Any]:
     """Of a Job whose pods are all alike."""
-    pod = templates.pod_for(job, meta.part(job, "spec", "template"))
-    finalizers = [*meta.texts(pod, "metadata", "finalizers"), well_known.JOB_TRACKING_FINALIZER]
-    return meta.changed(pod, ("metadata", "finalizers"), finalizers)
+    return dict(tracked(templates.pod_for(job, meta.part(job, "spec", "template"))))
+
+
+def tracked(pod: Object) -> Object:
+    """To be counted before it goes."""
+    others = [one for one in meta.texts(pod, "metadata", "finalizers") if one != well_known.JOB_TRACKING_FINALIZER]
+    return meta.changed(pod, ("metadata", "finalizers"), [*others, well_known.JOB_TRACKING_FINALIZER])
 
 
 def indexed_pod(job: Object, index: int, failures: int | None) -> dict[str, Any]:
