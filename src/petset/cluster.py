@@ -284,17 +284,20 @@ def dns(plan: networks.Plan, resolv_conf: str = "") -> Program:
 
 
 def proxy(plan: networks.Plan, first: str, node_port_addresses: str = "") -> Program:
-    """Services' addresses in the machine's nftables, for all nodes of the plan; the first is named `first`.
+    """Services' addresses and policies in the machine's nftables, for all nodes of the plan; the first is `first`.
 
     Ports of nodes are at all of the machine's addresses, or at those in these networks, joined by commas.
     """
 
     async def main(client: Client) -> None:
-        from petset.node.network import proxy, services
+        from petset.node.network import policing, proxy, services
 
         nodes = {node.name(first): node for node in plan.nodes}
         at = tuple(filter(None, node_port_addresses.split(",")))
-        await proxy.run(client, services.Place(plan.cluster, nodes, at))
+        async with asyncio.TaskGroup() as group:
+            place = services.Place(plan.cluster, nodes, at)
+            tasks.spawn(group, proxy.run(client, place), "addresses of Services")
+            tasks.spawn(group, policing.run(client, plan.cluster), "policies")
 
     return Program("proxy", PROXY, main, "kube-proxy")
 

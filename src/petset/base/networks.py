@@ -67,6 +67,11 @@ class ClusterPlan:
         return f"petset_{self.instance}_services"
 
     @property
+    def policies_table(self) -> str:
+        """That of NetworkPolicies."""
+        return f"petset_{self.instance}_policies"
+
+    @property
     def bridges(self) -> str:
         """What the names of all its nodes' bridges begin with, and of no other instance's."""
         return f"{BRIDGE_PREFIX}{self.instance}"

@@ -115,7 +115,7 @@ def test_which_kinds_nothing_acts_on() -> None:
     assert {row.plural for row in builtin.KINDS if not row.acted_on} == {
         *("daemonsets",),
         *("poddisruptionbudgets", "horizontalpodautoscalers", "volumeattributesclasses"),
-        *("networkpolicies", "ingresses", "ingressclasses"),
+        *("ingresses", "ingressclasses"),
         *("volumeattachments", "csidrivers", "csinodes", "csistoragecapacities"),
     }
 

@@ -110,7 +110,6 @@ NETWORKPOLICIES = Kind(
     "NetworkPolicy",
     short_names=("netpol",),
     has_generation=True,
-    acted_on=False,
     default=defaults,
     validate=validate,
     printer=tables.Printer(tables.columns("Name, Pod-Selector, Age"), cells),

@@ -177,7 +177,9 @@ class PodNetwork:
             wiring.ignoring_absence(netlink.link, "del", index=link["index"])
         if (index := wiring.index(self.plan.bridge)) is not None:
             wiring.ignoring_absence(netlink.link, "del", index=index)
-        nftables.remove(self.plan.table, host_ports.table(self.plan), self.plan.cluster.services_table)
+        cluster = self.plan.cluster
+        tables = (self.plan.table, host_ports.table(self.plan), cluster.services_table, cluster.policies_table)
+        nftables.remove(*tables)
         with networks.machine_lock():
             before = networks.RESERVATIONS / "ip_forward.before"
             if networks.forget_reservation(self.plan) and before.exists():

@@ -9,7 +9,7 @@ because somebody took the table away, the whole is made once more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from petset.base import tasks
 from petset.base.networks import NetworkError
@@ -22,6 +22,7 @@ from petset.node.network import conntrack, nftables, ruleset, services
 from petset.objects import meta
 from petset.objects.meta import Object
 
+LOOKED_AT_AT_ONCE = 32  # Services, or pods, before the loop goes on.
 SERVICE_OF = views.indices_of(ENDPOINTSLICES)["service"]
 
 
@@ -54,6 +55,10 @@ class Changes:
         if self._keys:
             self._some.set()
 
+    async def some(self) -> None:
+        """Return when there are any."""
+        await self._some.wait()
+
     async def taken(self) -> list[str]:
         """Some, once there are any."""
         await self._some.wait()
@@ -66,7 +71,7 @@ async def keep(
     thread: tasks.Thread,
     table: ruleset.Table,
     changes: Changes,
-    update: Callable[[Iterable[str]], None],
+    update: Callable[[Iterable[str]], Awaitable[None]],
     after: Callable[[], Callable[[], object] | None],
     ready: asyncio.Event | None,
 ) -> None:
@@ -85,13 +90,21 @@ async def keep(
 
     changes.mark("")  # Also where there is nothing: the table is there.
     while True:
-        update(key for key in await changes.taken() if key)
+        await update([key for key in await changes.taken() if key])
         await tasks.retrying(f"put the rules of {table.name} in force", attempt, NetworkError)
         if (work := after()) is not None:
             with tasks.best_effort("forget connections to endpoints that are gone"):
                 await thread.call(work)
         if ready is not None:
             ready.set()
+
+
+async def in_pieces(keys: Iterable[str], look_at: Callable[[str], None]) -> None:
+    """Each key, and the loop goes on in between. What changes meanwhile is marked, and looked at the next time."""
+    for number, key in enumerate(keys, 1):
+        look_at(key)
+        if number % LOOKED_AT_AT_ONCE == 0:
+            await asyncio.sleep(0)
 
 
 class Services:
@@ -103,17 +116,18 @@ class Services:
         self._ways: dict[str, frozenset[services.Way]] = {}
         self._gone: dict[services.Way, None] = {}
 
-    def update(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            namespace, _, name = key.partition("/")
-            service = self._view.get(SERVICES, namespace, name)
-            slices = self._view.by_index(ENDPOINTSLICES, "service", key)
-            self.table.put(key, services.part(service, slices, self._place))
-            ways = services.datagram_ways(service, slices, self._place)
-            before = self._ways.pop(key, frozenset[services.Way]())
-            self._gone.update(dict.fromkeys(sorted(before - ways)))
-            if ways:
-                self._ways[key] = ways
+    async def update(self, keys: Iterable[str]) -> None:
+        await in_pieces(keys, self._look_at)
+
+    def _look_at(self, key: str) -> None:
+        service = self._view.get(SERVICES, *key.split("/", 1))
+        slices = self._view.by_index(ENDPOINTSLICES, "service", key)
+        self.table.put(key, services.part(service, slices, self._place))
+        ways = services.datagram_ways(service, slices, self._place)
+        before = self._ways.pop(key, frozenset[services.Way]())
+        self._gone.update(dict.fromkeys(sorted(before - ways)))
+        if ways:
+            self._ways[key] = ways
 
     def after(self) -> Callable[[], object] | None:
         gone, self._gone = self._gone, {}

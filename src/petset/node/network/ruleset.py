@@ -72,12 +72,13 @@ class Table:
         before = {owner: self._before[owner] for owner in sorted(self._before)}
         after = {owner: self._parts.get(owner, NOTHING) for owner in before}
         last: list[str] = []
-        for owner, old in before.items():
-            new = after[owner]
-            lines += [
-                f"add set ip {self.name} {name} {{ {body} }}" for name, body in new.sets.items() if name not in old.sets
-            ]
+        for owner, new in after.items():  # All that rules may lead to is there first, whose ever it is.
+            old = before[owner]
+            fresh = [name for name in new.sets if name not in old.sets]
+            lines += [f"add set ip {self.name} {name} {{ {new.sets[name]} }}" for name in fresh]
             lines += [f"add chain ip {self.name} {name}" for name in new.chains if name not in old.chains]
+        for owner, new in after.items():
+            old = before[owner]
             changed = {name: rules for name, rules in new.chains.items() if old.chains.get(name) != rules}
             lines += [f"flush chain ip {self.name} {name}" for name in changed if name in old.chains]
             lines += self._rules(changed)
