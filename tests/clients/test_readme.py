@@ -47,15 +47,6 @@ def told(served, kubectl, *words: str) -> str:
     return done.stderr
 
 
-def workloads(kubectl, served) -> None:
-    labels = {"app": "d"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    made = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}}
-    text = json.dumps({**made, "spec": {"selector": {"matchLabels": labels}, "template": template}})
-    done = served.admin.run("--namespace", kubectl.space, "create", "-f", "-", stdin=text)
-    assert "kind DaemonSet, and no part" in done.stderr
-
-
 def policies(kubectl, served) -> None:
     assert "kind Ingress, and no part" in told(served, kubectl, "ingress", "i", "--rule=a/b=c:80")
     budget = ("poddisruptionbudget", "p", "--selector=a=b", "--min-available=1")
@@ -81,7 +72,6 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 
 
 TRIED = {
-    "DaemonSets": workloads,
     "Ingresses, NetworkPolicies, disruption budgets and autoscalers": policies,
     "`kubectl top`": top,
     "RuntimeClasses": runtime_classes,

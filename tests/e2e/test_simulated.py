@@ -138,6 +138,36 @@ def test_a_deployment_as_people_use_it(make_cluster):
     assert "web" not in kubectl("get", "pods", "-o", "name")
 
 
+def test_a_daemon_set_as_people_use_it(make_cluster):
+    cluster = make_cluster()
+    cluster.up("--simulate")
+    kubectl = cluster.kubectl
+    labels = {"app": "agent"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "nginx:1"}]}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    kubectl("create", "-f", "-", stdin=manifest("apps/v1", "DaemonSet", "agent", spec))
+
+    def rolled_out() -> list[str]:
+        assert "successfully rolled out" in kubectl("rollout", "status", "daemonset/agent", "--timeout=60s")
+        pods = kubectl.json("get", "pods", "-l", "app=agent", "--field-selector=status.phase=Running")["items"]
+        live = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return [pod["spec"]["containers"][0]["image"] for pod in live]
+
+    nodes = len(kubectl.json("get", "nodes")["items"])
+    assert rolled_out() == ["nginx:1"] * nodes
+    kubectl("set", "image", "daemonset/agent", "c=nginx:2")
+    assert rolled_out() == ["nginx:2"] * nodes
+    assert "nginx:1" in kubectl("rollout", "history", "daemonset/agent", "--revision=1")
+    assert "rolled back" in kubectl("rollout", "undo", "daemonset/agent")
+    assert rolled_out() == ["nginx:1"] * nodes
+    described = kubectl("describe", "daemonset", "agent")
+    assert f"Desired Number of Nodes Scheduled: {nodes}" in described and "SuccessfulCreate" in described
+    kubectl("patch", "daemonset", "agent", "-p", '{"spec":{"template":{"spec":{"nodeSelector":{"disk":"fast"}}}}}')
+    kubectl("wait", "daemonset/agent", "--for=jsonpath={.status.desiredNumberScheduled}=0", "--timeout=60s")
+    kubectl("label", "nodes", "--all", "disk=fast")
+    kubectl("wait", "daemonset/agent", f"--for=jsonpath={{.status.numberReady}}={nodes}", "--timeout=60s")
+
+
 def manifest(api_version: str, kind: str, name: str, spec: dict) -> str:
     return json.dumps({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})
 

@@ -93,6 +93,7 @@ UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 DISK_PRESSURE_TAINT = "node.kubernetes.io/disk-pressure"
 MEMORY_PRESSURE_TAINT = "node.kubernetes.io/memory-pressure"
 PID_PRESSURE_TAINT = "node.kubernetes.io/pid-pressure"
+NETWORK_UNAVAILABLE_TAINT = "node.kubernetes.io/network-unavailable"
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
 
 # Of namespaces, of what a cluster begins with, and of anything

@@ -32,7 +32,7 @@ from petset.controllers import (
 )
 from petset.controllers.jobs import cron_job, job, leftovers
 from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
-from petset.controllers.workloads import deployment, replicas
+from petset.controllers.workloads import daemons, deployment, replicas
 from petset.objects import errors
 
 log = logging.getLogger("petset.controllers")
@@ -54,6 +54,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
         *petset.CONTROLLERS,
         *replicas.CONTROLLERS,
         *deployment.CONTROLLERS,
+        *daemons.CONTROLLERS,
         *job.CONTROLLERS,
         *cron_job.CONTROLLERS,
         *leftovers.CONTROLLERS,

@@ -1,6 +1,6 @@
-"""Node and pod affinity: which nodes a pod's terms allow, which it would rather have.
+"""Pod affinity, and which nodes a pod would rather have; which its node terms allow says kinds/node_affinity.py.
 
-Node terms are or-ed, their expressions and-ed. A pod (anti-)affinity term looks at the pods of some namespaces that its
+A pod (anti-)affinity term looks at the pods of some namespaces that its
 selector matches, and at the nodes that share its topology key's value with theirs; anti-affinity holds both ways.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from petset.base import well_known
+from petset.kinds import node_affinity
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
@@ -26,34 +27,6 @@ class Place(Protocol):
     def keeping_apart(self) -> Iterable[Object]:
         """Those of them with required anti-affinity terms."""
         ...
-
-
-def node_matches(pod: Object, node: Object) -> bool:
-    required = meta.get(
-        pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", default={}
-    )
-    terms = required.get("nodeSelectorTerms")
-    return terms is None or terms_match(terms, node)
-
-
-def terms_match(terms: Iterable[Object], node: Object) -> bool:
-    """Any of the terms; an empty term matches nothing."""
-    return any(_term_matches(term, node) for term in terms)
-
-
-def _term_matches(term: Object, node: Object) -> bool:
-    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    if not expressions and not fields:
-        return False
-    by_field = {"metadata.name": meta.name(node)}
-    return _all_hold(expressions, meta.labels(node)) and _all_hold(fields, by_field)
-
-
-def _all_hold(expressions: Iterable[Object], labels: Object) -> bool:
-    return all(
-        selectors.Requirement(one["key"], one["operator"], tuple(one.get("values") or ())).holds(labels)
-        for one in expressions
-    )
 
 
 def reasons(pod: Object, place: Place, places: Sequence[Place]) -> Sequence[str]:
@@ -86,7 +59,7 @@ def preference(pod: Object, place: Place) -> int:
     """The weights of the preferred node terms that this node meets, and of pod terms on the node itself."""
     total = 0
     for one in _preferred(pod, "nodeAffinity"):
-        if _term_matches(meta.part(one, "preference"), place.node):
+        if node_affinity.term_matches(meta.part(one, "preference"), place.node):
             total += one.get("weight", 1)
     for kind, sign in (("podAffinity", 1), ("podAntiAffinity", -1)):
         for one in _preferred(pod, kind):

@@ -18,7 +18,7 @@ from typing import Any
 
 from petset.base import well_known
 from petset.client.views import View, claims_of
-from petset.kinds import pod_phase, requests, storage_class, tolerations
+from petset.kinds import node_affinity, pod_phase, requests, storage_class, tolerations
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -279,9 +279,7 @@ def unschedulable(pod: Object, place: Place) -> Sequence[str]:
 
 
 def other_node(pod: Object, place: Place) -> Sequence[str]:
-    wanted = meta.get(pod, "spec", "nodeSelector", default={})
-    labels = meta.labels(place.node)
-    if any(labels.get(key) != value for key, value in wanted.items()) or not affinity.node_matches(pod, place.node):
+    if not node_affinity.allows(pod, place.node):
         return ("node(s) didn't match Pod's node affinity/selector",)
     return ()
 
@@ -317,7 +315,7 @@ def volumes_elsewhere(place: Place, claims: Iterable[Object], view: View) -> Seq
     for claim in claims:
         volume = view.get(PERSISTENTVOLUMES, "", meta.get(claim, "spec", "volumeName", default="") or "-")
         required = meta.get(volume, "spec", "nodeAffinity", "required")
-        if required and not affinity.terms_match(required.get("nodeSelectorTerms") or (), place.node):
+        if required and not node_affinity.terms_match(required.get("nodeSelectorTerms") or (), place.node):
             return ("node(s) didn't match PersistentVolume's node affinity",)
     return ()
 

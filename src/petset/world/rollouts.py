@@ -16,6 +16,7 @@ from petset.objects import meta
 from petset.objects.meta import Object
 
 PODS, SETS, DEPLOYMENTS = "/core/pods/", "/apps/replicasets/", "/apps/deployments/"
+DAEMONS, NODES = "/apps/daemonsets/", "/core/nodes/"
 Objects = Mapping[str, Object]
 
 
@@ -41,6 +42,8 @@ class Rollouts:
     ) -> Iterator[str]:
         """What a change of a pod breaks."""
         set_ = set_of(objects, pod)
+        if old is None and (owner := _controlling(objects, pod, "DaemonSet", DAEMONS)) is not None:
+            yield from _crowded(objects, owner, pod)
         deployment = above(objects, set_)
         groups = [(SETS, set_, [set_])] if set_ is not None else []
         if deployment is not None:
@@ -57,6 +60,25 @@ class Rollouts:
                 was_lost = now - self._lost_at.get(meta.uid(owner), -1e9) <= stale_seconds
                 if there < least and not was_lost and not meta.is_deleting(owner):
                     yield f"{meta.key(pod)} was taken away: {there} ready pods are left, and {least} must be"
+
+
+def _crowded(objects: Objects, owner: Object, pod: Object) -> Iterator[str]:
+    """A DaemonSet's pod comes where another is that runs, or is going, and nothing is updated there."""
+    rolling = meta.part(owner, "spec", "updateStrategy", "rollingUpdate")
+    most = 2 if workloads.amount(rolling.get("maxSurge")) else 1
+    node = node_of(pod)
+    there = [one for one in pods_of(objects, [owner]) if node_of(one) == node and not pod_phase.has_ended(one)]
+    if len(there) > most:
+        yield f"{DAEMONS}{meta.key(owner)} has {len(there)} pods on {node}"
+
+
+def node_of(pod: Object) -> str:
+    """The node a pod is on, or bound to by its affinity."""
+    terms = meta.parts(pod, "spec", "affinity", "nodeAffinity", REQUIRED, "nodeSelectorTerms")
+    return pod["spec"].get("nodeName") or terms[0]["matchFields"][0]["values"][0]
+
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def bounds(owner: Object) -> tuple[int, int]:
@@ -109,6 +131,8 @@ def pods_of(objects: Objects, sets: Iterable[Object]) -> list[Object]:
 def what_is_wrong(objects: Objects, expected: dict[str, str]) -> Iterator[str]:
     """Of ReplicaSets and Deployments that have settled; `expected` learns which pods must be there, by key."""
     for key, owner in objects.items():
+        if key.startswith(DAEMONS):
+            yield from _of_daemons(key, owner, objects, expected)
         if not key.startswith((SETS, DEPLOYMENTS)):
             continue
         name, wanted, is_set = key, owner["spec"].get("replicas", 1), key.startswith(SETS)
@@ -125,6 +149,18 @@ def what_is_wrong(objects: Objects, expected: dict[str, str]) -> Iterator[str]:
         for field, count in {**counts, "observedGeneration": owner["metadata"].get("generation")}.items():
             if (said := meta.part(owner, "status").get(field, 0)) != count:
                 yield f"{name}'s status says {field} {said}, not {count}"
+
+
+def _of_daemons(key: str, owner: Object, objects: Objects, expected: dict[str, str]) -> Iterator[str]:
+    pods = pods_of(objects, [owner])
+    expected |= {f"{PODS}{meta.key(pod)}": meta.uid(pod) for pod in pods}
+    nodes = sorted(meta.name(node) for where, node in objects.items() if where.startswith(NODES))
+    if sorted(node_of(pod) for pod in pods) != nodes or not all(map(is_ready, pods)):
+        yield f"{key} has not one ready pod on each of {nodes}"
+    yield from _of_template(key, owner, pods)
+    for field in ("desiredNumberScheduled", "updatedNumberScheduled", "numberReady", "numberAvailable"):
+        if (said := meta.part(owner, "status").get(field, 0)) != len(nodes):
+            yield f"{key}'s status says {field} {said}, not {len(nodes)}"
 
 
 def _of_template(name: str, deployment: Object, pods: Iterable[Object]) -> Iterator[str]:

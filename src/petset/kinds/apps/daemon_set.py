@@ -103,7 +103,6 @@ DAEMONSETS = Kind(
     categories=("all",),
     subresources=STATUS,
     has_generation=True,
-    acted_on=False,
     default=defaults,
     prepare=filling.status_of_new(
         {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0}
