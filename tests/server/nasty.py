@@ -52,6 +52,7 @@ class Nasty:
     user: http.User = ADMIN
     before: Callable[[int], Any] | None = None  # The object that a PATCH finds.
     query: Callable[[int], str] = lambda n: ""
+    subresource: str = ""  # Of the object that a PATCH finds.
 
 
 def names(n: int, word: str = "k") -> list[str]:
@@ -150,6 +151,21 @@ def review(n: int) -> dict[str, Any]:
     asked = {"verb": "get", "resource": "pods"}
     made = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}}
     return {**made, "spec": {**spec, "resourceAttributes": asked}}
+
+
+def selecting(field: str, n: int) -> dict[str, Any]:
+    asked = review(1)
+    requirements = [{"key": k, "operator": "In", "values": [k]} for k in names(n)]
+    attributes = {"verb": "list", "resource": "pods", field: {"requirements": requirements}}
+    return {**asked, "spec": {**asked["spec"], "resourceAttributes": attributes}}
+
+
+def versions(n: int) -> dict[str, Any]:
+    """Owners that each wrote in another version, of which the kind has none."""
+    entries = [
+        {**entry, "apiVersion": f"g{i}/v1"} for i, entry in enumerate(managed_fields(n)["metadata"]["managedFields"])
+    ]
+    return {"metadata": {"managedFields": entries}}
 
 
 def yaml(n: int) -> bytes:
@@ -267,5 +283,10 @@ CASES = [
     Nasty("a label's values", 200, 250, lambda n: None, method="GET", query=lambda n: f"labelSelector=a+in+({','.join(names(n))})"),
     Nasty("labels wanted", 200, 25, lambda n: None, method="GET", query=lambda n: f"labelSelector={','.join(names(n))}"),
     Nasty("more labels wanted than there may be", 400, 500, lambda n: None, method="GET", query=lambda n: f"labelSelector={','.join('!' + k for k in names(n))}"),
+    Nasty("ephemeral containers", 200, 50, lambda n: {"spec": {"ephemeralContainers": [{"name": k, "image": "i"} for k in names(n, "e")]}}, PODS, MERGE, before=lambda n: pod("a"), subresource="/ephemeralcontainers"),
+    Nasty("one ephemeral container, many times", 422, 50, lambda n: {"spec": {"ephemeralContainers": [{"name": "e", "image": "i"}] * n}}, PODS, MERGE, before=lambda n: pod("a"), subresource="/ephemeralcontainers"),
+    Nasty("requirements of a review", 201, 500, lambda n: selecting("fieldSelector", n), REVIEWS),
+    Nasty("labels that a review requires", 201, 250, lambda n: selecting("labelSelector", n), REVIEWS),
+    Nasty("managedFields in versions that are none", 200, 250, versions, kind=MERGE, before=lambda n: configmap("held")),
     Nasty("spaces in a field selector", 400, 3_000, lambda n: None, method="GET", query=lambda n: f"fieldSelector=metadata.name{'+' * n}x"),
 ]  # fmt: skip

@@ -122,17 +122,49 @@ def test_a_watch_comes_through_as_it_happens(aggregated: Aggregated) -> None:
     watch.close()
 
 
-def test_an_upgrade_is_two_joined_connections(aggregated: Aggregated) -> None:
+WEBSOCKET = (
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("sec-websocket-protocol", "v5.channel.k8s.io, v4.channel.k8s.io"),
+)
+SPDY = (
+    ("upgrade", "SPDY/3.1"),
+    ("x-stream-protocol-version", "v4.channel.k8s.io"),
+    ("x-stream-protocol-version", "channel.k8s.io"),
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [
+        (WEBSOCKET, (("sec-websocket-accept", "x"), ("sec-websocket-protocol", "v5.channel.k8s.io"))),
+        (SPDY, (("x-stream-protocol-version", "v4.channel.k8s.io"),)),
+    ],
+    ids=["WebSocket", "SPDY"],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_upgrade_is_two_joined_connections(aggregated: Aggregated, method: str, asked: Any, chosen: Any) -> None:
     async def shouting(stream: http.ByteStream) -> None:
         while data := await stream.read():
             stream.write(data.upper())
             await stream.drain()
 
     aggregated.register()
-    upgrade = (("connection", "Upgrade"), ("upgrade", "websocket"))
-    aggregated.extension.say = lambda request: http.Response(101, upgrade, upgraded=shouting)
-    answer = aggregated.send(http.Request("GET", f"{FLUNDERS}/a/exec", upgrade, user=ADMIN))
-    assert answer.code == 101 and answer.header("upgrade") == "websocket" and answer.upgraded is not None
+    seen: list[http.Request] = []
+
+    def say(request: http.Request) -> http.Response:
+        seen.append(request)
+        return http.Response(101, (("connection", "Upgrade"), asked[0], *chosen), upgraded=shouting)
+
+    aggregated.extension.say = say
+    headers = (("connection", "Upgrade"), *asked)
+    answer = aggregated.send(http.Request(method, f"{FLUNDERS}/a/exec?command=ls", headers, user=ADMIN))
+    assert answer.code == 101 and answer.upgraded is not None
+    assert set(chosen) | {asked[0]} <= set(answer.headers)
+    (request,) = [one for one in seen if one.target == f"{FLUNDERS}/a/exec?command=ls"]
+    assert [pair for pair in request.headers if pair in asked] == list(asked), "as they were asked, repeated ones too"
+    assert request.method == method and request.header("x-remote-user") == ADMIN.name
     upgraded = answer.upgraded
 
     async def converse() -> None:
