@@ -31,7 +31,7 @@ from petset.server import (
     watch,
     weight,
 )
-from petset.server.access import auth, reviews, tokens
+from petset.server.access import auth, impersonation, reviews, tokens
 from petset.server.admission import admission
 from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
@@ -157,11 +157,12 @@ class Api:
             user = asking
             if not auth.is_master(user):
                 await self.authorizer.catch_up(user)
-            if auth.impersonates(request):
-                user = auth.impersonated(request, user, self.authorizer)
-                await self.authorizer.catch_up(user)
             work = weight.Work(self._line, asking.name)
             verb = routes.verb_of(request.method, route, query)
+            if impersonation.impersonates(request):
+                own = Call(request, route, user, query, work, kinds, verb, warnings)
+                user = impersonation.impersonated(request, user, self.authorizer, lambda: routes.attributes(own))
+                await self.authorizer.catch_up(user)
             call = Call(request, route, user, query, work, kinds, verb, warnings)
             if self.audit is not None and records is not None and (record := self.audit.begin(call, asking)):
                 records.append(record)

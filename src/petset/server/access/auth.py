@@ -10,10 +10,8 @@ anonymous, who would be told nothing useful otherwise.
 from __future__ import annotations
 
 import logging
-from urllib.parse import unquote
 
 from petset.base import tasks
-from petset.kinds import reviews
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.secret import SECRETS
@@ -29,6 +27,7 @@ USERS_JOINED_MAX = 2_000
 TERMINATING_SECONDS_MAX = 60  # An object that should be gone for longer is, for its tokens.
 BOUND = "authentication.kubernetes.io/"
 CREDENTIAL_ID = f"{BOUND}credential-id"
+NODE_NAME = f"{BOUND}node-name"  # Of the extra of a token that is bound to a pod or a node.
 
 
 class Authenticator:
@@ -163,62 +162,3 @@ def refusal(user: http.User, asked: rbac.Attributes) -> errors.ApiError:
         f'User "{user.name}" cannot {asked.verb} resource "{asked.full_resource}" in API group "{asked.group}" {where}'
     )
     return errors.forbidden(asked.resource, asked.name, why, asked.group)
-
-
-_IMPERSONATE = "impersonate-"
-_EXTRA = f"{_IMPERSONATE}extra-"
-
-
-def impersonates(request: http.Request) -> bool:
-    """Whether the request asks to act as somebody else."""
-    for key, _ in request.headers:  # noqa: SIM110  # A generator's steps would cost more than all this looks at.
-        if key.startswith(_IMPERSONATE):
-            return True
-    return False
-
-
-def impersonated(request: http.Request, user: http.User, authorizer: Authorizer) -> http.User:
-    """The user the request asks to act as (kubectl --as), when the caller may. Raises ApiError."""
-    name = request.header("impersonate-user")
-    groups = tuple(request.header_values("impersonate-group"))
-    uid = request.header("impersonate-uid")
-    extra = [(unquote(key.removeprefix(_EXTRA)), value) for key, value in request.headers if key.startswith(_EXTRA)]
-    if not (name or groups or uid or extra):
-        return user
-    if not name:
-        raise errors.bad_request("cannot impersonate: the header Impersonate-User is missing; name a user")
-    for asked in _impersonations(name, groups, uid, extra):
-        authorizer.require(user, asked)
-    collected: dict[str, tuple[str, ...]] = {}
-    for key, value in extra:
-        collected[key] = (*collected.get(key, ()), value)
-    return http.User(name, _with_implied(name, groups), uid, tuple(collected.items()))
-
-
-def _with_implied(name: str, groups: tuple[str, ...]) -> tuple[str, ...]:
-    """The groups asked for, and those a user of that name is in anyway."""
-    account = users.service_account(name)
-    if account is not None and not groups:
-        groups = users.service_account_groups(account[0])
-    if users.AUTHENTICATED in groups or users.UNAUTHENTICATED in groups:
-        return groups
-    return (*groups, users.UNAUTHENTICATED if name == users.ANONYMOUS.name else users.AUTHENTICATED)
-
-
-def _impersonations(
-    name: str, groups: tuple[str, ...], uid: str, extra: list[tuple[str, str]]
-) -> list[rbac.Attributes]:
-    """What the caller must be allowed: the verb impersonate on each part of the identity."""
-    account = users.service_account(name)
-    if account is not None:
-        wanted = [rbac.Attributes("impersonate", "", "serviceaccounts", namespace=account[0], name=account[1])]
-    else:
-        wanted = [rbac.Attributes("impersonate", "", "users", name=name)]
-    wanted += [rbac.Attributes("impersonate", "", "groups", name=group) for group in groups]
-    if uid:
-        wanted.append(rbac.Attributes("impersonate", reviews.AUTHENTICATION_GROUP, "uids", name=uid))
-    wanted += [
-        rbac.Attributes("impersonate", reviews.AUTHENTICATION_GROUP, "userextras", key, name=value)
-        for key, value in extra
-    ]
-    return wanted
