@@ -165,6 +165,9 @@ def test_when_the_last_one_still_runs(spec: Any, then: list[str]) -> None:
         ({"schedule": "0 21 * * *", "startingDeadlineSeconds": 600}, 90_000, ["again in 85200 s"]),
         ({"schedule": "0 21 * * *", "startingDeadlineSeconds": 1800}, 90_000, ["create", "status", "again in 85200 s"]),
         ({"schedule": "0 21 * * *"}, 600, ["again in 85200 s"]),
+        ({}, 1_400_000_000, ["Warning TooManyMissedTimes", "create", "status", "again in 60 s"]),
+        ({}, -200_000_000_000, ["again in 60 s"]),
+        ({"schedule": f"@every {'9' * 900}h"}, 600, ["again in 86400 s"]),
     ],
 )
 def test_what_was_missed(spec: Any, made: float, then: list[str]) -> None:

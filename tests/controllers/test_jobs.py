@@ -38,13 +38,39 @@ def test_case(case: dict[str, Any]) -> None:
 
 @hypothesis.given(strategies.sets(strategies.integers(0, 60)))
 def test_indexes_are_read_as_they_are_written(found: set[int]) -> None:
-    text = indexes.write(found)
-    assert set(indexes.read(text, 61)) == found and set(indexes.read(text, 30)) == {one for one in found if one < 30}
+    whole = indexes.Indexes().plus(found)
+    again, half = indexes.read(str(whole), 61), indexes.read(str(whole), 30)
+    assert (
+        again == whole
+        and len(whole) == len(found)
+        and [one in whole for one in range(61)] == [one in found for one in range(61)]
+    )
+    assert half.plus([]) == indexes.Indexes().plus(one for one in found if one < 30)
+    assert whole.gap_from(7) == min(one for one in range(7, 62) if one not in found)
+
+
+@hypothesis.given(strategies.sets(strategies.integers(0, 40)), strategies.sets(strategies.integers(0, 40)))
+def test_how_many_two_sets_have_in_common(one: set[int], other: set[int]) -> None:
+    assert indexes.Indexes().plus(one).common(indexes.Indexes().plus(other)) == len(one & other)
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "-1", "1--2", "٣", "9" * 5000, "0,9-" + "9" * 5000])
+def test_what_is_no_set_of_indexes_is_none(text: str) -> None:
+    assert not indexes.read(text, 10)
+
+
+def test_a_span_costs_the_same_however_long_it_is() -> None:
+    most = 2**31 - 1
+    given = {"completionMode": "Indexed", "completions": most, "parallelism": 1, "activeDeadlineSeconds": 2**63 - 1}
+    given["successPolicy"] = {"rules": [{"succeededIndexes": f"0-{most - 1}"}]}
+    given["status"] = {"started": 60, "completedIndexes": f"0-{most - 5}"}
+    told = jobs.told(jobs.reconciled({"job": given}))
+    assert told == ["status", f"create index {most - 4}", "again in 86400 s"]
 
 
 @pytest.mark.parametrize(("found", "text"), [([], ""), ([3], "3"), ([1, 0], "0,1"), ([5, 0, 1, 2, 7, 8], "0-2,5,7,8")])
 def test_indexes_are_written_as_spans(found: list[int], text: str) -> None:
-    assert indexes.write(found) == text
+    assert str(indexes.Indexes().plus(found)) == text
 
 
 def test_the_pod_of_an_index_is_told_which() -> None:

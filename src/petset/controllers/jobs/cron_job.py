@@ -25,6 +25,7 @@ from petset.objects.meta import Object
 
 MISSED_TOLD_MIN = 100  # So many missed times are told of.
 MINUTE = 60.0
+PAST_SECONDS_MAX = 8 * 366 * 24 * 3600  # What was missed longer ago is not made up for: every 29th of February is.
 
 
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
@@ -45,7 +46,7 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         why = f'invalid timeZone: "{meta.get(cron, "spec", "timeZone")}": unknown time zone'
         return [*_written(cron, status), *steps, actions.EmitEvent(cron, "Warning", "UnknownTimeZone", why)]
     later = times.after(now)
-    again = [actions.RequeueAfter(later - now)] if later is not None else []
+    again = [actions.RequeueAfter(min(later - now, jobs.LOOK_AGAIN_SECONDS_MAX))] if later is not None else []
     due = last_time(cron, times, now)
     if due is None:
         return [*_written(cron, status), *steps, *again]
@@ -72,7 +73,7 @@ def job_name(cron: Object, due: float) -> str:
 def _earliest(cron: Object, now: float) -> float:
     """After which moment a time is still to have its Job."""
     told = meta.get(cron, "status", "lastScheduleTime") or meta.get(cron, "metadata", "creationTimestamp")
-    earliest = tasks.parse_rfc3339(told) if told else now
+    earliest = max(tasks.parse_rfc3339(told), now - PAST_SECONDS_MAX) if told else now
     deadline = meta.get(cron, "spec", "startingDeadlineSeconds")
     return earliest if deadline is None else max(earliest, now - deadline)
 
@@ -80,7 +81,7 @@ def _earliest(cron: Object, now: float) -> float:
 def last_time(cron: Object, times: schedule.Times, now: float) -> float | None:
     """The last time that has passed and may have no Job yet."""
     earliest = _earliest(cron, now)
-    found = times.after(earliest)
+    found = times.after(earliest) if earliest < now else None
     if found is None or found > now:
         return None
     if isinstance(times, schedule.Every):

@@ -29,6 +29,7 @@ from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
 
+LOOK_AGAIN_SECONDS_MAX = 24 * 3600.0  # A deadline may be further away than a timer takes.
 UNCOUNTED_MAX = 500  # Pods that enter the status in one write.
 AT_ONCE_MAX = 500  # Pods made or removed in one look.
 COUNTS = ("active", "ready", "terminating")
@@ -112,10 +113,8 @@ class Look:
             uids.update((uid, None) for uid in there if self._is_tracked(uid))
             self.counted[outcome] = self.said.get(outcome, 0) + len(there) - len(uids)
         end = self.completions or 0
-        self.completed = indexes.read(self.said.get("completedIndexes") or "", end) if self.is_indexed else {}
-        self.failed_indexes: dict[int, None] = {}
-        if self.limit_per_index is not None:
-            self.failed_indexes = indexes.read(self.said.get("failedIndexes") or "", end)
+        completed: list[int] = []
+        failed: list[int] = []
         self.to_release: list[Object] = []
         self.failing: list[Object] = []  # Those of them that failed.
         for pod in self.pods:
@@ -123,11 +122,14 @@ class Look:
                 continue
             if pods.has_succeeded(pod):
                 self.to_release.append(pod)
-                self._succeed(pod)
+                completed += self._succeeded_index(pod)
             elif pods.has_failed(self.job, pod) or (self._is_ending and pods.is_terminating(pod)):
                 self.failing.append(pod)
+        self.completed = self._indexes("completedIndexes", end if self.is_indexed else 0).plus(completed)
         for pod in self.failing:
-            self._fail(pod)
+            failed += self._failed_index(pod)
+        is_apart = self.limit_per_index is not None
+        self.failed_indexes = self._indexes("failedIndexes", end if is_apart else 0).plus(failed)
         kept = {meta.uid(pod) for pod in self.delayed.values()}
         self.to_release += [pod for pod in self.failing if meta.uid(pod) not in kept]
 
@@ -135,26 +137,30 @@ class Look:
         pod = self._by_uid.get(uid)
         return pod is not None and pods.is_tracked(pod)
 
-    def _succeed(self, pod: Object) -> None:
+    def _indexes(self, field: str, end: int) -> indexes.Indexes:
+        return indexes.read(self.said.get(field) or "", end)
+
+    def _succeeded_index(self, pod: Object) -> list[int]:
+        """Enter one that succeeded; the index that it completes."""
         uid, index = meta.uid(pod), pods.index_of(pod)
         if uid in self.uncounted["failed"]:
-            return
+            return []
         if not self.is_indexed:
             self.uncounted["succeeded"][uid] = None
-        elif index is not None and self._is_in_range(index):
-            self.completed[index] = None
-            self.failed_indexes.pop(index, None)
+        return [index] if self.is_indexed and index is not None and self._is_in_range(index) else []
 
-    def _fail(self, pod: Object) -> None:
+    def _failed_index(self, pod: Object) -> list[int]:
+        """Enter one that failed; the index that fails with it."""
         index, verdict = pods.index_of(pod), policies.of_failure(self.job, pod)
         if self.is_indexed and not self._is_in_range(index):
-            return
+            return []
         if verdict.action != policies.IGNORE:
             self.uncounted["failed"][meta.uid(pod)] = None
         if self.limit_per_index is not None and index is not None and index not in self.completed:
             is_over = verdict.action != policies.IGNORE and pods.failure_count(pod) >= self.limit_per_index
             if is_over or verdict.action == policies.FAIL_INDEX:
-                self.failed_indexes[index] = None
+                return [index]
+        return []
 
     def _is_in_range(self, index: int | None) -> bool:
         return index is not None and index < (self.completions or 0)
@@ -278,9 +284,9 @@ def _status(look: Look, end: End | None) -> Object:
     if look.started is not None:
         status["startTime"] = said.get("startTime") or moment
     if look.is_indexed and (look.completed or "completedIndexes" in said):
-        status["completedIndexes"] = indexes.write(look.completed)
+        status["completedIndexes"] = str(look.completed)
     if look.limit_per_index is not None:
-        status["failedIndexes"] = indexes.write(look.failed_indexes)
+        status["failedIndexes"] = str(look.failed_indexes)
     conditions = list(meta.parts(said, "conditions"))
     if end is None:
         conditions = _suspension(look, conditions, moment)
@@ -427,15 +433,21 @@ def _indexed(look: Look, missing: int) -> list[Object]:
     if pods.replaces_only_failed(look.job):
         busy |= {pods.index_of(pod) for pod in look.terminating}
     found: list[Object] = []
-    for index in range(look.completions or 0):
-        if len(found) >= min(missing, AT_ONCE_MAX):
+    index = -1
+    while len(found) < min(missing, AT_ONCE_MAX):
+        index = _next_open(look, index + 1)
+        if index >= (look.completions or 0):
             break
-        if index in busy or index in look.completed or index in look.failed_indexes:
-            continue
-        if _index_seconds(look, index) > 0:
-            continue
-        found.append(pods.indexed_pod(look.job, index, _failures(look, index)))
+        if index not in busy and _index_seconds(look, index) <= 0:
+            found.append(pods.indexed_pod(look.job, index, _failures(look, index)))
     return found
+
+
+def _next_open(look: Look, index: int) -> int:
+    """From this index on the first that has neither succeeded nor failed."""
+    while (later := max(look.completed.gap_from(index), look.failed_indexes.gap_from(index))) != index:
+        index = later
+    return index
 
 
 def _failures(look: Look, index: int) -> int | None:
@@ -464,7 +476,7 @@ def _look_again(look: Look, end: End | None) -> list[actions.Action]:
     elif len(look.active) < look.wanted:
         waits.append(pods.backoff_seconds(look.job, _ended(look), look.now))
     waits = [wait for wait in waits if wait > 0]
-    return [actions.RequeueAfter(min(waits))] if waits else []
+    return [actions.RequeueAfter(min(*waits, LOOK_AGAIN_SECONDS_MAX))] if waits else []
 
 
 def is_job(owner: Object) -> bool:

@@ -24,13 +24,13 @@ INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 def index_of(pod: Object) -> int | None:
     """None where it has none, or one that is no number."""
     text = meta.annotations(pod).get(well_known.JOB_INDEX_LABEL, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else None
 
 
 def failure_count(pod: Object) -> int:
     """How many failures of its index were counted before it."""
     text = meta.annotations(pod).get(well_known.JOB_INDEX_FAILURES_ANNOTATION, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else 0
 
 
 def is_tracked(pod: Object) -> bool:

@@ -6,7 +6,6 @@ Follows: KEP-3329 (podFailurePolicy), KEP-3850 (backoffLimitPerIndex), KEP-3998 
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from petset.controllers.jobs import indexes
@@ -59,13 +58,13 @@ def _by_condition(rule: Object, pod: Object) -> str:
     return ""
 
 
-def success(job: Object, succeeded: Collection[int]) -> str:
+def success(job: Object, succeeded: indexes.Indexes) -> str:
     """Why the indexes that have succeeded are enough, "" when they are not."""
     end = meta.get(job, "spec", "completions", default=0)
     for place, rule in enumerate(meta.parts(job, "spec", "successPolicy", "rules")):
         named, count = rule.get("succeededIndexes"), rule.get("succeededCount")
         of_them = indexes.read(named, end) if named else None
-        there = sum(index in succeeded for index in of_them) if of_them is not None else len(succeeded)
-        if there >= (count if count is not None else len(of_them or ())):
+        there = succeeded.common(of_them) if of_them is not None else len(succeeded)
+        if there >= (count if count is not None else len(of_them or indexes.Indexes())):
             return f"Matched rules at index {place}"
     return ""

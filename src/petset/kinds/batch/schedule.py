@@ -34,6 +34,7 @@ _NAMED = {
 }
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", re.ASCII)
+EVERY_SECONDS_MAX = 1e10  # Some three hundred years.
 YEARS_MAX = 5  # A schedule that comes not once in so many years never comes.
 _EVERY = re.compile(r"@every (?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+", re.ASCII)
 
@@ -135,7 +136,8 @@ Times = Every | Fields
 def read(text: str, zone: tzinfo) -> Times:
     """A schedule with which nothing is wrong."""
     if _EVERY.fullmatch(text):
-        return Every(max(1, int(sum(float(amount) * _UNITS[unit] for amount, unit in _AMOUNT.findall(text)))))
+        seconds = sum(float(amount) * _UNITS[unit] for amount, unit in _AMOUNT.findall(text))
+        return Every(max(1, int(min(seconds, EVERY_SECONDS_MAX))))
     read = [_values(part, *about[1:]) for part, about in zip(_NAMED.get(text, text).split(), _FIELDS)]
     (minutes, _), (hours, _), (days, any_day), (months, _), (weekdays, any_weekday) = read
     return Fields(minutes, hours, days, months, weekdays, not any_day and not any_weekday, zone)
