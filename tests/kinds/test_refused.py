@@ -20,12 +20,14 @@ CASES = pathlib.Path(__file__).parent.parent / "cases" / "validation"
 KINDS = {
     "csi_driver": "CSIDriver",
     "csi_storage_capacity": "CSIStorageCapacity",
+    "flow_schema": "FlowSchema",
     "horizontal_pod_autoscaler": "HorizontalPodAutoscaler",
     "ingress": "Ingress",
     "ingress_class": "IngressClass",
     "limit_range": "LimitRange",
     "network_policy": "NetworkPolicy",
     "pod_disruption_budget": "PodDisruptionBudget",
+    "priority_level_configuration": "PriorityLevelConfiguration",
     "resource_quota": "ResourceQuota",
     "volume_attachment": "VolumeAttachment",
 }

@@ -268,6 +268,7 @@ CASES = [
     Nasty("merge: many keys", 200, 2_000, lambda n: {"data": dict.fromkeys(names(n), "w")}, kind=MERGE, before=lambda n: configmap("held", **dict.fromkeys(names(n), "v"))),
     Nasty("JSON patch: one list", 200, 200, additions, kind=JSON_PATCH, before=lambda n: owned(1)),
     Nasty("JSON patch: copies that double", 422, 1_000, copies, kind=JSON_PATCH, before=lambda n: configmap("held", b="x")),
+    Nasty("a flow schema of many rules", 201, 200, lambda n: {"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "f"}, "spec": {"priorityLevelConfiguration": {"name": "low"}, "rules": [{"subjects": [{"kind": "User", "user": {"name": k}}], "resourceRules": [{"verbs": ["get"], "apiGroups": [k], "resources": [k], "namespaces": [k]}], "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": [f"/{k}/*"]}]} for k in names(n)]}}, target="/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"),
     Nasty("a quota of many names", 201, 500, lambda n: bounded("ResourceQuota", {"hard": dict.fromkeys(names(n, "count/k"), "1")}), target=QUOTAS),
     Nasty("a quota with many terms", 201, 500, lambda n: bounded("ResourceQuota", {"hard": {"pods": "1"}, "scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": [k]} for k in names(n)]}}), target=QUOTAS),
     Nasty("a range of many amounts", 201, 500, lambda n: bounded("LimitRange", {"limits": [{"type": "Container", "max": dict.fromkeys(names(n, "example.com/k"), "1")}]}), target=RANGES),
