@@ -31,11 +31,28 @@ STRATEGIC, MERGE = "application/strategic-merge-patch+json", "application/merge-
 JSON_PATCH, APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 
 
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 QUOTAS, RANGES = "/api/v1/namespaces/default/resourcequotas", "/api/v1/namespaces/default/limitranges"
 
 
 def bounded(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "b"}, "spec": spec}
+
+
+def ruled(n: int, rule: Callable[[str], str]) -> dict[str, Any]:
+    """A definition with n fields, and a rule for each of them."""
+    fields = names(n, "f")
+    rules = [{"rule": rule(name.replace("-", "__dash__"))} for name in fields]
+    kind = {"type": "array", "maxItems": 10, "items": {"type": "string", "maxLength": 10}}
+    schema = {"type": "object", "properties": dict.fromkeys(fields, kind), "x-kubernetes-validations": rules}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    kinds = {"plural": f"nasty{n}s", "singular": f"nasty{n}", "kind": f"Nasty{n}", "listKind": f"Nasty{n}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"nasty{n}s.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": kinds, "versions": [version]},
+    }
 
 
 @dataclass(frozen=True)
@@ -258,6 +275,8 @@ CASES = [
     Nasty("a long expression", 422, 4_000, lambda n: policy(validations=[{"expression": f"object{'.a' * n} == {n}"}]), POLICIES),
     Nasty("objects that are open", 422, 3_000, lambda n: policy(validations=[{"expression": "Object{a: " * (n // 10) + str(n)}]), POLICIES),
     Nasty("optionals", 201, 50, lambda n: policy(validations=[{"expression": f"[{','.join(f'object.?k{n}.orValue({i})' for i in range(n))}].size() > 0"}]), POLICIES),
+    Nasty("rules over types", 201, 10, lambda n: ruled(n, lambda name: f"self.{name}.all(x, x != '{n}')"), DEFINITIONS),
+    Nasty("rules over fields that are not there", 422, 10, lambda n: ruled(n, lambda name: f"self.{name}.all(x, x.y == {n})"), DEFINITIONS),
     Nasty("names of a rule", 201, 400, lambda n: policy(names=names(n)), POLICIES),
     Nasty("groups and extra", 201, 1_000, review, REVIEWS),
     Nasty("strategic: owners", 200, 250, lambda n: {"metadata": {"ownerReferences": [owner(i + n // 2) for i in range(n // 2)]}}, kind=STRATEGIC, before=owned),
