@@ -162,6 +162,18 @@ def test_addresses_outside_of_the_cluster():
     assert keys(part, services.ADDRESSES) == expected
 
 
+def test_who_may_come_by_a_load_balancer_s_address():
+    allowed = ["192.0.2.0/24", " 192.0.2.128/25", "10.0.0.1/32"]
+    one = service(type="LoadBalancer", loadBalancerSourceRanges=allowed, ports=[{"port": 80, "nodePort": 30080}])
+    one["status"] = {"loadBalancer": {"ingress": [{"ip": "10.128.0.1"}]}}
+    part = services.part(one, [slice_(A)], PLACE)
+    everybody = part.elements[services.PORTS, "tcp . 30080"]
+    assert led(part, "10.128.0.1 . tcp . 80") == [
+        f"ip saddr {{ 10.0.0.1, 192.0.2.0-192.0.2.255 }} {everybody}",
+        "drop",
+    ]
+
+
 def test_a_client_stays_with_its_endpoint():
     sticky = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}
     part = services.part(service(**sticky), [slice_(A, B)], PLACE)
@@ -202,6 +214,7 @@ SPECS: list[dict[str, Any]] = [
     {"externalIPs": ["198.51.100.1"]},
     {"sessionAffinity": "ClientIP"},
     {"internalTrafficPolicy": "Local"},
+    {"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.0/24"]},
 ]
 
 
@@ -227,6 +240,8 @@ def test_changes_lead_to_what_would_be_made_anew():
                     ]
                 )
                 one = service(name, f"10.128.8.{20 + int(name[1])}", **more) if chance.random() < 0.8 else None
+                if one is not None:
+                    one["status"] = {"loadBalancer": {"ingress": [{"ip": "10.128.0.1"}]}}
                 part = services.part(one, [slice_(*endpoints, of=name)], place)
                 table.put(name, part)
                 known[name] = part

@@ -14,13 +14,12 @@ Follows: https://kubernetes.io/docs/concepts/services-networking/network-policie
 from __future__ import annotations
 
 import hashlib
-import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from petset.base.networks import ClusterPlan
 from petset.kinds import pod_phase
-from petset.node.network import ruleset
+from petset.node.network import blocks, ruleset
 from petset.node.network.ruleset import Element, Part
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
@@ -88,7 +87,7 @@ def read(policy: Object) -> Policy:
 def _rule(given: Object, direction: str, mark: str) -> tuple[Rule, list[str]]:
     """One rule, and what it is in its policy's chain."""
     peers = meta.parts(given, _PEERS[direction])
-    blocks = [one["ipBlock"] for one in peers if one.get("ipBlock")]
+    networks = [one["ipBlock"] for one in peers if one.get("ipBlock")]
     pods = tuple(
         Peer(
             selectors.from_object(one["namespaceSelector"]) if one.get("namespaceSelector") is not None else None,
@@ -100,13 +99,13 @@ def _rule(given: Object, direction: str, mark: str) -> tuple[Rule, list[str]]:
     members, who = f"m_{mark}" if pods else "", list[str]()
     if pods:
         who.append(f"{_ADDRESS[direction]} @m_{mark} ")
-    if found := ranges(blocks):
+    if found := blocks.ranges(networks):
         who.append(f"{_ADDRESS[direction]} {{ {', '.join(found)} }} ")
     if not peers:
         who.append("")
     which, named = _ports(meta.parts(given, "ports"), mark)
     lines = [f"{one}{port}{_THEN[direction]}" for one in who for port in which]
-    return Rule(members, pods, named, bool(blocks) or not peers), lines
+    return Rule(members, pods, named, bool(networks) or not peers), lines
 
 
 def _ports(ports: Sequence[Object], mark: str) -> tuple[list[str], tuple[tuple[str, str, str], ...]]:
@@ -127,45 +126,9 @@ def _ports(ports: Sequence[Object], mark: str) -> tuple[list[str], tuple[tuple[s
         else:
             numbers.setdefault(protocol.lower(), []).append((number, port.get("endPort") or number))
     for layer4, given in numbers.items():
-        texts = [f"{first}-{last}" if last > first else str(first) for first, last in _joined(given)]
+        texts = [f"{first}-{last}" if last > first else str(first) for first, last in blocks.joined(given)]
         lines.append(f"meta l4proto {layer4} th dport {{ {', '.join(texts)} }} ")
     return lines, tuple(named)
-
-
-def ranges(blocks: Iterable[Object]) -> list[str]:
-    """The addresses of ipBlocks, but for their exceptions: "first-last", in order, none of them twice. IPv4 alone."""
-    found: list[tuple[int, int]] = []
-    for block in blocks:
-        if ":" in block["cidr"]:
-            continue
-        left = [_bounds(block["cidr"])]
-        for one in meta.texts(block, "except"):
-            first, last = _bounds(one)
-            left = [
-                part
-                for begin, end in left
-                for part in ((begin, min(end, first - 1)), (max(begin, last + 1), end))
-                if part[0] <= part[1]
-            ]
-        found += left
-    text = ipaddress.IPv4Address
-    return [f"{text(first)}-{text(last)}" if last > first else str(text(first)) for first, last in _joined(found)]
-
-
-def _bounds(cidr: str) -> tuple[int, int]:
-    network = ipaddress.IPv4Network(cidr, strict=False)
-    return int(network.network_address), int(network.broadcast_address)
-
-
-def _joined(given: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same numbers in as few ranges as there can be, in order."""
-    found: list[tuple[int, int]] = []
-    for first, last in sorted(given):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = found[-1][0], max(last, found[-1][1])
-        else:
-            found.append((first, last))
-    return found
 
 
 # ---- pods

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from petset.base.networks import ClusterPlan, NodePlan
 from petset.kinds import service as service_kind
-from petset.node.network import ruleset
+from petset.node.network import blocks, ruleset
 from petset.node.network.ruleset import Element, Part
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -99,7 +99,7 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
         return None
     spec, layer4 = meta.part(service, "spec"), protocol.lower()
     mark = _mark(meta.key(service), protocol, str(number))
-    slices_for = _Choice(service, layer4, mark)
+    choice = _Choice(service, layer4, mark)
     all_of_them = targets(slices, port)
     local = [_local(slices, port, name) for name in place.nodes]
     within = f"s_{mark}"
@@ -107,18 +107,18 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
         rules: list[str] = []
         for name, near in zip(place.nodes, local, strict=True):
             cidr = place.nodes[name].pod_cidr
-            chain = slices_for.chain(f"{within}_{place.nodes[name].number}", near) if near else ""
+            chain = choice.chain(f"{within}_{place.nodes[name].number}", near) if near else ""
             rules.append(f"ip saddr {cidr} {f'goto {chain}' if chain else 'drop'}")
         here = _unique(local)
-        inside = slices_for.chain(within, here, first=rules)
+        inside = choice.chain(within, here, first=rules)
         internal = bool(here)
     else:
-        inside = slices_for.chain(within, all_of_them)
+        inside = choice.chain(within, all_of_them)
         internal = bool(all_of_them)
     outside, external = inside, bool(all_of_them)
     if spec.get("externalTrafficPolicy") == "Local" or spec.get("internalTrafficPolicy") == "Local":
         chosen = _unique(local) if spec.get("externalTrafficPolicy") == "Local" else all_of_them
-        outside, external = slices_for.chain(f"x_{mark}", chosen), bool(chosen)
+        outside, external = choice.chain(f"x_{mark}", chosen), bool(chosen)
     elements: dict[Element, str] = {}
 
     def lead(addresses: Iterable[str], chain: str, is_served: bool) -> None:
@@ -130,7 +130,17 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
                 elements[REFUSED, key] = ""
 
     lead(_of_this_family(service_kind.cluster_ips(service)), inside, internal)
-    lead(_outside_addresses(service, place), outside, external)
+    lead(_external_ips(service, place), outside, external)
+    if balanced := _balanced(service, place):
+        allowed = meta.texts(spec, "loadBalancerSourceRanges")
+        if allowed and external:
+            outside_of_it = f"f_{mark}"
+            found = blocks.ranges({"cidr": one.strip()} for one in allowed)
+            let_in = (f"ip saddr {{ {', '.join(found)} }} goto {outside}",) if found else ()
+            choice.chains[outside_of_it] = (*let_in, "drop")
+            lead(balanced, outside_of_it, external)
+        else:
+            lead(balanced, outside, external)
     if service_kind.has_node_ports(service) and (node_port := port.get("nodePort")):
         key = f"{layer4} . {node_port}"
         if external:
@@ -142,7 +152,7 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
             elements[HAIRPINS, f"{target.address} . {target.address}"] = ""
         else:
             elements[OUTSIDE, f"{target.address} . {layer4} . {target.port}"] = ""
-    return Part(slices_for.sets, slices_for.chains, elements)
+    return Part(choice.sets, choice.chains, elements)
 
 
 class _Choice:
@@ -211,11 +221,20 @@ def _of_this_family(addresses: Iterable[str]) -> list[str]:
     return [one for one in addresses if ":" not in one]
 
 
-def _outside_addresses(service: Object, place: Place) -> list[str]:
-    """External IPs and a load balancer's addresses, but for those at which the cluster itself is."""
-    given = list(meta.texts(service, "spec", "externalIPs"))
-    if meta.get(service, "spec", "type") == "LoadBalancer":
-        given += [one.get("ip") or "" for one in meta.parts(service, "status", "loadBalancer", "ingress")]
+def _external_ips(service: Object, place: Place) -> list[str]:
+    return _but_for_ours(meta.texts(service, "spec", "externalIPs"), place)
+
+
+def _balanced(service: Object, place: Place) -> list[str]:
+    """The addresses of a load balancer."""
+    if meta.get(service, "spec", "type") != "LoadBalancer":
+        return []
+    ingress = meta.parts(service, "status", "loadBalancer", "ingress")
+    return _but_for_ours([one.get("ip") or "" for one in ingress], place)
+
+
+def _but_for_ours(given: Iterable[str], place: Place) -> list[str]:
+    """Those of this family, without those at which the cluster itself is."""
     return [one for one in dict.fromkeys(given) if one and ":" not in one and one not in place.bound]
 
 
@@ -315,7 +334,8 @@ def datagram_ways(service: Object | None, slices: Iterable[Object], place: Place
     if service is None or not any(port.get("protocol") == "UDP" for port in meta.parts(service, "spec", "ports")):
         return frozenset()
     slices = list(slices)
-    addresses = [*_of_this_family(service_kind.cluster_ips(service)), *_outside_addresses(service, place)]
+    addresses = [*_of_this_family(service_kind.cluster_ips(service)), *_external_ips(service, place)]
+    addresses += _balanced(service, place)
     return frozenset(
         Way(address, number, target.address)
         for port in meta.parts(service, "spec", "ports")
