@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import idle, memory, ownership, pets, rates, scale, services, startup, watches, writes
+from bench import idle, memory, ownership, pets, rates, rollouts, scale, services, startup, watches, writes
 
 PARTS = {
     "pets": pets.main,
@@ -20,6 +20,7 @@ PARTS = {
     "watches": watches.main,
     "ownership": ownership.main,
     "scale": scale.main,
+    "rollouts": rollouts.main,
     "services": services.main,
     "writes": writes.main,
 }
