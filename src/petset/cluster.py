@@ -92,6 +92,7 @@ class ControlPlane:
     ):
         """`streams` finds a node's containers, by default among the nodes of `nodes`; `kinds` it begins with."""
         self.store, self.kinds = store, Catalog(kinds)
+        self.everywhere = Catalog(kinds)  # And those that other servers have.
         self.config = config = config or Config()
         self._streams: dict[str, streaming.NodeStreams] = {}  # By node's name.
         self._servers: dict[str, streaming.NodeServer] = {}  # By node's name.
@@ -106,15 +107,16 @@ class ControlPlane:
             audit=config.audit,
         )
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds, self._server_of)
-        self.api_services = Services(store, self.api, self.kinds, config.front_proxy)
+        self.api_services = Services(store, self.api, self.kinds, config.front_proxy, self.everywhere)
+        self.kinds.follow(lambda kinds: self.api_services.look_everywhere())
         self.definitions = Definitions(store, self.api.rest, self.kinds)
         self.handle: http.Handler = self.api.handle
         if config.metrics is not None:
             self.handle = meter.Meter(config.metrics, config.log_requests).counted(self.api.handle)
 
-    def client(self, user: http.User, agent: str = "") -> Client:
-        """A client in this process; who it is, is believed."""
-        return Client(InProcess(self.handle, user), agent or user.name, self.kinds)
+    def client(self, user: http.User, agent: str = "", everywhere: bool = False) -> Client:
+        """A client in this process; who it is, is believed. `everywhere`: it knows other servers' kinds."""
+        return Client(InProcess(self.handle, user), agent or user.name, self.everywhere if everywhere else self.kinds)
 
     async def begin(self) -> None:
         """Write what is missing of what a cluster begins with, before anybody is served."""
@@ -184,7 +186,7 @@ class ControlPlane:
                 del self._streams[node.name], self._servers[node.name]
 
     def _part(self, program: Program) -> Part:
-        return program.name, program.main(self.client(program.user, program.agent))
+        return program.name, program.main(self.client(program.user, program.agent, program.everywhere))
 
     def _streams_of(self, node: str) -> streaming.NodeStreams:
         if node not in self._streams:
@@ -233,6 +235,7 @@ class Program:
     user: http.User
     main: Callable[[Client], Coroutine[Any, Any, None]]
     agent: str  # Its User-Agent: by this name it owns the fields that it writes.
+    everywhere: bool = False  # It looks after what other servers keep, too.
 
 
 def controllers(config: Config) -> Program:
@@ -250,7 +253,7 @@ def controllers(config: Config) -> Program:
             metrics=config.metrics,
         )
 
-    return Program("controllers", CONTROLLERS, main, "kube-controller-manager")
+    return Program("controllers", CONTROLLERS, main, "kube-controller-manager", everywhere=True)
 
 
 def scheduler(metrics: telemetry.Telemetry | None = None) -> Program:

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from petset.client import elsewhere
 from petset.kinds import builtin
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
@@ -72,6 +73,8 @@ class Client:
         """(items, resourceVersion of the list)."""
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
         answer = await self._call("GET", resource.path(namespace), query)
+        if resource.elsewhere:
+            return _listed_elsewhere(resource, answer)
         items = [_typed(resource, item) for item in answer.get("items") or ()]
         return items, meta.get(answer, "metadata", "resourceVersion", default="")
 
@@ -128,8 +131,16 @@ class Client:
         return await self._call("DELETE", resource.path(namespace, name), body=options)
 
     async def delete_all(self, resource: Kind, namespace: str) -> None:
-        """DELETE of a namespace's collection."""
-        await self._call("DELETE", resource.path(namespace))
+        """DELETE of a namespace's collection; one by one of another server that has no such thing."""
+        if "deletecollection" in resource.verbs:
+            await self._call("DELETE", resource.path(namespace))
+            return
+        for obj in (await self.list(resource, namespace))[0]:
+            try:
+                await self.delete(resource, meta.name(obj), namespace, uid=meta.uid(obj))
+            except errors.ApiError as error:
+                if error.code != 404:
+                    raise
 
     async def watch(
         self,
@@ -163,7 +174,10 @@ class Client:
         async with contextlib.aclosing(_lines(response.body)) as frames:
             async for frame in frames:
                 event = _decoded(frame)
-                yield _event(resource, event["type"], event["object"])
+                if not resource.elsewhere:
+                    yield _event(resource, event["type"], event["object"])
+                elif (found := _event_elsewhere(resource, event)) is not None:
+                    yield found
 
     async def raw(self, target: str) -> bytes:
         """The body of a GET that is no object (health, metrics, logs)."""
@@ -213,7 +227,35 @@ def _decoded(text: bytes) -> Any:
         raise ConnectionError(f"cannot read the answer: {error}; was the connection cut?") from error
 
 
+def _listed_elsewhere(resource: Kind, answer: Any) -> tuple[list[Object], str]:
+    items = meta.parts(answer, "items") if meta.is_struct(answer) else ()
+    revision: Any = meta.part(answer, "metadata").get("resourceVersion") if meta.is_struct(answer) else ""
+    found = [obj for item in items if (obj := elsewhere.read(resource, item)) is not None]
+    return found, revision if isinstance(revision, str) else ""
+
+
+def _event_elsewhere(resource: Kind, event: Any) -> WatchEvent | None:
+    """Raises ApiError, ConnectionError."""
+    type_: Any = event.get("type") if meta.is_struct(event) else None
+    obj: Any = event.get("object") if type_ else None
+    if not isinstance(type_, str) or not meta.is_struct(obj):
+        raise ConnectionError("cannot read the watch: an event has no type or no object")
+    if type_ == "ERROR":
+        code: Any = obj.get("code")
+        raise errors.ApiError(code if isinstance(code, int) else 500, "Unknown", str(obj.get("message"))[:1000])
+    if type_ == "BOOKMARK":
+        revision: Any = meta.part(obj, "metadata").get("resourceVersion")
+        return (type_, {"metadata": {"resourceVersion": revision}}) if isinstance(revision, str) else None
+    found = elsewhere.read(resource, obj)
+    return (type_, found) if found is not None and type_ in ("ADDED", "MODIFIED", "DELETED") else None
+
+
 def _typed(resource: Kind, obj: Object, subresource: str = "") -> Object:
+    if resource.elsewhere and not subresource:
+        found = elsewhere.read(resource, obj)
+        if found is None:
+            raise ConnectionError(f"cannot read the answer: it is no {resource.kind}")
+        return found
     # Servers may leave apiVersion and kind out of a list's items; everybody here relies on them.
     if "kind" in obj or subresource:
         return obj

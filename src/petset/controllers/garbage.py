@@ -6,8 +6,9 @@ others. One that is being deleted with the `orphan` finalizer first has its depe
 when their node has not existed for NODE_GONE_SECONDS, or is said to be out of service for good.
 
 Kinds are those there are at the moment. Versions of one kind are one: an owner is found whichever its reference names.
-Invariants: an owner counts as gone only when the server says so, not the cache; owners of kinds we do not know count
-as there, until they are known; a deletion names the uid it means.
+Other servers' kinds are among them, as long as those servers answer.
+Invariants: an owner counts as gone only when the server says so, not the cache; owners of kinds we do not know, or
+whose server is away, count as there, until they are known; a deletion names the uid it means.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ Strangers = dict[str, tuple[Object, ...]]  # By queue key: the references to own
 
 
 def is_collected(kind: Kind) -> bool:
+    """Other servers' kinds, too, where they can be watched and deleted."""
     return "watch" in kind.verbs and kind.key() != EVENTS.key()
 
 
@@ -98,18 +100,18 @@ def dependents_of(obj: Object, view: View) -> list[Object]:
 def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
     uids = [meta.uid(obj)]
     forgetting: list[actions.Action] = [
-        actions.Update(without_owners(dependent, uids)) for dependent in dependents_of(obj, view)
+        _changed(dependent, without_owners(dependent, uids), view) for dependent in dependents_of(obj, view)
     ]
     # One that was adopted a moment ago may not be in the caches yet, and would be collected when the owner has gone.
     space = meta.namespace(obj)
     checks = [actions.NoneOwned(kind, space, uids[0]) for kind in ADOPTED] if space else []
-    return [*forgetting, *checks, actions.Update(without_finalizer(obj, well_known.ORPHAN_FINALIZER))]
+    return [*forgetting, *checks, _changed(obj, without_finalizer(obj, well_known.ORPHAN_FINALIZER), view)]
 
 
 def wait_for_dependents(obj: Object, view: View) -> list[actions.Action]:
     """Delete what blocks it; go when nothing does but what waits for it in its turn."""
     if all(_waits_for(dependent, obj, view) for dependent in _blocking(obj, view)):
-        return [actions.Update(without_finalizer(obj, well_known.FOREGROUND_FINALIZER))]
+        return [_changed(obj, without_finalizer(obj, well_known.FOREGROUND_FINALIZER), view)]
     # Each is deleted under its own key, which our being in this state brings up.
     return []
 
@@ -171,7 +173,7 @@ def collect(obj: Object, view: View) -> list[actions.Action]:
     checks = [_gone(reference, obj, view) for reference in gone]
     if there:
         uids = [reference["uid"] for reference in (*gone, *waiting)]
-        return [*checks, actions.Update(without_owners(obj, uids))]
+        return [*checks, _changed(obj, without_owners(obj, uids), view)]
     in_turn = bool(waiting) and any(True for _ in _blocking(obj, view))
     # At its revision: it may have been left as an orphan, or adopted, since the cache saw it.
     return [*checks, actions.Delete(obj, propagation="Foreground" if in_turn else "Background", at_revision=True)]
@@ -194,6 +196,17 @@ def _gone(reference: Object, obj: Object, view: View) -> actions.Gone:
     kind = _kind_of(reference, view)
     assert kind is not None
     return actions.Gone(kind, meta.namespace(obj) if kind.namespaced else "", reference["name"], reference["uid"])
+
+
+def _changed(obj: Object, new: Object, view: View) -> actions.Action:
+    """Write it. Of what another server keeps the metadata alone is known: that is patched, at its revision."""
+    kind = view.kinds.of(obj)
+    if kind is None or not kind.elsewhere:
+        return actions.Update(new)
+    metadata = new["metadata"]
+    part = {key: metadata.get(key) for key in ("ownerReferences", "finalizers")}
+    at = {key: metadata[key] for key in ("uid", "resourceVersion") if metadata.get(key)}
+    return actions.Patch(obj, {"metadata": {**part, **at}})
 
 
 def without_owners(obj: Object, uids: Iterable[str]) -> Object:

@@ -3,7 +3,7 @@
 Everything in it is deleted, gracefully where a kind has grace. What is being deleted and stays for a while stands in
 the namespace's conditions, with the finalizers it waits for. When the caches show none left the server is asked once
 more for each kind (it accepts nothing new in such a namespace), and the finalizer is taken away. Kinds are those there
-are at the moment.
+are at the moment, other servers' among them: while one of those cannot be asked, the namespace says so and stays.
 Follows: the condition types and reasons of NamespaceStatus in the Kubernetes API reference.
 """
 
@@ -29,8 +29,9 @@ def is_emptied(kind: Kind) -> bool:
 
 
 def is_followed(kind: Kind) -> bool:
-    """Events are too many to be kept here, and nothing holds them up: they go at the end, unseen."""
-    return is_emptied(kind) and kind.key() != EVENTS.key()
+    """Events are too many to be kept here, and nothing holds them up: they go at the end, unseen; as what nobody can
+    watch that another server keeps."""
+    return is_emptied(kind) and "watch" in kind.verbs and kind.key() != EVENTS.key()
 
 
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
@@ -45,18 +46,21 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     if to_delete := [obj for obj in left if not meta.is_deleting(obj)]:
         return [actions.Delete(obj, propagation="Background") for obj in to_delete]
     told = meta.get(namespace, "status", "conditions", default=[])
-    if (left or told) and (conditions := with_what_is_left(told, left, now)) != told:
+    lacking = view.kinds.lacking
+    if (left or told or lacking) and (conditions := with_what_is_left(told, left, now, lacking)) != told:
         return [actions.UpdateStatus(meta.changed(namespace, ("status", "conditions"), conditions))]
-    if left:
-        return []
+    if left or lacking:
+        return []  # A change of the kinds there are brings it back.
     others = [finalizer for finalizer in namespace["spec"]["finalizers"] if finalizer != FINALIZER]
     finalized = meta.changed(namespace, ("spec", "finalizers"), others)
     unseen = [actions.DeleteAll(kind, key) for kind in kinds if not is_followed(kind)]
     return [*unseen, *(actions.Empty(kind, key) for kind in kinds), actions.UpdateStatus(finalized, "finalize")]
 
 
-def with_what_is_left(conditions: Sequence[Object], left: Sequence[Object], now: float) -> list[Object]:
-    """The conditions of a namespace in which these objects wait to go."""
+def with_what_is_left(
+    conditions: Sequence[Object], left: Sequence[Object], now: float, lacking: Sequence[str] = ()
+) -> list[Object]:
+    """The conditions of a namespace in which these objects wait to go, `lacking` what cannot be asked."""
     kinds: dict[str, int] = {}
     finalizers: dict[str, int] = {}
     for obj in left:
@@ -65,7 +69,12 @@ def with_what_is_left(conditions: Sequence[Object], left: Sequence[Object], now:
             finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
     told = list(conditions)
     for type_, is_so, reasons, message in (
-        ("NamespaceDeletionDiscoveryFailure", False, ("", "ResourcesDiscovered"), "every kind is known"),
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            bool(lacking),
+            ("DiscoveryFailed", "ResourcesDiscovered"),
+            f"cannot be asked what they have: {', '.join(lacking)}" if lacking else "every kind is known",
+        ),
         ("NamespaceDeletionGroupVersionParsingFailure", False, ("", "ParsedGroupVersions"), "every group is known"),
         ("NamespaceDeletionContentFailure", False, ("", "ContentDeleted"), "everything has been asked to go"),
         (
@@ -97,12 +106,17 @@ def namespace_that_goes(obj: Object, view: View) -> Iterable[str]:
         yield meta.name(namespace)
 
 
+def all_that_go(view: View) -> Iterable[str]:
+    return [meta.name(namespace) for namespace in view.list(NAMESPACES) if meta.is_deleting(namespace)]
+
+
 CONTROLLERS = (
     Controller(
         name="namespaces",
         component="namespace-controller",
         watches=((NAMESPACES, own_key),),
         every=(is_followed, namespace_that_goes),
+        when_kinds_change=all_that_go,
         reconcile=reconcile,
     ),
 )

@@ -30,7 +30,12 @@ _READ = (PODS, SERVICES, PERSISTENTVOLUMECLAIMS)
 
 
 def is_counted(kind: Kind) -> bool:
-    return kind.namespaced and "list" in kind.verbs and usage.resource_of(kind) not in usage.NEVER_COUNTED
+    return (
+        kind.namespaced
+        and not kind.elsewhere
+        and "list" in kind.verbs
+        and usage.resource_of(kind) not in usage.NEVER_COUNTED
+    )
 
 
 class Usage:

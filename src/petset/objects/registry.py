@@ -126,6 +126,7 @@ class Kind:
     parts: Mapping[str, Part] = field(default_factory=dict[str, Part])  # By subresource.
     when_deleted: WhenDeleted = _as_it_is  # What a deletion adds when it marks an object.
     custom: Custom | None = None
+    elsewhere: bool = False  # Another server keeps its objects, of which metadata alone is looked at here.
 
     @property
     def api_version(self) -> str:
@@ -165,8 +166,9 @@ class Kind:
 class Kinds:
     """Which kinds there are: a snapshot, in the order of discovery."""
 
-    def __init__(self, kinds: Iterable[Kind]):
+    def __init__(self, kinds: Iterable[Kind], lacking: Sequence[str] = ()):
         self._kinds = tuple(kinds)
+        self.lacking = tuple(lacking)  # The apiVersions of which it is not known what they have now.
         self._named = {(kind.api_version, kind.kind): kind for kind in self._kinds}
         self._at = {(kind.group, kind.version, kind.plural): kind for kind in self._kinds}
         self._kept: dict[str, Kind] = {}

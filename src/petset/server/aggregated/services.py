@@ -22,7 +22,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind
 from petset.server import api, rest, writes
 from petset.server.access import users
-from petset.server.aggregated import availability
+from petset.server.aggregated import availability, everywhere
 from petset.server.aggregated.availability import Verdict
 from petset.server.aggregated.descriptions import Descriptions
 from petset.server.aggregated.remote import Remote
@@ -40,7 +40,16 @@ ON_START, ALWAYS = "onstart", "true"  # Who made an APIService: this release, or
 
 
 class Services:
-    def __init__(self, store: stores.Store, server: api.Api, catalog: Catalog, front_proxy: pki.Issued | None):
+    def __init__(
+        self,
+        store: stores.Store,
+        server: api.Api,
+        catalog: Catalog,
+        front_proxy: pki.Issued | None,
+        everywhere: Catalog | None = None,
+    ):
+        """`everywhere` is kept as the kinds of the catalog and of the others."""
+        self._everywhere = everywhere
         self._store, self._api, self._catalog, self._front_proxy = store, server, catalog, front_proxy
         self._rest: rest.Rest = server.rest
         self._remotes: dict[str, Remote] = {}  # By name.
@@ -64,6 +73,11 @@ class Services:
                 await asyncio.wait(following)
                 for one in others:
                     one.cancel()
+
+    def look_everywhere(self) -> None:
+        """Keep the kinds of everybody what they are now."""
+        if self._everywhere is not None:
+            self._everywhere.replace(everywhere.kinds(self._catalog.now, self._api.paths.remotes.versions))
 
     async def _follow(self, kind: Kind) -> None:
         while True:
@@ -141,6 +155,7 @@ class Services:
         versions = tuple(self._version(name, remote) for name, remote in sorted(self._remotes.items()))
         if versions != self._api.paths.remotes.versions:
             self._api.paths.remotes = remotes.Remotes(versions) if versions else remotes.NOBODY
+            self.look_everywhere()
         self._descriptions.follow({place: one for place, one in table.items() if one.is_available})
 
     def _version(self, name: str, remote: Remote) -> remotes.Version:
