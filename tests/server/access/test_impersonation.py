@@ -18,9 +18,8 @@ CONFIGMAPS = PODS.replace("pods", "configmaps")
 def may(server: Any, who: str, *rules: Any, everywhere: bool = False) -> None:
     name = f"r{len(server.store.list('/rbac.authorization.k8s.io/')[1])}"
     if everywhere:
-        server.create({**role(name, *rules), "kind": "ClusterRole"}, "")
-        bound = binding(name, name, user(who), kind="ClusterRole")
-        server.create({**bound, "kind": "ClusterRoleBinding"}, "")
+        server.create(role(name, *rules, namespace=""), "")
+        server.create(binding(name, name, user(who), kind="ClusterRole", namespace=""), "")
     else:
         server.create(role(name, *rules))
         server.create(binding(name, name, user(who)))
