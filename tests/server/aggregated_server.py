@@ -37,6 +37,7 @@ class ExtensionServer:
         self.loop, self.asked = loop, list[http.Request]()
         self.flunders: dict[str, Any] = {}
         self.say: Any = None  # Something else to answer with.
+        self.silent: tuple[str, ...] = ()  # Paths that are never answered.
         self.openapi: dict[str, Any] = {}  # By path: other documents than its own.
         authority = pki.authority(directory)
         self.bundle = base64.b64encode(authority.certificate_pem.encode()).decode()
@@ -64,6 +65,8 @@ class ExtensionServer:
             self.asked.append(request)
         if self.say is not None:
             return self.say(request)
+        if request.path in self.silent:
+            await self._stop.wait()
         if request.path.startswith("/openapi/"):
             return self._described(request)
         if request.path == ROOT:

@@ -10,7 +10,7 @@ import pytest
 from petset.server.described import gnostic_v2
 from petset.wire import http
 from tests.server.aggregated.test_api_services import Aggregated
-from tests.server.aggregated_server import ROOT, swagger
+from tests.server.aggregated_server import FLUNDERS, ROOT, swagger
 from tests.server.conftest import ADMIN
 
 NAME, FLUNDER = ROOT[1:], "com.example.wardle.v1alpha1.Flunder"
@@ -102,3 +102,13 @@ def test_a_broken_one_harms_nobody(aggregated: Aggregated, said: Any, listed: bo
     assert (NAME in aggregated.get("/openapi/v3")["paths"]) is listed
     found = aggregated.get("/openapi/v2")["definitions"]
     assert META in found and (FLUNDER in found) is merged
+
+
+def test_who_never_tells_holds_up_nobody(aggregated: Aggregated) -> None:
+    aggregated.extension.silent = ("/openapi/v3",)
+    aggregated.register()
+    aggregated.until(lambda: aggregated.condition() == ("True", "Passed"))
+    assert aggregated.get(FLUNDERS)["items"] == []
+    assert NAME not in aggregated.get("/openapi/v3")["paths"] and META in aggregated.get("/openapi/v2")["definitions"]
+    aggregated.look()  # Whether he is there is asked all the same.
+    assert aggregated.condition() == ("True", "Passed") and not others(aggregated)
