@@ -1,8 +1,10 @@
-"""Names: there before the first init container, for unready pets as the service says, never cached as missing."""
+"""Names: before the first init container, of unready pets as the service says, never cached as missing; addresses."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+from typing import Any
 
 import dns.resolver
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from tests.e2e.leftovers import plan_of
 
 DOMAIN = "svc.cluster.local"
+IMAGE = "gcr.io/google_containers/nginx-slim:0.8"
+ASK = "exec 3<>/dev/tcp/{}/{} && printf 'HEAD / HTTP/1.0\\r\\n\\r\\n' >&3 && head -1 <&3"
 
 
 def service(name: str, **annotations: str) -> dict:
@@ -140,3 +144,42 @@ def test_names_outside_the_cluster_fail_at_once_without_resolvers_or_are_answere
     """Never a hang: an answer or a failure comes within the resolver's own time."""
     with pytest.raises((dns.resolver.NXDOMAIN, dns.resolver.NoNameservers, dns.resolver.NoAnswer)):
         resolver.resolve("no-such-name.invalid", "A")
+
+
+def web_pod(name: str) -> dict[str, Any]:
+    port = {"name": "web", "containerPort": 80}
+    container = {"name": "c", "image": IMAGE, "ports": [port], "readinessProbe": {"httpGet": {"port": "web"}}}
+    spec = {"terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+def made(cluster: Any, namespace: str, **obj: Any) -> Any:
+    return json.loads(cluster.kubectl("-n", namespace, "create", "-o", "json", "-f", "-", stdin=json.dumps(obj)))
+
+
+def test_a_service_leads_to_its_pods_and_a_policy_closes_them(cluster, namespace):
+    def asked(address: str, port: int) -> str:
+        """From a pod."""
+        script = f'timeout 1 bash -c "{ASK.format(address, port)}" 2>/dev/null || true'
+        return cluster.kubectl("-n", namespace, "exec", "asking", "--", "bash", "-c", script)
+
+    def asked_here(address: str, port: int) -> str:
+        script = ASK.format(address, port)
+        return subprocess.run(["timeout", "2", "bash", "-c", script], capture_output=True, text=True).stdout
+
+    for name in ("web", "asking"):
+        made(cluster, namespace, **web_pod(name))
+    spec = {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 8080, "targetPort": "web"}]}
+    service = made(cluster, namespace, apiVersion="v1", kind="Service", metadata={"name": "front"}, spec=spec)
+    cluster.wait_ready("web", "asking", namespace=namespace)
+    address, port = service["spec"]["clusterIP"], service["spec"]["ports"][0]["nodePort"]
+    cluster.wait(lambda: "200 OK" in asked(address, 8080), "the cluster IP leads to the pod")
+    assert "200 OK" in asked("front", 8080)  # By its name, which is the address.
+    assert "200 OK" in asked_here(address, 8080) and "200 OK" in asked_here("127.0.0.1", port)
+    policy = {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}
+    head = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "closed"}}
+    made(cluster, namespace, **head, spec=policy)
+    cluster.wait(lambda: asked(address, 8080) == "", "the policy closes the pod")
+    assert "200 OK" in asked_here(address, 8080)  # The node is let in, and so are its probes.
+    cluster.kubectl("-n", namespace, "delete", "networkpolicy", "closed")
+    cluster.wait(lambda: "200 OK" in asked(address, 8080), "the pod is open again")
