@@ -14,6 +14,7 @@ from prometheus_client import parser
 
 from petset import cluster
 from petset.base import networks, tasks, telemetry
+from petset.controllers import runner
 from petset.kinds.pod import PODS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.node import simulated
@@ -116,8 +117,10 @@ def test_the_programs_of_a_cluster_tell_how_they_do(tmp_path):
     assert seen["scheduler_schedule_attempts_total", "default-scheduler", "scheduled"] == 2
     assert seen["scheduler_scheduling_attempt_duration_seconds_count", "default-scheduler", "scheduled"] == 2
     assert seen["scheduler_pending_pods", "active"] == seen["scheduler_pending_pods", "unschedulable"] == 0
-    assert seen["workqueue_adds_total", "statefulsets"] >= 1
-    assert seen["workqueue_work_duration_seconds_count", "statefulsets"] >= 1
+    assert seen["workqueue_adds_total", "statefulset"] >= 1
+    assert seen["workqueue_work_duration_seconds_count", "statefulset"] >= 1
+    queues = {name for metric, name, *_ in (one for one in seen if len(one) > 1) if metric == "workqueue_depth"}
+    assert set(runner.QUEUES.values()) <= queues and queues.isdisjoint(runner.QUEUES)  # Each names a queue there is.
     assert seen["apiserver_longrunning_requests", "apiserver", "", "pods", "cluster", "", "WATCH", "v1"] >= 1
 
 

@@ -46,6 +46,20 @@ PACED_SECONDS_LEAST = 1e-6
 PACED_MAX = 1000  # Objects remembered before those are forgotten that have rested.
 FAILURES_TOLD_MIN = 3  # A conflict or two is how controllers work.
 
+# What a dashboard asks for: the label `name` of workqueue_*, where Kubernetes' controller of the same task has another
+# name for its queue. Each stands here once, so that no two queues are one series.
+QUEUES: Mapping[str, str] = {
+    "statefulsets": "statefulset",
+    "deployments": "deployment",
+    "daemonsets": "daemonset",
+    "replicasets": "replicaset",
+    "replicationcontrollers": "replicationmanager",
+    "jobs": "job",
+    "cronjobs": "cronjob",
+    "namespaces": "namespace",
+    "aggregation": "ClusterRoleAggregator",
+}
+
 Keys = Callable[[Object, View], Iterable[str]]  # The keys an object's change concerns.
 Sees = Callable[[Object], Any]
 Reconcile = Callable[[str, View, float], Sequence[actions.Action]]
@@ -236,7 +250,7 @@ class Runner:
             informers.of(resource)
 
     def samples(self) -> Iterator[telemetry.Sample]:
-        return self._queue.samples(self.name)
+        return self._queue.samples(QUEUES.get(self.name, self.name))
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
