@@ -122,7 +122,7 @@ def validate(expression: Expression, path: str) -> Errors:
     try:
         anything = expression if expression.makes_objects else replace(expression, result=cel.DYN)
         anything.uses()
-        found = anything.checked(typed.given())
+        found = anything.checked(typed.anything())
         wanted = expression.result.lower().split("|")
         if not expression.makes_objects and "dyn" not in wanted and found.kind not in wanted:
             raise cel.ResultError(_must_be(wanted, str(found)))

@@ -110,6 +110,12 @@ def _namespace() -> Type:
     return _object(**{name: _of_node(fields[name]) for name in ("metadata", "spec", "status")})
 
 
+@cache
+def anything() -> Types:
+    """What one may speak of whose objects may be of any kind; one value, so that variables are typed once by it."""
+    return given()
+
+
 def given(object_: Type = DYN, params: Type = DYN) -> Types:
     """What an expression may speak of, but for the policy's variables."""
     return {
