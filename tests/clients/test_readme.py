@@ -72,7 +72,7 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 
 
 TRIED = {
-    "Ingresses, NetworkPolicies, disruption budgets and autoscalers": policies,
+    "Ingresses, disruption budgets and autoscalers": policies,
     "`kubectl top`": top,
     "RuntimeClasses": runtime_classes,
     "Volumes from other machines": volumes_from_elsewhere,

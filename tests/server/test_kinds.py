@@ -63,11 +63,12 @@ def test_openapi_tells_what_there_is_now_and_a_changed_document_has_another_addr
     def addresses() -> dict[str, str]:
         return {name: path["serverRelativeURL"] for name, path in server.get("/openapi/v3")["paths"].items()}
 
-    before, name = addresses(), "apis/networking.example.com/v1"
+    before, group = addresses(), "apis/networking.example.com"
+    name = f"{group}/v1"
     assert server("GET", f"/openapi/v3/{name}").code == 404
     comes(server)
     first = addresses()[name]
-    assert addresses() == {**before, name: first}
+    assert addresses() == {**before, name: first, group: addresses()[group]}
     assert "io.k8s.api.networking.v1.Ingress" in server.get(first)["components"]["schemas"]
     comes(server, Kind("networking.example.com", "v1", "ingressclasses", "IngressClass", namespaced=False))
     assert addresses()[name] != first

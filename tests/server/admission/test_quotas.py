@@ -251,10 +251,10 @@ def test_what_a_create_costs_does_not_grow_with_what_there_is(server: Server, ki
 
     for n in range(10):
         server.create(make(f"a{n}"))
-    few = cost("few")
+    few = min(cost(f"few{n}") for n in range(3))  # Now and then randomness is taken for many at once.
     for n in range(300):
         server.create(make(f"b{n}"))
-    assert cost("many") <= few * 1.02
+    assert min(cost(f"many{n}") for n in range(3)) <= few * 1.02
 
 
 def test_a_long_book_is_read_in_slices(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
