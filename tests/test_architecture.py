@@ -273,6 +273,7 @@ BOUNDED_ELSEWHERE = {
     "node/paths.py": "names of a tree that is on the disk",
     "node/pods/turns.py": "a worker of each pod waits in it at most once",
     "objects/patch.py": "the items of two lists of an object",
+    "server/admission/service_addresses.py": "numbers of the networks and of node ports, each once",
     "server/live.py": "entries that the store holds, of one look at a watch that has limits",
     "store/index.py": "the entries of the store",
     "store/packed.py": "the entries and the history of the store, of which it is a smaller form",

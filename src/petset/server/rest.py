@@ -108,6 +108,9 @@ class Rest:
         """Write a new object; a generated name that is taken is generated again. Raises ApiError."""
         try:
             return await self._created(write, obj, missing)
+        except asyncio.CancelledError:
+            self._admit.settle(write, is_cancelled=True)
+            raise
         finally:
             self._admit.settle(write)
 
@@ -198,6 +201,9 @@ class Rest:
         """Write what `make` makes of the write's object, and what `review` then makes of that. Raises ApiError."""
         try:
             return await self._changed(write, make, review)
+        except asyncio.CancelledError:
+            self._admit.settle(write, is_cancelled=True)
+            raise
         finally:
             self._admit.settle(write)
 

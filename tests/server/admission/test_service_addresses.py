@@ -183,6 +183,27 @@ def test_two_that_come_at_once_share_nothing_and_a_full_network_says_so(server):
     server.create(service("more"))
 
 
+def test_a_write_that_was_cancelled_may_be_stored_yet_and_keeps_what_it_was_given(server, monkeypatch):
+    put = server.store.put
+
+    async def slow(*args: Any) -> Any:
+        await asyncio.Event().wait()
+        return await put(*args)
+
+    async def cancelled() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await post(server, service("a", clusterIP="10.96.0.77"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(server.store, "put", slow)
+        server.run(cancelled())
+    assert "already allocated" in refused(server, service("b", clusterIP="10.96.0.77"))[1]
+    later = server.loop.time() + 61
+    monkeypatch.setattr(server.loop, "time", lambda: later)
+    server.create(service("b", clusterIP="10.96.0.77"))
+
+
 def test_an_address_that_somebody_else_speaks_for_is_not_given(server):
     small(server, "10.99.0.0/30")
     parent = {"group": "example.com", "resource": "gateways", "namespace": "default", "name": "a"}

@@ -82,10 +82,13 @@ class Admission:
     def delete(self, write: Write, old: Object) -> None:
         self._run(DELETE, write, old, old)
 
-    def settle(self, write: Write) -> None:
-        """The write is in the store, or has failed: what it was given meanwhile is the stored object's, or nobody's."""
+    def settle(self, write: Write, is_cancelled: bool = False) -> None:
+        """The write is in the store, or has failed: what it was given meanwhile is the stored object's, or nobody's.
+
+        One that was cancelled may be stored yet.
+        """
         if write.resource is SERVICES:
-            self.addresses.settle(write)
+            self.addresses.settle(write, is_cancelled)
 
     async def check(self, write: Write, new: Object, old: Object | None, size: int) -> bool:
         """What an object must pass as it is to be stored; whether the cluster went on meanwhile. Raises ApiError.

@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from petset.base import tasks
@@ -35,6 +36,7 @@ from petset.store import store as stores
 
 NODE_PORTS = range(30_000, 32_768)
 CHANCES = 16  # Tries by chance before the next free one is looked for.
+LATE_SECONDS = 60.0  # No commit takes longer but on a disk that is given up.
 ALLOCATED = "provided {} is already allocated"
 
 Block = ipaddress.IPv4Network
@@ -115,6 +117,10 @@ class _Gift:
         self.ports: dict[object, int] = {}
         self.held: list[tuple[_Taken, int]] = []
 
+    def let_go(self) -> None:
+        for taken, number in self.held:
+            taken.let_go(number)
+
 
 class Addresses:
     def __init__(self, store: stores.Store):
@@ -127,6 +133,7 @@ class Addresses:
             LiveView(store, IPADDRESSES.key(), self._address_told),
         )
         self._gifts: dict[Write, _Gift] = {}
+        self._late: deque[tuple[float, _Gift]] = deque()  # Of writes that were cancelled, and until when.
 
     async def catch_up(self) -> None:
         """Read what is stored in slices, before anybody asks."""
@@ -137,6 +144,7 @@ class Addresses:
         """The Service with all that one of its type has. Raises ApiError 422."""
         for view in self._views:
             view.refresh()
+        self._let_go_of_late()
         if old is not None:
             obj = services.kept(obj, old)
         key = SERVICES.key(meta.namespace(obj), meta.name(obj)) if old is not None else ""
@@ -146,11 +154,19 @@ class Addresses:
             raise errors.invalid(SERVICES.kind, meta.name(obj), [refused.why]) from None
         return obj if spec == obj.get("spec") else {**obj, "spec": spec}
 
-    def settle(self, write: Write) -> None:
-        """The write is in the store, or has failed."""
+    def settle(self, write: Write, is_cancelled: bool = False) -> None:
+        """The write is in the store, or has failed; one that was cancelled may come yet and keeps it a while."""
         gift = self._gifts.pop(write, None)
-        for taken, number in gift.held if gift is not None else ():
-            taken.let_go(number)
+        if gift is None:
+            return
+        if is_cancelled:
+            self._late.append((tasks.monotonic() + LATE_SECONDS, gift))
+        else:
+            gift.let_go()
+
+    def _let_go_of_late(self) -> None:
+        while self._late and self._late[0][0] <= tasks.monotonic():
+            self._late.popleft()[1].let_go()
 
     def _spec_given(self, asking: _Asking, obj: Object) -> Object:
         spec = dict(meta.part(obj, "spec"))
