@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
-from petset.base import tasks, well_known
+from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Cache, Fact, Facts, Index, Informer
 from petset.kinds import aggregation, builtin, service, stateful_set
+from petset.kinds import endpoint_slice as endpoint_slice_kind
 from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.apps.deployment import DEPLOYMENTS
 from petset.kinds.apps.replica_set import REPLICASETS
@@ -108,8 +109,8 @@ def _claimed_for(volume: Object) -> Iterable[str]:
 
 
 def _service(endpoint_slice: Object) -> Iterable[str]:
-    name = meta.labels(endpoint_slice).get(well_known.SERVICE_NAME_LABEL, "")
-    return (f"{meta.namespace(endpoint_slice)}/{name}",) if name else ()
+    found = endpoint_slice_kind.service_of(endpoint_slice)
+    return (found,) if found else ()
 
 
 def _selected(of_service: Object) -> Iterable[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
@@ -50,6 +51,15 @@ class UpdateStatus:
     object: Object
     subresource: str = "status"
     pace: bool = False  # It says only how many there are of what: when that changes often it is not written each time.
+
+
+def report(obj: Object, status: Object, counts: Sequence[str] = ()) -> list[Action]:
+    """Write the status when it says something else; paced when nothing else has changed in it than these counts."""
+    said = meta.part(obj, "status")
+    if status == said:
+        return []
+    only_counts = all(status.get(key) == said.get(key) for key in {**status, **said} if key not in counts)
+    return [UpdateStatus({**obj, "status": status}, pace=only_counts)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from petset.client.views import View
 from petset.controllers import actions, identity, revisions
 from petset.controllers.pets import Group, Pet, Pets
+from petset.kinds.apps import workloads
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import meta
@@ -77,9 +78,8 @@ class Family:
         self.is_ordered = meta.get(set_, "spec", "podManagementPolicy", default="OrderedReady") != "Parallel"
         self.strategy = meta.get(set_, "spec", "updateStrategy", "type", default="RollingUpdate")
         self.partition = meta.get(set_, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
-        self.max_unavailable = _amount(
-            meta.get(set_, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable"), self.size
-        )
+        missing = meta.get(set_, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
+        self.max_unavailable = max(1, workloads.resolved(missing, self.size, up=False))
         self.min_ready_seconds = meta.get(set_, "spec", "minReadySeconds", default=0)
         self.has_claims = bool(identity.claim_templates(set_))
         # The clock makes a difference between pets of one state when they must be ready for long.
@@ -135,10 +135,3 @@ class Family:
             actions.EmitEvent(self.set, "Normal", f"Successful{verb.title()}", done.format(**names)),
             actions.EmitEvent(self.set, "Warning", f"Failed{verb.title()}", failed.format(**names)),
         )
-
-
-def _amount(value: int | str | None, of: int) -> int:
-    """A number of pets, or a percentage of them, rounded down; at least one."""
-    if value is None:
-        return 1
-    return max(1, int(value.removesuffix("%")) * of // 100 if isinstance(value, str) else value)

@@ -278,10 +278,7 @@ def report(family: Family) -> list[actions.Action]:
         "collisionCount": history.collisions,
         **updating.progress(family),
     }
-    if status == said:
-        return []
-    only_counts = all(status.get(key) == said.get(key) for key in {**status, **said} if key not in COUNTS)
-    return [actions.UpdateStatus({**set_, "status": status}, pace=only_counts)]
+    return actions.report(set_, status, COUNTS)
 
 
 def look_again(family: Family) -> list[actions.Action]:
@@ -312,12 +309,6 @@ def keys_of_claim(kind: Variant, claim: Object, view: View) -> Iterable[str]:
             yield meta.key(set_)
 
 
-def keys_of_revision(kind: Variant, revision: Object, view: View) -> Iterable[str]:
-    controller = meta.controller_of(revision)
-    if controller is not None and controller.get("kind") == kind.resource.kind:
-        yield f"{meta.namespace(revision)}/{controller['name']}"
-
-
 def _controller(kind: Variant) -> Controller:
     return Controller(
         name=kind.resource.plural,
@@ -326,7 +317,7 @@ def _controller(kind: Variant) -> Controller:
             (kind.resource, own_key),
             (PODS, partial(keys_of_pod, kind)),
             (PERSISTENTVOLUMECLAIMS, partial(keys_of_claim, kind)),
-            (CONTROLLERREVISIONS, partial(keys_of_revision, kind)),
+            (CONTROLLERREVISIONS, partial(claiming.keys_of_controller, kind.resource)),
         ),
         reconcile=partial(reconcile, kind),
     )

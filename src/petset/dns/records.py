@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from petset.base import well_known
+from petset.kinds import endpoint_slice
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
@@ -99,7 +99,7 @@ def _pets(slice_: Object, own: str) -> dict[str, dict[str, bytes]]:
     """By the name of each endpoint that is ready, in the slice's order: its addresses."""
     pets: dict[str, dict[str, bytes]] = {}
     for endpoint in meta.parts(slice_, "endpoints"):
-        if meta.get(endpoint, "conditions", "ready") is False:
+        if not endpoint_slice.is_ready(endpoint):
             continue
         for text in meta.texts(endpoint, "addresses"):
             packed = dns.packed_address(text)
@@ -204,7 +204,7 @@ class Zone:
 
     def set_slice(self, key: str, slice_: Object | None) -> None:
         """The EndpointSlice with this namespace/name is now so, or gone."""
-        service = service_of(slice_) if slice_ is not None else ""
+        service = endpoint_slice.service_of(slice_) if slice_ is not None else ""
         before = self._service_of.get(key, "")
         if before and before != service:
             self._drop_slice(before, key)
@@ -327,12 +327,6 @@ class Zone:
             if isinstance(record.data, dns.Srv):
                 found[record.data.target] = None
         return [record for name in found for record in self._records(name) or () if record.type in (dns.A, dns.AAAA)]
-
-
-def service_of(slice_: Object) -> str:
-    """The namespace/name of the service that an EndpointSlice is of; "" of none."""
-    name = meta.labels(slice_).get(well_known.SERVICE_NAME_LABEL, "")
-    return f"{meta.namespace(slice_)}/{name}" if name else ""
 
 
 def _part(service: str, slice_: str) -> str:

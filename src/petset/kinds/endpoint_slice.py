@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from petset.base import well_known
 from petset.kinds.pod_spec import containers
 from petset.objects import meta, names, tables
 from petset.objects.errors import FieldError
@@ -11,6 +12,17 @@ from petset.objects.filling import at, each, fill, fill_empty
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, immutable, listed, named, one_of, optional
+
+
+def service_of(obj: Object) -> str:
+    """The namespace/name of the service that a slice is of; "" of none."""
+    name = meta.labels(obj).get(well_known.SERVICE_NAME_LABEL)
+    return f"{meta.namespace(obj)}/{name}" if name else ""
+
+
+def is_ready(endpoint: Object) -> bool:
+    """Whether an endpoint takes new connections; one that does not say is taken to."""
+    return meta.part(endpoint, "conditions").get("ready") is not False
 
 
 def defaults(obj: Object) -> Object:

@@ -14,3 +14,8 @@ ENDED = ("Failed", "Succeeded")
 
 def has_ended(pod: Object) -> bool:
     return meta.part(pod, "status").get("phase") in ENDED
+
+
+def is_active(pod: Object) -> bool:
+    """It has not ended, and stays: it counts among those that its owner wants."""
+    return not has_ended(pod) and not meta.is_deleting(pod)

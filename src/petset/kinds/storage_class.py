@@ -44,7 +44,7 @@ def counting(claim: Object, classes: Iterable[Object]) -> str:
 def default_of(classes: Iterable[Object]) -> Object | None:
     """The newest class that is marked as the default."""
     marked = [class_ for class_ in classes if is_default(class_)]
-    return max(marked, key=lambda c: (c["metadata"].get("creationTimestamp", ""), meta.name(c)), default=None)
+    return max(marked, key=meta.by_age, default=None)
 
 
 def is_default(class_: Object) -> bool:

@@ -117,6 +117,17 @@ def key(obj: Object) -> str:
     return f"{space}/{name(obj)}" if space else name(obj)
 
 
+def by_age(obj: Object) -> tuple[str, str]:
+    """To sort by: the oldest first, by name those that were made in one second."""
+    return obj["metadata"].get("creationTimestamp") or "", name(obj)
+
+
+def annotated_number(obj: Object, annotation: str, digits_max: int = 10) -> int | None:
+    """The number from 0 on that an annotation gives; None when it gives none, or one of more digits."""
+    text = annotations(obj).get(annotation, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= digits_max else None
+
+
 def split_key(text: str) -> tuple[str, str]:
     """(namespace, name) of a queue key."""
     space, _, rest = text.rpartition("/")

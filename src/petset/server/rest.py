@@ -106,13 +106,8 @@ class Rest:
 
     async def create(self, write: Write, obj: Object, missing: Sequence[FieldError] = ()) -> stores.Entry:
         """Write a new object; a generated name that is taken is generated again. Raises ApiError."""
-        try:
+        with self._admit.giving(write):
             return await self._created(write, obj, missing)
-        except asyncio.CancelledError:
-            self._admit.settle(write, is_cancelled=True)
-            raise
-        finally:
-            self._admit.settle(write)
 
     async def _created(self, write: Write, obj: Object, missing: Sequence[FieldError]) -> stores.Entry:
         resource = write.resource
@@ -199,13 +194,8 @@ class Rest:
 
     async def change(self, write: Write, make: Make, review: Review | None = None) -> stores.Entry:
         """Write what `make` makes of the write's object, and what `review` then makes of that. Raises ApiError."""
-        try:
+        with self._admit.giving(write):
             return await self._changed(write, make, review)
-        except asyncio.CancelledError:
-            self._admit.settle(write, is_cancelled=True)
-            raise
-        finally:
-            self._admit.settle(write)
 
     async def _changed(self, write: Write, make: Make, review: Review | None) -> stores.Entry:
         resource, namespace, name = write.resource, write.namespace, write.name

@@ -95,7 +95,7 @@ def bounds(owner: Object) -> tuple[int, int]:
 
 
 def is_active(pod: Object) -> bool:
-    return not pod_phase.has_ended(pod) and not meta.is_deleting(pod)
+    return pod_phase.is_active(pod)
 
 
 def is_ready(pod: Object) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Any
 
 from petset.base import tasks, well_known
@@ -17,6 +18,7 @@ from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.jobs import job as jobs
 from petset.controllers.runner import Controller, own_key
+from petset.controllers.workloads import claiming
 from petset.kinds.batch import schedule
 from petset.kinds.batch.cron_job import CRONJOBS
 from petset.kinds.batch.job import JOBS
@@ -39,21 +41,21 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     status = _status(cron, own, active)
     steps: list[actions.Action] = [*_ended(cron, own), *_history(cron, own)]
     if meta.is_deleting(cron) or meta.get(cron, "spec", "suspend"):
-        return [*_written(cron, status), *steps]
+        return [*actions.report(cron, status), *steps]
     try:
         times = schedule.read(meta.get(cron, "spec", "schedule", default=""), zone_of(cron))
     except (KeyError, ValueError, OSError):
         why = f'invalid timeZone: "{meta.get(cron, "spec", "timeZone")}": unknown time zone'
-        return [*_written(cron, status), *steps, actions.EmitEvent(cron, "Warning", "UnknownTimeZone", why)]
+        return [*actions.report(cron, status), *steps, actions.EmitEvent(cron, "Warning", "UnknownTimeZone", why)]
     later = times.after(now)
     again = [actions.RequeueAfter(min(later - now, jobs.LOOK_AGAIN_SECONDS_MAX))] if later is not None else []
     due = last_time(cron, times, now)
     if due is None:
-        return [*_written(cron, status), *steps, *again]
+        return [*actions.report(cron, status), *steps, *again]
     told, starting = _start(cron, times, due, own, active, now)
     if starting or any(meta.name(one) == job_name(cron, due) for one in own):
         status["lastScheduleTime"] = tasks.rfc3339(due)
-    return [*told, *starting, *_written(cron, status), *steps, *again]
+    return [*told, *starting, *actions.report(cron, status), *steps, *again]
 
 
 def zone_of(cron: Object) -> tzinfo:
@@ -200,21 +202,11 @@ def _status(cron: Object, own: Iterable[Object], active: Iterable[Object]) -> di
     }
 
 
-def _written(cron: Object, status: Object) -> list[actions.Action]:
-    return [actions.UpdateStatus({**cron, "status": status})] if status != meta.part(cron, "status") else []
-
-
-def keys_of_job(one: Object, view: View) -> Iterable[str]:
-    controller = meta.controller_of(one)
-    if controller is not None and controller.get("kind") == CRONJOBS.kind:
-        yield f"{meta.namespace(one)}/{controller['name']}"
-
-
 CONTROLLERS = (
     Controller(
         name="cronjobs",
         component="cronjob-controller",
-        watches=((CRONJOBS, own_key), (JOBS, keys_of_job)),
+        watches=((CRONJOBS, own_key), (JOBS, partial(claiming.keys_of_controller, CRONJOBS))),
         reconcile=reconcile,
     ),
 )

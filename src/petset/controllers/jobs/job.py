@@ -24,6 +24,7 @@ from petset.controllers import actions
 from petset.controllers.jobs import indexes, pods, policies
 from petset.controllers.runner import Controller, own_key
 from petset.controllers.workloads import claiming, ranking, replicas
+from petset.kinds import pod_phase
 from petset.kinds.batch.job import JOBS
 from petset.kinds.pod import PODS
 from petset.objects import meta
@@ -58,13 +59,7 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         return taking
     end = look.end
     status = _status(look, end)
-    steps: list[actions.Action] = []
-    if status != meta.part(job, "status"):
-        said = meta.part(job, "status")
-        only_counts = all(status.get(key) == said.get(key) for key in {**status, **said} if key not in COUNTS)
-        steps.append(actions.UpdateStatus({**job, "status": status}, pace=only_counts))
-        steps += _events(job, status)
-    steps += untracked(look.to_release)
+    steps = [*actions.report(job, status, COUNTS), *_events(job, status), *untracked(look.to_release)]
     if not meta.is_deleting(job) and not is_finished({"status": status}):
         steps += _pod_steps(look, end)
     return [*steps, *_look_again(look, end)]
@@ -96,7 +91,7 @@ class Look:
         self.completions: int | None = self.spec.get("completions")
         self.is_suspended = bool(self.spec.get("suspend"))
         self.limit_per_index: int | None = self.spec.get("backoffLimitPerIndex")
-        self.active = [pod for pod in of_it if pods.is_active(pod)]
+        self.active = [pod for pod in of_it if pod_phase.is_active(pod)]
         self.terminating = [pod for pod in of_it if pods.is_terminating(pod)]
         self._by_uid = {meta.uid(pod): pod for pod in of_it}
         self._count()
@@ -477,11 +472,6 @@ def _look_again(look: Look, end: End | None) -> list[actions.Action]:
         waits.append(pods.backoff_seconds(look.job, _ended(look), look.now))
     waits = [wait for wait in waits if wait > 0]
     return [actions.RequeueAfter(min(*waits, LOOK_AGAIN_SECONDS_MAX))] if waits else []
-
-
-def is_job(owner: Object) -> bool:
-    """Of a reference to an owner."""
-    return (owner.get("kind"), owner.get("apiVersion")) == (JOBS.kind, JOBS.api_version)
 
 
 CONTROLLERS = (

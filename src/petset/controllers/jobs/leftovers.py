@@ -14,6 +14,7 @@ from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.jobs import job, pods
 from petset.controllers.runner import Controller, own_key
+from petset.controllers.workloads import claiming
 from petset.kinds.batch.job import JOBS
 from petset.kinds.pod import PODS
 from petset.objects import meta
@@ -28,7 +29,7 @@ def release(key: str, view: View, now: float) -> list[actions.Action]:
         return []
     if owner is None:
         return [job.untrack(pod)]
-    if not job.is_job(owner):
+    if not claiming.is_of(JOBS, owner):
         return []
     there = view.get(JOBS, meta.namespace(pod), owner["name"])
     if there is not None and meta.uid(there) == owner["uid"]:

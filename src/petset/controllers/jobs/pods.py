@@ -23,23 +23,17 @@ INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 def index_of(pod: Object) -> int | None:
     """None where it has none, or one that is no number."""
-    text = meta.annotations(pod).get(well_known.JOB_INDEX_LABEL, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else None
+    return meta.annotated_number(pod, well_known.JOB_INDEX_LABEL)
 
 
 def failure_count(pod: Object) -> int:
     """How many failures of its index were counted before it."""
-    text = meta.annotations(pod).get(well_known.JOB_INDEX_FAILURES_ANNOTATION, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else 0
+    return meta.annotated_number(pod, well_known.JOB_INDEX_FAILURES_ANNOTATION) or 0
 
 
 def is_tracked(pod: Object) -> bool:
     """Whether it is still to be counted."""
     return well_known.JOB_TRACKING_FINALIZER in meta.texts(pod, "metadata", "finalizers")
-
-
-def is_active(pod: Object) -> bool:
-    return not pod_phase.has_ended(pod) and not meta.is_deleting(pod)
 
 
 def is_terminating(pod: Object) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from petset.base import tasks, well_known
 from petset.client.views import View
 from petset.controllers import actions
-from petset.controllers.runner import Controller
+from petset.controllers.runner import Controller, own_key
 from petset.kinds import service as services
 from petset.kinds.networking import addresses
 from petset.kinds.networking.addresses import IPADDRESSES, SERVICECIDRS
@@ -79,13 +79,12 @@ def _with_finalizers(obj: Object, finalizers: Sequence[str]) -> actions.Action:
 
 
 def _told(obj: Object, status: str, reason: str, message: str, now: float) -> list[actions.Action]:
-    nothing: Object = {}
-    before = next((one for one in meta.parts(obj, "status", "conditions") if one.get("type") == "Ready"), nothing)
-    if (before.get("status"), before.get("reason")) == (status, reason):
+    before = meta.condition(obj, "Ready")
+    if before is not None and (before.get("status"), before.get("reason")) == (status, reason):
         return []
     ready = {"type": "Ready", "status": status, "reason": reason, "message": message}
-    since = before.get("lastTransitionTime") if before.get("status") == status else tasks.rfc3339(now)
-    return [actions.UpdateStatus({**obj, "status": {"conditions": [{**ready, "lastTransitionTime": since}]}})]
+    told = {**ready, "lastTransitionTime": tasks.rfc3339(now)}
+    return actions.report(obj, {"conditions": meta.with_condition([before] if before is not None else [], told)})
 
 
 def _is_in_use(obj: Object, view: View) -> bool:
@@ -108,10 +107,6 @@ def _addresses_of(obj: Object, view: View) -> Iterable[str]:
     return services.cluster_ips(obj)
 
 
-def _name(obj: Object, view: View) -> Iterable[str]:
-    return (meta.name(obj),)
-
-
 def _networks_that_go(obj: Object, view: View) -> Iterable[str]:
     return [meta.name(one) for one in view.list(SERVICECIDRS) if meta.is_deleting(one)]
 
@@ -120,13 +115,13 @@ CONTROLLERS = (
     Controller(
         name="service addresses",
         component="ip-address-controller",
-        watches=((IPADDRESSES, _name), (SERVICES, _addresses_of)),
+        watches=((IPADDRESSES, own_key), (SERVICES, _addresses_of)),
         reconcile=reconcile_address,
     ),
     Controller(
         name="networks of services",
         component="service-cidr-controller",
-        watches=((SERVICECIDRS, _name), (IPADDRESSES, _networks_that_go)),
+        watches=((SERVICECIDRS, own_key), (IPADDRESSES, _networks_that_go)),
         reconcile=reconcile_network,
     ),
 )

@@ -25,6 +25,7 @@ from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
 from petset.controllers.services import behind
 from petset.controllers.services.behind import MANAGER, Behind, Endpoint, Maker, Port, endpoint_port, read
+from petset.kinds import endpoint_slice
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
@@ -256,9 +257,9 @@ def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
 
 
 def keys_of_slice(slice_: Object, view: View) -> Iterable[str]:
-    name = meta.labels(slice_).get(well_known.SERVICE_NAME_LABEL)
-    if name and meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL) == MANAGER:
-        yield f"{meta.namespace(slice_)}/{name}"
+    managed_by = meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL)
+    if managed_by == MANAGER and (service := endpoint_slice.service_of(slice_)):
+        yield service
 
 
 CONTROLLERS = (

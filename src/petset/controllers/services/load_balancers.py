@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
+from petset.kinds import endpoint_slice as slices
 from petset.kinds import service as services
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
@@ -22,7 +22,7 @@ from petset.objects.meta import Object
 
 
 def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
-    service = view.get(SERVICES, *key.split("/", 1))
+    service = view.get(SERVICES, *meta.split_key(key))
     if service is None or meta.is_deleting(service):
         return []
     before = list(meta.parts(service, "status", "loadBalancer", "ingress"))
@@ -46,7 +46,7 @@ def _addresses(service: Object, view: View) -> list[str]:
             endpoint.get("nodeName"): None
             for one in view.by_index(ENDPOINTSLICES, "service", meta.key(service))
             for endpoint in meta.parts(one, "endpoints")
-            if meta.part(endpoint, "conditions").get("ready") is not False
+            if slices.is_ready(endpoint)
         }
         chosen = [node for node in chosen if meta.name(node) in near]
     return [address for node in chosen for address in _address_of(node)]
@@ -65,8 +65,7 @@ def _balanced(node: Object, view: View) -> Iterable[str]:
 
 def _service_of(endpoint_slice: Object, view: View) -> Iterable[str]:
     """Only where it matters whose endpoints are near."""
-    name = meta.labels(endpoint_slice).get(well_known.SERVICE_NAME_LABEL, "")
-    service = view.get(SERVICES, meta.namespace(endpoint_slice), name)
+    service = view.get(SERVICES, *meta.split_key(slices.service_of(endpoint_slice)))
     return (meta.key(service),) if service is not None and services.has_health_port(service) else ()
 
 

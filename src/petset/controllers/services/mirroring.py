@@ -16,6 +16,7 @@ from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
+from petset.kinds import endpoint_slice
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.service import SERVICES
@@ -119,9 +120,8 @@ def _says(slice_: Object) -> tuple[Any, ...]:
 
 
 def keys_of_slice(slice_: Object, view: View) -> Iterable[str]:
-    name = meta.labels(slice_).get(well_known.SERVICE_NAME_LABEL)
-    if name and is_ours(slice_):
-        yield f"{meta.namespace(slice_)}/{name}"
+    if is_ours(slice_) and (service := endpoint_slice.service_of(slice_)):
+        yield service
 
 
 CONTROLLERS = (

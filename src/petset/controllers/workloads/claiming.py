@@ -48,13 +48,30 @@ def orphans(view: View, kind: Kind, owner: Object, selector: selectors.Selector)
     return list(found.values())
 
 
+def claimed(
+    view: View, kind: Kind, owner: Object, selector: selectors.Selector, strangers: Iterable[Object]
+) -> list[actions.Action]:
+    """Steps that let go of strangers and take over what of a kind nobody controls; [] where there is neither."""
+    return [*released(owner, strangers), *adopted(owner, orphans(view, kind, owner, selector))]
+
+
 def keys_of(kind: Kind, obj: Object, view: View) -> Iterable[str]:
     """The owner of the kind that controls the object; of an orphan, those that may select it."""
-    controller = meta.controller_of(obj)
-    if controller is not None:
-        if controller.get("kind") == kind.kind and controller.get("apiVersion") == kind.api_version:
-            yield f"{meta.namespace(obj)}/{controller['name']}"
+    if meta.controller_of(obj) is not None:
+        yield from keys_of_controller(kind, obj, view)
         return
     for mark in orphan_marks(obj):
         for owner in view.by_index(kind, "selects", mark):
             yield meta.key(owner)
+
+
+def keys_of_controller(kind: Kind, obj: Object, view: View) -> Iterable[str]:
+    """The owner of the kind that controls the object."""
+    controller = meta.controller_of(obj)
+    if controller is not None and is_of(kind, controller):
+        yield f"{meta.namespace(obj)}/{controller['name']}"
+
+
+def is_of(kind: Kind, reference: Object) -> bool:
+    """Whether a reference to an owner is one to an object of the kind."""
+    return (reference.get("kind"), reference.get("apiVersion")) == (kind.kind, kind.api_version)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from petset.base import tasks, well_known
@@ -56,7 +57,7 @@ class Place:
 
     @property
     def staying(self) -> list[Object]:
-        return [pod for pod in self.pods if not meta.is_deleting(pod) and not pod_phase.has_ended(pod)]
+        return [pod for pod in self.pods if pod_phase.is_active(pod)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,8 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         return []
     members = replicas.members_of(DAEMONSETS, owner, view)
     if not meta.is_deleting(owner):
-        orphans = claiming.orphans(view, PODS, owner, view.facts(DAEMONSETS, selector_of).of(owner))
-        strangers = members.strangers.values()
-        if taking := [*claiming.released(owner, strangers), *claiming.adopted(owner, orphans)]:
+        selector = view.facts(DAEMONSETS, selector_of).of(owner)
+        if taking := claiming.claimed(view, PODS, owner, selector, members.strangers.values()):
             return taking
     own = [*members.active.values(), *members.ending.values(), *members.ended.values()]
     in_use = [f"{meta.name(owner)[: revisions.NAME_CHARACTERS_MAX]}-{identity.revision_name(pod)}" for pod in own]
@@ -125,17 +125,13 @@ def placed(owner: Object, nodes: Iterable[Object], pods: Iterable[Object]) -> tu
     pattern = pattern_of(owner)
     by_name = {meta.name(node): Place(node, *judged(pattern, node)) for node in nodes}
     nowhere: list[Object] = []
-    for pod in sorted(pods, key=_age):
+    for pod in sorted(pods, key=meta.by_age):
         place = by_name.get(target(pod))
         if place is not None:
             place.pods.append(pod)
         elif not meta.part(pod, "spec").get("nodeName") and not meta.is_deleting(pod):
             nowhere.append(pod)
     return list(by_name.values()), nowhere
-
-
-def _age(pod: Object) -> tuple[str, str]:
-    return pod["metadata"].get("creationTimestamp", ""), meta.name(pod)
 
 
 def pattern_of(owner: Object) -> dict[str, Any]:
@@ -294,9 +290,7 @@ def report(picture: Picture, history: revisions.History) -> list[actions.Action]
         "observedGeneration": meta.get(owner, "metadata", "generation", default=0),
         **({"collisionCount": history.collisions} if history.collisions or "collisionCount" in said else {}),
     }
-    if status == said:
-        return []
-    return [actions.UpdateStatus({**owner, "status": status})]
+    return actions.report(owner, status)
 
 
 def look_again(picture: Picture) -> list[actions.Action]:
@@ -307,16 +301,6 @@ def look_again(picture: Picture) -> list[actions.Action]:
     since = [at for place in picture.places for pod in place.staying if (at := ready_since(pod)) is not None]
     waits = [left for at in since if (left := at + seconds - picture.now) > 0]
     return [actions.RequeueAfter(min(waits))] if waits else []
-
-
-def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
-    return claiming.keys_of(DAEMONSETS, pod, view)
-
-
-def keys_of_revision(revision: Object, view: View) -> Iterable[str]:
-    controller = meta.controller_of(revision)
-    if controller is not None and controller.get("kind") == DAEMONSETS.kind:
-        yield f"{meta.namespace(revision)}/{controller['name']}"
 
 
 def keys_of_node(node: Object, view: View) -> Iterable[str]:
@@ -330,8 +314,8 @@ CONTROLLERS = (
         component="daemonset-controller",
         watches=(
             (DAEMONSETS, own_key),
-            (PODS, keys_of_pod),
-            (CONTROLLERREVISIONS, keys_of_revision),
+            (PODS, partial(claiming.keys_of, DAEMONSETS)),
+            (CONTROLLERREVISIONS, partial(claiming.keys_of_controller, DAEMONSETS)),
             (NODES, keys_of_node),
         ),
         reconcile=reconcile,

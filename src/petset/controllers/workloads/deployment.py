@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from petset.client.views import View, selector_of
 from petset.controllers import actions
@@ -53,8 +54,7 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     if meta.is_deleting(deployment):
         return report(picture, is_moving=False)
     strangers = [one for one in owned if not selector.matches(meta.labels(one))]
-    orphans = claiming.orphans(view, REPLICASETS, deployment, selector)
-    if taking := [*claiming.released(deployment, strangers), *claiming.adopted(deployment, orphans)]:
+    if taking := claiming.claimed(view, REPLICASETS, deployment, selector, strangers):
         return taking
     is_paused = progress.is_paused_now(deployment)
     if is_paused or rollout.is_scaled(deployment, picture.sets):
@@ -186,9 +186,8 @@ def said(picture: Picture, is_moving: bool) -> list[actions.Action]:
 
 def report(picture: Picture, is_moving: bool) -> list[actions.Action]:
     """The status as it is now, written when it says something else."""
-    deployment = picture.deployment
-    said, status = meta.part(deployment, "status"), progress.status(deployment, picture.sets, picture.now, is_moving)
-    return [actions.UpdateStatus({**deployment, "status": status})] if status != said else []
+    status = progress.status(picture.deployment, picture.sets, picture.now, is_moving)
+    return actions.report(picture.deployment, status)
 
 
 def look_again(picture: Picture) -> list[actions.Action]:
@@ -210,15 +209,11 @@ def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
             yield key
 
 
-def keys_of_set(set_: Object, view: View) -> Iterable[str]:
-    return claiming.keys_of(DEPLOYMENTS, set_, view)
-
-
 CONTROLLERS = (
     Controller(
         name=DEPLOYMENTS.plural,
         component="deployment-controller",
-        watches=((DEPLOYMENTS, own_key), (REPLICASETS, keys_of_set), (PODS, keys_of_pod)),
+        watches=((DEPLOYMENTS, own_key), (REPLICASETS, partial(claiming.keys_of, DEPLOYMENTS)), (PODS, keys_of_pod)),
         reconcile=reconcile,
     ),
 )

@@ -25,6 +25,7 @@ REVISION, HISTORY = well_known.DEPLOYMENT_REVISION_ANNOTATION, well_known.DEPLOY
 WANTED, MOST = well_known.DEPLOYMENT_WANTED_ANNOTATION, well_known.DEPLOYMENT_MOST_ANNOTATION
 NOT_COPIED = (well_known.LAST_APPLIED_ANNOTATION, REVISION, HISTORY, WANTED, MOST)
 HISTORY_CHARACTERS_MAX = 2000
+REVISION_DIGITS_MAX = 18
 NAME_CHARACTERS_MAX = 242  # Of the Deployment's in a set's: with a hash it is a name yet.
 
 
@@ -60,7 +61,7 @@ def held(set_: Object) -> int | None:
 
 def of(deployment: Object, sets: Sequence[Object], view: View) -> Generations:
     template = meta.part(deployment, "spec", "template")
-    in_order = sorted(sets, key=lambda one: (one["metadata"].get("creationTimestamp", ""), meta.name(one)))
+    in_order = sorted(sets, key=meta.by_age)
     bare = view.facts(REPLICASETS, bare_template)
     new = next((one for one in in_order if bare.of(one) == template), None)
     return Generations(new, [one for one in in_order if one is not new])
@@ -73,8 +74,7 @@ def bare_template(set_: Object) -> Object:
 
 def revision(set_: Object) -> int:
     """The number its annotation gives; 0 when it gives none."""
-    text = meta.annotations(set_).get(REVISION, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+    return meta.annotated_number(set_, REVISION, REVISION_DIGITS_MAX) or 0
 
 
 def next_revision(generations: Generations) -> int:

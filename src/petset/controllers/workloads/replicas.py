@@ -56,9 +56,7 @@ def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.A
     members = members_of(kind.resource, owner, view)
     if not meta.is_deleting(owner):
         selector = view.facts(kind.resource, selector_of).of(owner)
-        orphans = claiming.orphans(view, PODS, owner, selector)
-        strangers = members.strangers.values()
-        if taking := [*claiming.released(owner, strangers), *claiming.adopted(owner, orphans)]:
+        if taking := claiming.claimed(view, PODS, owner, selector, members.strangers.values()):
             return taking
     steps = [] if meta.is_deleting(owner) else number_steps(kind, owner, members, view, now)
     return [*actions.together([report(kind, owner, members, now), steps]), *look_again(owner, members, now)]
@@ -148,11 +146,7 @@ def _kin(kind: Variant, owner: Object, members: Members, view: View) -> list[Obj
 
 def report(kind: Variant, owner: Object, members: Members, now: float) -> list[actions.Action]:
     """The status as it is now, written when it says something else."""
-    said, status = meta.part(owner, "status"), _status(kind, owner, members, now)
-    if status == said:
-        return []
-    only_counts = all(status.get(key) == said.get(key) for key in {**status, **said} if key not in COUNTS)
-    return [actions.UpdateStatus({**owner, "status": status}, pace=only_counts)]
+    return actions.report(owner, _status(kind, owner, members, now), COUNTS)
 
 
 def _status(kind: Variant, owner: Object, members: Members, now: float) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _sizes_when_scaled(deployment: Object, now: Generations) -> Sizes:
     active = [one for one in now.all if size(one)]
     wanted = size(deployment)
     if len(active) <= 1:
-        one = active[0] if active else (now.new or max(now.old, key=_age, default=None))
+        one = active[0] if active else (now.new or max(now.old, key=meta.by_age, default=None))
         return {meta.name(one): wanted} if one is not None else {}
     if now.new is not None and _is_saturated(deployment, now.new):
         return {meta.name(one): 0 for one in now.old if size(one)}
@@ -105,7 +105,7 @@ def _shares(deployment: Object, active: Sequence[Object]) -> Sizes:
     allowed = most(deployment) if size(deployment) else 0
     more = allowed - sum(map(size, active))
     # The largest first; of equals the newest grows and the oldest shrinks.
-    in_order = sorted(sorted(active, key=_age, reverse=more > 0), key=size, reverse=True)
+    in_order = sorted(sorted(active, key=meta.by_age, reverse=more > 0), key=size, reverse=True)
     sizes, added = Sizes(), 0
     for one in in_order:
         share = _share(deployment, one)
@@ -122,9 +122,7 @@ def _share(deployment: Object, one: Object) -> int:
     """By how much a set grows or shrinks when it keeps its part of the whole."""
     if not size(deployment):
         return -size(one)
-    text = meta.annotations(one).get(generations.MOST, "")
-    before = int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else 0
-    before = before or meta.part(deployment, "status").get("replicas", 0)
+    before = meta.annotated_number(one, generations.MOST) or meta.part(deployment, "status").get("replicas", 0)
     if not before:
         return 0
     return math.floor(size(one) * most(deployment) / before + 0.5) - size(one)
@@ -135,10 +133,6 @@ def _is_saturated(deployment: Object, new: Object) -> bool:
     wanted = size(deployment)
     is_told = meta.annotations(new).get(generations.WANTED) == str(wanted)
     return is_told and size(new) == wanted == meta.part(new, "status").get("availableReplicas", 0)
-
-
-def _age(one: Object) -> tuple[str, str]:
-    return one["metadata"].get("creationTimestamp", ""), meta.name(one)
 
 
 def is_scaled(deployment: Object, now: Generations) -> bool:

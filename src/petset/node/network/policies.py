@@ -13,7 +13,6 @@ Follows: https://kubernetes.io/docs/concepts/services-networking/network-policie
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +66,7 @@ def read(policy: Object) -> Policy:
     names: dict[str, str] = {}
     for kind in meta.texts(spec, "policyTypes"):
         direction = DIRECTIONS[kind]
-        mark = _mark(key, direction)
+        mark = ruleset.mark(key, direction)
         read_rules: list[Rule] = []
         lines: list[str] = []
         for index, given in enumerate(meta.parts(spec, direction)):
@@ -161,7 +160,7 @@ def pod_part(pod: Object | None, namespaces: Mapping[str, Mapping[str, str]], po
                             elements[name, f"{address} . {number}"] = ""
     chains: dict[str, tuple[str, ...]] = {}
     for direction, names in asked.items():
-        name = f"{direction[0]}_{_mark(meta.key(pod), meta.uid(pod))}"
+        name = f"{direction[0]}_{ruleset.mark(meta.key(pod), meta.uid(pod))}"
         chains[name] = (f"{_ADDRESS[direction]} {address} accept", *(f"jump {one}" for one in names), "drop")
         elements[direction, address] = f"goto {name}"
     return Part({}, chains, elements)
@@ -188,10 +187,6 @@ def what_counts(pod: Object | None) -> object:
     if pod is None:
         return None
     return meta.uid(pod), meta.get(pod, "status", "podIP"), pod_phase.has_ended(pod), meta.labels(pod)
-
-
-def _mark(*names: str) -> str:
-    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
 
 
 # ---- the table

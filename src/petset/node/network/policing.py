@@ -72,7 +72,7 @@ class Policies:
         changed = [key.removeprefix(_POLICY) for key in keys if key.startswith(_POLICY)]
         for key in changed:
             self._policies.pop(key, None)
-            found = self._view.get(NETWORKPOLICIES, *key.split("/", 1))
+            found = self._view.get(NETWORKPOLICIES, *meta.split_key(key))
             if found is not None:
                 self._policies[key] = policies.read(found)
                 self.table.put(_POLICY + key, self._policies[key].part)
@@ -85,5 +85,5 @@ class Policies:
         await proxy.in_pieces(pods, lambda key: self._look_at(key, namespaces))
 
     def _look_at(self, key: str, namespaces: Mapping[str, Mapping[str, str]]) -> None:
-        pod = self._view.get(PODS, *key.split("/", 1))
+        pod = self._view.get(PODS, *meta.split_key(key))
         self.table.put(_POD + key, policies.pod_part(pod, namespaces, self._policies))

@@ -120,7 +120,7 @@ class Services:
         await in_pieces(keys, self._look_at)
 
     def _look_at(self, key: str) -> None:
-        service = self._view.get(SERVICES, *key.split("/", 1))
+        service = self._view.get(SERVICES, *meta.split_key(key))
         slices = self._view.by_index(ENDPOINTSLICES, "service", key)
         self.table.put(key, services.part(service, slices, self._place))
         ways = services.datagram_ways(service, slices, self._place)

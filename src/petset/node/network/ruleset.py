@@ -9,6 +9,7 @@ Sets and chains belong to one object alone. An element may be claimed by several
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,11 @@ class Part:
 
 
 NOTHING = Part()
+
+
+def mark(*names: str) -> str:
+    """What a name in a table ends with that is about all of these: nft's own names are short."""
+    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
 
 
 class Table:

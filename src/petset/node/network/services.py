@@ -15,12 +15,12 @@ Follows: https://kubernetes.io/docs/reference/networking/virtual-ips/, KEP-1669 
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from petset.base.networks import ClusterPlan, NodePlan
+from petset.kinds import endpoint_slice
 from petset.kinds import service as service_kind
 from petset.node.network import blocks, ruleset
 from petset.node.network.ruleset import Element, Part
@@ -86,7 +86,7 @@ def targets(slices: Iterable[Object], port: Object) -> list[Target]:
             for endpoint in meta.parts(one, "endpoints"):
                 conditions, addresses = meta.part(endpoint, "conditions"), meta.texts(endpoint, "addresses")
                 target = Target(addresses[0], found["port"], endpoint.get("nodeName") or "")
-                if conditions.get("ready") is not False:
+                if endpoint_slice.is_ready(endpoint):
                     ready[target] = None
                 elif conditions.get("serving") and conditions.get("terminating"):
                     serving[target] = None
@@ -98,10 +98,11 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
     if protocol not in PROTOCOLS:
         return None
     spec, layer4 = meta.part(service, "spec"), protocol.lower()
-    mark = _mark(meta.key(service), protocol, str(number))
+    mark = ruleset.mark(meta.key(service), protocol, str(number))
     choice = _Choice(service, layer4, mark)
     all_of_them = targets(slices, port)
-    local = [_local(slices, port, name) for name in place.nodes]
+    is_local = "Local" in (spec.get("internalTrafficPolicy"), spec.get("externalTrafficPolicy"))
+    local = [_local(slices, port, name) for name in place.nodes] if is_local else []
     within = f"s_{mark}"
     if spec.get("internalTrafficPolicy") == "Local":
         rules: list[str] = []
@@ -116,7 +117,7 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
         inside = choice.chain(within, all_of_them)
         internal = bool(all_of_them)
     outside, external = inside, bool(all_of_them)
-    if spec.get("externalTrafficPolicy") == "Local" or spec.get("internalTrafficPolicy") == "Local":
+    if is_local:
         chosen = _unique(local) if spec.get("externalTrafficPolicy") == "Local" else all_of_them
         outside, external = choice.chain(f"x_{mark}", chosen), bool(chosen)
     elements: dict[Element, str] = {}
@@ -186,7 +187,7 @@ class _Choice:
     def _step(self, target: Target) -> str:
         """The chain of one endpoint, which remembers whom it led there."""
         # The timeout is a part of the name: a set cannot be told another.
-        name = f"e_{_mark(self._mark, str(self._seconds), target.address, str(target.port))}"
+        name = f"e_{ruleset.mark(self._mark, str(self._seconds), target.address, str(target.port))}"
         clients = _clients_of(name)
         self.sets[clients] = f"type ipv4_addr; flags dynamic,timeout; timeout {self._seconds}s;"
         self.chains[name] = (
@@ -198,10 +199,6 @@ class _Choice:
 
 def _clients_of(chain: str) -> str:
     return f"c{chain[1:]}"
-
-
-def _mark(*names: str) -> str:
-    return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
 
 
 def _local(slices: Iterable[Object], port: Object, node: str) -> list[Target]:

@@ -8,8 +8,6 @@ of this server to others. Follows: "Authenticating Proxy" of the Kubernetes docu
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from petset.objects import errors
 from petset.server.access import users
 from petset.wire import http
@@ -34,11 +32,7 @@ def user(request: http.Request, allowed: tuple[str, ...]) -> http.User | None:
     if not name:
         return None
     groups = tuple(group for group in request.header_values(GROUP) if group)
-    extra: dict[str, tuple[str, ...]] = {}
-    for header, value in request.headers:
-        if header.startswith(EXTRA):
-            key = unquote(header.removeprefix(EXTRA))
-            extra[key] = (*extra.get(key, ()), value)
+    extra = users.extra_of(users.extras_in(request, EXTRA))
     is_anybody = name == users.ANONYMOUS.name or users.AUTHENTICATED in groups or users.UNAUTHENTICATED in groups
     everybody = () if is_anybody else (users.AUTHENTICATED,)
-    return http.User(name, (*groups, *everybody), request.header(UID), tuple(extra.items()))
+    return http.User(name, (*groups, *everybody), request.header(UID), extra)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from urllib.parse import unquote
 
 from petset.kinds import reviews
 from petset.objects import errors
@@ -21,6 +20,7 @@ from petset.wire import http
 
 _IMPERSONATE = "impersonate-"
 _EXTRA = f"{_IMPERSONATE}extra-"
+_GROUP = reviews.AUTHENTICATION_GROUP
 
 
 def impersonates(request: http.Request) -> bool:
@@ -38,15 +38,12 @@ def impersonated(
     name = request.header("impersonate-user")
     groups = tuple(request.header_values("impersonate-group"))
     uid = request.header("impersonate-uid")
-    extra = [(unquote(key.removeprefix(_EXTRA)), value) for key, value in request.headers if key.startswith(_EXTRA)]
+    extra = users.extras_in(request, _EXTRA)
     if not (name or groups or uid or extra):
         return user
     if not name:
         raise errors.bad_request("cannot impersonate: the header Impersonate-User is missing; name a user")
-    collected: dict[str, tuple[str, ...]] = {}
-    for key, value in extra:
-        collected[key] = (*collected.get(key, ()), value)
-    wanted = http.User(name, _with_implied(name, groups), uid, tuple(collected.items()))
+    wanted = http.User(name, _with_implied(name, groups), uid, users.extra_of(extra))
     has_more = bool(groups or uid or extra)
     parts = _impersonations(name, groups, uid, extra)
     for mode, identity in _modes(user, name, has_more, parts):
@@ -60,9 +57,6 @@ def impersonated(
     for asked in parts:
         authorizer.require(user, asked)
     return wanted
-
-
-_GROUP = reviews.AUTHENTICATION_GROUP
 
 
 def _modes(
@@ -104,9 +98,6 @@ def _impersonations(
         wanted = [rbac.Attributes("impersonate", "", "users", name=name)]
     wanted += [rbac.Attributes("impersonate", "", "groups", name=group) for group in groups]
     if uid:
-        wanted.append(rbac.Attributes("impersonate", reviews.AUTHENTICATION_GROUP, "uids", name=uid))
-    wanted += [
-        rbac.Attributes("impersonate", reviews.AUTHENTICATION_GROUP, "userextras", key, name=value)
-        for key, value in extra
-    ]
+        wanted.append(rbac.Attributes("impersonate", _GROUP, "uids", name=uid))
+    wanted += [rbac.Attributes("impersonate", _GROUP, "userextras", key, name=value) for key, value in extra]
     return wanted

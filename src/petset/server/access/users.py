@@ -5,6 +5,9 @@ A name is read as a whole and by one function here, never searched: `evilsystem:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from urllib.parse import unquote
+
 from petset.objects import names
 from petset.wire import http
 
@@ -17,6 +20,19 @@ SERVER = http.User("system:apiserver", (MASTERS,))  # The server itself: what it
 
 _NODE = "system:node:"
 _SERVICE_ACCOUNT = "system:serviceaccount:"
+
+
+def extras_in(request: http.Request, prefix: str) -> list[tuple[str, str]]:
+    """(key, value) of the headers that begin so and end with a key, percent-encoded."""
+    return [(unquote(key.removeprefix(prefix)), value) for key, value in request.headers if key.startswith(prefix)]
+
+
+def extra_of(extras: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """A user's extra: all values of each key."""
+    found: dict[str, tuple[str, ...]] = {}
+    for key, value in extras:
+        found[key] = (*found.get(key, ()), value)
+    return tuple(found.items())
 
 
 def node_name(user: http.User) -> str:

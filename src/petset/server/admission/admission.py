@@ -11,6 +11,7 @@ writes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Context:
         return [entry.object for entry in self.store.list(resource.key(namespace))[1]]
 
 
+_NOTHING_GIVEN = contextlib.nullcontext()
 Hook = Callable[[Context, Object, "Object | None"], Object]
 Judge = Callable[[], None]  # Raises ApiError.
 Check = Callable[[Context, Object, "Object | None"], Judge | None]
@@ -82,13 +84,9 @@ class Admission:
     def delete(self, write: Write, old: Object) -> None:
         self._run(DELETE, write, old, old)
 
-    def settle(self, write: Write, is_cancelled: bool = False) -> None:
-        """The write is in the store, or has failed: what it was given meanwhile is the stored object's, or nobody's.
-
-        One that was cancelled may be stored yet.
-        """
-        if write.resource is SERVICES:
-            self.addresses.settle(write, is_cancelled)
+    def giving(self, write: Write) -> contextlib.AbstractContextManager[None]:
+        """Within it the write is on its way; after it, what it was given is the stored object's, or nobody's."""
+        return self.addresses.giving(write) if write.resource is SERVICES else _NOTHING_GIVEN
 
     async def check(self, write: Write, new: Object, old: Object | None, size: int) -> bool:
         """What an object must pass as it is to be stored; whether the cluster went on meanwhile. Raises ApiError.

@@ -1,8 +1,8 @@
 """What is given to Services: addresses of the cluster's networks of services, and ports of the nodes.
 
-    obj = addresses.given(write, obj, old)     # Raises ApiError 422 where what it asks for is not to be had.
-    try: ... put ...
-    finally: addresses.settle(write)
+    with addresses.giving(write):
+        obj = addresses.given(write, obj, old)     # Raises ApiError 422 where what it asks for is not to be had.
+        ... put ...
 
 Whether an address is free is decided, and the address taken, in one step of the loop, and what a write was given is
 nobody else's until it is in the store or has failed: no two Services ever have one. What the store has is followed,
@@ -16,11 +16,13 @@ Follows: KEP-3070 (reserved range of cluster IPs), KEP-3668 (of node ports), KEP
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import ipaddress
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from petset.base import tasks
 from petset.kinds import service as services
@@ -154,15 +156,19 @@ class Addresses:
             raise errors.invalid(SERVICES.kind, meta.name(obj), [refused.why]) from None
         return obj if spec == obj.get("spec") else {**obj, "spec": spec}
 
-    def settle(self, write: Write, is_cancelled: bool = False) -> None:
-        """The write is in the store, or has failed; one that was cancelled may come yet and keeps it a while."""
-        gift = self._gifts.pop(write, None)
-        if gift is None:
-            return
-        if is_cancelled:
-            self._late.append((tasks.monotonic() + LATE_SECONDS, gift))
-        else:
-            gift.let_go()
+    @contextlib.contextmanager
+    def giving(self, write: Write) -> Generator[None]:
+        """The write's way; after it, it is in the store, or has failed. One that was cancelled may be stored yet, and
+        keeps for a while what it was given."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if (gift := self._gifts.pop(write, None)) is not None:
+                self._late.append((tasks.monotonic() + LATE_SECONDS, gift))
+            raise
+        finally:
+            if (gift := self._gifts.pop(write, None)) is not None:
+                gift.let_go()
 
     def _let_go_of_late(self) -> None:
         while self._late and self._late[0][0] <= tasks.monotonic():

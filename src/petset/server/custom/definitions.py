@@ -66,7 +66,7 @@ class Definitions:
     def _all(self) -> list[Object]:
         """In the order in which they came."""
         found = [entry.object for entry in self._store.list(CUSTOMRESOURCEDEFINITIONS.key())[1]]
-        return sorted(found, key=lambda one: (one["metadata"].get("creationTimestamp", ""), meta.name(one)))
+        return sorted(found, key=meta.by_age)
 
     async def _look(self, group: asyncio.TaskGroup) -> None:
         """Decide all statuses, have the kinds, then tell of them."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from petset.base import pki, well_known
+from petset.kinds import endpoint_slice
 from petset.kinds.client_config import SERVICE_PORT_DEFAULT
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
@@ -182,6 +183,6 @@ def _in_slices(store: stores.Store, namespace: str, name: str, port: str) -> lis
         for one in meta.parts(entry.object, "ports")
         if (one.get("name") or "") == port and one.get("port")
         for endpoint in meta.parts(entry.object, "endpoints")
-        if meta.part(endpoint, "conditions").get("ready") is not False
+        if endpoint_slice.is_ready(endpoint)
         for address in meta.texts(endpoint, "addresses")
     ]
