@@ -295,6 +295,7 @@ async def test_pods_that_an_older_petset_put_on_the_bridge_stay_there(tmp_path):
                 run(*step.split())
             for _ in range(2):
                 assert await net.setup() == []
+                assert Path(f"/proc/sys/net/ipv4/neigh/{plan.bridge}/proxy_delay").read_text() == "0\n"
                 with echo(old.address, 7777, within=old.place), echo(new.address, 7777, within=new.place):
                     assert reaches(None, old.address) and reaches(None, new.address)
                     assert reaches(new, old.address) and reaches(old, new.address)

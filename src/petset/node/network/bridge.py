@@ -160,7 +160,7 @@ class PodNetwork:
                 if link.get("master") != self._bridge_index:
                     netlink.link("set", index=number, master=self._bridge_index, state="up")
         if older:  # They look for all of the network beside them: the machine answers for those behind a route.
-            wiring.set_interface(self.plan.bridge, "proxy_arp")
+            wiring.answer_for_others(self.plan.bridge)
 
     def _publish(self, uid: str, address: str, ports: Sequence[HostPort]) -> None:
         self._host_ports.publish(uid, address, ports, self._local_addresses())

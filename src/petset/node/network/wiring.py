@@ -102,6 +102,13 @@ def set_interface(name: str, switch: str) -> None:
         Path(f"/proc/sys/net/ipv4/conf/{name}/{switch}").write_text("1\n")
 
 
+def answer_for_others(name: str) -> None:
+    """Let the machine answer ARP on an interface for who is behind its routes: at once, not within 0.8 s by chance."""
+    set_interface(name, "proxy_arp")
+    with contextlib.suppress(OSError):
+        Path(f"/proc/sys/net/ipv4/neigh/{name}/proxy_delay").write_text("0\n")
+
+
 def mac_address(address: str) -> str:
     """One that follows from the IP address: nobody's ARP cache is wrong when a pet comes back with its old one."""
     return "0a:58:" + ":".join(f"{byte:02x}" for byte in ipaddress.ip_address(address).packed)
