@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-import yaml
 
 from petset.base import well_known
 from petset.client.views import Snapshot
@@ -20,17 +18,8 @@ from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
+from tests import case_files
 from tests.controllers import cluster, owners
-
-CASES = pathlib.Path(__file__).parent.parent / "cases" / "daemons"
-
-
-def cases() -> list[Any]:
-    return [
-        pytest.param(case, id=f"{path.stem}: {case['case']}")
-        for path in sorted(CASES.glob("*.yaml"))
-        for case in yaml.safe_load_all(path.read_text())
-    ]
 
 
 def daemon_set(image: str = "b", **given: Any) -> Object:
@@ -104,7 +93,7 @@ def told(steps: Sequence[actions.Action]) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", case_files.cases("daemons"))
 def test_case(case: dict[str, Any]) -> None:
     owner, view = world_of(case["given"])
     steps = daemons.reconcile(meta.key(owner), view, owners.NOW)

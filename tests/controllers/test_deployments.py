@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hypothesis
 import pytest
-import yaml
 from hypothesis import strategies
 
 from petset.client.views import Snapshot
@@ -17,18 +15,10 @@ from petset.controllers.workloads import deployment, generations, progress, roll
 from petset.kinds.apps import workloads
 from petset.objects import meta
 from petset.objects.meta import Object
+from tests import case_files
 from tests.controllers import owners
 
-CASES = pathlib.Path(__file__).parent.parent / "cases" / "deployments"
 COUNTED = ("readyReplicas", "availableReplicas")
-
-
-def cases() -> list[Any]:
-    return [
-        pytest.param(case, id=f"{path.stem}: {case['case']}")
-        for path in sorted(CASES.glob("*.yaml"))
-        for case in yaml.safe_load_all(path.read_text())
-    ]
 
 
 def deployment_of(**given: Any) -> Object:
@@ -157,7 +147,7 @@ def reason(status: Any, type_: str) -> Any:
     return next((one["reason"] for one in status.get("conditions", ()) if one["type"] == type_), None)
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", case_files.cases("deployments"))
 def test_case(case: dict[str, Any]) -> None:
     owner, view = world_of(case["given"])
     steps = deployment.reconcile(meta.key(owner), view, owners.NOW)

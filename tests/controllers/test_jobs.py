@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import Any
 
 import hypothesis
 import pytest
-import yaml
 from hypothesis import strategies
 
 from petset.client.views import Snapshot
 from petset.controllers import actions
 from petset.controllers.jobs import indexes, leftovers, pods
 from petset.objects import meta
+from tests import case_files
 from tests.controllers import jobs
 
-CASES = pathlib.Path(__file__).parent.parent / "cases" / "jobs"
 
-
-def cases() -> list[Any]:
-    return [
-        pytest.param(case, id=f"{path.stem}: {case['case']}")
-        for path in sorted(CASES.glob("*.yaml"))
-        for case in yaml.safe_load_all(path.read_text())
-    ]
-
-
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", case_files.cases("jobs"))
 def test_case(case: dict[str, Any]) -> None:
     steps = jobs.reconciled(case["given"])
     assert jobs.told(steps) == case["then"]

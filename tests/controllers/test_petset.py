@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import Any
 
 import hypothesis
 import pytest
-import yaml
 from hypothesis import strategies
 
 from petset.controllers import actions, identity, petset, revisions
 from petset.objects import encoding, meta
+from tests import case_files
 from tests.controllers import sets
 
-CASES = pathlib.Path(__file__).parent.parent / "cases" / "petset"
 
-
-def cases() -> list[Any]:
-    return [
-        pytest.param(case, id=f"{path.stem}: {case['case']}")
-        for path in sorted(CASES.glob("*.yaml"))
-        for case in yaml.safe_load_all(path.read_text())
-    ]
-
-
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", case_files.cases("petset"))
 def test_case(case: dict[str, Any]) -> None:
     steps = sets.reconciled(case["given"])
     if "then" in case:

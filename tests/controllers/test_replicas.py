@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import pathlib
 from typing import Any
 
 import hypothesis
 import pytest
-import yaml
 from hypothesis import strategies
 
 from petset.client.views import Snapshot, selector_of
@@ -18,24 +16,15 @@ from petset.kinds.apps.replica_set import REPLICASETS
 from petset.kinds.pod import PODS
 from petset.kinds.resource_quota import RESOURCEQUOTAS
 from petset.objects import meta
+from tests import case_files
 from tests.controllers import cluster, owners
-
-CASES = pathlib.Path(__file__).parent.parent / "cases" / "replicas"
-
-
-def cases() -> list[Any]:
-    return [
-        pytest.param(case, id=f"{path.stem}: {case['case']}")
-        for path in sorted(CASES.glob("*.yaml"))
-        for case in yaml.safe_load_all(path.read_text())
-    ]
 
 
 def status_of(steps: list[actions.Action]) -> Any:
     return next((step.object["status"] for step in actions.flat(steps) if isinstance(step, actions.UpdateStatus)), {})
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", case_files.cases("replicas"))
 def test_case(case: dict[str, Any]) -> None:
     steps = owners.reconciled(case["given"])
     assert owners.told(steps) == case["then"]
