@@ -14,7 +14,7 @@ from prometheus_client import parser
 
 from petset import cluster
 from petset.base import networks, tasks, telemetry
-from petset.controllers import runner
+from petset.controllers import queue
 from petset.kinds.pod import PODS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.node import simulated
@@ -120,7 +120,7 @@ def test_the_programs_of_a_cluster_tell_how_they_do(tmp_path):
     assert seen["workqueue_adds_total", "statefulset"] >= 1
     assert seen["workqueue_work_duration_seconds_count", "statefulset"] >= 1
     queues = {name for metric, name, *_ in (one for one in seen if len(one) > 1) if metric == "workqueue_depth"}
-    assert set(runner.QUEUES.values()) <= queues and queues.isdisjoint(runner.QUEUES)  # Each names a queue there is.
+    assert set(queue.NAMES.values()) <= queues and queues.isdisjoint(queue.NAMES)  # Each names a queue there is.
     assert seen["apiserver_longrunning_requests", "apiserver", "", "pods", "cluster", "", "WATCH", "v1"] >= 1
 
 

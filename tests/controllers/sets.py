@@ -11,8 +11,10 @@ from typing import Any
 
 from petset.base import tasks, well_known
 from petset.client.views import Snapshot
-from petset.controllers import actions, identity, petset, revisions
-from petset.controllers import family as families
+from petset.controllers import actions
+from petset.controllers.pets import family as families
+from petset.controllers.pets import identity, petset
+from petset.controllers.workloads import revisions
 from petset.objects import meta
 from petset.objects.meta import Object
 

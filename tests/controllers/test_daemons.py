@@ -10,8 +10,8 @@ import pytest
 
 from petset.base import well_known
 from petset.client.views import Snapshot
-from petset.controllers import actions, revisions
-from petset.controllers.workloads import daemons
+from petset.controllers import actions
+from petset.controllers.workloads import daemons, revisions
 from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.node import NODES

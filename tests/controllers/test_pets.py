@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from petset.client.views import Snapshot
-from petset.controllers import actions, pets, petset
-from petset.controllers import family as families
+from petset.controllers import actions
+from petset.controllers.pets import family as families
+from petset.controllers.pets import pets, petset
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import meta

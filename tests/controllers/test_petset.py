@@ -8,7 +8,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from petset.controllers import actions, identity, petset, revisions
+from petset.controllers import actions
+from petset.controllers.pets import identity, petset
+from petset.controllers.workloads import revisions
 from petset.objects import encoding, meta
 from tests import case_files
 from tests.controllers import sets
@@ -136,7 +138,7 @@ def test_old_revisions_are_forgotten_beyond_the_limit_but_not_live_ones() -> Non
     known = [sets.revision_of(sets.with_image(set_, f"nginx:{10 + i}"), i, set_) for i in range(1, 5)]
     newest = sets.revision_of(set_, 5, set_)
     pod = sets.pod_of(set_, known[0], {"ordinal": 0})
-    history = revisions.history(set_, [*known, newest], [identity.revision_name(pod)])
+    history = revisions.history(set_, [*known, newest], [revisions.revision_name(pod)])
     assert [step.object["revision"] for step in history.forget] == [2, 3]  # type: ignore[union-attr]
 
 

@@ -11,6 +11,7 @@ from petset.base import telemetry
 from petset.client import client as api
 from petset.client.views import Informers, View
 from petset.controllers import actions, runner
+from petset.controllers.queue import Queue
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.event import EVENTS
 from petset.kinds.secret import SECRETS
@@ -392,7 +393,7 @@ def test_what_is_not_the_apis_is_performed_by_whom_it_was_given_to() -> None:
 
 def test_keys_of_one_queue() -> None:
     async def main() -> None:
-        queue = runner.Queue()
+        queue = Queue()
         queue.add("a")
         queue.add("b")
         queue.add("a")
@@ -413,7 +414,7 @@ def test_keys_of_one_queue() -> None:
 
 def test_a_queue_tells_of_itself_as_kubernetes_do() -> None:
     async def main() -> dict[str, object]:
-        queue = runner.Queue()
+        queue = Queue()
         for key in ("a", "b", "a", "c"):
             queue.add(key)
         await queue.take()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from petset.client.views import Snapshot
-from petset.controllers import actions, garbage, pets, petset, runner
-from petset.controllers import family as families
+from petset.controllers import actions, garbage, queue, runner
+from petset.controllers.pets import family as families
+from petset.controllers.pets import pets, petset
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from tests.controllers import sets
@@ -50,7 +51,7 @@ def test_what_is_large_is_looked_at_less_often(cost, rest):
 
 
 def test_what_is_told_often_is_told_at_a_steady_rate():
-    pace = runner.Pace(burst=3, seconds=0.5)
+    pace = queue.Pace(burst=3, seconds=0.5)
     assert [pace.seconds("one", 10.0) for _ in range(3)] == [0.0, 0.0, 0.0]
     assert pace.seconds("one", 10.0) == pytest.approx(0.5)
     assert pace.seconds("other", 10.0) == 0.0
@@ -60,7 +61,7 @@ def test_what_is_told_often_is_told_at_a_steady_rate():
 
 @pytest.mark.parametrize("now", [60.15, 1e6 + 0.1])
 def test_who_comes_when_he_was_told_to_come_is_told(now):
-    pace = runner.Pace(burst=3, seconds=0.05)
+    pace = queue.Pace(burst=3, seconds=0.05)
     for _ in range(100):
         if wait := pace.seconds("one", now):
             now += wait

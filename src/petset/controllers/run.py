@@ -22,7 +22,6 @@ from petset.controllers import (
     garbage,
     namespaces,
     nodes,
-    petset,
     policies,
     quotas,
     reclaim,
@@ -31,6 +30,7 @@ from petset.controllers import (
     volumes,
 )
 from petset.controllers.jobs import cron_job, job, leftovers
+from petset.controllers.pets import petset
 from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
 from petset.controllers.workloads import daemons, deployment, replicas
 from petset.objects import errors

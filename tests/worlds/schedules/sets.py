@@ -20,8 +20,9 @@ from typing import Any
 
 from petset.client.informer import Change, Fact, Facts
 from petset.client.views import Kept, KeptThing, View, indices_of
-from petset.controllers import actions, petset
-from petset.controllers import family as families
+from petset.controllers import actions
+from petset.controllers.pets import family as families
+from petset.controllers.pets import petset
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from petset.controllers import actions, pets, petset, updating
-from petset.controllers import family as families
+from petset.controllers import actions
+from petset.controllers.pets import family as families
+from petset.controllers.pets import pets, petset, updating
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import meta
 from petset.store import core

@@ -20,9 +20,9 @@ from typing import Any
 
 from petset.base import tasks, well_known
 from petset.client.views import View, selector_of
-from petset.controllers import actions, identity, revisions
+from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.controllers.workloads import claiming, replicas, templates
+from petset.controllers.workloads import claiming, replicas, revisions, templates
 from petset.controllers.workloads.members import Members, ready_since
 from petset.kinds import node_affinity, pod_phase, tolerations
 from petset.kinds.apps import workloads
@@ -75,7 +75,7 @@ class Picture:
         return sum(place.should_run for place in self.places)
 
     def is_new(self, pod: Object) -> bool:
-        return identity.revision_name(pod) == self.hash
+        return revisions.revision_name(pod) == self.hash
 
     def is_available(self, pod: Object) -> bool:
         since = ready_since(pod)
@@ -109,7 +109,7 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         if taking := claiming.claimed(view, PODS, owner, selector, members.strangers.values()):
             return taking
     own = [*members.active.values(), *members.ending.values(), *members.ended.values()]
-    in_use = [f"{meta.name(owner)[: revisions.NAME_CHARACTERS_MAX]}-{identity.revision_name(pod)}" for pod in own]
+    in_use = [f"{meta.name(owner)[: revisions.NAME_CHARACTERS_MAX]}-{revisions.revision_name(pod)}" for pod in own]
     history = revisions.history(owner, view.list(CONTROLLERREVISIONS, meta.namespace(owner)), in_use)
     hash_ = meta.labels(history.update).get(well_known.CONTROLLER_HASH_LABEL, "")
     places, nowhere = placed(owner, view.list(NODES), own)
@@ -170,7 +170,7 @@ def target(pod: Object) -> str:
 
 def pod_for(picture: Picture, node: Object) -> dict[str, Any]:
     pattern = pattern_of(picture.owner)
-    labels = {**meta.labels(pattern), identity.REVISION_LABEL: picture.hash}
+    labels = {**meta.labels(pattern), revisions.REVISION_LABEL: picture.hash}
     there = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [meta.name(node)]}]}
     pod = meta.changed(pattern, ("metadata", "labels"), labels)
     return meta.changed(pod, ("spec", "affinity", "nodeAffinity", REQUIRED), {"nodeSelectorTerms": [there]})

@@ -15,7 +15,7 @@ from typing import Any
 
 from petset.base import well_known
 from petset.client.views import View
-from petset.controllers import revisions
+from petset.controllers.workloads import revisions
 from petset.kinds.apps.replica_set import REPLICASETS
 from petset.objects import meta
 from petset.objects.meta import Object

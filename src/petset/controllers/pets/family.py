@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from petset.client.views import View
-from petset.controllers import actions, identity, revisions
-from petset.controllers.pets import Group, Pet, Pets
+from petset.controllers import actions
+from petset.controllers.pets import identity
+from petset.controllers.pets.pets import Group, Pet, Pets
+from petset.controllers.workloads import revisions
 from petset.kinds.apps import workloads
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.stateful_set import STATEFULSETS

@@ -12,7 +12,7 @@ import heapq
 
 from petset.base import tasks
 from petset.controllers import actions
-from petset.controllers.family import Family, one_of
+from petset.controllers.pets.family import Family, one_of
 from petset.objects import meta
 from petset.objects.meta import Object
 

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from petset.base import well_known
+from petset.controllers.workloads import revisions
 from petset.kinds.stateful_set import parse_pet_name
 from petset.objects import meta
 from petset.objects.meta import Object
-
-REVISION_LABEL = "controller-revision-hash"
 
 
 def ordinal(pod: Object) -> int:
@@ -52,7 +51,7 @@ def claim_names(set_: Object, pod_name: str) -> list[str]:
 def pod_for(set_: Object, ordinal: int, template: Object, revision_name: str) -> dict[str, Any]:
     """The pod of one pet, from a revision's template."""
     name, given = pod_name(set_, ordinal), meta.part(template, "metadata")
-    labels = {**meta.part(given, "labels"), **identity_labels(name, ordinal), REVISION_LABEL: revision_name}
+    labels = {**meta.part(given, "labels"), **identity_labels(name, ordinal), revisions.REVISION_LABEL: revision_name}
     annotations = {**meta.part(given, "annotations"), **identity_annotations(set_, name)}
     return {
         "apiVersion": "v1",
@@ -108,10 +107,6 @@ def with_identity(set_: Object, pod: Object) -> Object:
     if annotations != meta.annotations(pod):
         pod = meta.changed(pod, ("metadata", "annotations"), annotations)
     return pod
-
-
-def revision_name(pod: Object) -> str:
-    return meta.labels(pod).get(REVISION_LABEL, "")
 
 
 def claims_for(set_: Object, pod_name: str) -> Iterator[dict[str, Any]]:

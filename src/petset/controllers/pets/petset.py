@@ -19,11 +19,12 @@ from functools import partial
 
 from petset.base import tasks
 from petset.client.views import View
-from petset.controllers import actions, identity, revisions, updating
-from petset.controllers.family import KINDS, Family, Variant, one_of
-from petset.controllers.pets import IDENTITY, Group, Pet, Pets
+from petset.controllers import actions
+from petset.controllers.pets import identity, updating
+from petset.controllers.pets.family import KINDS, Family, Variant, one_of
+from petset.controllers.pets.pets import IDENTITY, Group, Pet, Pets
 from petset.controllers.runner import Controller, own_key
-from petset.controllers.workloads import claiming
+from petset.controllers.workloads import claiming, revisions
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from petset.base import tasks, well_known
 from petset.client.views import View
-from petset.controllers import identity
+from petset.controllers.pets import identity
+from petset.controllers.workloads import revisions
 from petset.kinds import pod_phase
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -75,7 +76,7 @@ def read(pod: Object) -> Pet:
         parent=parent,
         ordinal=ordinal,
         labels=labels,
-        revision=identity.revision_name(pod),
+        revision=revisions.revision_name(pod),
         phase=phase,
         is_ready=phase == "Running" and condition.get("status") == "True",
         ready_since=tasks.parse_rfc3339(since) if since else None,

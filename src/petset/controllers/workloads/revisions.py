@@ -20,6 +20,7 @@ from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.objects import encoding, meta, selectors
 from petset.objects.meta import Object
 
+REVISION_LABEL = "controller-revision-hash"  # Of a pod: which revision it was made of.
 LIMIT_DEFAULT = 10
 NAME_CHARACTERS_MAX = 223
 
@@ -31,6 +32,11 @@ class History:
     collisions: int
     steps: tuple[actions.Action, ...]  # To be done before pods are made from it.
     forget: tuple[actions.Action, ...]  # To be done at leisure.
+
+
+def revision_name(pod: Object) -> str:
+    """The revision that a pod was made of; "" where it does not say."""
+    return meta.labels(pod).get(REVISION_LABEL, "")
 
 
 def history(set_: Object, revisions: Iterable[Object], in_use: Iterable[str]) -> History:
