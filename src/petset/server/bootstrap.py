@@ -1,4 +1,4 @@
-"""What a cluster begins with, and keeps: namespaces, roles and their bindings, the services of the API and of DNS.
+"""What a cluster begins with, and keeps: namespaces, roles and bindings, the services of the API and of DNS, a network.
 
 `ensure` writes what is missing, before anybody is served; a new object goes the way of everything that is posted:
 defaults, admission, validation. What is there already is left alone, except that the services follow the instance's

@@ -1,7 +1,8 @@
 """Where a Service leads that this server itself asks: the proxy hands on requests there, webhooks are called there.
 
 A port of the Service is looked up by its number, the ready addresses behind it in the Service's Endpoints by the port's
-name, and one of them is chosen by chance. Services have no addresses of their own yet.
+name, and one of them is chosen by chance. A Service's own address is for pods and for the machine: the nodes lead from
+there (node/network/services.py), and a cluster may have none.
 """
 
 from __future__ import annotations
