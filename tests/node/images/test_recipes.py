@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from petset.node.images import building, image_names, images, recipes
+from petset.node.images import building, image_names, images, locks, recipes
 from petset.node.runtime import Image
 from tests.images_fixture import CHECKOUT, image_store, recipe_image, run_in  # noqa: F401
 
@@ -122,14 +123,23 @@ def workshop(image_store, tmp_path):  # noqa: F811
     """A store that has debian already, with a folder of recipes of its own; workshop.add(name, recipe, files)."""
     recipe_image(image_store, "debian")
     directory = tmp_path / "store"
-    subprocess.run(["cp", "-al", "--", image_store.directory, str(directory)], check=True)
-    # Locks are per file: linked ones would be shared. Lists of packages may be rewritten in place.
-    for folder in ("locks", "work", "packages"):
-        shutil.rmtree(directory / folder)
-    subprocess.run(["cp", "-a", os.path.join(image_store.directory, "packages"), str(directory)], check=True)
+    asyncio.run(_copied(image_store.directory, directory))
     folder = tmp_path / "recipes"
     shutil.copytree(CHECKOUT / "images/debian", folder / "debian")
     return Workshop(images.Images(str(directory), recipes=str(folder)), folder)
+
+
+async def _copied(store: str, target: Path) -> None:
+    """Link what a store has into another place, while nobody adds to it: other tests build in the shared store."""
+    async with contextlib.AsyncExitStack() as held:
+        for lock in ("build", "blobs", "index"):
+            await held.enter_async_context(locks.held(os.path.join(store, "locks", f"{lock}.fifo")))
+        target.mkdir()
+        linked = [os.path.join(store, folder) for folder in ("layout", "rootfs", "used")]
+        await asyncio.to_thread(subprocess.run, ["cp", "-al", "--", *linked, str(target)], check=True)
+        # Lists of packages may be rewritten in place.
+        copied = os.path.join(store, "packages")
+        await asyncio.to_thread(subprocess.run, ["cp", "-a", "--", copied, str(target)], check=True)
 
 
 class Workshop:
