@@ -20,8 +20,9 @@ QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$
 demo: system setup
 	@$(VENV)/bin/petset demo redis
 
+# Three at once on two cores: what waits for containers leaves a core to the others.
 test: system-test setup-dev check
-	@$(PYTHON) -m pytest -n 2 --dist loadfile tests
+	@$(PYTHON) -m pytest -n 3 --dist loadfile tests
 
 # The laws alone, with other examples every time, or with those of SEED.
 test-fresh: setup-dev
