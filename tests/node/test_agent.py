@@ -493,12 +493,16 @@ def test_a_pet_starts_only_when_its_name_is_published(tmp_path: Path):
             "ports": [{"port": 6379}],
         },
     }
-    endpoints = {
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {"name": "redis", "namespace": "default"},
-        "subsets": [{"addresses": [{"ip": "10.200.0.2"}], "ports": [{"port": 6379}]}],
-    }
+    published_there = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "redis-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "redis"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.200.0.2"], "conditions": {"ready": True}}],
+        "ports": [{"port": 6379}],
+    }  # fmt: skip
 
     async def story(node: NodeUnderTest) -> None:
         await node.admin.create(service)
@@ -508,7 +512,7 @@ def test_a_pet_starts_only_when_its_name_is_published(tmp_path: Path):
         await asyncio.sleep(1)
         assert node.machine.started == []
         published = node.loop.time()
-        await node.admin.create(endpoints)
+        await node.admin.create(published_there)
         await node.until("p", is_ready)
         assert node.loop.time() - published < 0.2
         await node.create(pod("q", metadata={"labels": {"app": "redis"}}))

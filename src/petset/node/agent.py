@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from petset.base import tasks
+from petset.client import views
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
-from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
@@ -93,7 +94,7 @@ class Agent:
         self._pods = Informer(client, PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._node = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}")
         self._services = Informer(client, SERVICES)
-        self._endpoints = Informer(client, ENDPOINTS)
+        self._slices = Informer(client, ENDPOINTSLICES, indices=views.indices_of(ENDPOINTSLICES))
         self._volumes = volumes_.Volumes(
             config.state_directory / "volumes", may_mount=config.may_mount, on_disk=config.on_disk
         )
@@ -111,17 +112,17 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._around = self._surroundings(group)
-            for informer in (self._node, self._services, self._endpoints, self._pods):
+            for informer in (self._node, self._services, self._slices, self._pods):
                 tasks.spawn(group, informer.run(), f"watch {informer.resource.plural}")
             tasks.spawn(group, self._tell_events(), "node events")
             tasks.spawn(group, self._follow_runtime(), "runtime events")
             await self._until_done("register", lambda: registration.register(self._client, self._config))
             lease = registration.renew_lease(self._client, self._config, self._node_there_is)
             tasks.spawn(group, lease, "node lease")
-            for informer in (self._services, self._endpoints, self._pods):
+            for informer in (self._services, self._slices, self._pods):
                 await informer.synced.wait()
             self._pods.on_change(self._pod_changed)
-            self._endpoints.on_change(self._endpoints_changed)
+            self._slices.on_change(self._slice_changed)
             await self._take_over()
             said = await self._until_done("say it is ready", self._say_ready)
             self._tell(said, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
@@ -175,7 +176,7 @@ class Agent:
             attempts=self._attempts,
             sources=sources,
             services=self._services,
-            endpoints=self._endpoints,
+            slices=self._slices,
             ledger=self._ledger,
             tell=self._tell,
             is_older_alive=self._is_older_alive,
@@ -242,7 +243,7 @@ class Agent:
             else:
                 self._of_name.pop(key, None)
 
-    def _endpoints_changed(self, old: Object | None, new: Object | None) -> None:
+    def _slice_changed(self, old: Object | None, new: Object | None) -> None:
         changed = new if new is not None else old
         if changed is None:
             return

@@ -83,9 +83,10 @@ def test_only_services_that_show_unready_pods_are_waited_for():
         service("none", publishNotReadyAddresses=True, selector=None),
     ]
     assert names.awaited_services(PET, services) == ["old", "new"]
-    endpoints = {"subsets": [{"notReadyAddresses": [{"ip": "10.0.0.3"}]}, {"addresses": [{"ip": "10.0.0.2"}]}]}
-    assert names.has_address(endpoints, "10.0.0.2")
-    assert not names.has_address(endpoints, "10.0.0.3") and not names.has_address(None, "10.0.0.2")
+    unready = {"addresses": ["10.0.0.3"], "conditions": {"ready": False}}
+    slices = [{"endpoints": [unready]}, {"endpoints": [{"addresses": ["10.0.0.2"]}]}]
+    assert names.has_address(slices, "10.0.0.2")
+    assert not names.has_address(slices, "10.0.0.3") and not names.has_address([], "10.0.0.2")
 
 
 def test_the_node_and_the_endpoints_controller_mean_the_same_services():

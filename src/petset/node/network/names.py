@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from petset.base import well_known
+from petset.kinds import endpoint_slice
 from petset.kinds import service as service_kind
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
@@ -127,9 +128,10 @@ def awaited_services(pod: Object, services: Iterable[Object]) -> list[str]:
     return found
 
 
-def has_address(endpoints: Object | None, ip: str) -> bool:
+def has_address(slices: Iterable[Object], ip: str) -> bool:
+    """Whether one of these EndpointSlices leads to an address."""
     return any(
-        address.get("ip") == ip
-        for subset in (endpoints or {}).get("subsets") or ()
-        for address in subset.get("addresses") or ()
+        ip in meta.texts(endpoint, "addresses") and endpoint_slice.is_ready(endpoint)
+        for one in slices
+        for endpoint in meta.parts(one, "endpoints")
     )

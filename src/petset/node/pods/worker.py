@@ -64,7 +64,7 @@ class Surroundings:
     attempts: probes.Attempts
     sources: supplies.Sources
     services: Cache
-    endpoints: Cache
+    slices: Cache  # EndpointSlices, by "service".
     ledger: admission.Ledger
     tell: Tell
     is_older_alive: Callable[[PodWorker], bool]
@@ -119,7 +119,7 @@ class PodWorker:
 
     @property
     def awaits_name(self) -> bool:
-        """Whether it waits for the Endpoints to show its address."""
+        """Whether it waits for an EndpointSlice to show its address."""
         return bool(self._name_wait_until)
 
     def update(self, pod: Object) -> None:
@@ -294,7 +294,7 @@ class PodWorker:
         return dataclasses.replace(view, name_published=published, name_wait_until=self._name_wait_until)
 
     def _is_name_published(self, view: View) -> bool:
-        """Whether this node's view of the Endpoints shows the pod where its services show unready pods."""
+        """Whether the EndpointSlices, which names are made of, show the pod where its services show unready pods."""
         service = self._missing_service(view)
         if not service:
             self._name_wait_until = 0.0
@@ -304,7 +304,7 @@ class PodWorker:
         elif view.now >= self._name_wait_until and not self._name_wait_told:
             self._name_wait_told = True
             ip = view.sandbox.ip if view.sandbox else ""
-            message = f"Endpoints of service {service} do not show {ip} yet; starting all the same"
+            message = f"no EndpointSlice of service {service} shows {ip} yet; starting all the same"
             self.tell("Warning", "NameNotPublished", message)
         return False
 
@@ -314,7 +314,8 @@ class PodWorker:
             return ""
         namespace = meta.namespace(self.pod)
         for service in names.awaited_services(self.pod, self.around.services.list(namespace)):
-            if not names.has_address(self.around.endpoints.get(namespace, service), view.sandbox.ip):
+            slices = self.around.slices.by_index("service", f"{namespace}/{service}")
+            if not names.has_address(slices, view.sandbox.ip):
                 return service
         return ""
 
