@@ -56,6 +56,18 @@ def has_health_port(service: Object) -> bool:
     return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
+def health_port(service: Object | None) -> int | None:
+    """Where each node tells that; None where nobody asks."""
+    if service is None or not has_health_port(service):
+        return None
+    return meta.get(service, "spec", "healthCheckNodePort")
+
+
+def prefers_same_node(service: Object) -> bool:
+    """Whether who asks it is led to an endpoint of his own node where there is one (KEP-3015)."""
+    return meta.get(service, "spec", "trafficDistribution") == PREFER_SAME_NODE
+
+
 def cluster_ips(service: Object) -> Sequence[str]:
     """Its own addresses; none for a headless one."""
     spec = meta.part(service, "spec")
@@ -74,7 +86,8 @@ def node_ports(service: Object) -> Sequence[int]:
 ON_NODES = ("LoadBalancer", "NodePort")
 FAMILIES = ("IPv4", "IPv6")
 FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
-TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
+PREFER_SAME_NODE = "PreferSameNode"
+TRAFFIC_DISTRIBUTIONS = ("PreferClose", PREFER_SAME_NODE, "PreferSameZone")
 SESSION_AFFINITY_SECONDS = 10_800
 
 

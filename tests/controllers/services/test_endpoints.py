@@ -112,6 +112,13 @@ def test_a_slice_tells_the_conditions() -> None:
     assert slice_["metadata"]["labels"]["service.kubernetes.io/headless"] == ""
 
 
+def test_ready_endpoints_are_hinted_for_their_node_where_the_service_prefers_it() -> None:
+    for preference, hints in (("PreferSameNode", [{"forNodes": [{"name": "n"}]}, None]), (None, [None, None])):
+        one = service(trafficDistribution=preference)
+        (slice_,) = endpoints.slices_of(one, behind.endpoints_of(one, map(behind.read, [pod(1), pod(2, ready=False)])))
+        assert [endpoint.get("hints") for endpoint in slice_["endpoints"]] == hints
+
+
 def test_nothing_is_written_that_says_the_same() -> None:
     one, pods = service(), [pod(1), pod(2, ready=False)]
     first = endpoints.reconcile("default/redis", Snapshot([one, *pods]), 0)

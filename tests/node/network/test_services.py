@@ -22,11 +22,13 @@ from petset.base.networks import ClusterPlan, NodePlan
 from petset.client.client import Client
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.service import SERVICES
+from petset.net import dialer
 from petset.node import linux
 from petset.node.network import bridge, nftables, proxy, ruleset, services
 from petset.objects.meta import Object
 from petset.server import bootstrap
 from petset.store import memory
+from petset.wire import http
 from tests import waiting
 from tests.node import machine
 
@@ -152,6 +154,51 @@ def test_local_policies():
     assert chosen(led(part, "tcp . 30080", services.PORTS)) == ["10.128.0.2 . 8080"]
     assert keys(part, services.OUTSIDE) == ["192.0.2.9 . tcp . 8080"]
     assert keys(part, services.HAIRPINS) == ["10.128.0.2 . 10.128.0.2"]
+
+
+def hinted(one: Object) -> Object:
+    return {**one, "hints": {"forNodes": [{"name": one["nodeName"]}]}}
+
+
+def test_pods_are_led_to_their_own_node_where_all_endpoints_are_hinted_so():
+    part = services.part(service(), [slice_(hinted(A), hinted(B), UNREADY)], PLACE)
+    first, last = led(part, WAY)
+    assert first.startswith("ip saddr 10.128.0.0/22 goto ")
+    near = ["10.128.0.2 . 8080", "10.128.0.3 . 8080"]
+    assert chosen(list(part.chains[first.split()[-1]])) == chosen([last]) == near
+    both = led(services.part(service(), [slice_(hinted(A), hinted(C))], PLACE), WAY)
+    assert len(both) == 3 and chosen(both) == ["10.128.0.2 . 8080", "10.128.4.2 . 8080"]
+    assert len(led(services.part(service(), [slice_(hinted(A), C)], PLACE), WAY)) == 1
+
+
+@machine.on_machine
+async def test_each_node_tells_whether_it_has_pods_of_a_local_balancer(tmp_path: Path):
+    async with an_instance(tmp_path / "s") as here:
+        one = await here.pod("one", node=1)
+        asked = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 31999}
+        await here.create("web", 50, one, **asked)
+
+        async def told() -> list[int]:
+            return [await status(f"http://{node.gateway}:31999") for node in here.plan.nodes]
+
+        async def tell(*wanted: int) -> None:
+            async with asyncio.timeout(20):
+                while await told() != [*wanted]:  # noqa: ASYNC110  # It has no event to await.
+                    await asyncio.sleep(0.01)
+
+        await tell(503, 200)
+        await here.change("web")
+        await tell(503, 503)
+        await here.client.delete(SERVICES, "web", "default")
+        await tell(0, 0)
+
+
+async def status(url: str) -> int:
+    """Of an answer; 0 where nobody gives one."""
+    try:
+        return (await dialer.Dialer(url).send(http.Request("GET", "/"))).code
+    except OSError:
+        return 0
 
 
 def test_addresses_outside_of_the_cluster():

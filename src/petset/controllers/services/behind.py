@@ -43,6 +43,7 @@ class Endpoint:
     serving: bool
     terminating: bool
     ports: tuple[Port, ...]
+    is_for_its_node: bool = False  # Rather than for others, as long as it is ready.
 
     @property
     def family(self) -> str:
@@ -100,7 +101,7 @@ def endpoints_of(service: Object, pods: Iterable[Shown]) -> list[Endpoint]:
 def seer(service: Object) -> Callable[[Shown], Endpoint | None]:
     """How a service sees pods: None has no address, or none of its ports."""
     publish_all, name = service_kind.publishes_unready(service), meta.name(service)
-    ports_of = _ports_of(service)
+    ports_of, for_its_node = _ports_of(service), service_kind.prefers_same_node(service)
     needs_no_ports = not meta.get(service, "spec", "ports") and service_kind.is_headless(service)
 
     def see(one: Shown) -> Endpoint | None:
@@ -116,6 +117,7 @@ def seer(service: Object) -> Callable[[Shown], Endpoint | None]:
             serving=one.serving,
             terminating=one.terminating,
             ports=ports,
+            is_for_its_node=for_its_node and bool(one.node),
         )
 
     return see
@@ -208,6 +210,7 @@ def slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
         **({"hostname": endpoint.hostname} if endpoint.hostname else {}),
         **({"nodeName": endpoint.node} if endpoint.node else {}),
         "targetRef": endpoint.target,
+        **({"hints": {"forNodes": [{"name": endpoint.node}]}} if endpoint.ready and endpoint.is_for_its_node else {}),
     }
 
 

@@ -16,9 +16,11 @@ from petset.base.networks import NetworkError
 from petset.client import views
 from petset.client.client import Client
 from petset.client.views import Informers
+from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.service import SERVICES
 from petset.node.network import conntrack, nftables, ruleset, services
+from petset.node.network.health_ports import HealthPorts
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -29,8 +31,9 @@ SERVICE_OF = views.indices_of(ENDPOINTSLICES)["service"]
 async def run(client: Client, place: services.Place, ready: asyncio.Event | None = None) -> None:
     """Until cancelled; `ready` is set when the rules are in force for the first time."""
     view = Informers(client)
-    kept = Services(view, place)
     async with asyncio.TaskGroup() as group:
+        health = HealthPorts(group, {name: node.gateway for name, node in place.nodes.items()})
+        kept = Services(view, place, health)
         changes = Changes()
         view.of(SERVICES).on_change(lambda old, new: changes.mark(_key(old, new)))
         view.of(ENDPOINTSLICES).on_change(lambda old, new: changes.mark(*_services_of(old, new)))
@@ -110,9 +113,9 @@ async def in_pieces(keys: Iterable[str], look_at: Callable[[str], None]) -> None
 class Services:
     """The table of Services' addresses, over the live copies."""
 
-    def __init__(self, view: Informers, place: services.Place):
+    def __init__(self, view: Informers, place: services.Place, health: HealthPorts):
         self.table = services.table(place)
-        self._view, self._place = view, place
+        self._view, self._place, self._health = view, place, health
         self._ways: dict[str, frozenset[services.Way]] = {}
         self._gone: dict[services.Way, None] = {}
 
@@ -123,6 +126,7 @@ class Services:
         service = self._view.get(SERVICES, *meta.split_key(key))
         slices = self._view.by_index(ENDPOINTSLICES, "service", key)
         self.table.put(key, services.part(service, slices, self._place))
+        self._health.tell(key, service_kind.health_port(service), services.ready_on(slices))
         ways = services.datagram_ways(service, slices, self._place)
         before = self._ways.pop(key, frozenset[services.Way]())
         self._gone.update(dict.fromkeys(sorted(before - ways)))

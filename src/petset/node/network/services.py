@@ -16,6 +16,7 @@ Follows: https://kubernetes.io/docs/reference/networking/virtual-ips/, KEP-1669 
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,18 @@ def targets(slices: Iterable[Object], port: Object) -> list[Target]:
     return sorted(ready or serving, key=lambda one: (ipaddress.ip_address(one.address), one.port))
 
 
+def ready_on(slices: Iterable[Object]) -> dict[str, int]:
+    """How many ready endpoints each node has."""
+    ready = dict.fromkeys(
+        (endpoint.get("nodeName") or "", address)
+        for one in slices
+        for endpoint in meta.parts(one, "endpoints")
+        if endpoint_slice.is_ready(endpoint)
+        for address in meta.texts(endpoint, "addresses")[:1]
+    )
+    return Counter(node for node, _ in ready)
+
+
 def _port(service: Object, port: Object, slices: Sequence[Object], place: Place) -> Part | None:
     protocol, number = port.get("protocol") or "TCP", port["port"]
     if protocol not in PROTOCOLS:
@@ -114,7 +127,7 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
         inside = choice.chain(within, here, first=rules)
         internal = bool(here)
     else:
-        inside = choice.chain(within, all_of_them)
+        inside = choice.chain(within, all_of_them, first=_nearer(choice, within, slices, port, place))
         internal = bool(all_of_them)
     outside, external = inside, bool(all_of_them)
     if is_local:
@@ -154,6 +167,27 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
         else:
             elements[OUTSIDE, f"{target.address} . {layer4} . {target.port}"] = ""
     return Part(choice.sets, choice.chains, elements)
+
+
+def _nearer(choice: _Choice, within: str, slices: Sequence[Object], port: Object, place: Place) -> Sequence[str]:
+    """Rules for the pods of each node for which endpoints are hinted to be, if all are hinted to be for some node."""
+    for_nodes: dict[str, list[Object]] = {name: [] for name in place.nodes}
+    for one in slices:
+        for endpoint in meta.parts(one, "endpoints"):
+            if not endpoint_slice.is_ready(endpoint):
+                continue
+            hinted = [found["name"] for found in meta.parts(endpoint, "hints", "forNodes")]
+            if not hinted:
+                return ()
+            for name in hinted:
+                if name in for_nodes:
+                    for_nodes[name].append({**one, "endpoints": [endpoint]})
+    rules: list[str] = []
+    for name, near in for_nodes.items():
+        if found := targets(near, port):
+            chain = choice.chain(f"{within}_{place.nodes[name].number}", found)
+            rules.append(f"ip saddr {place.nodes[name].pod_cidr} goto {chain}")
+    return rules
 
 
 class _Choice:
