@@ -15,7 +15,7 @@ VM := .vm
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$(patsubst %/,%,$(wildcard tests/*/)))
 
-.PHONY: demo test test-fresh test-newest test-vm test-services test-clients fuzz-api torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
+.PHONY: demo test test-fresh test-newest test-vm test-services test-clients conformance fuzz-api torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -45,6 +45,11 @@ test-services: system-services setup-dev
 # of Go modules need go 1.26). What is downloaded stays in .cache.
 test-clients: system-test setup-dev
 	@$(PYTHON) -m tests.suites $(SUITES)
+
+# Kubernetes' own specs of conformance, unchanged, compiled from its module (the first time takes the better part of an hour; needs go 1.26).
+# GROUPS says which (sig-apps, sig-node, ...; default: all), SECONDS how long each may take.
+conformance: system-test setup-dev
+	@$(PYTHON) -m tests.suites.conformance $(GROUPS) $(if $(SECONDS),--seconds=$(SECONDS))
 
 # Requests made up from the served OpenAPI documents: GROUPS says which (api/v1, apis/apps/v1, ...; default: all), SECONDS for how long each,
 # SEED where it begins.

@@ -43,7 +43,8 @@ def image_store() -> images.Images:
 
 def recipe_image(store: images.Images, recipe: str) -> Image:
     """The image of a recipe, built when it is not there yet; for tests outside an event loop."""
-    return asyncio.run(images.Images(store.directory).ensure(f"{images.OWN_REGISTRY}/{recipe}", "IfNotPresent"))
+    fresh = images.Images(store.directory, recipes=store.recipes.folder)
+    return asyncio.run(fresh.ensure(f"{images.OWN_REGISTRY}/{recipe}", "IfNotPresent"))
 
 
 # $1 rootfs, $2 host name, $3 script; further arguments are copied files: target=source. The overlay's upper layer is

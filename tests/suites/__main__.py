@@ -9,19 +9,13 @@ exit code is 1 when anything was not as expected.
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.cluster import Cluster
-from tests.suites import expected, go_suites, images, program_suites, python_suites, shell_suites, table
+from tests.suites import clusters, expected, go_suites, images, program_suites, python_suites, shell_suites, table
 from tests.suites.sources import Cache, default_directory
 
 Result = tuple[str, expected.Outcomes, float]  # suite, what came of its tests, seconds
@@ -47,7 +41,7 @@ def main() -> int:
     try:
         for suite in chosen:
             name, outcomes, seconds = _run(suite, built.get(suite.name), cache, logs, args.only)
-            verdict = _tell(name, outcomes, known.get(name, {}), seconds)
+            verdict = expected.tell(name, outcomes, known.get(name, {}), seconds)
             passed += list(outcomes.values()).count(expected.PASSED)
             wrong += len(verdict.unexpected) + len(verdict.mended) + len(verdict.unknown)
     finally:
@@ -72,48 +66,13 @@ def _run(suite: table.Suite, built: Future[Path] | None, cache: Cache, logs: Pat
     if isinstance(suite, table.GoSuite):
         began = time.monotonic()
         return suite.name, go_suites.run(suite, source, log, only), time.monotonic() - began
-    with _cluster(suite.containers, log.with_suffix(".petset.log")) as kubeconfig:
+    with clusters.own(log.with_suffix(".petset.log"), images.Mirror if suite.containers else None) as kubeconfig:
         began = time.monotonic()
         if isinstance(suite, table.ProgramSuite):
             outcomes = program_suites.run(suite, source, kubeconfig, log, only)
         else:
             outcomes = python_suites.run(suite, source, cache.python, kubeconfig, log, only)
         return suite.name, outcomes, time.monotonic() - began
-
-
-@contextmanager
-def _cluster(containers: bool, log: Path) -> Iterator[Path]:
-    """The kubeconfig of a petset of one's own; its log is kept, and nothing else."""
-    directory = Path(tempfile.mkdtemp(prefix="petset-suites-", dir="/tmp"))
-    mirror = images.Mirror(directory / "registry") if containers else None
-    cluster = Cluster(directory / "state")
-    cluster.state.mkdir()
-    cluster.environment |= mirror.environment if mirror else {}
-    try:
-        cluster.up(*(() if containers else ("--simulate",)))
-        yield cluster.state / "kubeconfig"
-    finally:
-        if cluster.log_tail():
-            shutil.copy(cluster.state / "petset.log", log)
-        cluster.destroy()
-        cluster.petset("destroy", "--yes", check=False)
-        if mirror:
-            mirror.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _tell(name: str, outcomes: expected.Outcomes, known: dict[str, str], seconds: float) -> expected.Verdict:
-    said, verdict = Counter(outcomes.values()), expected.compare(outcomes, known)
-    run = said[expected.PASSED] + said[expected.FAILED]
-    print(f"{name}: {said[expected.PASSED]} of {run} in {seconds:.0f} s, {said[expected.SKIPPED]} skipped", flush=True)
-    for what, tests in (
-        ("failed and is not listed", verdict.unexpected),
-        ("passed though it is listed as failing: take it off the list", verdict.mended),
-        ("is listed and was not run", verdict.unknown),
-    ):
-        for test in tests:
-            print(f"  {what}: {test}")
-    return verdict
 
 
 if __name__ == "__main__":

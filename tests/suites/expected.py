@@ -6,6 +6,7 @@ no other did: one that passes though it is listed is a mistake of the list.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,3 +44,18 @@ def compare(outcomes: Outcomes, known: Mapping[str, str]) -> Verdict:
         mended=tuple(sorted(t for t in known if outcomes.get(t) == PASSED)),
         unknown=tuple(sorted(t for t in known if outcomes.get(t, SKIPPED) == SKIPPED)),
     )
+
+
+def tell(name: str, outcomes: Outcomes, known: Mapping[str, str], seconds: float) -> Verdict:
+    """Prints what came of a suite, and what of it was not as"""
+    said, verdict = Counter(outcomes.values()), compare(outcomes, known)
+    run = said[PASSED] + said[FAILED]
+    print(f"{name}: {said[PASSED]} of {run} in {seconds:.0f} s, {said[SKIPPED]} skipped", flush=True)
+    for what, tests in (
+        ("failed and is not listed", verdict.unexpected),
+        ("passed though it is listed as failing: take it off the list", verdict.mended),
+        ("is listed and was not run", verdict.unknown),
+    ):
+        for test in tests:
+            print(f"  {what}: {test}")
+    return verdict

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from petset.node.images import images
@@ -24,21 +25,27 @@ BUSYBOXES = {
     "google-containers/pause": ("latest", "2.0"),
     "pause": ("latest", "3.10"),
 }
+# Recipe -> names in the registry.
 RECIPES = {
-    "library/nginx": ("nginx", ("latest", "stable", "1.14.2", "1.15.4", "1.7.9")),
-    "library/ubuntu": ("debian", ("latest",)),
-    "library/debian": ("debian", ("latest",)),
+    "nginx": tuple(f"library/nginx:{tag}" for tag in ("latest", "stable", "1.14.2", "1.15.4", "1.7.9")),
+    "debian": ("library/ubuntu:latest", "library/debian:latest"),
 }
 PUBLIC = ("docker.io", "gcr.io", "registry.k8s.io", "k8s.gcr.io", "quay.io")
 
 
 class Mirror:
-    """`environment`: what a petset needs to pull from here."""
+    """`environment`: what a petset needs to pull from here. Images of recipes are made in `store`."""
 
-    def __init__(self, folder: Path):
+    def __init__(
+        self,
+        folder: Path,
+        store: images.Images | None = None,
+        recipes: Mapping[str, Sequence[str]] = RECIPES,
+        busyboxes: Mapping[str, Sequence[str]] = BUSYBOXES,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         self.registry = Registry(folder)
-        self._fill(folder)
+        self._fill(folder, store or images.Images(images_fixture.store_directory()), recipes, busyboxes)
         configuration = folder / "home" / ".config" / "containers" / "registries.conf"
         configuration.parent.mkdir(parents=True)
         configuration.write_text(
@@ -50,16 +57,21 @@ class Mirror:
         )
         self.environment = {"HOME": str(folder / "home")}  # skopeo has no other way that Debian's version knows.
 
-    def _fill(self, folder: Path) -> None:
+    def _fill(
+        self,
+        folder: Path,
+        store: images.Images,
+        recipes: Mapping[str, Sequence[str]],
+        busyboxes: Mapping[str, Sequence[str]],
+    ) -> None:
         source = _busybox(folder / "busybox")
-        for name, tags in BUSYBOXES.items():
+        for name, tags in busyboxes.items():
             for tag in tags:
                 self.registry.push(source, f"{name}:{tag}")
-        store = images.Images(images_fixture.store_directory())
-        for name, (recipe, tags) in RECIPES.items():
+        for recipe, names in recipes.items():
             digest = images_fixture.recipe_image(store, recipe).digest
-            for tag in tags:
-                self._push_recipe(store, digest, f"{name}:{tag}", folder)
+            for name in names:
+                self._push_recipe(store, digest, name, folder)
 
     def _push_recipe(self, store: images.Images, digest: str, name: str, folder: Path) -> None:
         aside = folder / digest.removeprefix("sha256:")[:12]
