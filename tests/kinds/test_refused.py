@@ -26,6 +26,7 @@ KINDS = {
     "ingress_class": "IngressClass",
     "limit_range": "LimitRange",
     "network_policy": "NetworkPolicy",
+    "pod": "Pod",
     "pod_disruption_budget": "PodDisruptionBudget",
     "priority_level_configuration": "PriorityLevelConfiguration",
     "resource_quota": "ResourceQuota",

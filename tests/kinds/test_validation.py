@@ -317,7 +317,6 @@ T = "spec/template/spec"
             FORBIDDEN,
             "restartPolicy=Always",
         ),
-        ("pods", f"{C}/restartPolicy", "Always", f"{SC}.restartPolicy", FORBIDDEN, "non-init"),
         ("pods", "spec/ephemeralContainers", [{"name": "e"}], "spec.ephemeralContainers", FORBIDDEN, "create"),
         ("pods", "spec/restartPolicy", "x", "spec.restartPolicy", UNSUPPORTED, '"Always", "Never", "OnFailure"'),
         ("pods", "spec/dnsPolicy", "x", "spec.dnsPolicy", UNSUPPORTED, "ClusterFirst"),

@@ -62,6 +62,14 @@ def networks(text: str) -> str:
     return text
 
 
+def unsafe_sysctls(text: str) -> str:
+    """Names of a pod's own sysctls, joined by commas; a `*` at the end stands for whatever comes there."""
+    for one in text.split(","):
+        if not one.startswith(("net.", "kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")):
+            raise argparse.ArgumentTypeError(f"{one!r} is no sysctl that a pod has of its own, like net.core.somaxconn")
+    return text
+
+
 # The node's limits, by their names in a kubelet: (flag, of cluster.Limits, what reads it, metavar, help).
 LIMITS = (
     ("--pod-pids-limit", "pod_pids_limit", processes, "N", "processes a container may have (default 1024; -1: any)"),
@@ -78,6 +86,13 @@ LIMITS = (
         percent,
         "PERCENT",
         "used part of the images' disk down to which they are removed (default 80)",
+    ),
+    (
+        "--allowed-unsafe-sysctls",
+        "allowed_unsafe_sysctls",
+        unsafe_sysctls,
+        "NAME,...",
+        "sysctls that pods may set beside the safe ones (net.core.*, kernel.msgmax; default: none)",
     ),
     (
         "--node-port-addresses",

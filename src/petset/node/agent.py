@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class Config:
     host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
     on_disk: bool = True  # Whether volumes are made; else they are judged only, and pods ask for no tokens.
+    unsafe_sysctls: Sequence[str] = ()  # That pods may set: names, or beginnings of names with a `*`.
     marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
 
     @property
@@ -98,7 +99,7 @@ class Agent:
         self._volumes = volumes_.Volumes(
             config.state_directory / "volumes", may_mount=config.may_mount, on_disk=config.on_disk
         )
-        self._ledger = admission.Ledger(config.allocatable or config.capacity)
+        self._ledger = admission.Ledger(config.allocatable or config.capacity, config.unsafe_sysctls)
         self._workers: dict[str, worker.PodWorker] = {}
         self._of_name: dict[str, list[worker.PodWorker]] = {}  # By namespace/name, oldest first.
         self._events: deque[tuple[Object, str, str, str, str]] = deque(maxlen=EVENTS_WAITING_MAX)

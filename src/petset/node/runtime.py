@@ -104,6 +104,7 @@ class Container:
     oom_killed: bool = False
     message: str = ""  # The termination message (terminationMessagePath or the log's tail).
     spec_hash: str = ""  # Of the container spec it was made from.
+    user: tuple[int, ...] = ()  # uid, gid and the supplementary groups of its first process.
 
 
 # As the documentation names it; what the kernel calls it is mounting.py's alone.
@@ -120,6 +121,7 @@ class Mount:
     sub_path: str = ""
     kind: Literal["bind", "tmpfs"] = "bind"
     propagation: Propagation = "None"
+    recursive: bool = False  # Whether what is mounted below is read only, too.
     size_bytes: int | None = None  # tmpfs
 
 
@@ -211,10 +213,11 @@ class Runtime(Protocol):
         """Raises ImageError."""
         ...
 
-    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
+    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "") -> Sandbox:
         """Namespaces, address and /etc files; raises RuntimeError_("FailedCreatePodSandBox", ...).
 
-        `$(POD_IP)` in `hosts` stands for the address, which is chosen here. An existing sandbox that is alive is
+        `$(POD_IP)` in `hosts` stands for the address, which is chosen here; `hostname` is the kernel's, the pod's own
+        name where it is "". An existing sandbox that is alive is
         returned as it is; one that is not is made anew with the next attempt number, and its containers' records stay.
         """
         ...

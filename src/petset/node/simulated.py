@@ -220,7 +220,7 @@ class SimulatedRuntime:
             raise ImageError(reason, self.machine.images_missing[reference])
         return Image(reference, "sha256:" + "0" * 64, "/simulated", command=("run",))
 
-    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
+    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "") -> Sandbox:
         await asyncio.sleep(self.machine.sandbox_seconds)
         machine, uid = self.machine, meta.uid(pod)
         if machine.sandbox_errors:

@@ -298,6 +298,8 @@ async def test_stop_kills_after_the_grace_and_takes_the_image_s_signal(tmp_path,
         (("USR1", "SIGQUIT"), ("USR1", 10)),
         (("", "9"), ("9", 9)),
         (("", "SIGRTMIN+3"), ("SIGRTMIN+3", 37)),
+        (("SIGRTMAX-1", ""), ("SIGRTMAX-1", 63)),
+        (("SIGCLD", ""), ("SIGCLD", 17)),
         (("", "nonsense"), ("SIGTERM", 15)),
     ],
 )

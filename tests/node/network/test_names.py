@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from petset.node.network import names
 
 PET = {
@@ -30,6 +32,17 @@ def test_identity():
     assert names.full_name(OLD, "cluster.local") == "rd-0.redis.prod.svc.cluster.local"
     plain = {"metadata": {"name": "a" * 62 + ".b", "namespace": "default"}, "spec": {}}
     assert names.full_name(plain, "cluster.local") == "a" * 62
+
+
+def test_the_full_name_as_host_name_and_another_one():
+    whole = {**PET, "spec": {**PET["spec"], "setHostnameAsFQDN": True}}
+    assert names.kernel_name(whole, "cluster.local") == names.full_name(PET, "cluster.local")
+    assert names.kernel_name(PET, "cluster.local") == "web-0"
+    with pytest.raises(names.NameTooLong, match="64 characters is the max, 65 characters requested"):
+        names.kernel_name({**whole, "metadata": {**PET["metadata"], "namespace": "n" * 35}}, "cluster.local")
+    other = {**PET, "spec": {**PET["spec"], "hostnameOverride": "db.example.com"}}
+    assert names.hostname(other) == names.full_name(other, "cluster.local") == "db.example.com"
+    assert "$(POD_IP)\tdb.example.com" in names.hosts(other, "cluster.local").splitlines()
 
 
 def test_hosts():

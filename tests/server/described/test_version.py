@@ -42,7 +42,8 @@ NEWER: dict[str, dict[str, Any]] = {
         projected={"sources": [{"podCertificate": {"keyType": "ED25519", "signerName": "example.com/a"}}]}
     ),
     "restartPolicyRules": container(
-        restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}]
+        restartPolicy="Never",
+        restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}],
     ),
     "schedulingGroup": {"schedulingGroup": {"podGroupName": "g"}},
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from petset.kinds.pod_spec import volumes
+from petset.kinds.pod_spec import lifecycle, volumes
 from petset.objects import expansion, meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -67,12 +67,8 @@ _MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
 
 def _restarts(given: Object, path: str, init: bool) -> Errors:
     """A sidecar is an init container that restarts always; other init containers have neither probes nor hooks."""
-    policy = given.get("restartPolicy")
-    if policy and not init:
-        yield FieldError.forbidden(f"{path}.restartPolicy", "may not be set for non-init containers")
-    elif policy and policy != "Always":
-        yield FieldError.unsupported(f"{path}.restartPolicy", policy, ("Always",))
-    if init and policy != "Always":
+    yield from lifecycle.restarts(given, path)
+    if init and given.get("restartPolicy") != "Always":
         for field in ("lifecycle", *PROBES):
             if given.get(field) is not None:
                 yield FieldError.forbidden(
@@ -196,6 +192,8 @@ def mounts(given: Sequence[Object], path: str, volumes: Container[str], privileg
             )
         for field in ("subPath", "subPathExpr"):
             yield from optional(mount.get(field), f"{where}.{field}", names.relative_path)
+        if mount.get("recursiveReadOnly") is not None:
+            yield from _recursive(mount, f"{where}.recursiveReadOnly")
         if propagation := mount.get("mountPropagation"):
             yield from one_of(propagation, f"{where}.mountPropagation", PROPAGATIONS)
             if propagation == "Bidirectional" and not privileged:
@@ -203,6 +201,17 @@ def mounts(given: Sequence[Object], path: str, volumes: Container[str], privileg
                     f"{where}.mountPropagation",
                     "Bidirectional mount propagation is available only to privileged containers",
                 )
+
+
+def _recursive(mount: Object, path: str) -> Errors:
+    mode = mount.get("recursiveReadOnly")
+    if mode in ("Enabled", "IfPossible"):
+        if not mount.get("readOnly"):
+            yield FieldError.forbidden(path, "may only be specified when readOnly is true")
+        if mount.get("mountPropagation") not in (None, "", "None"):
+            yield FieldError.forbidden(path, "may only be specified when mountPropagation is None or not specified")
+    elif mode is not None and mode != "Disabled":
+        yield FieldError.unsupported(path, mode, ("Disabled", "Enabled", "IfPossible"))
 
 
 def _devices(given: Object, path: str, volumes: Container[str]) -> Errors:

@@ -16,7 +16,10 @@ from petset.objects.meta import Object
 from petset.objects.validation import Errors, listed
 
 FIELD = "ephemeralContainers"
-FORBIDDEN = ("ports", "resources", *of_container.PROBES, "lifecycle", "resizePolicy")
+FORBIDDEN = (
+    *("ports", "resources", *of_container.PROBES, "lifecycle", "resizePolicy"),
+    *("restartPolicy", "restartPolicyRules"),
+)
 _CANNOT = "cannot be set for an Ephemeral Container"
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Sequence
 from typing import Any
 
-from petset.kinds.pod_spec import containers, ephemeral, placement, volumes
+from petset.kinds.pod_spec import containers, ephemeral, lifecycle, placement, volumes
 from petset.objects import meta, names
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -25,6 +25,8 @@ NAMESERVERS_MAX = 3
 SEARCH_DOMAINS_MAX, SEARCH_CHARACTERS_MAX = 32, 2048
 
 SYSCTL_CHARACTERS_MAX = 253
+
+HOSTNAME_CHARACTERS_MAX = 64
 
 _SYSCTL_PART = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 
@@ -51,6 +53,8 @@ def spec(given: Object, path: str, claims: Sequence[str] = (), in_template: bool
             f"{path}.activeDeadlineSeconds", deadline, f"must be between 1 and {INT32_MAX}, inclusive"
         )
     yield from _names(given, path)
+    yield from _host_name(given, path)
+    yield from _host_users(given, path)
     yield from _dns(given, path)
     if given.get("securityContext"):
         yield from _security(given, given["securityContext"], f"{path}.securityContext")
@@ -78,6 +82,8 @@ def _containers(given: Object, path: str, mountable: Container[str]) -> Errors:
             where = f"{path}.{field}[{index}]"
             init = field == "initContainers"
             yield from containers.container(container, where, mountable, on_host, init)
+            if container.get("lifecycle") or container.get("resizePolicy"):
+                yield from lifecycle.of_pod(container, where, given)
             name = container.get("name", "")
             if name and name in seen:
                 yield FieldError.duplicate(f"{where}.name", name)
@@ -106,6 +112,33 @@ def _names(given: Object, path: str) -> Errors:
     for index, reference in enumerate(meta.parts(given, "imagePullSecrets")):
         if not reference.get("name"):
             yield FieldError.required(f"{path}.imagePullSecrets[{index}].name")
+
+
+def _host_name(given: Object, path: str) -> Errors:
+    override, where = given.get("hostnameOverride"), f"{path}.hostnameOverride"
+    if override is None:
+        return
+    if given.get("setHostnameAsFQDN"):
+        yield FieldError.forbidden(where, "may not be specified when setHostnameAsFQDN is true")
+    if given.get("hostNetwork"):
+        yield FieldError.forbidden(where, "may not be specified when hostNetwork is true")
+    if len(override) > HOSTNAME_CHARACTERS_MAX:
+        yield FieldError.too_long(where, HOSTNAME_CHARACTERS_MAX)
+    if wrong := names.subdomain(override):
+        yield FieldError.invalid(where, override, wrong)
+
+
+def _host_users(given: Object, path: str) -> Errors:
+    """Users of its own go with nothing else of the host's."""
+    if given.get("hostUsers") is not False:
+        return
+    for field, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
+        if given.get(field):
+            yield FieldError.forbidden(f"{path}.{shown}", "when `hostUsers` is false")
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(meta.parts(given, field)):
+            if container.get("volumeDevices"):
+                yield FieldError.forbidden(f"{path}.{field}[{index}].volumeDevices", "when `hostUsers` is false")
 
 
 def _dns(given: Object, path: str) -> Errors:

@@ -384,12 +384,13 @@ def stop_signal(wanted: Sequence[str]) -> str:
 
 
 def signal_number(text: str) -> int:
-    """Of 15, TERM, SIGTERM or SIGRTMIN+3; 0 when there is no such signal."""
-    name, plus, more = text.upper().partition("+")
+    """Of 15, TERM, SIGTERM, SIGRTMIN+3 or SIGRTMAX-3; 0 when there is no such signal."""
+    sign = "-" if "-" in text else "+"
+    name, _, more = text.upper().partition(sign)
     if name.isdigit():
         number = int(name)
     else:
         found = getattr(signal, name if name.startswith("SIG") else f"SIG{name}", 0)
         number = int(found) if isinstance(found, int) and not name.startswith("SIG_") else 0
-    number += int(more) if plus and more.isdigit() else 0
+    number += int(f"{sign}{more}") if more.isdigit() else 0
     return number if number in [int(one) for one in signal.valid_signals()] else 0

@@ -125,6 +125,12 @@ def config(
                 "cannot share the process namespace: each container has one of its own in this release of petset",
             )
         )
+    if own.get("seLinuxOptions") or meta.get(wanted.pod, "spec", "securityContext", "seLinuxOptions"):
+        warnings.append(
+            Warning_(
+                "SELinuxNotApplied", "cannot label the container: petset applies no SELinux labels; it runs without"
+            )
+        )
     namespaces: list[dict[str, str]] = [{"type": "mount"}]
     if not hostpid:
         namespaces.append({"type": "pid", **({"path": places.pid} if places.pid else {})})
@@ -305,7 +311,7 @@ def mounts(wanted: ContainerConfig, places: Places, privileged: bool, read_only_
 
 
 def _volume(mount: Mount, source: str) -> dict[str, Any]:
-    mode = "ro" if mount.read_only else "rw"
+    mode = "rro" if mount.recursive else "ro" if mount.read_only else "rw"
     if mount.kind == "tmpfs":
         size = [f"size={mount.size_bytes}"] if mount.size_bytes else []
         return _special(_normal(mount.target), "tmpfs", "nosuid", "nodev", "mode=1777", mode, *size, source="tmpfs")

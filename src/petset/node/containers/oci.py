@@ -218,13 +218,13 @@ class OciRuntime:
 
     # ---- sandboxes
 
-    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str) -> Sandbox:
+    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "") -> Sandbox:
         uid = meta.uid(pod)
         known = self._pods.setdefault(uid, _Pod())
         await _settled(known)
         if known.sandbox is not None and known.alive:
             return known.sandbox.seen(True)
-        kinds, hostname = sandboxes.own_namespaces(pod), names.hostname(pod)
+        kinds, hostname = sandboxes.own_namespaces(pod), hostname or names.hostname(pod)
         directory = self._pod_directory(uid) / "sandbox"
         pod_name, namespace = meta.name(pod), meta.namespace(pod)
         try:

@@ -67,6 +67,7 @@ class ContainerRecord:
     message: str = ""
     conmon: Process | None = None
     process: Process | None = None
+    user: tuple[int, ...] = ()  # uid, gid, supplementary groups.
 
     def seen(self) -> Container:
         return Container(
@@ -84,6 +85,7 @@ class ContainerRecord:
             oom_killed=self.oom_killed,
             message=self.message,
             spec_hash=self.spec_hash,
+            user=self.user,
         )
 
     def ended(self, exit_code: int, finished_at: float, oom_killed: bool, message: str) -> ContainerRecord:
@@ -138,6 +140,7 @@ def read_container(directory: Path) -> ContainerRecord | None:
     values = _known(ContainerRecord, record)
     for key in ("conmon", "process"):
         values[key] = Process(**record[key]) if record.get(key) else None
+    values["user"] = tuple(record.get("user", ()))
     return ContainerRecord(**values)
 
 

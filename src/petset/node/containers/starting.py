@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from petset.base import tasks
@@ -102,6 +102,7 @@ class Starter:
             localhost_profile=self._localhost_profile(profile) if profile.get("type") == "Localhost" else None,
         )
         warnings += said
+        record = replace(record, user=(user.uid, user.gid, *user.groups))
         started = attempts.start(self.tools, self._place(config), record, oci, config.image.rootfs, config.mounts)
         shares = requests.of(config.pod).get("cpu", 0) * 1024 // 1000
         cgroups.weigh(self.tools.groups, cgroups.of_pod(self.cgroup, config.pod_uid), shares)

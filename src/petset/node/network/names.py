@@ -16,17 +16,40 @@ from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
 HOSTNAME_CHARACTERS_MAX = 63
+FQDN_CHARACTERS_MAX = 64
 POD_IP = "$(POD_IP)"  # In the text of /etc/hosts: the runtime puts the address there, which it chooses.
 SEARCHES_MAX, NAMESERVERS_MAX = 32, 3
 
 
 def hostname(pod: Object) -> str:
     """What `hostname` prints in the pod."""
+    override = pod["spec"].get("hostnameOverride")
+    if override:
+        return override[:HOSTNAME_CHARACTERS_MAX].rstrip("-.")
     name = pod["spec"].get("hostname") or meta.annotations(pod).get(well_known.HOSTNAME_ANNOTATION)
     return (name or meta.name(pod)[:HOSTNAME_CHARACTERS_MAX]).rstrip("-.")
 
 
+class NameTooLong(Exception):
+    """A full name that the kernel cannot take for a host name."""
+
+
+def kernel_name(pod: Object, cluster_domain: str) -> str:
+    """The host name as the kernel has it: with setHostnameAsFQDN the full one. Raises NameTooLong."""
+    full = full_name(pod, cluster_domain)
+    if not pod["spec"].get("setHostnameAsFQDN") or full == hostname(pod):
+        return hostname(pod)
+    if len(full) > FQDN_CHARACTERS_MAX:
+        raise NameTooLong(
+            f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {full} is too long "
+            f"({FQDN_CHARACTERS_MAX} characters is the max, {len(full)} characters requested)"
+        )
+    return full
+
+
 def subdomain(pod: Object) -> str:
+    if pod["spec"].get("hostnameOverride"):
+        return ""  # That name alone is the pod's.
     return pod["spec"].get("subdomain") or meta.annotations(pod).get(well_known.SUBDOMAIN_ANNOTATION) or ""
 
 

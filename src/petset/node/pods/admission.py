@@ -5,24 +5,21 @@ not, the answer is the reason and the message its status ends with, and a contro
 has begun here before is entered without being asked.
 
 Invariants: asking costs by what the pod itself wants, not by how many pods there are; one entry a pod, released
-once. Follows: a kubelet's admission (reasons NodePorts, OutOfcpu, OutOfmemory, OutOfpods, ... and Evicted).
+once. Follows: a kubelet's admission (reasons NodePorts, OutOfcpu, OutOfmemory, OutOfpods, ..., Evicted,
+SysctlForbidden, AppArmor).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from petset.kinds import requests
 from petset.kinds.requests import Amounts, HostPort
+from petset.node.pods import sysctls
+from petset.node.pods.sysctls import Refusal
 from petset.objects import meta
 from petset.objects.meta import Object
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    reason: str
-    message: str
 
 
 @dataclass(slots=True)
@@ -32,7 +29,9 @@ class _Entry:
 
 
 class Ledger:
-    def __init__(self, allocatable: Mapping[str, str]):
+    def __init__(self, allocatable: Mapping[str, str], unsafe_sysctls: Sequence[str] = ()):
+        """`unsafe_sysctls` are names, or beginnings of names with a `*`, that pods may set beside the safe ones."""
+        self._unsafe_sysctls = tuple(unsafe_sysctls)
         self._allocatable = {"pods": requests.PODS_PER_NODE_DEFAULT, **requests.amounts(allocatable)}
         self.disk_pressure = False
         self._entries: dict[str, _Entry] = {}
@@ -51,7 +50,8 @@ class Ledger:
         if uid in self._entries:
             return None
         wanted = _wanted(pod)
-        refusal = self._under_pressure(pod) or self._ports_taken(wanted) or self._too_little(wanted)
+        refusal = sysctls.refused(pod, self._unsafe_sysctls) or _apparmor(pod) or self._under_pressure(pod)
+        refusal = refusal or self._ports_taken(wanted) or self._too_little(wanted)
         if refusal is None:
             self._enter(uid, wanted)
         return refusal
@@ -94,6 +94,19 @@ class Ledger:
                 numbers = f"requested: {amount}, used: {used}, capacity: {most}"
                 return Refusal(f"OutOf{name}", f"Node didn't have enough resource: {name}, {numbers}")
         return None
+
+
+def _apparmor(pod: Object) -> Refusal | None:
+    """Nothing here confines a process by AppArmor, and a pod that counts on it must not run without."""
+    contexts = [pod["spec"]] + [one for field in _CONTAINER_FIELDS for one in meta.parts(pod, "spec", field)]
+    for context in contexts:
+        if meta.get(context, "securityContext", "appArmorProfile", "type", default=_UNCONFINED) != _UNCONFINED:
+            return Refusal("AppArmor", "Cannot enforce AppArmor: petset applies no AppArmor profiles to containers")
+    return None
+
+
+_UNCONFINED = "Unconfined"
+_CONTAINER_FIELDS = ("initContainers", "containers")
 
 
 def _wanted(pod: Object) -> _Entry:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
 from petset.kinds import pod_phase
+from petset.node.pods import restarting
+from petset.node.pods.restarting import failed, is_sidecar
 from petset.node.runtime import Container, Image, Sandbox
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -110,6 +112,7 @@ class View:
     now: float
     sandbox: Sandbox | None = None
     containers: Sequence[Container] = ()  # Oldest attempt first.
+    begun_at: float = 0.0  # What was made before this does not count: all was, or is being, started anew.
     memories: Mapping[str, Memory] = field(default_factory=dict[str, Memory])
     gone_at: float | None = None  # Since when the API no longer has it.
     older_alive: bool = False
@@ -144,7 +147,11 @@ class View:
         latest = self.latest(name)
         if latest is None or self.sandbox is None or not self.sandbox.alive:
             return None
-        return latest if latest.created_at >= self.sandbox.created_at else None
+        return latest if latest.created_at >= max(self.sandbox.created_at, self.begun_at) else None
+
+    def outdated(self) -> list[Container]:
+        """Those that run and are to make room: all containers are started anew."""
+        return [container for container in self.running() if container.created_at < self.begun_at]
 
     def has_begun(self) -> bool:
         """Whether any container was made in the present sandbox."""
@@ -277,11 +284,6 @@ def changed_images(before: Object, after: Object) -> list[str]:
     ]
 
 
-def is_sidecar(container: Object) -> bool:
-    """An init container that stays: it runs beside the containers and is stopped after them."""
-    return container.get("restartPolicy") == "Always"
-
-
 def restart_policy(pod: Object) -> str:
     return pod["spec"].get("restartPolicy") or "Always"
 
@@ -296,18 +298,9 @@ def least_grace_seconds(pod: Object) -> float:
     return min(STOP_GRACE_SECONDS_MIN, grace_seconds(pod))
 
 
-def failed(container: Container) -> bool:
-    return container.state == "exited" and (container.exit_code is None or container.exit_code != 0)
-
-
 def restarts(pod: Object, spec: Object, ended: Container, init: bool = False) -> bool:
     """Whether the policy starts this container again after it ended like this."""
-    if is_sidecar(spec) and init:
-        return True
-    policy = restart_policy(pod)
-    if init:
-        return failed(ended) and policy != "Never"
-    return policy == "Always" or (policy == "OnFailure" and failed(ended))
+    return restarting.begins_again(spec, ended, restart_policy(pod), init)
 
 
 def deadline(pod: Object) -> float | None:
@@ -323,13 +316,26 @@ def is_past_deadline(pod: Object, now: float) -> bool:
 
 def is_settled(pod: Object, view: View) -> bool:
     """Every container has ended and none of them is ever started again (also across a reboot)."""
-    policy = restart_policy(pod)
-    if policy == "Always":
+    policy, specs = restart_policy(pod), containers(pod)
+    if all(restarting.policy_of(spec, policy) == "Always" for spec in specs):
         return False
-    last = [view.latest(container["name"]) for container in containers(pod)]
-    if policy == "Never" and view.containers and (view.sandbox is None or not view.sandbox.alive):
+    if _never(pod) and view.containers and (view.sandbox is None or not view.sandbox.alive):
         return not view.running()  # A pod that is never restarted does not survive its sandbox.
-    return all(one is not None and one.state == "exited" and (policy == "Never" or not failed(one)) for one in last)
+    last = [(spec, view.latest(spec["name"])) for spec in specs]
+    return all(
+        one is not None
+        and one.state == "exited"
+        and one.created_at >= view.begun_at
+        and not restarting.begins_again(spec, one, policy)
+        for spec, one in last
+    )
+
+
+def _never(pod: Object) -> bool:
+    """None of its containers is ever started again."""
+    policy = restart_policy(pod)
+    specs = containers(pod)
+    return all(restarting.policy_of(one, policy) == "Never" and not one.get("restartPolicyRules") for one in specs)
 
 
 def is_initialized(pod: Object, view: View) -> bool:
@@ -350,15 +356,20 @@ def is_initialized(pod: Object, view: View) -> bool:
 
 def init_failed(pod: Object, view: View) -> bool:
     """An init container failed and the policy forbids another try."""
-    if restart_policy(pod) != "Never":
-        return False
-    latest = [view.latest(spec["name"]) for spec in init_containers(pod) if not is_sidecar(spec)]
-    return any(one is not None and failed(one) for one in latest)
+    for spec in init_containers(pod):
+        latest = view.latest(spec["name"])
+        if latest is None or not failed(latest) or latest.created_at < view.begun_at:
+            continue
+        if not restarts(pod, spec, latest, init=True):
+            return True
+    return False
 
 
 def delay_after_start(view: View, name: str, now: float) -> RestartDelay:
     """The delay to remember when a container was just started; `view` is from before."""
     ended, delay = view.current(name), view.memory(name).delay
+    if ended is None and view.begun_at and (latest := view.latest(name)) and latest.finished_at >= view.begun_at:
+        ended = latest  # It was what had all of them started anew.
     if ended is None or ended.state != "exited":
         return delay  # A first start in this sandbox: nothing crashed.
     return delay.after_restart(ended.finished_at, now)
@@ -442,6 +453,10 @@ def _try(view: View, plan: _Plan, trouble: Trouble | None, step: Step) -> None:
 
 def _run(pod: Object, view: View, plan: _Plan) -> None:
     _run_ephemeral_containers(pod, view, plan)
+    if outdated := [one for one in view.outdated() if not _is_ephemeral(pod, one.name)]:
+        for container in outdated:
+            plan.step(_stop(container, view.now, restarting.ALL_MESSAGE, hook=False))
+        return
     if not _run_init_containers(pod, view, plan):
         return
     for spec in containers(pod):
@@ -468,6 +483,10 @@ def _run_ephemeral_containers(pod: Object, view: View, plan: _Plan) -> None:
                 _start(pod, view, plan, spec, None)
         elif latest.state == "created":
             _start(pod, view, plan, spec, None)
+
+
+def _is_ephemeral(pod: Object, name: str) -> bool:
+    return any(spec["name"] == name for spec in ephemeral_containers(pod))
 
 
 def _is_hook_done(view: View, current: Container | None) -> bool:
@@ -507,6 +526,8 @@ def _start(pod: Object, view: View, plan: _Plan, spec: Object, ended: Container 
     """Start a container as soon as its delay is over and its image is there."""
     name = spec["name"]
     memory = view.memory(name)
+    if ended is None and view.begun_at:
+        ended = restarting.trigger(spec, view.latest(name), view.begun_at)
     if ended is not None:
         allowed = memory.delay.until(ended.finished_at)
         if view.now < allowed:

@@ -15,6 +15,7 @@ from typing import Any
 from petset.base import tasks
 from petset.kinds import pod_phase, quality_of_service
 from petset.node.pods import decide as pods
+from petset.node.pods import restarting
 from petset.node.pods.decide import View
 from petset.node.runtime import Container
 from petset.objects import meta
@@ -120,6 +121,7 @@ def _container_status(pod: Object, view: View, spec: Object, init: bool) -> dict
         "imageID": _image_id(shown) if shown else old.get("imageID", ""),
         **_container_id(view, shown, old),
         "started": memory is not None and memory.started,
+        **_made(spec, shown, old),
     }
 
 
@@ -146,7 +148,31 @@ def _ephemeral_status(pod: Object, view: View, spec: Object) -> dict[str, Any]:
         "image": shown.image if shown else spec.get("image", ""),
         "imageID": _image_id(shown) if shown else old.get("imageID", ""),
         **_container_id(view, shown, old),
+        **_made(spec, shown, old),
     }
+
+
+def _made(spec: Object, shown: Container | None, old: Object) -> dict[str, Any]:
+    """How its process was made: as which user, with which volumes, to be stopped by which signal."""
+    made: dict[str, Any] = {}
+    if shown is not None and shown.user:
+        uid, gid, *groups = shown.user
+        made["user"] = {"linux": {"uid": uid, "gid": gid, "supplementalGroups": groups}}
+    elif shown is None and old.get("user"):
+        made["user"] = old["user"]
+    if mounts := meta.parts(spec, "volumeMounts"):
+        made["volumeMounts"] = [_mounted(mount) for mount in mounts]
+    if signal := meta.get(spec, "lifecycle", "stopSignal"):
+        made["stopSignal"] = signal
+    return made
+
+
+def _mounted(mount: Object) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": mount["name"], "mountPath": mount["mountPath"]}
+    if mount.get("readOnly"):
+        recursive = mount.get("recursiveReadOnly") in ("Enabled", "IfPossible")
+        shown |= {"readOnly": True, "recursiveReadOnly": "Enabled" if recursive else "Disabled"}
+    return shown
 
 
 def _container_id(view: View, shown: Container | None, old: Object) -> dict[str, str]:
@@ -372,11 +398,21 @@ def _conditions(
         {"type": "PodScheduled", "status": "True"},
     ):
         conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now, **_observed(pod)})
+    if restarting.may_restart_all(pods.all_containers(pod)):
+        conditions = meta.with_condition(conditions, {**_restarting_all(view, done), "lastTransitionTime": now})
     if view.failure is not None and view.failure.reason == pods.EVICTED:
         disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
         disrupted |= {"message": view.failure.message, "lastTransitionTime": now}
         conditions = meta.with_condition(conditions, disrupted)
     return conditions
+
+
+def _restarting_all(view: View, done: bool) -> dict[str, str]:
+    """True from the end that starts all containers anew until the first of them has begun again."""
+    if done or not view.begun_at or (not view.outdated() and view.has_begun()):
+        return {"type": "AllContainersRestarting", "status": "False"}
+    said = {"reason": "RestartAllContainersStarted", "message": "container exited with restart policy rule"}
+    return {"type": "AllContainersRestarting", "status": "True", **said}
 
 
 def _sidecar_statuses(pod: Object, init_statuses: list[Object]) -> list[Object]:

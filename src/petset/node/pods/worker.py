@@ -27,7 +27,7 @@ from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import sources
 from petset.node import environment
 from petset.node.network import names
-from petset.node.pods import admission, hooks, launch, probes, pulling, status, storage, supplies
+from petset.node.pods import admission, hooks, launch, probes, pulling, restarting, status, storage, supplies
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import Failure, Memory, Trouble, View
 from petset.node.pods.probing import Probing
@@ -52,6 +52,7 @@ class RefreshVolumes:
 
 AnyStep = pods.Step | RefreshVolumes
 _PREPARING = (pods.EnsureImage, pods.MountVolumes, RefreshVolumes)
+_NO_SANDBOX = "FailedCreatePodSandBox"
 _SETUP_ERRORS = (volumes.VolumeError, environment.ConfigError, errors.ApiError, OSError)
 
 
@@ -280,6 +281,7 @@ class PodWorker:
             now=tasks.now(),
             sandbox=sandbox,
             containers=tuple(containers),
+            begun_at=restarting.began_anew(pods.all_containers(self.pod), containers),
             memories=self._memories,
             gone_at=self.gone_at,
             older_alive=self.around.is_older_alive(self),
@@ -454,10 +456,12 @@ class PodWorker:
         resolv = names.resolv_conf(self.pod, around.dns_address, around.cluster_domain, around.host_files.resolv_conf)
         self._name_wait_until, self._name_wait_told = 0.0, False
         try:
-            await around.runtime.create_sandbox(self.pod, hosts, resolv)
-        except RuntimeError_ as error:
+            hostname = names.kernel_name(self.pod, around.cluster_domain)
+            await around.runtime.create_sandbox(self.pod, hosts, resolv, hostname)
+        except (RuntimeError_, names.NameTooLong) as failure:
+            error = failure if isinstance(failure, RuntimeError_) else RuntimeError_(_NO_SANDBOX, str(failure))
             self._troubles["sandbox"] = _setup_trouble(self._troubles.get("sandbox"), error.reason, error.message)
-            self.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error.message}")
+            self.tell("Warning", _NO_SANDBOX, f"Failed to create pod sandbox: {error.message}")
             return
         self._troubles.pop("sandbox", None)
 

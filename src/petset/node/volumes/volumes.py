@@ -183,7 +183,8 @@ def mounts(
             raise ConfigError(f"cannot mount subPath {sub_path!r}: it must stay inside its volume")
         read_only = bool(entry.get("readOnly")) or volume.read_only
         propagation: Propagation = entry.get("mountPropagation") or "None"
-        result.append(Mount(volume.path, entry["mountPath"], read_only, sub_path, propagation=propagation))
+        recursive = read_only and entry.get("recursiveReadOnly") in ("Enabled", "IfPossible")
+        result.append(Mount(volume.path, entry["mountPath"], read_only, sub_path, "bind", propagation, recursive))
     return tuple(result)
 
 

@@ -1,0 +1,88 @@
+"""Fields of a pod with real containers: how it is called, when its containers begin again, what its node refuses."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.e2e.test_containers import BASE, create, execute, manifest
+
+
+def changed(text: str, container: dict[str, Any] | None = None, **spec: Any) -> str:
+    """A manifest with more in its spec, and in that of its first container."""
+    pod = json.loads(text)
+    pod["spec"].update(spec)
+    pod["spec"]["containers"][0].update(container or {})
+    return json.dumps(pod)
+
+
+def refused(cluster, namespace: str, name: str) -> tuple[str, str]:
+    status = cluster.wait(
+        lambda: (found := cluster.pod(name, namespace)["status"])["phase"] == "Failed" and found, f"{name} to fail"
+    )
+    return status["reason"], status["message"]
+
+
+def test_names_signals_and_refusals(cluster, namespace):
+    cluster.kubectl("create", "service", "clusterip", "web", "--clusterip=None", "--tcp=80", "-n", namespace)
+    stop = "trap 'echo usr1 >/proc/1/fd/1; exit 0' USR1; while :; do sleep 0.1; done"
+    named = changed(
+        manifest("main", "sh", "-c", stop, grace=20, lifecycle={"stopSignal": "SIGUSR1"}),
+        hostname="db",
+        subdomain="web",
+        setHostnameAsFQDN=True,
+        os={"name": "linux"},
+        securityContext={
+            "seLinuxOptions": {"level": "s0"},
+            "runAsUser": 1234,
+            "sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}],
+        },
+    )
+    create(cluster, namespace, named)
+    unsafe = {"sysctls": [{"name": "net.core.somaxconn", "value": "9"}]}
+    create(cluster, namespace, changed(manifest("unsafe", "true"), securityContext=unsafe))
+    confined = {"appArmorProfile": {"type": "RuntimeDefault"}}
+    create(cluster, namespace, changed(manifest("confined", "true"), securityContext=confined))
+    cluster.wait_ready("main", namespace=namespace)
+    assert execute(cluster, namespace, "hostname").strip() == f"db.web.{namespace}.svc.cluster.local"
+    (status,) = cluster.pod("main", namespace)["status"]["containerStatuses"]
+    assert status["user"] == {"linux": {"uid": 1234, "gid": 0, "supplementalGroups": [0]}}
+    assert status["stopSignal"] == "SIGUSR1"
+    assert refused(cluster, namespace, "unsafe") == (
+        "SysctlForbidden",
+        'forbidden sysctl: "net.core.somaxconn" not allowlisted',
+    )
+    assert refused(cluster, namespace, "confined")[0] == "AppArmor"
+    said = cluster.kubectl("events", "-n", namespace, "--for=pod/main")
+    assert "SELinuxNotApplied" in said
+    cluster.kubectl("delete", "pod", "main", "-n", namespace, "--timeout=10s")
+
+
+def test_an_exit_code_has_all_containers_started_anew(cluster, namespace):
+    count = "echo x >>/v/{0}; test $(wc -l </v/{0}) -gt 1"
+    rules = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    main = f"{count.format('main')} || {{ sleep 0.5; exit 42; }}; sleep infinity"
+    pod = changed(
+        manifest("p", "sh", "-c", main, restart="Never", restartPolicyRules=rules, volumeMounts=mounts),
+        container={"restartPolicy": "Never"},
+        volumes=[{"name": "v", "emptyDir": {}}],
+        initContainers=[
+            {"name": "init", "image": BASE, "command": ["sh", "-c", "echo x >>/v/init"], "volumeMounts": mounts}
+        ],
+    )
+    whole = json.loads(pod)
+    beside = {"name": "beside", "image": BASE, "command": ["sleep", "infinity"], "volumeMounts": mounts}
+    whole["spec"]["containers"].append(beside)
+    create(cluster, namespace, json.dumps(whole))
+
+    def again() -> bool:
+        status = cluster.pod("p", namespace)["status"]
+        counts = [one["restartCount"] for one in status["initContainerStatuses"] + status["containerStatuses"]]
+        return counts == [1, 1, 1] and all("running" in one["state"] for one in status["containerStatuses"])
+
+    cluster.wait(again, "all to have begun again")
+    said = cluster.kubectl("exec", "p", "-c", "beside", "-n", namespace, "--", "cat", "/v/init", "/v/main")
+    assert said.split() == ["x"] * 4
+    conditions = {one["type"]: one["status"] for one in cluster.pod("p", namespace)["status"]["conditions"]}
+    assert conditions["AllContainersRestarting"] == "False"
