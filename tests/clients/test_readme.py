@@ -49,8 +49,6 @@ def told(served, kubectl, *words: str) -> str:
 
 def policies(kubectl, served) -> None:
     assert "kind Ingress, and no part" in told(served, kubectl, "ingress", "i", "--rule=a/b=c:80")
-    budget = ("poddisruptionbudget", "p", "--selector=a=b", "--min-available=1")
-    assert "kind PodDisruptionBudget, and no part" in told(served, kubectl, *budget)
 
 
 def top(kubectl, served) -> None:
@@ -72,7 +70,7 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 
 
 TRIED = {
-    "Ingresses, disruption budgets and autoscalers": policies,
+    "Ingresses and autoscalers": policies,
     "`kubectl top`": top,
     "RuntimeClasses": runtime_classes,
     "Volumes from other machines": volumes_from_elsewhere,

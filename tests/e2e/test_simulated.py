@@ -168,6 +168,29 @@ def test_a_daemon_set_as_people_use_it(make_cluster):
     kubectl("wait", "daemonset/agent", f"--for=jsonpath={{.status.numberReady}}={nodes}", "--timeout=60s")
 
 
+def test_a_drain_waits_for_the_disruption_budget(make_cluster):
+    cluster = make_cluster()
+    cluster.up("--simulate")
+    kubectl = cluster.kubectl
+    node = kubectl.json("get", "nodes")["items"][0]["metadata"]["name"]
+    kubectl("create", "deployment", "web", "--image=nginx", "--replicas=2")
+    kubectl("create", "poddisruptionbudget", "web", "--selector=app=web", "--min-available=1")
+    kubectl("wait", "pdb/web", "--for=jsonpath={.status.disruptionsAllowed}=1", "--timeout=60s")
+    before = kubectl.json("get", "pods", "-l", "app=web")["items"]
+    selected = ("--pod-selector=app=web", "--grace-period=1", "--timeout=60s")
+    with kubectl.start("drain", node, *selected) as draining:
+        # One may go; the one that takes its place finds no node until there is one again.
+        kubectl("wait", "pdb/web", "--for=jsonpath={.status.currentHealthy}=1", "--timeout=60s")
+        refused = kubectl.run("drain", node, *selected[:2], "--timeout=1s")
+        assert "Cannot evict pod as it would violate the pod's disruption budget." in refused.stderr
+        assert kubectl("get", "pdb", "web").splitlines()[1].split()[:4] == ["web", "1", "N/A", "0"]
+        kubectl("uncordon", node)
+        assert draining.wait(60) == 0
+    names = [pod["metadata"]["name"] for pod in before]
+    left = [pod["metadata"]["name"] for pod in kubectl.json("get", "pods", "-l", "app=web")["items"]]
+    assert all(name not in left for name in names)
+
+
 def manifest(api_version: str, kind: str, name: str, spec: dict) -> str:
     return json.dumps({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})
 

@@ -24,6 +24,7 @@ from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
+from petset.kinds.pod_disruption_budget import PODDISRUPTIONBUDGETS
 from petset.kinds.rbac import CLUSTERROLES
 from petset.kinds.replication_controller import REPLICATIONCONTROLLERS
 from petset.kinds.service import SERVICES
@@ -55,10 +56,7 @@ def _labels(obj: Object) -> Iterable[str]:
 
 def orphan_marks(obj: Object) -> Iterable[str]:
     """The labels of what nobody controls, as the index "selects" of those that may adopt it knows them."""
-    if meta.controller_of(obj) is not None:
-        return ()
-    space = meta.namespace(obj)
-    return [f"{space}/", *(f"{space}/{mark}" for mark in selectors.label_marks(obj))]
+    return chosen_by(obj) if meta.controller_of(obj) is None else ()
 
 
 def selector_of(owner: Object) -> selectors.Selector:
@@ -67,6 +65,12 @@ def selector_of(owner: Object) -> selectors.Selector:
     if owner["kind"] == REPLICATIONCONTROLLERS.kind:
         return selectors.from_map(given) if given else selectors.NOTHING
     return selectors.from_object(given)
+
+
+def chosen_by(obj: Object) -> Iterable[str]:
+    """The labels of anything, as the index "selects" of those that select it knows them."""
+    space = meta.namespace(obj)
+    return [f"{space}/", *(f"{space}/{mark}" for mark in selectors.label_marks(obj))]
 
 
 def selecting_marks(owner: Object) -> Iterable[str]:
@@ -151,6 +155,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
     (DEPLOYMENTS, {"selects": selecting_marks}),
     (DAEMONSETS, {"selects": selecting_marks}),
     (JOBS, {"selects": selecting_marks}),
+    (PODDISRUPTIONBUDGETS, {"selects": selecting_marks}),
 )
 
 

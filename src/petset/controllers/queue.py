@@ -26,6 +26,8 @@ NAMES: Mapping[str, str] = {
     "cronjobs": "cronjob",
     "namespaces": "namespace",
     "aggregation": "ClusterRoleAggregator",
+    "disruptionbudgets": "disruption",
+    "disruptiontargets": "stale_pod_disruption",
 }
 
 

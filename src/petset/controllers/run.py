@@ -29,6 +29,7 @@ from petset.controllers import (
     serviceaccounts,
     volumes,
 )
+from petset.controllers.disruptions import budget, targets
 from petset.controllers.jobs import cron_job, job, leftovers
 from petset.controllers.pets import petset
 from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
@@ -72,6 +73,8 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
         *quotas.CONTROLLERS,
         *certificates.controllers(signs),
         *policies.CONTROLLERS,
+        *budget.CONTROLLERS,
+        *targets.CONTROLLERS,
     )
 
 

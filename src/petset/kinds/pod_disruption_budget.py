@@ -48,7 +48,6 @@ PODDISRUPTIONBUDGETS = Kind(
     short_names=("pdb",),
     subresources=STATUS,
     has_generation=True,
-    acted_on=False,
     prepare=filling.status_of_new(dict.fromkeys(COUNTED, 0)),
     validate=validate,
     printer=tables.Printer(

@@ -57,7 +57,7 @@ class Nothing:
 
 def decide(resource: Kind, obj: Object, options: Options, now: float) -> Remove | Mark | Nothing:
     """Raises ApiError 409 when a precondition does not hold."""
-    _check_preconditions(resource, obj, options)
+    check_preconditions(resource, obj, options)
     if not meta.is_deleting(obj):
         obj = resource.when_deleted(obj, tasks.rfc3339(now))
     finalizers = _finalizers(obj, options.propagation)
@@ -97,7 +97,8 @@ def _namespace_finalizers(resource: Kind, obj: Object) -> bool:
     return resource is NAMESPACES and bool(meta.get(obj, "spec", "finalizers"))
 
 
-def _check_preconditions(resource: Kind, obj: Object, options: Options) -> None:
+def check_preconditions(resource: Kind, obj: Object, options: Options) -> None:
+    """Raises ApiError 409 when it is another object, or another version of it, than the options name."""
     name, revision = meta.name(obj), obj["metadata"].get("resourceVersion", "")
     if options.uid and options.uid != meta.uid(obj):
         raise errors.conflict(

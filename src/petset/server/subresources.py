@@ -1,8 +1,8 @@
 """The subresources that are not just another way to write the object: scale, binding, eviction, token.
 
 `scale` shows a set's replicas as autoscaling/v1 Scale, whichever kind it is, and writes them back; `binding` is how
-the scheduler gives a pod its node; `eviction` is a deletion that policy may one day refuse; `token` issues a service
-account's token. All writing goes through Rest, so every check and precondition holds here too.
+the scheduler gives a pod its node; `eviction` is a deletion that a disruption budget may refuse (evictions.py); `token`
+issues a service account's token. All writing goes through Rest, so every check and precondition holds here too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import SCALE as SCALE_OF_SETS
 from petset.objects.registry import Kind, Scale
-from petset.server import answers, decoding, deletion, ownership, rest, writes
+from petset.server import answers, decoding, deletion, evictions, ownership, rest, writes
 from petset.server.access import tokens, users
 from petset.server.routes import Call
 from petset.store import store as stores
@@ -33,6 +33,7 @@ SCALE = Kind("autoscaling", "v1", "scales", "Scale")
 class Subresources:
     def __init__(self, store: stores.Store, objects: rest.Rest, issuer: tokens.Tokens):
         self._store, self._rest, self._issuer = store, objects, issuer
+        self._evictions = evictions.Evictions(store, objects)
 
     # Scale
 
@@ -99,9 +100,11 @@ class Subresources:
 
     async def evict(self, call: Call) -> http.Response:
         body = _object(await decoding.body(call) if call.request.body else {}, "Eviction")
+        if meta.get(body, "metadata", "name") not in (None, call.route.name):
+            raise errors.bad_request("name in URL does not match name in Eviction object")
         body = await self._reviewed(writes.of(call), transient.EVICTION, body)
         options = deletion.read_options(body.get("deleteOptions"), call.query)
-        await self._rest.remove(writes.of_removal(call, options))
+        await self._evictions.evict(writes.of_removal(call, options))
         return answers.tree(
             call, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
         )

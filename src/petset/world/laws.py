@@ -10,7 +10,7 @@ without a reason; nothing is written over that the writer has not read; a claim 
 and nobody uses it, a volume only with its claim; a claim's volume never changes and is no other claim's; a pet mounts
 its own claims; no two sandboxes of one namespace/name run at once, and no two of them on one directory; nothing comes
 for which a quota has no room (bounds.py); no Job counts a pod twice, or one that has not ended (counts.py);
-Deployments keep within their bounds (rollouts.py).
+Deployments keep within their bounds (rollouts.py); no eviction breaks a disruption budget (evictions.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.store import store
 from petset.wire import http
-from petset.world import bounds, counts, rollouts
+from petset.world import bounds, counts, evictions, rollouts
 
 STALE_SECONDS_MIN = 5.0  # How old a program's picture may be in good weather.
 SERVER_ABSENCE_SECONDS = 60.0  # By how much, and for how long, the server's death makes it older.
@@ -77,6 +77,7 @@ class Laws:
         self._is_bounded = False  # There was a quota.
         self.counts = counts.Counts()
         self._rollouts = rollouts.Rollouts()
+        self.evictions = evictions.Evictions()
         self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
 
     # Told by the world
@@ -121,6 +122,9 @@ class Laws:
         for wrong in self.counts.saw(key, old, obj):
             self.breaks(wrong)
         self._rollouts.saw(self.objects, key, old, obj, gone, now)
+        self.evictions.saw(key, old, obj, gone, now)
+        for wrong in self.evictions.broken_by(self.objects, key, old, obj, now, self.stale_seconds):
+            self.breaks(wrong)
         self._is_bounded = self._is_bounded or key.startswith(QUOTAS)
         if self._is_bounded and old is None and not gone:
             for wrong in bounds.broken_by(self.objects, key):
