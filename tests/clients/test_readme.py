@@ -51,10 +51,6 @@ def policies(kubectl, served) -> None:
     assert "kind Ingress, and no part" in told(served, kubectl, "ingress", "i", "--rule=a/b=c:80")
 
 
-def top(kubectl, served) -> None:
-    assert "Metrics API not available" in kubectl("top", "pod")
-
-
 def runtime_classes(kubectl, served) -> None:
     asking = {"containers": [{"name": "c", "image": "i"}], "runtimeClassName": "gvisor"}
     pod = {**POD, "metadata": {"name": "sandboxed"}, "spec": asking}
@@ -71,7 +67,6 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 
 TRIED = {
     "Ingresses and autoscalers": policies,
-    "`kubectl top`": top,
     "RuntimeClasses": runtime_classes,
     "Volumes from other machines": volumes_from_elsewhere,
 }

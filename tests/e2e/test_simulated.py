@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from petset.base import networks, state
+from petset.base import networks, state, well_known
 from petset.cli import connection, demo, proofs
 from petset.objects import documents as yaml
 from tests.e2e.leftovers import leftovers, plan_of
@@ -65,6 +65,28 @@ def test_a_pet_whose_port_is_taken_fails_and_is_made_anew_until_the_port_is_free
     assert len(dict.fromkeys(made.values())) == len(made)  # No two in one second.
     kubectl("delete", "pod", "blocker")
     cluster.wait_ready("web-0")
+
+
+def test_top_says_what_annotations_say(make_cluster):
+    cluster = make_cluster()
+    cluster.up("--simulate")
+    kubectl = cluster.kubectl
+    uses = {well_known.SIMULATED_CPU_ANNOTATION: "300m", well_known.SIMULATED_MEMORY_ANNOTATION: "5Mi"}
+    kubectl("run", "busy", "--image", "x", "--overrides", json.dumps({"metadata": {"annotations": uses}}))
+    kubectl("run", "idle", "--image", "x")
+    cluster.wait_ready("busy", "idle")
+
+    def top() -> list[list[str]]:
+        return [line.split() for line in kubectl("top", "pod", "--containers", "--sort-by=cpu").splitlines()]
+
+    cluster.wait(lambda: len(top()) == 3, "figures of both pods")
+    heads, *rows = top()
+    assert heads == ["POD", "NAME", "CPU(cores)", "MEMORY(bytes)"]
+    assert [row[:2] for row in rows] == [["busy", "busy"], ["idle", "idle"]]
+    assert 290 <= int(rows[0][2].removesuffix("m")) <= 310 and rows[0][3] == "5Mi" and rows[1][2:] == ["0m", "0Mi"]
+    assert kubectl("top", "pod", "--sum").splitlines()[-1].split()[1] == "5Mi"
+    (node,) = kubectl("top", "node", "--no-headers").splitlines()
+    assert node.split()[3] == "5Mi"
 
 
 def test_a_rollout_its_history_and_its_undoing(make_cluster):

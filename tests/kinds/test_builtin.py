@@ -15,7 +15,8 @@ def test_every_row_is_found_by_kind_and_by_plural():
 
 
 def test_names_are_unique_for_kubectl():
-    kinds = builtin.KINDS.each_once()  # Versions of one kind share their names.
+    # Versions of one kind share their names. What pods and nodes use is called by its kind, as upstream's is.
+    kinds = [row for row in builtin.KINDS.each_once() if not row.steps_back]
     words = [word for row in kinds for word in (*{row.plural, row.singular}, *row.short_names)]
     assert len(words) == len({*words})
 

@@ -470,7 +470,7 @@ def test_narrow_columns_are_those_people_know():
         "nodes": "NAME STATUS ROLES AGE VERSION",
     }
     for resource in builtin.KINDS:
-        if resource.plural in expected:
+        if resource.plural in expected and not resource.steps_back:
             assert " ".join(row(resource, {"metadata": meta()})) == expected[resource.plural]
 
 

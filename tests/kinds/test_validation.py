@@ -59,7 +59,7 @@ VALID = {
     "rolebindings": {"metadata": NAMED, "roleRef": {"kind": "Role", "name": "r"}},
     "clusterrolebindings": {"metadata": GLOBAL, "roleRef": {"kind": "ClusterRole", "name": "r"}},
 }
-BY_PLURAL = {row.plural: row for row in builtin.KINDS.each_once()}
+BY_PLURAL = {row.plural: row for row in builtin.KINDS.each_once() if not row.steps_back}
 
 
 def with_change(obj, path, value):

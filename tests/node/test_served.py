@@ -78,7 +78,7 @@ OBSERVED = {
     "gone": (Sandbox("gone", "old", "default", "", 1e9, alive=False), [container("c", "exited")]),
     "left": (None, [container("c", "exited")]),
 }
-USAGES = Usages(Usage(100.0, working_set_bytes=5000), 20_000, {("u", "c"): SEEN, ("u", "d"): Usage(1.0, 10, 10)})
+USAGES = Usages(Usage(100.0, working_set_bytes=5000), 20_000, {("u", "c"): SEEN, ("u", "d"): Usage(1.0, 10, 10)}, 0.0)
 PODS = figures.running(OBSERVED, USAGES)
 
 
@@ -123,7 +123,7 @@ def test_a_summary_tells_rates_only_of_what_was_seen_before() -> None:
     (pod,) = first["pods"]
     assert pod["podRef"] == {"name": "web-0", "namespace": "default", "uid": "u"}
     assert [one["name"] for one in pod["containers"]] == ["c", "d"]
-    assert pod["containers"][0]["cpu"] == {"time": "1970-01-01T00:16:40Z", "usageCoreNanoSeconds": 2_500_000_000}
+    assert pod["containers"][0]["cpu"] == {"time": "1970-01-01T00:16:40.000000Z", "usageCoreNanoSeconds": 2_500_000_000}
     assert pod["memory"]["workingSetBytes"] == 7010
     before = figures.Rates(990.0, {("", ""): 80.0, ("u", "c"): 0.5})
     second = figures.summary("n1", USAGES, PODS, 1000.0, before)

@@ -136,3 +136,7 @@ AUDIT_GROUP = "audit.k8s.io"
 META_GROUP = "meta.k8s.io"  # Options, tables and partial objects.
 AUTOMANAGED_LABEL = "kube-aggregator.kubernetes.io/automanaged"  # Of APIServices that the server makes itself.
 DISCOVERY_GROUP = "apidiscovery.k8s.io"
+
+# This house's own, of pods on simulated nodes: how much each container says that it uses.
+SIMULATED_CPU_ANNOTATION = "petset.local/simulated-cpu"
+SIMULATED_MEMORY_ANNOTATION = "petset.local/simulated-memory"

@@ -172,6 +172,7 @@ class Usages:
     node: Usage
     memory_bytes_total: int
     containers: Mapping[tuple[str, str], Usage]
+    at: float  # When they were read.
 
 
 @dataclass(frozen=True, slots=True)

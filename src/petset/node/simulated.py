@@ -16,7 +16,7 @@ import heapq
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.kinds.batch.job import JOBS
 from petset.node.pods.probes import Outcome
 from petset.node.runtime import (
@@ -33,7 +33,7 @@ from petset.node.runtime import (
     Usages,
     Warning_,
 )
-from petset.objects import meta
+from petset.objects import meta, quantity
 from petset.objects.meta import Object
 from petset.wire.streaming import ExecOptions, LogOptions, NodeStreams, PortConnection, Session, StreamError
 
@@ -50,16 +50,33 @@ class Behaviour:
     stop_seconds: float = 0.01  # How long it takes to obey SIGTERM; beyond the grace it is killed.
     start_error: tuple[str, str] | None = None  # (reason, message)
     message: str = ""
+    cores: float = 0.0  # What it says that it uses.
+    memory_bytes: int = 0
 
 
 Script = Callable[[ContainerConfig], Behaviour]
+Load = Callable[[Sandbox, str], float]  # How many cores a container of this name uses now.
 
 
 def usual(config: ContainerConfig) -> Behaviour:
     """Init containers and the pods of Jobs do their work and end; other containers stay."""
     is_init = any(one["name"] == config.name for one in meta.parts(config.pod, "spec", "initContainers"))
     ends = is_init or (meta.controller_of(config.pod) or {}).get("kind") == JOBS.kind
-    return Behaviour(runs_seconds=0.02) if ends and config.container.get("restartPolicy") != "Always" else Behaviour()
+    ends = ends and config.container.get("restartPolicy") != "Always"
+    annotations = meta.part(config.pod, "metadata", "annotations")
+    return Behaviour(
+        runs_seconds=0.02 if ends else None,
+        cores=_amount(annotations.get(well_known.SIMULATED_CPU_ANNOTATION, "")),
+        memory_bytes=int(_amount(annotations.get(well_known.SIMULATED_MEMORY_ANNOTATION, ""))),
+    )
+
+
+def _amount(text: str) -> float:
+    """Of a quantity; 0 of what is none."""
+    try:
+        return max(0.0, float(quantity.parse(text).value))
+    except ValueError:
+        return 0.0
 
 
 OWN_ADDRESSES = 1000  # Of the node's own network, a /22.
@@ -72,6 +89,15 @@ class _Record:
     container: Container
     behaviour: Behaviour
     ends_at: float | None
+    cpu_seconds: float = 0.0
+    counted_at: float = 0.0  # Up to when; before, when it started.
+
+    def used(self, now: float, cores: float) -> Usage:
+        """With the CPU time since it was asked the last time, all of it at this pace."""
+        since = max(self.counted_at, self.container.started_at)
+        self.cpu_seconds, self.counted_at = self.cpu_seconds + cores * max(0.0, now - since), now
+        size = self.behaviour.memory_bytes
+        return Usage(self.cpu_seconds, size, size)
 
     def seen(self, now: float) -> Container:
         if self.container.state == "running" and self.ends_at is not None and now >= self.ends_at:
@@ -132,6 +158,7 @@ class Machine:
     collections: list[tuple[int, bool]] = field(default_factory=list[tuple[int, bool]])  # What `collect` was asked for.
     # By pod uid and container.
     disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    load: Load | None = None  # None: as the script says.
 
     def __post_init__(self) -> None:
         self.addresses = LowestFree(self.network)
@@ -289,15 +316,18 @@ class SimulatedRuntime:
         return {name: size for (uid, name), size in self.machine.disk_bytes.items() if uid == pod_uid}
 
     async def usages(self) -> Usages:
-        """Nothing is used: nothing runs."""
-        now = tasks.now()
-        running = {
-            (uid, record.container.name): Usage()
-            for uid, records in self.machine.records.items()
-            for record in records
-            if record.seen(now).state == "running"
-        }
-        return Usages(Usage(), 0, running)
+        """As the script says, which is usually nothing: nothing runs."""
+        machine, now = self.machine, tasks.now()
+        running: dict[tuple[str, str], Usage] = {}
+        for uid, records in machine.records.items():
+            for record in records:
+                if record.seen(now).state == "running":
+                    name, sandbox = record.container.name, machine.sandboxes.get(uid)
+                    cores = record.behaviour.cores
+                    if machine.load is not None and sandbox is not None:
+                        cores = machine.load(sandbox, name)
+                    running[uid, name] = record.used(now, cores)
+        return Usages(sum(running.values(), Usage()), 0, running, now)
 
     async def collect(self, bytes_wanted: int, logs: bool) -> int:
         self.machine.collections.append((bytes_wanted, logs))

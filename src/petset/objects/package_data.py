@@ -1,8 +1,8 @@
 """The data that comes with packages: the one place of the pure rooms that reads files, each once.
 
 `facts` is a JSON file of this room, `schema_text` a module of the lightkube-models package, as text: nothing of it is
-ever imported. What is read here is the same for every process that has the same packages; nothing of an instance or of
-a request may ever be.
+ever imported. What the package lacks stands in `types/`. What is read here is the same for every process that has the
+same packages; nothing of an instance or of a request may ever be.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def facts(name: str) -> Any:
 
 @cache
 def has_schema(module: str) -> bool:
-    return (_models() / f"{module}.py").exists()
+    return _own(module).exists() or (_models() / f"{module}.py").exists()
 
 
 @cache
@@ -36,8 +36,13 @@ def schema_version() -> str:
 
 @cache
 def schema_text(module: str) -> str:
-    """The source of a module of lightkube-models: core_v1, apps_v1, ..."""
-    return (_models() / f"{module}.py").read_text(encoding="utf-8")
+    """The source of a module of lightkube-models: core_v1, apps_v1, ...; or types of this room in its form."""
+    own = _own(module)
+    return (own if own.exists() else _models() / f"{module}.py").read_text(encoding="utf-8")
+
+
+def _own(module: str) -> Path:
+    return Path(__file__).with_name("types") / f"{module}.txt"
 
 
 def folders(package: str) -> list[str]:

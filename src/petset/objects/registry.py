@@ -126,6 +126,7 @@ class Kind:
     parts: Mapping[str, Part] = field(default_factory=dict[str, Part])  # By subresource.
     when_deleted: WhenDeleted = _as_it_is  # What a deletion adds when it marks an object.
     custom: Custom | None = None
+    steps_back: bool = False  # Where an APIService gives its group version to another server.
     elsewhere: bool = False  # Another server keeps its objects, of which metadata alone is looked at here.
 
     @property

@@ -289,6 +289,8 @@ def _of_annotation(module: str, annotation: str, fact: Sequence[str], most: int 
         node.list_keys = tuple(keys.split(",")) if keys else ()
         if "protocol" in node.list_keys:  # Of ports: the one key that has a default, which the facts do not tell.
             node.key_defaults = {"protocol": "TCP"}
+    elif annotation.startswith("Dict["):
+        node = _map(_of_annotation(module, annotation[5:-1], ()), most)
     elif annotation in ("dict", "Dict"):
         if "values" not in said:
             return _OBJECT

@@ -36,6 +36,7 @@ from petset.server.admission import admission
 from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
 from petset.server.audit import log as audit_log
+from petset.server.measured import figures
 from petset.server.owner_versions import OwnerVersions
 from petset.server.pods import nodes, proxy, streams
 from petset.server.routes import Call
@@ -96,6 +97,7 @@ class Api:
                 pod_streams,
                 reviews.Reviews(self.authenticator, self.authorizer, others.question),
                 components.Components(options.components or {}),
+                figures.Figures(store, servers_of),
             ),
             self.paths,
             proxy.Proxy(store, others),

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from petset.base import telemetry
+from petset.kinds.metrics.node_metrics import NODEMETRICS
+from petset.kinds.metrics.pod_metrics import PODMETRICS
+from petset.kinds.reviews import AUTHENTICATION_GROUP, AUTHORIZATION_GROUP
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
 from petset.objects.registry import APPROVAL, Kinds
@@ -21,6 +24,7 @@ from petset.server import answers, components, health, rest, routes, subresource
 from petset.server import watch as watches
 from petset.server.access import reviews, tokens
 from petset.server.described import discovery, openapi, remotes
+from petset.server.measured import figures
 from petset.server.pods import streams
 from petset.server.routes import Call, Path, Route
 from petset.wire import http
@@ -104,6 +108,7 @@ class LocalKinds:
         pods: streams.Streams,
         reviewer: reviews.Reviews,
         parts: components.Components,
+        measured: figures.Figures,
     ):
         # Of a collection or an object, by verb.
         self._verbs: Mapping[str, Answer] = {
@@ -142,15 +147,17 @@ class LocalKinds:
             ("portforward", "get"): pods.portforward,
             ("portforward", "create"): pods.portforward,
         }
-        # Of a kind that is never stored: a question, or what is made when it is asked for.
-        self._unstored: Mapping[str, Answer] = {
-            "selfsubjectaccessreviews": reviewer.self_access,
-            "subjectaccessreviews": reviewer.access,
-            "localsubjectaccessreviews": reviewer.local_access,
-            "selfsubjectrulesreviews": reviewer.self_rules,
-            "selfsubjectreviews": reviewer.self_review,
-            "tokenreviews": reviewer.token,
-            "componentstatuses": parts.answer,
+        # Of a kind that is never stored: a question, or what is made when it is asked for. By group and plural.
+        self._unstored: Mapping[tuple[str, str], Answer] = {
+            (AUTHORIZATION_GROUP, "selfsubjectaccessreviews"): reviewer.self_access,
+            (AUTHORIZATION_GROUP, "subjectaccessreviews"): reviewer.access,
+            (AUTHORIZATION_GROUP, "localsubjectaccessreviews"): reviewer.local_access,
+            (AUTHORIZATION_GROUP, "selfsubjectrulesreviews"): reviewer.self_rules,
+            (AUTHENTICATION_GROUP, "selfsubjectreviews"): reviewer.self_review,
+            (AUTHENTICATION_GROUP, "tokenreviews"): reviewer.token,
+            ("", "componentstatuses"): parts.answer,
+            (NODEMETRICS.group, NODEMETRICS.plural): measured.nodes,
+            (PODMETRICS.group, PODMETRICS.plural): measured.pods,
         }
 
     def route(self, path: Path, kinds: Kinds) -> Route:
@@ -163,7 +170,7 @@ class LocalKinds:
         elif verb not in resource.verbs:
             found = None
         else:
-            found = self._unstored.get(resource.plural) or self._verbs[verb]
+            found = self._unstored.get((resource.group, resource.plural)) or self._verbs[verb]
         names_one = bool(route.name) == (verb not in ("create", "list", "watch", "deletecollection"))
         if found is None or not (names_one or route.subresource):
             raise errors.method_not_allowed(call.request.method, route.path)

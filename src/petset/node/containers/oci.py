@@ -559,4 +559,5 @@ async def _settled(pod: _Pod) -> None:
 
 def _usages(groups: cgroups.Cgroups, named: Mapping[tuple[str, str], str]) -> Usages:
     node, memory_bytes_total = cgroups.of_machine()
-    return Usages(node, memory_bytes_total, {key: cgroups.used(groups, group) for key, group in named.items()})
+    used = {key: cgroups.used(groups, group) for key, group in named.items()}
+    return Usages(node, memory_bytes_total, used, tasks.now())

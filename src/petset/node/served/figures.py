@@ -184,7 +184,7 @@ def summary(node: str, usages: Usages, pods: Sequence[Running], now: float, befo
                 "containers": [
                     {
                         "name": one.name,
-                        "startTime": tasks.rfc3339(one.started_at),
+                        "startTime": tasks.rfc3339_micro(one.started_at),
                         **_used(used, now, each),
                     }
                     for (one, used), each in zip(pod.containers, cores, strict=True)
@@ -198,7 +198,7 @@ def summary(node: str, usages: Usages, pods: Sequence[Running], now: float, befo
 
 
 def _used(used: Usage, now: float, cores: float | None) -> dict[str, dict[str, Any]]:
-    time = tasks.rfc3339(now)
+    time = tasks.rfc3339_micro(now)  # Rates are told from two of them.
     rate = {} if cores is None else {"usageNanoCores": round(cores * NANOSECONDS)}
     return {
         "cpu": {"time": time, **rate, "usageCoreNanoSeconds": round(used.cpu_seconds * NANOSECONDS)},

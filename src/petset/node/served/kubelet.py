@@ -66,7 +66,7 @@ class Kubelet:
 
     async def _summary(self, accept: str) -> http.Response:
         usages, pods = await self._looked()
-        now = tasks.now()
+        now = usages.at
         if self._last is not None and now - self._last.at >= figures.RATE_SECONDS_MIN:
             self._before = self._last
         shown = figures.summary(self._name, usages, pods, now, self._before)

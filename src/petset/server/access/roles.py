@@ -166,6 +166,7 @@ def _requester(kind: str) -> Role:
 ROLES: tuple[Role, ...] = (
     Role("cluster-admin", (may("*", "*", "*"), may_get("*", verbs="*"))),
     Role("system:aggregate-to-view", _VIEWED, part_of="view"),
+    Role("system:aggregated-metrics-reader", (may(READ, "metrics.k8s.io", "nodes pods"),), part_of="view"),
     Role("view", is_sum=True, part_of="edit"),
     Role("system:aggregate-to-edit", _EDITED, part_of="edit"),
     Role("edit", is_sum=True, part_of="admin"),

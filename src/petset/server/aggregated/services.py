@@ -4,7 +4,7 @@
 server exactly those of its group versions, asks every other one for its resources (all at once, a few seconds at
 most), writes what became of that into condition Available, and gives the API its table of backends and discovery what
 they serve. A round comes when something changed, and every PROBE_SECONDS while there is somebody elsewhere: nobody
-tells when he goes. A group version that this server has of itself stays its own.
+tells when he goes. A group version that this server has of itself stays its own, but for one that steps back.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Services:
         )
 
     def _is_elsewhere(self, obj: Object) -> bool:
-        own = [kind for kind in self._catalog.now if kind.custom is None]
+        own = [kind for kind in self._catalog.now if kind.custom is None and not kind.steps_back]
         return bool(meta.get(obj, "spec", "service")) and api_service.group_version(obj) not in [
             (kind.group, kind.version) for kind in own
         ]
@@ -217,7 +217,8 @@ class Services:
         """Have an APIService for each group version of this server, and none that it does not have."""
         kinds = self._catalog.now
         priorities = discovery.priorities(kinds)
-        custom = {(kind.group, kind.version): kind.custom is not None for kind in kinds}
+        # Of what steps back there is none: whoever installs another server of it must be able to create its own.
+        custom = {(kind.group, kind.version): kind.custom is not None for kind in kinds if not kind.steps_back}
         wanted = {api_service.name_of(*place): place for place in custom}
         missing = [name for name in wanted if name not in found]
         gone = [name for name, one in found.items() if name not in wanted and _is_made(one)]

@@ -26,6 +26,7 @@ _PACKAGES = {
     "meta_v1": "io.k8s.apimachinery.pkg.apis.meta.v1",
     "apiextensions_v1": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
     "apiregistration_v1": "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1",
+    "metrics_v1beta1": "io.k8s.metrics.pkg.apis.metrics.v1beta1",
 }
 _META = _PACKAGES["meta_v1"]
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
