@@ -7,8 +7,12 @@ import pytest
 pytestmark = pytest.mark.services
 
 
-def test_the_basics_of_a_statefulset_are_shown_twice_over(cluster):
+SENTENCES = {"statefulset-basics": 7, "mysql-replicated": 6}
+
+
+@pytest.mark.parametrize("tutorial", sorted(SENTENCES))
+def test_a_tutorial_is_shown_twice_over(cluster, tutorial):
     """The second time it begins with what the first has left."""
     for _ in range(2):
-        said = cluster.petset("demo", "statefulset-basics").stdout
-        assert said.count("✓") == 7, said
+        said = cluster.petset("demo", tutorial).stdout
+        assert said.count("✓") == SENTENCES[tutorial], said

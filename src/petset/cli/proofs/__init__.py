@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from petset.cli.proofs import cassandra, mysql, nginx, redis, redis_sentinel, statefulset_basics, zookeeper
+from petset.cli.proofs import (
+    cassandra,
+    mysql,
+    mysql_replicated,
+    nginx,
+    redis,
+    redis_sentinel,
+    statefulset_basics,
+    zookeeper,
+)
 from petset.cli.proofs.stage import Example, Stage
 
 __all__ = ["EXAMPLES", "Example", "Stage"]
@@ -10,6 +19,7 @@ __all__ = ["EXAMPLES", "Example", "Stage"]
 EXAMPLES = {
     "cassandra": cassandra.EXAMPLE,
     "mysql": mysql.EXAMPLE,
+    "mysql-replicated": mysql_replicated.EXAMPLE,
     "nginx": nginx.EXAMPLE,
     "redis": redis.EXAMPLE,
     "redis-sentinel": redis_sentinel.EXAMPLE,
