@@ -267,7 +267,6 @@ BUFFERS = {
 }
 # What is bounded by something else, and by what.
 BOUNDED_ELSEWHERE = {
-    "base/round_robin.py": "requests wait in it: server/flow.py and net/listener.py limit those",
     "cli/logs.py": "as many lines as the user asks for",
     "controllers/runner.py": "a key waits once, however often it is asked for: as many as there are objects",
     "node/paths.py": "names of a tree that is on the disk",
@@ -293,6 +292,7 @@ HELD_LISTS_THAT_ARE_NO_BUFFERS = {
     "objects/expressions/checking.py": "the variables at this place of an expression, whose length has a limit",
     "objects/expressions/cost.py": "the variables at this place of an expression, whose length has a limit",
     "objects/expressions/source.py": "how deep an expression is at this place, whose length has a limit",
+    "server/fairness/levels.py": "levels that are gone, as long as requests of theirs are under way",
     "objects/structural/typed_rules.py": "the rules of one schema, which has a limit of them",
     "objects/schema.py": "what is wrong with one object, each of whose lists has a limit",
 }

@@ -127,6 +127,7 @@ class ControlPlane:
         for name, pod_cidr in self.config.pod_cidrs.items():
             await bootstrap.move_node(self.api.rest, name, pod_cidr)
         await self.api.addresses.catch_up()
+        await self.api.flow.catch_up()
         self._begun = True
 
     def stop_soon(self) -> None:

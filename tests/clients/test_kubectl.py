@@ -363,3 +363,16 @@ def test_a_copy_of_a_pod_to_debug(served, space):
     served.admin(*copied, "--share-processes", "--", "sleep", "9")
     names = [one["name"] for one in served.admin.json("get", "pod", "y", "-n", space)["spec"]["containers"]]
     assert names == ["x", "d"]
+
+
+def test_flow_control_of_a_new_cluster(served):
+    shown = {row.split()[0]: row.split()[1:5] for row in served.admin("get", "flowschemas").splitlines()[1:]}
+    assert shown["exempt"][:3] == ["exempt", "1", "<none>"]
+    assert shown["global-default"][:3] == ["global-default", "9900", "ByUser"]
+    levels = {
+        row.split()[0]: row.split()[1:6] for row in served.admin("get", "prioritylevelconfigurations").splitlines()
+    }
+    assert levels["workload-low"] == ["Limited", "100", "128", "6", "50"]
+    assert levels["exempt"][:2] == ["Exempt", "0"]
+    seen = served.admin.run("get", "configmaps", "-v=8").stderr.lower()
+    assert "x-kubernetes-pf-flowschema-uid: " in seen and "x-kubernetes-pf-prioritylevel-uid: " in seen

@@ -20,9 +20,12 @@ RESPONSE_BYTES = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
 WEBHOOK_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0)
 QUEUE_SECONDS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 SCHEDULING_SECONDS = tuple(0.001 * 2**power for power in range(15))
+FLOW_SECONDS = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0)
+QUEUE_LENGTHS = (0, 10, 25, 50, 100, 250, 500, 1000)
 LAG_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 REQUEST = ("verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component")
+FLOW = ("priority_level", "flow_schema")
 STREAM = ("verb", "group", "version", "resource", "subresource", "scope", "component")
 
 
@@ -57,6 +60,35 @@ TABLE = (
     _gauge("apiserver_current_inflight_requests", "Requests without an answer yet.", "request_kind"),
     _gauge("apiserver_longrunning_requests", "Watches, logs, execs and the like that are open.", *STREAM),
     _counter("apiserver_watch_events_total", "Events sent to watchers.", "group", "version", "resource"),
+    # Priority and fairness.
+    _gauge("apiserver_flowcontrol_nominal_limit_seats", "A level's share of the seats.", FLOW[0]),
+    _gauge("apiserver_flowcontrol_lower_limit_seats", "What a level never lends.", FLOW[0]),
+    _gauge("apiserver_flowcontrol_upper_limit_seats", "What a level has with all it may borrow.", FLOW[0]),
+    _gauge("apiserver_flowcontrol_current_limit_seats", "What a level could have now.", FLOW[0]),
+    _gauge("apiserver_flowcontrol_current_executing_requests", "Requests that have a seat.", *FLOW),
+    _gauge("apiserver_flowcontrol_current_executing_seats", "Seats taken.", *FLOW),
+    _gauge("apiserver_flowcontrol_current_inqueue_requests", "Requests that wait for a seat.", *FLOW),
+    _gauge("apiserver_flowcontrol_current_inqueue_seats", "Seats waited for.", *FLOW),
+    _counter("apiserver_flowcontrol_dispatched_requests_total", "Requests that were given a seat.", *FLOW),
+    _counter("apiserver_flowcontrol_rejected_requests_total", "Requests refused.", *FLOW, "reason"),
+    _histogram(
+        "apiserver_flowcontrol_request_wait_duration_seconds",
+        "How long requests wait for a seat.",
+        FLOW_SECONDS,
+        *(*FLOW, "execute"),
+    ),
+    _histogram(
+        "apiserver_flowcontrol_request_execution_seconds",
+        "How long requests have their seat; of watches until they have begun.",
+        FLOW_SECONDS,
+        *(*FLOW, "type"),
+    ),
+    _histogram(
+        "apiserver_flowcontrol_request_queue_length_after_enqueue",
+        "How long the queue was that a request began to wait in.",
+        QUEUE_LENGTHS,
+        *FLOW,
+    ),
     # Who else is asked.
     _histogram(
         "apiserver_admission_webhook_admission_duration_seconds",

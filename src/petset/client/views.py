@@ -21,6 +21,8 @@ from petset.kinds.apps.replica_set import REPLICASETS
 from petset.kinds.batch.job import JOBS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.flowcontrol import flow_schema
+from petset.kinds.flowcontrol.flow_schema import FLOWSCHEMAS
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -150,6 +152,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
     (ENDPOINTSLICES, {"service": _service}),
     (SERVICES, {"selector": _selected, "address": _addresses}),
     (CLUSTERROLES, {"aggregated": _aggregated}),
+    (FLOWSCHEMAS, {"level": lambda schema: (flow_schema.level_of(schema),)}),
     (REPLICASETS, {"controller": _controller_uid, "orphan": orphan_marks, "selects": selecting_marks}),
     (REPLICATIONCONTROLLERS, {"selects": selecting_marks}),
     (DEPLOYMENTS, {"selects": selecting_marks}),

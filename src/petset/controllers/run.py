@@ -19,6 +19,7 @@ from petset.controllers import (
     actions,
     aggregation,
     certificates,
+    flow_control,
     garbage,
     namespaces,
     nodes,
@@ -75,6 +76,7 @@ def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) 
         *policies.CONTROLLERS,
         *budget.CONTROLLERS,
         *targets.CONTROLLERS,
+        *flow_control.CONTROLLERS,
     )
 
 

@@ -85,7 +85,7 @@ class Api:
         self.addresses = admit.addresses
         self.rest = rest.Rest(store, admit, others, Quotas(store), OwnerVersions(kinds))
         self.watches = watch.Watches(store, kinds, metrics)
-        self._flow = flow.Flow(store)
+        self.flow = flow.Flow(store, metrics)
         self._line = weight.Line()
         self.paths = backends.LocalPaths(self.tokens, options.metrics, options.checks)
         pod_streams = streams.Streams(store, streams_of, others)
@@ -113,8 +113,11 @@ class Api:
                 yield "apiserver_storage_objects", (f"{kind.plural}.{kind.group}".rstrip("."),), count
 
     async def handle(self, request: http.Request) -> http.Response:
-        if self.audit is None:
-            return await self._handled(request)
+        response = await (self._handled(request) if self.audit is None else self._audited(request))
+        response.headers += request.answer_headers
+        return response
+
+    async def _audited(self, request: http.Request) -> http.Response:
         records: list[audit_log.Record] = []
         response = await self._handled(request, records)
         return records[0].answered(response) if records else response
@@ -154,7 +157,7 @@ class Api:
         except errors.ApiError:
             self._tell(request, route, query, kinds, records)
             raise
-        place = self._flow.entered(request, asking)
+        place = self.flow.entered(request, asking)
         try:
             user = asking
             if not auth.is_master(user):
@@ -168,21 +171,24 @@ class Api:
             call = Call(request, route, user, query, work, kinds, verb, warnings)
             if self.audit is not None and records is not None and (record := self.audit.begin(call, asking)):
                 records.append(record)
+            streams = verb == "watch" or route.subresource in flow.STREAMING_SUBRESOURCES
+            is_short = not streams or verb == "watch"  # Or begins within a short time.
+            if place is not None and is_short and (seat := self.flow.seated(place, call, original)) is not None:
+                await seat
             if not auth.is_master(user):
                 asked = routes.attributes(call)
                 if not route.finer or not self.authorizer.allows(user, replace(asked, subresource=route.finer)):
                     self.authorizer.require(user, asked)
             if wanted is not None:
                 formats.require(call, wanted)
-            streams = verb == "watch" or route.subresource in flow.STREAMING_SUBRESOURCES
             if streams:
-                self._flow.require_stream(request, asking)
+                self.flow.require_stream(request, asking)
             seconds = call.timeout_seconds() if text and not streams else None
             response = await (backend.answer(call) if seconds is None else _within(seconds, backend.answer(call)))
             if wanted is not None:
                 response = await formats.answered(call, wanted, response)
             if streams:
-                return self._flow.streamed(request, asking, response)
+                return self.flow.streamed(request, asking, response)
             return response if compression.is_short(response) else await compression.answered(call, response)
         finally:
             if place is not None:

@@ -20,6 +20,7 @@ from typing import Any
 from petset.base import tasks, well_known
 from petset.kinds import aggregation, builtin, priority_class, service
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.flowcontrol import every_cluster
 from petset.kinds.namespace import OF_EVERY_CLUSTER
 from petset.kinds.networking import addresses
 from petset.kinds.networking.addresses import SERVICECIDRS
@@ -56,7 +57,13 @@ class Plan:
 async def ensure(objects: rest.Rest, plan: Plan | None = None) -> None:
     """Write what is missing; without a plan no services (a cluster without nodes)."""
     await ensure_all(objects, _namespaces())
-    first = [*_accounts(), *_priorities(), *map(_role, ROLES), *map(_binding, BINDINGS)]
+    first = [
+        *_accounts(),
+        *_priorities(),
+        *every_cluster.OBJECTS.values(),
+        *map(_role, ROLES),
+        *map(_binding, BINDINGS),
+    ]
     if plan is not None:
         await _move_services(objects, plan.service_cidr)
     network = _network(plan.service_cidr if plan is not None else SERVICE_CIDR)
@@ -226,6 +233,8 @@ MENDED: Mapping[str, Mend] = {
     "roles": _role_mended,
     "clusterrolebindings": _binding_mended,
     "rolebindings": _binding_mended,
+    "flowschemas": every_cluster.revised,
+    "prioritylevelconfigurations": every_cluster.revised,
     "services": _following("spec"),
     "servicecidrs": _following("spec"),
     "endpoints": _following("subsets"),

@@ -327,6 +327,10 @@ class Watch:
         self._nudged = True
         self._wake()
 
+    @property
+    def has_pending(self) -> bool:
+        return bool(self._changes) or self._expired
+
     def pending(self) -> Sequence[Change]:
         if not self._changes:
             if self._expired:  # Who never awaits must learn of it here.

@@ -149,6 +149,11 @@ class Watch(Protocol):
         """Whoever awaits `changes` looks up once, with or without any."""
         ...
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether `pending` has something to tell."""
+        ...
+
     def pending(self) -> Sequence[Change]:
         """Take at once all changes that wait, without awaiting; [] when none. Raises Expired like iterating does."""
         ...

@@ -59,8 +59,9 @@ class Request:
     peer: Peer = field(default_factory=Peer)
     user: User | None = None  # Set by an in-process transport that vouches for the caller; never from the network.
     takes_objects: bool = False  # In process: the answer may be `Response.objects`.
-    # What the server has found out of it: what it asks for, and who asks.
+    # What the server has found out of it: what it asks for, who asks, and what any answer's headers say of it.
     route: object = field(default=None, init=False, repr=False, compare=False)
+    answer_headers: Headers = field(default=(), init=False, repr=False, compare=False)
     asking: User | None = field(default=None, init=False, repr=False, compare=False)
     _first: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)  # Values of headers.
 

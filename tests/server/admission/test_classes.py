@@ -113,7 +113,6 @@ def test_what_nothing_acts_on_is_told_at_creation(server: Server) -> None:
 
 def test_which_kinds_nothing_acts_on() -> None:
     assert {row.plural for row in builtin.KINDS if not row.acted_on} == {
-        *("flowschemas", "prioritylevelconfigurations"),
         *("horizontalpodautoscalers", "volumeattributesclasses"),
         *("ingresses", "ingressclasses"),
         *("volumeattachments", "csidrivers", "csinodes", "csistoragecapacities"),

@@ -51,6 +51,11 @@ FIXED: Mapping[str, Object] = {
 }
 
 
+def level_of(schema: Object) -> str:
+    """The priority level that its requests go by."""
+    return meta.get(schema, "spec", "priorityLevelConfiguration", "name", default="")
+
+
 def defaults(obj: Object) -> Object:
     return within(obj, "spec", lambda spec: fill_empty(spec, {"matchingPrecedence": PRECEDENCE_DEFAULT}))
 
@@ -198,7 +203,7 @@ def cells(obj: Object, now: float) -> list[Any]:
     spec, dangling = meta.part(obj, "spec"), meta.condition(obj, DANGLING)
     return [
         tables.name(obj),
-        meta.get(spec, "priorityLevelConfiguration", "name", default=""),
+        level_of(obj),
         spec.get("matchingPrecedence", 0),
         meta.get(spec, "distinguisherMethod", "type") or "<none>",
         tables.age(obj, now),
@@ -214,7 +219,6 @@ FLOWSCHEMAS = Kind(
     False,
     subresources=STATUS,
     has_generation=True,
-    acted_on=False,
     default=defaults,
     prepare=filling.status_of_new({}),
     validate=validate,

@@ -146,7 +146,6 @@ PRIORITYLEVELCONFIGURATIONS = Kind(
     False,
     subresources=STATUS,
     has_generation=True,
-    acted_on=False,
     default=defaults,
     prepare=filling.status_of_new({}),
     validate=validate,
