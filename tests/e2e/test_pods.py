@@ -86,3 +86,41 @@ def test_an_exit_code_has_all_containers_started_anew(cluster, namespace):
     assert said.split() == ["x"] * 4
     conditions = {one["type"]: one["status"] for one in cluster.pod("p", namespace)["status"]["conditions"]}
     assert conditions["AllContainersRestarting"] == "False"
+
+
+def test_a_pod_is_resized_while_it_runs(cluster, namespace):
+    """Memory restarts the container as its policy says; a node that has not so much says Infeasible."""
+    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    amounts = {"cpu": "100m", "memory": "64Mi"}
+    sized = {"resources": {"requests": amounts, "limits": amounts}, "resizePolicy": policy}
+    create(cluster, namespace, manifest("main", "sleep", "infinity", **sized))
+    cluster.wait_ready("main", namespace=namespace)
+
+    def resize(**amounts: str) -> None:
+        container = {"name": "main", "resources": {"requests": amounts, "limits": amounts}}
+        patch = json.dumps({"spec": {"containers": [container]}})
+        cluster.kubectl("patch", "pod", "main", "--subresource=resize", "-p", patch, "-n", namespace)
+
+    def has(restarts: int, **amounts: str) -> bool:
+        (status,) = cluster.pod("main", namespace)["status"]["containerStatuses"]
+        is_so = status["resources"]["limits"] == amounts and status["allocatedResources"] == amounts
+        return is_so and "running" in status["state"] and status["restartCount"] == restarts
+
+    def condition(type_: str) -> dict | None:
+        found = cluster.pod("main", namespace)["status"]["conditions"]
+        return next((one for one in found if one["type"] == type_), None)
+
+    resize(cpu="300m")
+    cluster.wait(lambda: has(0, cpu="300m", memory="64Mi"), "more of a CPU")
+    file = "cat /sys/fs/cgroup/cpu.max 2>/dev/null || cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us"
+    assert execute(cluster, namespace, "sh", "-c", file).split()[0] == "30000"
+    resize(memory="80Mi")
+    cluster.wait(lambda: has(1, cpu="300m", memory="80Mi"), "more memory")
+    cluster.wait(lambda: condition("PodResizeInProgress") is None, "the end of the resize")
+    resize(cpu="1000")
+    pending = cluster.wait(lambda: condition("PodResizePending"), "the refusal")
+    assert pending["reason"] == "Infeasible" and "requested: 1000000" in pending["message"]
+    resize(cpu="200m")
+    cluster.wait(lambda: has(1, cpu="200m", memory="80Mi") and condition("PodResizePending") is None, "the new amount")
+    said = cluster.kubectl("events", "-n", namespace, "--for=pod/main")
+    assert "ResizeStarted" in said and "ResizeCompleted" in said and "ResizeInfeasible" in said

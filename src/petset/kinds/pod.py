@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from petset.kinds import pod_summary, quality_of_service
-from petset.kinds.pod_spec import ephemeral, filled, validation
+from petset.kinds.pod_spec import ephemeral, filled, resize, validation
 from petset.objects import encoding, meta, names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import within
@@ -169,7 +169,7 @@ PODS = Kind(
     categories=("all",),
     subresources=(
         *("attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy"),
-        "status",
+        *("resize", "status"),
     ),
     status_keeps=("ownerReferences",),
     has_generation=True,
@@ -179,7 +179,10 @@ PODS = Kind(
     validate=validate,
     validate_update=validate_update,
     validate_status=validate_status,
-    parts={"ephemeralcontainers": Part(("spec", "ephemeralContainers"), ephemeral.validate_update)},
+    parts={
+        "ephemeralcontainers": Part(("spec", "ephemeralContainers"), ephemeral.validate_update),
+        "resize": Part(("spec",), resize.validate_update, resize.carried),
+    },
     fields={
         **selectors.fields(
             "spec.nodeName",

@@ -31,6 +31,39 @@ def of(pod: Object) -> Amounts:
     return result
 
 
+def held(pod: Object) -> Amounts:
+    """What a pod holds on its node: while its node has not agreed to a resize, the larger of what it asks for and has;
+    where the node never will, what it has."""
+    reason = _resize_reason(pod)
+    if not reason:
+        return of(pod)
+    spec, statuses = pod["spec"], meta.part(pod, "status")
+    for field, told in (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses")):
+        had = {one.get("name"): meta.part(one, "allocatedResources") for one in meta.parts(statuses, told)}
+        spec = {**spec, field: [_holding(one, had.get(one["name"]), reason) for one in meta.parts(spec, field)]}
+    return of({**pod, "spec": spec})
+
+
+def _resize_reason(pod: Object) -> str:
+    for condition in meta.parts(pod, "status", "conditions"):
+        if condition.get("type") in ("PodResizePending", "PodResizeInProgress"):
+            return condition.get("reason") or "InProgress"
+    return ""
+
+
+def _holding(container: Object, had: Mapping[str, str] | None, reason: str) -> Object:
+    if not had:
+        return container
+    asked = dict(_requests(container))
+    for name, amount_ in had.items():
+        asked[name] = amount_ if reason == "Infeasible" else _larger(name, amount_, asked.get(name, "0"))
+    return {**container, "resources": {**meta.part(container, "resources"), "requests": asked}}
+
+
+def _larger(name: str, one: str, other: str) -> str:
+    return one if amount(name, one) >= amount(name, other) else other
+
+
 def limits_of(pod: Object) -> Amounts:
     """What a pod may take; its overhead counts where there is a limit at all."""
     result = limited(pod["spec"])

@@ -105,6 +105,7 @@ class Container:
     message: str = ""  # The termination message (terminationMessagePath or the log's tail).
     spec_hash: str = ""  # Of the container spec it was made from.
     user: tuple[int, ...] = ()  # uid, gid and the supplementary groups of its first process.
+    resources: Object | None = None  # What it has of CPU and memory, as its spec says it; None: nobody knows.
 
 
 # As the documentation names it; what the kernel calls it is mounting.py's alone.
@@ -229,6 +230,10 @@ class Runtime(Protocol):
 
     async def stop_container(self, pod_uid: str, name: str, grace_seconds: float) -> None:
         """SIGTERM (or the image's stop signal), then SIGKILL after the grace; returns when it has exited."""
+        ...
+
+    async def resize_container(self, pod: Object, container: Object, attempt: int) -> None:
+        """Give a container that runs the CPU and memory of its spec as it is now; raises RuntimeError_."""
         ...
 
     async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None: ...

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from petset.base import tasks, well_known
 from petset.kinds.batch.job import JOBS
+from petset.kinds.pod_spec import resize
 from petset.node.pods.probes import Outcome
 from petset.node.runtime import (
     Container,
@@ -149,6 +150,7 @@ class Machine:
     image_seconds: float = 0.0
     sandbox_seconds: float = 0.005
     sandbox_errors: list[str] = field(default_factory=list[str])  # Taken one by one by the next creations.
+    resize_errors: list[str] = field(default_factory=list[str])  # Likewise, by resizes.
     sandboxes: dict[str, Sandbox] = field(default_factory=dict[str, Sandbox])
     records: dict[str, list[_Record]] = field(default_factory=dict[str, list[_Record]])
     # (pod name, container, attempt), the latest in order.
@@ -287,6 +289,7 @@ class SimulatedRuntime:
             image_digest=config.image.digest,
             created_at=now,
             started_at=now,
+            resources=resize.resizable(meta.part(config.container, "resources")),
         )
         ends_at = None if behaviour.runs_seconds is None else now + behaviour.runs_seconds
         records.append(_Record(container, behaviour, ends_at))
@@ -306,6 +309,14 @@ class SimulatedRuntime:
                 code = 143 if obeys else 137
                 record.container = replace(record.container, state="exited", finished_at=tasks.now(), exit_code=code)
             self.look_again(pod_uid)
+
+    async def resize_container(self, pod: Object, container: Object, attempt: int) -> None:
+        for record in self.machine.records.get(meta.uid(pod), ()):
+            if (record.container.name, record.container.attempt) == (container["name"], attempt):
+                if self.machine.resize_errors:
+                    raise RuntimeError_("ResizeError", self.machine.resize_errors.pop(0))
+                given = resize.resizable(meta.part(container, "resources"))
+                record.container = replace(record.container, resources=given)
 
     async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None:
         records = self.machine.records.get(pod_uid, [])

@@ -77,6 +77,7 @@ class Part:
 
     path: tuple[str, ...]
     validate: ValidateUpdate  # Of the change to it, beside what holds for any object of the kind.
+    carried: Callable[[Object, Object], Object] | None = None  # (wanted, old) -> new, where it is more than one path.
 
 
 @dataclass(frozen=True, slots=True)

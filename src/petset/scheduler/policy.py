@@ -46,7 +46,7 @@ class Demand:
 
 def demand(pod: Object) -> Demand:
     return Demand(
-        amounts=requests.of(pod),
+        amounts=requests.held(pod),
         host_ports=tuple(requests.host_ports(pod)),
         controller_uid=meta.controller_uid(pod),
         keeps_apart=affinity.keeps_apart(pod),

@@ -517,10 +517,13 @@ def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> di
         new = {**old, "metadata": metadata, "status": status}
         return new if status is not None else meta.without(new, ("status",))
     if subresource in resource.parts:
-        path = resource.parts[subresource].path
+        of_part = resource.parts[subresource]
+        path, carry = of_part.path, of_part.carried
         part, kept = meta.get(wanted, *path), meta.get(old, *path)
         owned = {key: value for key, value in wanted["metadata"].items() if key == "managedFields"}
-        new = {**old, "metadata": {**old["metadata"], **owned}}
+        new = {**(old if carry is None else carry(wanted, old)), "metadata": {**old["metadata"], **owned}}
+        if carry is not None:
+            return new
         return new if part == kept else meta.without(new, path) if part is None else meta.changed(new, path, part)
     new = {**wanted, "metadata": _metadata(wanted["metadata"], old["metadata"], _SYSTEM_FIELDS, *_NAMED_FIELDS)}
     if "status" in resource.subresources:

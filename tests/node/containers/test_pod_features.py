@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from petset.node import linux
-from petset.node.runtime import Mount
+from petset.node.containers import cgroups
+from petset.node.runtime import Container, Mount, RuntimeError_
+from tests import waiting
 from tests.node import machine
 
 
@@ -36,3 +38,41 @@ async def test_users_are_told_and_what_is_mounted_below_is_read_only(tmp_path, r
             assert here.seen(one).user == one.user
         finally:
             linux.unmount(str(volume / "below"))
+
+
+def limits(here: machine.Machine, one: Container) -> tuple[int, int]:
+    """The kernel's limit of memory, and how much of a CPU in a tenth of a second."""
+    found, group = cgroups.detect(), f"{here.plan.cgroup}/pod{one.pod_uid}/{one.id}"
+    if found.version == "v2":
+        place = Path(found.hierarchies["unified"] + group)
+        memory, quota = (place / "memory.max").read_text(), (place / "cpu.max").read_text().split()[0]
+    else:
+        memory = Path(found.hierarchies["memory"] + group, "memory.limit_in_bytes").read_text()
+        quota = Path(found.hierarchies["cpu"] + group, "cpu.cfs_quota_us").read_text()
+    return int(memory), int(quota)
+
+
+def used(here: machine.Machine, one: Container) -> int:
+    return cgroups.used(cgroups.detect(), f"{here.plan.cgroup}/pod{one.pod_uid}/{one.id}").memory_bytes
+
+
+@machine.on_machine
+async def test_limits_change_while_a_container_runs(tmp_path, root):
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox()
+        own = {"resources": {"limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "100m"}}}
+        one = await here.run(pod, "sh", "-c", "x=$(head -c 12000000 /dev/zero | tr '\\0' a); sleep 1000", container=own)
+        assert limits(here, one) == (64 << 20, 50_000)
+        spec = {"name": "main", "resources": {"limits": {"cpu": "2", "memory": "128Mi"}, "requests": {"cpu": "1"}}}
+        await here.runtime.resize_container(pod, spec, 0)
+        assert limits(here, one) == (128 << 20, 200_000)
+        await waiting.until(lambda: used(here, one) > 8 << 20)
+        spec["resources"]["limits"] = {"cpu": "500m", "memory": "4Mi"}
+        with pytest.raises(RuntimeError_, match="below current usage"):
+            await here.runtime.resize_container(pod, spec, 0)
+        spec["resources"]["limits"]["memory"] = "96Mi"
+        await here.runtime.resize_container(pod, spec, 0)
+        assert limits(here, one) == (96 << 20, 50_000)
+        await here.restart()
+        assert here.seen(one).resources == {**spec["resources"]}
+        assert here.seen(one).state == "running"

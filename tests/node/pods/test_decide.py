@@ -282,6 +282,7 @@ def test_a_running_ready_container():
         "imageID": "debian@sha256:1",
         "containerID": "crun://c2",
         "started": True,
+        "resources": {},
     }
 
 

@@ -57,7 +57,7 @@ def test_nothing_else_is_changed(made: Server):
         (debugger(livenessProbe={"exec": {"command": ["a"]}}), "[0].livenessProbe", "cannot be set"),
         (debugger(lifecycle={"preStop": {"exec": {"command": ["a"]}}}), "[0].lifecycle", "cannot be set"),
         (debugger(image=""), "[0].image", "Required value"),
-        (debugger(restartPolicy="Always"), "[0].restartPolicy", "may not be set for non-init containers"),
+        (debugger(restartPolicy="Always"), "[0].restartPolicy", "cannot be set for an Ephemeral Container"),
     ],
 )
 def test_what_they_may_not_be(made: Server, wrong: Any, field: str, why: str):

@@ -237,6 +237,17 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 
 
+def resize(tools: Tools, directory: Path, record: ContainerRecord, amounts: dict[str, Any]) -> ContainerRecord:
+    """Other limits for a container that runs, as `resources` of an OCI configuration. Raises RuntimeError_."""
+    file = directory / "resources.json"
+    file.write_bytes(encoding.dumps(amounts))
+    done = tools.run("update", f"--resources={file}", record.id)
+    if done.returncode != 0:
+        raise RuntimeError_("ResizeError", f"cannot resize the container: {_reason(done.stderr)}")
+    records.write(directory, record)
+    return record
+
+
 # ---- the end
 
 

@@ -467,6 +467,16 @@ class OciRuntime:
                 "KillContainerError", f"cannot stop container {record.name}: it does not end after SIGKILL"
             ) from None
 
+    async def resize_container(self, pod: Object, container: Object, attempt: int) -> None:
+        known, key = self._pods.get(meta.uid(pod)), (container["name"], attempt)
+        record = known.containers.get(key) if known is not None else None
+        if known is None or record is None or record.state != "running":
+            return
+        resized = await self._workers.call(self._starter.resize, pod, container, record)
+        if known.containers.get(key) is record:
+            known.containers[key] = resized
+            self._tell(record.pod_uid)
+
     async def remove_container(self, pod_uid: str, name: str, attempt: int) -> None:
         pod, key = self._pods.get(pod_uid), (name, attempt)
         if pod is None:

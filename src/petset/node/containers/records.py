@@ -68,6 +68,7 @@ class ContainerRecord:
     conmon: Process | None = None
     process: Process | None = None
     user: tuple[int, ...] = ()  # uid, gid, supplementary groups.
+    resources: dict[str, Any] | None = None  # Of CPU and memory, as its spec said; None in those of an older petset.
 
     def seen(self) -> Container:
         return Container(
@@ -86,6 +87,7 @@ class ContainerRecord:
             message=self.message,
             spec_hash=self.spec_hash,
             user=self.user,
+            resources=self.resources,
         )
 
     def ended(self, exit_code: int, finished_at: float, oom_killed: bool, message: str) -> ContainerRecord:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from petset.base import tasks
 from petset.kinds import requests
+from petset.kinds.pod_spec import resize
 from petset.node import linux, paths
 from petset.node.containers import attempts, bundle, cgroups, host, records, users
 from petset.node.containers.records import ContainerRecord, SandboxRecord
@@ -102,11 +103,32 @@ class Starter:
             localhost_profile=self._localhost_profile(profile) if profile.get("type") == "Localhost" else None,
         )
         warnings += said
-        record = replace(record, user=(user.uid, user.gid, *user.groups))
+        given = dict(resize.resizable(meta.part(config.container, "resources")))
+        record = replace(record, user=(user.uid, user.gid, *user.groups), resources=given)
         started = attempts.start(self.tools, self._place(config), record, oci, config.image.rootfs, config.mounts)
-        shares = requests.of(config.pod).get("cpu", 0) * 1024 // 1000
-        cgroups.weigh(self.tools.groups, cgroups.of_pod(self.cgroup, config.pod_uid), shares)
+        self._weigh(config.pod)
         return started
+
+    def resize(self, pod: Object, container: Object, record: ContainerRecord) -> ContainerRecord:
+        """Blocks: give a container that runs what its spec says now. Raises RuntimeError_."""
+        wanted = bundle.resources(container, False, self.host, -1, [])
+        amounts = {name: wanted[name] for name in ("cpu", "memory") if name in wanted}
+        limit = amounts.get("memory", {}).get("limit")
+        used = cgroups.used(self.tools.groups, record.group).memory_bytes
+        if limit is not None and limit < used:
+            raise RuntimeError_(
+                "ResizeError", f"attempting to set memory limit ({limit}) of {record.name} below current usage ({used})"
+            )
+        place = records.place(self.directory, record.pod_uid, record.name, record.attempt)
+        given = dict(resize.resizable(meta.part(container, "resources")))
+        resized = attempts.resize(self.tools, place, replace(record, resources=given), amounts)
+        self._weigh(pod)
+        return resized
+
+    def _weigh(self, pod: Object) -> None:
+        """The pod against the others, by what its containers request."""
+        shares = requests.of(pod).get("cpu", 0) * 1024 // 1000
+        cgroups.weigh(self.tools.groups, cgroups.of_pod(self.cgroup, meta.uid(pod)), shares)
 
     def _localhost_profile(self, profile: Object) -> Object | None:
         """A name cannot lead out of where they are."""

@@ -11,12 +11,13 @@ SysctlForbidden, AppArmor).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from petset.kinds import requests
+from petset.kinds.pod_spec import lifecycle
 from petset.kinds.requests import Amounts, HostPort
-from petset.node.pods import sysctls
+from petset.node.pods import resizing, sysctls
 from petset.node.pods.sysctls import Refusal
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -35,6 +36,7 @@ class Ledger:
         self._allocatable = {"pods": requests.PODS_PER_NODE_DEFAULT, **requests.amounts(allocatable)}
         self.disk_pressure = False
         self._entries: dict[str, _Entry] = {}
+        self._waiting: dict[str, Callable[[], None]] = {}  # Of pods whose resize does not fit yet.
         self._used: Amounts = {}
         self._ports: dict[tuple[str, int], dict[str, list[HostPort]]] = {}  # By protocol and number, then by pod.
 
@@ -51,15 +53,49 @@ class Ledger:
             return None
         wanted = _wanted(pod)
         refusal = sysctls.refused(pod, self._unsafe_sysctls) or _apparmor(pod) or self._under_pressure(pod)
-        refusal = refusal or self._ports_taken(wanted) or self._too_little(wanted)
+        refusal = refusal or self._ports_taken(wanted) or self._too_little(wanted.amounts)
         if refusal is None:
             self._enter(uid, wanted)
         return refusal
 
+    def resize(self, pod: Object, again: Callable[[], None]) -> Refusal | None:
+        """Let a pod that is here hold what it wants now; `again` is called when one that waits may ask once more."""
+        uid, wanted = meta.uid(pod), _wanted(pod)
+        for name in lifecycle.RESIZABLE:
+            amount, most = wanted.amounts.get(name, 0), self._allocatable.get(name, 0)
+            if amount > most:
+                message = f"Node didn't have enough capacity: {name}, requested: {amount}, capacity: {most}"
+                self._waiting.pop(uid, None)
+                return Refusal(resizing.INFEASIBLE, message)
+        before = self._entries.get(uid)
+        held = before.amounts if before is not None else {}
+        grown = {name: amount for name, amount in wanted.amounts.items() if amount > held.get(name, 0)}
+        if (refusal := self._too_little(grown, held)) is not None:
+            self._waiting[uid] = again
+            return Refusal(resizing.DEFERRED, refusal.message)
+        self._waiting.pop(uid, None)
+        self._leave(uid)
+        self._enter(uid, wanted)
+        self._tell_waiting()  # It may hold less of something now.
+        return None
+
+    def give_up_resize(self, uid: str) -> None:
+        self._waiting.pop(uid, None)
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for again in waiting.values():
+            again()
+
     def release(self, uid: str) -> None:
+        self._waiting.pop(uid, None)
+        if self._leave(uid):
+            self._tell_waiting()
+
+    def _leave(self, uid: str) -> bool:
         entry = self._entries.pop(uid, None)
         if entry is None:
-            return
+            return False
         for name, amount in entry.amounts.items():
             self._used[name] -= amount
         for port in entry.ports:
@@ -67,6 +103,7 @@ class Ledger:
             there.pop(uid, None)
             if not there:
                 del self._ports[(port.protocol, port.number)]
+        return True
 
     def _enter(self, uid: str, entry: _Entry) -> None:
         self._entries[uid] = entry
@@ -87,9 +124,10 @@ class Ledger:
                     return Refusal("NodePorts", f"Predicate NodePorts failed: {requests.PORTS_TAKEN}")
         return None
 
-    def _too_little(self, wanted: _Entry) -> Refusal | None:
-        for name, amount in sorted(wanted.amounts.items()):
-            used, most = self._used.get(name, 0), self._allocatable.get(name, 0)
+    def _too_little(self, wanted: Mapping[str, int], own: Mapping[str, int] | None = None) -> Refusal | None:
+        """`own` is what it holds already of what is used."""
+        for name, amount in sorted(wanted.items()):
+            used, most = self._used.get(name, 0) - (own or {}).get(name, 0), self._allocatable.get(name, 0)
             if amount and used + amount > most:
                 numbers = f"requested: {amount}, used: {used}, capacity: {most}"
                 return Refusal(f"OutOf{name}", f"Node didn't have enough resource: {name}, {numbers}")

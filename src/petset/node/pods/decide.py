@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from petset.base import tasks
 from petset.kinds import pod_phase
-from petset.node.pods import restarting
+from petset.node.pods import resizing, restarting
+from petset.node.pods.resizing import Resize
 from petset.node.pods.restarting import failed, is_sidecar
 from petset.node.runtime import Container, Image, Sandbox
 from petset.objects import meta
@@ -103,6 +104,7 @@ class Memory:
     unhealthy: str = ""  # Why it must be restarted, as the Killing event says it.
     unhealthy_at: float = 0.0
     unhealthy_grace: float | None = None  # The probe's own terminationGracePeriodSeconds.
+    again: bool = False  # It is started anew however it ends: its spec is another one now.
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class View:
     sandbox_trouble: Trouble | None = None
     name_published: bool = True
     name_wait_until: float = 0.0
+    resize: Resize = field(default_factory=Resize)
     host_ip: str = ""
     runtime_name: str = "crun"
 
@@ -133,7 +136,7 @@ class View:
         memory = self.memory(container.name)
         if memory.container_id == container.id:
             return memory
-        return replace(memory, hook="", started=False, ready=False, unhealthy="", unhealthy_grace=None)
+        return replace(memory, hook="", started=False, ready=False, unhealthy="", unhealthy_grace=None, again=False)
 
     def attempts(self, name: str) -> list[Container]:
         return [container for container in self.containers if container.name == name]
@@ -195,6 +198,14 @@ class StopContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class ResizeContainer:
+    """Give it the CPU and memory that the node has agreed to."""
+
+    container: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveContainer:
     container: str
     attempt: int
@@ -213,7 +224,15 @@ class Finish:
 
 
 Step = (
-    EnsureImage | MountVolumes | CreateSandbox | StartContainer | StopContainer | RemoveContainer | StopSandbox | Finish
+    EnsureImage
+    | MountVolumes
+    | CreateSandbox
+    | StartContainer
+    | StopContainer
+    | ResizeContainer
+    | RemoveContainer
+    | StopSandbox
+    | Finish
 )
 
 
@@ -303,6 +322,11 @@ def restarts(pod: Object, spec: Object, ended: Container, init: bool = False) ->
     return restarting.begins_again(spec, ended, restart_policy(pod), init)
 
 
+def begins_again(pod: Object, view: View, spec: Object, ended: Container, init: bool = False) -> bool:
+    """Whether it is started again: as the policy says, or since its spec is another one now."""
+    return view.memory_of(ended).again or restarts(pod, spec, ended, init)
+
+
 def deadline(pod: Object) -> float | None:
     """When activeDeadlineSeconds ends the pod."""
     seconds, started = pod["spec"].get("activeDeadlineSeconds"), meta.get(pod, "status", "startTime")
@@ -326,7 +350,7 @@ def is_settled(pod: Object, view: View) -> bool:
         one is not None
         and one.state == "exited"
         and one.created_at >= view.begun_at
-        and not restarting.begins_again(spec, one, policy)
+        and not begins_again(pod, view, spec, one)
         for spec, one in last
     )
 
@@ -370,7 +394,7 @@ def delay_after_start(view: View, name: str, now: float) -> RestartDelay:
     ended, delay = view.current(name), view.memory(name).delay
     if ended is None and view.begun_at and (latest := view.latest(name)) and latest.finished_at >= view.begun_at:
         ended = latest  # It was what had all of them started anew.
-    if ended is None or ended.state != "exited":
+    if ended is None or ended.state != "exited" or view.memory_of(ended).again:
         return delay  # A first start in this sandbox: nothing crashed.
     return delay.after_restart(ended.finished_at, now)
 
@@ -465,8 +489,8 @@ def _run(pod: Object, view: View, plan: _Plan) -> None:
             _start(pod, view, plan, spec, None)
         elif current.state == "running":
             _check_health(pod, view, plan, spec, current)
-        elif restarts(pod, spec, current):
-            _start(pod, view, plan, spec, current)
+        elif begins_again(pod, view, spec, current):
+            _start(pod, view, plan, spec, None if view.memory_of(current).again else current)
         # A postStart hook holds up the containers after its own, as it does upstream.
         if meta.get(spec, "lifecycle", "postStart") and not _is_hook_done(view, current):
             break
@@ -518,6 +542,7 @@ def _run_init_containers(pod: Object, view: View, plan: _Plan) -> bool:
             _remove_old_attempts(pod, view, plan)
             return False
         else:
+            _check_health(pod, view, plan, spec, current)
             return False
     return True
 
@@ -557,6 +582,11 @@ def _check_health(pod: Object, view: View, plan: _Plan, spec: Object, container:
     if memory.unhealthy:
         grace = grace_seconds(pod) if memory.unhealthy_grace is None else memory.unhealthy_grace
         plan.step(_stop(container, memory.unhealthy_at + grace, memory.unhealthy))
+    elif resizing.lacking(view.resize, container):
+        if view.now < view.resize.retry_at:
+            plan.wake(view.resize.retry_at)
+        else:
+            plan.step(ResizeContainer(container.name, container.attempt))
 
 
 def _stop(container: Container, until: float, message: str = "", hook: bool = True) -> StopContainer:

@@ -15,7 +15,7 @@ from typing import Any
 from petset.base import tasks
 from petset.kinds import pod_phase, quality_of_service
 from petset.node.pods import decide as pods
-from petset.node.pods import restarting
+from petset.node.pods import resizing, restarting
 from petset.node.pods.decide import View
 from petset.node.runtime import Container
 from petset.objects import meta
@@ -122,7 +122,47 @@ def _container_status(pod: Object, view: View, spec: Object, init: bool) -> dict
         **_container_id(view, shown, old),
         "started": memory is not None and memory.started,
         **_made(spec, shown, old),
+        **_resources(view, spec, running),
     }
+
+
+def _resources(view: View, spec: Object, running: Container | None) -> dict[str, Any]:
+    """What the node has agreed to give it, and what it has."""
+    resources = meta.part(spec, "resources")
+    allocated = view.resize.allocated.get(spec["name"])
+    given = resources if allocated is None else resizing.with_amounts(resources, allocated)
+    actual = given if running is None or running.resources is None else running.resources
+    actual = resizing.with_amounts(given, actual) if actual is not given else given
+    asked = meta.part(given, "requests")
+    return {**({"allocatedResources": asked} if asked else {}), "resources": actual}
+
+
+def is_resizing(pod: Object, view: View) -> bool:
+    """Whether a container that goes on has not got yet what the node has agreed to."""
+    for spec in pods.all_containers(pod):
+        latest = view.latest(spec["name"])
+        goes_on = latest is not None and (latest.state == "running" or view.memory_of(latest).again)
+        if goes_on and latest is not None and resizing.lacking(view.resize, latest):
+            return True
+    return False
+
+
+def _resize_conditions(pod: Object, view: View, over: bool) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if over:
+        return found
+    pending, state = view.resize.pending, view.resize
+    if pending is not None:
+        why = {"reason": pending.reason, "message": pending.message}
+        found.append({"type": _RESIZE_PENDING, "status": "True", **why, **_observed(pod)})
+    if state.generation:
+        why = {"reason": "Error", "message": state.error} if state.error else {}
+        seen = {"observedGeneration": state.generation}
+        found.append({"type": _RESIZE_IN_PROGRESS, "status": "True", **why, **seen})
+    return found
+
+
+_RESIZE_PENDING, _RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 
 
 def _ephemeral_status(pod: Object, view: View, spec: Object) -> dict[str, Any]:
@@ -201,7 +241,7 @@ def _states(
     is_current = view.current(name) is not None
     is_over = _is_over(pod, view)
     if latest is not None and latest.state == "exited":
-        stays = is_over or (is_current and not pods.restarts(pod, spec, latest, init))
+        stays = is_over or (is_current and not pods.begins_again(pod, view, spec, latest, init))
         waiting = _waiting_again(pod, view, name, latest) if is_current and not stays else None
         if stays or (is_current and waiting is None):
             earlier = _terminated(view, ended[-2]) if len(ended) > 1 else {}
@@ -255,7 +295,7 @@ def is_replacing(pod: Object, view: View) -> bool:
         ended = view.current(spec["name"])
         if ended is None or ended.state != "exited" or not view.memory_of(ended).unhealthy:
             continue
-        goes_on = pods.restarts(pod, spec, ended, init=pods.is_sidecar(spec))
+        goes_on = pods.begins_again(pod, view, spec, ended, init=pods.is_sidecar(spec))
         is_soon = view.now < ended.finished_at + REPLACING_SECONDS_MAX
         if goes_on and is_soon and _waiting_again(pod, view, spec["name"], ended) is None:
             return True
@@ -398,6 +438,12 @@ def _conditions(
         {"type": "PodScheduled", "status": "True"},
     ):
         conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now, **_observed(pod)})
+    resizes = _resize_conditions(pod, view, done)
+    for type_ in (_RESIZE_PENDING, _RESIZE_IN_PROGRESS):
+        if not any(one["type"] == type_ for one in resizes):
+            conditions = [one for one in conditions if one.get("type") != type_]
+    for condition in resizes:
+        conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now})
     if restarting.may_restart_all(pods.all_containers(pod)):
         conditions = meta.with_condition(conditions, {**_restarting_all(view, done), "lastTransitionTime": now})
     if view.failure is not None and view.failure.reason == pods.EVICTED:

@@ -27,7 +27,7 @@ from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import sources
 from petset.node import environment
 from petset.node.network import names
-from petset.node.pods import admission, hooks, launch, probes, pulling, restarting, status, storage, supplies
+from petset.node.pods import admission, hooks, launch, probes, pulling, resizing, restarting, status, storage, supplies
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import Failure, Memory, Trouble, View
 from petset.node.pods.probing import Probing
@@ -94,8 +94,9 @@ class PodWorker:
         self.finished = False  # Nothing of the pod is left here.
         # What has begun here before holds what it has, before anybody who is new is asked whether he fits.
         self._admitted = self._has_begun()
+        self._allocation = resizing.Allocation(pod, self._observed()[1])
         if self._admitted:
-            around.ledger.enter(pod)
+            around.ledger.enter(self._allocation.of(pod))
         self._failure: Failure | None = None
         self._wake = tasks.Signal()
         self._reporter = Reporter(around.client, self, self._spawn, around.writing)
@@ -133,8 +134,8 @@ class PodWorker:
             changed = pods.changed_images(self.pod, pod)
             self.pod = pod
             for name in changed:
-                unhealthy = f"Container {name} definition changed, will be restarted"
-                self.remember(name, image=None, image_trouble=None, unhealthy=unhealthy, unhealthy_at=tasks.now())
+                self.remember(name, image=None, image_trouble=None)
+                self._start_anew(name, f"Container {name} definition changed, will be restarted")
             self.wake()
 
     def set_gone(self) -> None:
@@ -225,6 +226,7 @@ class PodWorker:
             return None
         if self.gone_at is not None or self._failure is not None or pod_phase.has_ended(self.pod):
             self.around.ledger.release(self.uid)
+        self._resize()
         view = self._view()
         if not self._admitted and not view.older_alive:
             view = self._admit(view)
@@ -247,11 +249,31 @@ class PodWorker:
             self._reporter.want(wanted)
         return min(times) if times else None
 
+    def _resize(self) -> None:
+        """Have what the spec wants now of CPU and memory, as far as the node has it."""
+        if not self._admitted or self.gone_at is not None or self._failure is not None:
+            return
+        if meta.is_deleting(self.pod) or pod_phase.has_ended(self.pod):
+            return
+        ledger = self.around.ledger
+        for spec in self._allocation.take(self.pod, ledger, self.tell, self._ask_again):
+            self._start_anew(spec["name"], f"Container {spec['name']} resize requires restart")
+        if self._allocation.state.generation and not status.is_resizing(self.pod, self._view()):
+            self._allocation.done(self.pod, self.tell)
+
+    def _start_anew(self, name: str, why: str) -> None:
+        self.remember(name, unhealthy=why, unhealthy_at=tasks.now(), again=True)
+
+    def _ask_again(self) -> None:
+        self._allocation.ask_again()
+        self.wake()
+
     def _admit(self, view: View) -> View:
         """Ask once whether the node can take the pod; the view with the answer."""
         self._admitted = True
         if self.gone_at is not None or meta.is_deleting(self.pod) or pod_phase.has_ended(self.pod):
             return view
+        self._allocation.begin(self.pod)
         refusal = self.around.ledger.admit(self.pod)
         if refusal is None:
             return view
@@ -289,6 +311,7 @@ class PodWorker:
             volumes_ready=self._supplies.mounted is not None,
             volumes_trouble=self._troubles.get("volumes"),
             sandbox_trouble=self._troubles.get("sandbox"),
+            resize=self._allocation.state,
             host_ip=self.around.host_ip,
             runtime_name=self.around.runtime_name,
         )
@@ -407,6 +430,8 @@ class PodWorker:
                 await self._start(name, attempt)
             case pods.StopContainer():
                 await self._stop(step)
+            case pods.ResizeContainer(name, attempt):
+                await self._resize_container(name, attempt)
             case pods.RemoveContainer(name, attempt):
                 await self.around.runtime.remove_container(self.uid, name, attempt)
             case pods.StopSandbox():
@@ -466,15 +491,16 @@ class PodWorker:
         self._troubles.pop("sandbox", None)
 
     async def _start(self, name: str, attempt: int) -> None:
-        spec, image, mounted = pods.container_named(self.pod, name), self.memory(name).image, self._supplies.mounted
+        pod = self._allocation.of(self.pod)
+        spec, image, mounted = pods.container_named(pod, name), self.memory(name).image, self._supplies.mounted
         if spec is None or image is None or mounted is None:
             return
         before = self._view()
         for said in self._pulled.pop(name, ()):
             self.tell(*said, name)
         try:
-            facts = await self._supplies.facts(self.pod, sources.of_container(spec), self.ip())
-            config = launch.container_config(self.pod, spec, attempt, image, facts, mounted)
+            facts = await self._supplies.facts(pod, sources.of_container(spec), self.ip())
+            config = launch.container_config(pod, spec, attempt, image, facts, mounted)
             container, warnings = await self.around.runtime.start_container(config)
         except RuntimeError_ as error:
             self._start_failed(name, error.reason, error.message, pods.RESTART_DELAY_SECONDS_MIN)
@@ -511,6 +537,17 @@ class PodWorker:
             image=None,
             start_trouble=pods.trouble_after(before, reason, message, tasks.now(), first, most),
         )
+
+    async def _resize_container(self, name: str, attempt: int) -> None:
+        pod = self._allocation.of(self.pod)
+        spec = pods.container_named(pod, name)
+        if spec is None:
+            return
+        try:
+            await self.around.runtime.resize_container(pod, spec, attempt)
+        except RuntimeError_ as error:
+            retry_at = tasks.now() + pods.SETUP_RETRY_SECONDS_MAX
+            self._allocation.failed(self.pod, error.message, retry_at, self.tell)
 
     async def _post_start(self, spec: Object, container: Container) -> None:
         """postStart runs beside the container; its failure ends the container."""
