@@ -48,6 +48,21 @@ def test_all_is_deleted_before_anything_is_said() -> None:
     assert isinstance(delete, actions.Delete) and meta.name(delete.object) == "a"
 
 
+def pod(*, going: bool) -> Object:
+    return {**configmap("p", going=going), "kind": "Pod"}
+
+
+def test_pods_go_before_what_they_live_by() -> None:
+    needed = configmap("a", going=False)
+    (delete,) = steps(namespace(), needed, pod(going=False))
+    assert isinstance(delete, actions.Delete) and delete.object["kind"] == "Pod"
+    (told,) = steps(namespace(), needed, pod(going=True))
+    assert said(told)["NamespaceContentRemaining"][2] == "still there: ConfigMap (1), Pod (1)"
+    assert "when they are gone" in said(told)["NamespaceDeletionContentFailure"][2]
+    (delete,) = steps(namespace(), needed)
+    assert isinstance(delete, actions.Delete) and delete.object["kind"] == "ConfigMap"
+
+
 def test_what_stays_is_said_once_with_the_finalizers_it_waits_for() -> None:
     left = [configmap("a", "example.com/x"), configmap("b", "example.com/x", "example.com/y")]
     (step,) = steps(namespace(), *left)

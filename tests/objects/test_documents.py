@@ -160,3 +160,15 @@ def test_any_text_becomes_json_or_is_refused(text):
         return
     for tree in trees:
         assert encoding.loads(encoding.dumps(tree)) == tree
+
+
+def test_keys_that_are_written_twice_are_told_with_their_lines() -> None:
+    text = b"\na: 1\nb:\n  foo: 1\n  foo: 2\nlist:\n- {x: a, x: b}\n- x: foo\na: 2\n"
+    assert documents.repeated_keys(text) == [
+        'line 5: key "foo" already set in map',
+        'line 7: key "x" already set in map',
+        'line 9: key "a" already set in map',
+    ]
+    assert documents.repeated_keys(b"a: {b: 1}\nb: {a: b, b: a}\n") == []
+    many = b"".join(b"a: 1\n" for _ in range(1000))
+    assert len(documents.repeated_keys(many)) == documents.REPEATED_KEYS_TOLD_MAX

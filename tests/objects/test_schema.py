@@ -54,7 +54,7 @@ def test_strict_refuses_them_in_the_words_kubectl_shows():
         'strict decoding error: unknown field "spec.foo"'
     )
     assert refusal(pod(a=1), strict=True, duplicates=["spec.b"]).endswith(
-        'strict decoding error: duplicate field "spec.b", unknown field "spec.a"'
+        'strict decoding error: unknown field "spec.a", duplicate field "spec.b"'
     )
 
 

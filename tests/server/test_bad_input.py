@@ -223,6 +223,20 @@ def test_warnings_say_what_was_dropped(held):
     assert 'duplicate field \\"data.k\\"' in held("POST", f"{CONFIGMAPS}?dryRun=All", text).headers["warning"]
 
 
+def test_keys_that_yaml_has_twice_are_told_with_their_lines(held):
+    text = b"metadata:\n  name: w\nunknown: 1\ndata:\n  k: '1'\n  k: '2'\n"
+    told = 'line 6: key "k" already set in map'
+    refused = held("POST", f"{CONFIGMAPS}{STRICT}", text, kind=YAML)
+    assert refused.code == 400 and f'strict decoding error: {told}, unknown field "unknown"' in refused.message
+    known = text.replace(b"unknown: 1\n", b"")
+    warned = held("POST", f"{CONFIGMAPS}?dryRun=All", known, kind=YAML)
+    assert json.dumps(told.replace("6", "5")) in warned.headers["warning"]
+    config = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held}\ndata:\n  k: '1'\n  k: '2'\n"
+    target = f"{CONFIGMAPS}/held{STRICT}&fieldManager=me&dryRun=All"
+    applied = held("PATCH", target, config, kind="application/apply-patch+yaml")
+    assert applied.code == 400 and told in applied.message
+
+
 def test_a_large_object_is_refused_by_create_update_and_patch(held):
     large = "x" * (decoding.OBJECT_BYTES_MAX + 1)
     revision = held.store.revision

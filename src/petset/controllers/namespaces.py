@@ -1,10 +1,11 @@
 """A namespace that is being deleted is emptied, kind by kind, and then let go.
 
-Everything in it is deleted, gracefully where a kind has grace. What is being deleted and stays for a while stands in
+Everything in it is deleted, gracefully where a kind has grace: pods first, so that none of them loses what it lives by
+(a NetworkPolicy, a Secret) before it has ended, and the others when no pod is left. What is being deleted and stays for a while stands in
 the namespace's conditions, with the finalizers it waits for. When the caches show none left the server is asked once
 more for each kind (it accepts nothing new in such a namespace), and the finalizer is taken away. Kinds are those there
 are at the moment, other servers' among them: while one of those cannot be asked, the namespace says so and stays.
-Follows: the condition types and reasons of NamespaceStatus in the Kubernetes API reference.
+Follows: the condition types and reasons of NamespaceStatus in the Kubernetes API reference, KEP-5080 (ordered deletion).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
 from petset.kinds.event import EVENTS
 from petset.kinds.namespace import NAMESPACES
+from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -25,7 +27,8 @@ FINALIZER = "kubernetes"
 
 
 def is_emptied(kind: Kind) -> bool:
-    return kind.namespaced and "list" in kind.verbs
+    """What nobody can delete is only looked at when it is asked for, as metrics are: there is none to go."""
+    return kind.namespaced and "list" in kind.verbs and "delete" in kind.verbs
 
 
 def is_followed(kind: Kind) -> bool:
@@ -43,7 +46,8 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
         return []
     kinds = [kind for kind in view.kinds.each_once() if is_emptied(kind)]
     left = [obj for kind in kinds if is_followed(kind) for obj in view.list(kind, key)]
-    if to_delete := [obj for obj in left if not meta.is_deleting(obj)]:
+    first = [obj for obj in left if obj["kind"] == PODS.kind and obj["apiVersion"] == PODS.api_version]
+    if to_delete := [obj for obj in first or left if not meta.is_deleting(obj)]:
         return [actions.Delete(obj, propagation="Background") for obj in to_delete]
     told = meta.get(namespace, "status", "conditions", default=[])
     lacking = view.kinds.lacking
@@ -76,7 +80,7 @@ def with_what_is_left(
             f"cannot be asked what they have: {', '.join(lacking)}" if lacking else "every kind is known",
         ),
         ("NamespaceDeletionGroupVersionParsingFailure", False, ("", "ParsedGroupVersions"), "every group is known"),
-        ("NamespaceDeletionContentFailure", False, ("", "ContentDeleted"), "everything has been asked to go"),
+        ("NamespaceDeletionContentFailure", False, ("", "ContentDeleted"), _asked_to_go(left)),
         (
             "NamespaceContentRemaining",
             bool(kinds),
@@ -94,6 +98,12 @@ def with_what_is_left(
         new = {"type": type_, "status": "True" if is_so else "False", "reason": reason, "message": message}
         told = meta.with_condition(told, {**new, "lastTransitionTime": tasks.rfc3339(now)})
     return told
+
+
+def _asked_to_go(left: Sequence[Object]) -> str:
+    if all(meta.is_deleting(obj) for obj in left):
+        return "everything has been asked to go"
+    return "pods have been asked to go, and everything else follows when they are gone"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

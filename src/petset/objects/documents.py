@@ -23,6 +23,7 @@ from petset.objects.meta import Json
 
 DOCUMENTS_MAX = 10_000
 UNFOLDED_CHARACTERS_MAX = 4 * 1024 * 1024
+REPEATED_KEYS_TOLD_MAX = 100
 TAG_DIRECTIVES_MAX = 100  # libyaml compares each with all others.
 NUMBER_CHARACTERS_MAX = 400
 
@@ -51,6 +52,16 @@ def load_all(text: bytes | str) -> list[Any]:
         raise ValueError(" ".join(str(error).split())[:300]) from None
 
 
+def repeated_keys(text: bytes | str) -> list[str]:
+    """The keys that occur twice in one mapping, with their lines, in go-yaml's words; for a text that `load` took."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    found: list[str] = []
+    for _ in _documents(_yaml.parse(text, _Loader), found):
+        pass
+    return found
+
+
 class _Quoting(_Dumper):
     """Quotes every text that would be read as something else here or by kubectl, whose YAML is not PyYAML's."""
 
@@ -70,11 +81,13 @@ def dump(tree: Any) -> bytes:
 # -- putting together ---------------------------------------------------------------------------------------------
 
 
-def _documents(events: Iterable[yaml.Event]) -> Iterator[Any]:
-    """The tree of each document."""
+def _documents(events: Iterable[yaml.Event], repeated: list[str] | None = None) -> Iterator[Any]:
+    """The tree of each document; in `repeated` which keys occur twice in one mapping."""
     count, document = 0, _Document()
     for event in events:
         if type(event) is yaml.ScalarEvent:
+            if repeated is not None and document.has_key(event.value) and len(repeated) < REPEATED_KEYS_TOLD_MAX:
+                repeated.append(f'line {event.start_mark.line + 1}: key "{event.value}" already set in map')
             document.value(_scalar(event), event.anchor, len(event.value))
         elif type(event) is yaml.MappingStartEvent:
             document.begin({}, event)
@@ -122,6 +135,11 @@ class _Document:
         self._add(tree, 1, characters, 0)
         if anchor is not None:
             self._anchored[anchor] = _Part(tree, anchor, 1, characters)
+
+    def has_key(self, key: str) -> bool:
+        """Whether the mapping that is open awaits a key, and has this one."""
+        parent = self._open[-1] if self._open else None
+        return parent is not None and parent.key is _NONE_YET and isinstance(parent.tree, dict) and key in parent.tree
 
     def begin(self, tree: Json, event: Any) -> None:
         _refuse_tag(event)

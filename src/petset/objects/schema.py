@@ -85,17 +85,18 @@ def check_as(
 ) -> tuple[dict[str, Any], list[str], list[FieldError]]:
     """`check` for a body that is no resource of the table: meta_v1.DeleteOptions, autoscaling_v1.Scale, ..."""
     root = node(name)
-    told = [f'duplicate field "{path}"' for path in duplicates]
+    twice = [f'duplicate field "{path}"' for path in duplicates]
     if not isinstance(obj, dict):
         raise _refused(api_version, kind, f"json: cannot unmarshal {_json_type(obj)} into Go value of type {root.name}")
     obj = _with_type(obj, api_version, kind)
-    if not told and (root.ok(obj) if stored is None else _is_ok_beside(stored, root, obj)):
+    if not twice and (root.ok(obj) if stored is None else _is_ok_beside(stored, root, obj)):
         return obj, [], []
-    reading = _Reading(told)
+    reading = _Reading([])
     try:
         result = reading.struct(root, obj, "")
     except _Wrong as wrong:
         raise _refused(api_version, kind, str(wrong)) from None
+    reading.told += twice
     if strict and reading.told:
         raise _refused(api_version, kind, "strict decoding error: " + ", ".join(reading.told))
     return result, reading.told, reading.wrong

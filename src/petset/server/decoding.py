@@ -82,23 +82,25 @@ def typed(tree: Any, resource: Kind) -> dict[str, Any]:
 
 
 def checked(
-    write: Write, tree: Any, data: bytes = b"", stored: Object | None = None
+    write: Write, tree: Any, data: bytes = b"", stored: Object | None = None, is_yaml: bool = False
 ) -> tuple[dict[str, Any], list[FieldError]]:
     """(the object without what its schema does not know, its missing required fields).
 
-    `data` is the JSON that the tree came from, where repeated keys can be looked for; `stored` the object that it was
-    made of, whose sections are not checked again. Raises ApiError 400.
+    `data` is the JSON or YAML that the tree came from, where repeated keys can be looked for; `stored` the object that
+    it was made of, whose sections are not checked again. Raises ApiError 400.
     """
     resource, mode = write.resource, write.field_validation
     obj, unknown, missing = schema.check(typed(tree, resource), resource, stored=stored)
     if mode == writes.IGNORE:
         return obj, missing
     repeated: list[str] = []
-    if data and not encoding.has_no_duplicates(data, tree):
+    if data and is_yaml:
+        repeated = documents.repeated_keys(data)[: schema.UNKNOWN_FIELDS_TOLD_MAX]
+    elif data and not encoding.has_no_duplicates(data, tree):
         repeated = [
             f'duplicate field "{path}"' for path in encoding.duplicate_fields(data)[: schema.UNKNOWN_FIELDS_TOLD_MAX]
         ]
-    wrong = [*repeated, *unknown]
+    wrong = [*repeated, *unknown] if is_yaml else [*unknown, *repeated]  # As upstream's two decoders find them.
     if wrong and mode == writes.STRICT:
         raise errors.bad_request(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
@@ -116,7 +118,9 @@ async def posted(call: Call, write: Write) -> tuple[Object, list[FieldError]]:
 
 def _posted(call: Call, write: Write) -> tuple[Object, list[FieldError]]:
     kind = writes.media_type(call)
-    return checked(write, _tree(call, kind), call.request.body if kind in JSON_TYPES else b"")
+    is_yaml = kind in YAML_TYPES
+    is_text = is_yaml or kind in JSON_TYPES
+    return checked(write, _tree(call, kind), call.request.body if is_text else b"", is_yaml=is_yaml)
 
 
 async def patch_body(call: Call) -> Any:

@@ -100,10 +100,17 @@ def _configuration(call: Call, resource: Kind) -> Object:
         raise errors.bad_request("metadata.managedFields must be nil")
     if unknown:
         raise not_typed(config, [f"{_path(each)}: field not declared in schema" for each in unknown])
-    if is_json and call.parameter("fieldValidation") == writes.STRICT and (twice := encoding.duplicate_fields(data)):
-        told = ", ".join(f'duplicate field "{path}"' for path in twice[: schema.UNKNOWN_FIELDS_TOLD_MAX])
-        raise errors.bad_request(f"strict decoding error: {told}")
+    if call.parameter("fieldValidation") == writes.STRICT and (twice := _repeated(data, is_json, is_cbor)):
+        raise errors.bad_request(f"strict decoding error: {', '.join(twice[: schema.UNKNOWN_FIELDS_TOLD_MAX])}")
     return config
+
+
+def _repeated(data: bytes, is_json: bool, is_cbor: bool) -> list[str]:
+    if is_cbor:
+        return []  # It was refused for them.
+    if is_json:
+        return [f'duplicate field "{path}"' for path in encoding.duplicate_fields(data)]
+    return documents.repeated_keys(data)
 
 
 def _path(unknown: str) -> str:

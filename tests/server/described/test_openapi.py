@@ -313,6 +313,15 @@ def test_what_version_2_cannot_say(newer, older):
     assert swagger.schema(newer) == older
 
 
+def test_version_2_says_nothing_of_a_kind_that_keeps_what_it_does_not_know():
+    kind = [{"group": "example.com", "version": "v1", "kind": "Boat"}]
+    tree = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "description": "any"}
+    newer = {**tree, "properties": {"spec": {"type": "object"}}, "x-kubernetes-group-version-kind": kind}
+    assert swagger.definition(newer) == {"type": "object", "x-kubernetes-group-version-kind": kind}
+    inside = {"type": "object", "properties": {"spec": tree}}
+    assert swagger.definition(inside) == inside
+
+
 # -- as it is asked for
 
 

@@ -180,5 +180,5 @@ def _v2_paths(kinds: Kinds, components: Components, others: merging.Merged) -> I
 
 def _v2_definitions(components: Components, others: merging.Merged) -> Iterator[tuple[str, Object]]:
     for name, tree in components.made():
-        yield name, merging.with_kinds(swagger.schema(tree), others.also.get(name, ()))
+        yield name, merging.with_kinds(swagger.definition(tree), others.also.get(name, ()))
     yield from others.definitions.items()

@@ -62,6 +62,13 @@ def _parameter(parameter: Object) -> Object:
     return {**kept, **{key: value for key, value in parameter["schema"].items() if key != "default"}}
 
 
+def definition(tree: Object) -> Object:
+    """A component's schema. Of one that keeps unknown fields at its top nothing is said, as upstream says nothing."""
+    if tree.get(_PRESERVED):
+        return {key: value for key, value in tree.items() if key in ("type", "x-kubernetes-group-version-kind")}
+    return schema(tree)
+
+
 def schema(tree: Object) -> Object:
     """A schema: of a component, a body, an answer, or inside of one."""
     match tree.get("allOf"):
