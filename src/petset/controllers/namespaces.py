@@ -1,11 +1,12 @@
 """A namespace that is being deleted is emptied, kind by kind, and then let go.
 
 Everything in it is deleted, gracefully where a kind has grace: pods first, so that none of them loses what it lives by
-(a NetworkPolicy, a Secret) before it has ended, and the others when no pod is left. What is being deleted and stays for a while stands in
-the namespace's conditions, with the finalizers it waits for. When the caches show none left the server is asked once
-more for each kind (it accepts nothing new in such a namespace), and the finalizer is taken away. Kinds are those there
-are at the moment, other servers' among them: while one of those cannot be asked, the namespace says so and stays.
-Follows: the condition types and reasons of NamespaceStatus in the Kubernetes API reference, KEP-5080 (ordered deletion).
+(a NetworkPolicy, a Secret) before it has ended, and the others when no pod is left. What is being deleted and stays for
+a while stands in the namespace's conditions, with the finalizers it waits for. When the caches show none left the
+server is asked once more for each kind (it accepts nothing new in such a namespace), and the finalizer is taken away.
+Kinds are those there are at the moment, other servers' among them: while one of those cannot be asked, the namespace
+says so and stays.
+Follows: the condition types and reasons of NamespaceStatus in the Kubernetes API reference; KEP-5080, ordered deletion.
 """
 
 from __future__ import annotations
