@@ -9,7 +9,21 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import idle, memory, ownership, pets, rates, rollouts, scale, services, startup, watches, writes
+from bench import (
+    connections,
+    idle,
+    jobs,
+    memory,
+    ownership,
+    pets,
+    rates,
+    rollouts,
+    scale,
+    services,
+    startup,
+    watches,
+    writes,
+)
 
 PARTS = {
     "pets": pets.main,
@@ -22,6 +36,8 @@ PARTS = {
     "scale": scale.main,
     "rollouts": rollouts.main,
     "services": services.main,
+    "connections": connections.main,
+    "jobs": jobs.main,
     "writes": writes.main,
 }
 

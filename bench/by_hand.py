@@ -22,6 +22,7 @@ from pathlib import Path
 from petset.node import environment, linux
 from petset.node.containers import bundle, cgroups, host, mounting
 from petset.node.runtime import Image
+from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
 
@@ -66,6 +67,21 @@ class Hand:
 
     def start(self, ordinal: int) -> None:
         """One pet from nothing to its answer to PING."""
+        pet, namespace, address = self._placed(ordinal)
+        for container in self._template["spec"]["initContainers"]:
+            self._run(pet, namespace, container)
+        for container in self._template["spec"]["containers"]:
+            self._run(pet, namespace, container, "--detach")
+        _wait_for_pong(address)
+
+    def finish(self, ordinal: int) -> None:
+        """One pod from nothing to the end of its containers."""
+        pet, namespace, _ = self._placed(ordinal)
+        for container in self._template["spec"]["containers"]:
+            self._run(pet, namespace, container)
+
+    def _placed(self, ordinal: int) -> tuple[str, str, str]:
+        """The network and the folders of a pod: (its name, its network namespace, its address)."""
         pet = f"rd-{ordinal}"
         address, namespace = f"{NETWORK}{10 + ordinal}", f"{self._name}-{ordinal}"
         self._opened.callback(_ip, f"netns del {namespace}", check=False)
@@ -82,11 +98,7 @@ class Hand:
         (own / "resolv.conf").write_text(
             f"nameserver {GATEWAY}\nsearch {domain} svc.cluster.local cluster.local\noptions ndots:5\n"
         )
-        for container in self._template["spec"]["initContainers"]:
-            self._run(pet, namespace, container)
-        for container in self._template["spec"]["containers"]:
-            self._run(pet, namespace, container, "--detach")
-        _wait_for_pong(address)
+        return pet, namespace, address
 
     def _run(self, pet: str, namespace: str, container: Object, *options: str) -> None:
         image = self._images[container["image"]]
@@ -100,7 +112,9 @@ class Hand:
         layers = f"lowerdir={image.rootfs},upperdir={place}/upper,workdir={place}/work"
         linux.mount("overlay", rootfs, "overlay", 0, layers)
         command = [*(container.get("command") or image.entrypoint), *(container.get("args") or image.command)]
-        mounts = [_bind(str(own / mount["name"]), mount["mountPath"]) for mount in container["volumeMounts"]]
+        mounts = [
+            _bind(str(own / mount["name"]), mount["mountPath"]) for mount in meta.parts(container, "volumeMounts")
+        ]
         config = _config(pet, namespace, group, rootfs, command, own, mounts)
         (place / "config.json").write_text(json.dumps(config))
         root = f"--root={self._directory}/runtime"
