@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from petset.cli import up
+from petset.cli import auditing, up
 from petset.cli.main import CommandError
 
 
@@ -34,15 +34,15 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, monkeypatch, policy, flags,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "policy").write_text(policy)
     with pytest.raises(CommandError) as wrong:
-        up.audit_settings(given(*flags))
+        auditing.settings(given(*flags))
     assert says in str(wrong.value) and "\n" not in str(wrong.value)
 
 
 def test_what_is_right_is_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "policy").write_text("{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}")
-    taken = up.audit_settings(given("--audit-policy-file=policy", "--audit-log-path=log", "--audit-log-maxsize=1"))
+    taken = auditing.settings(given("--audit-policy-file=policy", "--audit-log-path=log", "--audit-log-maxsize=1"))
     assert taken is not None and (taken.path, taken.size_bytes_max) == (str(tmp_path / "log"), 1 << 20)
-    assert up.audit_settings(given()) is None
-    taken = up.audit_settings(given("--audit-policy-file=policy", "--audit-log-path=-"))
+    assert auditing.settings(given()) is None
+    taken = auditing.settings(given("--audit-policy-file=policy", "--audit-log-path=-"))
     assert taken is not None and taken.path == "-" and not (tmp_path / "-").exists()

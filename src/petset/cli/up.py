@@ -13,18 +13,15 @@ import ipaddress
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from petset.base import reasons
+from petset.cli import auditing
 from petset.cli.main import CommandError
-
-if TYPE_CHECKING:
-    from petset.server.audit import log as audit_log
 
 NODE_READY = "node"
 STARTING = "start the cluster"
 PORT_MAX = 65535
-POLICY_BYTES_MAX = 1 << 20
 
 
 def switch(text: str) -> bool:
@@ -109,56 +106,6 @@ def _limits_given(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def size(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
-    return number
-
-
-def audit_path(path: str) -> str:
-    return path if path == "-" else os.path.abspath(path)
-
-
-# The audit log, by the names of an API server's flags: (flag, its name, what reads it, metavar, help).
-AUDIT = (
-    ("--audit-policy-file", "audit_policy_file", os.path.abspath, "FILE", "what of requests is told: a Policy"),
-    (
-        "--audit-log-path",
-        "audit_log_path",
-        audit_path,
-        "FILE",
-        "the audit log: a line of JSON a request's stage; - is standard output",
-    ),
-    ("--audit-log-maxsize", "audit_log_maxsize", size, "MIB", "size at which another file is begun (default 100)"),
-    ("--audit-log-maxbackup", "audit_log_maxbackup", size, "N", "older files that are kept (default 5)"),
-)
-
-
-def audit_settings(args: argparse.Namespace) -> audit_log.Settings | None:
-    """Raises CommandError when the policy is none."""
-    from petset.server.audit import log as audit_log
-    from petset.server.audit import policy
-
-    file, path = getattr(args, "audit_policy_file", None), getattr(args, "audit_log_path", None)
-    if file is None and path is None:
-        return None
-    if file is None or path is None:
-        raise CommandError("cannot keep an audit log: --audit-policy-file and --audit-log-path go together")
-    try:
-        with open(file, "rb") as opened:
-            read = policy.read(opened.read(POLICY_BYTES_MAX))
-        if path != audit_log.STANDARD_OUTPUT:
-            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise CommandError(f"cannot keep an audit log: {error.filename}: {error.strerror}") from None
-    except ValueError as error:
-        why = " ".join(str(error).split())
-        raise CommandError(f"cannot keep an audit log: {file}: {why}") from None
-    size_bytes = (args.audit_log_maxsize or 100) << 20
-    return audit_log.Settings(read, path, size_bytes, args.audit_log_maxbackup or 5)
-
-
 def port(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text) <= PORT_MAX:
         return int(text)
@@ -215,7 +162,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add its context to your kubeconfig, as `petset kubeconfig --write` does",
     )
-    for flag, name, reads, metavar, text in (*LIMITS, *AUDIT):
+    for flag, name, reads, metavar, text in (*LIMITS, *auditing.AUDIT):
         parser.add_argument(flag, dest=name, type=reads, default=None, metavar=metavar, help=text)
     parser.add_argument("--announce-fd", type=int, default=None, help=argparse.SUPPRESS)
 
@@ -233,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
             print(line, file=out, flush=True)
 
     options = up.Options(
-        audit=audit_settings(args),
+        audit=auditing.settings(args),
         state=args.instance,
         hostpath_provisioner=args.enable_hostpath_provisioner,
         limits=cluster.Limits(args.stand_ins, args.seccomp_default, **_limits_given(args)),
@@ -256,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
 def start(args: argparse.Namespace) -> list[str]:
     """Start the cluster in the background; the announced lines. Raises CommandError with its reason when it fails."""
     instance = args.instance
-    audit_settings(args)  # What is wrong with it is said at once.
+    auditing.settings(args)  # What is wrong with it is said at once.
     instance.create()
     reading, writing = os.pipe()
     command = [
@@ -272,7 +219,7 @@ def start(args: argparse.Namespace) -> list[str]:
         f"--api-port={args.api_port}",
         *(("--simulate",) if args.simulate else ()),
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
-        *(f"{flag}={value}" for flag, name, *_ in AUDIT if (value := getattr(args, name, None)) is not None),
+        *(f"{flag}={value}" for flag, name, *_ in auditing.AUDIT if (value := getattr(args, name, None)) is not None),
         *(("--accept-older",) if args.accept_older else ()),
         *(("--log-requests",) if args.log_requests else ()),
         f"--announce-fd={writing}",

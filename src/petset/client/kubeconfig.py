@@ -1,10 +1,12 @@
-"""A kubeconfig with everything inline: written for the instance's administrator, read back by petset's own commands."""
+"""Kubeconfigs: one with everything inline, written for the instance's administrator and read back by petset's own
+commands; and any that names another server (`target_of`), as upstream's flags take them for webhooks.
+"""
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from petset.objects import documents, meta
@@ -71,3 +73,88 @@ def parse(text: bytes) -> Access:
         )
     except (KeyError, IndexError, TypeError):
         raise ValueError("it is not a kubeconfig of this instance") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Another server, and as whom it is asked: PEM bytes, b"" where nothing is said."""
+
+    server: str
+    ca_pem: bytes = b""
+    trusts_anybody: bool = False
+    server_name: str = ""  # Whom its certificate must name, where that is not the server's host.
+    certificate_pem: bytes = b""
+    key_pem: bytes = field(default=b"", repr=False)
+    authorization: str = field(default="", repr=False)  # The header's value.
+
+
+_ELSEWHERE = ("exec", "auth-provider", "as", "as-groups", "as-uid", "as-user-extra")  # What is not done here.
+
+
+def target_of(text: bytes, read: Callable[[str], bytes]) -> Target:
+    """Whom the current context of a kubeconfig names. `read` reads a file that it names. Raises ValueError, OSError."""
+    config = documents.load(text)
+    if not meta.is_struct(config) or config.get("kind", "Config") != "Config":
+        raise ValueError("it is no kubeconfig")
+    current = config.get("current-context") or ""
+    context = _entry(config, "contexts", "context", current) if current else _only(config)
+    cluster = _entry(config, "clusters", "cluster", _text(context, "cluster"))
+    user = _entry(config, "users", "user", name) if (name := _text(context, "user")) else meta.part(config, "")
+    if wrong := [name for name in _ELSEWHERE if user.get(name)]:
+        raise ValueError(f"it has {wrong[0]} in its user, which is not done here; use a certificate or a token")
+    if not _text(cluster, "server"):
+        raise ValueError("its cluster has no server")
+    if bool(user.get("client-certificate-data") or user.get("client-certificate")) != bool(
+        user.get("client-key-data") or user.get("client-key")
+    ):
+        raise ValueError("its user has one of a certificate and a key")
+    return Target(
+        _text(cluster, "server"),
+        _bytes(cluster, "certificate-authority", read),
+        bool(cluster.get("insecure-skip-tls-verify")),
+        _text(cluster, "tls-server-name"),
+        _bytes(user, "client-certificate", read),
+        _bytes(user, "client-key", read),
+        _authorization(user, read),
+    )
+
+
+def _only(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without a current context: the only cluster and the only user there are."""
+    clusters, users = meta.parts(config, "clusters"), meta.parts(config, "users")
+    if len(clusters) != 1 or len(users) > 1:
+        raise ValueError("it has no current-context")
+    return {"cluster": clusters[0].get("name"), "user": users[0].get("name") if users else ""}
+
+
+def _entry(config: Mapping[str, Any], of: str, what: str, name: str) -> Mapping[str, Any]:
+    for entry in meta.parts(config, of):
+        if entry.get("name") == name:
+            return meta.part(entry, what)
+    raise ValueError(f"it has no {what} {name!r}")
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    found = entry.get(key) or ""
+    if not isinstance(found, str):
+        raise ValueError(f"its {key} is no text")
+    return found
+
+
+def _bytes(entry: Mapping[str, Any], key: str, read: Callable[[str], bytes]) -> bytes:
+    """What it has inline, else in a file."""
+    if inline := _text(entry, f"{key}-data"):
+        return b64decode(inline, validate=True)
+    return read(path) if (path := _text(entry, key)) else b""
+
+
+def _authorization(user: Mapping[str, Any], read: Callable[[str], bytes]) -> str:
+    token = _text(user, "token")
+    if not token and (path := _text(user, "tokenFile")):
+        token = read(path).decode().strip()
+    if token:
+        return f"Bearer {token}"
+    if name := _text(user, "username"):
+        both = f"{name}:{_text(user, 'password')}"
+        return f"Basic {b64encode(both.encode()).decode()}"
+    return ""

@@ -7,12 +7,11 @@ for, with which query, and the warnings collected for the answer.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from petset.kinds.namespace import NAMESPACES
-from petset.objects import errors
+from petset.objects import durations, errors
 from petset.objects.registry import Kind, Kinds
 from petset.server import unknown, weight
 from petset.server.access import rbac
@@ -121,10 +120,6 @@ def _resource_route(path: str, kinds: Kinds, group: str, version: str, rest: lis
 
 _PATH_VERBS = {"GET": "get", "HEAD": "get", "PUT": "put", "PATCH": "patch", "DELETE": "delete"}
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
-_DURATION = re.compile(r"([-+]?)(0|(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)  # As Go writes it.
-_DURATION_PART = re.compile(r"([\d.]+)([a-zµμ]+)", re.ASCII)
-_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-DURATION_SECONDS_MAX = 2**63 / 1e9
 _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 
 
@@ -170,12 +165,10 @@ class Call:
         text = self.parameter("timeout")
         if not text:
             return None
-        found = _DURATION.fullmatch(text)
-        parts = _DURATION_PART.findall(text) if found else ()
-        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
-        if found is None or seconds > DURATION_SECONDS_MAX:
+        seconds = durations.seconds_of(text)
+        if seconds is None:
             raise errors.bad_request(f"invalid timeout specified in the request URL: {text[:40]!r} is not like 30s")
-        return seconds if seconds > 0 and found[1] != "-" else None
+        return seconds if seconds > 0 else None
 
 
 def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from petset import cluster
 from petset.server.access import rbac
-from petset.server.audit import log, policy
+from petset.server.audit import event, log, policy
 from petset.store import memory
 from petset.wire import http
 from tests.server.conftest import ADMIN, configmap
@@ -226,7 +226,7 @@ def test_levels_and_stages(tmp_path):
 
 
 def test_what_comes_faster_than_it_is_written_is_lost_and_counted(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(log, "WAITING_EVENTS_MAX", 3)
+    monkeypatch.setattr(event, "WAITING_EVENTS_MAX", 3)
 
     async def play() -> None:
         settings = log.Settings(policy_of({"level": "Metadata"}), str(tmp_path / "audit.log"))

@@ -1,21 +1,19 @@
 """The audit log: a line of JSON for each stage of a request that the policy tells of (audit.k8s.io/v1 Event).
 
 `Audit.begin` is told a request once it is known who asks and for what; its `Record` then of the answer, and of its end
-when it streams. Lines are made and written by one thread, a batch at a time; whoever asks waits for nothing. Those
-that wait are bounded, by number and by the bytes of their objects: what comes beyond that is lost, and the instance's
-log says how many. Nothing is fsynced. The file is 0600; a full one is kept under a number beside a new one.
+when it streams. Events go into a file, to a webhook (webhook.py), or both, and whoever asks waits for neither. Lines of
+the file are made and written by one thread, a batch at a time; what comes faster is lost, and the instance's log says
+how many. Nothing is fsynced. The file is 0600; a full one is kept under a number beside a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import gzip
 import logging
 import logging.handlers
 import os
 import sys
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -23,17 +21,16 @@ from typing import Any
 from urllib.parse import unquote
 
 from petset.base import tasks, telemetry, well_known
-from petset.objects import documents, encoding, meta
+from petset.objects import meta
 from petset.server import endings, routes
 from petset.server.access import auth, reviews
-from petset.server.audit import policy
+from petset.server.audit import policy, webhook
+from petset.server.audit.event import Event, Waiting, line
 from petset.server.routes import Call
 from petset.wire import http
 
 log = logging.getLogger("petset.server")
 
-WAITING_EVENTS_MAX = 10_000
-WAITING_BYTES_MAX = 64 << 20  # Of the objects that they tell.
 USER_AGENT_CHARACTERS_MAX = 1024
 TARGET_CHARACTERS_MAX = 8192
 HEADER = "audit-id"
@@ -45,32 +42,18 @@ STANDARD_OUTPUT = "-"
 @dataclass(frozen=True, slots=True)
 class Settings:
     policy: policy.Policy
-    path: str  # Of the file; STANDARD_OUTPUT for no file.
+    path: str  # Of the file; STANDARD_OUTPUT for no file, "": it is not written.
     size_bytes_max: int = 100 << 20  # Of the file.
     older_max: int = 5  # Files kept beside it.
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """One that waits for its line: what is known of it, and the bodies that it tells as they came."""
-
-    fields: dict[str, Any]
-    request: tuple[str, bytes] = ("", b"")  # (type, bytes)
-    response: tuple[str, bytes] = ("", b"")
-    objects: Any = None  # In the place of a response in bytes.
-    omits_managed_fields: bool = False
-
-    @property
-    def size(self) -> int:
-        return len(self.request[1]) + len(self.response[1])
+    webhook: webhook.Settings | None = None  # To whom it is sent.
 
 
 class Audit:
     def __init__(self, settings: Settings, authorizer: auth.Authorizer):
         self.policy, self._settings, self.authorizer = settings.policy, settings, authorizer
-        self._waiting: deque[_Event] = deque()
-        self._bytes = self._lost = self._told = self._lost_ever = 0
-        self._wake = asyncio.Event()
+        self._told = 0
+        self._for_file = Waiting() if settings.path else None
+        self._webhook = webhook.Backend(settings.webhook) if settings.webhook is not None else None
 
     def begin(self, call: Call, asking: http.User) -> Record | None:
         """A request, before it is known whether it is allowed; None when nothing is told of it.
@@ -87,20 +70,28 @@ class Audit:
 
     def samples(self) -> Iterator[telemetry.Sample]:
         yield "apiserver_audit_event_total", (), self._told
-        yield "apiserver_audit_error_total", ("log",), self._lost_ever
+        if self._for_file is not None:
+            yield "apiserver_audit_error_total", ("log",), self._for_file.lost_ever
+        if self._webhook is not None:
+            yield "apiserver_audit_error_total", ("buffered",), self._webhook.waiting.lost_ever
+            yield "apiserver_audit_error_total", ("webhook",), self._webhook.failed_ever
 
-    def add(self, event: _Event) -> None:
+    def add(self, event: Event) -> None:
         self._told += 1
-        if len(self._waiting) >= WAITING_EVENTS_MAX or self._bytes + event.size > WAITING_BYTES_MAX:
-            self._lost += 1
-            self._lost_ever += 1
-        else:
-            self._waiting.append(event)
-            self._bytes += event.size
-        self._wake.set()
+        if self._for_file is not None:
+            self._for_file.add(event)
+        if self._webhook is not None:
+            self._webhook.waiting.add(event)
 
     async def keep(self) -> None:
-        """Write what comes, until cancelled; what waits then is written first."""
+        """Write and send what comes, until cancelled; what waits then is written and sent first."""
+        async with asyncio.TaskGroup() as group:
+            if self._webhook is not None:
+                tasks.spawn(group, self._webhook.keep(), "the audit log's webhook")
+            if self._for_file is not None:
+                await self._keep_file(self._for_file)
+
+    async def _keep_file(self, waiting: Waiting) -> None:
         settings, thread = self._settings, tasks.Thread("petset-audit")
         size, older = settings.size_bytes_max, settings.older_max
         file: logging.Handler
@@ -110,22 +101,15 @@ class Audit:
             file = _File(settings.path, maxBytes=size, backupCount=older, encoding="utf-8", delay=True)
         try:
             while True:
-                await self._wake.wait()
-                self._wake.clear()
-                batch, lost = self._taken()
+                await waiting.come()
+                batch, lost = waiting.taken()
                 await thread.call(_write, file, batch)
                 if lost:
                     log.warning("%d events of the audit log are lost: they came faster than they are written", lost)
         finally:
             thread.close()  # What it has begun ends first.
-            _write(file, self._taken()[0])
+            _write(file, waiting.taken()[0])
             file.close()
-
-    def _taken(self) -> tuple[list[_Event], int]:
-        batch, lost = list(self._waiting), self._lost
-        self._waiting.clear()
-        self._bytes = self._lost = 0
-        return batch, lost
 
 
 class _File(logging.handlers.RotatingFileHandler):
@@ -134,6 +118,12 @@ class _File(logging.handlers.RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return TextIOWrapper(os.fdopen(descriptor, "ab"), encoding=self.encoding)
+
+
+def _write(file: logging.Handler, batch: list[Event]) -> None:
+    """In the thread."""
+    for event in batch:
+        file.emit(logging.makeLogRecord({"msg": line(event).decode()}))
 
 
 class Record:
@@ -164,13 +154,13 @@ class Record:
             return
         fields = {**self._fields, "stage": stage, "stageTimestamp": tasks.rfc3339_micro(tasks.now())}
         if response is None:
-            self._audit.add(_Event(fields))
+            self._audit.add(Event(fields))
             return
         status: dict[str, Any] = {"metadata": {}, "code": response.code}
         fields["responseStatus"] = status
         if self._call.user is NOBODY:
             status["message"] = _attempted(self._call.request)
-            self._audit.add(_Event(fields))
+            self._audit.add(Event(fields))
             return
         if annotations := self._annotations(response):
             fields["annotations"] = annotations
@@ -182,7 +172,7 @@ class Record:
                 body = response.body if isinstance(response.body, bytes) else b""
                 answered = response.header("content-encoding") or response.header("content-type"), body
                 objects = response.objects if meta.is_struct(response.objects) else None
-        self._audit.add(_Event(fields, request, answered, objects, self._decision.omits_managed_fields))
+        self._audit.add(Event(fields, request, answered, objects, self._decision.omits_managed_fields))
 
     def _annotations(self, response: http.Response) -> dict[str, str]:
         asked = routes.attributes(self._call)
@@ -226,43 +216,3 @@ def _reference(call: Call) -> dict[str, str]:
         "subresource": route.subresource,
     }
     return {key: value for key, value in named.items() if value}
-
-
-# -- In the thread
-
-
-def _write(file: logging.Handler, batch: list[_Event]) -> None:
-    for event in batch:
-        file.emit(logging.makeLogRecord({"msg": _line(event)}))
-
-
-def _line(event: _Event) -> str:
-    fields = event.fields
-    for name, (kind, data), tree in (
-        ("requestObject", event.request, None),
-        ("responseObject", event.response, event.objects),
-    ):
-        found = tree if tree is not None else _read(kind, data)
-        if found is not None:
-            fields = {**fields, name: _shown(found, event.omits_managed_fields)}
-    return encoding.dumps(fields).decode()
-
-
-def _read(kind: str, data: bytes) -> Any:
-    """What a body says; None for one that says nothing that can be told."""
-    try:
-        if kind == "gzip":
-            data = gzip.decompress(data)
-        if not data:
-            return None
-        return documents.load(data) if "yaml" in kind else encoding.loads_answer(data)
-    except (ValueError, OSError):
-        return None
-
-
-def _shown(obj: Any, omits_managed_fields: bool) -> Any:
-    if not omits_managed_fields or not meta.is_struct(obj):
-        return obj
-    if items := meta.parts(obj, "items"):
-        return {**obj, "items": [_shown(item, True) for item in items]}
-    return meta.without(obj, ("metadata", "managedFields"))
