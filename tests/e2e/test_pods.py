@@ -124,3 +124,67 @@ def test_a_pod_is_resized_while_it_runs(cluster, namespace):
     cluster.wait(lambda: has(1, cpu="200m", memory="80Mi") and condition("PodResizePending") is None, "the new amount")
     said = cluster.kubectl("events", "-n", namespace, "--for=pod/main")
     assert "ResizeStarted" in said and "ResizeCompleted" in said and "ResizeInfeasible" in said
+
+
+def test_volumes_of_many_kinds(cluster, namespace):
+    """An image read only, one of its directories; variables of a file; a claim that comes and goes with its pod."""
+    variables = "printf \"A='one'\\nB='two\\nlines'\\n\" >/config/env"
+    mounts = [
+        {"name": "tools", "mountPath": "/tools"},
+        {"name": "tools", "mountPath": "/etc-of-image", "subPath": "etc"},
+        {"name": "config", "mountPath": "/config", "bindMountOptions": ["noexec"]},
+        {"name": "scratch", "mountPath": "/scratch"},
+    ]
+    of_file = {"volumeName": "config", "path": "env"}
+    env = [
+        {"name": "B", "valueFrom": {"fileKeyRef": {**of_file, "key": "B"}}},
+        {"name": "C", "valueFrom": {"fileKeyRef": {**of_file, "key": "C", "optional": True}}},
+    ]
+    claim = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Mi"}},
+        "storageClassName": "standard",
+    }
+    config = [{"name": "config", "mountPath": "/config"}]
+    pod = changed(
+        manifest("main", "sleep", "infinity", volumeMounts=mounts, env=env),
+        initContainers=[
+            {"name": "init", "image": BASE, "command": ["sh", "-c", variables], "volumeMounts": config},
+        ],
+        volumes=[
+            {"name": "tools", "image": {"reference": BASE, "pullPolicy": "IfNotPresent"}},
+            {"name": "config", "emptyDir": {"mode": 0o750}},
+            {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}},
+        ],
+    )
+    create(cluster, namespace, pod)
+    missing = changed(
+        manifest("missing", "true", volumeMounts=[{"name": "i", "mountPath": "/i"}]),
+        volumes=[{"name": "i", "image": {"reference": "nowhere.invalid/none:1", "pullPolicy": "Never"}}],
+    )
+    create(cluster, namespace, missing)
+    trusting = changed(
+        manifest("trusting", "true", volumeMounts=[{"name": "i", "mountPath": "/i"}]),
+        volumes=[{"name": "i", "projected": {"sources": [{"clusterTrustBundle": {"name": "x", "path": "ca"}}]}}],
+    )
+    create(cluster, namespace, trusting)
+    cluster.wait_ready("main", namespace=namespace)
+    look = 'ls -d /tools/bin; ls /etc-of-image/passwd; touch /tools/x 2>&1; echo "$B-$C"; stat -c %a /config'
+    said = execute(cluster, namespace, "sh", "-c", look)
+    assert said.splitlines()[:2] == ["/tools/bin", "/etc-of-image/passwd"] and "Read-only" in said
+    assert said.splitlines()[-3:] == ["two", "lines-", "750"]
+    run = "cp /bin/true /config/t; /config/t 2>&1 || echo refused"
+    assert "refused" in execute(cluster, namespace, "sh", "-c", run)
+    found = cluster.kubectl.json("get", "pvc", "main-scratch", "-n", namespace)
+    assert found["metadata"]["ownerReferences"][0]["name"] == "main"
+
+    def waits() -> str:
+        (status,) = cluster.pod("missing", namespace)["status"]["containerStatuses"]
+        return status["state"]["waiting"]["reason"]
+
+    cluster.wait(lambda: waits() == "ErrImageNeverPull", "the reason")
+    said = "petset has no ClusterTrustBundles"
+    cluster.wait(lambda: said in cluster.kubectl("events", "-n", namespace, "--for=pod/trusting"), "what is told")
+    cluster.kubectl("delete", "pod", "main", "-n", namespace)
+    gone = ("get", "pvc", "main-scratch", "-n", namespace, "--ignore-not-found")
+    cluster.wait(lambda: not cluster.kubectl(*gone).strip(), "the claim to be gone")

@@ -27,6 +27,7 @@ from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.kinds.pod_disruption_budget import PODDISRUPTIONBUDGETS
+from petset.kinds.pod_spec import claims
 from petset.kinds.rbac import CLUSTERROLES
 from petset.kinds.replication_controller import REPLICATIONCONTROLLERS
 from petset.kinds.service import SERVICES
@@ -91,11 +92,8 @@ def _node(pod: Object) -> Iterable[str]:
 
 def claims_of(pod: Object) -> Iterator[str]:
     """ "namespace/name" of the claims a pod mounts, ephemeral volumes' own ones included."""
-    for volume in meta.get(pod, "spec", "volumes", default=()):
-        if volume.get("persistentVolumeClaim"):
-            yield f"{meta.namespace(pod)}/{volume['persistentVolumeClaim'].get('claimName', '')}"
-        elif volume.get("ephemeral"):
-            yield f"{meta.namespace(pod)}/{meta.name(pod)}-{volume['name']}"
+    for name in claims.names(pod):
+        yield f"{meta.namespace(pod)}/{name}"
 
 
 def _volume(claim: Object) -> Iterable[str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from petset.kinds.pod_spec import sources
 from petset.kinds.pod_spec.sources import Reference, SourceKind
+from petset.node import env_files
 from petset.node.runtime import Image
 from petset.objects import expansion, meta, quantity
 from petset.objects.meta import Object
@@ -69,6 +70,7 @@ class Facts:
     allocatable: Mapping[str, str] = field(default_factory=dict[str, str])
     services: Sequence[Object] = ()  # Of the pod's namespace, and `kubernetes`.
     sources: Mapping[tuple[SourceKind, str], Source] = field(default_factory=dict[tuple[SourceKind, str], Source])
+    files: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])  # By volume and path.
 
 
 def variables(container: Object, facts: Facts) -> dict[str, str]:
@@ -188,7 +190,21 @@ def _value_from(given: Object, container: Object, facts: Facts) -> str | None:
         return field_value(given["fieldRef"].get("fieldPath", ""), facts)
     if given.get("resourceFieldRef") is not None:
         return resource_value(given["resourceFieldRef"], container, facts)
+    if given.get("fileKeyRef") is not None:
+        return _of_file(given["fileKeyRef"], facts)
     raise ConfigError("cannot read an environment variable: its valueFrom names no source that is offered here")
+
+
+def _of_file(ref: Object, facts: Facts) -> str | None:
+    volume, path, key = ref["volumeName"], ref["path"], ref["key"]
+    text = facts.files.get((volume, path))
+    try:
+        found = env_files.value(text, key) if text is not None else None
+    except env_files.Malformed as error:
+        raise ConfigError(f"couldn't parse env file {path} of volume {volume}: {error}") from None
+    if found is None and not ref.get("optional"):
+        raise ConfigError(f'environment variable key "{key}" not found in file "{path}" of volume {volume}')
+    return found
 
 
 def _keyed(key: str, reference: Reference, facts: Facts) -> str | None:

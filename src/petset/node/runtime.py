@@ -124,6 +124,8 @@ class Mount:
     propagation: Propagation = "None"
     recursive: bool = False  # Whether what is mounted below is read only, too.
     size_bytes: int | None = None  # tmpfs
+    options: tuple[str, ...] = ()  # noexec, nodev, nosuid
+    image: str = ""  # The digest of the image that it is, which others may have, too.
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ PROTOCOLS = ("SCTP", "TCP", "UDP")
 
 PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
 
+BIND_OPTIONS = ("nodev", "noexec", "nosuid")
+
 SECCOMP_TYPES = ("Localhost", "RuntimeDefault", "Unconfined")
 
 STANDARD_RESOURCES = ("cpu", "ephemeral-storage", "memory")
@@ -111,9 +113,7 @@ def environment(given: Sequence[Object], path: str) -> Errors:
             continue
         where = f"{where}.valueFrom"
         if not source:
-            yield FieldError.invalid(
-                where, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
-            )
+            yield FieldError.invalid(where, "", _ONE_SOURCE)
         if variable.get("value"):
             yield FieldError.invalid(where, "", "may not be specified when `value` is not empty")
         if len(source) > 1:
@@ -122,12 +122,26 @@ def environment(given: Sequence[Object], path: str) -> Errors:
             yield from volumes.field_reference(field, f"{where}.fieldRef", _ENVIRONMENT_FIELDS)
         if (amount := source.get("resourceFieldRef")) is not None:
             yield from volumes.resource_reference(amount, f"{where}.resourceFieldRef", False)
+        if (file := source.get("fileKeyRef")) is not None:
+            yield from _file_key(file, f"{where}.fileKeyRef")
         for kind in ("configMapKeyRef", "secretKeyRef"):
             if (reference := source.get(kind)) is not None:
                 if not reference.get("name"):
                     yield FieldError.required(f"{where}.{kind}.name")
                 yield from named(reference.get("key"), f"{where}.{kind}.key", names.config_key)
 
+
+def _file_key(given: Object, path: str) -> Errors:
+    if not given.get("key"):
+        yield FieldError.required(f"{path}.key")
+    elif wrong := names.environment_variable(given["key"]):
+        yield FieldError.invalid(f"{path}.key", given["key"], wrong)
+    if not given.get("volumeName"):
+        yield FieldError.required(f"{path}.volumeName")
+    yield from volumes.relative(given.get("path"), f"{path}.path")
+
+
+_ONE_SOURCE = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
 
 _ENVIRONMENT_FIELDS = tuple(
     path for path in volumes.FIELD_PATHS if path not in ("metadata.annotations", "metadata.labels")
@@ -194,6 +208,9 @@ def mounts(given: Sequence[Object], path: str, volumes: Container[str], privileg
             yield from optional(mount.get(field), f"{where}.{field}", names.relative_path)
         if mount.get("recursiveReadOnly") is not None:
             yield from _recursive(mount, f"{where}.recursiveReadOnly")
+        for position, option in enumerate(mount.get("bindMountOptions") or ()):
+            if option not in BIND_OPTIONS:
+                yield FieldError.unsupported(f"{where}.bindMountOptions[{position}]", option, BIND_OPTIONS)
         if propagation := mount.get("mountPropagation"):
             yield from one_of(propagation, f"{where}.mountPropagation", PROPAGATIONS)
             if propagation == "Bidirectional" and not privileged:

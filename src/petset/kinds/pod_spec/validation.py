@@ -46,6 +46,7 @@ def spec(given: Object, path: str, claims: Sequence[str] = (), in_template: bool
             yield FieldError.forbidden(where, "ephemeral containers not allowed in pod template")
         else:
             yield from ephemeral.containers(given, where, mountable)
+    yield from _variables_of_files(given, own, path)
     yield from one_of(given.get("restartPolicy"), f"{path}.restartPolicy", RESTART_POLICIES)
     deadline = given.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= INT32_MAX:
@@ -97,6 +98,22 @@ def _containers(given: Object, path: str, mountable: Container[str]) -> Errors:
                         shown = "/".join(str(part) for part in taken)
                         yield FieldError.duplicate(f"{where}.ports[{position}].hostPort", shown)
                     host_ports[taken] = None
+
+
+def _variables_of_files(given: Object, own: Sequence[Object], path: str) -> Errors:
+    """A file of variables lies in an emptyDir of the pod."""
+    known = {volume.get("name"): volume for volume in own}
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(meta.parts(given, field)):
+            for position, variable in enumerate(meta.parts(container, "env")):
+                name = meta.get(variable, "valueFrom", "fileKeyRef", "volumeName")
+                if not name:
+                    continue
+                where = f"{path}.{field}[{index}].env[{position}].valueFrom.fileKeyRef.volumeName"
+                if name not in known:
+                    yield FieldError.not_found(where, name)
+                elif known[name].get("emptyDir") is None:
+                    yield FieldError.invalid(where, name, "referenced volume must be of type emptyDir")
 
 
 def _names(given: Object, path: str) -> Errors:

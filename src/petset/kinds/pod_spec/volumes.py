@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from petset.kinds import persistent_volume_claim
 from petset.objects import meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.validation import NOT_NEGATIVE, Errors, named, one_of
+from petset.objects.validation import NOT_NEGATIVE, Errors, named, object_metadata, one_of
 
 Check = Callable[[Object, str], Errors]
 
-FILE_MODE_MAX = 0o777
+FILE_MODE_MAX, DIRECTORY_MODE_MAX = 0o777, 0o1777
 
 TOKEN_SECONDS_MIN, TOKEN_SECONDS_MAX = 600, 2**32
 
@@ -127,6 +128,9 @@ def resource_reference(given: Object, path: str, needs_container: bool) -> Error
 def _empty_dir(given: Object, path: str) -> Errors:
     if "sizeLimit" in given and quantity.parse(given["sizeLimit"]).value < 0:
         yield FieldError.invalid(f"{path}.sizeLimit", given["sizeLimit"], NOT_NEGATIVE)
+    mode = given.get("mode")
+    if mode is not None and not 0 <= mode <= DIRECTORY_MODE_MAX:
+        yield FieldError.invalid(f"{path}.mode", mode, "must be a number between 0 and 01777 (octal), both inclusive")
     medium = given.get("medium", "")
     if medium not in ("", "Memory") and not medium.startswith("HugePages"):
         yield FieldError.unsupported(f"{path}.medium", medium, ("", "Memory", "HugePages"))
@@ -230,6 +234,16 @@ def _image(given: Object, path: str) -> Errors:
         yield from one_of(given["pullPolicy"], f"{path}.pullPolicy", ("Always", "IfNotPresent", "Never"))
 
 
+def _ephemeral(given: Object, path: str) -> Errors:
+    template = given.get("volumeClaimTemplate")
+    if template is None:
+        yield FieldError.required(f"{path}.volumeClaimTemplate")
+        return
+    where = f"{path}.volumeClaimTemplate"
+    yield from object_metadata(meta.part(template, "metadata"), f"{where}.metadata")
+    yield from persistent_volume_claim.validate_spec(meta.part(template, "spec"), f"{where}.spec")
+
+
 _SOURCES: Mapping[str, Check] = {
     "emptyDir": _empty_dir,
     "hostPath": host_path,
@@ -240,6 +254,7 @@ _SOURCES: Mapping[str, Check] = {
     "projected": _projected,
     "nfs": _nfs,
     "image": _image,
+    "ephemeral": _ephemeral,
 }
 
 _PROJECTIONS: Mapping[str, Check] = {

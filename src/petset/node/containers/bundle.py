@@ -319,7 +319,7 @@ def _volume(mount: Mount, source: str) -> dict[str, Any]:
         "destination": _normal(mount.target),
         "type": "bind",
         "source": source,
-        "options": ["rbind", mounting.KERNEL[mount.propagation].option, mode],
+        "options": ["rbind", mounting.KERNEL[mount.propagation].option, mode, *mount.options],
     }
 
 

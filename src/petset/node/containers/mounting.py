@@ -85,7 +85,7 @@ def _clone(mount: Mount, kept: contextlib.ExitStack) -> int:
     """The detached mount of a volume, or of what is at its subPath now; made as a directory when nothing is."""
     with paths.opened(mount.source) as root:
         try:
-            found = paths.made_beneath(root, mount.sub_path) if mount.sub_path else os.dup(root)
+            found = _found(root, mount)
         except OSError as error:
             message = f"cannot mount subPath {mount.sub_path!r} at {mount.target}: {error.strerror}"
             raise RuntimeError_("CreateContainerConfigError", message) from None
@@ -98,6 +98,13 @@ def _clone(mount: Mount, kept: contextlib.ExitStack) -> int:
         os.close(found)
     kept.callback(os.close, tree)
     return tree
+
+
+def _found(root: int, mount: Mount) -> int:
+    """Of an image, which many share, nothing is made. Raises OSError."""
+    if not mount.sub_path:
+        return os.dup(root)
+    return (paths.beneath if mount.image else paths.made_beneath)(root, mount.sub_path)
 
 
 def _not_shared(mount: Mount) -> str:

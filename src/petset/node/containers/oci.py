@@ -299,7 +299,8 @@ class OciRuntime:
                     freed += attempts.log_bytes(record)
                     await self.remove_container(uid, name, attempt)
         if self._images is not None:
-            in_use = [one.image_digest for pod in self._pods.values() for one in pod.containers.values()]
+            found = [one for pod in self._pods.values() for one in pod.containers.values()]
+            in_use = [digest for one in found for digest in (one.image_digest, *one.images)]
             freed += await self._images.collect(in_use, bytes_wanted)
         return freed
 

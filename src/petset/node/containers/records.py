@@ -68,6 +68,7 @@ class ContainerRecord:
     conmon: Process | None = None
     process: Process | None = None
     user: tuple[int, ...] = ()  # uid, gid, supplementary groups.
+    images: tuple[str, ...] = ()  # Of its volumes, by digest: they stay as long as it may.
     resources: dict[str, Any] | None = None  # Of CPU and memory, as its spec said; None in those of an older petset.
 
     def seen(self) -> Container:
@@ -142,7 +143,8 @@ def read_container(directory: Path) -> ContainerRecord | None:
     values = _known(ContainerRecord, record)
     for key in ("conmon", "process"):
         values[key] = Process(**record[key]) if record.get(key) else None
-    values["user"] = tuple(record.get("user", ()))
+    for key in ("user", "images"):
+        values[key] = tuple(record.get(key, ()))
     return ContainerRecord(**values)
 
 

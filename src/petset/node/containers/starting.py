@@ -57,6 +57,7 @@ class Starter:
             tty=bool(config.container.get("tty")),
             stdin=bool(config.container.get("stdin")),
             stdin_once=bool(config.container.get("stdinOnce")),
+            images=tuple(mount.image for mount in config.mounts if mount.image),
             termination_policy=config.container.get("terminationMessagePolicy") or "File",
         )
 

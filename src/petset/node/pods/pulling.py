@@ -14,6 +14,7 @@ from petset.base import tasks
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import Trouble
 from petset.node.runtime import Image, ImageError, PullPolicy, RegistryLogin, Runtime
+from petset.objects import meta
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -54,6 +55,16 @@ async def pull(runtime: Runtime, spec: Object, logins: Sequence[RegistryLogin], 
         raise failed or ImageError("ErrImagePull", f"cannot pull {reference}: nothing came of it")
     said = [] if told or info.source != "pulled" else [pulling]
     return info, [*said, ("Normal", "Pulled", _pulled(info, reference, tasks.now() - began))]
+
+
+def of_volumes(pod: Object) -> dict[str, Object]:
+    """The images that are volumes, by volume, each as a container would ask for it."""
+    found: dict[str, Object] = {}
+    for volume in meta.parts(pod, "spec", "volumes"):
+        if (image := volume.get("image")) is not None:
+            policy = image.get("pullPolicy") or "IfNotPresent"
+            found[volume["name"]] = {"name": "", "image": image.get("reference"), "imagePullPolicy": policy}
+    return found
 
 
 def _pulled(info: Image, reference: str, seconds: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from petset.base import tasks
 from petset.kinds import pod_phase, quality_of_service
 from petset.node.pods import decide as pods
-from petset.node.pods import resizing, restarting
+from petset.node.pods import pulling, resizing, restarting
 from petset.node.pods.decide import View
 from petset.node.runtime import Container
 from petset.objects import meta
@@ -325,16 +325,27 @@ def _is_its_turn(pod: Object, view: View, name: str) -> bool:
 
 def _waiting_for_trouble(view: View, pod: Object, name: str) -> dict[str, str] | None:
     memory = view.memory(name)
-    trouble = memory.image_trouble
+    of_volume = view.volumes_trouble is not None and view.volumes_trouble.reason in _OF_IMAGES
+    trouble = memory.image_trouble or (view.volumes_trouble if of_volume else None)
     if trouble is not None:
         if trouble.reason == "ErrImagePull" and view.now >= trouble.at + pods.IMAGE_ERROR_SHOWN_SECONDS:
-            image = (pods.container_named(pod, name) or {}).get("image", "")
+            image = _image_waited_for(pod, name, trouble is memory.image_trouble)
             message = f'Back-off pulling image "{image}": ErrImagePull: {trouble.message}'
             return {"reason": "ImagePullBackOff", "message": message}
         return {"reason": trouble.reason, "message": trouble.message}
     if memory.start_trouble is not None:
         return {"reason": memory.start_trouble.reason, "message": memory.start_trouble.message}
     return None
+
+
+_OF_IMAGES = ("ErrImagePull", "ErrImageNeverPull", "InvalidImageName")
+
+
+def _image_waited_for(pod: Object, name: str, is_own: bool) -> str:
+    """The container's own image, or the pod's first one that is a volume."""
+    if is_own:
+        return (pods.container_named(pod, name) or {}).get("image", "")
+    return next((one["image"] or "" for one in pulling.of_volumes(pod).values()), "")
 
 
 def _id(view: View, container: Container) -> str:

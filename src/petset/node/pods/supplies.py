@@ -17,6 +17,7 @@ from petset.client.client import Client
 from petset.client.informer import Cache
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod_spec import claims as pod_claims
 from petset.kinds.pod_spec import sources
 from petset.kinds.pod_spec.sources import Reference, SourceKind
 from petset.kinds.reviews import TOKENREVIEWS
@@ -25,6 +26,7 @@ from petset.node.environment import Facts, Source
 from petset.node.images import registry_logins
 from petset.node.images.registry_logins import NotALogin, RegistryLogin
 from petset.node.pods import references
+from petset.node.runtime import Image
 from petset.node.volumes import payloads, volumes
 from petset.node.volumes.payloads import TokenWanted
 from petset.objects import meta
@@ -51,10 +53,16 @@ class Supplies:
     def __init__(self, sources: Sources, uid: str):
         self._sources, self._uid = sources, uid
         self._tokens: dict[TokenWanted, tuple[str, float]] = {}  # Token, and when to ask for the next.
+        self._images: Mapping[str, Image] = {}
         self.mounted: Mapping[str, volumes.Mounted] | None = None  # None until all volumes are there.
 
-    async def prepare(self, pod: Object) -> None:
-        """Make the volumes, or bring them up to date. Raises VolumeError, ConfigError, ApiError, OSError."""
+    async def prepare(self, pod: Object, images: Mapping[str, Image] | None = None) -> None:
+        """Make the volumes, or bring them up to date; `images` are those that volumes are, by volume.
+
+        Raises VolumeError, ConfigError, ApiError, OSError.
+        """
+        if images is not None:
+            self._images = images
         wanted = pod["spec"].get("volumes") or ()
         if not wanted:
             self.mounted = {}
@@ -63,13 +71,13 @@ class Supplies:
         self._sources.references.hold(self._uid, meta.namespace(pod), refers)
         facts = await self.facts(pod, refers)
         claims: dict[str, volumes.Claimed] = {}
-        for name in volumes.referenced_claims(wanted):
+        for name in dict.fromkeys(pod_claims.names(pod)):
             bound = await self._claimed(pod, name)
             if bound is not None:
                 claims[name] = bound
         on_disk = self._sources.volumes.on_disk
         tokens = {one: await self._token(pod, one) if on_disk else "" for one in payloads.tokens(wanted)}
-        self.mounted = await self._sources.volumes.prepare(pod, facts, claims, tokens)
+        self.mounted = await self._sources.volumes.prepare(pod, facts, claims, tokens, self._images)
 
     def due_at(self) -> float | None:
         """When the next token must be asked for."""
@@ -102,6 +110,18 @@ class Supplies:
         services = [self._sources.api_service]
         services += [one for one in self._sources.services.list(namespace) if meta.name(one) != "kubernetes"]
         return Facts(pod, ip, self._sources.host_ip, self._sources.allocatable, services, found)
+
+    async def env_files(self, container: Object) -> dict[tuple[str, str], str]:
+        """The files of variables that a container refers to, by volume and path, where they are. Raises OSError."""
+        refs = [meta.part(one, "valueFrom", "fileKeyRef") for one in meta.parts(container, "env")]
+        wanted = dict.fromkeys((ref["volumeName"], ref["path"]) for ref in refs if ref)
+        found: dict[tuple[str, str], str] = {}
+        for volume, path in wanted:
+            mounted = (self.mounted or {}).get(volume)
+            text = await tasks.in_thread(volumes.text_beneath, mounted.path, path) if mounted is not None else None
+            if text is not None:
+                found[volume, path] = text
+        return found
 
     async def registry_logins(self, pod: Object) -> tuple[list[RegistryLogin], list[str]]:
         """The logins of the pod's pull secrets, and what is wrong with those that hold none."""

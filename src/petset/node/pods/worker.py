@@ -33,7 +33,7 @@ from petset.node.pods.decide import Failure, Memory, Trouble, View
 from petset.node.pods.probing import Probing
 from petset.node.pods.reporting import Reporter
 from petset.node.pods.turns import WRITES_SIDE_BY_SIDE_MAX, Turns
-from petset.node.runtime import Container, ImageError, Runtime, RuntimeError_, Sandbox
+from petset.node.runtime import Container, Image, ImageError, Runtime, RuntimeError_, Sandbox
 from petset.node.volumes import volumes
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -460,12 +460,31 @@ class PodWorker:
 
     async def _mount_volumes(self) -> None:
         try:
-            await self._supplies.prepare(self.pod)
+            await self._supplies.prepare(self.pod, await self._volume_images())
+        except ImageError as error:
+            self._troubles["volumes"] = pulling.trouble_after(self._troubles.get("volumes"), error, tasks.now())
+            return
         except _SETUP_ERRORS as error:
             self._troubles["volumes"] = _setup_trouble(self._troubles.get("volumes"), "FailedMount", str(error))
             self.tell("Warning", "FailedMount", str(error))
             return
         self._troubles.pop("volumes", None)
+
+    async def _volume_images(self) -> dict[str, Image]:
+        """The images that are volumes of the pod, by volume. Raises ImageError."""
+        wanted = pulling.of_volumes(self.pod)
+        logins = (await self._supplies.registry_logins(self.pod))[0] if wanted else []
+        found: dict[str, Image] = {}
+        for name, spec in wanted.items():
+            try:
+                found[name], said = await pulling.pull(self.around.runtime, spec, logins, self.tell)
+            except ImageError as error:
+                for one in pulling.failure(spec, error):
+                    self.tell(*one)
+                raise
+            for one in said:
+                self.tell(*one)
+        return found
 
     async def _refresh_volumes(self) -> None:
         self._volumes_changed = False
@@ -500,6 +519,7 @@ class PodWorker:
             self.tell(*said, name)
         try:
             facts = await self._supplies.facts(pod, sources.of_container(spec), self.ip())
+            facts = dataclasses.replace(facts, files=await self._supplies.env_files(spec))
             config = launch.container_config(pod, spec, attempt, image, facts, mounted)
             container, warnings = await self.around.runtime.start_container(config)
         except RuntimeError_ as error:

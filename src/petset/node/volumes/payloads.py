@@ -16,7 +16,6 @@ from petset.kinds.pod_spec import sources
 from petset.kinds.pod_spec.sources import Reference
 from petset.node import environment
 from petset.node.environment import ConfigError, Facts
-from petset.objects import meta
 from petset.objects.meta import Object
 
 MODE_DEFAULT = 0o644
@@ -88,9 +87,15 @@ def _parts(volume: Object) -> Iterator[_Part]:
                 if projection.get(inner) is not None:
                     yield from _of_source(inner, projection[inner], mode)
             known = (*KINDS, "serviceAccountToken")
-            unknown = [key for key in projection if key not in known and projection[key] is not None]
-            if unknown:
-                raise ConfigError(f"cannot project {unknown[0]}: this release of petset does not offer it")
+            for key in projection:
+                if key not in known and projection[key] is not None:
+                    raise ConfigError(f"cannot project {key}: {_NOT_OFFERED.get(key, 'petset does not offer it')}")
+
+
+_NOT_OFFERED = {
+    "clusterTrustBundle": "petset has no ClusterTrustBundles; mount the certificates from a ConfigMap",
+    "podCertificate": "petset signs no PodCertificateRequests; mount the certificate from a Secret",
+}
 
 
 def _of_source(kind: str, source: Object, mode: int) -> Iterator[_Part]:
@@ -162,7 +167,3 @@ def readable_by_group(wanted: Mapping[str, File], group: int | None) -> dict[str
     if group is None:
         return dict(wanted)
     return {path: File(file.data, file.mode | 0o440) for path, file in wanted.items()}
-
-
-def names_claim(volume: Object) -> str:
-    return meta.get(volume, "persistentVolumeClaim", "claimName", default="")

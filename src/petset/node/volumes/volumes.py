@@ -15,16 +15,17 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from petset.base import tasks, well_known
 from petset.kinds import persistent_volume
-from petset.node import environment, linux, meter, paths
+from petset.kinds.pod_spec import claims as pod_claims
+from petset.node import env_files, environment, linux, meter, paths
 from petset.node.environment import ConfigError, Facts
-from petset.node.runtime import Mount, Propagation
+from petset.node.runtime import Image, Mount, Propagation
 from petset.node.volumes import empty_dirs, payloads
 from petset.node.volumes.payloads import File, TokenWanted
 from petset.objects import meta
@@ -50,6 +51,7 @@ class Mounted:
 
     path: str
     read_only: bool = False
+    image: str = ""  # The digest of the image that it is.
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,19 @@ class Volumes:
         return sorted(path.name for path in self._directory.iterdir()) if self._directory.is_dir() else []
 
     async def prepare(
-        self, pod: Object, facts: Facts, claims: Mapping[str, Claimed], tokens: Mapping[TokenWanted, str]
+        self,
+        pod: Object,
+        facts: Facts,
+        claims: Mapping[str, Claimed],
+        tokens: Mapping[TokenWanted, str],
+        images: Mapping[str, Image] | None = None,
     ) -> dict[str, Mounted]:
-        """Every volume by its name. Raises VolumeError."""
+        """Every volume by its name; `images` are there for those that are one. Raises VolumeError."""
         mounted: dict[str, Mounted] = {}
         await self._make(_make_private, self._directory)
         for volume in pod["spec"].get("volumes") or ():
             try:
-                mounted[volume["name"]] = await self._prepare_one(pod, volume, facts, claims, tokens)
+                mounted[volume["name"]] = await self._prepare_one(pod, volume, facts, claims, tokens, images or {})
             except (ConfigError, OSError) as error:
                 why = str(error)
                 if isinstance(error, OSError):  # A full disk names no file.
@@ -103,6 +110,7 @@ class Volumes:
         facts: Facts,
         claims: Mapping[str, Claimed],
         tokens: Mapping[TokenWanted, str],
+        images: Mapping[str, Image],
     ) -> Mounted:
         path = self.directory_of(meta.uid(pod)) / volume["name"]
         if payloads.is_payload(volume):
@@ -119,6 +127,14 @@ class Volumes:
         if volume.get("persistentVolumeClaim") is not None:
             source = volume["persistentVolumeClaim"]
             return await _claim(claims.get(source.get("claimName", "")), bool(source.get("readOnly")), fs_group(pod))
+        if volume.get("ephemeral") is not None:
+            bound = claims.get(pod_claims.name_of(pod, volume))
+            if bound is not None and (why := pod_claims.not_its_own(pod, bound.claim)):
+                raise ConfigError(why)
+            return await _claim(bound, False, fs_group(pod))
+        if volume.get("image") is not None:
+            image = images[volume["name"]]
+            return Mounted(image.rootfs, read_only=True, image=image.digest)
         raise ConfigError(f"this release of petset does not offer volumes of type {_sources(volume)[0]}")
 
     async def _empty_dir(self, path: Path, source: Object, group: int | None, memory_bytes: int | None) -> None:
@@ -126,11 +142,13 @@ class Volumes:
         if medium not in ("", "Memory"):
             raise ConfigError(f"this release of petset does not offer emptyDir on {medium}")
         is_memory = medium == "Memory"
-        fresh = await self._make(_make_directory, path, 0o777, group)
+        wanted = 0o777 if source.get("mode") is None else int(source["mode"])
+        fresh = await self._make(_make_directory, path, wanted, group)
         if is_memory and self.on_disk and self._may_mount and (fresh or not os.path.ismount(path)):
             size = f",size={memory_bytes}" if memory_bytes is not None else ""
             owner = f",gid={group}" if group is not None else ""
             mode = "3777" if group is not None else "1777"  # Sticky, as a tmpfs is unless it is told otherwise.
+            mode = mode if source.get("mode") is None else f"{wanted | (0o2000 if group is not None else 0):o}"
             options = f"mode={mode}{size}{owner}"
             await tasks.in_thread(linux.mount, "petset", str(path), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
@@ -184,11 +202,34 @@ def mounts(
         read_only = bool(entry.get("readOnly")) or volume.read_only
         propagation: Propagation = entry.get("mountPropagation") or "None"
         recursive = read_only and entry.get("recursiveReadOnly") in ("Enabled", "IfPossible")
-        result.append(Mount(volume.path, entry["mountPath"], read_only, sub_path, "bind", propagation, recursive))
+        result.append(
+            Mount(
+                source=volume.path,
+                target=entry["mountPath"],
+                read_only=read_only,
+                sub_path=sub_path,
+                propagation=propagation,
+                recursive=recursive,
+                options=tuple(entry.get("bindMountOptions") or ()),
+                image=volume.image,
+            )
+        )
     return tuple(result)
 
 
 # ---- on disk
+
+
+def text_beneath(directory: str, path: str) -> str | None:
+    """A file of variables in a volume; None where there is none. Raises ConfigError, OSError."""
+    try:
+        with paths.opened(directory) as place, paths.file_beneath(place, path) as file:
+            data = file.read(env_files.FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > env_files.FILE_BYTES_MAX:
+        raise ConfigError(f"cannot read the variables in {path}: it is larger than {env_files.FILE_BYTES_MAX} bytes")
+    return data.decode(errors="surrogateescape")
 
 
 def _chown(path: Path, user: int, group: int) -> None:
@@ -341,7 +382,3 @@ def _present(path: Path) -> dict[str, tuple[bytes, int]] | None:
             file = Path(directory) / name
             found[str(file.relative_to(root))] = (file.read_bytes(), stat.S_IMODE(file.stat().st_mode))
     return found
-
-
-def referenced_claims(volumes: Sequence[Object]) -> list[str]:
-    return list(dict.fromkeys(name for volume in volumes if (name := payloads.names_claim(volume))))

@@ -18,7 +18,7 @@ from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NODE_LEASES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.pod import PODS
-from petset.kinds.pod_spec import sources
+from petset.kinds.pod_spec import claims, sources
 from petset.kinds.reviews import LOCALSUBJECTACCESSREVIEWS, SUBJECTACCESSREVIEWS, TOKENREVIEWS
 from petset.kinds.secret import SECRETS
 from petset.objects import meta
@@ -90,9 +90,8 @@ def references(pod: Object) -> Iterator[Reference]:
     space, spec = meta.namespace(pod), meta.part(pod, "spec")
     if spec.get("serviceAccountName"):
         yield "serviceaccounts", space, spec["serviceAccountName"]
-    for volume in meta.parts(spec, "volumes"):
-        if volume.get("persistentVolumeClaim") is not None:
-            yield "persistentvolumeclaims", space, meta.get(volume, "persistentVolumeClaim", "claimName", default="")
+    for name in claims.names(pod):
+        yield "persistentvolumeclaims", space, name
     for reference in sources.of_pod(pod):
         yield _PLURALS[reference.kind], space, reference.name
 
