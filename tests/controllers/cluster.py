@@ -35,7 +35,7 @@ class Directories:
     def __init__(self) -> None:
         self.made: list[str] = []
         self.failing = ""
-        self.free = 1 << 60
+        self.free = self.total = 1 << 60
 
     async def make(self, path: str) -> None:
         if self.failing:
@@ -43,7 +43,12 @@ class Directories:
         self.made.append(path)
 
     async def remove(self, path: str) -> None:
-        self.made.remove(path)
+        if path in self.made:  # A kill between this and the next step brings it back here.
+            self.made.remove(path)
+
+    async def resize(self, path: str, wanted_bytes: int) -> None:
+        if wanted_bytes > self.total:
+            raise OSError(f"the disk has {self.total} bytes in all")
 
     async def free_bytes(self) -> int:
         return self.free

@@ -10,7 +10,8 @@ import pytest
 
 from petset.base import tasks, well_known
 from petset.client import client as api
-from petset.controllers import garbage, volumes
+from petset.controllers import garbage
+from petset.controllers.storage import provisioning
 from petset.kinds import builtin
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
@@ -500,7 +501,7 @@ CLAIM: Object = {
 
 def test_a_claim_that_may_grow_grows_with_its_volume() -> None:
     async def scene(it: cluster.Cluster) -> None:
-        class_ = {**volumes.standard_class(), "metadata": {"name": "elastic"}, "allowVolumeExpansion": True}
+        class_ = {**provisioning.standard_class(), "metadata": {"name": "elastic"}}
         await it.client.create(class_)
         await it.client.create(meta.changed(CLAIM, ("spec", "storageClassName"), "elastic"))
 

@@ -146,6 +146,15 @@ class RemoveDirectory:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """Let a volume's directory hold so many bytes; fails when its disk cannot."""
+
+    path: str
+    wanted_bytes: int
+    on_failure: EmitEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RequeueAfter:
     """Look at the key again after these seconds, whatever happens."""
 
@@ -170,7 +179,7 @@ class Rest:
 class Attempt:
     """Steps; when one fails, and not for an old picture alone, `otherwise` says so, "{error}" in its status the reason.
 
-    They have failed then all the same.
+    It may stand in the status's message and in those of its conditions. They have failed then all the same.
     """
 
     steps: tuple[Action, ...]
@@ -219,6 +228,7 @@ Action = (
     | NoneOwned
     | MakeDirectory
     | RemoveDirectory
+    | Resize
     | EmitEvent
     | RequeueAfter
     | Rest

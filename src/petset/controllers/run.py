@@ -12,7 +12,7 @@ import logging
 from dataclasses import replace
 from typing import Protocol
 
-from petset.base import pki, tasks, telemetry
+from petset.base import pki, tasks, telemetry, well_known
 from petset.client.client import Client
 from petset.client.views import Informers
 from petset.controllers import (
@@ -26,17 +26,17 @@ from petset.controllers import (
     nodes,
     policies,
     quotas,
-    reclaim,
     runner,
     serviceaccounts,
-    volumes,
 )
 from petset.controllers.disruptions import budget, targets
 from petset.controllers.jobs import cron_job, job, leftovers
 from petset.controllers.pets import petset
 from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
+from petset.controllers.storage import provisioning, reclaim, volumes
 from petset.controllers.workloads import daemons, deployment, replicas
-from petset.objects import errors
+from petset.kinds.storage_class import STORAGECLASSES
+from petset.objects import errors, meta
 
 log = logging.getLogger("petset.controllers")
 
@@ -48,10 +48,12 @@ class HostPath(Protocol):
 
     async def remove(self, path: str) -> None: ...
 
+    async def resize(self, path: str, wanted_bytes: int) -> None: ...
+
     async def free_bytes(self) -> int: ...
 
 
-def table(settings: volumes.Settings, ca_pem: str, started: float, signs: bool) -> tuple[runner.Controller, ...]:
+def table(settings: provisioning.Settings, ca_pem: str, started: float, signs: bool) -> tuple[runner.Controller, ...]:
     """Every controller there is."""
     return (
         *petset.CONTROLLERS,
@@ -93,7 +95,7 @@ async def run_controllers(
     metrics: telemetry.Telemetry | None = None,
 ) -> None:
     """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing."""
-    settings = volumes.Settings(volumes_directory, provisions=hostpath is not None)
+    settings = provisioning.Settings(volumes_directory, provisions=hostpath is not None)
     caches = informers or Informers(client)
     perform = {**certificates.performing(client, authority), **policies.performing(client)}
     perform |= _directories(hostpath) if hostpath is not None else {}
@@ -120,7 +122,10 @@ def _directories(hostpath: HostPath) -> dict[type, runner.Perform]:
     async def remove(action: actions.RemoveDirectory) -> None:
         await hostpath.remove(action.path)
 
-    return {actions.MakeDirectory: make, actions.RemoveDirectory: remove}
+    async def resize(action: actions.Resize) -> None:
+        await hostpath.resize(action.path, action.wanted_bytes)
+
+    return {actions.MakeDirectory: make, actions.RemoveDirectory: remove, actions.Resize: resize}
 
 
 async def _ensure_standard_class(client: Client) -> None:
@@ -130,9 +135,19 @@ async def _ensure_standard_class(client: Client) -> None:
 
 async def _create_once(client: Client) -> None:
     try:
-        await client.create(volumes.standard_class())
+        await client.create(provisioning.standard_class())
     except errors.ApiError as error:
         if error.code == 429 or error.code >= 500:
             raise ConnectionError(error.message) from error  # Not now, it says.
-        if error.reason != "AlreadyExists":
+        if error.reason == "AlreadyExists":
+            await _let_it_grow(client)
+        else:
             log.warning("cannot create the standard storage class: %s", error.message)
+
+
+async def _let_it_grow(client: Client) -> None:
+    """The class that an earlier petset made said nothing of growth, and its volumes grew."""
+    made = await client.get(STORAGECLASSES, provisioning.STANDARD_CLASS)
+    is_ours = made.get("provisioner") == well_known.HOST_PATH_PROVISIONER
+    if is_ours and made.get("allowVolumeExpansion") is None:
+        await client.patch(STORAGECLASSES, meta.name(made), "", {"allowVolumeExpansion": True})

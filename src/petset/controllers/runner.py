@@ -329,14 +329,15 @@ class Runner:
             case actions.NoneOwned():
                 return await self._check_none_owned(action)
             case _:
-                return await self._perform_other(action)
+                return await self._perform_other(action, outcome)
         await self._emit(getattr(action, "on_success", None))
         return ""
 
-    async def _perform_other(self, action: Any) -> str:
+    async def _perform_other(self, action: Any, outcome: _Outcome) -> str:
         try:
             await self._emit(await self._perform[type(action)](action))
         except OSError as error:
+            outcome.is_refused = True
             await self._emit_failure(action, str(error))
             return str(error)
         return ""
@@ -486,4 +487,8 @@ def _with_reason(action: actions.UpdateStatus, why: str) -> actions.UpdateStatus
         {**one, "message": one.get("message", "").replace("{error}", why)}
         for one in meta.parts(action.object, "status", "conditions")
     ]
-    return replace(action, object=meta.changed(action.object, ("status", "conditions"), conditions))
+    said = meta.part(action.object, "status")
+    status = {**said, **({"conditions": conditions} if conditions else {})}
+    if "message" in said:
+        status["message"] = said["message"].replace("{error}", why)
+    return replace(action, object={**action.object, "status": status})

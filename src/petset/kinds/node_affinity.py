@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from petset.base import well_known
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
@@ -22,6 +23,19 @@ def _matches(pod: Object, node: Object) -> bool:
     required = meta.part(pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
     terms = required.get("nodeSelectorTerms")
     return terms is None or terms_match(terms, node)
+
+
+def has_volume(node: Object, volume: Object | None) -> bool:
+    """Whether a volume can be used on a node; one that names no nodes can be on any."""
+    required = meta.get(volume, "spec", "nodeAffinity", "required")
+    return not required or terms_match(meta.parts(required, "nodeSelectorTerms"), node)
+
+
+def only(node: Object) -> Object:
+    """The nodeAffinity of a volume that is on this node alone."""
+    label = well_known.HOSTNAME_LABEL
+    expression = {"key": label, "operator": "In", "values": [meta.labels(node).get(label) or meta.name(node)]}
+    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
 
 
 def terms_match(terms: Iterable[Object], node: Object) -> bool:

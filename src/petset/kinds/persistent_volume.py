@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from petset.kinds import persistent_volume_claim
+from petset.kinds import persistent_volume_claim, storage_class
 from petset.kinds.pod_spec import placement, volumes
-from petset.objects import filling, meta, tables
+from petset.objects import filling, meta, quantity, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, fill, fill_empty, within
 from petset.objects.meta import Object
@@ -40,6 +40,56 @@ _NOT_A_SOURCE = (
 def source(spec: Object) -> Object:
     """Where the storage is, as its spec says: {type: how}, of one type in a volume that is valid."""
     return {key: value for key, value in spec.items() if key not in _NOT_A_SOURCE}
+
+
+# What a claim asks of a volume: the controllers, the scheduler and the node ask here.
+
+
+def request(claim: Object) -> str:
+    return meta.get(claim, "spec", "resources", "requests", "storage", default="0")
+
+
+def requested_bytes(claim: Object) -> int:
+    return quantity.to_bytes(request(claim))
+
+
+def size(volume: Object) -> int:
+    return quantity.to_bytes(meta.get(volume, "spec", "capacity", "storage", default="0"))
+
+
+def differs_in_mode(volume: Object, claim: Object) -> bool:
+    mode, wanted = (meta.get(one, "spec", "volumeMode") or "Filesystem" for one in (volume, claim))
+    return mode != wanted
+
+
+def lacks(volume: Object, claim: Object, class_name: str) -> str:
+    """Why a volume cannot be a claim's whose class is this one, in upstream's words; "" when it can."""
+    attributes, wanted = (meta.get(one, "spec", "volumeAttributesClassName") or "" for one in (volume, claim))
+    modes = meta.texts(volume, "spec", "accessModes")
+    if meta.is_deleting(volume):
+        return f'the volume is marked for deletion "{meta.name(volume)}"'
+    if size(volume) < requested_bytes(claim):
+        return "requested PV is too small"
+    if (storage_class.of(volume) or "") != class_name:
+        return "storageClassName does not match"
+    if attributes != wanted:
+        return "volumeAttributesClassName does not match"
+    if differs_in_mode(volume, claim):
+        return "incompatible volumeMode"
+    if any(mode not in modes for mode in meta.texts(claim, "spec", "accessModes")):
+        return "incompatible accessMode"
+    return ""
+
+
+def is_free_for(volume: Object, claim: Object, class_name: str) -> bool:
+    """Whether nobody has it, and a claim that names no volume may take it."""
+    wanted = meta.get(claim, "spec", "selector")
+    return (
+        not meta.get(volume, "spec", "claimRef")
+        and meta.get(volume, "status", "phase", default="Pending") in ("Pending", "Available")
+        and not lacks(volume, claim, class_name)
+        and (not wanted or selectors.from_object(wanted).matches(meta.labels(volume)))
+    )
 
 
 @listed

@@ -58,6 +58,15 @@ def binds_late(claim: Object, classes: Iterable[Object]) -> bool:
     return class_ is not None and class_.get("volumeBindingMode") == "WaitForFirstConsumer"
 
 
+def allows_topology(class_: Object, node: Object) -> bool:
+    """Whether volumes of the class may be on a node: one of its allowedTopologies, where there are any."""
+    terms, labels = meta.parts(class_, "allowedTopologies"), meta.labels(node)
+    return not terms or any(
+        all(labels.get(one["key"]) in meta.texts(one, "values") for one in meta.parts(term, "matchLabelExpressions"))
+        for term in terms
+    )
+
+
 @listed
 def validate(obj: Object) -> Errors:
     provisioner = obj.get("provisioner") or ""

@@ -21,5 +21,7 @@ class Directories:
         self._laws.directory_removed(path)
         shutil.rmtree(path, ignore_errors=True)  # It may have been removed, and the answer about it lost.
 
+    async def resize(self, path: str, wanted_bytes: int) -> None: ...
+
     async def free_bytes(self) -> int:
         return 1 << 60

@@ -24,6 +24,13 @@ class HostPath:
     async def remove(self, path: str) -> None:
         await tasks.in_thread(paths.remove_tree, self._directory / self._name(path))
 
+    async def resize(self, path: str, wanted_bytes: int) -> None:
+        """Let a directory hold so many bytes. Raises OSError when its whole disk has fewer."""
+        name = self._name(path)
+        disk = await tasks.in_thread(shutil.disk_usage, self._directory / name)
+        if wanted_bytes > disk.total:
+            raise OSError(f"the disk of the volume has {disk.total / 2**30:.1f}Gi in all; ask for less")
+
     async def free_bytes(self) -> int:
         """What is left on the disk of the volumes."""
         return (await tasks.in_thread(shutil.disk_usage, self._directory)).free

@@ -15,15 +15,16 @@ from functools import partial
 
 from petset.base import well_known
 from petset.client.views import View
-from petset.controllers import actions, volumes
+from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
+from petset.controllers.storage import provisioning, volumes
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import meta
 from petset.objects.meta import Object
 
 
-def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> list[actions.Action]:
+def reconcile(settings: provisioning.Settings, key: str, view: View, now: float) -> list[actions.Action]:
     """The next steps of one volume."""
     volume = view.get(PERSISTENTVOLUMES, "", key)
     if volume is None:
@@ -34,7 +35,7 @@ def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> l
     if claim is not None and not volumes.is_claimed_by(volume, claim):
         claim = None
     if meta.is_deleting(volume):
-        return release_protection(volume) if claim is None else with_phase(volume, "Bound")
+        return with_phase(volume, "Bound") if claim is not None else end(settings, volume)
     if not reference.get("uid"):
         return with_phase(volume, "Available")
     if claim is None:
@@ -43,9 +44,9 @@ def reconcile(settings: volumes.Settings, key: str, view: View, now: float) -> l
     chosen = meta.get(claim, "spec", "volumeName", default="")
     if chosen == meta.name(volume):
         return with_phase(volume, "Bound")
-    if not chosen:
+    if not chosen:  # The claim is yet to take it, or cannot: which, its own controller says.
         return with_phase(volume, "Available")
-    if _is_provisioned(volume):
+    if provisioning.is_ours(volume):
         return reclaim(settings, volume)
     if well_known.BOUND_BY_CONTROLLER_ANNOTATION in meta.annotations(volume):
         return [actions.Update(meta.without(volume, ("spec", "claimRef")))]
@@ -60,7 +61,20 @@ def release_protection(volume: Object) -> list[actions.Action]:
     return [actions.Update(meta.changed(volume, ("metadata", "finalizers"), others))]
 
 
-def reclaim(settings: volumes.Settings, volume: Object) -> list[actions.Action]:
+def end(settings: provisioning.Settings, volume: Object) -> list[actions.Action]:
+    """A volume that is being deleted and that nobody has: its policy is kept first (KEP-2644)."""
+    reference, policy = meta.part(volume, "spec", "claimRef"), meta.get(volume, "spec", "persistentVolumeReclaimPolicy")
+    if policy != "Delete" or not reference.get("uid") or not _is_removable(settings, volume):
+        return release_protection(volume)
+    space, name = reference.get("namespace", ""), reference.get("name", "")
+    return [
+        actions.Gone(PERSISTENTVOLUMECLAIMS, space, name, reference["uid"]),
+        remove(volume),
+        *release_protection(volume),
+    ]
+
+
+def reclaim(settings: provisioning.Settings, volume: Object) -> list[actions.Action]:
     """A volume whose claim is gone: Released first, then as its policy says."""
     if meta.get(volume, "status", "phase") not in ("Released", "Failed"):
         return with_phase(volume, "Released")
@@ -68,14 +82,25 @@ def reclaim(settings: volumes.Settings, volume: Object) -> list[actions.Action]:
     if policy == "Retain":
         return []
     if policy == "Recycle":
-        return failed(volume, "VolumeFailedRecycle", "no volume plugin matched")
-    path = meta.get(volume, "spec", "hostPath", "path", default="")
-    if not settings.provisions or not _is_provisioned(volume) or path != f"{settings.directory}/{meta.name(volume)}":
+        return failed(volume, "VolumeFailedRecycle", "No recycler plugin found for the volume!")
+    if not _is_removable(settings, volume):
         name = meta.name(volume)
         why = f'error getting deleter volume plugin for volume "{name}": no deletable volume plugin matched'
         return failed(volume, "VolumeFailedDelete", why)
+    return [remove(volume), actions.Delete(volume)]
+
+
+def _is_removable(settings: provisioning.Settings, volume: Object) -> bool:
+    path = meta.get(volume, "spec", "hostPath", "path", default="")
+    return settings.provisions and provisioning.is_ours(volume) and path == f"{settings.directory}/{meta.name(volume)}"
+
+
+def remove(volume: Object) -> actions.Action:
+    """Its directory goes; when it does not, the volume has Failed, says why, and it is tried again."""
     trouble = actions.EmitEvent(volume, "Warning", "VolumeFailedDelete", "{error}")
-    return [actions.RemoveDirectory(path, trouble), actions.Delete(volume)]
+    path = meta.get(volume, "spec", "hostPath", "path", default="")
+    said = actions.UpdateStatus({**volume, "status": {"phase": "Failed", "message": "{error}"}})
+    return actions.Attempt((actions.RemoveDirectory(path, trouble),), otherwise=said)
 
 
 def failed(volume: Object, reason: str, why: str) -> list[actions.Action]:
@@ -91,10 +116,6 @@ def with_phase(volume: Object, phase: str, message: str = "") -> list[actions.Ac
     return [actions.UpdateStatus({**volume, "status": status})]
 
 
-def _is_provisioned(volume: Object) -> bool:
-    return meta.annotations(volume).get(well_known.PROVISIONED_BY_ANNOTATION) == well_known.HOST_PATH_PROVISIONER
-
-
 def keys_of_claim(claim: Object, view: View) -> Iterable[str]:
     """The volume it names, and those that were taken or made for it."""
     name = meta.get(claim, "spec", "volumeName", default="")
@@ -104,7 +125,7 @@ def keys_of_claim(claim: Object, view: View) -> Iterable[str]:
         yield meta.name(volume)
 
 
-def controllers(settings: volumes.Settings) -> tuple[Controller, ...]:
+def controllers(settings: provisioning.Settings) -> tuple[Controller, ...]:
     return (
         Controller(
             name="persistentvolumes",
