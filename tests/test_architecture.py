@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.test_house import ROOT, SOURCES, inside, modules_of, parametrised, texts, tree_of
+from tests.test_house import ROOT, SOURCES, inside, modules_of, nodes_of, texts, tree_of
 
 # -- Every path and file that a document names exists.
 
@@ -120,22 +120,23 @@ KNOW_WHERE_THEY_ARE = {
 }
 
 
-@parametrised(SOURCES)
-def test_package_data_is_read_in_one_place(path):
-    own, tree = inside(path), tree_of(path)
+def test_package_data_is_read_in_one_place():
     wrong = [
-        f"line {line}: {module}"
-        for line, module in modules_of(tree)
-        if module.startswith(("importlib.resources", "importlib.util", "pkgutil")) and own not in KNOW_WHERE_THEY_ARE
+        f"{inside(path)}:{line}: {module}"
+        for path in SOURCES
+        if inside(path) not in KNOW_WHERE_THEY_ARE
+        for line, module in modules_of(tree_of(path))
+        if module.startswith(("importlib.resources", "importlib.util", "pkgutil"))
     ]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id == "__file__" and own not in KNOW_WHERE_THEY_ARE:
-            wrong.append(f"line {node.lineno}: __file__")
-        if isinstance(node, ast.Attribute) and node.attr == "__file__" and own not in KNOW_WHERE_THEY_ARE:
-            wrong.append(f"line {node.lineno}: __file__")
+    for path in SOURCES:
+        own = inside(path)
         is_pure = own.startswith(PURE) and own != "objects/package_data.py"
-        if is_pure and isinstance(node, ast.Call) and READS_FILES.search(ast.unparse(node.func)):
-            wrong.append(f"line {node.lineno}: {ast.unparse(node)[:60]} in a pure room")
+        for node in nodes_of(tree_of(path)):
+            named = getattr(node, "id" if isinstance(node, ast.Name) else "attr", "")
+            if named == "__file__" and own not in KNOW_WHERE_THEY_ARE:
+                wrong.append(f"{own}:{node.lineno}: __file__")
+            if is_pure and isinstance(node, ast.Call) and READS_FILES.search(ast.unparse(node.func)):
+                wrong.append(f"{own}:{node.lineno}: {ast.unparse(node)[:60]} in a pure room")
     assert not wrong, "use objects/package_data.py:\n" + "\n".join(wrong)
 
 

@@ -7,10 +7,12 @@ entry with its reason, not a comment at the line.
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -82,14 +84,21 @@ def inside(path: pathlib.Path) -> str:
     return path.relative_to(ROOT / "src" / "petset").as_posix()
 
 
+@functools.lru_cache(maxsize=1)  # A file is asked about all rules, then the next one.
 def tree_of(path: pathlib.Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
+
+
+@functools.lru_cache(maxsize=1)
+def nodes_of(tree: ast.AST) -> list[ast.AST]:
+    """Of a whole file, in the order of ast.walk."""
+    return list(ast.walk(tree))
 
 
 def modules_of(tree: ast.AST) -> list[tuple[int, str]]:
     """(line, module) of everything imported, wherever in the file."""
     found: list[tuple[int, str]] = []
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -101,8 +110,28 @@ def parametrised(paths):
     return pytest.mark.parametrize("path", paths, ids=inside)
 
 
+RULES: list[Callable[[pathlib.Path], None]] = []
+
+
+def rule(function: Callable[[pathlib.Path], None]) -> Callable[[pathlib.Path], None]:
+    """One that every module keeps: it raises AssertionError where one does not."""
+    RULES.append(function)
+    return function
+
+
 @parametrised(SOURCES)
-def test_one_clock_one_chance_one_way_to_spawn(path):
+def test_a_module_keeps_the_rules(path):
+    broken = []
+    for each in RULES:
+        try:
+            each(path)
+        except AssertionError as error:
+            broken.append(f"{each.__name__}: {error}")
+    assert not broken, "\n".join(broken)
+
+
+@rule
+def one_clock_one_chance_one_way_to_spawn(path):
     if inside(path) == ONE_CLOCK:
         return
     tree = tree_of(path)
@@ -113,7 +142,7 @@ def test_one_clock_one_chance_one_way_to_spawn(path):
         if module.partition(".")[0] in FORBIDDEN_MODULES and not (seeds and module == "random")
     ]
     wrong += [f"line {line}: {use}: chance has no seed; use random.Random(seed)" for line, use in unseeded(tree)]
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Attribute):
             dotted = ast.unparse(node)
             for name, instead in FORBIDDEN_CALLS.items():
@@ -133,7 +162,7 @@ def unseeded(tree: ast.AST) -> list[tuple[int, str]]:
     called = {id(call.func) for call in calls_of(tree)}
     return [
         (node.lineno, ast.unparse(node))
-        for node in ast.walk(tree)
+        for node in nodes_of(tree)
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "random"
         if node.attr != "Random" or (id(node) in called and id(node) not in seeded)
     ]
@@ -153,13 +182,13 @@ def test_the_finder_of_unseeded_chance(source, found):
     assert len(unseeded(ast.parse(source))) == found
 
 
-@parametrised(SOURCES)
-def test_a_well_known_name_is_spelled_once(path):
+@rule
+def a_well_known_name_is_spelled_once(path):
     if inside(path) == WELL_KNOWN_HOME:
         return
     wrong = [
         f"line {node.lineno}: {node.value!r}"
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(tree_of(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and WELL_KNOWN.fullmatch(node.value)
     ]
     assert not wrong, f"use {WELL_KNOWN_HOME}:\n" + "\n".join(wrong)
@@ -171,13 +200,13 @@ SUBPROTOCOL = re.compile(r"(.+\.)?(channel|binary)\.k8s\.io")  # Of WebSockets.
 GROUP_HOMES = ("kinds/", "base/well_known.py", "server/access/roles.py", "server/access/controller_roles.py")
 
 
-@parametrised(SOURCES)
-def test_a_group_is_spelled_with_its_kind(path):
+@rule
+def a_group_is_spelled_with_its_kind(path):
     if inside(path).startswith(GROUP_HOMES):
         return
     wrong = [
         f"line {node.lineno}: {node.value!r}"
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(tree_of(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if GROUP.fullmatch(node.value) and not SUBPROTOCOL.fullmatch(node.value)
     ]
@@ -202,11 +231,11 @@ def test_the_api_is_built_in_one_place():
 CLEANUPS = ("close", "aclose", "__aexit__")
 
 
-@parametrised(SOURCES)
-def test_a_cleanup_waits_by_asyncio_wait(path):
+@rule
+def a_cleanup_waits_by_asyncio_wait(path):
     """Before Python 3.11.4 a timeout in a task that is being cancelled ends as CancelledError, not as TimeoutError."""
     cleanups = []
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(tree_of(path)):
         if isinstance(node, ast.AsyncFunctionDef) and node.name in CLEANUPS:
             cleanups += node.body
         elif isinstance(node, ast.Try):
@@ -216,8 +245,8 @@ def test_a_cleanup_waits_by_asyncio_wait(path):
     assert not wrong, f"lines {wrong}: use asyncio.wait(..., timeout=...), which the task's cancellation leaves alone"
 
 
-@parametrised(SOURCES)
-def test_what_failed_is_counted_under_a_text_of_the_source(path):
+@rule
+def what_failed_is_counted_under_a_text_of_the_source(path):
     """It is a metric's label: one that holds a pod's name has a series a pod, for ever."""
     steps = [call for call in calls_of(tree_of(path)) if ast.unparse(call.func) == "tasks.best_effort"]
     wrong = [
@@ -229,11 +258,11 @@ def test_what_failed_is_counted_under_a_text_of_the_source(path):
 
 
 def calls_of(tree: ast.AST) -> list[ast.Call]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [node for node in nodes_of(tree) if isinstance(node, ast.Call)]
 
 
-@parametrised(SOURCES)
-def test_no_set_is_iterated(path):
+@rule
+def no_set_is_iterated(path):
     finder = SetFinder()
     finder.visit(tree_of(path))
     assert not finder.wrong, "the order of a set differs from run to run: sort it, or use dict.fromkeys\n" + "\n".join(
@@ -256,7 +285,7 @@ class SetFinder(ast.NodeVisitor):
         self.harmless: dict[int, bool] = {}  # Comprehensions whose order does not matter, by id.
 
     def visit_Module(self, node: ast.Module) -> None:
-        for each in ast.walk(node):
+        for each in nodes_of(node):
             if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Attribute):
                 self.attributes[each.target.attr] = is_set_type(each.annotation)
             if isinstance(each, ast.ClassDef):
@@ -364,20 +393,20 @@ def test_the_finder_of_sets(source, found):
     assert len(finder.wrong) == found
 
 
-@parametrised(SOURCES)
-def test_a_module_is_not_too_long(path):
+@rule
+def a_module_is_not_too_long(path):
     assert len(path.read_text().splitlines()) <= LINES_MAX, "it is two modules with good names"
 
 
-@parametrised(SOURCES)
-def test_a_module_says_what_it_is(path):
-    source = path.read_text()
-    if path.name != "__init__.py" or source.strip():
-        assert ast.get_docstring(ast.parse(source)), "a module begins with what it is"
+@rule
+def a_module_says_what_it_is(path):
+    tree = tree_of(path)
+    if path.name != "__init__.py" or tree.body:
+        assert ast.get_docstring(tree), "a module begins with what it is"
 
 
-@parametrised(SOURCES)
-def test_a_library_is_imported_in_one_place(path):
+@rule
+def a_library_is_imported_in_one_place(path):
     own = inside(path)
     wrong = []
     for line, module in modules_of(tree_of(path)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -72,10 +73,20 @@ class Watch:
         self._server.run(self._frames.aclose())  # type: ignore[union-attr]
 
 
+@functools.cache
+def _begun() -> memory.MemoryStore:
+    """What a cluster begins with, made once: each server begins with a store of its own that has it already."""
+    server = Server(like=memory.MemoryStore())
+    server.close()
+    return server.store
+
+
 class Server:
-    def __init__(self, streams: Any = None, checks: Any = None, metrics: Any = None):
+    def __init__(
+        self, streams: Any = None, checks: Any = None, metrics: Any = None, like: memory.MemoryStore | None = None
+    ):
         self.loop = asyncio.new_event_loop()
-        self.store = memory.MemoryStore()
+        self.store = memory.MemoryStore(like or _begun())
         services = bootstrap.Plan("10.96.0.1", "10.96.0.10", "10.0.0.1", 6443)
         config = cluster.Config(TOKEN_KEY, services=services, checks=checks or {}, metrics=metrics)
         plane = cluster.ControlPlane(self.store, config, (lambda node: streams) if streams else None)
