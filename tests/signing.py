@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import ipaddress
 from collections.abc import Sequence
 from typing import Any
@@ -44,6 +45,23 @@ def _host(text: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         return x509.DNSName(text)
+
+
+def authority_pem(name: str, is_authority: bool = True) -> str:
+    """A certificate that signs itself, in PEM, of an authority or of nobody in particular."""
+    named, of = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key()
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(named)
+        .issuer_name(named)
+        .public_key(of.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.datetime(2016, 8, 3))
+        .not_valid_after(datetime.datetime(2116, 8, 3))
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .sign(of, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def request(name: str, pem: bytes, signer: str = well_known.CLIENT_SIGNER, **spec: Any) -> dict[str, Any]:

@@ -32,8 +32,10 @@ import (
 	node "k8s.io/api/node/v1"
 	policy "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
+	resource "k8s.io/api/resource/v1"
 	scheduling "k8s.io/api/scheduling/v1"
 	storage "k8s.io/api/storage/v1"
+	storagemigration "k8s.io/api/storagemigration/v1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
@@ -58,7 +60,7 @@ var bodies = map[string][]any{
 	"autoscaling/v1":                  {autoscaling.HorizontalPodAutoscaler{}, autoscaling.Scale{}},
 	"autoscaling/v2":                  {autoscaling2.HorizontalPodAutoscaler{}},
 	"batch/v1":                        {batch.CronJob{}, batch.Job{}},
-	"certificates.k8s.io/v1":          {certificates.CertificateSigningRequest{}},
+	"certificates.k8s.io/v1":          {certificates.CertificateSigningRequest{}, certificates.ClusterTrustBundle{}, certificates.PodCertificateRequest{}},
 	"coordination.k8s.io/v1":          {coordination.Lease{}},
 	"discovery.k8s.io/v1":             {discovery.EndpointSlice{}},
 	"events.k8s.io/v1":                {events.Event{}},
@@ -67,7 +69,9 @@ var bodies = map[string][]any{
 	"node.k8s.io/v1":                  {node.RuntimeClass{}},
 	"policy/v1":                       {policy.Eviction{}, policy.PodDisruptionBudget{}},
 	"rbac.authorization.k8s.io/v1":    {rbac.ClusterRole{}, rbac.ClusterRoleBinding{}, rbac.Role{}, rbac.RoleBinding{}},
+	"resource.k8s.io/v1":              {resource.DeviceClass{}, resource.DeviceTaintRule{}, resource.ResourceClaim{}, resource.ResourceClaimTemplate{}, resource.ResourceSlice{}},
 	"scheduling.k8s.io/v1":            {scheduling.PriorityClass{}},
+	"storagemigration.k8s.io/v1":      {storagemigration.StorageVersionMigration{}},
 	"storage.k8s.io/v1":               {storage.CSIDriver{}, storage.CSINode{}, storage.CSIStorageCapacity{}, storage.StorageClass{}, storage.VolumeAttachment{}, storage.VolumeAttributesClass{}},
 }
 

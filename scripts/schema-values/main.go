@@ -9,7 +9,7 @@
 //	touch header
 //	go run k8s.io/kube-openapi/cmd/openapi-gen --go-header-file header --output-dir out --output-pkg facts/out -r violations \
 //	  k8s.io/apimachinery/pkg/{apis/meta/v1,runtime,version,api/resource,util/intstr} \
-//	  k8s.io/api/{admissionregistration,apps,authentication,authorization,autoscaling,batch,certificates,coordination,core,discovery,events,flowcontrol,networking,node,policy,rbac,scheduling,storage}/v1 \
+//	  k8s.io/api/{admissionregistration,apps,authentication,authorization,autoscaling,batch,certificates,coordination,core,discovery,events,flowcontrol,networking,node,policy,rbac,resource,scheduling,storage,storagemigration}/v1 \
 //	  k8s.io/api/autoscaling/v2 k8s.io/api/scheduling/v1alpha3 \
 //	  k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1 k8s.io/kube-aggregator/pkg/apis/apiregistration/v1
 //	go mod tidy && go run . > schema_values.json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests import signing
 from tests.e2e.test_containers import BASE, create, execute, manifest
 
 
@@ -165,7 +166,7 @@ def test_volumes_of_many_kinds(cluster, namespace):
     create(cluster, namespace, missing)
     trusting = changed(
         manifest("trusting", "true", volumeMounts=[{"name": "i", "mountPath": "/i"}]),
-        volumes=[{"name": "i", "projected": {"sources": [{"clusterTrustBundle": {"name": "x", "path": "ca"}}]}}],
+        volumes=[{"name": "i", "projected": {"sources": [{"clusterTrustBundle": {"name": "trusted", "path": "ca"}}]}}],
     )
     create(cluster, namespace, trusting)
     cluster.wait_ready("main", namespace=namespace)
@@ -183,8 +184,12 @@ def test_volumes_of_many_kinds(cluster, namespace):
         return status["state"]["waiting"]["reason"]
 
     cluster.wait(lambda: waits() == "ErrImageNeverPull", "the reason")
-    said = "petset has no ClusterTrustBundles"
+    said = "cannot project ClusterTrustBundle trusted"
     cluster.wait(lambda: said in cluster.kubectl("events", "-n", namespace, "--for=pod/trusting"), "what is told")
+    bundle = {"kind": "ClusterTrustBundle", "spec": {"trustBundle": signing.authority_pem("x")}}
+    bundle |= {"apiVersion": "certificates.k8s.io/v1", "metadata": {"name": "trusted"}}
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(bundle))
+    cluster.wait(lambda: cluster.pod("trusting", namespace)["status"]["phase"] != "Pending", "it to have its file")
     cluster.kubectl("delete", "pod", "main", "-n", namespace)
     gone = ("get", "pvc", "main-scratch", "-n", namespace, "--ignore-not-found")
     cluster.wait(lambda: not cluster.kubectl(*gone).strip(), "the claim to be gone")

@@ -161,7 +161,7 @@ def test_every_kind_of_kubernetes_can_be_written():
         for kind in builtin.KINDS
         if kind.kind and not writing.has(kind.api_version, kind.kind)
     }
-    assert without == {"apps/v1alpha1 PetSet"}
+    assert {one for one in without if not one.startswith("metrics.k8s.io/")} == {"apps/v1alpha1 PetSet"}
 
 
 def test_an_object_a_list_and_an_event_byte_by_byte():

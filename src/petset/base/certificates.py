@@ -130,6 +130,46 @@ def check_chain(pem: bytes) -> None:
         raise ValueError(str(error)) from None
 
 
+_BLOCK = re.compile(rb"-----BEGIN ([^-\r\n]*)-----(.*?)-----END \1-----", re.DOTALL)
+
+
+def trust_anchors(pem: bytes) -> tuple[dict[bytes, None], list[str]]:
+    """(the certificates of authorities in this text, each once as PEM without what stands around it, what is wrong)."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    found: dict[bytes, list[int]] = {}
+    wrong: list[str] = []
+    for index, block in enumerate(_BLOCK.finditer(pem)):
+        if block[1] != b"CERTIFICATE":
+            wrong.append(f"entry {index} has bad block type: {block[1].decode(errors='replace')[:64]}")
+        elif b":" in block[2]:
+            wrong.append(f"entry {index} has PEM block headers")
+        else:
+            try:
+                certificate = _of_strangers(lambda block=block: x509.load_pem_x509_certificate(block[0]))
+                is_authority = _of_strangers(lambda found=certificate: _is_authority(found))
+            except ValueError:
+                wrong.append(f"entry {index} does not parse as X.509")
+                continue
+            if is_authority:
+                found.setdefault(certificate.public_bytes(Encoding.PEM), []).append(index)
+            else:
+                wrong.append(f"entry {index} does not have the CA bit set")
+    twice = [where for where in found.values() if len(where) > 1]
+    wrong = wrong or [f"duplicate trust anchor (indices [{' '.join(map(str, where))}])" for where in twice]
+    return dict.fromkeys(found), wrong
+
+
+def _is_authority(certificate: Any) -> bool:
+    from cryptography import x509
+
+    try:
+        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except x509.ExtensionNotFound:
+        return False
+
+
 def issue(authority: pki.Authority, pem: bytes, usages: Collection[str], seconds: float) -> str:
     """A certificate in PEM for what the request asks for, for the usages named here. Raises ValueError, OSError.
 

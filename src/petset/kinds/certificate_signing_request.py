@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from petset.base import certificates, well_known
+from petset.kinds import signers
 from petset.objects import filling, meta, names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -22,8 +23,6 @@ from petset.objects.validation import Errors, at_least, immutable, listed
 APPROVED, DENIED, FAILED = "Approved", "Denied", "Failed"
 GROUP = "certificates.k8s.io"
 EXPIRATION_SECONDS_MIN = 600
-VALUE_CHARACTERS_SHOWN_MAX = 64
-SIGNER_CHARACTERS_MAX = 571  # A domain, "/", and a name of two labels' length.
 USAGES = (
     *("signing", "digital signature", "content commitment", "key encipherment", "key agreement", "data encipherment"),
     *("cert sign", "crl sign", "encipher only", "decipher only", "any", "server auth", "client auth", "code signing"),
@@ -65,7 +64,9 @@ def is_approved(obj: Object) -> bool:
 def validate(obj: Object) -> Errors:
     spec = meta.part(obj, "spec")
     if wrong := _wrong_pem(spec.get("request") or "", certificates.read_request):
-        yield FieldError.invalid("spec.request", (spec.get("request") or "")[:VALUE_CHARACTERS_SHOWN_MAX], wrong)
+        yield FieldError.invalid(
+            "spec.request", (spec.get("request") or "")[: signers.VALUE_CHARACTERS_SHOWN_MAX], wrong
+        )
     if not spec.get("usages"):
         yield FieldError.required("spec.usages", "usages must be provided")
     seen: dict[str, None] = {}
@@ -92,24 +93,10 @@ def _wrong_pem(text: str, read: Callable[[bytes], object]) -> str:
 
 
 def _signer_name(name: str, path: str) -> Errors:
-    if not name:
-        yield FieldError.required(path)
-        return
     if name == well_known.LEGACY_SIGNER:
         yield FieldError.invalid(path, name, "the legacy signerName is not allowed via this API version")
         return
-    domain, slash, rest = name.partition("/")
-    if not slash or "/" in rest:
-        why = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        yield FieldError.invalid(path, name[:VALUE_CHARACTERS_SHOWN_MAX], why)
-        return
-    if len(name) > SIGNER_CHARACTERS_MAX:
-        yield FieldError.too_long(path, SIGNER_CHARACTERS_MAX)
-    for part, text in (("domain", domain), ("path", rest)):
-        if wrong := names.subdomain(text):
-            yield FieldError.invalid(path, text[:VALUE_CHARACTERS_SHOWN_MAX], f"validating {part}: {wrong}")
-    if "." not in domain:
-        yield FieldError.invalid(path, domain, "should be a domain with at least two segments separated by dots")
+    yield from signers.named(name, path)
 
 
 def _conditions(conditions: Any, path: str) -> Errors:
@@ -148,7 +135,7 @@ def validate_status(new: Object, old: Object) -> Errors:
     if before:
         yield FieldError.forbidden("status.certificate", "updates may not change a certificate that was issued")
     elif wrong := _wrong_pem(after, certificates.check_chain):
-        yield FieldError.invalid("status.certificate", after[:VALUE_CHARACTERS_SHOWN_MAX], wrong)
+        yield FieldError.invalid("status.certificate", after[: signers.VALUE_CHARACTERS_SHOWN_MAX], wrong)
 
 
 def _kept(new: Object, old: Object, fixed: tuple[str, ...]) -> Errors:

@@ -71,6 +71,7 @@ class Facts:
     services: Sequence[Object] = ()  # Of the pod's namespace, and `kubernetes`.
     sources: Mapping[tuple[SourceKind, str], Source] = field(default_factory=dict[tuple[SourceKind, str], Source])
     files: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])  # By volume and path.
+    bundles: Sequence[Object] = ()  # All ClusterTrustBundles, where a volume of the pod shows any.
 
 
 def variables(container: Object, facts: Facts) -> dict[str, str]:

@@ -20,6 +20,7 @@ from petset.node.runtime import Mount
 from petset.node.volumes import payloads
 from petset.node.volumes.payloads import TokenWanted
 from petset.node.volumes.volumes import Claimed, Mounted, VolumeError, Volumes, _make_private, mounts
+from tests import signing
 
 IS_ROOT = os.geteuid() == 0
 
@@ -139,6 +140,43 @@ def test_projected_volumes(tmp_path: Path):
     mounted = prepare(tmp_path, given, config_map(a="PEM"), tokens={TokenWanted("", 3607): "jwt"})["k"]
     assert read(mounted) == {"token": "jwt", "ca.crt": "PEM", "labels": 'app="redis"'}
     assert mode(Path(mounted.path, "ca.crt")) == 0o600
+
+
+ONE, TWO, THREE = (signing.authority_pem(name) for name in ("one", "two", "three"))
+
+
+def trusted(name: str, pem: str, signer: str = "", **labels: str) -> Any:
+    return {"metadata": {"name": name, "labels": labels}, "spec": {"signerName": signer, "trustBundle": pem}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [
+        ({"name": "b"}, TWO + ONE),
+        ({"name": "nosuch", "optional": True}, ""),
+        ({"signerName": "x.y/z", "labelSelector": {}}, ONE + THREE),
+        ({"signerName": "x.y/z", "labelSelector": {"matchLabels": {"alive": "yes"}}}, THREE),
+        ({"signerName": "x.y/z", "optional": True}, ""),
+    ],
+)
+def test_certificates_of_authorities_come_in_one_file(wanted: Any, shown: str):
+    bundles = (
+        trusted("x.y:z:2", THREE + ONE, "x.y/z", alive="no"),
+        trusted("x.y:z:1", f"noise\n{ONE}", "x.y/z", alive="no"),
+        trusted("x.y:z:3", THREE, "x.y/z", alive="yes"),
+        trusted("b", TWO + ONE),
+    )
+    volume = {"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "ca.pem", **wanted}}]}}
+    assert payloads.asks_for_bundles([volume])
+    files = payloads.files(volume, Facts(pod(volume), bundles=bundles), {})
+    assert {path: file.data.decode() for path, file in files.items()} == {"ca.pem": shown}
+
+
+def test_a_pod_waits_for_certificates_that_are_not_optional():
+    for wanted in ({"name": "nosuch"}, {"signerName": "x.y/z", "labelSelector": {}}):
+        volume = {"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "ca.pem", **wanted}}]}}
+        with pytest.raises(ConfigError, match="there is none that fits"):
+            payloads.files(volume, Facts(pod(volume)), {})
 
 
 @pytest.mark.parametrize(

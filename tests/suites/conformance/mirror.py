@@ -13,6 +13,8 @@ OF_SUITE = "e2e-test-images"
 # Recipe -> names in the registry, in the versions that v1.37 asks for (`e2e.test --list-images`).
 RECIPES = {
     "conformance-agnhost": (f"{OF_SUITE}/agnhost:2.66.1", f"{OF_SUITE}/agnhost:2.55"),
+    "conformance-busybox": (f"{OF_SUITE}/busybox:1.37.0-2",),
+    "conformance-dns": (f"{OF_SUITE}/glibc-dns-testing:2.1.1",),
     "conformance-kitten": (f"{OF_SUITE}/kitten:1.8",),
     "conformance-nautilus": (f"{OF_SUITE}/nautilus:1.8",),
     "conformance-nonewprivs": (f"{OF_SUITE}/nonewprivs:1.4",),
@@ -24,7 +26,7 @@ RECIPES = {
     "debian": (f"{OF_SUITE}/ipc-utils:1.4",),
     "nginx": (f"{OF_SUITE}/nginx:1.27.0-2", f"{OF_SUITE}/nginx:1.28.0-2"),
 }
-BUSYBOXES = {f"{OF_SUITE}/busybox": ("1.37.0-2",), "pause": ("3.10.2",)}
+BUSYBOXES = {"pause": ("3.10.2",)}
 
 
 def filled(folder: Path, built: programs.Programs, work: Path) -> suite_images.Mirror:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from petset.kinds import persistent_volume_claim
+from petset.kinds import cluster_trust_bundle, persistent_volume_claim, signers
 from petset.objects import meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.validation import NOT_NEGATIVE, Errors, named, object_metadata, one_of
+from petset.objects.validation import NOT_NEGATIVE, Errors, label_selector, named, object_metadata, one_of
 
 Check = Callable[[Object, str], Errors]
 
@@ -218,6 +218,26 @@ def _token(given: Object, path: str) -> Errors:
         )
 
 
+def _trust_bundle(given: Object, path: str) -> Errors:
+    name, signer = given.get("name"), given.get("signerName")
+    if name is not None and signer is not None:
+        yield FieldError.invalid(path, name, "only one of name and signerName may be used")
+    elif name is not None:
+        if not name:
+            yield FieldError.required(f"{path}.name", "must be a valid object name")
+        elif wrong := cluster_trust_bundle.wrong_name(name, cluster_trust_bundle.signer_in_name(name)):
+            yield FieldError.invalid(f"{path}.name", name, f"not a valid clustertrustbundlename: {wrong}")
+        if given.get("labelSelector") is not None:
+            why = "labelSelector must be unset if name is specified"
+            yield FieldError.invalid(f"{path}.labelSelector", given["labelSelector"], why)
+    elif signer is not None:
+        yield from signers.named(signer, f"{path}.signerName")
+        yield from label_selector(given.get("labelSelector"), f"{path}.labelSelector")
+    else:
+        yield FieldError.required(path, "either name or signerName must be specified")
+    yield from relative(given.get("path"), f"{path}.path")
+
+
 def _nfs(given: Object, path: str) -> Errors:
     if not given.get("server"):
         yield FieldError.required(f"{path}.server")
@@ -262,4 +282,5 @@ _PROJECTIONS: Mapping[str, Check] = {
     "configMap": _projected_files,
     "downwardAPI": _downward,
     "serviceAccountToken": _token,
+    "clusterTrustBundle": _trust_bundle,
 }

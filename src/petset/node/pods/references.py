@@ -1,7 +1,8 @@
-"""The ConfigMaps and Secrets that pods' volumes show: read once, then watched, so that volumes follow their changes.
+"""What pods' volumes show of other objects: read once, then watched, so that volumes follow their changes.
 
-A pod `hold`s what its volumes refer to; each object held by anybody has one watch, as a node may watch exactly the
-objects its pods refer to. `get` answers from the watch's cache, and asks the API itself where the cache has nothing.
+A pod `hold`s the ConfigMaps and Secrets that its volumes refer to; each object held by anybody has one watch, as a node
+may watch exactly the objects its pods refer to. ClusterTrustBundles are chosen by labels: while any pod shows some
+there is one watch of all. `get` answers from the watch's cache, and asks the API itself where the cache has nothing.
 
 Invariants: an object nobody holds is not watched; a change only says "look again" (the holders' names).
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import Informer
+from petset.kinds.cluster_trust_bundle import CLUSTERTRUSTBUNDLES
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.pod_spec.sources import Reference, SourceKind
 from petset.kinds.secret import SECRETS
@@ -37,6 +39,7 @@ class References:
     def __init__(self, client: Client, group: asyncio.TaskGroup, on_change: Callable[[str], None]):
         self._client, self._group, self._on_change = client, group, on_change
         self._watched: dict[Key, _Watched] = {}
+        self._bundles: _Watched | None = None
 
     def hold(self, holder: str, namespace: str, wanted: Iterable[Reference]) -> None:
         """Watch these for the holder (a pod uid) from now on."""
@@ -52,6 +55,23 @@ class References:
             if not watched.holders:
                 watched.task.cancel()
                 del self._watched[key]
+        if self._bundles is not None:
+            self._bundles.holders.pop(holder, None)
+            if not self._bundles.holders:
+                self._bundles.task.cancel()
+                self._bundles = None
+
+    async def bundles(self, holder: str) -> list[Object]:
+        """All ClusterTrustBundles, watched for the holder from now on."""
+        if self._bundles is None:
+            informer = Informer(self._client, CLUSTERTRUSTBUNDLES)
+            watched = _Watched(informer, tasks.spawn(self._group, informer.run(), "watch bundles of trust"))
+            informer.on_change(lambda old, new: self._tell(watched))
+            self._bundles = watched
+        bundles = self._bundles
+        bundles.holders[holder] = None
+        await bundles.informer.synced.wait()
+        return list(bundles.informer.list())
 
     async def get(self, namespace: str, reference: Reference) -> Source | None:
         """What it holds, or None where there is none. Raises ApiError, OSError."""

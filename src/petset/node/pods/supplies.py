@@ -10,7 +10,7 @@ refer to is watched until `release`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petset.base import tasks
 from petset.client.client import Client
@@ -70,6 +70,8 @@ class Supplies:
         refers = sources.of_volumes(wanted)
         self._sources.references.hold(self._uid, meta.namespace(pod), refers)
         facts = await self.facts(pod, refers)
+        if payloads.asks_for_bundles(wanted):
+            facts = replace(facts, bundles=await self._sources.references.bundles(self._uid))
         claims: dict[str, volumes.Claimed] = {}
         for name in dict.fromkeys(pod_claims.names(pod)):
             bound = await self._claimed(pod, name)

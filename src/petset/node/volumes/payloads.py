@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from petset.base import certificates
+from petset.kinds import cluster_trust_bundle
 from petset.kinds.pod_spec import sources
 from petset.kinds.pod_spec.sources import Reference
 from petset.node import environment
 from petset.node.environment import ConfigError, Facts
+from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
 MODE_DEFAULT = 0o644
@@ -38,6 +41,7 @@ class TokenWanted:
 
 
 KINDS = ("configMap", "secret", "downwardAPI", "projected")
+_PROJECTED = ("configMap", "secret", "downwardAPI", "serviceAccountToken", "clusterTrustBundle")
 
 
 def is_payload(volume: Object) -> bool:
@@ -69,7 +73,16 @@ class _Token:
     wanted: TokenWanted
 
 
-_Part = _Keys | _Downward | _Token
+@dataclass(frozen=True, slots=True)
+class _Bundle:
+    """What signers are trusted by: of one ClusterTrustBundle, or of those of a signer with certain labels."""
+
+    path: str
+    mode: int
+    wanted: Object
+
+
+_Part = _Keys | _Downward | _Token | _Bundle
 
 
 def _parts(volume: Object) -> Iterator[_Part]:
@@ -83,17 +96,15 @@ def _parts(volume: Object) -> Iterator[_Part]:
             yield from _of_source(kind, source, mode)
             continue
         for projection in source.get("sources") or ():
-            for inner in (*KINDS[:3], "serviceAccountToken"):
+            for inner in _PROJECTED:
                 if projection.get(inner) is not None:
                     yield from _of_source(inner, projection[inner], mode)
-            known = (*KINDS, "serviceAccountToken")
             for key in projection:
-                if key not in known and projection[key] is not None:
+                if key not in _PROJECTED and projection[key] is not None:
                     raise ConfigError(f"cannot project {key}: {_NOT_OFFERED.get(key, 'petset does not offer it')}")
 
 
 _NOT_OFFERED = {
-    "clusterTrustBundle": "petset has no ClusterTrustBundles; mount the certificates from a ConfigMap",
     "podCertificate": "petset signs no PodCertificateRequests; mount the certificate from a Secret",
 }
 
@@ -102,6 +113,8 @@ def _of_source(kind: str, source: Object, mode: int) -> Iterator[_Part]:
     if kind == "serviceAccountToken":
         seconds = int(source.get("expirationSeconds") or TOKEN_SECONDS_DEFAULT)
         yield _Token(source.get("path") or "token", mode, TokenWanted(source.get("audience") or "", seconds))
+    if kind == "clusterTrustBundle":
+        yield _Bundle(source.get("path") or "", mode, source)
     if kind == "downwardAPI":
         for item in source.get("items") or ():
             yield _Downward(item["path"], _mode(item.get("mode"), mode), item)
@@ -119,6 +132,12 @@ def tokens(volumes: Sequence[Object]) -> list[TokenWanted]:
     return list(dict.fromkeys(found))
 
 
+def asks_for_bundles(volumes: Sequence[Object]) -> bool:
+    """Whether any of them shows ClusterTrustBundles."""
+    projections = (part for volume in volumes for part in meta.parts(volume, "projected", "sources"))
+    return any(part.get("clusterTrustBundle") is not None for part in projections)
+
+
 def files(volume: Object, facts: Facts, issued: Mapping[TokenWanted, str]) -> dict[str, File]:
     """Every file of a payload volume by its path; later sources win. Raises ConfigError."""
     found: dict[str, File] = {}
@@ -128,6 +147,8 @@ def files(volume: Object, facts: Facts, issued: Mapping[TokenWanted, str]) -> di
                 found[_path(path)] = File(issued[wanted].encode(), mode)
             case _Downward(path, mode, wanted):
                 found[_path(path)] = File(_downward(wanted, facts).encode(), mode)
+            case _Bundle(path, mode, wanted):
+                found[_path(path)] = File(_trust_anchors(wanted, facts), mode)
             case _Keys():
                 found.update(_keys(part, facts))
     return found
@@ -146,6 +167,27 @@ def _keys(part: _Keys, facts: Facts) -> dict[str, File]:
         elif not part.reference.optional:
             raise ConfigError(f"references non-existent {part.reference.kind.lower()} key: {key}")
     return found
+
+
+def _trust_anchors(wanted: Object, facts: Facts) -> bytes:
+    """Each certificate once, in the order of the bundles' names."""
+    name, signer = wanted.get("name"), wanted.get("signerName")
+    if name is not None:
+        chosen = [bundle for bundle in facts.bundles if meta.name(bundle) == name]
+    else:
+        selector = selectors.from_object(wanted.get("labelSelector"))
+        chosen = [
+            bundle
+            for bundle in facts.bundles
+            if cluster_trust_bundle.signer(bundle) == signer and selector.matches(meta.labels(bundle))
+        ]
+    if not chosen and not wanted.get("optional"):
+        which = f"ClusterTrustBundle {name}" if name is not None else f"ClusterTrustBundles of signer {signer}"
+        raise ConfigError(f"cannot project {which}: there is none that fits; make it, or say that it is optional")
+    anchors: dict[bytes, None] = {}
+    for bundle in sorted(chosen, key=meta.name):
+        anchors |= certificates.trust_anchors(str(meta.get(bundle, "spec", "trustBundle") or "").encode())[0]
+    return b"".join(anchors)
 
 
 def _downward(wanted: Object, facts: Facts) -> str:

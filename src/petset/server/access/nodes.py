@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from petset.kinds import event_v1
 from petset.kinds.certificate_signing_request import CERTIFICATESIGNINGREQUESTS
+from petset.kinds.cluster_trust_bundle import CLUSTERTRUSTBUNDLES
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.lease import LEASES
@@ -177,6 +178,7 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "serviceaccounts"): _reads_referred,
     ("", "serviceaccounts/token"): _account_token,
     (CERTIFICATESIGNINGREQUESTS.group, "certificatesigningrequests"): _reads_and_creates,
+    (CLUSTERTRUSTBUNDLES.group, CLUSTERTRUSTBUNDLES.plural): _reads,
     (TOKENREVIEWS.group, "tokenreviews"): _creates,
     (SUBJECTACCESSREVIEWS.group, "subjectaccessreviews"): _creates,
     (LOCALSUBJECTACCESSREVIEWS.group, "localsubjectaccessreviews"): _creates,

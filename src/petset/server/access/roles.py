@@ -74,6 +74,7 @@ _VIEWED = (
     may(READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
     may(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
     may(READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
+    may(READ, "resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates"),
 )
 _EDITED = (
     may(READ, "core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy"),
@@ -97,6 +98,7 @@ _EDITED = (
     may(WRITE, "batch", "cronjobs jobs"),
     may(WRITE, "policy", "poddisruptionbudgets"),
     may(WRITE, "networking.k8s.io", "ingresses networkpolicies"),
+    may(WRITE, "resource.k8s.io", "resourceclaims resourceclaimtemplates"),
     may(f"{READ} {WRITE}", "coordination.k8s.io", "leases"),
 )
 _ADMINISTERED = (
@@ -118,6 +120,7 @@ _OF_NODES = (
     may("get", "core", "endpoints persistentvolumeclaims persistentvolumes"),
     may("get patch update", "core", "persistentvolumeclaims/status"),
     may(f"create {READ}", "certificates.k8s.io", "certificatesigningrequests"),
+    may(READ, "certificates.k8s.io", "clustertrustbundles"),
     may("create delete get patch update", "coordination.k8s.io", "leases"),
     may("get", "storage.k8s.io", "volumeattachments"),
     may(READ, "storage.k8s.io", "csidrivers"),
@@ -207,6 +210,7 @@ ROLES: tuple[Role, ...] = (
             may("*", "core", "nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats"),
         ),
     ),
+    Role("system:cluster-trust-bundle-discovery", (may(READ, "certificates.k8s.io", "clustertrustbundles"),)),
     Role("system:node", _OF_NODES),
     Role("system:node-bootstrapper", (may(f"create {READ}", "certificates.k8s.io", "certificatesigningrequests"),)),
     Role("system:node-problem-detector", (may("get", "core", "nodes"), may("patch", "core", "nodes/status"), EVENTS)),
@@ -277,6 +281,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("system:basic-user", (group(users.AUTHENTICATED),)),
     Binding("system:discovery", _EVERYBODY),
     Binding("system:public-info-viewer", _EVERYBODY),
+    Binding("system:cluster-trust-bundle-discovery", (group(users.SERVICE_ACCOUNTS),)),
     Binding("system:service-account-issuer-discovery", (group(users.SERVICE_ACCOUNTS),)),
     Binding("system:monitoring", (group("system:monitoring"),)),
     Binding("system:kube-controller-manager", (user("system:kube-controller-manager"),)),

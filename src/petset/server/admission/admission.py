@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from petset.base import well_known
 from petset.kinds import storage_class
 from petset.kinds.certificate_signing_request import CERTIFICATESIGNINGREQUESTS
+from petset.kinds.cluster_trust_bundle import CLUSTERTRUSTBUNDLES
 from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NAMESPACES, OF_EVERY_CLUSTER
 from petset.kinds.node import NODES
@@ -113,12 +114,15 @@ class Admission:
 
     def gives_rights(self, resource: Kind) -> bool:
         """Whether `require_held` is to be awaited of a write, during which the cluster goes on."""
-        return resource in escalation.KINDS or resource is CERTIFICATESIGNINGREQUESTS
+        return resource in escalation.KINDS or resource in (CERTIFICATESIGNINGREQUESTS, CLUSTERTRUSTBUNDLES)
 
     async def require_held(self, write: Write, obj: Object, old: Object | None) -> None:
         """Of what gives rights, that the user has them. Raises ApiError."""
         if write.resource is CERTIFICATESIGNINGREQUESTS:
             await certificate_admission.require(self._authorizer, write, obj, old)
+            return
+        if write.resource is CLUSTERTRUSTBUNDLES:
+            await certificate_admission.require_attested(self._authorizer, write, obj, old)
             return
         await escalation.require(self._authorizer, write, obj, old)
 

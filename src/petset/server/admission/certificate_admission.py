@@ -1,6 +1,7 @@
 """What a request for a certificate must pass: who asks is written into it, and who approves or signs may do so.
 
-Approving needs the verb `approve` on the signer, signing and failing `sign`: on the resource `signers`, by the signer's
+Approving needs the verb `approve` on the signer, signing and failing `sign`, and a bundle of what a signer is trusted
+by `attest`: on the resource `signers`, by the signer's
 whole name or by all of its domain ("example.com/*"). A request for a client certificate of this cluster never names the
 group that may everything.
 """
@@ -11,6 +12,7 @@ from typing import Any
 
 from petset.base import certificates, tasks, well_known
 from petset.kinds import certificate_signing_request as requests
+from petset.kinds import cluster_trust_bundle
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import APPROVAL
@@ -77,6 +79,12 @@ async def _require_fit(write: Write, obj: Object) -> None:
         raise errors.forbidden(PLURAL, meta.name(obj), why, requests.GROUP)
 
 
+async def require_attested(authorizer: auth.Authorizer, write: Write, obj: Object, old: Object | None) -> None:
+    """That the user may speak for the signer of a bundle whose content he writes. Raises ApiError 403."""
+    if cluster_trust_bundle.signer(obj) and (old is None or obj.get("spec") != old.get("spec")):
+        await _require_signer(authorizer, write, obj, "attest", "attest bundles")
+
+
 async def _require_signer(authorizer: auth.Authorizer, write: Write, obj: Object, verb: str, does: str) -> None:
     signer = requests.signer(obj)
     await authorizer.catch_up(write.user)
@@ -84,4 +92,4 @@ async def _require_signer(authorizer: auth.Authorizer, write: Write, obj: Object
         if authorizer.allows(write.user, rbac.Attributes(verb, requests.GROUP, "signers", name=name)):
             return
     why = f'user not permitted to {does} with signerName "{signer}"'
-    raise errors.forbidden(PLURAL, meta.name(obj), why, requests.GROUP)
+    raise errors.forbidden(write.resource.plural, meta.name(obj), why, requests.GROUP)
