@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
 
 from petset.base import tasks
@@ -19,7 +19,7 @@ from petset.objects import encoding, errors, meta
 from petset.server import weight
 from petset.server.access import users
 from petset.server.aggregated.remote import Remote
-from petset.server.described import documents, merging, openapi
+from petset.server.described import documents, merging, openapi, upgrading
 from petset.server.described.openapi import Description
 from petset.server.elsewhere import calling
 from petset.wire import http
@@ -40,6 +40,7 @@ class _Read:
     hash: str | None = None
     tag: str = ""
     part: bytes = b""
+    is_convertible: bool = False  # Version 3, which he has not, can be made of it.
 
 
 class Descriptions:
@@ -87,26 +88,32 @@ class Descriptions:
         """Raises TimeoutError, OSError, ValueError, ApiError."""
         before = self._read.get(place, _Read())
         code, _, data = await _asked(remote, openapi.V3, "", INDEX_BYTES_MAX)
-        hashed = _hash_in(data, place) if code == 200 else None
+        hashed, has_version_3 = _hash_in(data, place) if code == 200 else None, code != 404
         code, tag, data = await _asked(remote, openapi.V2, before.tag, calling.ANSWER_BYTES_MAX)
         match code:
             case 304:
-                return _Read(hashed, before.tag, before.part)
+                return await self._converted(_Read(hashed, before.tag, before.part), has_version_3)
             case 200:
                 try:
                     part = await self._work.beside(len(data), merging.part_of, data, *place)
                 except (ValueError, RecursionError):
                     part = b""
-                return _Read(hashed, tag, part)
+                return await self._converted(_Read(hashed, tag, part), has_version_3)
             case _:
                 return _Read(hashed)
+
+    async def _converted(self, read: _Read, has_version_3: bool) -> _Read:
+        """Of a server that has no such thing as version 3 whether it can be made."""
+        if has_version_3 or not read.part:
+            return read
+        return replace(read, is_convertible=await self._work.beside(len(read.part), upgrading.can_be, read.part))
 
     def _tell(self) -> None:
         said: dict[str, Description] = {}
         for (group, version), read in sorted(self._read.items()):
             remote = self._available[group, version]
             digest = hashlib.sha256(read.part).hexdigest() if read.part else ""
-            one = Description(group, version, read.hash, read.part, digest, remote.answer)
+            one = Description(group, version, read.hash, read.part, digest, remote.answer, read.is_convertible)
             said[one.name] = one
         self._openapi.others = said
 

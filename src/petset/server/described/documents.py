@@ -26,6 +26,7 @@ from petset.server.described import (
     operations,
     plain_paths,
     swagger,
+    upgrading,
 )
 from petset.server.described.definitions import Components
 
@@ -85,6 +86,29 @@ def v3_json(kinds: Kinds, name: str) -> bytes:
 
 def v3_protobuf(kinds: Kinds, name: str) -> bytes:
     return compression.gzipped(_v3_protobuf(kinds, name), GZIP_LEVEL)
+
+
+def converted_json(part: bytes) -> bytes:
+    """A document of version 3 of what another server describes in version 2 alone, compressed."""
+    return compression.gzipped(_converted_json(merging.read(part)), GZIP_LEVEL)
+
+
+def converted_protobuf(part: bytes) -> bytes:
+    return compression.gzipped(_converted_protobuf(merging.read(part)), GZIP_LEVEL)
+
+
+def _converted_json(part: merging.Part) -> Iterator[bytes]:
+    yield b'{"openapi":"3.0.0","info":' + encoding.dumps(info()) + b',"paths":{'
+    yield from _pairs(upgrading.paths(part))
+    yield b'},"components":{"schemas":{'
+    yield from _pairs(upgrading.components(part))
+    yield b"}}}"
+
+
+def _converted_protobuf(part: merging.Part) -> Iterator[bytes]:
+    yield gnostic_v3.head(info())
+    yield gnostic_v3.paths(upgrading.paths(part))
+    yield gnostic_v3.components(upgrading.components(part))
 
 
 def _v3_json(kinds: Kinds, name: str) -> Iterator[bytes]:

@@ -2,9 +2,9 @@
 
 A document is made when somebody asks for it, beside the loop, and kept compressed; those that were not asked for the
 longest go first when all are more than KEPT_BYTES_MAX. What other servers say of their group versions is in `others`:
-version 3 is theirs to answer, version 2 is merged. Its hash is known before it is made, so that the index costs
-nothing, and a URL that carries it may be kept by clients for good; an old one leads to the new one. How documents are
-made stands in described/.
+version 3 is theirs to answer, or made of their version 2 where they have no other, which is merged. Its hash is known
+before it is made, so that the index costs nothing, and a URL that carries it may be kept by clients for good; an old
+one leads to the new one. How documents are made stands in described/.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Description:
     part: bytes
     part_hash: str
     answer: Callable[[Call], Awaitable[http.Response]]  # His, to a request that is handed on.
+    is_convertible: bool = False  # He has no version 3, which is made of the part.
 
     @property
     def name(self) -> str:
@@ -61,9 +62,11 @@ class OpenApi:
         if path == V3:
             return http.Response(200, answers.JSON_HEADERS, self._index(kinds))
         name = path.removeprefix(f"{V3}/")
-        if name in self.others and self.others[name].hash is not None:
-            return await self.others[name].answer(call)
-        hashed = _hash(kinds, name)
+        other = self.others.get(name)
+        if other is not None and other.hash is not None:
+            return await other.answer(call)
+        is_converted = other is not None and other.is_convertible
+        hashed = other.part_hash if other is not None and is_converted else _hash(kinds, name)
         if not hashed or name == path:
             return None
         form = _form(call, gnostic_v3.MEDIA_TYPE)
@@ -71,6 +74,9 @@ class OpenApi:
         if asked and asked != hashed:
             return http.Response(301, (("location", f"{path}?hash={hashed}"),))
         headers = _KEPT_FOR_GOOD if asked else ()
+        if other is not None and is_converted:
+            part, convert = other.part, documents.converted_json if form == JSON else documents.converted_protobuf
+            return await self._document(call, hashed, form, headers, lambda: convert(part))
         make = documents.v3_json if form == JSON else documents.v3_protobuf
         return await self._document(call, hashed, form, headers, lambda: make(kinds, name))
 
@@ -99,6 +105,7 @@ class OpenApi:
 
     def _index(self, kinds: Kinds) -> bytes:
         theirs = {name: one.hash for name, one in self.others.items() if one.hash is not None}
+        theirs |= {name: one.part_hash for name, one in self.others.items() if one.is_convertible}
         paths = {
             name: {"serverRelativeURL": f"{V3}/{name}" + (f"?hash={hashed}" if hashed else "")}
             for name, hashed in {**documents.hashes(kinds), **theirs}.items()
