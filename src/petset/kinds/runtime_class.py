@@ -1,7 +1,7 @@
 """RuntimeClass: what runs a pod's containers, what that costs, and on which nodes it is (node.k8s.io/v1).
 
-petset's nodes have one runtime, under the names of HANDLERS; a pod of a class with another handler is refused, since
-who asks for a sandbox of its kind must not get another one silently.
+Which handlers a node has is the node's to know: a pod of a class with another one gets no sandbox there, since who asks
+for one of its kind must not get another silently.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from petset.objects import meta, names, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, immutable, labels, listed, named, not_negative_quantities
-
-HANDLERS = ("crun", "runc")
 
 
 @listed

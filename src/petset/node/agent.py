@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -64,6 +65,7 @@ class Config:
     host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
     on_disk: bool = True  # Whether volumes are made; else they are judged only, and pods ask for no tokens.
+    handlers: Sequence[str] = ()  # The runtimes that RuntimeClasses may name, which the runtime says.
     unsafe_sysctls: Sequence[str] = ()  # That pods may set: names, or beginnings of names with a `*`.
     marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
 
@@ -89,6 +91,7 @@ async def run(
 
 class Agent:
     def __init__(self, client: Client, runtime: Runtime, config: Config, attempts: probes.Attempts | None = None):
+        config = dataclasses.replace(config, handlers=tuple(runtime.handlers))
         self._client, self._runtime, self._config = client, runtime, config
         self._attempts = attempts or probes.Prober(runtime.streams)
         self._recorder = Recorder(client, "kubelet", config.node_name)

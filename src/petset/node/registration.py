@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import petset
@@ -59,6 +59,8 @@ class NodeConfig(Protocol):
     def node_info(self) -> Mapping[str, str]: ...
     @property
     def labels(self) -> Mapping[str, str]: ...
+    @property
+    def handlers(self) -> Sequence[str]: ...
 
 
 def capacity_of_machine(pods: int = PODS_MAX) -> dict[str, str]:
@@ -123,7 +125,15 @@ def node_status(
             "operatingSystem": "linux",
             "architecture": arch,
         },
+        "features": {"supplementalGroupsPolicy": True},
+        "runtimeHandlers": [_handler(name) for name in ("", *config.handlers)],
     }
+
+
+def _handler(name: str) -> dict[str, Any]:
+    """A runtime by the name that RuntimeClasses have for it; "" is the usual one."""
+    named = {"name": name} if name else {}
+    return {**named, "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}}
 
 
 _DISK_PRESSURE = ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")

@@ -217,11 +217,18 @@ class Runtime(Protocol):
         """Raises ImageError."""
         ...
 
-    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "") -> Sandbox:
+    @property
+    def handlers(self) -> Sequence[str]:
+        """What RuntimeClasses may name."""
+        ...
+
+    async def create_sandbox(
+        self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "", handler: str = ""
+    ) -> Sandbox:
         """Namespaces, address and /etc files; raises RuntimeError_("FailedCreatePodSandBox", ...).
 
         `$(POD_IP)` in `hosts` stands for the address, which is chosen here; `hostname` is the kernel's, the pod's own
-        name where it is "". An existing sandbox that is alive is
+        name where it is "", `handler` what runs its containers. An existing sandbox that is alive is
         returned as it is; one that is not is made anew with the next attempt number, and its containers' records stay.
         """
         ...

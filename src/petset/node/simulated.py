@@ -205,6 +205,10 @@ class SimulatedRuntime:
     def streams(self) -> NodeStreams:
         return _NoStreams()
 
+    @property
+    def handlers(self) -> Sequence[str]:
+        return ("crun",)
+
     async def start(self) -> None:
         return None
 
@@ -249,7 +253,9 @@ class SimulatedRuntime:
             raise ImageError(reason, self.machine.images_missing[reference])
         return Image(reference, "sha256:" + "0" * 64, "/simulated", command=("run",))
 
-    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "") -> Sandbox:
+    async def create_sandbox(
+        self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "", handler: str = ""
+    ) -> Sandbox:
         await asyncio.sleep(self.machine.sandbox_seconds)
         machine, uid = self.machine, meta.uid(pod)
         if machine.sandbox_errors:

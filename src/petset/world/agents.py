@@ -141,9 +141,11 @@ class LookedAt(simulated.SimulatedRuntime):
         if self.is_deaf:
             raise RuntimeError_("Dead", "cannot do anything: the agent was killed")
 
-    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "") -> Sandbox:
+    async def create_sandbox(
+        self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "", handler: str = ""
+    ) -> Sandbox:
         self._hear()
-        return await super().create_sandbox(pod, hosts, resolv_conf, hostname)
+        return await super().create_sandbox(pod, hosts, resolv_conf, hostname, handler)
 
     async def start_container(self, config: ContainerConfig) -> tuple[Container, Sequence[Warning_]]:
         self._hear()

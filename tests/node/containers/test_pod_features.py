@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from petset.node import linux
-from petset.node.containers import cgroups
+from petset.node.containers import cgroups, host
 from petset.node.runtime import Container, Mount, RuntimeError_
 from tests import waiting
 from tests.node import machine
@@ -76,3 +76,21 @@ async def test_limits_change_while_a_container_runs(tmp_path, root):
         await here.restart()
         assert here.seen(one).resources == {**spec["resources"]}
         assert here.seen(one).state == "running"
+
+
+@pytest.mark.skipif("runc" not in host.runtimes(), reason="runc is not installed; apt-get install runc")
+@machine.on_machine
+async def test_a_pod_s_class_says_which_runtime_it_is_under(tmp_path, root):
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = machine.pod()
+        await here.runtime.create_sandbox(pod, machine.HOSTS, machine.RESOLV, handler="runc")
+        one = await here.run(pod, "sleep", "1000")
+        record = here.runtime._pods[one.pod_uid].containers["main", 0]
+        tools = here.runtime._tools.of(record)
+        assert tools.runtime == host.runtimes()["runc"]
+        assert tools.run("state", one.id).returncode == 0
+        assert await here.exec(pod, "hostname") == "web-0\n"
+        await here.restart()
+        assert here.seen(one).state == "running"
+        await here.runtime.stop_container(one.pod_uid, "main", 0)
+        await here.runtime.remove_sandbox(one.pod_uid)

@@ -92,10 +92,11 @@ def test_a_pod_gets_what_its_runtime_costs_and_goes_where_it_is(server: Server) 
         assert refused.code == 403 and text in refused.message
 
 
-def test_a_runtime_that_no_node_has_is_refused(server: Server) -> None:
+def test_a_runtime_that_no_node_has_is_for_the_node_to_refuse(server: Server) -> None:
     server.create(runtime("sandbox", handler="runsc"))
-    refused = server("POST", PODS, pod("p", runtimeClassName="sandbox"))
-    assert refused.code == 403 and 'has the handler "runsc"; petset has crun and runc' in refused.message
+    assert server.create(pod("p", runtimeClassName="sandbox"))["spec"]["runtimeClassName"] == "sandbox"
+    refused = server("POST", PODS, pod("q", runtimeClassName="none"))
+    assert refused.code == 403 and 'RuntimeClass "none" not found' in refused.message
 
 
 def test_what_nothing_acts_on_is_told_at_creation(server: Server) -> None:

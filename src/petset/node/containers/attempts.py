@@ -54,6 +54,14 @@ class Tools:
     supervisors: str  # The cgroup of the conmons.
     hidden: str = ""  # A mount that must not be there when a container is created.
 
+    def of(self, record: ContainerRecord) -> Tools:
+        """With the runtime that the container is under, which keeps its state apart from another's."""
+        path = host.runtimes().get(record.handler, "") if record.handler else ""
+        if not path or path == self.runtime:
+            return self
+        hidden = cgroups.hidden_at_creation(path, self.groups)
+        return replace(self, runtime=path, root=f"{self.root}-{record.handler}", hidden=hidden)
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A runtime command to its end; its status is for the caller to judge."""
         return subprocess.run(
@@ -88,6 +96,7 @@ def start(
     mounts: Sequence[Mount] = (),
 ) -> ContainerRecord:
     """The container running. Raises RuntimeError_, and nothing is left then."""
+    tools = tools.of(record)
     try:
         for name in ("rootfs", "upper", "work", "exit", "persist"):
             (directory / name).mkdir(parents=True, exist_ok=True)
@@ -239,7 +248,7 @@ def _environment() -> dict[str, str]:
 
 def resize(tools: Tools, directory: Path, record: ContainerRecord, amounts: dict[str, Any]) -> ContainerRecord:
     """Other limits for a container that runs, as `resources` of an OCI configuration. Raises RuntimeError_."""
-    file = directory / "resources.json"
+    tools, file = tools.of(record), directory / "resources.json"
     file.write_bytes(encoding.dumps(amounts))
     done = tools.run("update", f"--resources={file}", record.id)
     if done.returncode != 0:
@@ -278,7 +287,7 @@ def lost(directory: Path, record: ContainerRecord) -> ContainerRecord:
 def has_started(tools: Tools, record: ContainerRecord) -> bool:
     """Whether a created container was started before petset could write it down."""
     with contextlib.suppress(ValueError):
-        return json.loads(tools.run("state", record.id).stdout).get("status") == "running"
+        return json.loads(tools.of(record).run("state", record.id).stdout).get("status") == "running"
     return False
 
 
@@ -297,6 +306,7 @@ def _ended(tools: Tools, directory: Path, record: ContainerRecord, code: int, fi
 
 def clean(tools: Tools, directory: Path, record: ContainerRecord) -> None:
     """Give back cgroup, mount, layer and the runtime's own state of an attempt that has ended; logs and record stay."""
+    tools = tools.of(record)
     if os.path.isdir(os.path.join(tools.root, record.id)):
         tools.run("delete", "--force", record.id)
         shutil.rmtree(os.path.join(tools.root, record.id), ignore_errors=True)

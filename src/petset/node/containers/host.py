@@ -73,9 +73,14 @@ def read(groups: cgroups.Cgroups) -> bundle.Host:
     )
 
 
+def runtimes() -> dict[str, str]:
+    """The paths of the OCI runtimes of this machine, by name; the first is the usual one."""
+    return {name: path for name in OCI_RUNTIMES if (path := shutil.which(name))}
+
+
 def find_runtime() -> str:
     """The path of the OCI runtime; "" when there is none."""
-    return next((path for name in OCI_RUNTIMES if (path := shutil.which(name))), "")
+    return next(iter(runtimes().values()), "")
 
 
 def runtime_version(path: str) -> str:

@@ -128,6 +128,10 @@ class OciRuntime:
     def streams(self) -> NodeStreams:
         return self._streams
 
+    @property
+    def handlers(self) -> Sequence[str]:
+        return list(host.runtimes())
+
     def node_info(self) -> dict[str, str]:
         """For the node's status.nodeInfo."""
         return host.node_info(self._boot_id)
@@ -218,7 +222,9 @@ class OciRuntime:
 
     # ---- sandboxes
 
-    async def create_sandbox(self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "") -> Sandbox:
+    async def create_sandbox(
+        self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "", handler: str = ""
+    ) -> Sandbox:
         uid = meta.uid(pod)
         known = self._pods.setdefault(uid, _Pod())
         await _settled(known)
@@ -242,7 +248,7 @@ class OciRuntime:
             }
             attempt = known.sandbox.attempt + 1 if known.sandbox else 0
             sandbox = SandboxRecord(
-                uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports
+                *(uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports, handler)
             )
             await self._settle(uid, known, sandbox, True, sandboxes.write_down, directory, files, sandbox)
         except (OSError, NetworkError) as error:

@@ -34,6 +34,7 @@ class SandboxRecord:
     kinds: tuple[str, ...]  # The namespaces of its own.
     attempt: int = 0
     ports: tuple[HostPort, ...] = ()  # Of this machine, that lead to it.
+    handler: str = ""  # The OCI runtime of its containers; "" for the node's usual one.
 
     def seen(self, alive: bool) -> Sandbox:
         return Sandbox(self.pod_uid, self.pod_name, self.namespace, self.ip, self.created_at, alive, self.attempt)
@@ -68,6 +69,7 @@ class ContainerRecord:
     conmon: Process | None = None
     process: Process | None = None
     user: tuple[int, ...] = ()  # uid, gid, supplementary groups.
+    handler: str = ""  # The OCI runtime that made it; "" for the node's usual one.
     images: tuple[str, ...] = ()  # Of its volumes, by digest: they stay as long as it may.
     resources: dict[str, Any] | None = None  # Of CPU and memory, as its spec said; None in those of an older petset.
 

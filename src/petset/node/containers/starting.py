@@ -105,7 +105,7 @@ class Starter:
         )
         warnings += said
         given = dict(resize.resizable(meta.part(config.container, "resources")))
-        record = replace(record, user=(user.uid, user.gid, *user.groups), resources=given)
+        record = replace(record, handler=sandbox.handler, user=(user.uid, user.gid, *user.groups), resources=given)
         started = attempts.start(self.tools, self._place(config), record, oci, config.image.rootfs, config.mounts)
         self._weigh(config.pod)
         return started

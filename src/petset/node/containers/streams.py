@@ -69,7 +69,7 @@ class Streams:
             raise StreamError(400, "cannot run a command: none was given; name it after --")
         self._count += 1
         session = Exec(found.directory, f"exec-{os.getpid()}-{self._count}", options)
-        await session.start(self._tools(), found.record.id)
+        await session.start(self._tools().of(found.record), found.record.id)
         return session
 
     async def attach(self, pod_uid: str, container: str, options: ExecOptions) -> Session:

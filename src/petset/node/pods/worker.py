@@ -27,7 +27,19 @@ from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import sources
 from petset.node import environment
 from petset.node.network import names
-from petset.node.pods import admission, hooks, launch, probes, pulling, resizing, restarting, status, storage, supplies
+from petset.node.pods import (
+    admission,
+    hooks,
+    launch,
+    probes,
+    pulling,
+    resizing,
+    restarting,
+    sandboxes,
+    status,
+    storage,
+    supplies,
+)
 from petset.node.pods import decide as pods
 from petset.node.pods.decide import Failure, Memory, Trouble, View
 from petset.node.pods.probing import Probing
@@ -501,7 +513,9 @@ class PodWorker:
         self._name_wait_until, self._name_wait_told = 0.0, False
         try:
             hostname = names.kernel_name(self.pod, around.cluster_domain)
-            await around.runtime.create_sandbox(self.pod, hosts, resolv, hostname)
+            sandboxes.require_offered(self.pod)
+            handler = await sandboxes.handler(around.client, self.pod, around.runtime.handlers)
+            await around.runtime.create_sandbox(self.pod, hosts, resolv, hostname, handler)
         except (RuntimeError_, names.NameTooLong) as failure:
             error = failure if isinstance(failure, RuntimeError_) else RuntimeError_(_NO_SANDBOX, str(failure))
             self._troubles["sandbox"] = _setup_trouble(self._troubles.get("sandbox"), error.reason, error.message)

@@ -21,6 +21,7 @@ from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import claims, sources
 from petset.kinds.reviews import LOCALSUBJECTACCESSREVIEWS, SUBJECTACCESSREVIEWS, TOKENREVIEWS
+from petset.kinds.runtime_class import RUNTIMECLASSES
 from petset.kinds.secret import SECRETS
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -169,6 +170,7 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "nodes"): _own_node,
     ("", "nodes/status"): _own_node,
     (LEASES.group, "leases"): _own_lease,
+    (RUNTIMECLASSES.group, "runtimeclasses"): _reads,
     ("", "events"): _events,
     (event_v1.EVENTS_V1.group, "events"): _events,
     ("", "secrets"): _reads_referred,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from petset.kinds import priority_class as classes
 from petset.kinds.priority_class import PRIORITYCLASSES
-from petset.kinds.runtime_class import HANDLERS, RUNTIMECLASSES
+from petset.kinds.runtime_class import RUNTIMECLASSES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.server.admission.pod_admission import Context
@@ -81,9 +81,6 @@ def runtime_class(context: Context, pod: Object, old: Object | None) -> Object:
     class_ = context.find(RUNTIMECLASSES, name)
     if class_ is None:
         raise _rejected(pod, f'RuntimeClass "{name}" not found')
-    if class_.get("handler") not in HANDLERS:
-        has = " and ".join(HANDLERS)
-        raise _rejected(pod, f'RuntimeClass "{name}" has the handler "{class_.get("handler")}"; petset has {has}')
     overhead = meta.part(class_, "overhead").get("podFixed")
     if spec.get("overhead") and spec["overhead"] != overhead:
         raise _rejected(pod, "Pod's Overhead doesn't match RuntimeClass's defined Overhead")

@@ -1,0 +1,41 @@
+"""What a pod's sandbox needs beside names: the OCI runtime of its RuntimeClass; and what no sandbox here can be.
+
+Follows: "Runtime Class" and "User Namespaces" of the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from petset.client.client import Client
+from petset.kinds.runtime_class import RUNTIMECLASSES
+from petset.node.runtime import RuntimeError_
+from petset.objects import errors
+from petset.objects.meta import Object
+
+FAILED = "FailedCreatePodSandBox"
+
+
+def require_offered(pod: Object) -> None:
+    """Raises RuntimeError_ for what must not be replaced by less."""
+    if pod["spec"].get("hostUsers") is False:
+        raise RuntimeError_(
+            FAILED, "cannot give the pod users of its own: petset has no user namespaces; leave hostUsers"
+        )
+
+
+async def handler(client: Client, pod: Object, offered: Sequence[str]) -> str:
+    """The runtime that the pod's class names; "" without a class. Raises RuntimeError_, ApiError, OSError."""
+    name = pod["spec"].get("runtimeClassName")
+    if not name:
+        return ""
+    try:
+        found: str = (await client.get(RUNTIMECLASSES, name)).get("handler", "")
+    except errors.ApiError as error:
+        if error.code != 404:
+            raise
+        raise RuntimeError_(FAILED, f'RuntimeClass "{name}" not found') from None
+    if found not in offered:
+        has = ", ".join(offered)
+        raise RuntimeError_(FAILED, f'no runtime for "{found}" is configured: this node has {has}')
+    return found
