@@ -1,6 +1,6 @@
 """Nodes of real containers: this machine's network, the images, and the OCI runtime, for one instance.
 
-    async with machine.opened(instance, plan, "pets") as machines:
+    async with machine.opened(instance, plan.nodes, "pets") as machines:
         async with plane.nodes(*(one.node() for one in machines)):
             ...
         await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))
@@ -95,13 +95,11 @@ class Machine:
 
 @contextlib.asynccontextmanager
 async def opened(
-    instance: state.State, plan: networks.Plan, first: str, limits: cluster.Limits | None = None
+    instance: state.State, nodes: Sequence[networks.NodePlan], first: str, limits: cluster.Limits | None = None
 ) -> AsyncGenerator[list[Machine], None]:
-    """One for each node of the plan; `first` is the name of the first."""
+    """One for each of these nodes of the instance's plan; `first` is the name of its first."""
     async with contextlib.AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(Machine(instance, node, node.name(first), limits)) for node in plan.nodes
-        ]
+        yield [await stack.enter_async_context(Machine(instance, node, node.name(first), limits)) for node in nodes]
 
 
 async def take_down(machines: Sequence[Machine], client_of: Callable[[str], Client | None]) -> None:
@@ -111,6 +109,15 @@ async def take_down(machines: Sequence[Machine], client_of: Callable[[str], Clie
         await one.take_down(client_of(one.name))
 
     await tasks.side_by_side(machines, work, most=len(machines), name="take a node down")
+
+
+async def stop_left(machines: Sequence[Machine], client_of: Callable[[str], Client | None]) -> int:
+    """Take down what a killed petset has left; how many containers ran."""
+    for one in machines:
+        await one.runtime.start()
+    running = sum(one.running() for one in machines)
+    await take_down(machines, client_of)
+    return running
 
 
 def check(limits: cluster.Limits) -> None:

@@ -23,12 +23,13 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from petset import __version__, cluster
-from petset.base import journal, networks, pki, reasons, state, tasks, telemetry
+from petset.base import journal, networks, pki, reasons, state, tasks, telemetry, well_known
 from petset.client import kubeconfig
 from petset.client.client import Client
 from petset.net import listener
@@ -48,6 +49,7 @@ API_BACKLOG = 1024
 COLLECTIONS = (5_000, 1, 1000)
 TOKEN_KEY = "service-accounts.key"
 FILES_OPEN_MAX = 65536
+SIMULATED = "simulated"
 
 Announce = Callable[[str], None]
 
@@ -61,6 +63,8 @@ class Options:
     state: state.State
     hostpath_provisioner: bool = True
     simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
+    nodes: int = 0  # 0: as many as it had.
+    simulated_nodes: int = 0  # So many more that run nothing.
     api_port: int = 0  # 0: the one it had, else the first free.
     limits: cluster.Limits = field(default_factory=cluster.Limits)
     audit: audit_log.Settings | None = None
@@ -116,9 +120,19 @@ async def _run(options: Options, announce: Announce) -> None:
 
         started = _first_writes(served.store)
 
+        for line in served.lost_lines():
+            tell(line)
+        awaited = dict.fromkeys(served.names)
+
         def node_is_ready(name: str) -> None:
             started.set_result(None) if not started.done() else None
-            tell(f"node: {name} is ready after {tasks.monotonic() - began:.2f} s")
+            log.info("node %s is ready", name)
+            if name not in awaited:
+                return  # It was ready before.
+            del awaited[name]
+            if awaited:
+                return
+            tell(f"node: {_told(served.names)} ready after {tasks.monotonic() - began:.2f} s")
             gc.collect()
             gc.freeze()  # Modules and tables stay until the end: no later collection need walk them.
             gc.set_threshold(*COLLECTIONS)
@@ -172,15 +186,36 @@ Ready = Callable[[str], None]  # Told the node's name.
 async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
     from petset.node import registration, simulated
 
-    capacity = registration.capacity_of_machine(simulated.PODS_MAX)
-    directory = served.state.path("node")
-    config = cluster.node_config(
-        served.node_name, served.plan.nodes[0], directory, may_mount=False, on_disk=False, capacity=capacity
-    )
-    async with served.plane.nodes(cluster.simulated_node(config, served.state.log), on_ready=is_ready):
+    only = len(served.plan.nodes) + options.simulated_nodes == 1
+    capacity = registration.capacity_of_machine(simulated.PODS_MAX if only else simulated.OWN_ADDRESSES)
+    networks.forget(served.lost)
+    networks.remember(served.state.directory, served.plan)
+    nodes = [_simulated_node(served, node, capacity, node.name(served.node_name)) for node in served.plan.nodes]
+    async with served.plane.nodes(*nodes, *_simulated_nodes(served, options), on_ready=is_ready):
         await stop.wait()
         served.plane.stop_soon()
-    networks.forget(served.plan)
+    networks.forget(served.plan.nodes)
+
+
+def _simulated_node(
+    served: Served, plan: networks.NodePlan, capacity: Mapping[str, str], name: str, **own: Any
+) -> cluster.Node:
+    directory = plan.directory(served.state.directory) / "node"
+    config = cluster.node_config(name, plan, directory, may_mount=False, on_disk=False, capacity=capacity, **own)
+    return cluster.simulated_node(config, served.state.log)
+
+
+def _simulated_nodes(served: Served, options: Options) -> list[cluster.Node]:
+    """Those that are asked for beside the others. Where there are real ones only pods that tolerate it come to them."""
+    from petset.node import registration, simulated
+
+    capacity = registration.capacity_of_machine(simulated.OWN_ADDRESSES)
+    taint = {"key": well_known.SIMULATED_NODE, "value": "true", "effect": "NoSchedule"}
+    own: dict[str, Any] = {
+        "labels": {well_known.SIMULATED_NODE: "true"},
+        "taints": () if options.simulated else (taint,),
+    }
+    return [_simulated_node(served, plan, capacity, name, **own) for name, plan in served.simulated.items()]
 
 
 async def _run_containers(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
@@ -189,8 +224,9 @@ async def _run_containers(served: Served, options: Options, stop: asyncio.Event,
 
     machine.check(options.limits)
     plan, plane = served.plan, served.plane
+    await _take_lost_down(served)
     async with (
-        machine.opened(served.state, plan, served.node_name, options.limits) as machines,
+        machine.opened(served.state, plan.nodes, served.node_name, options.limits) as machines,
         contextlib.AsyncExitStack() as opened,
     ):
         lacks = [lack for one in machines for lack in await one.network.setup()]
@@ -202,10 +238,21 @@ async def _run_containers(served: Served, options: Options, stop: asyncio.Event,
             await opened.enter_async_context(there)
         await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
         proxy = cluster.proxy(plan, served.node_name, options.limits.node_port_addresses)
-        async with plane.living(proxy), plane.nodes(*(one.node() for one in machines), on_ready=is_ready):
+        nodes = [*(one.node() for one in machines), *_simulated_nodes(served, options)]
+        async with plane.living(proxy), plane.nodes(*nodes, on_ready=is_ready):
             await stop.wait()
             plane.stop_soon()
         await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))
+
+
+async def _take_lost_down(served: Served) -> None:
+    """Stop what a killed petset has left running on nodes that are no more. Their directories stay."""
+    from petset import machine
+
+    if served.lost:
+        async with machine.opened(served.state, served.lost, served.node_name) as machines:
+            await machine.stop_left(machines, lambda name: served.plane.client(users.of_node(name)))
+        networks.remember(served.state.directory, served.plan)
 
 
 def has_left_over(instance: state.State) -> bool:
@@ -229,14 +276,11 @@ async def _stop_left_over(instance: state.State) -> str:
 
     plan = networks.choose_networks(instance.directory)
     async with (
-        machine.opened(instance, plan, _node_name(instance)) as machines,
+        machine.opened(instance, plan.nodes, _node_name(instance)) as machines,
         contextlib.AsyncExitStack() as opened,
     ):
         client = await _client_of_stopped(instance, opened)
-        for one in machines:
-            await one.runtime.start()
-        running = sum(one.running() for one in machines)
-        await machine.take_down(machines, lambda name: client)
+        running = await machine.stop_left(machines, lambda name: client)
     return f"{running} containers that it had left running are stopped; the data stays in {instance.directory}"
 
 
@@ -264,6 +308,8 @@ class Served:
 
     state: state.State
     plan: networks.Plan
+    lost: Sequence[networks.NodePlan]  # That the instance had, and has no more.
+    simulated: Mapping[str, networks.NodePlan]  # By name: beside those of the plan.
     store: sqlite.SqliteStore
     plane: cluster.ControlPlane
     tls: ssl.SSLContext
@@ -274,6 +320,31 @@ class Served:
     @property
     def address(self) -> str:
         return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def names(self) -> list[str]:
+        """Of all its nodes."""
+        return [*(node.name(self.node_name) for node in self.plan.nodes), *self.simulated]
+
+    def lost_lines(self) -> Iterable[str]:
+        """What became of nodes that the instance has no more."""
+        for node in self.lost:
+            name, directory = node.name(self.node_name), node.directory(self.state.directory)
+            yield (
+                f"lost: node {name} is gone, as a machine that is lost; its data stays in {directory}: more --nodes "
+                f"bring it back, and `kubectl delete node {name}` lets its pods be made elsewhere"
+            )
+
+
+NAMES_TOLD = 3
+
+
+def _told(names: Sequence[str]) -> str:
+    """Who are what the sentence goes on with."""
+    if len(names) == 1:
+        return f"{names[0]} is"
+    more = len(names) - NAMES_TOLD
+    return f"{', '.join(names[:NAMES_TOLD])}{f' and {more} more' if more > 0 else ''} are"
 
 
 def _former_token_secret(instance: state.State) -> bytes:
@@ -287,7 +358,8 @@ def _former_token_secret(instance: state.State) -> bytes:
 async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     """Keys, network plan, store, API on loopback, kubeconfig: all that must be there before anybody asks."""
     instance = options.state
-    plan = networks.choose_networks(instance.directory)
+    chosen = networks.choose_networks(instance.directory, max(options.nodes, 1))
+    plan, lost = chosen.parted(options.nodes or len(chosen.nodes))
     authority = pki.authority(instance.keys)
     gateways = [node.gateway for node in plan.nodes]
     hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.cluster.kubernetes_address, *gateways]
@@ -299,6 +371,12 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     opened.push_async_callback(store.close)
     listening = _api_socket(options)
     port, name = listening.getsockname()[1], _node_name(instance)
+    simulated = {
+        f"{name[: networks.NAME_CHARACTERS_MAX - len(SIMULATED)]}-{SIMULATED}-{number}": networks.simulated(
+            plan.cluster, number
+        )
+        for number in range(1, options.simulated_nodes + 1)
+    }
     metrics = telemetry.Telemetry()
     metrics.source(lambda: telemetry.read("petset_store", asdict(store.stats())))
     metrics.source(lambda: [("apiserver_storage_size_bytes", (instance.name,), _size(instance.database))])
@@ -326,7 +404,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         listener.serve(plane.handle, tls=tls, socket=listening, front_proxies=front_proxies.name)
     )
     instance.write("instance.json", {"api_port": port, "node_name": name})
-    served = Served(instance, plan, store, plane, tls, front_proxies.name, port, name)
+    served = Served(instance, plan, lost, simulated, store, plane, tls, front_proxies.name, port, name)
     _write_kubeconfig(served, authority)
     return served
 

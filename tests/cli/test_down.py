@@ -22,7 +22,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         yield instance
         process.kill()
     if plan := networks.plan_of(instance.read("network.json")):
-        networks.forget(plan)
+        networks.forget(plan.nodes)
 
 
 def test_what_is_left_of_one_that_was_killed_goes(running: state.State, monkeypatch) -> None:

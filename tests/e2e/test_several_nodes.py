@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
-from petset.base import networks
+from petset.base import well_known
 from tests.e2e.leftovers import leftovers, nodes_of
 
+IMAGE = "gcr.io/google_containers/nginx-slim:0.8"
 NGINX = str(Path(__file__).parent / "manifests" / "nginx.yaml")
 
 
 def test_an_instance_whose_plan_has_two_nodes(make_cluster):
     cluster = make_cluster()
-    networks.choose_networks(cluster.state, nodes=2)
-    cluster.up()
+    assert "node: " in (said := cluster.up("--nodes", "2").stdout) and " are ready" in said
     plans = nodes_of(cluster.state)
     cluster.wait(lambda: _ready_nodes(cluster) == len(plans) == 2, "both nodes to be ready")
     cluster.kubectl("create", "-f", NGINX)
@@ -35,9 +37,43 @@ def test_an_instance_whose_plan_has_two_nodes(make_cluster):
     assert ran == {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["containerID"] for pod in again}
     assert nodes_of(cluster.state) == plans
 
+    # A node less: what a killed petset has left on it is stopped, its data stays, and the other's pod goes on.
+    cluster.kill()
+    said = cluster.up("--nodes", "1").stdout
+    lost = plans[1]
+    [stays] = [pod for pod in pods if not pod["spec"]["nodeName"].endswith("-1")]
+    [gone] = [pod for pod in pods if pod["spec"]["nodeName"].endswith("-1")]
+    assert f"node {gone['spec']['nodeName']} is gone" in said and nodes_of(cluster.state) == plans[:1]
+    cluster.wait_ready(stays["metadata"]["name"])
+    now = cluster.pod(stays["metadata"]["name"])["status"]["containerStatuses"][0]["containerID"]
+    assert now == ran[stays["metadata"]["uid"]]
+    assert not os.path.exists(f"/sys/class/net/{lost.bridge}") and not lost.reservation.exists()
+    assert (lost.directory(cluster.state) / "pods" / gone["metadata"]["uid"]).is_dir()
+    still = cluster.pod(gone["metadata"]["name"])  # Nobody has said that the node will not come back.
+    assert still["metadata"]["uid"] == gone["metadata"]["uid"]
+
+    cluster.kill()
+    cluster.up("--nodes", "2")
+    cluster.wait_ready("web-0", "web-1")
+    assert cluster.pod(gone["metadata"]["name"])["metadata"]["uid"] == gone["metadata"]["uid"]
+
     cluster.kill()
     said = cluster.down().stdout  # Of a killed petset, too.
     assert "2 containers" in said and leftovers(cluster.state) == []
+
+
+def test_simulated_nodes_beside_real_ones_take_pods_that_tolerate_it(make_cluster):
+    cluster = make_cluster()
+    cluster.up("--simulated-nodes", "2")
+    [real, *simulated] = sorted(node["metadata"]["name"] for node in cluster.kubectl.json("get", "nodes")["items"])
+    assert simulated == [f"{real}-simulated-1", f"{real}-simulated-2"]
+    taint = {"key": well_known.SIMULATED_NODE, "operator": "Exists"}
+    for name, spec in (("real", {}), ("toy", {"tolerations": [taint], "nodeSelector": {taint["key"]: "true"}})):
+        spec |= {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": IMAGE}]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    cluster.wait_ready("real", "toy")
+    assert [cluster.pod(name)["spec"]["nodeName"] in simulated for name in ("real", "toy")] == [False, True]
 
 
 def _ready_nodes(cluster) -> int:

@@ -81,7 +81,7 @@ async def two_nodes(directory: Path) -> AsyncIterator[Nodes]:
     plan = networks.choose_networks(directory, 2)
     plane = cluster.ControlPlane(memory.MemoryStore())
     await plane.begin()
-    async with machine.opened(instance, plan, "pets") as here:
+    async with machine.opened(instance, plan.nodes, "pets") as here:
         try:
             for one in here:
                 assert await one.network.setup() == []

@@ -21,7 +21,7 @@ import json
 import os
 import tempfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ BLOCKS = ("10.128.0.0/9", "10.0.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "100.
 BRIDGE_PREFIX = "petset"  # Of every instance's; nothing else on the machine is named so.
 BLOCK_PREFIX = 22  # Of a node's pods (1,021 of them), and of the services.
 NODES_MAX = 100  # Of one instance: an interface's name has 15 characters, and two of them are left.
+SIMULATED_NODES_MAX = 1000
 NAME_CHARACTERS_MAX = 60  # Of a node's name, before its number: a label has 63.
 
 Block = ipaddress.IPv4Network
@@ -132,12 +133,23 @@ class NodePlan:
         return state / "nodes" / str(self.number) if self.number else state
 
 
+def simulated(cluster: ClusterPlan, number: int) -> NodePlan:
+    """The network of a node, from 1 on, that is in the imagination only: others may have the same."""
+    last = ipaddress.IPv4Network(BLOCKS[-1]).broadcast_address
+    size = 1 << (32 - BLOCK_PREFIX)
+    return NodePlan(cluster, f"{last + 1 - number * size}/{BLOCK_PREFIX}", NODES_MAX + number)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The names and networks of one instance; nodes[n] is the one with the number n."""
 
     cluster: ClusterPlan
     nodes: tuple[NodePlan, ...]
+
+    def parted(self, nodes: int) -> tuple[Plan, tuple[NodePlan, ...]]:
+        """The plan of so many nodes, and those that it has no more."""
+        return replace(self, nodes=self.nodes[:nodes]), self.nodes[nodes:]
 
 
 def _address(network: str, number: int) -> str:
@@ -163,7 +175,8 @@ def _plan(cluster: ClusterPlan, pod_cidrs: Iterable[str]) -> Plan:
 
 
 def choose_networks(state: Path, nodes: int = 1) -> Plan:
-    """The instance's plan, with so many nodes or as many as it had, the same at every call while it is free here.
+    """The instance's plan, with so many nodes or as many as it had, whichever are more; the same at every call while
+    it is free here. Nodes that are to go stay in it until `remember` is told that nothing of them is left.
 
     Raises NetworkError. Blocks briefly.
     """
@@ -193,8 +206,15 @@ def choose_networks(state: Path, nodes: int = 1) -> Plan:
         for node in plan.nodes:
             record = {"instance": instance, "pod_cidr": node.pod_cidr, "service_cidr": service_cidr}
             _write(node.reservation, {**record, "state": str(path)})
-    _write(path / "network.json", {"instance": instance, "service_cidr": service_cidr, "pod_cidrs": pod_cidrs})
+    remember(path, plan)
     return plan
+
+
+def remember(state: Path, plan: Plan) -> None:
+    """Keep the plan in the state directory."""
+    shared, pod_cidrs = plan.cluster, [node.pod_cidr for node in plan.nodes]
+    record = {"instance": shared.instance, "service_cidr": shared.service_cidr, "pod_cidrs": pod_cidrs}
+    _write(state / "network.json", record)
 
 
 def _reserved(but_for: str) -> list[Block]:
@@ -218,10 +238,15 @@ def forget_reservation(node: NodePlan) -> bool:
     return not any(RESERVATIONS.glob("*.json"))
 
 
-def forget(plan: Plan) -> None:
-    """Give the plan's place on the machine back, where nothing was ever made of it."""
+def is_reserved(cluster: ClusterPlan) -> bool:
+    """Whether any node of the instance has a place on the machine. Call it under the lock."""
+    return any(path.stem.partition("-")[0] == cluster.instance for path in RESERVATIONS.glob("*.json"))
+
+
+def forget(nodes: Iterable[NodePlan]) -> None:
+    """Give their places on the machine back, where nothing was ever made of them."""
     with machine_lock():
-        for node in plan.nodes:
+        for node in nodes:
             forget_reservation(node)
 
 

@@ -141,3 +141,4 @@ DISCOVERY_GROUP = "apidiscovery.k8s.io"
 # This house's own, of pods on simulated nodes: how much each container says that it uses.
 SIMULATED_CPU_ANNOTATION = "petset.local/simulated-cpu"
 SIMULATED_MEMORY_ANNOTATION = "petset.local/simulated-memory"
+SIMULATED_NODE = "petset.local/simulated"  # A label of those nodes, and the key of their taint beside real ones.

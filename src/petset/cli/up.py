@@ -106,6 +106,25 @@ def _limits_given(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def nodes(text: str) -> int:
+    """How many nodes."""
+    from petset.base.networks import NODES_MAX
+
+    return _amount(text, 1, NODES_MAX)
+
+
+def simulated_nodes(text: str) -> int:
+    from petset.base.networks import SIMULATED_NODES_MAX
+
+    return _amount(text, 0, SIMULATED_NODES_MAX)
+
+
+def _amount(text: str, least: int, most: int) -> int:
+    if text.isascii() and text.isdecimal() and least <= int(text) <= most:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes from {least} to {most}")
+
+
 def port(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text) <= PORT_MAX:
         return int(text)
@@ -143,6 +162,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--simulate",
         action="store_true",
         help="run no containers: pods get ready at once in the API alone (needs no root)",
+    )
+    parser.add_argument(
+        "--nodes",
+        type=nodes,
+        default=0,
+        metavar="N",
+        help="nodes with a network, cgroup and directory each (default: as many as it had, 1 at first)",
+    )
+    parser.add_argument(
+        "--simulated-nodes",
+        type=simulated_nodes,
+        default=0,
+        metavar="N",
+        help="so many more nodes whose pods run nothing; beside real nodes only for pods that tolerate it",
     )
     parser.add_argument(
         "--accept-older",
@@ -185,6 +218,8 @@ def run(args: argparse.Namespace) -> int:
         hostpath_provisioner=args.enable_hostpath_provisioner,
         limits=cluster.Limits(args.stand_ins, args.seccomp_default, **_limits_given(args)),
         simulated=args.simulate,
+        nodes=args.nodes,
+        simulated_nodes=args.simulated_nodes,
         api_port=args.api_port,
         accept_older=args.accept_older,
         log_requests=args.log_requests,
@@ -218,6 +253,8 @@ def start(args: argparse.Namespace) -> list[str]:
         f"--seccomp-default={'true' if args.seccomp_default else 'false'}",
         f"--api-port={args.api_port}",
         *(("--simulate",) if args.simulate else ()),
+        *((f"--nodes={args.nodes}",) if getattr(args, "nodes", 0) else ()),
+        *((f"--simulated-nodes={args.simulated_nodes}",) if getattr(args, "simulated_nodes", 0) else ()),
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
         *(f"{flag}={value}" for flag, name, *_ in auditing.AUDIT if (value := getattr(args, name, None)) is not None),
         *(("--accept-older",) if args.accept_older else ()),

@@ -62,6 +62,7 @@ class Config:
     allocatable: Mapping[str, str] | None = None  # As capacity when not given.
     node_info: Mapping[str, str] = field(default_factory=dict[str, str])  # kernelVersion, osImage, ...
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    taints: Sequence[Object] = ()  # When it is registered for the first time.
     host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
     on_disk: bool = True  # Whether volumes are made; else they are judged only, and pods ask for no tokens.

@@ -61,6 +61,8 @@ class NodeConfig(Protocol):
     def labels(self) -> Mapping[str, str]: ...
     @property
     def handlers(self) -> Sequence[str]: ...
+    @property
+    def taints(self) -> Sequence[Object]: ...
 
 
 def capacity_of_machine(pods: int = PODS_MAX) -> dict[str, str]:
@@ -146,8 +148,9 @@ async def register(client: Client, config: NodeConfig) -> Object:
     labels = node_labels(config, arch)
     spec = {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]}
     metadata = {"name": config.node_name, "labels": labels}
+    new = {**spec, "taints": list(config.taints)} if config.taints else spec
     try:
-        node = await client.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec})
+        node = await client.create({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": new})
     except errors.ApiError as error:
         if error.reason != "AlreadyExists":
             raise

@@ -158,6 +158,11 @@ def test_nodes_come_to_an_instance_and_keep_what_they_have(tmp_path, reservation
     assert [a == b for a, b in zip(plan.nodes, moved.nodes, strict=True)] == [True, False, True, True, True]
     assert moved.cluster == plan.cluster
     assert not any(block.overlaps(ipaddress.IPv4Network(taken["pod_cidr"])) for block in blocks_of(moved))
+    fewer, lost = moved.parted(2)  # They are remembered until nothing of them is left.
+    assert (len(fewer.nodes), [node.number for node in lost]) == (2, [2, 3, 4])
+    networks.forget(lost)
+    networks.remember(tmp_path, fewer)
+    assert networks.choose_networks(tmp_path).nodes == moved.nodes[:2] and networks.is_reserved(plan.cluster)
     with pytest.raises(networks.NetworkError, match="cannot have 101 nodes"):
         networks.choose_networks(tmp_path, 101)
 

@@ -178,13 +178,14 @@ class PodNetwork:
         if (index := wiring.index(self.plan.bridge)) is not None:
             wiring.ignoring_absence(netlink.link, "del", index=index)
         cluster = self.plan.cluster
-        tables = (self.plan.table, host_ports.table(self.plan), cluster.services_table, cluster.policies_table)
-        nftables.remove(*tables)
+        nftables.remove(self.plan.table, host_ports.table(self.plan))
         with networks.machine_lock():
             before = networks.RESERVATIONS / "ip_forward.before"
             if networks.forget_reservation(self.plan) and before.exists():
                 Path(FORWARDING).write_text(before.read_text())
                 before.unlink()
+            if not networks.is_reserved(cluster):  # The other nodes' pods go on by what all share.
+                nftables.remove(cluster.services_table, cluster.policies_table)
         self._bridge_index = 0
 
     def _join(
