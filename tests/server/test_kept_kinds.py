@@ -46,6 +46,18 @@ def test_what_is_refused(server: Server, path: str, spec: dict[str, Any], field:
     assert [cause["field"] for cause in answer.body["details"]["causes"]] == [field]
 
 
+@pytest.mark.parametrize(
+    ("path", "spec"),
+    [
+        ("/apis/storage.k8s.io/v1/csinodes", {"drivers": None}),
+        ("/apis/storage.k8s.io/v1/csinodes", {}),
+        (MIGRATIONS, {"resource": {"resource": "pods"}}),
+    ],
+)
+def test_what_may_be_left_out_is_empty(server: Server, path: str, spec: dict[str, Any]) -> None:
+    assert server("POST", path, {"metadata": {"name": "x"}, "spec": spec}).code == 201
+
+
 def test_a_claim_stays_what_it_was_and_says_whether_it_has_something(server: Server) -> None:
     made = server.ok("POST", CLAIMS, {"metadata": {"name": "x"}, "spec": claimed(exactly("x"))})
     assert server("PUT", f"{CLAIMS}/x", {**made, "spec": claimed(exactly("y"))}).code == 422

@@ -33,6 +33,8 @@ _NOT_REQUIRED = frozenset(
         ("core_v1.Event", "involvedObject"),
         ("core_v1.HTTPHeader", "value"),
         ("core_v1.NodeSelector", "nodeSelectorTerms"),
+        ("storage_v1.CSINodeSpec", "drivers"),
+        ("meta_v1.GroupResource", "group"),
         ("authorization_v1.SelfSubjectAccessReview", "spec"),
         ("authorization_v1.SubjectAccessReview", "spec"),
         ("authentication_v1.TokenReview", "spec"),

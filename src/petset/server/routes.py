@@ -182,6 +182,8 @@ def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:
     if method == "DELETE":
         return "delete" if route.name else "deletecollection"
     verb = _VERBS.get(method)
+    if verb is None and route.subresource == "proxy":
+        return method.lower()  # Whoever is asked answers it; only who may do anything may ask.
     if verb is None:
         raise errors.method_not_allowed(method, route.path)
     return verb

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Iterator
 
 import pytest
 
-from petset.server.pods import proxy
+from petset.server.pods import links, proxy
 from petset.server.pods.proxy import Named, Target
 from petset.wire import http
 from tests.server.conftest import ADMIN, JANE, Server, pod, whole
@@ -41,6 +42,11 @@ class Pod:
             writer.write(
                 b"HTTP/1.1 302 Found\r\nlocation: /there?a=b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
             )
+        elif path.startswith("/page"):
+            page = b"<A Href=/there?a>" + b" " * (proxy.PAGE_BYTES_MAX if path == "/page/long" else 0)
+            packed = b"content-encoding: gzip\r\n" if path == "/page/packed" else b""
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\nconnection: close\r\n" + packed)
+            writer.write(b"\r\n" + (gzip.compress(page) if packed else page))
         elif "upgrade" in headers:
             writer.write(b"HTTP/1.1 101 Switching\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nhello")
             while data := await reader.read(100):
@@ -107,11 +113,11 @@ def test_a_location_on_the_pods_host_is_told_below_the_proxy(location, told):
     assert proxy._relocated(location, Target("http", "10.0.0.9", 8080), "petset:6443", "/proxy") == told
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_any_verb_is_handed_on(server, there, method):
     headers = (("host", "petset:6443"), ("authorization", "Bearer secret"), ("x-mine", "a"), ("te", "trailers"))
     target = f"{PODS}/p/proxy/a%2Fb/c?d=e%20f&d="
-    body = b"" if method in ("GET", "DELETE") else b"not JSON"
+    body = b"" if method in ("GET", "DELETE", "OPTIONS") else b"not JSON"
     answer = server.send(http.Request(method, target, headers, body, http.Peer("10.1.1.1"), ADMIN))
     assert answer.code == 201 and answer.header("x-own") == "yes"
     assert json.loads(server.run(whole(answer))) == [method, "/a%2Fb/c?d=e%20f&d="]
@@ -141,6 +147,44 @@ def test_a_redirect_is_told_and_not_followed(server, there):
     answer = server("GET", f"{PODS}/p/proxy/go")
     assert (answer.code, answer.headers["location"]) == (302, f"{PODS}/p/proxy/there?a=b")
     assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize("path", ["/page", "/page/packed"])
+def test_the_links_of_a_page_are_led_below_the_proxy(server, path):
+    answer = server.send(http.Request("GET", f"{PODS}/p/proxy{path}", user=ADMIN))
+    assert server.run(whole(answer)) == f'<A Href="{PODS}/p/proxy/there?a">'.encode()
+    assert not answer.header("content-encoding")
+
+
+def test_a_page_that_is_too_long_is_handed_on_as_it_is(server):
+    answer = server.send(http.Request("GET", f"{PODS}/p/proxy/page/long", user=ADMIN))
+    assert server.run(whole(answer)).startswith(b"<A Href=/there?a> ")
+
+
+@pytest.mark.parametrize(
+    ("page", "led"),
+    [
+        ('<a href="/x">/x</a>', '<a href="+/x">/x</a>'),
+        ("<img alt='/x' src='/x'><hr>", "<img alt='/x' src=\"+/x\"><hr>"),
+        ('<a href="/x?a=1&amp;b=2" title=">">', '<a href="+/x?a=1&amp;b=2" title=">">'),
+        ('<p href="/x"><!-- <a href="/x"> -->', '<p href="/x"><!-- <a href="/x"> -->'),
+        ("<form ACTION = /x>", '<form ACTION = "+/x">'),
+        ("<script src='/x'>'<a href=/x>'</SCRIPT>", "<script src=\"+/x\">'<a href=/x>'</SCRIPT>"),
+        ('<a href="x"><a href="/x', '<a href="x"><a href="/x'),
+        ("<!-- <a href=/x>", "<!-- <a href=/x>"),
+        ("1 < 2 <a href=/x/>", '1 < 2 <a href="+/x/">'),
+    ],
+)  # fmt: skip
+def test_what_of_a_page_is_a_link(page, led):
+    assert links.led(page, lambda address: f"+{address}" if address.startswith("/") else address) == led
+
+
+@pytest.mark.parametrize(
+    "page", ['<a "' * 99_999, "<a href='" * 99_999, "<!-- " * 99_999, "<script>" * 99_999, "<a " + "a" * 400_000 + ">"]
+)
+def test_a_page_is_looked_at_once(page):
+    """However much of it begins and does not end; at the square of its length this would take minutes."""
+    links.led(page, str)
 
 
 def test_a_body_comes_as_it_is_sent_and_its_reader_may_leave(server, there):

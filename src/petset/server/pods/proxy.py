@@ -5,14 +5,16 @@ and an upgrade (WebSocket) becomes two connections copied into each other. Who a
 proxy, by his verb, and stays unknown to the pod: his credentials are not handed on.
 
 Invariants: only addresses that a pod's own status names are dialled, never this machine's loopback or link-local ones;
-no redirect is followed. A Location on the pod's own host is told below the proxy's path. HTML is handed on as it is:
-links in it that begin with / lead out of the proxy (upstream rewrites some).
+no redirect is followed. A Location on the pod's own host is told below the proxy's path, and so are the links of a page
+of HTML that is not too long.
 """
 
 from __future__ import annotations
 
+import functools
 import ipaddress
-from collections.abc import Mapping
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
@@ -28,11 +30,13 @@ from petset.objects.registry import Kind, Kinds
 from petset.server import writes
 from petset.server.admission.asking import Others
 from petset.server.elsewhere import handing_on, service_targets
+from petset.server.pods import links
 from petset.server.routes import Call, Path, Route
 from petset.store import store as stores
 from petset.wire import http
 
 SUBRESOURCE = "proxy"
+PAGE_BYTES_MAX = 4 * 1024 * 1024  # Of HTML whose links are looked at.
 ANSWER_SECONDS_MAX = 600.0  # From the request to the answer's head.
 KINDS: Mapping[str, Kind] = {kind.plural: kind for kind in (PODS, SERVICES)}  # As routes.is_of_pod has them.
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -98,7 +102,8 @@ class Proxy:
         shown = transient.POD_PROXY if call.resource is PODS else transient.SERVICE_PROXY
         await self._others.connected(writes.of_connection(call, call.route.name), shown, {"path": below or "/"})
         target = self._of_pod(call, of) if call.resource is PODS else self._of_service(call, of)
-        return await ask(call.request, target, (below or "/") + question + query, before)
+        answer = await ask(call.request, target, (below or "/") + question + query, before)
+        return await _with_links_led(call, answer, target, before)
 
     def _get(self, kind: Kind, namespace: str, name: str) -> Object:
         found = self._store.get(kind.key(namespace, name))
@@ -174,6 +179,59 @@ async def ask(request: http.Request, target: Target, path: str, prefix: str) -> 
     asked = http.Request(request.method, path, _handed_on(request, prefix), request.body)
     answer = await handing_on.exchange(there, asked)
     return replace(answer, headers=_handed_back(answer, target, request.header("host"), prefix))
+
+
+async def _with_links_led(call: Call, answer: http.Response, target: Target, prefix: str) -> http.Response:
+    """A page with its links below the proxy's path; anything else, and a page that is too long, as it is."""
+    encoding = answer.header("content-encoding")
+    is_page = answer.header("content-type").partition(";")[0].strip().lower() == "text/html"
+    if not is_page or encoding not in ("", "gzip") or call.request.method == "HEAD" or answer.upgraded:
+        return answer
+    pieces, is_whole = await _begun(answer.body)
+    if not is_whole:
+        return replace(answer, body=_continued(pieces, answer.body))
+    host = call.request.header("host")
+
+    def led() -> bytes | None:
+        page = _unpacked(pieces) if encoding else pieces
+        # Of whatever character set: the bytes of names and addresses are ASCII's in all that browsers know.
+        lead = functools.partial(_relocated, target=target, host=host, prefix=prefix)
+        return None if page is None else links.led(page.decode("latin-1"), lead).encode("latin-1")
+
+    page = await call.work.beside(len(pieces) * (10 if encoding else 1), led)
+    if page is None:
+        return replace(answer, body=pieces)
+    headers = tuple(one for one in answer.headers if one[0] not in ("content-length", "content-encoding"))
+    return replace(answer, headers=headers, body=page)
+
+
+async def _begun(body: bytes | AsyncIterator[bytes]) -> tuple[bytes, bool]:
+    """The body, or as much of it as a page may have, and whether that is all."""
+    if isinstance(body, bytes):
+        return body, len(body) <= PAGE_BYTES_MAX
+    begun = bytearray()
+    async for piece in body:
+        begun += piece
+        if len(begun) > PAGE_BYTES_MAX:
+            return bytes(begun), False
+    return bytes(begun), True
+
+
+async def _continued(begun: bytes, rest: bytes | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    yield begun
+    if not isinstance(rest, bytes):
+        async for piece in rest:
+            yield piece
+
+
+def _unpacked(data: bytes) -> bytes | None:
+    """Without its compression; None where that cannot be, or would be too long."""
+    unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        page = unpacking.decompress(data, PAGE_BYTES_MAX)
+    except zlib.error:
+        return None
+    return page if unpacking.eof else None
 
 
 def _handed_on(request: http.Request, prefix: str) -> http.Headers:
