@@ -10,9 +10,11 @@ import pytest
 
 from petset.base import tasks, well_known
 from petset.client import client as api
-from petset.controllers import garbage
+from petset.controllers import garbage, namespaces
+from petset.controllers import run as controllers
 from petset.controllers.storage import provisioning
 from petset.kinds import builtin
+from petset.kinds.component_status import COMPONENTSTATUSES
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
@@ -530,3 +532,13 @@ def test_a_claim_beyond_the_free_space_is_bound_with_a_warning(free: int, warned
         assert said == ([text] if warned else [])
 
     run(scene)
+
+
+def test_what_is_made_when_asked_for_is_followed_and_removed_by_nobody() -> None:
+    """It can be neither watched nor deleted: whoever tried would try for ever."""
+    made = [kind for kind in builtin.KINDS if kind.steps_back or kind is COMPONENTSTATUSES]
+    assert len(made) == 3
+    rows = controllers.table(provisioning.Settings("/", provisions=True), "", 0.0, signs=True)
+    for kind in made:
+        assert not namespaces.is_emptied(kind)
+        assert not any(row.every is not None and row.every[0](kind) for row in rows)

@@ -34,6 +34,7 @@ def is_counted(kind: Kind) -> bool:
         kind.namespaced
         and not kind.elsewhere
         and "list" in kind.verbs
+        and "watch" in kind.verbs
         and usage.resource_of(kind) not in usage.NEVER_COUNTED
     )
 
