@@ -89,8 +89,12 @@ class ControlPlane:
         config: Config | None = None,
         streams: streaming.StreamsOf | None = None,
         kinds: Kinds = builtin.KINDS,
+        servers: streaming.ServersOf | None = None,
     ):
-        """`streams` finds a node's containers, by default among the nodes of `nodes`; `kinds` it begins with."""
+        """`streams` finds a node's containers, `servers` what it serves, by default among the nodes of `nodes`.
+
+        `kinds` it begins with.
+        """
         self.store, self.kinds = store, Catalog(kinds)
         self.everywhere = Catalog(kinds)  # And those that other servers have.
         self.config = config = config or Config()
@@ -106,7 +110,7 @@ class ControlPlane:
             components=self._components(),
             audit=config.audit,
         )
-        self.api = api.Api(store, options, streams or self._streams_of, self.kinds, self._server_of)
+        self.api = api.Api(store, options, streams or self._streams_of, self.kinds, servers or self._server_of)
         self.api_services = Services(store, self.api, self.kinds, config.front_proxy, self.everywhere)
         self.kinds.follow(lambda kinds: self.api_services.look_everywhere())
         self.definitions = Definitions(store, self.api.rest, self.kinds)

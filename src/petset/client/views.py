@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from petset.base import tasks
 from petset.client.client import Client
-from petset.client.informer import Cache, Fact, Facts, Index, Informer
+from petset.client.informer import NAMESPACE_INDEX, Cache, Fact, Facts, Index, Informer
 from petset.kinds import aggregation, builtin, service, stateful_set
 from petset.kinds import endpoint_slice as endpoint_slice_kind
 from petset.kinds.apps.daemon_set import DAEMONSETS
@@ -80,6 +80,16 @@ def selecting_marks(owner: Object) -> Iterable[str]:
     """Marks of which everything that it selects has one."""
     space = meta.namespace(owner)
     return [f"{space}/{mark}" for mark in selector_of(owner).narrowest()] or [f"{space}/"]
+
+
+def places(namespace: str, selector: selectors.Selector) -> list[tuple[str, str]]:
+    """(index, value) of the least of a namespace's pods among which all are that the selector matches."""
+    if selector.nothing:
+        return []
+    marks = selector.narrowest()
+    if marks and all("=" in mark for mark in marks):
+        return [("label", f"{namespace}/{mark}") for mark in dict.fromkeys(marks)]
+    return [(NAMESPACE_INDEX, namespace)]
 
 
 def _owners(obj: Object) -> Iterable[str]:
@@ -208,6 +218,15 @@ class View:
         marks = [label_mark(namespace, label, value) for label, value in labels.items()]
         fewest = min(marks, key=lambda mark: cache.count("label", mark))
         return [obj for obj in cache.by_index("label", fewest) if labels.items() <= meta.labels(obj).items()]
+
+    def selected_pods(self, namespace: str, selector: selectors.Selector) -> list[Object]:
+        found = {
+            meta.name(pod): pod
+            for index, value in places(namespace, selector)
+            for pod in self.by_index(PODS, index, value)
+            if selector.matches(meta.labels(pod))
+        }
+        return [found[name] for name in sorted(found)]
 
     def facts(self, resource: Kind, function: Callable[[Object], Fact]) -> Facts[Fact]:
         """What a pure function says of the kind's cached objects, once a version of each."""

@@ -71,6 +71,7 @@ class Patch:
     kind: str = "merge"
     subresource: str = ""
     on_success: EmitEvent | None = None
+    on_failure: EmitEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)

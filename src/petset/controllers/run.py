@@ -29,6 +29,7 @@ from petset.controllers import (
     runner,
     serviceaccounts,
 )
+from petset.controllers.autoscaling import autoscaler, looking
 from petset.controllers.disruptions import budget, targets
 from petset.controllers.jobs import cron_job, job, leftovers
 from petset.controllers.pets import petset
@@ -81,6 +82,7 @@ def table(settings: provisioning.Settings, ca_pem: str, started: float, signs: b
         *budget.CONTROLLERS,
         *targets.CONTROLLERS,
         *flow_control.CONTROLLERS,
+        *autoscaler.controllers(),
     )
 
 
@@ -97,7 +99,11 @@ async def run_controllers(
     """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing."""
     settings = provisioning.Settings(volumes_directory, provisions=hostpath is not None)
     caches = informers or Informers(client)
-    perform = {**certificates.performing(client, authority), **policies.performing(client)}
+    perform = {
+        **certificates.performing(client, authority),
+        **policies.performing(client),
+        **looking.performing(client),
+    }
     perform |= _directories(hostpath) if hostpath is not None else {}
     rows = table(settings, ca_pem, tasks.now(), signs=authority is not None)
     runners = [runner.Runner(client, caches, row, perform) for row in rows]

@@ -48,7 +48,8 @@ FAILURES_TOLD_MIN = 3  # A conflict or two is how controllers work.
 Keys = Callable[[Object, View], Iterable[str]]  # The keys an object's change concerns.
 Sees = Callable[[Object], Any]
 Reconcile = Callable[[str, View, float], Sequence[actions.Action]]
-Perform = Callable[[Any], Awaitable["actions.EmitEvent | None"]]
+# An event to record; or what is to be done now, decided by what was found.
+Perform = Callable[[Any], Awaitable["actions.EmitEvent | Sequence[actions.Action] | None"]]
 
 
 def own_key(obj: Object, view: View) -> Iterable[str]:
@@ -335,12 +336,15 @@ class Runner:
 
     async def _perform_other(self, action: Any, outcome: _Outcome) -> str:
         try:
-            await self._emit(await self._perform[type(action)](action))
+            found = await self._perform[type(action)](action)
+            if not isinstance(found, Sequence):
+                await self._emit(found)
+                return ""
         except OSError as error:
             outcome.is_refused = True
             await self._emit_failure(action, str(error))
             return str(error)
-        return ""
+        return await self._carry_out(found, outcome)
 
     async def _delete(self, action: actions.Delete, outcome: _Outcome) -> None:
         obj, resource = action.object, self._client.kind_of(action.object)

@@ -60,14 +60,17 @@ def _behavior(behavior: Object) -> Object:
 def validate(obj: Object) -> Errors:
     spec = meta.part(obj, "spec")
     least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
-    if least is not None and least < 1:
-        yield FieldError.invalid("spec.minReplicas", least, "must be greater than or equal to 1")
+    if least is not None and least < 0:
+        yield FieldError.invalid("spec.minReplicas", least, "must be greater than or equal to 0")
     yield from at_least(most, "spec.maxReplicas", 1)
     if least is not None and most < least:
         yield FieldError.invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
     yield from _reference(meta.part(spec, "scaleTargetRef"), "spec.scaleTargetRef")
     for index, metric in enumerate(meta.parts(spec, "metrics")):
         yield from _metric(metric, f"spec.metrics[{index}]")
+    if least == 0 and not any(one.get("type") in ("External", "Object") for one in meta.parts(spec, "metrics")):
+        why = "must specify at least one Object or External metric to support scaling to zero replicas"
+        yield FieldError.forbidden("spec.metrics", why)
     for direction, given in meta.part(spec, "behavior").items():
         yield from _rules(given, f"spec.behavior.{direction}")
     for field in ("currentReplicas", "desiredReplicas"):
@@ -203,7 +206,7 @@ HORIZONTALPODAUTOSCALERS = Kind(
     short_names=("hpa",),
     categories=("all",),
     subresources=STATUS,
-    acted_on=False,
+    has_generation=True,
     default=defaults,
     prepare=filling.status_of_new({"currentReplicas": 0, "desiredReplicas": 0}),
     validate=validate,

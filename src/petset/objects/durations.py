@@ -1,4 +1,4 @@
-"""Durations as Go writes them (1h30m, 1.5s, 300ms): of query parameters and flags."""
+"""Durations as Go writes them (1h30m, 1.5s, 300ms): of query parameters, flags and windows."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ def seconds_of(text: str) -> float | None:
         return None
     seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PART.findall(text))
     return None if seconds > SECONDS_MAX else -seconds if found[1] == "-" else seconds
+
+
+def text_of(seconds: float) -> str:
+    """To the thousandth: 75.2 -> 1m15.2s."""
+    millis = max(0, round(seconds * 1000))
+    minutes, rest = divmod(millis, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    last = f"{rest // 1000}.{rest % 1000:03}".rstrip("0").rstrip(".") + "s"
+    return f"{hours}h{minutes}m{last}" if hours else f"{minutes}m{last}" if minutes else last

@@ -18,6 +18,7 @@ from petset.client import client as api
 from petset.kinds.batch.job import JOBS
 from petset.node import agent, simulated
 from petset.node.runtime import Container, ContainerConfig, RuntimeError_, Sandbox, Warning_
+from petset.node.served import kubelet
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server.access import users
@@ -81,6 +82,13 @@ class AgentNode:
     def streams(self) -> streaming.NodeStreams | None:
         """Of the agent that lives there now."""
         return self.runtime.streams if self.runtime is not None and not self.runtime.is_deaf else None
+
+    @property
+    def server(self) -> streaming.NodeServer | None:
+        """What the agent that lives there now serves of what its pods use."""
+        if self.runtime is None or self.runtime.is_deaf:
+            return None
+        return kubelet.Kubelet(self.name, self.runtime, _no_pods, None)
 
     def cut_off(self) -> None:
         if self.runtime is not None:
@@ -165,6 +173,10 @@ class LookedAt(simulated.SimulatedRuntime):
     async def remove_sandbox(self, pod_uid: str) -> None:
         self._hear()
         await super().remove_sandbox(pod_uid)
+
+
+async def _no_pods() -> Sequence[Object]:
+    return ()
 
 
 def _is_of_job(config: ContainerConfig) -> bool:

@@ -63,6 +63,7 @@ class ScriptedNode:
     # The machine
 
     streams: streaming.NodeStreams | None = None  # There is nothing in its sandboxes.
+    server: streaming.NodeServer | None = None  # Nor does it tell anything.
 
     def cut_off(self) -> None:
         """The agent dies at once: its steps under way do nothing more."""

@@ -44,8 +44,15 @@ class SeenStore(memory.MemoryStore):
 class Server:
     """The real pipeline over the store, and the requests it is just answering."""
 
-    def __init__(self, store_: SeenStore, config: cluster.Config, streams_of: streaming.StreamsOf):
-        self.store, self._config, self._streams_of = store_, config, streams_of
+    def __init__(
+        self,
+        store_: SeenStore,
+        config: cluster.Config,
+        streams_of: streaming.StreamsOf,
+        servers_of: streaming.ServersOf,
+    ):
+        self.store, self._config = store_, config
+        self._streams_of, self._servers_of = streams_of, servers_of
         self._plane: cluster.ControlPlane | None = None
         self._answering: dict[asyncio.Task[Any], asyncio.Future[http.Response]] = {}
         self._streams: dict[Stream, None] = {}
@@ -56,7 +63,7 @@ class Server:
 
     def start(self) -> cluster.ControlPlane:
         """Start over what was committed."""
-        self._plane = cluster.ControlPlane(self.store, self._config, self._streams_of)
+        self._plane = cluster.ControlPlane(self.store, self._config, self._streams_of, servers=self._servers_of)
         return self._plane
 
     def kill(self) -> None:

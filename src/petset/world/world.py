@@ -69,7 +69,7 @@ class World:
         plane = cluster.Config(
             hostpath=directories.Directories(self.laws), volumes_directory=str(self.volumes), ca_pem="a certificate"
         )
-        self.server = server.Server(server.SeenStore(self.laws.saw), plane, self._streams_of)
+        self.server = server.Server(server.SeenStore(self.laws.saw), plane, self._streams_of, self._server_of)
         chance = random.Random(f"{seed} admin")
         self.admin = api.Client(link.Link(self.server, cluster.ADMINISTRATOR, chance, faults.Faults.none))
         kind = nodes.ScriptedNode if config.scripted else agents.AgentNode
@@ -96,6 +96,12 @@ class World:
             if node.name == name and node.streams is not None:
                 return node.streams
         raise streaming.StreamError(503, f"cannot reach the containers: node {name} has none to ask, or is not up")
+
+    def _server_of(self, name: str) -> streaming.NodeServer:
+        for node in self.nodes:
+            if node.name == name and node.server is not None:
+                return node.server
+        raise streaming.StreamError(503, f"cannot ask: node {name} serves nothing, or is not up")
 
     def _new_zone(self) -> records.Zone:
         self.zone = records.Zone()

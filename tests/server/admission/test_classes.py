@@ -114,7 +114,8 @@ def test_what_nothing_acts_on_is_told_at_creation(server: Server) -> None:
 
 def test_which_kinds_nothing_acts_on() -> None:
     assert {row.plural for row in builtin.KINDS if not row.acted_on} == {
-        *("horizontalpodautoscalers", "volumeattributesclasses"),
+        *("volumeattributesclasses", "storageversionmigrations"),
+        *("deviceclasses", "devicetaintrules", "resourceclaims", "resourceclaimtemplates", "resourceslices"),
         *("ingresses", "ingressclasses"),
         *("volumeattachments", "csidrivers", "csinodes", "csistoragecapacities"),
     }

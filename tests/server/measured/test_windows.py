@@ -85,11 +85,3 @@ def test_of_a_pod(before: dict[str, Counted], now: dict[str, Counted], used: dic
 )
 def test_amounts_are_written_as_quantities(cores: float, size: int, written: dict[str, str]) -> None:
     assert usage.usage(cores, size) == written
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(1, "1s"), (15.25, "15.25s"), (75.2, "1m15.2s"), (60, "1m0s"), (3601, "1h0m1s"), (-1, "0s")],
-)
-def test_a_window_is_written_as_go_writes_durations(seconds: float, text: str) -> None:
-    assert usage.window(seconds) == text

@@ -5,8 +5,7 @@ Invariant: it is always what it would be if it were made anew (tests/controllers
 
 from __future__ import annotations
 
-from petset.client.informer import NAMESPACE_INDEX
-from petset.client.views import View
+from petset.client.views import View, places
 from petset.kinds.pod import PODS
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
@@ -24,7 +23,7 @@ class Guarded:
         self.count = 0
         self.owners: dict[Owner, dict[str, None]] = {}  # The names of each one's pods.
         self.unmanaged: dict[str, None] = {}  # Names of those that nobody controls.
-        self._stops = [view.follow(PODS, index, value, self._change) for index, value in _places(namespace, selector)]
+        self._stops = [view.follow(PODS, index, value, self._change) for index, value in places(namespace, selector)]
 
     def close(self) -> None:
         for stop in self._stops:
@@ -58,16 +57,6 @@ class Guarded:
             self.owners[owner].pop(name)
             if not self.owners[owner]:
                 del self.owners[owner]
-
-
-def _places(namespace: str, selector: selectors.Selector) -> list[tuple[str, str]]:
-    """(index, value) of the least of the pods among which all are that the selector matches."""
-    if selector.nothing:
-        return []
-    marks = selector.narrowest()
-    if marks and all("=" in mark for mark in marks):
-        return [("label", f"{namespace}/{mark}") for mark in dict.fromkeys(marks)]
-    return [(NAMESPACE_INDEX, namespace)]
 
 
 def _owner(pod: Object) -> Owner | None:

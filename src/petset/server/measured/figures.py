@@ -16,7 +16,7 @@ from petset.kinds.metrics.node_metrics import NODEMETRICS
 from petset.kinds.metrics.pod_metrics import PODMETRICS
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
-from petset.objects import encoding, errors, meta
+from petset.objects import durations, encoding, errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server import answers, lists
@@ -156,7 +156,7 @@ def _entry(kind: Kind, about: Object, at: float, seconds: float, figures: Object
             **({"labels": dict(labels)} if labels else {}),
         },
         "timestamp": moment,
-        "window": usage.window(seconds),
+        "window": durations.text_of(seconds),
         **figures,
     }
     return stores.Entry(kind.key(namespace, meta.name(about)), 0, 0, encoding.dumps(obj), obj)
