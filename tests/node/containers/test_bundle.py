@@ -85,10 +85,6 @@ def test_namespaces_are_the_sandbox_s_but_for_pid_and_mount():
     assert {"type": "cgroup"} not in old["linux"]["namespaces"]
 
 
-def test_a_shared_process_namespace_is_refused_with_a_warning():
-    assert [warning.reason for warning in configured({"shareProcessNamespace": True})[1]] == ["NotSupported"]
-
-
 @pytest.mark.parametrize(
     ("asked", "changes"),
     [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,39 @@ async def test_a_pod_s_class_says_which_runtime_it_is_under(tmp_path, root):
         assert here.seen(one).state == "running"
         await here.runtime.stop_container(one.pod_uid, "main", 0)
         await here.runtime.remove_sandbox(one.pod_uid)
+
+
+@machine.on_machine
+async def test_containers_share_their_processes_where_the_pod_says_so(tmp_path, root):
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox(shareProcessNamespace=True)
+        uid = pod["metadata"]["uid"]
+        first = here.runtime._pods[uid].sandbox.pause
+        orphan = "(sleep 0.1 &); exec sleep 1000"
+        one = await here.run(pod, "sh", "-c", orphan, name="one")
+        await here.run(pod, "sleep", "2000", name="two")
+        seen = await here.exec(pod, "sh", "-c", "ps -o pid,comm,args | cat", name="two")
+        assert "pause" in seen.splitlines()[1] and "sleep 1000" in seen and "sleep 2000" in seen
+        root_of_first = await here.exec(pod, "sh", "-c", "ls /proc/1/root/ 2>&1; ls /proc/1/root/etc 2>&1", name="two")
+        assert "passwd" not in root_of_first
+        zombies = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l"
+
+        async def none() -> bool:
+            return (await here.exec(pod, "sh", "-c", zombies, name="two")).strip() == "0"
+
+        async with asyncio.timeout(5):
+            while not await none():
+                pass
+        await here.exec(pod, "kill", "1", name="two")  # Which it does not heed.
+        await here.runtime.stop_container(uid, "one", 0)
+        assert first.alive() and here.seen(one).state == "exited"
+        await here.run(pod, "sleep", "3000", name="one", attempt=1)
+        await here.restart()
+        assert here.runtime.observe_pod(uid)[0].alive
+        os.kill(first.pid, signal.SIGKILL)
+        await here.until(lambda: all(one.state == "exited" for one in here.runtime.observe_pod(uid)[1]))
+        with pytest.raises(RuntimeError_, match="first process is gone"):
+            await here.run(pod, "sleep", "3000", name="one", attempt=2)
+        assert not here.runtime.observe_pod(uid)[0].alive
+        await here.runtime.create_sandbox(pod, machine.HOSTS, machine.RESOLV)
+        await here.run(pod, "sleep", "3000", name="one", attempt=2)

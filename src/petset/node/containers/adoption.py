@@ -17,7 +17,7 @@ from pathlib import Path
 
 from petset.base import tasks
 from petset.node import linux
-from petset.node.containers import attempts, records
+from petset.node.containers import attempts, pause, records
 from petset.node.containers.attempts import Tools
 from petset.node.containers.records import ContainerRecord, SandboxRecord
 
@@ -35,6 +35,7 @@ def read_all(node: Path, tools: Tools, boot_id: str) -> dict[str, Found]:
             sandbox is not None
             and sandbox.boot_id == boot_id
             and all(str(directory / "sandbox" / kind) in mounted for kind in sandbox.kinds)
+            and (sandbox.pause is None or sandbox.pause.alive())
         )
         tries = [
             record
@@ -43,6 +44,7 @@ def read_all(node: Path, tools: Tools, boot_id: str) -> dict[str, Found]:
             if (record := adopted(tools, attempt, boot_id)) is not None
         ]
         if sandbox is None:
+            pause.stop(tools, directory.name)
             attempts.unmount_and_remove(directory / "sandbox")  # petset ended while it was being made.
         if sandbox is not None or tries:
             found[directory.name] = (sandbox, alive, tries)

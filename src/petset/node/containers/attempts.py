@@ -75,6 +75,21 @@ class Tools:
             check=False,
         )
 
+    def run_detached(self, *arguments: str, entering: Sequence[str], said: Path) -> bool:
+        """One whose process stays and keeps what it writes to open: `said` is a file. Whether it ended well."""
+        with open(said, "wb") as file:
+            done = subprocess.run(
+                [*entering, self.runtime, f"--root={self.root}", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                timeout=RUNTIME_SECONDS_MAX,
+                env=_environment(),
+                check=False,
+            )
+        return done.returncode == 0
+
 
 def tools(root: Path, cgroup: str) -> Tools:
     """Those of this machine; `root` is where the OCI runtime keeps its state. Raises RuntimeError_."""

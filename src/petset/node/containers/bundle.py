@@ -6,8 +6,9 @@ Warning, so that the container starts all the same. What contradicts itself rais
 RuntimeError_("CreateContainerConfigError").
 
 Network, UTS and IPC namespaces are the sandbox's, joined by path ("" is the host's); PID and mount namespaces are the
-container's own, but an ephemeral container joins the PID namespace of its target. Follows: OCI runtime-spec 1.0; the
-pages "Configure a Security Context" and "Pod Quality of Service Classes" of the Kubernetes documentation.
+container's own, but one of a pod that shares its processes, and an ephemeral one with a target, join another's.
+Follows: OCI runtime-spec 1.0; the pages "Configure a Security Context" and "Pod Quality of Service Classes" of the
+Kubernetes documentation.
 """
 
 from __future__ import annotations
@@ -118,13 +119,6 @@ def config(
     privileged = bool(own.get("privileged"))
     held = _capabilities(own, privileged, host, warnings)
     hostpid = bool(meta.get(wanted.pod, "spec", "hostPID"))
-    if meta.get(wanted.pod, "spec", "shareProcessNamespace") and not hostpid:
-        warnings.append(
-            Warning_(
-                "NotSupported",
-                "cannot share the process namespace: each container has one of its own in this release of petset",
-            )
-        )
     if own.get("seLinuxOptions") or meta.get(wanted.pod, "spec", "securityContext", "seLinuxOptions"):
         warnings.append(
             Warning_(

@@ -31,6 +31,7 @@ from petset.node.containers import (
     cgroups,
     host,
     logs,
+    pause,
     records,
     sandboxes,
     seccomp,
@@ -241,6 +242,7 @@ class OciRuntime:
             await self._network.publish(uid, ip, ports)
             ip = ip or self._plan.gateway
             hostname = hostname if "uts" in kinds else platform.node()
+            first = await self._pause(pod, directory)
             files = {
                 "hosts": hosts.replace(names.POD_IP, ip),
                 "hostname": hostname + "\n",
@@ -248,15 +250,25 @@ class OciRuntime:
             }
             attempt = known.sandbox.attempt + 1 if known.sandbox else 0
             sandbox = SandboxRecord(
-                *(uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports, handler)
+                *(uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports, handler),
+                pause=first,
             )
             await self._settle(uid, known, sandbox, True, sandboxes.write_down, directory, files, sandbox)
-        except (OSError, NetworkError) as error:
+        except (OSError, NetworkError, RuntimeError_) as error:
             with tasks.best_effort("clean up a sandbox"):
+                await self._workers.submit(pause.stop, self._tools, uid)
                 await self._network.leave(directory, uid)
                 await self._workers.submit(linux.unmount, str(directory / "shm"))
             raise RuntimeError_("FailedCreatePodSandBox", f"cannot make the pod's sandbox: {error}") from error
         return sandbox.seen(True)
+
+    async def _pause(self, pod: Object, directory: Path) -> linux.Process | None:
+        """The first process of the namespace that all containers of the pod share, where they share one."""
+        if not pod["spec"].get("shareProcessNamespace") or pod["spec"].get("hostPID"):
+            return None
+        group = cgroups.of_pod(self._plan.cgroup, meta.uid(pod))
+        score = max(pause.OOM_SCORE_ADJ, self._starter.host.oom_score_adj_min)
+        return await self._workers.submit(pause.start, self._tools, directory, meta.uid(pod), group, score)
 
     async def _settle(
         self,
@@ -346,6 +358,7 @@ class OciRuntime:
         directory = self._pod_directory(uid) / "sandbox"
         if directory.is_dir():
             await self._network.leave(directory, uid)
+        await self._workers.submit(pause.stop, self._tools, uid)
         await self._workers.submit(cgroups.remove, self._tools.groups, cgroups.of_pod(self._plan.cgroup, uid))
         dead = pod.sandbox and dataclasses.replace(pod.sandbox, boot_id="")
         await self._settle(uid, pod, dead, False, sandboxes.let_go, directory, dead)
@@ -365,7 +378,11 @@ class OciRuntime:
         future = pod.starting.get(key)
         if future is None:
             record = self._starter.record(config)
-            target = _target(pod, config)
+            if pod.sandbox.pause is not None and not pod.sandbox.pause.alive():
+                pod.alive = False  # Somebody has killed it, and with it everything in the pod.
+                self._tell(config.pod_uid)
+                raise RuntimeError_("CreateContainerError", "cannot start a container: its pod's first process is gone")
+            target = pod.sandbox.pause or _target(pod, config)
             future = self._workers.submit(
                 self._starter.start, config, record, pod.sandbox, self._pids_max, warnings, target
             )

@@ -35,6 +35,7 @@ class SandboxRecord:
     attempt: int = 0
     ports: tuple[HostPort, ...] = ()  # Of this machine, that lead to it.
     handler: str = ""  # The OCI runtime of its containers; "" for the node's usual one.
+    pause: Process | None = None  # The first process of the PID namespace that its containers share.
 
     def seen(self, alive: bool) -> Sandbox:
         return Sandbox(self.pod_uid, self.pod_name, self.namespace, self.ip, self.created_at, alive, self.attempt)
@@ -135,6 +136,7 @@ def read_sandbox(directory: Path) -> SandboxRecord | None:
     values = _known(SandboxRecord, record)
     values["ports"] = tuple(HostPort(**port) for port in record.get("ports", ()))
     values["kinds"] = tuple(record.get("kinds", ()))
+    values["pause"] = Process(**record["pause"]) if record.get("pause") else None
     return SandboxRecord(**values)
 
 

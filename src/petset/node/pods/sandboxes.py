@@ -19,9 +19,7 @@ FAILED = "FailedCreatePodSandBox"
 def require_offered(pod: Object) -> None:
     """Raises RuntimeError_ for what must not be replaced by less."""
     if pod["spec"].get("hostUsers") is False:
-        raise RuntimeError_(
-            FAILED, "cannot give the pod users of its own: petset has no user namespaces; leave hostUsers"
-        )
+        raise RuntimeError_(FAILED, "hostUsers is false and petset has no user namespaces; leave it out")
 
 
 async def handler(client: Client, pod: Object, offered: Sequence[str]) -> str:
