@@ -246,6 +246,7 @@ BUFFERS = {
     "client/client.py": ("ANSWER_BYTES_MAX", "FRAME_BYTES_MAX"),
     "client/remote.py": ("OUTPUT_BYTES_MAX",),
     "net/bodies.py": ("bytes_max", "client_bytes_max"),
+    "server/pods/proxy.py": ("PAGE_BYTES_MAX",),
     "net/dialer.py": ("READ_AHEAD_BYTES_MAX", "KEPT_CONNECTIONS_MAX"),
     "net/listener.py": ("WRITE_BUFFER_BYTES_MAX", "connections_max", "body_bytes_max"),
     "net/readers.py": ("bytes_max", "client_bytes_max"),

@@ -187,7 +187,11 @@ async def _with_links_led(call: Call, answer: http.Response, target: Target, pre
     is_page = answer.header("content-type").partition(";")[0].strip().lower() == "text/html"
     if not is_page or encoding not in ("", "gzip") or call.request.method == "HEAD" or answer.upgraded:
         return answer
-    pieces, is_whole = await _begun(answer.body)
+    try:
+        pieces, is_whole = await _begun(answer.body)
+    except BaseException:
+        await _ended(answer.body)
+        raise
     if not is_whole:
         return replace(answer, body=_continued(pieces, answer.body))
     host = call.request.header("host")
@@ -218,10 +222,19 @@ async def _begun(body: bytes | AsyncIterator[bytes]) -> tuple[bytes, bool]:
 
 
 async def _continued(begun: bytes, rest: bytes | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    yield begun
-    if not isinstance(rest, bytes):
-        async for piece in rest:
-            yield piece
+    try:
+        yield begun
+        if not isinstance(rest, bytes):
+            async for piece in rest:
+                yield piece
+    finally:
+        await _ended(rest)
+
+
+async def _ended(body: bytes | AsyncIterator[bytes]) -> None:
+    """Whoever sends it need not go on."""
+    if isinstance(body, AsyncGenerator):
+        await body.aclose()
 
 
 def _unpacked(data: bytes) -> bytes | None:
