@@ -158,7 +158,9 @@ def test_without_the_provisioner_the_claim_complains_with_a_growing_count_and_th
         assert event["source"] == {"component": "persistentvolume-controller"}
         assert event["type"] == "Warning" and event["involvedObject"]["name"] == "www-web-0"
         (waits,) = it.events("FailedScheduling")
-        assert waits["message"] == "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+        why = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+        not_helpful = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        assert waits["message"] == f"{why} {not_helpful}"
         assert it.names(PODS) == ["web-0"]
         assert it.get(PODS, "web-0")["status"]["phase"] == "Pending"  # type: ignore[index]
 

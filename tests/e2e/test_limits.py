@@ -149,7 +149,7 @@ def test_a_disk_that_fills_is_relieved(small_disk):
     status = ended(cluster, "greedy")
     assert status["reason"] == "Evicted"
     assert re.match(r"The node was low on resource: ephemeral-storage\. Threshold quantity: \d+", status["message"])
-    why = "had untolerated taint {node.kubernetes.io/disk-pressure: }"
+    why = "had untolerated taint(s)"
     cluster.wait(lambda: why in kubectl("get", "events"), "the newcomer to wait")
     cluster.wait_ready("newcomer", seconds=180)
     assert conditions(cluster)["DiskPressure"] == "False" and cluster.is_ready("modest")

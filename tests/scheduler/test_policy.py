@@ -13,7 +13,7 @@ from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.scheduler import policy
+from petset.scheduler import loads, policy
 
 
 def node(name: str = "n1", **given: Any) -> Object:
@@ -69,7 +69,8 @@ def claim(name: str = "www", **given: Any) -> Object:
 
 
 def decided(*objects: Object) -> list[Any]:
-    return [(meta.name(d.pod), d.node or d.why) for d in policy.place(Snapshot(objects))]
+    """What becomes of each; why it has no node without what is said of preemption."""
+    return [(meta.name(d.pod), d.node or d.why.partition(" preemption: ")[0]) for d in policy.place(Snapshot(objects))]
 
 
 def why(one: Object, *objects: Object) -> str:
@@ -93,9 +94,9 @@ TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
 @pytest.mark.parametrize(
     ("one", "where", "expected"),
     [
-        (pod(), node(ready="False"), "1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }"),
+        (pod(), node(ready="False"), "1 node(s) had untolerated taint(s)"),
         (pod(), node(unschedulable=True), "1 node(s) were unschedulable"),
-        (pod(), node(taints=[TAINT]), "1 node(s) had untolerated taint {gpu: yes}"),
+        (pod(), node(taints=[TAINT]), "1 node(s) had untolerated taint(s)"),
         (pod(nodeSelector={"disk": "ssd"}), node(), "1 node(s) didn't match Pod's node affinity/selector"),
         (pod(affinity={"nodeAffinity": IN_ZONE}), node(), "1 node(s) didn't match Pod's node affinity/selector"),
         (pod(cpu="3"), node(), "1 Insufficient cpu"),
@@ -243,7 +244,7 @@ def test_what_is_kept_of_nodes_and_of_who_waits_is_what_there_is(changes: list[A
             view.of(PODS).put(pod(**change))
         anew = Snapshot([*view.list(NODES), *view.list(PODS)])
         assert policy.place(view) == policy.place(anew)
-        for kept, made in zip(policy.places_of(view), policy.places_of(anew), strict=True):
+        for kept, made in zip(loads.places_of(view), loads.places_of(anew), strict=True):
             assert sorted(map(meta.name, kept.pods)) == sorted(map(meta.name, made.pods))
             assert all(kept.used(name) == made.used(name) for name in ("cpu", "memory"))
             assert [kept.of_controller(uid) for uid in "xy"] == [made.of_controller(uid) for uid in "xy"]
@@ -254,13 +255,13 @@ def test_a_pod_is_placed_without_a_look_at_those_that_are(size: int, monkeypatch
     big = node(allocatable={"pods": "10000"})
     view = Snapshot([big, *(pod(f"p{i}", on="n1") for i in range(size))])
     assert policy.place(view) == []
-    policy.places_of(view)
+    loads.places_of(view)
     read: list[str] = []
-    whole = policy.demand
-    monkeypatch.setattr(policy, "demand", lambda one: read.append(meta.name(one)) or whole(one))
+    whole = loads.demand
+    monkeypatch.setattr(loads, "demand", lambda one: read.append(meta.name(one)) or whole(one))
     view.of(PODS).put(pod("new"))
     assert [decision.node for decision in policy.place(view)] == ["n1"]
-    assert read == ["new"]
+    assert list(dict.fromkeys(read)) == ["new"]
 
 
 def test_those_that_were_tried_are_not_tried_again() -> None:

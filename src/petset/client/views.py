@@ -100,6 +100,12 @@ def _node(pod: Object) -> Iterable[str]:
     return (meta.get(pod, "spec", "nodeName", default=""),)  # "" are those that wait for one.
 
 
+def _says_of_others(pod: Object) -> Iterable[str]:
+    """Pods that want others near, or not."""
+    affinity = meta.part(pod, "spec", "affinity")
+    return ("yes",) if affinity.get("podAffinity") or affinity.get("podAntiAffinity") else ()
+
+
 def claims_of(pod: Object) -> Iterator[str]:
     """ "namespace/name" of the claims a pod mounts, ephemeral volumes' own ones included."""
     for name in claims.names(pod):
@@ -152,6 +158,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
             "node": _node,
             "claim": claims_of,
             "label": _labels,
+            "affinity": _says_of_others,
         },
     ),
     (PERSISTENTVOLUMES, {"claim": _claimed_for}),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from petset.kinds import pod_summary, quality_of_service
-from petset.kinds.pod_spec import ephemeral, filled, resize, validation
+from petset.kinds.pod_spec import ephemeral, filled, label_keys, resize, validation
 from petset.objects import encoding, meta, names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import within
@@ -18,15 +18,24 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind, Part
 from petset.objects.validation import POSITIVE, Errors, listed
 
+GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
+
 
 def prepare(new: Object, old: Object | None) -> Object:
-    """A new pod is Pending, in its class of service, which no report takes from it."""
+    """A new pod is Pending, in its class of service, which no report takes from it; gates are why it has no node."""
     if old is not None:
         quality = meta.get(old, "status", "qosClass")
         if not quality or meta.get(new, "status", "qosClass"):
             return new
         return meta.changed(new, ("status", "qosClass"), quality)
-    return {**new, "status": {"phase": "Pending", "qosClass": quality_of_service.of(new)}}
+    gated = [GATED] if meta.get(new, "spec", "schedulingGates") else []
+    status = {"phase": "Pending", "qosClass": quality_of_service.of(new), **({"conditions": gated} if gated else {})}
+    return {**label_keys.merged(new), "status": status}
 
 
 @listed
@@ -41,6 +50,8 @@ def validate(obj: Object) -> Errors:
     yield from validation.spec(given, "spec")
     if given.get("nodeName") and (wrong := names.subdomain(given["nodeName"])):
         yield FieldError.invalid("spec.nodeName", given["nodeName"], wrong)
+    if given.get("nodeName") and given.get("schedulingGates"):
+        yield FieldError.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
 
 
 _CHANGEABLE = (

@@ -2,7 +2,8 @@
 
 A change of a node, pod, claim, volume or class wakes the loop; `policy.place` decides over the caches for those that
 wait, AT_A_TIME_MAX at a time; each decision is carried out (a binding, a claim told its node, an event and a condition
-saying why not). Then the loop waits until the cache shows the bindings, so that room is never given away twice.
+saying why not, victims that are asked to go). Then the loop waits until the cache shows what was written, so that room
+is never given away twice, and nobody goes for what others went for.
 
 Invariants: nothing polls; a pod is bound through the binding subresource with its uid, so a successor of the same name
 is never bound by mistake; why a pod has no node is said when it lasts, once, and then at most every REPEAT_SECONDS.
@@ -18,14 +19,17 @@ from petset.base import tasks, telemetry, well_known
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.views import Informers
+from petset.kinds import disruptions
+from petset.kinds.namespace import NAMESPACES
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
+from petset.kinds.pod_disruption_budget import PODDISRUPTIONBUDGETS
 from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.scheduler import policy
+from petset.scheduler import loads, policy, preemption
 
 log = logging.getLogger("petset.scheduler")
 
@@ -37,9 +41,11 @@ PATIENCE_SECONDS = 1.0  # A claim is usually bound sooner, and then there was no
 KINDS = (
     PODS,
     NODES,
+    NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     STORAGECLASSES,
+    PODDISRUPTIONBUDGETS,
 )
 
 
@@ -108,7 +114,7 @@ class Scheduler:
         if new is None and old is not None:
             self._forget(old)
             if old["kind"] == "Node":
-                self._view.forget(policy.NodeLoad, meta.name(old))
+                self._view.forget(loads.NodeLoad, meta.name(old))
         self._wake.set()
 
     async def _round(self) -> bool:
@@ -141,6 +147,10 @@ class Scheduler:
     async def _carry_out(self, decision: policy.Decision, seen: list[Callable[[], bool]]) -> None:
         pod = decision.pod
         if not decision.node:
+            for victim in decision.victims:
+                await self._preempt(victim, decision, seen)
+            if decision.waits_for is not None:
+                await self._nominate(pod, decision.waits_for, seen)
             await self._say_why(pod, decision.why)
         elif decision.claims_to_tell:
             for claim in decision.claims_to_tell:
@@ -160,6 +170,47 @@ class Scheduler:
         await self._client.create(binding, PODS, "binding", meta.name(pod))
         self._forget(pod)
         await self._recorder.record(pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}")
+
+    async def _preempt(self, victim: Object, decision: policy.Decision, seen: list[Callable[[], bool]]) -> None:
+        """Ask a pod to make room for another; it says why it goes."""
+        if meta.is_deleting(victim):
+            return
+        name, namespace = meta.name(victim), meta.namespace(victim)
+        message = f"{policy.SCHEDULER_NAME}: preempting to accommodate a higher priority pod"
+        marked = disruptions.targeted(victim, preemption.BY_SCHEDULER, message, tasks.now())
+        condition = meta.condition(marked, disruptions.TARGET)
+        try:
+            patch = {"metadata": {"uid": meta.uid(victim)}, "status": {"conditions": [condition]}}
+            await self._client.patch(PODS, name, namespace, patch, "strategic", "status")
+            await self._client.delete(PODS, name, namespace, uid=meta.uid(victim))
+        except errors.ApiError as error:
+            if error.code not in (404, 409):  # It is gone already, or another pod of its name is there.
+                raise
+        said = f"Preempted by pod {meta.uid(decision.pod)} on node {decision.waits_for}"
+        await self._recorder.record(victim, "Normal", "Preempted", said)
+        pods = self._view.of(PODS)
+
+        def is_going() -> bool:
+            cached = pods.get(namespace, name)
+            return cached is None or meta.uid(cached) != meta.uid(victim) or meta.is_deleting(cached)
+
+        seen.append(is_going)
+
+    async def _nominate(self, pod: Object, node: str, seen: list[Callable[[], bool]]) -> None:
+        """Say on the pod which node it waits for; those that are less important wait for that one no longer."""
+        lower = [
+            other for other in policy.nominated(self._view, node) if loads.priority_of(other) < loads.priority_of(pod)
+        ]
+        for one, place in (*((other, "") for other in lower), (pod, node)):
+            if meta.get(one, "status", "nominatedNodeName", default="") != place:
+                await self._write_nominated(one, place, seen)
+
+    async def _write_nominated(self, pod: Object, node: str, seen: list[Callable[[], bool]]) -> None:
+        name, namespace = meta.name(pod), meta.namespace(pod)
+        patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"nominatedNodeName": node or None}}
+        written = await self._client.patch(PODS, name, namespace, patch, "merge", "status")
+        revision, pods = written["metadata"]["resourceVersion"], self._view.of(PODS)
+        seen.append(lambda: pods.has_seen(revision))
 
     async def _tell_node(self, claim: Object, node: str) -> None:
         if meta.annotations(claim).get(well_known.SELECTED_NODE_ANNOTATION) == node:
@@ -199,9 +250,10 @@ class Scheduler:
         before = meta.condition(pod, "PodScheduled") or {}
         if before.get("message") == why and before.get("status") == "False":
             return
-        conditions = meta.with_condition(meta.parts(pod, "status", "conditions"), condition)
-        status = {**meta.part(pod, "status"), "conditions": conditions}
-        await self._client.update({**pod, "status": status}, "status")
+        if before.get("status") == "False" and "lastTransitionTime" in before:
+            condition["lastTransitionTime"] = before["lastTransitionTime"]
+        patch = {"metadata": {"uid": meta.uid(pod)}, "status": {"conditions": [condition]}}
+        await self._client.patch(PODS, meta.name(pod), meta.namespace(pod), patch, "strategic", "status")
 
     async def _catch_up(self, seen: list[Callable[[], bool]]) -> None:
         try:

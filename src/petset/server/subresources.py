@@ -298,10 +298,12 @@ def bound(pod: Object, node: str, uid: str | None, now: float) -> Object:
     if meta.get(pod, "spec", "nodeName"):
         there = pod["spec"]["nodeName"]
         raise errors.conflict("pods/binding", name, f'pod {name} is already assigned to node "{there}"')
+    if meta.get(pod, "spec", "schedulingGates"):
+        raise errors.conflict("pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": tasks.rfc3339(now)}
     conditions = meta.with_condition(meta.get(pod, "status", "conditions", default=()), scheduled)
     return {
         **pod,
         "spec": {**pod["spec"], "nodeName": node},
-        "status": {**(pod.get("status") or {}), "conditions": conditions},
+        "status": {**meta.without(meta.part(pod, "status"), ("nominatedNodeName",)), "conditions": conditions},
     }

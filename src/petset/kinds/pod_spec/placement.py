@@ -35,8 +35,13 @@ def placement(spec: Object, path: str) -> Errors:
             yield from _pod_affinity(meta.part(affinity, kind), f"{path}.affinity.{kind}")
     if spec.get("topologySpreadConstraints"):
         yield from _spread(spec["topologySpreadConstraints"], f"{path}.topologySpreadConstraints")
+    seen: dict[str, None] = {}
     for index, gate in enumerate(meta.parts(spec, "schedulingGates")):
-        yield from named(gate.get("name"), f"{path}.schedulingGates[{index}].name", names.qualified)
+        where, name = f"{path}.schedulingGates[{index}]", gate.get("name") or ""
+        yield from named(gate.get("name"), f"{where}.name", names.qualified)
+        if name in seen:
+            yield FieldError.duplicate(where, name)
+        seen[name] = None
 
 
 def tolerations(given: Sequence[Object], path: str) -> Errors:
@@ -104,6 +109,16 @@ def _node_affinity(given: Object, path: str) -> Errors:
         yield from _node_term(meta.part(preferred, "preference"), f"{where}.preference")
 
 
+def _min_domains(number: int | None, action: str | None, path: str) -> Errors:
+    if number is None:
+        return
+    if number <= 0:
+        yield FieldError.invalid(path, number, POSITIVE)
+    if action != "DoNotSchedule":
+        why = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
+        yield FieldError.invalid(path, number, why)
+
+
 def _weight(weight: int | None, path: str) -> Errors:
     if not 1 <= (weight or 0) <= 100:
         yield FieldError.invalid(path, weight, "must be in the range 1-100")
@@ -123,15 +138,47 @@ def _pod_term(term: Object, path: str) -> Errors:
     yield from label_selector(term.get("namespaceSelector"), f"{path}.namespaceSelector")
     for index, namespace in enumerate(meta.texts(term, "namespaces")):
         yield from named(namespace, f"{path}.namespaces[{index}]", names.label)
+    yield from _label_keys(term, path)
     if not term.get("topologyKey"):
         yield FieldError.required(f"{path}.topologyKey", "can not be empty")
     else:
         yield from named(term["topologyKey"], f"{path}.topologyKey", names.qualified)
 
 
+def _label_keys(term: Object, path: str) -> Errors:
+    """The keys of labels that a term takes from its own pod; their requirements are in its selector already."""
+    selector, mismatched = term.get("labelSelector"), dict.fromkeys(meta.texts(term, "mismatchLabelKeys"))
+    for field in ("matchLabelKeys", "mismatchLabelKeys"):
+        keys = meta.texts(term, field)
+        if keys and selector is None:
+            yield FieldError.forbidden(f"{path}.{field}", "must not be specified when labelSelector is not set")
+        for index, key in enumerate(keys):
+            yield from named(key, f"{path}.{field}[{index}]", names.qualified)
+            if field == "matchLabelKeys" and key in mismatched:
+                why = "exists in both matchLabelKeys and mismatchLabelKeys"
+                yield FieldError.invalid(f"{path}.{field}[{index}]", key, why)
+    matched = {key: index for index, key in enumerate(meta.texts(term, "matchLabelKeys"))}
+    used = dict.fromkeys(meta.part(selector or {}, "matchLabels"))
+    for expression in meta.parts(selector or {}, "matchExpressions"):
+        key = expression.get("key", "")
+        if key in matched and key in used:
+            why = "exists in both matchLabelKeys and labelSelector"
+            yield FieldError.invalid(f"{path}[{matched[key]}]", key, why)
+        used[key] = None
+
+
 def _spread(given: Sequence[Object], path: str) -> Errors:
+    last = {(one.get("topologyKey"), one.get("whenUnsatisfiable")): index for index, one in enumerate(given)}
     for index, constraint in enumerate(given):
         where = f"{path}[{index}]"
+        topology, action = constraint.get("topologyKey"), constraint.get("whenUnsatisfiable")
+        if last[topology, action] != index:
+            yield FieldError.duplicate(f"{where}.{{topologyKey, whenUnsatisfiable}}", f"{{{topology}, {action}}}")
+        yield from _min_domains(constraint.get("minDomains"), action, f"{where}.minDomains")
+        for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
+            if constraint.get(field) is not None:
+                yield from one_of(constraint[field], f"{where}.{field}", ("Honor", "Ignore"))
+        yield from _label_keys(constraint, where)
         if constraint.get("maxSkew", 0) <= 0:
             yield FieldError.invalid(f"{where}.maxSkew", constraint.get("maxSkew"), POSITIVE)
         yield from named(constraint.get("topologyKey"), f"{where}.topologyKey", names.qualified)

@@ -1,0 +1,91 @@
+"""The volumes of a pod: for which claims it must wait, and which nodes they leave.
+
+Follows: PersistentVolumeClaims, node affinity of PersistentVolumes, volumeBindingMode and allowedTopologies of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from petset.client.views import View, claims_of
+from petset.kinds import node_affinity, pod_phase, storage_class
+from petset.kinds.persistent_volume import PERSISTENTVOLUMES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.kinds.storage_class import STORAGECLASSES
+from petset.objects import meta
+from petset.objects.meta import Object
+from petset.scheduler.loads import Place
+from petset.scheduler.refusals import Refusal
+
+UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+ELSEWHERE = Refusal(("node(s) didn't match PersistentVolume's node affinity",), is_final=True)
+IN_USE = Refusal(
+    (
+        "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another "
+        "pod",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """What the claims of a pod come to."""
+
+    late: tuple[Object, ...] = ()  # Claims that wait to be told a node.
+    terms: tuple[Sequence[Object], ...] = ()  # Of nodes, one of each must hold: of the bound volumes.
+    alone: tuple[str, ...] = ()  # Claims (by key) that one pod alone may use.
+
+    def refusal(self, place: Place) -> Refusal | None:
+        if not all(node_affinity.terms_match(terms, place.node) for terms in self.terms):
+            return ELSEWHERE
+        return None
+
+
+NONE = Volumes()
+
+
+def of(pod: Object, view: View) -> tuple[Volumes, str]:
+    """(what the pod's claims come to, why it must wait for them)."""
+    keys = list(claims_of(pod))
+    if not keys:
+        return NONE, ""
+    late: list[Object] = []
+    terms: list[Sequence[Object]] = []
+    alone: list[str] = []
+    for key in keys:
+        name = meta.split_key(key)[1]
+        claim = view.get(PERSISTENTVOLUMECLAIMS, *meta.split_key(key))
+        if why := _why_to_wait(claim, name, view):
+            return NONE, why
+        assert claim is not None
+        if "ReadWriteOncePod" in meta.texts(claim, "spec", "accessModes"):
+            alone.append(key)
+        volume_name = meta.get(claim, "spec", "volumeName", default="")
+        if not volume_name:
+            late.append(claim)
+            continue
+        volume = view.get(PERSISTENTVOLUMES, "", volume_name) or {}
+        if required := meta.part(volume, "spec", "nodeAffinity", "required"):
+            terms.append(meta.parts(required, "nodeSelectorTerms"))
+    return Volumes(tuple(late), tuple(terms), tuple(alone)), ""
+
+
+def _why_to_wait(claim: Object | None, name: str, view: View) -> str:
+    if claim is None:
+        return f'persistentvolumeclaim "{name}" not found'
+    if meta.is_deleting(claim):
+        return f'persistentvolumeclaim "{name}" is being deleted'
+    phase = meta.get(claim, "status", "phase")
+    if phase == "Lost":
+        return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume'
+    if phase != "Bound" and not storage_class.binds_late(claim, view.list(STORAGECLASSES)):
+        return UNBOUND
+    return ""
+
+
+def users_of(key: str, view: View) -> list[Object]:
+    """The pods on nodes that use a claim."""
+    users = view.by_index(PODS, "claim", key)
+    return [pod for pod in users if pod["spec"].get("nodeName") and not pod_phase.has_ended(pod)]
