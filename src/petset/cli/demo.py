@@ -17,6 +17,7 @@ from petset.base import state, tasks, well_known
 from petset.cli import connection, pets, proofs, up
 from petset.cli.main import CommandError
 from petset.client.client import Client
+from petset.kinds.node import NODES
 from petset.node.images import images, recipes
 from petset.objects import documents, errors, meta
 from petset.objects.meta import Object
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         args.enable_hostpath_provisioner, args.stand_ins, args.simulate, args.api_port = True, True, False, 0
         args.seccomp_default = False
         args.accept_older = args.log_requests = False
+        args.nodes = example.nodes if example.nodes > 1 else None
         for line in up.start(args):
             console.print(line)
     else:
@@ -91,6 +93,12 @@ async def _build(instance: state.State, example: proofs.Example, console: Consol
 async def _show(instance: state.State, example: proofs.Example, folder: Path, namespace: str, console: Console) -> None:
     async with connection.connect(instance) as connected:
         client = connected.client
+        there = len((await client.list(NODES))[0])
+        if there < example.nodes:
+            raise CommandError(
+                f"cannot show the demo: it needs {example.nodes} nodes, and there is {there}; "
+                f"run `{_command()} down` and `{_command()} up -d --nodes={example.nodes}` first"
+            )
         for path in sorted(folder.glob("*.yaml")):
             for obj in documents.load_all(path.read_bytes()):
                 console.print(await _apply(client, obj, namespace))

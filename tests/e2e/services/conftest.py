@@ -17,6 +17,7 @@ RECIPES = {
     "test_mysql": ("mariadb-galera",),
     "test_2016_mysql": ("debian", "galera-install", "mariadb-galera"),
     "test_cassandra": ("cassandra",),
+    "test_tutorials_on_nodes": ("zookeeper",),
     "test_tutorials": ("debian", "nginx", "mysql", "xtrabackup", "redis", "guestbook"),
 }
 

@@ -11,6 +11,7 @@ from petset.cli.proofs import (
     redis_sentinel,
     statefulset_basics,
     zookeeper,
+    zookeeper_budget,
 )
 from petset.cli.proofs.stage import Example, Stage
 
@@ -25,4 +26,5 @@ EXAMPLES = {
     "redis-sentinel": redis_sentinel.EXAMPLE,
     "statefulset-basics": statefulset_basics.EXAMPLE,
     "zookeeper": zookeeper.EXAMPLE,
+    "zookeeper-budget": zookeeper_budget.EXAMPLE,
 }

@@ -35,6 +35,7 @@ class Example:
     recipes: tuple[str, ...]
     proof: Callable[[Stage], Awaitable[None]]
     try_this: tuple[str, ...]
+    nodes: int = 1  # That it needs.
 
 
 @dataclass(frozen=True, slots=True)
