@@ -89,15 +89,3 @@ def test_a_key_is_matched_or_mismatched() -> None:
     one = pod({"podAffinity": {REQUIRED: [{**TERM, "mismatchLabelKeys": ["hash"]}]}})
     errors = [error.message for error in pod_kind.validate(one)]
     assert any("exists in both matchLabelKeys and mismatchLabelKeys" in message for message in errors)
-
-
-def test_gates() -> None:
-    one = pod()
-    gated = {**one, "spec": {**one["spec"], "schedulingGates": [{"name": "a"}, {"name": "a"}], "nodeName": "n1"}}
-    errors = [f"{error.field}: {error.message}" for error in pod_kind.validate(gated)]
-    assert errors == [
-        'spec.schedulingGates[1]: Duplicate value: "a"',
-        "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared",
-    ]
-    [condition] = pod_kind.prepare(gated, None)["status"]["conditions"]
-    assert (condition["type"], condition["status"], condition["reason"]) == ("PodScheduled", "False", "SchedulingGated")

@@ -2,7 +2,7 @@
 
 Node: {zone, labels, cpu, memory, pods, resources, taints, unschedulable, ready, images: {name: bytes}}.
 Pod: {name, namespace, at: its node, labels, cpu, memory, resources, image, ports, priority, phase, deleting, started,
-preempted, nominated, claim, tolerations, prefers: {label: value}, requires: [{label: value}, ...], called: a node,
+preempted, nominated, claim, claims, tolerations, prefers: {label: value}, requires: [{label: value}], called: a node,
 near, apart, rather_near, rather_apart: [{label: value, by, namespaces, chosen, weight}],
 spread: [{by, max, domains, affinity, taints, soft}], spec: more of it}.
 """
@@ -55,7 +55,8 @@ def pod(given: Mapping[str, Any]) -> Object:
         "resources": {"requests": {**requests, **given.get("resources", {})}},
         "ports": [{"containerPort": 80, "hostPort": port} for port in given.get("ports", ())],
     }
-    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": given["claim"]}}] if "claim" in given else []
+    claims = [*given.get("claims", ()), *([given["claim"]] if "claim" in given else [])]
+    volumes = [{"name": f"v-{name}", "persistentVolumeClaim": {"claimName": name}} for name in claims]
     status: dict[str, Any] = {"phase": given.get("phase", "Running" if on else "Pending")}
     if "started" in given:
         status["startTime"] = f"2016-08-03T00:00:{given['started']:02d}Z"
@@ -131,8 +132,43 @@ def claim(given: Mapping[str, Any]) -> Object:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {"name": given["name"], "namespace": "default"},
-        "spec": {"accessModes": given.get("modes", ["ReadWriteOnce"]), **volume, **given.get("spec", {})},
+        "spec": {
+            "accessModes": given.get("modes", ["ReadWriteOnce"]),
+            "resources": {"requests": {"storage": given.get("size", "1Gi")}},
+            **({"storageClassName": given["class"]} if "class" in given else {}),
+            **volume,
+        },
         "status": {"phase": "Bound" if volume else "Pending"},
+    }
+
+
+def volume(given: Mapping[str, Any]) -> Object:
+    where = {"nodeSelectorTerms": [{"matchExpressions": _labels({"zone": given["zone"]})}]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": given["name"]},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": given.get("size", "1Gi")},
+            "storageClassName": given.get("class", ""),
+            "nodeAffinity": {"required": where},
+            **({"claimRef": {"namespace": "default", "name": given["of"]}} if "of" in given else {}),
+        },
+        "status": {"phase": "Bound" if "of" in given else "Available"},
+    }
+
+
+def storage_class(given: Mapping[str, Any]) -> Object:
+    """One that waits for the first consumer."""
+    zones = {"matchLabelExpressions": [{"key": "zone", "values": given.get("zones")}]}
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": given["name"]},
+        "provisioner": given["provisioner"],
+        "volumeBindingMode": "WaitForFirstConsumer",
+        **({"allowedTopologies": [zones]} if "zones" in given else {}),
     }
 
 
@@ -151,13 +187,15 @@ def budget(given: Mapping[str, Any]) -> Object:
 
 
 def objects(given: Mapping[str, Any]) -> list[Object]:
-    """All of a case: {namespaces, nodes, claims, budgets, pods, pending, pod}."""
+    """All of a case: {namespaces, nodes, claims, classes, volumes, budgets, pods, pending, pod}."""
     spaces = {"default": {}, **given.get("namespaces", {})}
     pending = [{"made": "2016-08-02T00:00:00Z", **one} for one in given.get("pending", ())]
     return [
         *(namespace(name, labels) for name, labels in spaces.items()),
         *(node(name, one) for name, one in given.get("nodes", {}).items()),
         *map(claim, given.get("claims", ())),
+        *map(storage_class, given.get("classes", ())),
+        *map(volume, given.get("volumes", ())),
         *map(budget, given.get("budgets", ())),
         *map(pod, given.get("pods", ())),
         *map(pod, pending),

@@ -27,6 +27,8 @@ def test_case(case: dict[str, Any]) -> None:
     if "preemption" in case:
         assert preempting == case["preemption"]
     assert list(map(meta.name, decision.victims)) == case.get("victims", [])
+    if "tells" in case:
+        assert list(map(meta.name, decision.claims_to_tell)) == case["tells"]
     if "waits_for" in case:
         assert decision.waits_for == case["waits_for"]
 

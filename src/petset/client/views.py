@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import NAMESPACE_INDEX, Cache, Fact, Facts, Index, Informer
-from petset.kinds import aggregation, builtin, service, stateful_set
+from petset.kinds import aggregation, builtin, service, stateful_set, storage_class
 from petset.kinds import endpoint_slice as endpoint_slice_kind
 from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.apps.deployment import DEPLOYMENTS
@@ -128,6 +128,11 @@ def _claimed_for(volume: Object) -> Iterable[str]:
     return (f"{reference.get('namespace', '')}/{reference.get('name', '')}",) if reference else ()
 
 
+def _free_of_class(volume: Object) -> Iterable[str]:
+    """The class of a volume that is nobody's, "" for none."""
+    return (storage_class.of(volume) or "",) if not meta.get(volume, "spec", "claimRef") else ()
+
+
 def _service(endpoint_slice: Object) -> Iterable[str]:
     found = endpoint_slice_kind.service_of(endpoint_slice)
     return (found,) if found else ()
@@ -161,7 +166,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
             "affinity": _says_of_others,
         },
     ),
-    (PERSISTENTVOLUMES, {"claim": _claimed_for}),
+    (PERSISTENTVOLUMES, {"claim": _claimed_for, "free": _free_of_class}),
     (PERSISTENTVOLUMECLAIMS, {"volume": _volume, "pet": _pet}),
     (CONTROLLERREVISIONS, {"controller": _controller_uid}),
     (ENDPOINTSLICES, {"service": _service}),

@@ -6,11 +6,10 @@ class of service, its spec is fixed but for a few fields, and nodeName is set on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from petset.kinds import pod_summary, quality_of_service
-from petset.kinds.pod_spec import ephemeral, filled, label_keys, resize, validation
+from petset.kinds.pod_spec import ephemeral, filled, gates, label_keys, resize, validation
 from petset.objects import encoding, meta, names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.filling import within
@@ -89,7 +88,7 @@ def validate_update(new: Object, old: Object) -> Errors:
             yield FieldError.forbidden(f"spec.{field}", "pod updates may not add or remove containers")
             return
     yield from _deadline(wanted.get("activeDeadlineSeconds"), given.get("activeDeadlineSeconds"))
-    yield from _gates(meta.parts(wanted, "schedulingGates"), meta.parts(given, "schedulingGates"))
+    yield from gates.update(wanted, given)
     fixed = sorted(
         key for key in {**wanted, **given} if wanted.get(key) != given.get(key) and not _may(key, wanted, given)
     )
@@ -116,7 +115,7 @@ def _may(field: str, wanted: Object, given: Object) -> bool:
         case "activeDeadlineSeconds" | "schedulingGates":
             return True  # They have checks of their own.
         case _:
-            return False
+            return gates.may_change(field, wanted, given)
 
 
 def _but_image(container: Object) -> Object:
@@ -137,15 +136,6 @@ def _deadline(new: int | None, old: int | None) -> Errors:
         yield FieldError.invalid(path, new, POSITIVE)
     elif old is not None and new > old:
         yield FieldError.invalid(path, new, f"must be less than or equal to previous value: {old}")
-
-
-def _gates(new: Sequence[Object], old: Sequence[Object]) -> Errors:
-    kept = dict.fromkeys(gate.get("name") for gate in old)
-    for index, gate in enumerate(new):
-        if gate.get("name") not in kept:
-            yield FieldError.forbidden(
-                f"spec.schedulingGates[{index}]", "only deletion is allowed, but found new scheduling gate"
-            )
 
 
 def cells(obj: Object, now: float) -> list[Any]:

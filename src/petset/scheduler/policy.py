@@ -79,7 +79,8 @@ def decide(pod: Object, cluster: Cluster) -> Decision:
         return Decision(pod, why=refusals.told(total, (), why, f"preemption: {preemption.not_helpful(total)}"))
     fitting, refused = _sorted_out(request, cluster)
     if fitting:
-        return Decision(pod, scores.best(request, fitting, cluster).name, claims_to_tell=request.volumes.late)
+        to_tell = tuple(one.claim for one in request.volumes.late)
+        return Decision(pod, scores.best(request, fitting, cluster).name, claims_to_tell=to_tell)
     candidate, said, waits_for = preemption.found(request, cluster, refused)
     return Decision(
         pod,

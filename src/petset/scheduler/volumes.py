@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from petset.base import well_known
 from petset.client.views import View, claims_of
-from petset.kinds import node_affinity, pod_phase, storage_class
+from petset.kinds import node_affinity, persistent_volume, pod_phase, storage_class
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -20,6 +21,7 @@ from petset.scheduler.loads import Place
 from petset.scheduler.refusals import Refusal
 
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+NONE_FREE = Refusal(("node(s) didn't find available persistent volumes to bind",), is_final=True)
 ELSEWHERE = Refusal(("node(s) didn't match PersistentVolume's node affinity",), is_final=True)
 IN_USE = Refusal(
     (
@@ -30,17 +32,43 @@ IN_USE = Refusal(
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """A claim that waits to be told a node, and what it can have there."""
+
+    claim: Object
+    class_: Object
+    free: tuple[Object, ...]  # Volumes that nobody has, the smallest first.
+
+    def is_made_on(self, node: Object) -> bool:
+        """Whether a volume can be made for it that the node can use."""
+        is_made = self.class_.get("provisioner", "") != well_known.NO_PROVISIONER
+        return is_made and storage_class.allows_topology(self.class_, node)
+
+
+@dataclass(frozen=True, slots=True)
 class Volumes:
     """What the claims of a pod come to."""
 
-    late: tuple[Object, ...] = ()  # Claims that wait to be told a node.
+    late: tuple[Late, ...] = ()  # The smallest first.
     terms: tuple[Sequence[Object], ...] = ()  # Of nodes, one of each must hold: of the bound volumes.
     alone: tuple[str, ...] = ()  # Claims (by key) that one pod alone may use.
 
     def refusal(self, place: Place) -> Refusal | None:
         if not all(node_affinity.terms_match(terms, place.node) for terms in self.terms):
             return ELSEWHERE
-        return None
+        return NONE_FREE if self.late and not self._are_found(place.node) else None
+
+    def _are_found(self, node: Object) -> bool:
+        """Whether each late claim finds a volume on the node, another one each, or one can be made."""
+        taken: dict[str, None] = {}
+        for one in self.late:
+            free = (volume for volume in one.free if meta.name(volume) not in taken)
+            volume = next((volume for volume in free if node_affinity.has_volume(node, volume)), None)
+            if volume is not None:
+                taken[meta.name(volume)] = None
+            elif not one.is_made_on(node):
+                return False
+        return True
 
 
 NONE = Volumes()
@@ -51,7 +79,7 @@ def of(pod: Object, view: View) -> tuple[Volumes, str]:
     keys = list(claims_of(pod))
     if not keys:
         return NONE, ""
-    late: list[Object] = []
+    late: list[Late] = []
     terms: list[Sequence[Object]] = []
     alone: list[str] = []
     for key in keys:
@@ -64,12 +92,22 @@ def of(pod: Object, view: View) -> tuple[Volumes, str]:
             alone.append(key)
         volume_name = meta.get(claim, "spec", "volumeName", default="")
         if not volume_name:
-            late.append(claim)
+            late.append(_late(claim, view))
             continue
         volume = view.get(PERSISTENTVOLUMES, "", volume_name) or {}
         if required := meta.part(volume, "spec", "nodeAffinity", "required"):
             terms.append(meta.parts(required, "nodeSelectorTerms"))
+    late.sort(key=lambda one: persistent_volume.requested_bytes(one.claim))
     return Volumes(tuple(late), tuple(terms), tuple(alone)), ""
+
+
+def _late(claim: Object, view: View) -> Late:
+    classes = view.list(STORAGECLASSES)
+    name = storage_class.counting(claim, classes)
+    found = view.by_index(PERSISTENTVOLUMES, "free", name)
+    free = [one for one in found if not meta.is_deleting(one) and persistent_volume.is_free_for(one, claim, name)]
+    free.sort(key=lambda one: (persistent_volume.size(one), meta.name(one)))
+    return Late(claim, view.get(STORAGECLASSES, "", name) or {}, tuple(free))
 
 
 def _why_to_wait(claim: Object | None, name: str, view: View) -> str:
