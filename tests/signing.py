@@ -64,6 +64,36 @@ def authority_pem(name: str, is_authority: bool = True) -> str:
     return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
+def issued_status(request: dict[str, Any], now: float, seconds: float = 7200, of: Any = None) -> dict[str, Any]:
+    """The status of a PodCertificateRequest that some signer has answered; for another key than it names where `of`."""
+    wanted = x509.load_der_x509_csr(base64.b64decode(request["spec"]["stubPKCS10Request"]))
+    begins = datetime.datetime.fromtimestamp(int(now), datetime.UTC)
+    ends = begins + datetime.timedelta(seconds=seconds)
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, request["spec"]["podName"])])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(named)
+        .issuer_name(named)
+        .public_key(of or wanted.public_key())
+        .serial_number(1)
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .sign(key(), hashes.SHA256())
+    )
+    condition = {"type": "Issued", "status": "True", "reason": "Tested", "message": ""}
+    return {
+        "certificateChain": made.public_bytes(serialization.Encoding.PEM).decode(),
+        "notBefore": _stamp(begins),
+        "notAfter": _stamp(ends),
+        "beginRefreshAt": _stamp(begins + datetime.timedelta(seconds=seconds / 2)),
+        "conditions": [{**condition, "lastTransitionTime": _stamp(begins)}],
+    }
+
+
+def _stamp(when: datetime.datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def request(name: str, pem: bytes, signer: str = well_known.CLIENT_SIGNER, **spec: Any) -> dict[str, Any]:
     """A CertificateSigningRequest."""
     spec = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from tests import signing
@@ -193,3 +194,22 @@ def test_volumes_of_many_kinds(cluster, namespace):
     cluster.kubectl("delete", "pod", "main", "-n", namespace)
     gone = ("get", "pvc", "main-scratch", "-n", namespace, "--ignore-not-found")
     cluster.wait(lambda: not cluster.kubectl(*gone).strip(), "the claim to be gone")
+
+
+def test_a_pod_gets_a_certificate_of_its_own(cluster, namespace):
+    source = {"signerName": "example.com/signer", "keyType": "ECDSAP256", "credentialBundlePath": "bundle.pem"}
+    pod = changed(
+        manifest("main", "sleep", "1000", volumeMounts=[{"name": "i", "mountPath": "/i"}]),
+        volumes=[{"name": "i", "projected": {"sources": [{"podCertificate": source}]}}],
+    )
+    create(cluster, namespace, pod)
+    requests = ("get", "podcertificaterequests", "-n", namespace)
+    (request,) = cluster.wait(lambda: cluster.kubectl.json(*requests)["items"], "the request")
+    assert request["spec"]["podName"] == "main" and request["spec"]["maxExpirationSeconds"] == 86400
+    assert cluster.pod("main", namespace)["status"]["phase"] == "Pending"
+    status = signing.issued_status(request, time.time())
+    patch = ("patch", "podcertificaterequest", request["metadata"]["name"], "-n", namespace, "--subresource=status")
+    cluster.kubectl(*patch, "--type=merge", "-p", json.dumps({"status": status}))
+    cluster.wait_ready("main", namespace=namespace)
+    bundle = execute(cluster, namespace, "cat", "/i/bundle.pem")
+    assert bundle.startswith("-----BEGIN PRIVATE KEY-----") and status["certificateChain"].strip() in bundle

@@ -130,6 +130,64 @@ def check_chain(pem: bytes) -> None:
         raise ValueError(str(error)) from None
 
 
+def check_key_of_request(der: bytes) -> Any:
+    """The public key of a request in DER, signed with it, of a kind that pods may have. Raises ValueError."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    def load() -> Any:
+        request = x509.load_der_x509_csr(der)
+        if not request.is_signature_valid:
+            raise ValueError("invalid signature")
+        return request.public_key()
+
+    key = _of_strangers(load)
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size not in (3072, 4096):
+            raise ValueError("RSA keys must have modulus size 3072 or 4096")
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        if key.curve.name not in ("secp256r1", "secp384r1", "secp521r1"):
+            raise ValueError("elliptic public keys must use curve P256, P384, or P521")
+    elif not isinstance(key, ed25519.Ed25519PublicKey):
+        raise ValueError("unknown public key type; supported types are Ed25519, ECDSA, and RSA")
+    return key
+
+
+def key_and_empty_request(kind: str) -> tuple[str, bytes]:
+    """(a new private key in PEM, a request in DER that says nothing but its public key), of a pod's kind of key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    key: Any
+    match kind:
+        case "ED25519":
+            key = ed25519.Ed25519PrivateKey.generate()
+        case "ECDSAP256" | "ECDSAP384" | "ECDSAP521":
+            curves = {"256": ec.SECP256R1, "384": ec.SECP384R1, "521": ec.SECP521R1}
+            key = ec.generate_private_key(curves[kind[-3:]]())
+        case _:
+            key = rsa.generate_private_key(65537, int(kind.removeprefix("RSA")))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    request = builder.sign(key, None if kind == "ED25519" else hashes.SHA256())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return pem.decode(), request.public_bytes(serialization.Encoding.DER)
+
+
+def check_issued(chain: bytes, request: bytes) -> tuple[float, float]:
+    """When the first certificate of a chain in PEM begins and ends; it is of the request's key. Raises ValueError."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    check_chain(chain)
+    leaf = _of_strangers(lambda: x509.load_pem_x509_certificates(chain))[0]
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    theirs = _of_strangers(lambda: leaf.public_key().public_bytes(*form))
+    if theirs != check_key_of_request(request).public_bytes(*form):
+        raise ValueError("leaf certificate was not issued to the requested public key")
+    return leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+
+
 _BLOCK = re.compile(rb"-----BEGIN ([^-\r\n]*)-----(.*?)-----END \1-----", re.DOTALL)
 
 

@@ -61,6 +61,24 @@ def source(kind: SourceKind, obj: Object) -> Source:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateWanted:
+    """What a pod asks a signer for; `key_type` as the API names it."""
+
+    signer: str
+    key_type: str
+    seconds: int
+    annotations: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A private key and its certificates, the own one first, in PEM."""
+
+    key: str = ""
+    chain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a container may ask about its pod and node."""
 
@@ -71,6 +89,9 @@ class Facts:
     services: Sequence[Object] = ()  # Of the pod's namespace, and `kubernetes`.
     sources: Mapping[tuple[SourceKind, str], Source] = field(default_factory=dict[tuple[SourceKind, str], Source])
     files: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])  # By volume and path.
+    credentials: Mapping[CertificateWanted, Credential] = field(
+        default_factory=dict[CertificateWanted, Credential]
+    )  # Each that a volume of the pod shows.
     bundles: Sequence[Object] = ()  # All ClusterTrustBundles, where a volume of the pod shows any.
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from petset.kinds import cluster_trust_bundle, persistent_volume_claim, signers
+from petset.kinds import cluster_trust_bundle, persistent_volume_claim, pod_certificate_request, signers
 from petset.objects import meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -19,6 +19,8 @@ Check = Callable[[Object, str], Errors]
 FILE_MODE_MAX, DIRECTORY_MODE_MAX = 0o777, 0o1777
 
 TOKEN_SECONDS_MIN, TOKEN_SECONDS_MAX = 600, 2**32
+
+KEY_TYPES = ("RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519")
 
 HOST_PATH_TYPES = (
     "",
@@ -238,6 +240,27 @@ def _trust_bundle(given: Object, path: str) -> Errors:
     yield from relative(given.get("path"), f"{path}.path")
 
 
+def _pod_certificate(given: Object, path: str) -> Errors:
+    signer = given.get("signerName") or ""
+    yield from signers.named(signer, f"{path}.signerName")
+    if given.get("keyType") not in KEY_TYPES:
+        yield FieldError.unsupported(f"{path}.keyType", given.get("keyType") or "", KEY_TYPES)
+    seconds, most = given.get("maxExpirationSeconds"), pod_certificate_request.lifetime_seconds_max(signer)
+    least = pod_certificate_request.LIFETIME_SECONDS_MIN
+    if seconds is not None and seconds < least:
+        why = f"if provided, maxExpirationSeconds must be >= {least}"
+        yield FieldError.invalid(f"{path}.maxExpirationSeconds", seconds, why)
+    elif seconds is not None and seconds > most:
+        why = f"if provided, maxExpirationSeconds must be <= {most}"
+        yield FieldError.invalid(f"{path}.maxExpirationSeconds", seconds, why)
+    files = [field for field in ("credentialBundlePath", "keyPath", "certificateChainPath") if given.get(field)]
+    for field in files:
+        yield from relative(given[field], f"{path}.{field}")
+    if not files:
+        why = "specify at least one of credentialBundlePath, keyPath, and certificateChainPath"
+        yield FieldError.required(path, why)
+
+
 def _nfs(given: Object, path: str) -> Errors:
     if not given.get("server"):
         yield FieldError.required(f"{path}.server")
@@ -283,4 +306,5 @@ _PROJECTIONS: Mapping[str, Check] = {
     "downwardAPI": _downward,
     "serviceAccountToken": _token,
     "clusterTrustBundle": _trust_bundle,
+    "podCertificate": _pod_certificate,
 }

@@ -17,6 +17,7 @@ from petset.client.client import Client
 from petset.client.informer import Informer
 from petset.kinds.cluster_trust_bundle import CLUSTERTRUSTBUNDLES
 from petset.kinds.config_map import CONFIGMAPS
+from petset.kinds.pod_certificate_request import PODCERTIFICATEREQUESTS
 from petset.kinds.pod_spec.sources import Reference, SourceKind
 from petset.kinds.secret import SECRETS
 from petset.node import environment
@@ -25,8 +26,8 @@ from petset.objects import errors
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
-_RESOURCES: Mapping[SourceKind, Kind] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
-Key = tuple[SourceKind, str, str]  # kind, namespace, name
+_SOURCES: Mapping[SourceKind, Kind] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
+Key = tuple[Kind, str, str]  # kind, namespace, name
 
 
 class _Watched:
@@ -44,22 +45,40 @@ class References:
     def hold(self, holder: str, namespace: str, wanted: Iterable[Reference]) -> None:
         """Watch these for the holder (a pod uid) from now on."""
         for reference in wanted:
-            key = (reference.kind, namespace, reference.name)
-            if key not in self._watched:
-                self._watched[key] = self._start(key)
-            self._watched[key].holders[holder] = None
+            self._hold(holder, (_SOURCES[reference.kind], namespace, reference.name))
+
+    def _hold(self, holder: str, key: Key) -> _Watched:
+        if key not in self._watched:
+            self._watched[key] = self._start(key)
+        self._watched[key].holders[holder] = None
+        return self._watched[key]
 
     def release(self, holder: str) -> None:
-        for key, watched in list(self._watched.items()):
-            watched.holders.pop(holder, None)
-            if not watched.holders:
-                watched.task.cancel()
-                del self._watched[key]
+        for key in list(self._watched):
+            self._leave(holder, key)
         if self._bundles is not None:
             self._bundles.holders.pop(holder, None)
             if not self._bundles.holders:
                 self._bundles.task.cancel()
                 self._bundles = None
+
+    def _leave(self, holder: str, key: Key) -> None:
+        watched = self._watched.get(key)
+        if watched is None:
+            return
+        watched.holders.pop(holder, None)
+        if not watched.holders:
+            watched.task.cancel()
+            del self._watched[key]
+
+    async def request(self, holder: str, namespace: str, name: str) -> Object | None:
+        """A PodCertificateRequest, watched for the holder from now on until it leaves it; None where it is gone."""
+        watched = self._hold(holder, (PODCERTIFICATEREQUESTS, namespace, name))
+        await watched.informer.synced.wait()
+        return watched.informer.get(namespace, name)
+
+    def leave_request(self, holder: str, namespace: str, name: str) -> None:
+        self._leave(holder, (PODCERTIFICATEREQUESTS, namespace, name))
 
     async def bundles(self, holder: str) -> list[Object]:
         """All ClusterTrustBundles, watched for the holder from now on."""
@@ -79,12 +98,13 @@ class References:
         return environment.source(reference.kind, found) if found is not None else None
 
     async def _object(self, namespace: str, reference: Reference) -> Object | None:
-        watched = self._watched.get((reference.kind, namespace, reference.name))
+        kind = _SOURCES[reference.kind]
+        watched = self._watched.get((kind, namespace, reference.name))
         found = watched.informer.get(namespace, reference.name) if watched else None
         if found is not None:
             return found
         try:
-            return await self._client.get(_RESOURCES[reference.kind], reference.name, namespace)
+            return await self._client.get(kind, reference.name, namespace)
         except errors.ApiError as error:
             if error.code == 404:
                 return None
@@ -92,8 +112,9 @@ class References:
 
     def _start(self, key: Key) -> _Watched:
         kind, namespace, name = key
-        informer = Informer(self._client, _RESOURCES[kind], namespace=namespace, field_selector=f"metadata.name={name}")
-        watched = _Watched(informer, tasks.spawn(self._group, informer.run(), f"watch {kind} {namespace}/{name}"))
+        informer = Informer(self._client, kind, namespace=namespace, field_selector=f"metadata.name={name}")
+        task = tasks.spawn(self._group, informer.run(), f"watch {kind.kind} {namespace}/{name}")
+        watched = _Watched(informer, task)
         informer.on_change(lambda old, new: self._tell(watched))
         return watched
 

@@ -22,10 +22,10 @@ from petset.kinds.pod_spec import sources
 from petset.kinds.pod_spec.sources import Reference, SourceKind
 from petset.kinds.reviews import TOKENREVIEWS
 from petset.kinds.service_account import SERVICEACCOUNTS
-from petset.node.environment import Facts, Source
+from petset.node.environment import Credential, Facts, Source
 from petset.node.images import registry_logins
 from petset.node.images.registry_logins import NotALogin, RegistryLogin
-from petset.node.pods import references
+from petset.node.pods import pod_certificates, references
 from petset.node.runtime import Image
 from petset.node.volumes import payloads, volumes
 from petset.node.volumes.payloads import TokenWanted
@@ -53,6 +53,7 @@ class Supplies:
     def __init__(self, sources: Sources, uid: str):
         self._sources, self._uid = sources, uid
         self._tokens: dict[TokenWanted, tuple[str, float]] = {}  # Token, and when to ask for the next.
+        self._certificates = pod_certificates.PodCertificates(sources.client, sources.references, uid)
         self._images: Mapping[str, Image] = {}
         self.mounted: Mapping[str, volumes.Mounted] | None = None  # None until all volumes are there.
 
@@ -79,16 +80,23 @@ class Supplies:
                 claims[name] = bound
         on_disk = self._sources.volumes.on_disk
         tokens = {one: await self._token(pod, one) if on_disk else "" for one in payloads.tokens(wanted)}
+        if certificates := payloads.certificates_wanted(wanted):
+            ask = self._certificates.credential
+            credentials = {one: await ask(pod, one) if on_disk else Credential() for one in certificates}
+            facts = replace(facts, credentials=credentials)
         self.mounted = await self._sources.volumes.prepare(pod, facts, claims, tokens, self._images)
 
     def due_at(self) -> float | None:
-        """When the next token must be asked for."""
-        return min((at for _, at in self._tokens.values()), default=None)
+        """When the next token or certificate must be asked for."""
+        due = [at for _, at in self._tokens.values()]
+        due += filter(None, [self._certificates.due_at()])
+        return min(due, default=None)
 
     def postpone(self) -> None:
-        """Refreshing failed: ask for due tokens a little later."""
+        """Refreshing failed: ask for what is due a little later."""
         later = tasks.now() + TOKEN_RETRY_SECONDS
         self._tokens = {key: (token, max(at, later)) for key, (token, at) in self._tokens.items()}
+        self._certificates.postpone(later)
 
     def release(self) -> None:
         self._sources.references.release(self._uid)

@@ -9,15 +9,15 @@ Follows: the pages "Volumes" and "Projected Volumes" of the Kubernetes documenta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from petset.base import certificates
-from petset.kinds import cluster_trust_bundle
+from petset.kinds import cluster_trust_bundle, pod_certificate_request
 from petset.kinds.pod_spec import sources
 from petset.kinds.pod_spec.sources import Reference
 from petset.node import environment
-from petset.node.environment import ConfigError, Facts
+from petset.node.environment import CertificateWanted, ConfigError, Credential, Facts
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
@@ -41,7 +41,7 @@ class TokenWanted:
 
 
 KINDS = ("configMap", "secret", "downwardAPI", "projected")
-_PROJECTED = ("configMap", "secret", "downwardAPI", "serviceAccountToken", "clusterTrustBundle")
+_PROJECTED = ("configMap", "secret", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate")
 
 
 def is_payload(volume: Object) -> bool:
@@ -82,7 +82,15 @@ class _Bundle:
     wanted: Object
 
 
-_Part = _Keys | _Downward | _Token | _Bundle
+@dataclass(frozen=True, slots=True)
+class _Certificate:
+    path: str
+    mode: int
+    wanted: CertificateWanted
+    shown: Callable[[Credential], str]
+
+
+_Part = _Keys | _Downward | _Token | _Bundle | _Certificate
 
 
 def _parts(volume: Object) -> Iterator[_Part]:
@@ -101,18 +109,18 @@ def _parts(volume: Object) -> Iterator[_Part]:
                     yield from _of_source(inner, projection[inner], mode)
             for key in projection:
                 if key not in _PROJECTED and projection[key] is not None:
-                    raise ConfigError(f"cannot project {key}: {_NOT_OFFERED.get(key, 'petset does not offer it')}")
-
-
-_NOT_OFFERED = {
-    "podCertificate": "petset signs no PodCertificateRequests; mount the certificate from a Secret",
-}
+                    raise ConfigError(f"cannot project {key}: petset does not offer it")
 
 
 def _of_source(kind: str, source: Object, mode: int) -> Iterator[_Part]:
     if kind == "serviceAccountToken":
         seconds = int(source.get("expirationSeconds") or TOKEN_SECONDS_DEFAULT)
         yield _Token(source.get("path") or "token", mode, TokenWanted(source.get("audience") or "", seconds))
+    if kind == "podCertificate":
+        wanted = _certificate_wanted(source)
+        for field, shown in _CREDENTIAL_FILES.items():
+            if source.get(field):
+                yield _Certificate(source[field], mode, wanted, shown)
     if kind == "clusterTrustBundle":
         yield _Bundle(source.get("path") or "", mode, source)
     if kind == "downwardAPI":
@@ -123,12 +131,30 @@ def _of_source(kind: str, source: Object, mode: int) -> Iterator[_Part]:
         yield _Keys(reference, mode, tuple(items) or None)
 
 
+_CREDENTIAL_FILES: Mapping[str, Callable[[Credential], str]] = {
+    "credentialBundlePath": lambda credential: credential.key + credential.chain,
+    "keyPath": lambda credential: credential.key,
+    "certificateChainPath": lambda credential: credential.chain,
+}
+
+
+def _certificate_wanted(source: Object) -> CertificateWanted:
+    seconds = source.get("maxExpirationSeconds") or pod_certificate_request.LIFETIME_SECONDS_DEFAULT
+    annotations = tuple(sorted(meta.part(source, "userAnnotations").items()))
+    return CertificateWanted(source.get("signerName") or "", source.get("keyType") or "", seconds, annotations)
+
+
 def _mode(given: int | None, default: int) -> int:
     return default if given is None else given
 
 
 def tokens(volumes: Sequence[Object]) -> list[TokenWanted]:
     found = [part.wanted for volume in volumes for part in _parts(volume) if isinstance(part, _Token)]
+    return list(dict.fromkeys(found))
+
+
+def certificates_wanted(volumes: Sequence[Object]) -> list[CertificateWanted]:
+    found = [part.wanted for volume in volumes for part in _parts(volume) if isinstance(part, _Certificate)]
     return list(dict.fromkeys(found))
 
 
@@ -147,6 +173,8 @@ def files(volume: Object, facts: Facts, issued: Mapping[TokenWanted, str]) -> di
                 found[_path(path)] = File(issued[wanted].encode(), mode)
             case _Downward(path, mode, wanted):
                 found[_path(path)] = File(_downward(wanted, facts).encode(), mode)
+            case _Certificate(path, mode, wanted, shown):
+                found[_path(path)] = File(shown(facts.credentials[wanted]).encode(), mode)
             case _Bundle(path, mode, wanted):
                 found[_path(path)] = File(_trust_anchors(wanted, facts), mode)
             case _Keys():

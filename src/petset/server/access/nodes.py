@@ -19,6 +19,7 @@ from petset.kinds.lease import LEASES
 from petset.kinds.namespace import NODE_LEASES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.pod import PODS
+from petset.kinds.pod_certificate_request import PODCERTIFICATEREQUESTS
 from petset.kinds.pod_spec import claims, sources
 from petset.kinds.reviews import LOCALSUBJECTACCESSREVIEWS, SUBJECTACCESSREVIEWS, TOKENREVIEWS
 from petset.kinds.runtime_class import RUNTIMECLASSES
@@ -85,6 +86,12 @@ class NodeAuthorizer:
     def owns_pod(self, node: str, asked: Attributes) -> bool:
         pod = self._store.get(PODS.key(asked.namespace, asked.name)) if asked.name else None
         return pod is not None and meta.get(pod.object, "spec", "nodeName") == node
+
+    def has_asked(self, node: str, asked: Attributes) -> bool:
+        """Whether a request for a pod's certificate is this node's."""
+        key = PODCERTIFICATEREQUESTS.key(asked.namespace, asked.name)
+        request = self._store.get(key) if asked.name else None
+        return request is not None and meta.get(request.object, "spec", "nodeName") == node
 
 
 def references(pod: Object) -> Iterator[Reference]:
@@ -156,6 +163,12 @@ def _events(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
     return asked.verb in ("create", "update", "patch")
 
 
+def _own_requests(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    if asked.verb == "create":
+        return True  # Admission looks at what it is for.
+    return asked.verb in READ and authorizer.has_asked(node, asked)
+
+
 def _account_token(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
     return asked.verb == "create" and authorizer.refers(node, asked)
 
@@ -181,6 +194,7 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "serviceaccounts/token"): _account_token,
     (CERTIFICATESIGNINGREQUESTS.group, "certificatesigningrequests"): _reads_and_creates,
     (CLUSTERTRUSTBUNDLES.group, CLUSTERTRUSTBUNDLES.plural): _reads,
+    (PODCERTIFICATEREQUESTS.group, PODCERTIFICATEREQUESTS.plural): _own_requests,
     (TOKENREVIEWS.group, "tokenreviews"): _creates,
     (SUBJECTACCESSREVIEWS.group, "subjectaccessreviews"): _creates,
     (LOCALSUBJECTACCESSREVIEWS.group, "localsubjectaccessreviews"): _creates,

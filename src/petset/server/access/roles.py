@@ -121,6 +121,7 @@ _OF_NODES = (
     may("get patch update", "core", "persistentvolumeclaims/status"),
     may(f"create {READ}", "certificates.k8s.io", "certificatesigningrequests"),
     may(READ, "certificates.k8s.io", "clustertrustbundles"),
+    may(f"create {READ}", "certificates.k8s.io", "podcertificaterequests"),
     may("create delete get patch update", "coordination.k8s.io", "leases"),
     may("get", "storage.k8s.io", "volumeattachments"),
     may(READ, "storage.k8s.io", "csidrivers"),

@@ -27,6 +27,7 @@ from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
+from petset.kinds.pod_certificate_request import PODCERTIFICATEREQUESTS
 from petset.kinds.priority_class import PRIORITYCLASSES
 from petset.kinds.service import SERVICES
 from petset.kinds.stateful_set import STATEFULSETS
@@ -218,7 +219,7 @@ def claim_growth(context: Context, obj: Object, old: Object | None) -> Object:
 
 
 _VOLUMES = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
-_OF_NODES = (NODES, LEASES, PODS)
+_OF_NODES = (NODES, LEASES, PODS, PODCERTIFICATEREQUESTS)
 _PODS = (PODS,)
 _SETS = (PETSETS, STATEFULSETS)
 

@@ -14,8 +14,11 @@ from petset.base import well_known
 from petset.kinds.lease import LEASES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
+from petset.kinds.pod_certificate_request import PODCERTIFICATEREQUESTS
+from petset.kinds.service_account import SERVICEACCOUNTS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 from petset.server.access import users
 from petset.server.writes import Write
 
@@ -41,6 +44,8 @@ class Context(Protocol):
     @property
     def write(self) -> Write: ...
 
+    def find(self, resource: Kind, name: str, namespace: str = "") -> Object | None: ...
+
 
 def node_restriction(context: Context, obj: Object, old: Object | None) -> Object:
     user = context.write.user
@@ -56,7 +61,27 @@ def node_restriction(context: Context, obj: Object, old: Object | None) -> Objec
         raise errors.forbidden("pods", name, f'node "{node}" cannot update labels through pod status')
     if resource is NODES and (why := _fenced(obj, old)):
         raise errors.forbidden("nodes", name, f'node "{node}" is not allowed to modify {why}')
+    if resource is PODCERTIFICATEREQUESTS and old is None and (why := _not_its_pod(context, node, obj)):
+        raise errors.forbidden(resource.plural, name, f'node "{node}" {why}', resource.group)
     return obj
+
+
+def _not_its_pod(context: Context, node: str, request: Object) -> str:
+    """Why a node may not ask for a certificate; "" when it is for a pod of its own, which the request describes."""
+    spec, namespace = meta.part(request, "spec"), meta.namespace(request)
+    pod = context.find(PODS, str(spec.get("podName") or ""), namespace)
+    if pod is None or spec.get("nodeName") != node or meta.get(pod, "spec", "nodeName") != node:
+        return "may ask for certificates of pods that are bound to it"
+    account = context.find(SERVICEACCOUNTS, str(meta.get(pod, "spec", "serviceAccountName") or ""), namespace)
+    itself = context.find(NODES, node)
+    described = (
+        ("podUID", meta.uid(pod)),
+        ("serviceAccountName", meta.get(pod, "spec", "serviceAccountName")),
+        ("serviceAccountUID", meta.get(account or {}, "metadata", "uid")),
+        ("nodeUID", meta.get(itself or {}, "metadata", "uid")),
+    )
+    wrong = [field for field, value in described if spec.get(field) != value]
+    return f"describes a pod otherwise than it is: spec.{wrong[0]}" if wrong else ""
 
 
 def _fenced(new: Object, old: Object | None) -> str:
