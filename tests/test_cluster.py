@@ -47,8 +47,12 @@ def stateful_set(name: str, replicas: int = 2) -> dict:
     }
 
 
+def node_machine(name: str, directory, plan: networks.NodePlan = PLAN) -> cluster.SimulatedMachine:
+    return cluster.SimulatedMachine(cluster.node_config(name, plan, directory / name, may_mount=False))
+
+
 def node(name: str, directory, plan: networks.NodePlan = PLAN) -> cluster.Node:
-    return cluster.simulated_node(cluster.node_config(name, plan, directory / name, may_mount=False))
+    return node_machine(name, directory, plan).node()
 
 
 async def pets_are_ready(plane: cluster.ControlPlane, count: int) -> list[dict]:

@@ -2,7 +2,7 @@
 
     plane = cluster.ControlPlane(store, cluster.Config(...))
     await plane.begin()
-    async with plane.running(), plane.nodes(cluster.simulated_node(...)):
+    async with plane.running(), plane.nodes(cluster.SimulatedMachine(...).node()):
         await plane.client(cluster.ADMINISTRATOR).create(pod)
 
 `ControlPlane` is the server over any store; `begin` writes what a cluster begins with. `running` lets the controllers
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,7 @@ class Config:
     audit: audit_log.Settings | None = None  # What is told of requests, and where; None: nothing is.
     authority: pki.Authority | None = None  # Signs certificates that are asked for; None: nobody does.
     metrics: telemetry.Telemetry | None = None  # Counts requests, and is /metrics.
+    node_silence_seconds: float = 0.0  # After which a node is taken for dead; 0: as usual.
     log_requests: bool = False  # A line each, where they are counted; slow ones have theirs anyway.
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
 
@@ -118,9 +119,12 @@ class ControlPlane:
         if config.metrics is not None:
             self.handle = meter.Meter(config.metrics, config.log_requests).counted(self.api.handle)
 
-    def client(self, user: http.User, agent: str = "", everywhere: bool = False) -> Client:
+    def client(
+        self, user: http.User, agent: str = "", everywhere: bool = False, over: http.Transport | None = None
+    ) -> Client:
         """A client in this process; who it is, is believed. `everywhere`: it knows other servers' kinds."""
-        return Client(InProcess(self.handle, user), agent or user.name, self.everywhere if everywhere else self.kinds)
+        kinds = self.everywhere if everywhere else self.kinds
+        return Client(over or InProcess(self.handle, user), agent or user.name, kinds)
 
     async def begin(self) -> None:
         """Write what is missing of what a cluster begins with, before anybody is served."""
@@ -180,15 +184,21 @@ class ControlPlane:
     @contextlib.asynccontextmanager
     async def nodes(self, *nodes: Node, on_ready: Callable[[str], None] | None = None) -> AsyncGenerator[None, None]:
         """These nodes, until the block is left; what runs on them goes on. `on_ready` is told each one's name."""
-        for node in nodes:
-            self._streams[node.name] = node.runtime.streams
-            self._servers[node.name] = self._server(node)
-        try:
+        with contextlib.ExitStack() as reached:
+            for node in nodes:
+                reached.enter_context(self.reaching(node))
             async with together(*(self._part(node.program(on_ready)) for node in nodes)):
                 yield
+
+    @contextlib.contextmanager
+    def reaching(self, node: Node) -> Generator[None]:
+        """While the context lasts, what runs on the node and what it serves is reached through the API."""
+        self._streams[node.name] = node.runtime.streams
+        self._servers[node.name] = self._server(node)
+        try:
+            yield
         finally:
-            for node in nodes:
-                del self._streams[node.name], self._servers[node.name]
+            del self._streams[node.name], self._servers[node.name]
 
     def _part(self, program: Program) -> Part:
         return program.name, program.main(self.client(program.user, program.agent, program.everywhere))
@@ -256,6 +266,7 @@ def controllers(config: Config) -> Program:
             ca_pem=config.ca_pem,
             authority=config.authority,
             metrics=config.metrics,
+            silence=config.node_silence_seconds or None,
         )
 
     return Program("controllers", CONTROLLERS, main, "kube-controller-manager", everywhere=True)
@@ -381,9 +392,29 @@ def node_config(name: str, plan: networks.NodePlan, state_directory: Path, **own
     )
 
 
-def simulated_node(config: agent.Config, log: Path | None = None) -> Node:
-    """A node whose pods start, get ready and stop at once, and run nothing: for tests of operators and charts."""
-    from petset.node import simulated
+class SimulatedMachine:
+    """Where the pods of a simulated node are, whoever is its agent: they start, get ready and stop at once, and run
+    nothing. For tests of operators and charts."""
 
-    machine = simulated.Machine(network=config.host_ip.rpartition(".")[0] + ".", started_kept_max=0)
-    return Node(config, simulated.SimulatedRuntime(machine), simulated.SimulatedAttempts(machine), log=log)
+    def __init__(self, config: agent.Config, log: Path | None = None):
+        from petset.node import simulated
+
+        self._config, self._log = config, log
+        self._machine = simulated.Machine(network=config.host_ip.rpartition(".")[0] + ".", started_kept_max=0)
+
+    @property
+    def name(self) -> str:
+        return self._config.node_name
+
+    def node(self) -> Node:
+        """The cluster's node whose pods are here, for one life of its agent."""
+        from petset.node import simulated
+
+        attempts = simulated.SimulatedAttempts(self._machine)
+        return Node(self._config, simulated.SimulatedRuntime(self._machine), attempts, log=self._log)
+
+    async def let_go(self) -> None:
+        """What is here is looked at anew by whoever comes next."""
+
+    async def sever(self, cut: bool) -> None:
+        """Nothing passes between these pods and anybody anyway."""

@@ -40,10 +40,15 @@ class Machine:
         directory = plan.directory(instance.directory)
         directory.mkdir(parents=True, exist_ok=True)
         self._state_directory = directory / "node"
+        self._directory = directory
         self.network = bridge.PodNetwork(plan, directory)
-        self.runtime = oci.OciRuntime(
-            directory,
-            plan,
+        self.runtime, self._begun = self._new_runtime(), False
+
+    def _new_runtime(self) -> oci.OciRuntime:
+        instance = self._instance
+        return oci.OciRuntime(
+            self._directory,
+            self.plan,
             self.network,
             images.Images(str(instance.images), stand_ins=self._limits.stand_ins),
             pids_max=self._limits.pod_pids_limit,
@@ -63,7 +68,8 @@ class Machine:
             await self.network.close()
 
     def node(self) -> cluster.Node:
-        """The cluster's node whose pods run here."""
+        """The cluster's node whose pods run here, for one life of its agent."""
+        self._begun = True
         instance, limits = self._instance, self._limits
         config = cluster.node_config(
             self.name,
@@ -81,13 +87,29 @@ class Machine:
             log=instance.log,
         )
 
+    async def let_go(self) -> None:
+        """The agent has ended: what runs goes on, and whoever comes next looks at it anew."""
+        if self._begun:
+            await self.runtime.close()
+            self.runtime, self._begun = self._new_runtime(), False
+
+    async def sever(self, cut: bool) -> None:
+        await self.network.sever(cut)
+
+    async def begin(self) -> None:
+        """Look at what runs, where no agent does."""
+        if not self._begun:
+            self._begun = True
+            await self.runtime.start()
+
     def running(self) -> int:
-        """How many containers run; after the runtime's start."""
+        """How many containers run; after `begin`."""
         found = self.runtime.observe().values()
         return sum(one.state == "running" for _, containers in found for one in containers)
 
     async def take_down(self, client: Client | None) -> None:
         """What `petset down` means for the node: pods stop with their grace; nothing but data stays."""
+        await self.begin()
         await agent.stop_all(client, self.runtime, node_name=self.name, state_directory=self._state_directory)
         await self.runtime.shut_down()
         await self.network.teardown()
@@ -114,7 +136,7 @@ async def take_down(machines: Sequence[Machine], client_of: Callable[[str], Clie
 async def stop_left(machines: Sequence[Machine], client_of: Callable[[str], Client | None]) -> int:
     """Take down what a killed petset has left; how many containers ran."""
     for one in machines:
-        await one.runtime.start()
+        await one.begin()
     running = sum(one.running() for one in machines)
     await take_down(machines, client_of)
     return running

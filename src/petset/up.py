@@ -23,17 +23,19 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from petset import __version__, cluster
+from petset import __version__, cluster, switches
 from petset.base import journal, networks, pki, reasons, state, tasks, telemetry, well_known
 from petset.client import kubeconfig
 from petset.client.client import Client
-from petset.net import listener
+from petset.net import control, listener
 from petset.node.volumes import hostpath
+from petset.objects import meta
+from petset.objects.meta import Object
 from petset.server import bootstrap
 from petset.server.access import front_proxy, users
 from petset.server.audit import log as audit_log
@@ -64,6 +66,7 @@ class Options:
     hostpath_provisioner: bool = True
     simulated: bool = False  # Pods run in the imagination only: no root, no images, no network.
     nodes: int = 0  # 0: as many as it had.
+    node_silence_seconds: float = 0.0  # After which one is taken for dead; 0: as usual.
     simulated_nodes: int = 0  # So many more that run nothing.
     api_port: int = 0  # 0: the one it had, else the first free.
     limits: cluster.Limits = field(default_factory=cluster.Limits)
@@ -120,19 +123,21 @@ async def _run(options: Options, announce: Announce) -> None:
 
         started = _first_writes(served.store)
 
-        for line in served.lost_lines():
+        for line in served.lines():
             tell(line)
-        awaited = dict.fromkeys(served.names)
+        awaited = dict.fromkeys(served.names_up)
 
         def node_is_ready(name: str) -> None:
+            """One of them is, or "": none is to be."""
             started.set_result(None) if not started.done() else None
-            log.info("node %s is ready", name)
-            if name not in awaited:
-                return  # It was ready before.
-            del awaited[name]
+            if name:
+                log.info("node %s is ready", name)
+            if name and name not in awaited:
+                return  # It was ready before, or was not to be up.
+            awaited.pop(name, None)
             if awaited:
                 return
-            tell(f"node: {_told(served.names)} ready after {tasks.monotonic() - began:.2f} s")
+            tell(f"node: {_told(served.names_up)} ready after {tasks.monotonic() - began:.2f} s")
             gc.collect()
             gc.freeze()  # Modules and tables stay until the end: no later collection need walk them.
             gc.set_threshold(*COLLECTIONS)
@@ -190,22 +195,49 @@ async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_re
     capacity = registration.capacity_of_machine(simulated.PODS_MAX if only else simulated.OWN_ADDRESSES)
     networks.forget(served.lost)
     networks.remember(served.state.directory, served.plan)
-    nodes = [_simulated_node(served, node, capacity, node.name(served.node_name)) for node in served.plan.nodes]
-    async with served.plane.nodes(*nodes, *_simulated_nodes(served, options), on_ready=is_ready):
+    first = served.node_name
+    machines = [_simulated_machine(served, node, capacity, node.name(first)) for node in served.plan.nodes]
+    async with _living(served, [*machines, *_simulated_machines(served, options)], is_ready):
         await stop.wait()
         served.plane.stop_soon()
     networks.forget(served.plan.nodes)
 
 
-def _simulated_node(
+@contextlib.asynccontextmanager
+async def _living(served: Served, machines: Sequence[switches.Switched], is_ready: Ready) -> AsyncGenerator[None]:
+    """The nodes, as they are to be and as commands turn them."""
+
+    def save(states: Mapping[str, str]) -> None:
+        served.state.write(state.SWITCHES, {"states": dict(states)})
+
+    turned = switches.Switches(served.plane, machines, served.kept, save)
+
+    async def answer(asked: Object) -> Object:
+        name, to = asked.get("node"), asked.get("to")
+        if name is not None or to is not None:
+            if name not in turned.states or to not in switches.STATES:
+                return {"error": f"there is no node {name}; there are {', '.join(turned.states)}"}
+            try:
+                await turned.turn(str(name), str(to))
+            except (networks.NetworkError, OSError) as error:
+                return {"error": str(error)}
+        return {"states": turned.states}
+
+    async with turned.turned_on(is_ready), control.served(served.state.control, answer):
+        if not served.names_up:
+            is_ready("")
+        yield
+
+
+def _simulated_machine(
     served: Served, plan: networks.NodePlan, capacity: Mapping[str, str], name: str, **own: Any
-) -> cluster.Node:
+) -> cluster.SimulatedMachine:
     directory = plan.directory(served.state.directory) / "node"
     config = cluster.node_config(name, plan, directory, may_mount=False, on_disk=False, capacity=capacity, **own)
-    return cluster.simulated_node(config, served.state.log)
+    return cluster.SimulatedMachine(config, served.state.log)
 
 
-def _simulated_nodes(served: Served, options: Options) -> list[cluster.Node]:
+def _simulated_machines(served: Served, options: Options) -> list[cluster.SimulatedMachine]:
     """Those that are asked for beside the others. Where there are real ones only pods that tolerate it come to them."""
     from petset.node import registration, simulated
 
@@ -215,7 +247,7 @@ def _simulated_nodes(served: Served, options: Options) -> list[cluster.Node]:
         "labels": {well_known.SIMULATED_NODE: "true"},
         "taints": () if options.simulated else (taint,),
     }
-    return [_simulated_node(served, plan, capacity, name, **own) for name, plan in served.simulated.items()]
+    return [_simulated_machine(served, plan, capacity, name, **own) for name, plan in served.simulated.items()]
 
 
 async def _run_containers(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
@@ -238,8 +270,8 @@ async def _run_containers(served: Served, options: Options, stop: asyncio.Event,
             await opened.enter_async_context(there)
         await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
         proxy = cluster.proxy(plan, served.node_name, options.limits.node_port_addresses)
-        nodes = [*(one.node() for one in machines), *_simulated_nodes(served, options)]
-        async with plane.living(proxy), plane.nodes(*nodes, on_ready=is_ready):
+        everywhere = [*machines, *_simulated_machines(served, options)]
+        async with plane.living(proxy), _living(served, everywhere, is_ready):
             await stop.wait()
             plane.stop_soon()
         await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))
@@ -310,6 +342,7 @@ class Served:
     plan: networks.Plan
     lost: Sequence[networks.NodePlan]  # That the instance had, and has no more.
     simulated: Mapping[str, networks.NodePlan]  # By name: beside those of the plan.
+    kept: Mapping[str, str]  # What nodes were turned to, by name.
     store: sqlite.SqliteStore
     plane: cluster.ControlPlane
     tls: ssl.SSLContext
@@ -326,8 +359,16 @@ class Served:
         """Of all its nodes."""
         return [*(node.name(self.node_name) for node in self.plan.nodes), *self.simulated]
 
-    def lost_lines(self) -> Iterable[str]:
-        """What became of nodes that the instance has no more."""
+    @property
+    def names_up(self) -> list[str]:
+        """Of those that are to be up."""
+        return [name for name in self.names if self.kept.get(name, switches.UP) == switches.UP]
+
+    def lines(self) -> Iterable[str]:
+        """What became of nodes that the instance has no more, and which are not to be up."""
+        for name in self.names:
+            if (kept := self.kept.get(name, switches.UP)) != switches.UP:
+                yield f"kept: node {name} is {kept}, as it was before; `petset node start {name}` brings it back"
         for node in self.lost:
             name, directory = node.name(self.node_name), node.directory(self.state.directory)
             yield (
@@ -341,6 +382,8 @@ NAMES_TOLD = 3
 
 def _told(names: Sequence[str]) -> str:
     """Who are what the sentence goes on with."""
+    if not names:
+        return "none is"
     if len(names) == 1:
         return f"{names[0]} is"
     more = len(names) - NAMES_TOLD
@@ -396,6 +439,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         audit=options.audit,
         metrics=metrics,
         log_requests=options.log_requests,
+        node_silence_seconds=options.node_silence_seconds,
         checks={cluster.STORE_CHECK: lambda: store.trouble},
     )
     plane = cluster.ControlPlane(store, config)
@@ -404,7 +448,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         listener.serve(plane.handle, tls=tls, socket=listening, front_proxies=front_proxies.name)
     )
     instance.write("instance.json", {"api_port": port, "node_name": name})
-    served = Served(instance, plan, lost, simulated, store, plane, tls, front_proxies.name, port, name)
+    kept = meta.part(instance.read(state.SWITCHES) or {}, "states")
+    served = Served(instance, plan, lost, simulated, kept, store, plane, tls, front_proxies.name, port, name)
     _write_kubeconfig(served, authority)
     return served
 

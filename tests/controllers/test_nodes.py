@@ -35,7 +35,7 @@ def lease(seconds_ago: float) -> Object:
 
 
 def steps(*objects: Object, started: float = 0) -> list[actions.Action]:
-    return nodes.reconcile(started, "n", Snapshot(objects), NOW)
+    return nodes.reconcile(started, nodes.NODE_LEASE_SECONDS_MAX, "n", Snapshot(objects), NOW)
 
 
 def taint(key: str, effect: str = "NoExecute", seconds_ago: float = 0) -> dict[str, Any]:

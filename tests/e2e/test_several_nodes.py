@@ -37,6 +37,28 @@ def test_an_instance_whose_plan_has_two_nodes(make_cluster):
     assert ran == {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["containerID"] for pod in again}
     assert nodes_of(cluster.state) == plans
 
+    # One falls silent, and one is cut off: what they run goes on, and both are so after a kill, too.
+    quiet, cut = (pod["spec"]["nodeName"] for pod in pods)
+    cluster.petset("node", "stop", quiet)
+    refused = cluster.kubectl.run("exec", "web-0", "--", "true")
+    assert refused.returncode != 0 and f"node {quiet} is not up" in refused.stderr
+    assert _answers(cluster, "web-1", pods[0])  # It still serves.
+    cluster.petset("node", "partition", cut)
+    cluster.kill()
+    said = cluster.up().stdout
+    assert f"node {quiet} is stopped" in said and f"node {cut} is partitioned" in said and "none is ready" in said
+    listed = [line.split()[:2] for line in cluster.petset("node", "ls").stdout.splitlines()]
+    assert sorted(listed) == sorted([[quiet, "stopped"], [cut, "partitioned"]])
+    assert "cannot turn node other to stopped" in cluster.petset("node", "stop", "other", check=False).stderr
+    cluster.petset("node", "start", quiet)
+    cluster.wait(lambda: cluster.exec("web-0", "echo", "here"), "web-0 to be reached")
+    assert not _answers(cluster, "web-0", pods[1])  # Its packets do not get there.
+    cluster.petset("node", "start", cut)
+    cluster.wait(lambda: cluster.exec("web-1", "echo", "here"), "web-1 to be reached")
+    assert _answers(cluster, "web-0", pods[1])
+    again = [cluster.pod(name) for name in ("web-0", "web-1")]
+    assert ran == {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["containerID"] for pod in again}
+
     # A node less: what a killed petset has left on it is stopped, its data stays, and the other's pod goes on.
     cluster.kill()
     said = cluster.up("--nodes", "1").stdout
@@ -74,6 +96,11 @@ def test_simulated_nodes_beside_real_ones_take_pods_that_tolerate_it(make_cluste
         cluster.kubectl("create", "-f", "-", stdin=json.dumps(pod))
     cluster.wait_ready("real", "toy")
     assert [cluster.pod(name)["spec"]["nodeName"] in simulated for name in ("real", "toy")] == [False, True]
+
+
+def _answers(cluster, asking: str, asked: dict) -> bool:
+    connect = f"timeout 1 bash -c '</dev/tcp/{asked['status']['podIP']}/80'"
+    return cluster.kubectl.run("exec", asking, "--", "bash", "-c", connect).returncode == 0
 
 
 def _ready_nodes(cluster) -> int:

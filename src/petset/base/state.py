@@ -27,12 +27,14 @@ class StateError(Exception):
 
 
 LOCK = "lock"
+SWITCHES = "nodes.json"  # Which nodes are stopped, or cut off.
 DYING_SECONDS_MAX = 10.0  # For a process that was killed to be gone.
 # What stands directly in a state directory, with what a killed process left half-written. Nothing else is ever deleted.
 OURS = (
     *(LOCK, "instance.json", "network.json", "addresses.json", "kubeconfig", "petset.log*", "store.db*"),
+    *("control", SWITCHES),
     *("images", "node", "nodes", "oci", "pki", "pods", "seccomp", "volumes"),
-    *(".instance.json.*", ".network.json.*", ".addresses.json.*", ".kubeconfig.*"),
+    *(".instance.json.*", ".network.json.*", ".addresses.json.*", ".kubeconfig.*", f".{SWITCHES}.*"),
 )
 
 
@@ -105,6 +107,11 @@ class State:
     @property
     def kubeconfig(self) -> Path:
         return self.path("kubeconfig")
+
+    @property
+    def control(self) -> Path:
+        """Where the running instance listens for its commands."""
+        return self.path("control")
 
     @property
     def log(self) -> Path:

@@ -15,11 +15,13 @@ from petset.cli.main import CommandError
 from petset.client import kubeconfig
 from petset.client.client import Client
 from petset.kinds.node import NODES
+from petset.net import control
 from petset.net.dialer import Dialer
 from petset.objects import errors, meta
 
 READY_SECONDS_MAX = 120.0
 AGAIN_SECONDS = 0.2
+CONTROL_SECONDS_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +92,22 @@ async def _until_ready(instance: state.State) -> None:
         if instance.running_process() is None:
             raise CommandError("cannot reach the cluster: petset has ended meanwhile; `petset logs` tells why")
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+# Its own way in, beside the API.
+
+
+def node_states(instance: state.State) -> meta.Object:
+    """What each of its nodes is to be: up, stopped or partitioned. Raises CommandError."""
+    return meta.part(asked(instance, {}), "states")
+
+
+def asked(instance: state.State, question: meta.Object) -> meta.Object:
+    """The answer of the instance that runs to one of its own commands. Raises CommandError."""
+    try:
+        return control.ask(instance.control, question, CONTROL_SECONDS_MAX)
+    except (control.NobodyListens, FileNotFoundError):
+        why = f"petset does not run in {instance.directory}, or is just starting; start it with `petset up -d`"
+        raise CommandError(f"cannot reach the nodes: {why}") from None
+    except OSError as error:
+        raise CommandError(f"cannot reach the nodes: {error or 'no answer came'}; see {instance.log}") from None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 from typing import Any
 
 from petset.base.state import State
 from petset.cli import connection
+from petset.cli.main import CommandError
 from petset.kinds.node import NODES
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
@@ -31,7 +33,11 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(f"not running (state directory {instance.directory}); start it with `petset up -d`")
         return NOT_RUNNING
-    answer = asyncio.run(_ask(instance))
+    answer = asyncio.run(ask(instance))
+    with contextlib.suppress(CommandError):  # It is just starting, or ending.
+        states = connection.node_states(instance)
+        for node in answer["nodes"]:
+            node["state"] = states.get(node["name"], "gone")
     found: dict[str, Any] = {"running": True, "process": process, "state": str(instance.directory), **answer}
     if args.output == "json":
         print(json.dumps(found))
@@ -39,14 +45,17 @@ def run(args: argparse.Namespace) -> int:
     print(f"running (process {process}, state directory {instance.directory})")
     print(f"api         {found['server']}: {found['api']}")
     for node in found["nodes"]:
-        print(f"node        {node['name']}: {'ready' if node['ready'] else 'not ready'}, {node['pods']} pods")
+        ready = "ready" if node["ready"] else "not ready"
+        turned = f", {node['state']}" if node["state"] not in ("", "up") else ""
+        print(f"node        {node['name']}: {ready}, {node['pods']} pods{turned}")
     for pet in found["sets"]:
         print(f"{pet['kind'].lower():<12}{pet['namespace']}/{pet['name']}: {pet['ready']} of {pet['replicas']} ready")
     print(f"use it      export KUBECONFIG={instance.kubeconfig}")
     return 0
 
 
-async def _ask(instance: State) -> dict[str, Any]:
+async def ask(instance: State) -> dict[str, Any]:
+    """What the instance that runs says of its nodes and sets."""
     async with connection.connect(instance) as connected:
         client = connected.client
         server = connection.server(instance)
@@ -62,6 +71,7 @@ async def _ask(instance: State) -> dict[str, Any]:
             "nodes": [
                 {
                     "name": meta.name(node),
+                    "state": "",
                     "ready": meta.is_condition_true(node, "Ready"),
                     "pods": sum(meta.get(pod, "spec", "nodeName") == meta.name(node) for pod in pods),
                 }

@@ -22,6 +22,7 @@ from petset.cli.main import CommandError
 NODE_READY = "node"
 STARTING = "start the cluster"
 PORT_MAX = 65535
+SILENCE_SECONDS_MIN, SILENCE_SECONDS_MAX = 12, 3600
 
 
 def switch(text: str) -> bool:
@@ -125,6 +126,16 @@ def _amount(text: str, least: int, most: int) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes from {least} to {most}")
 
 
+def silence(text: str) -> float:
+    """Seconds, with or without an s; longer than nodes take from one word to the next."""
+    with contextlib.suppress(ValueError):
+        if SILENCE_SECONDS_MIN <= (seconds := float(text.removesuffix("s"))) <= SILENCE_SECONDS_MAX:
+            return seconds
+    raise argparse.ArgumentTypeError(
+        f"{text!r} are no seconds from {SILENCE_SECONDS_MIN} to {SILENCE_SECONDS_MAX}: nodes speak every 10"
+    )
+
+
 def port(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text) <= PORT_MAX:
         return int(text)
@@ -178,6 +189,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="so many more nodes whose pods run nothing; beside real nodes only for pods that tolerate it",
     )
     parser.add_argument(
+        "--node-monitor-grace-period",
+        type=silence,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long a node may be silent until it is taken for dead (default 40s; 12s at least)",
+    )
+    parser.add_argument(
         "--accept-older",
         action="store_true",
         help="begin although the last writes are missing from the state file, which is kept beside the new one",
@@ -220,6 +238,7 @@ def run(args: argparse.Namespace) -> int:
         simulated=args.simulate,
         nodes=args.nodes,
         simulated_nodes=args.simulated_nodes,
+        node_silence_seconds=args.node_monitor_grace_period,
         api_port=args.api_port,
         accept_older=args.accept_older,
         log_requests=args.log_requests,
@@ -254,6 +273,11 @@ def start(args: argparse.Namespace) -> list[str]:
         f"--api-port={args.api_port}",
         *(("--simulate",) if args.simulate else ()),
         *((f"--nodes={args.nodes}",) if getattr(args, "nodes", 0) else ()),
+        *(
+            (f"--node-monitor-grace-period={after}",)
+            if (after := getattr(args, "node_monitor_grace_period", 0))
+            else ()
+        ),
         *((f"--simulated-nodes={args.simulated_nodes}",) if getattr(args, "simulated_nodes", 0) else ()),
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
         *(f"{flag}={value}" for flag, name, *_ in auditing.AUDIT if (value := getattr(args, name, None)) is not None),

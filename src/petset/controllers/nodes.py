@@ -1,6 +1,6 @@
 """Nodes that fall silent, and what becomes of the pods on them.
 
-A node renews its Lease; when it has not for NODE_LEASE_SECONDS_MAX, its Ready condition becomes Unknown and its pods
+A node renews its Lease; when it has not for so many seconds, its Ready condition becomes Unknown and its pods
 count as not ready. Its Ready condition decides its taints (not-ready, unreachable), and the NoExecute ones delete the
 pods that do not tolerate them, after the seconds they are tolerated. Such a pod stays until its node confirms that it
 stopped, since only then may a pet of the same name start elsewhere.
@@ -40,20 +40,20 @@ OURS = (
 )
 
 
-def reconcile(started: float, key: str, view: View, now: float) -> list[actions.Action]:
-    """Judge one node: its Ready condition by its lease, its taints by that."""
+def reconcile(started: float, silence: float, key: str, view: View, now: float) -> list[actions.Action]:
+    """Judge one node, which may be silent for so many seconds: its Ready condition by its lease, its taints by that."""
     node = view.get(NODES, "", key)
     if node is None or meta.is_deleting(node):
         return []
     silent_seconds = now - max(started, last_heard(node, view))
-    if silent_seconds > NODE_LEASE_SECONDS_MAX:
+    if silent_seconds > silence:
         if (meta.condition(node, "Ready") or {}).get("status") != "Unknown":
             return [
                 actions.UpdateStatus(_fallen_silent(node, now)),
                 actions.EmitEvent(node, "Normal", "NodeNotReady", f"Node {key} status is now: NodeNotReady"),
             ]
         return [*_taint(node, now), *_pods_not_ready(node, view, now)]
-    return [*_taint(node, now), actions.RequeueAfter(NODE_LEASE_SECONDS_MAX - silent_seconds + 0.1)]
+    return [*_taint(node, now), actions.RequeueAfter(silence - silent_seconds + 0.1)]
 
 
 def last_heard(node: Object, view: View) -> float:
@@ -170,14 +170,14 @@ def pods_of_node(node: Object, view: View) -> Iterable[str]:
         yield meta.key(pod)
 
 
-def controllers(started: float) -> tuple[Controller, ...]:
+def controllers(started: float, silence: float) -> tuple[Controller, ...]:
     return (
         Controller(
             name="nodes",
             component="node-controller",
             watches=((NODES, own_key), (LEASES, keys_of_lease)),
             reads=(PODS,),
-            reconcile=partial(reconcile, started),
+            reconcile=partial(reconcile, started, silence),
         ),
         Controller(
             name="evictions",

@@ -54,7 +54,13 @@ class HostPath(Protocol):
     async def free_bytes(self) -> int: ...
 
 
-def table(settings: provisioning.Settings, ca_pem: str, started: float, signs: bool) -> tuple[runner.Controller, ...]:
+def table(
+    settings: provisioning.Settings,
+    ca_pem: str,
+    started: float,
+    signs: bool,
+    silence: float = nodes.NODE_LEASE_SECONDS_MAX,
+) -> tuple[runner.Controller, ...]:
     """Every controller there is."""
     return (
         *petset.CONTROLLERS,
@@ -75,7 +81,7 @@ def table(settings: provisioning.Settings, ca_pem: str, started: float, signs: b
         *garbage.controllers(),
         *namespaces.CONTROLLERS,
         *serviceaccounts.controllers(ca_pem),
-        *nodes.controllers(started),
+        *nodes.controllers(started, silence),
         *quotas.CONTROLLERS,
         *certificates.controllers(signs),
         *policies.CONTROLLERS,
@@ -95,6 +101,7 @@ async def run_controllers(
     authority: pki.Authority | None = None,
     informers: Informers | None = None,
     metrics: telemetry.Telemetry | None = None,
+    silence: float | None = None,
 ) -> None:
     """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing."""
     settings = provisioning.Settings(volumes_directory, provisions=hostpath is not None)
@@ -105,7 +112,9 @@ async def run_controllers(
         **looking.performing(client),
     }
     perform |= _directories(hostpath) if hostpath is not None else {}
-    rows = table(settings, ca_pem, tasks.now(), signs=authority is not None)
+    rows = table(
+        settings, ca_pem, tasks.now(), signs=authority is not None, silence=silence or nodes.NODE_LEASE_SECONDS_MAX
+    )
     runners = [runner.Runner(client, caches, row, perform) for row in rows]
     if metrics is not None:
         metrics.source(lambda: itertools.chain.from_iterable(one.samples() for one in runners))

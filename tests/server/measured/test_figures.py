@@ -33,7 +33,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     stop = asyncio.Event()
 
     async def live() -> None:
-        async with server.plane.running(), server.plane.nodes(cluster.simulated_node(config)):
+        async with server.plane.running(), server.plane.nodes(cluster.SimulatedMachine(config).node()):
             await stop.wait()
 
     living = server.loop.create_task(live())

@@ -29,7 +29,7 @@ def noded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         (directory / name).write_text(f"of {name}\n")
     server = Server()
     config = cluster.node_config(NODE, PLAN, directory / "node", may_mount=False, on_disk=False)
-    node, stop = cluster.simulated_node(config, directory / "petset.log"), asyncio.Event()
+    node, stop = cluster.SimulatedMachine(config, directory / "petset.log").node(), asyncio.Event()
 
     async def live() -> None:
         async with server.plane.running(), server.plane.nodes(node):

@@ -26,7 +26,7 @@ from petset.base import networks, state, tasks
 from petset.base.networks import NetworkError, NodePlan
 from petset.kinds.requests import HostPort
 from petset.node import linux
-from petset.node.network import addresses, host_ports, nftables, wiring
+from petset.node.network import addresses, host_ports, nftables, severing, wiring
 from petset.objects import encoding, package_data
 
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
@@ -73,6 +73,10 @@ class PodNetwork:
     async def leave(self, directory: Path, uid: str) -> None:
         """Let the namespaces go, the interface with them, and give the address back."""
         await self._thread.call(self._leave, directory, uid)
+
+    async def sever(self, cut: bool) -> None:
+        """Let nothing pass between the node's pods and anybody else, or again. Raises NetworkError."""
+        await self._thread.call(self._sever, cut)
 
     def hold(self, pod: str, uid: str, address: str) -> None:
         """Say, before the first join, that a sandbox found at the start has this address."""
@@ -139,6 +143,12 @@ class PodNetwork:
             )
         return lacking
 
+    def _sever(self, cut: bool) -> None:
+        if not cut:
+            nftables.remove(severing.table(self.plan))
+        elif why := nftables.apply(severing.ruleset(self.plan)):
+            raise NetworkError(f"cannot cut the node off: {why}")
+
     def _own_veths(self) -> list[Any]:
         return [
             link
@@ -178,7 +188,7 @@ class PodNetwork:
         if (index := wiring.index(self.plan.bridge)) is not None:
             wiring.ignoring_absence(netlink.link, "del", index=index)
         cluster = self.plan.cluster
-        nftables.remove(self.plan.table, host_ports.table(self.plan))
+        nftables.remove(self.plan.table, host_ports.table(self.plan), severing.table(self.plan))
         with networks.machine_lock():
             before = networks.RESERVATIONS / "ip_forward.before"
             if networks.forget_reservation(self.plan) and before.exists():
