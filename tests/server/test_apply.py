@@ -170,3 +170,8 @@ def test_who_may_not_create_may_not_apply_what_is_not_there(server: Server) -> N
     assert apply(server, f"{CONFIGMAPS}/c", CONFIG, user=JANE).code == 403
     server.create(configmap("c"))
     assert apply(server, f"{CONFIGMAPS}/c", CONFIG, user=JANE).code == 200
+
+
+def test_a_node_of_which_nothing_is_said_is_its_makers_all_the_same(server: Server) -> None:
+    made = server.ok("POST", "/api/v1/nodes?fieldManager=me", {"metadata": {"name": "n"}})
+    assert made["spec"] == {} and [entry["manager"] for entry in made["metadata"]["managedFields"]] == ["me"]

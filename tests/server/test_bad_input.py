@@ -39,15 +39,15 @@ def with_(obj: dict, path: str, value: Any) -> dict:
 
 # What is sent, and what must be answered: code, reason, and a part of the message.
 CASES: list[tuple[str, str, str, Any, str, int, str, str]] = [
-    ("malformed JSON", "POST", CONFIGMAPS, b"{", "application/json", 400, "BadRequest", "not JSON"),
-    ("no body", "POST", CONFIGMAPS, b"", "application/json", 400, "BadRequest", "not JSON"),
-    ("not UTF-8", "POST", CONFIGMAPS, b'{"a":"\xff"}', "application/json", 400, "BadRequest", "not JSON"),
+    ("malformed JSON", "POST", CONFIGMAPS, b"{", "application/json", 400, "BadRequest", "must be of type ConfigMap"),
+    ("no body", "POST", CONFIGMAPS, b"", "application/json", 400, "BadRequest", "must be of type ConfigMap"),
+    ("not UTF-8", "POST", CONFIGMAPS, b'{"a":"\xff"}', "application/json", 400, "BadRequest", "must be of type ConfigMap"),
     ("a lone surrogate", "POST", CONFIGMAPS, b'{"data":{"a":"\\ud800"}}', "application/json", 400, "BadRequest", ""),
     ("too deep", "POST", CONFIGMAPS, b"[" * 9999 + b"]" * 9999, "application/json", 400, "BadRequest", ""),
-    ("malformed YAML", "POST", CONFIGMAPS, b"a: [", YAML, 400, "BadRequest", "not YAML"),
+    ("malformed YAML", "POST", CONFIGMAPS, b"a: [", YAML, 400, "BadRequest", "yaml parse error"),
     ("two documents", "POST", CONFIGMAPS, b"a: 1\n---\nb: 2", YAML, 400, "BadRequest", "more than one document"),
-    ("a YAML tag", "POST", CONFIGMAPS, b"!!python/name:os.system x", YAML, 400, "BadRequest", "not YAML"),
-    ("aliases without end", "POST", CONFIGMAPS, b"&a [*a]", YAML, 400, "BadRequest", "not YAML"),
+    ("a YAML tag", "POST", CONFIGMAPS, b"!!python/name:os.system x", YAML, 400, "BadRequest", "yaml parse error"),
+    ("aliases without end", "POST", CONFIGMAPS, b"&a [*a]", YAML, 400, "BadRequest", "yaml parse error"),
     (
         "aliases that unfold",
         "POST",
@@ -166,6 +166,9 @@ CASES: list[tuple[str, str, str, Any, str, int, str, str]] = [
     ("a patch to a wrong type", "PATCH", f"{CONFIGMAPS}/held", {"data": []}, MERGE, 400, "BadRequest", ""),
     ("a patch to no metadata", "PATCH", f"{CONFIGMAPS}/held", {"metadata": None}, MERGE, 400, "BadRequest", "name"),
     ("a patch of the name", "PATCH", f"{CONFIGMAPS}/held", {"metadata": {"name": "x"}}, MERGE, 400, "BadRequest", ""),
+    ("a strategic patch of another type", "PATCH", f"{PODS}/held", {"metadata": {"labels": "invalid"}}, STRATEGIC, 422, "Invalid", "cannot restore map from string"),
+    ("a strategic patch of a list", "PATCH", f"{PODS}/held", {"metadata": {"finalizers": "x"}}, STRATEGIC, 422, "Invalid", "patch: Invalid value"),
+    ("a merge patch of another type", "PATCH", f"{PODS}/held", {"metadata": {"labels": "invalid"}}, MERGE, 400, "BadRequest", "cannot unmarshal string"),
     ("a strategic directive", "PATCH", f"{PODS}/held", {"spec": {"containers": [{"$patch": "boil"}]}}, STRATEGIC, 400, "BadRequest", ""),
     ("options of a wrong kind", "DELETE", f"{CONFIGMAPS}/held", configmap("a"), "", 400, "BadRequest", "DeleteOptions"),
     ("a strange policy", "DELETE", f"{CONFIGMAPS}/held", {"propagationPolicy": "Slowly"}, "", 422, "Invalid", "Foreground"),

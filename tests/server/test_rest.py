@@ -53,6 +53,7 @@ def test_update_needs_the_newest_version(server):
     )
     assert server.get(f"{CONFIGMAPS}/a")["data"] == {"x": "2"}
     unconditional = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "4"}}
+    assert server.ok("PUT", f"{CONFIGMAPS}/a", {**unconditional, "metadata": {"name": "a", "resourceVersion": "0"}})
     written = server.ok("PUT", f"{CONFIGMAPS}/a", unconditional)
     assert written["data"] == {"x": "4"} and written["metadata"]["uid"] == made["metadata"]["uid"]
     other = {**unconditional, "metadata": {"name": "a", "uid": "another"}}
@@ -547,5 +548,30 @@ def test_yaml_and_protobuf_bodies(server):
     text = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yml}\ndata: {when: '2016-08-03'}\n"
     assert server("POST", CONFIGMAPS, text, kind="application/yaml").body["data"] == {"when": "2016-08-03"}
     wrong = server("POST", CONFIGMAPS, b"k8s\x00\xff", kind="application/vnd.kubernetes.protobuf")
-    assert wrong.code == 400 and "not protobuf" in wrong.message
+    assert wrong.code == 400 and "protobuf parse error" in wrong.message
     assert server("POST", CONFIGMAPS, b"<xml/>", kind="application/xml").code == 415
+
+
+@pytest.mark.parametrize(
+    ("query", "agent", "lines"),
+    [
+        ("", "kubectl/v1.32", False),
+        ("", "curl/8.0", True),
+        ("", "Mozilla/5.0 (X11)", True),
+        ("?pretty=true", "kubectl/v1.32", True),
+        ("?pretty=false", "curl/8.0", False),
+        ("?pretty=", "curl/8.0", True),
+        ("?fieldSelector=metadata.name%3Da", "curl/8.0", True),
+    ],
+)
+def test_a_person_is_answered_in_lines(server, query, agent, lines):
+    from petset.wire import http
+    from tests.server.conftest import ADMIN
+
+    server.create(configmap("a"))
+    for target in (f"{CONFIGMAPS}/a{query}", f"{CONFIGMAPS}{query}", f"/version{query}"):
+        if "fieldSelector" in query and not target.startswith(f"{CONFIGMAPS}?"):
+            continue
+        request = http.Request("GET", target, (("user-agent", agent),), peer=http.Peer("127.0.0.1", ADMIN))
+        answer = server.send(request)
+        assert answer.code == 200 and (b'\n  "' in answer.body) is lines

@@ -8,7 +8,7 @@ from petset.base import well_known
 from petset.kinds.pod_spec import placement
 from petset.objects import meta, names, selectors, tables
 from petset.objects.errors import FieldError
-from petset.objects.filling import at, fill_empty
+from petset.objects.filling import at, fill, fill_empty
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, listed, one_of
@@ -18,7 +18,7 @@ def defaults(obj: Object) -> Object:
     def status(given: Object) -> Object:
         return fill_empty(given, {"allocatable": given["capacity"]}) if given.get("capacity") else given
 
-    return at(obj, "status", status)
+    return fill(at(obj, "status", status), {"spec": {}})
 
 
 @listed

@@ -174,6 +174,14 @@ def invalid(kind: str, name: str, errors: Sequence[FieldError], group: str = "")
     )
 
 
+class WrongType(ApiError):
+    """400: a field has a value of another type. `why` is what the server that applies patches says of it instead."""
+
+    def __init__(self, message: str, why: str):
+        super().__init__(400, "BadRequest", message)
+        self.why = why
+
+
 def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
 

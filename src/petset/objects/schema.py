@@ -39,7 +39,11 @@ def node_of(resource: Kind) -> Node:
 
 
 class _Wrong(Exception):
-    """A value that its type cannot take; the message is as the API server's decoder says it."""
+    """A value that its type cannot take; the message is as the API server's decoder says it, `why` as its converter."""
+
+    def __init__(self, message: str, why: str = ""):
+        super().__init__(message)
+        self.why = why or message
 
 
 def check(
@@ -70,7 +74,7 @@ def metadata(
     try:
         result = reading.struct(root, given, path)
     except _Wrong as wrong:
-        raise _refused(api_version, kind, str(wrong)) from None
+        raise _refused(api_version, kind, str(wrong), wrong.why) from None
     return result, reading.told, reading.wrong
 
 
@@ -95,7 +99,7 @@ def check_as(
     try:
         result = reading.struct(root, obj, "")
     except _Wrong as wrong:
-        raise _refused(api_version, kind, str(wrong)) from None
+        raise _refused(api_version, kind, str(wrong), wrong.why) from None
     reading.told += twice
     if strict and reading.told:
         raise _refused(api_version, kind, "strict decoding error: " + ", ".join(reading.told))
@@ -124,12 +128,30 @@ def partial(obj: Object, resource: Kind) -> tuple[dict[str, Any], list[str]]:
     try:
         return reading.struct(node_of(resource), obj, ""), reading.told
     except _Wrong as wrong:
-        raise _refused(resource.api_version, resource.kind, str(wrong)) from None
+        raise _refused(resource.api_version, resource.kind, str(wrong), wrong.why) from None
 
 
-def _refused(api_version: str, kind: str, why: str) -> errors.ApiError:
+def _refused(api_version: str, kind: str, message: str, why: str = "") -> errors.ApiError:
     version = api_version.rpartition("/")[2]
-    return errors.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+    text = f'{kind} in version "{version}" cannot be handled as a {kind}: {message}'
+    return errors.WrongType(text, why) if why else errors.bad_request(text)
+
+
+def _restoring(kind: str, given: str) -> str:
+    """How a value of another type is refused where a patched tree becomes an object."""
+    given = _GO_KINDS.get(given, given)
+    match kind:
+        case "map":
+            return f"cannot restore map from {given}"
+        case "list":
+            return f"cannot restore slice from {given}"
+        case "struct":
+            return f"cannot restore struct from: {given}"
+        case _:
+            return f"cannot convert {given} to {kind}"
+
+
+_GO_KINDS = {"array": "slice", "object": "map", "number": "int64"}
 
 
 def _with_type(obj: dict[str, Any], api_version: str, kind: str) -> dict[str, Any]:
@@ -237,7 +259,8 @@ class _Reading:
                     raise _Wrong(f'{path}: parsing time "{value}": it must be like "2006-01-02T15:04:05Z"')
                 return text
         given = _json_type(value)
+        why = _restoring(node.kind, given)
         if given == "number" and node.kind in ("int32", "int64", "IntOrString"):
             given = f"number {value}"
         owner = struct.name.rpartition(".")[2]
-        raise _Wrong(f"json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {node.name}")
+        raise _Wrong(f"json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {node.name}", why)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from petset.base import tasks, well_known
@@ -152,6 +153,25 @@ def included(call: Call) -> str:
     if wanted not in ("None", "Metadata", "Object"):
         raise errors.bad_request(f"cannot make a table: includeObject is {wanted[:40]!r}; use None, Metadata or Object")
     return wanted
+
+
+_READERS = ("curl", "Wget", "Mozilla/5.0")  # By which a person reads.
+_JSON_TYPE = JSON_HEADERS[0][1]
+
+
+def is_for_people(call: Call) -> bool:
+    """Whether ?pretty=, or who asks, says that a person reads the answer."""
+    asked = call.parameter("pretty") if call.query else ""
+    return call.flag("pretty") if asked else call.request.header("user-agent").startswith(_READERS)
+
+
+async def readable(call: Call, response: http.Response) -> http.Response:
+    """An answer in JSON with a line for each value; one that comes in pieces, or compressed, is left as it is."""
+    body = response.body
+    is_json = response.header("content-type") == _JSON_TYPE and not response.header("content-encoding")
+    if not is_json or not isinstance(body, bytes) or not body:
+        return response
+    return replace(response, body=await call.work.beside(len(body), encoding.indented, body))
 
 
 def head(call: Call) -> http.Headers:

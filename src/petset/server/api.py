@@ -189,6 +189,8 @@ class Api:
                 response = await formats.answered(call, wanted, response)
             if streams:
                 return self.flow.streamed(request, asking, response)
+            if place is not None and answers.is_for_people(call) and self.backends.are_ours(backend):
+                response = await answers.readable(call, response)
             return response if compression.is_short(response) else await compression.answered(call, response)
         finally:
             if place is not None:

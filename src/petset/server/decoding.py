@@ -21,6 +21,7 @@ from petset.server.routes import Call
 from petset.server.writes import Write
 
 OBJECT_BYTES_MAX = 3 * 1024 * 1024 // 2
+SHOWN_BYTES_MAX = 30  # Of a body that cannot be read.
 JSON_TYPES = ("application/json", "text/json", "")
 YAML_TYPES = ("application/yaml", "text/yaml", "application/x-yaml")
 
@@ -37,21 +38,25 @@ def _tree(call: Call, kind: str) -> Any:
             f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes and the body has {len(data)}; send less"
         )
     if kind in JSON_TYPES:
-        return _read(data, "JSON", encoding.loads)
+        return _read(data, call.resource, "json", encoding.loads)
     if kind in YAML_TYPES:
-        return _read(data, "YAML", documents.load)
+        return _read(data, call.resource, "yaml", documents.load)
     if kind == messages.MEDIA_TYPE:
-        return _read(data, "protobuf", reading.loads)
+        return _read(data, call.resource, "protobuf", reading.loads)
     if kind == cbor.MEDIA_TYPE:
-        return _read(data, "CBOR", cbor.loads)
+        return _read(data, call.resource, "cbor", cbor.loads)
     raise errors.unsupported_media_type(kind[:100], ("application/json", "application/yaml", cbor.MEDIA_TYPE))
 
 
-def _read(data: bytes, form: str, loads: Callable[[bytes], Any]) -> Any:
+def _read(data: bytes, resource: Kind, form: str, loads: Callable[[bytes], Any]) -> Any:
     try:
         return loads(data)
     except ValueError as error:
-        raise errors.bad_request(f"the object provided is unrecognized (not {form}): {error}") from None
+        begin = data[:SHOWN_BYTES_MAX].hex() + (" ..." if len(data) > SHOWN_BYTES_MAX else "")
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type {resource.kind}): couldn't get version/kind; "
+            f"{form} parse error: {error} ({begin})"
+        ) from None
 
 
 _FIRST = ["apiVersion", "kind"]
@@ -110,6 +115,19 @@ def checked(
     return obj, missing
 
 
+def patched(
+    call: Call, write: Write, tree: Any, stored: Object, shown_characters_max: int = 200
+) -> tuple[dict[str, Any], list[FieldError]]:
+    """What a patch made of an object, checked. A strategic one with a wrong type is itself what is invalid (422)."""
+    try:
+        return checked(write, tree, b"", stored)
+    except errors.WrongType as wrong:
+        if writes.media_type(call) != writes.STRATEGIC_MERGE_PATCH:
+            raise
+        text = call.request.body[:shown_characters_max].decode(errors="replace")
+        raise errors.invalid("", "", [FieldError.invalid("patch", text, wrong.why)]) from None
+
+
 async def posted(call: Call, write: Write) -> tuple[Object, list[FieldError]]:
     """The body as a checked object of the write's kind, read beside the loop when it is large."""
     size = len(call.request.body)
@@ -128,4 +146,7 @@ async def patch_body(call: Call) -> Any:
     data = call.request.body
     if len(data) > OBJECT_BYTES_MAX:
         raise errors.too_large(f"Request entity too large: limit is {OBJECT_BYTES_MAX} bytes; send a smaller patch")
-    return await call.work.beside(len(data), _read, data, "JSON", encoding.loads)
+    try:
+        return await call.work.beside(len(data), encoding.loads, data)
+    except ValueError as error:
+        raise errors.bad_request(f"error decoding patch: it is not JSON: {error}") from None

@@ -157,7 +157,7 @@ class Rest:
 
         def make(old: Object) -> tuple[Object, list[FieldError]]:
             write.warnings[:] = warned  # An attempt's warnings replace those of the one before.
-            return decoding.checked(write, apply(old), b"", old)
+            return decoding.patched(call, write, apply(old), old)
 
         return answers.entry(call, await self.change(write, make))
 
@@ -488,6 +488,7 @@ def _check_same(resource: Kind, wanted: Object, old: stores.Entry) -> None:
     if (given.get("namespace") or meta.namespace(old.object)) != meta.namespace(old.object):
         raise errors.bad_request("the namespace of the object does not match the namespace on the request")
     revision = given.get("resourceVersion")
+    revision = "" if revision == "0" else revision  # As upstream: whichever it is at.
     if not revision and resource.custom is not None:  # Its own patches have the one of the object as it is.
         wrong = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
         raise errors.invalid(resource.kind, name, [wrong], resource.group)

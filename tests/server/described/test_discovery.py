@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from petset.kinds import builtin
+from petset.server.custom import kinds as custom
+from petset.server.described import discovery
 from petset.wire import http
 from tests.server.conftest import Server
 
@@ -137,3 +139,16 @@ def test_who_is_about_to_stop_is_not_ready_but_lives(server):
     assert answer.code == 500 and b"[-]shutdown failed: process is shutting down" in answer.body
     for path in ("/livez", "/healthz", "/api/v1/namespaces", "/readyz?exclude=shutdown"):
         assert server("GET", path).code == 200, path
+
+
+def test_groups_of_custom_kinds_are_in_the_order_of_their_names():
+    """Whoever was made first: by that order a short name that two have means the same one always."""
+    kinds, names = builtin.KINDS, {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"}
+    for group in ("test.com", "bar.com"):
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        spec = {"group": group, "scope": "Namespaced", "names": names, "versions": [version]}
+        definition = {"metadata": {"name": f"foos.{group}"}, "spec": spec, "status": {"acceptedNames": names}}
+        for kind in custom.of(definition):
+            kinds = kinds.with_kind(kind)
+    own = list(discovery.groups(builtin.KINDS))
+    assert list(discovery.groups(kinds)) == [*own, "bar.com", "test.com"]

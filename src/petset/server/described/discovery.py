@@ -66,13 +66,17 @@ VERSION_FIELDS = tuple(server_version())
 
 
 def groups(kinds: Kinds) -> dict[str, list[str]]:
-    """Every group ("" is core) with its versions, the preferred one first."""
+    """Every group ("" is core) with its versions, the preferred one first; those of custom kinds by their names."""
     found: dict[str, list[str]] = {}
+    custom: dict[str, None] = {}
     for resource in kinds:
         versions = found.setdefault(resource.group, [])
         if resource.version not in versions:
             versions.append(resource.version)
-    return {group: sorted(versions, key=_priority) for group, versions in found.items()}
+        if resource.custom is not None and len(versions) == 1:
+            custom[resource.group] = None
+    in_order = [*(group for group in found if group not in custom), *sorted(custom)]
+    return {group: sorted(found[group], key=_priority) for group in in_order}
 
 
 def _priority(version: str) -> tuple[int, int, int, str]:

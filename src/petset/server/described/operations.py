@@ -42,7 +42,7 @@ _QUERY: Mapping[str, tuple[str, str]] = {
     "orphanDependents": ("boolean", "An older way to say propagationPolicy."),
     "path": ("string", "The path to ask the pod, service or node for."),
     "ports": ("integer", "The ports to forward."),
-    "pretty": ("string", "Taken, and without effect."),
+    "pretty": ("string", "Whether the answer has a line for each value, for people to read; so it has for curl."),
     "previous": ("boolean", "The log of the container before this one."),
     "propagationPolicy": ("string", "What becomes of what the object owns: Orphan, Background or Foreground."),
     "resourceVersion": ("string", "Where a list or a watch begins."),

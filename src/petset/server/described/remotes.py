@@ -60,7 +60,7 @@ def order(
         versions = [entry for entry in versions if entry[2] != one.version]
         versions.append((-one.version_priority, by_name(one.version), one))
         groups[one.group] = max(before, one.group_priority), versions
-    in_order = sorted(groups.items(), key=lambda item: -item[1][0])
+    in_order = sorted(groups.items(), key=lambda item: (-item[1][0], item[0]))
     return {name: [one for _, _, one in sorted(found, key=lambda v: v[:2])] for name, (_, found) in in_order}
 
 
