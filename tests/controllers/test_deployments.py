@@ -192,6 +192,18 @@ def test_a_set_carries_what_its_deployment_is_annotated_with_and_its_revisions()
     assert again is described
 
 
+@pytest.mark.parametrize(
+    ("said", "following"),
+    [("7", 8), ("3546343826724305832", 3546343826724305833), ("9223372036854775807", 1), ("-1", 1), ("x", 1)],
+)
+def test_a_new_set_is_one_revision_on_from_a_number_of_64_bits(said: str, following: int) -> None:
+    owner = deployment_of()
+    old = meta.changed(
+        set_of(owner, 1, {"image": "b", "size": 0}), ("metadata", "annotations", generations.REVISION), said
+    )
+    assert generations.next_revision(generations.Generations(None, [old])) == following
+
+
 AMOUNT = strategies.one_of(strategies.integers(0, 4), strategies.integers(0, 100).map(lambda n: f"{n}%"))
 SET = strategies.tuples(strategies.integers(0, 8), strategies.integers(0, 8))
 

@@ -116,6 +116,17 @@ def test_spec_and_status_are_written_apart(server):
     assert (written["spec"]["replicas"], written["status"]["replicas"]) == (7, 2)
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_write_of_the_status_may_leave_out_what_it_does_not_write(server, method):
+    made = server.create(petset("web"))
+    bare = {**made, "spec": {"selector": None, "template": {"spec": {"containers": None}}}, "status": {"replicas": 3}}
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    written = server.ok(method, f"{PETSETS}/web/status", bare, kind=kind)
+    assert written["spec"] == made["spec"] and written["status"]["replicas"] == 3
+    bare["metadata"] = written["metadata"]
+    assert server(method, f"{PETSETS}/web", bare, kind=kind).code == 422
+
+
 @pytest.mark.parametrize("timeout", ["1ms", "0h0.001s", "1000us", "1000µs"])
 def test_an_answer_that_takes_longer_than_it_may_is_given_up(server, monkeypatch, timeout):
     committed = asyncio.Event()

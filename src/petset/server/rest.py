@@ -251,6 +251,8 @@ class Rest:
         """The next version of an object as it would be stored. Raises ApiError."""
         resource, name = write.resource, write.name
         _check_same(resource, wanted, old)
+        if missing and write.subresource == "status":  # Of the rest it is the old that counts.
+            missing = [one for one in missing if one.field.startswith(("status", "metadata"))]
         if missing:
             raise errors.invalid(resource.kind, name, missing, resource.group)
         new = carried(resource, write.subresource, wanted, old.object)

@@ -25,7 +25,8 @@ REVISION, HISTORY = well_known.DEPLOYMENT_REVISION_ANNOTATION, well_known.DEPLOY
 WANTED, MOST = well_known.DEPLOYMENT_WANTED_ANNOTATION, well_known.DEPLOYMENT_MOST_ANNOTATION
 NOT_COPIED = (well_known.LAST_APPLIED_ANNOTATION, REVISION, HISTORY, WANTED, MOST)
 HISTORY_CHARACTERS_MAX = 2000
-REVISION_DIGITS_MAX = 18
+REVISION_DIGITS_MAX = 19
+REVISION_MAX = 2**63 - 2  # A next one fits into 64 bits.
 NAME_CHARACTERS_MAX = 242  # Of the Deployment's in a set's: with a hash it is a name yet.
 
 
@@ -74,7 +75,8 @@ def bare_template(set_: Object) -> Object:
 
 def revision(set_: Object) -> int:
     """The number its annotation gives; 0 when it gives none."""
-    return meta.annotated_number(set_, REVISION, REVISION_DIGITS_MAX) or 0
+    number = meta.annotated_number(set_, REVISION, REVISION_DIGITS_MAX) or 0
+    return number if number <= REVISION_MAX else 0
 
 
 def next_revision(generations: Generations) -> int:

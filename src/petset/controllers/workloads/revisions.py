@@ -123,7 +123,7 @@ def _new(
         "metadata": {
             "name": name,
             "namespace": meta.namespace(set_),
-            "labels": {**labels, well_known.CONTROLLER_HASH_LABEL: hash_},
+            "labels": {**labels, well_known.CONTROLLER_HASH_LABEL: hash_, **_as_daemons_have_it(set_, hash_)},
             **({"annotations": annotations} if annotations else {}),
             "ownerReferences": [meta.owner_reference(set_)],
         },
@@ -131,6 +131,11 @@ def _new(
         "revision": number,
     }
     return revision, collisions
+
+
+def _as_daemons_have_it(set_: Object, hash_: str) -> dict[str, str]:
+    """Of a DaemonSet the revision has its hash under the name that pods have it by, too."""
+    return {REVISION_LABEL: hash_} if set_["kind"] == "DaemonSet" else {}
 
 
 def _orphans(set_: Object, revisions: Iterable[Object]) -> list[Object]:
