@@ -370,6 +370,7 @@ class Limits:
     seccomp_default: bool = False  # RuntimeDefault for containers that name no profile; else they are unconfined.
     node_port_addresses: str = ""  # Networks, joined by commas: where on this machine ports of nodes are; "": all over.
     pod_pids_limit: int = 1024  # Processes and threads of a container; -1: as many as it likes.
+    manifests: str = ""  # The directory of static pods; "" for none.
     allowed_unsafe_sysctls: str = ""  # Joined by commas, with a `*` at the end for all that begin so.
     image_gc_high_threshold: int = 85  # Percents of the images' disk: over this unused images go,
     image_gc_low_threshold: int = 80  # until no more than this is used.

@@ -77,6 +77,7 @@ class Machine:
             self._state_directory,
             node_info=self.runtime.node_info(),
             host_files=names.HostFiles(read("/etc/hosts"), read("/etc/resolv.conf")),
+            static_pods=Path(limits.manifests) if limits.manifests else None,
             unsafe_sysctls=[name for name in limits.allowed_unsafe_sysctls.split(",") if name],
             marks=disk.Marks(limits.image_gc_high_threshold, limits.image_gc_low_threshold),
         )

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests import signing
 from tests.e2e.test_containers import BASE, create, execute, manifest
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory) -> Path:
+    """The directory of the instance's static pods."""
+    return tmp_path_factory.mktemp("manifests")
+
+
+@pytest.fixture(scope="module")
+def cluster(make_cluster, manifests):
+    cluster = make_cluster()
+    cluster.up("--manifests", str(manifests))
+    return cluster
 
 
 def changed(text: str, container: dict[str, Any] | None = None, **spec: Any) -> str:
@@ -213,3 +229,26 @@ def test_a_pod_gets_a_certificate_of_its_own(cluster, namespace):
     cluster.wait_ready("main", namespace=namespace)
     bundle = execute(cluster, namespace, "cat", "/i/bundle.pem")
     assert bundle.startswith("-----BEGIN PRIVATE KEY-----") and status["certificateChain"].strip() in bundle
+
+
+def test_static_pods_follow_their_files(cluster, manifests):
+    (node,) = cluster.kubectl.json("get", "nodes")["items"]
+    own = node["metadata"]["name"]
+    name = f"static-{own}"
+    (manifests / ".new").write_text(manifest("static", "sleep", "infinity"))
+    (manifests / ".new").rename(manifests / "static.yaml")
+    cluster.wait_ready(name)
+    pod = cluster.pod(name)
+    assert pod["metadata"]["annotations"]["kubernetes.io/config.mirror"]
+    assert [one["name"] for one in pod["metadata"]["ownerReferences"]] == [own]
+    cluster.kubectl("delete", "pod", name, "--timeout=30s")
+    cluster.wait(lambda: cluster.pod(name)["metadata"]["uid"] != pod["metadata"]["uid"], "another one")
+    cluster.wait_ready(name)
+    (manifests / "static.yaml").write_text(manifest("static", "sleep", "1000"))
+    cluster.wait(lambda: cluster.pod(name)["spec"]["containers"][0]["command"][1] == "1000", "the new command")
+    cluster.wait_ready(name)
+    (manifests / "other.yaml").write_text("kind: Nothing")
+    told = ("get", "events", "-A", "-o", "jsonpath={.items[*].message}", "--field-selector=reason=InvalidStaticPod")
+    cluster.wait(lambda: "it is no Pod of v1" in cluster.kubectl(*told), "what is told of the file")
+    (manifests / "static.yaml").unlink()
+    cluster.wait(lambda: not cluster.kubectl("get", "pods", "--ignore-not-found", name).strip(), "it to be gone")

@@ -87,6 +87,7 @@ def test_without_nodes() -> None:
 
 
 ZONE = {"key": "zone", "operator": "In", "values": ["a"]}
+GPU = {"name": "c", "resources": {"requests": {"example.com/gpu": "1"}}}
 IN_ZONE = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [ZONE]}]}}
 TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
 
@@ -100,6 +101,7 @@ TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
         (pod(nodeSelector={"disk": "ssd"}), node(), "1 node(s) didn't match Pod's node affinity/selector"),
         (pod(affinity={"nodeAffinity": IN_ZONE}), node(), "1 node(s) didn't match Pod's node affinity/selector"),
         (pod(cpu="3"), node(), "1 Insufficient cpu"),
+        (pod(containers=[GPU]), node(), "1 Insufficient example.com/gpu"),
         (pod(cpu="3", memory="5Gi"), node(), "1 Insufficient cpu, 1 Insufficient memory"),
     ],
 )

@@ -60,6 +60,13 @@ def networks(text: str) -> str:
     return text
 
 
+def directory(path: str) -> str:
+    """One that is there, by its whole name."""
+    if not os.path.isdir(path):
+        raise argparse.ArgumentTypeError(f"{path} is no directory")
+    return os.path.abspath(path)
+
+
 def unsafe_sysctls(text: str) -> str:
     """Names of a pod's own sysctls, joined by commas; a `*` at the end stands for whatever comes there."""
     for one in text.split(","):
@@ -84,6 +91,13 @@ LIMITS = (
         percent,
         "PERCENT",
         "used part of the images' disk down to which they are removed (default 80)",
+    ),
+    (
+        "--manifests",
+        "manifests",
+        directory,
+        "DIR",
+        "run the pods of the manifests in this directory as static pods, and follow what changes there",
     ),
     (
         "--allowed-unsafe-sysctls",

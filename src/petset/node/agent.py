@@ -30,7 +30,7 @@ from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
-from petset.node import disk, environment, registration
+from petset.node import disk, environment, registration, static_pods
 from petset.node.network import names
 from petset.node.pods import admission, hooks, probes, storage, supplies, worker
 from petset.node.pods import decide as pods
@@ -66,6 +66,7 @@ class Config:
     host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
     on_disk: bool = True  # Whether volumes are made; else they are judged only, and pods ask for no tokens.
+    static_pods: Path | None = None  # The directory of their manifests.
     handlers: Sequence[str] = ()  # The runtimes that RuntimeClasses may name, which the runtime says.
     unsafe_sysctls: Sequence[str] = ()  # That pods may set: names, or beginnings of names with a `*`.
     marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
@@ -104,6 +105,7 @@ class Agent:
             config.state_directory / "volumes", may_mount=config.may_mount, on_disk=config.on_disk
         )
         self._ledger = admission.Ledger(config.allocatable or config.capacity, config.unsafe_sysctls)
+        self._static = self._static_pods(config.static_pods) if config.static_pods is not None else None
         self._workers: dict[str, worker.PodWorker] = {}
         self._of_name: dict[str, list[worker.PodWorker]] = {}  # By namespace/name, oldest first.
         self._events: deque[tuple[Object, str, str, str, str]] = deque(maxlen=EVENTS_WAITING_MAX)
@@ -129,6 +131,8 @@ class Agent:
             self._pods.on_change(self._pod_changed)
             self._slices.on_change(self._slice_changed)
             await self._take_over()
+            if self._static is not None:
+                tasks.spawn(group, self._static.run(), "static pods")
             said = await self._until_done("say it is ready", self._say_ready)
             self._tell(said, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
             tasks.spawn(group, self._stay_ready(said), "node readiness")
@@ -136,6 +140,14 @@ class Agent:
                 tasks.spawn(group, keeper.run(), "node disks")
             if on_ready is not None:
                 on_ready()
+
+    def _static_pods(self, directory: Path) -> static_pods.Keeper:
+        def tell(reason: str, message: str) -> None:
+            if (node := self._registered()) is not None:
+                self._tell(node, "Warning", reason, message, "")
+
+        name = self._config.node_name
+        return static_pods.Keeper(self._client, directory, name, self._pods.list, self._registered, tell)
 
     def _registered(self) -> Object | None:
         return self._node.get("", self._config.node_name)
@@ -200,6 +212,8 @@ class Agent:
             gone = self._workers.get(meta.uid(old))
             if gone is not None:
                 gone.set_gone()
+        if self._static is not None and any(one is not None and static_pods.is_mirror(one) for one in (old, new)):
+            self._static.look()
         if new is not None:
             known = self._workers.get(meta.uid(new))
             if known is not None:

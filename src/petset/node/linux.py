@@ -27,6 +27,7 @@ OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH = 1, os.O_CLOEXEC, 4
 _OPEN_TREE, _MOVE_MOUNT, _OPENAT2 = 428, 429, 437
 
 IN_MODIFY, IN_MOVED_TO, IN_Q_OVERFLOW = 0x2, 0x80, 0x4000
+IN_OF_FILES = 0x8 | 0x40 | IN_MOVED_TO | 0x200  # One was written and closed, moved away or in, or removed.
 IN_NONBLOCK, IN_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -402,3 +402,20 @@ def test_reviews_answer_what_a_request_would_get(server):
     paths = {**mine, "spec": {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}}
     assert server.ok("POST", f"{path}/selfsubjectaccessreviews", paths, user=JANE)["status"]["allowed"] is False
     assert server("GET", f"{path}/selfsubjectaccessreviews").code == 405
+
+
+def test_a_node_makes_mirror_pods_of_its_own_and_no_others(server):
+    node = server.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": node["metadata"]["uid"]}
+    mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": [owner]}
+
+    def made(node_name: str = "n1", **metadata):
+        given = pod("p", nodeName=node_name)
+        given["metadata"].update(metadata)
+        return server("POST", PODS, given, user=NODE)
+
+    assert "can only create mirror pods" in made(ownerReferences=[owner]).message
+    other = {**mirror, "ownerReferences": [{**owner, "name": "n2"}]}
+    assert "with an owner reference set to itself" in made(**other).message
+    assert "may write only pods that are bound to it" in made("n2", **mirror).message
+    assert made(**mirror).code == 201

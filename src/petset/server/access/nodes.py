@@ -134,6 +134,8 @@ def _reads_referred(authorizer: NodeAuthorizer, node: str, asked: Attributes) ->
 def _pods(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
     if asked.verb in ("list", "watch"):
         return f"spec.nodeName={node}" in asked.field_selector.split(",") or authorizer.owns_pod(node, asked)
+    if asked.verb == "create":
+        return True  # Admission looks whether it is a mirror pod of the node's own.
     return asked.verb in ("get", "delete") and authorizer.owns_pod(node, asked)
 
 

@@ -20,7 +20,7 @@ from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server.access import users
-from petset.server.writes import Write
+from petset.server.writes import CREATE, Write
 
 # Label namespaces that are Kubernetes' own, subdomains included; in them a node may set the following, and no others.
 KUBERNETES = ("kubernetes.io", "k8s.io")
@@ -57,6 +57,8 @@ def node_restriction(context: Context, obj: Object, old: Object | None) -> Objec
         raise errors.forbidden(resource.plural, name, f'node "{node}" may write only its own', resource.group)
     if resource is PODS and meta.get(old or obj, "spec", "nodeName") != node:
         raise errors.forbidden("pods", name, f'node "{node}" may write only pods that are bound to it')
+    if resource is PODS and old is None and context.write.operation == CREATE and not context.write.subresource:
+        _require_mirror(obj, node)
     if resource is PODS and old is not None and meta.labels(obj) != meta.labels(old):
         raise errors.forbidden("pods", name, f'node "{node}" cannot update labels through pod status')
     if resource is NODES and (why := _fenced(obj, old)):
@@ -82,6 +84,16 @@ def _not_its_pod(context: Context, node: str, request: Object) -> str:
     )
     wrong = [field for field, value in described if spec.get(field) != value]
     return f"describes a pod otherwise than it is: spec.{wrong[0]}" if wrong else ""
+
+
+def _require_mirror(pod: Object, node: str) -> None:
+    """A node makes pods to show what it runs by itself, which go with it, and no others. Raises ApiError 403."""
+    if well_known.MIRROR_ANNOTATION not in meta.annotations(pod):
+        raise errors.forbidden("pods", meta.name(pod), f'node "{node}" can only create mirror pods')
+    owners = meta.parts(pod, "metadata", "ownerReferences")
+    if [(one.get("kind"), one.get("name")) for one in owners] != [(NODES.kind, node)]:
+        why = f'node "{node}" can only create pods with an owner reference set to itself'
+        raise errors.forbidden("pods", meta.name(pod), why)
 
 
 def _fenced(new: Object, old: Object | None) -> str:
