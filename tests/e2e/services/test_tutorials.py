@@ -57,3 +57,31 @@ def test_the_guestbook_is_signed_and_read_whoever_answers(cluster):
     cluster.wait(lambda: asked(f"{within}/lines")[0] in (0, 503), "nobody to read from")
     kubectl("scale", "deployment/redis-follower", "--replicas=1")
     cluster.wait(lambda: asked(f"{within}/lines") == (200, "I was here\n"), "a new follower to have the line")
+
+
+def test_a_web_app_is_tested_and_scaled_while_it_is_busy(cluster):
+    folder, kubectl = CHECKOUT / "examples/tutorials/web-app", cluster.kubectl
+    done = kubectl.run("apply", "-f", str(folder))
+    assert done.returncode == 0 and "kind Ingress, and no part" in done.stderr
+    kubectl("rollout", "status", "deployment/web-app", "--timeout=120s")
+    kubectl("apply", "-f", str(folder / "test"))
+    phase = "jsonpath={.status.phase}=Succeeded"
+    kubectl("wait", "pod/web-app-test-connection", "--for", phase, "--timeout=60s")
+    kubectl("wait", "hpa/web-app", "--for=condition=ScalingActive", "--timeout=60s")
+    assert kubectl.json("get", "hpa", "web-app")["status"]["currentReplicas"] == 1
+
+    asks = 'exec 3<> /dev/tcp/web-app/80; printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3 > /dev/null'
+    command = ("bash", "-c", f"while :; do {asks}; done")
+    kubectl("run", "load", "--image=petset.local/debian", "--restart=Never", "--command", "--", *command)
+
+    def ready() -> int:
+        return kubectl.json("get", "deployment", "web-app")["status"].get("readyReplicas", 0)
+
+    cluster.wait(lambda: ready() == 3, "three of them while it is busy", 120)
+    reasons = {one["type"]: one["reason"] for one in kubectl.json("get", "hpa", "web-app")["status"]["conditions"]}
+    assert reasons["ScalingActive"] == "ValidMetricFound"
+    kubectl("delete", "pod", "load", "--now")
+    cluster.wait(lambda: ready() == 1, "one of them when nobody asks", 180)
+    kubectl("scale", "deployment/web-app", "--replicas=9")
+    message = "Current number of replicas above Spec.MaxReplicas"
+    cluster.wait(lambda: message in kubectl("get", "events"), "to be told why", 60)

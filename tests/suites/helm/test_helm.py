@@ -204,3 +204,31 @@ def test_releases_are_kept_in_configmaps_as_well(helm, kubectl):
     kept = kubectl("get", "configmaps", "-n", helm.namespace, "-l", "owner=helm", "-o", "name").split()
     assert kept == [f"configmap/sh.helm.release.v1.web.v{i}" for i in (1, 2)]
     assert helm.json("list", "--all") == []  # The secrets are another place.
+
+
+def test_the_chart_that_helm_creates_is_installed_measured_and_tested(helm, kubectl, tmp_path):
+    """With its autoscaler, which follows what the pod uses, and its Ingress, which is kept."""
+    chart = tmp_path / "stock"
+    helm("create", str(chart))
+    values = "image.tag=stable,autoscaling.enabled=true,ingress.enabled=true,resources.requests.cpu=50m"
+    helm("install", "web", str(chart), "--create-namespace", *helm.waiting(), "--set", values)
+    kinds = "deployments,services,serviceaccounts,horizontalpodautoscalers,ingresses"
+    found = kubectl("get", kinds, "-n", helm.namespace, "-l", "app.kubernetes.io/instance=web", "-o", "name").split()
+    assert sorted(name.partition("/")[0] for name in found) == [
+        "deployment.apps",
+        "horizontalpodautoscaler.autoscaling",
+        "ingress.networking.k8s.io",
+        "service",
+        "serviceaccount",
+    ]
+    active = "condition=ScalingActive"
+    kubectl("wait", "hpa/web-stock", "-n", helm.namespace, "--for", active, "--timeout=60s")
+    scaler = kubectl.json("get", "hpa", "web-stock", "-n", helm.namespace)
+    assert scaler["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"] < 80
+    assert scaler["status"]["currentReplicas"] == 1
+    # The test's pod has the labels that the autoscaler chooses by, and requests nothing: from here on it knows nothing.
+    assert "Phase:          Succeeded" in helm("test", "web", "--timeout", "60s")
+    helm("upgrade", "web", str(chart), "--reuse-values", *helm.waiting(), "--set", "autoscaling.minReplicas=2")
+    kubectl("wait", "deployment/web-stock", "-n", helm.namespace, "--for=jsonpath={.status.readyReplicas}=2")
+    helm("uninstall", "web", *helm.waiting())
+    assert kubectl("get", kinds, "-n", helm.namespace, "-l", "app.kubernetes.io/instance=web", "-o", "name") == ""
