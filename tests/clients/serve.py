@@ -102,11 +102,13 @@ def streams_of(node: str) -> streaming.NodeStreams:
     return ThisMachine()
 
 
-async def serve(directory: Path, controllers: bool) -> None:
+PLAN = bootstrap.Plan("10.96.0.1", "10.96.0.10", "127.0.0.1", 6443)
+
+
+async def serve(directory: Path, controllers: bool, plan: bootstrap.Plan = PLAN) -> None:
     authority = pki.authority(directory)
     server = authority.server("server", ["localhost", "127.0.0.1"])
     store = memory.MemoryStore()
-    plan = bootstrap.Plan("10.96.0.1", "10.96.0.10", "127.0.0.1", 6443)
     key = pki.SigningKey(directory / "service-accounts.key")
     served = cluster.ControlPlane(store, cluster.Config(key, services=plan), streams_of)
     await served.begin()

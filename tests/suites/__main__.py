@@ -32,7 +32,8 @@ def main() -> int:
     logs = cache.directory / "logs"
     logs.mkdir(exist_ok=True)
     compiled = [suite for suite in chosen if isinstance(suite, table.GoSuite | table.ProgramSuite)]
-    without_go = go_suites.missing() if compiled else ""
+    of_modules = compiled or any(isinstance(suite, table.ShellSuite) for suite in chosen)
+    without_go = go_suites.missing() if of_modules else ""
     if without_go:
         raise SystemExit(f"cannot run the suites of Go modules: {without_go}; install it, or name the others in SUITES")
     passed = wrong = 0

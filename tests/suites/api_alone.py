@@ -14,12 +14,15 @@ from pathlib import Path
 import uvloop
 
 from petset import cluster
+from petset.server import bootstrap
 from petset.server.access import auth, users
 from petset.server.admission import admission, pod_admission
 from petset.wire import http
 from tests.clients import serve
 
 TOKEN, ADMINISTRATOR = "admin-token", http.User("admin", (users.MASTERS,), "admin")
+
+PLAN = bootstrap.Plan("10.0.0.1", "10.0.0.10", "127.0.0.1", 6443, "10.0.0.0/24")  # As kubectl's own script has it.
 
 if __name__ == "__main__":
     admission.HOOKS = tuple(row for row in admission.HOOKS if row[2] is not pod_admission.service_account)
@@ -32,4 +35,4 @@ if __name__ == "__main__":
         await asyncio.Event().wait()
 
     cluster.scheduler = lambda *given: cluster.Program("scheduler", cluster.SCHEDULER, idle, "kube-scheduler")
-    uvloop.run(serve.serve(Path(sys.argv[1]), controllers="--controllers" in sys.argv))
+    uvloop.run(serve.serve(Path(sys.argv[1]), controllers="--controllers" in sys.argv, plan=PLAN))

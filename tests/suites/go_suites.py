@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as xml
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,8 +40,8 @@ def missing() -> str:
     return ""
 
 
-def fetch(suite: table.GoSuite, cache: Cache) -> Path:
-    """A folder with the module's source."""
+def downloaded(suite: table.GoSuite | table.ShellSuite) -> Path:
+    """The go command's own folder with a module's source, which nobody may write."""
     asked = f"{suite.module}@{suite.version}"
     said = subprocess.run(["go", "mod", "download", "-json", asked], capture_output=True, text=True, check=False)
     if said.returncode:
@@ -49,9 +49,15 @@ def fetch(suite: table.GoSuite, cache: Cache) -> Path:
     module = json.loads(said.stdout)
     if module["Sum"] != suite.checksum:
         raise SystemExit(f"cannot run {suite.name}: {asked} is not what table.py says")
-    folder = cache.work / suite.name
+    return Path(module["Dir"])
+
+
+def fetch(suite: table.GoSuite | table.ShellSuite, cache: Cache, needed: Sequence[str] = ("",)) -> Path:
+    """A folder with the module's source, or what is needed of it."""
+    source, folder = downloaded(suite), cache.work / suite.name
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(module["Dir"], folder, copy_function=shutil.copyfile)  # Those of the go command cannot be written.
+    for path in needed:
+        shutil.copytree(source / path, folder / path, copy_function=shutil.copyfile)
     for path in (folder, *folder.rglob("*/")):
         path.chmod(0o755)
     return folder

@@ -1,63 +1,31 @@
 """Runs kubectl's own integration tests: shell functions, unchanged, by the kubectl on PATH against an API server.
 
-Kubernetes' source comes as Debian's source package, through apt and by the machine's own package sources; of the
-archive that upstream made, table.py has the hash. The functions are those that upstream's script runs, in its order,
-and what that script does around them is `config/kubectl_functions.sh`. As there, no pod is ever scheduled.
+Kubernetes' source comes as a Go module, which the go command holds to its checksum; table.py has it once more. The
+functions are those that upstream's script runs, in its order, and what that script does around them is
+`config/kubectl_functions.sh`. As there, no pod is ever scheduled.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-from petset.node.images import building
 from tests.suites import expected, go_suites, table
 from tests.suites.sources import HERE, Cache
 
 SCRIPT = HERE / "config" / "kubectl_functions.sh"
 ORDER = "test/cmd/legacy-script.sh"
 NEEDED = ("hack", "test/cmd", "test/fixtures", "test/e2e/testing-manifests", "third_party/forked/shell2junit")
-SUITE_SECONDS_MAX, APT_SECONDS_MAX = 900, 300
+SUITE_SECONDS_MAX = 1800
 
 
 def fetch(suite: table.ShellSuite, cache: Cache) -> Path:
-    """A folder with what is needed of the package's source."""
-    archive = cache.downloads / suite.archive
-    if not archive.exists():
-        _download(suite.package, cache.downloads)
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != suite.sha256:
-        raise SystemExit(f"cannot run {suite.name}: {archive} is not what table.py says; remove it")
-    folder = cache.work / suite.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    wanted = [f"*/{path}/*" for path in NEEDED]
-    command = ["tar", "-xf", str(archive), "-C", str(folder), "--strip-components=1", "--no-same-owner", "--wildcards"]
-    subprocess.run([*command, *wanted], check=True)
-    return folder
-
-
-def _download(package: str, downloads: Path) -> None:
-    sources, lists = downloads / "source.list", downloads / "lists"
-    lists.mkdir(exist_ok=True)
-    sources.write_text(re.sub("(?m)^deb ", "deb-src ", asyncio.run(building.host_sources())))
-    settings = {
-        "Dir::Etc::SourceList": sources, "Dir::Etc::SourceParts": "-", "Dir::State::Lists": lists,
-        "APT::Sandbox::User": "root",
-    }  # fmt: skip
-    apt = ["apt-get", "-qq", *(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))]
-    for words in (("update",), ("source", "--download-only", package)):
-        done = subprocess.run(
-            [*apt, *words], cwd=downloads, capture_output=True, text=True, timeout=APT_SECONDS_MAX, check=False
-        )
-        if done.returncode:
-            raise SystemExit(f"cannot fetch the source of Debian's {package}: {done.stderr or done.stdout}")
+    """A folder with what is needed of the module's source."""
+    return go_suites.fetch(suite, cache, NEEDED)
 
 
 def run(suite: table.ShellSuite, source: Path, log: Path, only: str = "") -> expected.Outcomes:

@@ -42,12 +42,12 @@ class ProgramSuite:
 
 @dataclass(frozen=True, slots=True)
 class ShellSuite:
-    """`package` is a source package of Debian's, `archive` what of it is upstream's."""
+    """Shell functions of a Go module, of the version that fits the kubectl on PATH."""
 
     name: str
-    package: str
-    archive: str
-    sha256: str
+    module: str
+    version: str
+    checksum: str  # Of the go command, as in a go.sum.
     left_out: tuple[str, ...]  # Functions that do not end, or end by chance.
     containers: bool = False
 
@@ -94,9 +94,9 @@ SUITES: tuple[Suite, ...] = (
     ProgramSuite("operator", "./operator", "operator", containers=False),
     ShellSuite(
         "kubectl",
-        "kubernetes",
-        "kubernetes_1.20.5+really1.20.2.orig.tar.gz",
-        "b83c0780efb182d928dc63d46488a847f161f04e40a94b96bf5247dd671ecdfc",
+        "k8s.io/kubernetes",
+        "v1.32.4",
+        "h1:fRZeSjwVE+dMMSS7Qi6LxOOKpVL+1CPAT/b1Cuo4kns=",
         left_out=(
             "run_kubectl_local_proxy_tests",  # Once it has asked for /metrics in vain it waits for its proxy for ever.
             "run_kubectl_request_timeout_tests",  # Two of kubectl's timers end at once, and it knows one's words.

@@ -6,8 +6,9 @@ set -o errexit -o nounset -o pipefail
 cd "$1"; shift
 source hack/lib/init.sh
 source hack/lib/test.sh
-mkdir -p "${KUBE_OUTPUT_HOSTBIN}" && ln -sf "$(command -v kubectl)" "${KUBE_OUTPUT_HOSTBIN}/kubectl"
+mkdir -p "${THIS_PLATFORM_BIN}" && ln -sf "$(command -v kubectl)" "${THIS_PLATFORM_BIN}/kubectl"
 source test/cmd/legacy-script.sh
+chmod -R +x test/fixtures/pkg/kubectl/plugins # A module keeps no modes.
 kube::util::ensure-temp-dir
 kube::util::trap_add 'rm -rf "${KUBE_TEMP}"' EXIT
 export HOME=${KUBE_TEMP} KUBE_JUNIT_REPORT_DIR=${KUBE_TEMP}/reports
