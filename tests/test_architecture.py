@@ -168,6 +168,7 @@ WAITS = re.compile(r"(^|\.)(sleep|wait_for|timeout|timeout_at)$")
 MAY_WAIT_FOR_TIME = {
     "node/disk.py run": "the look every ten seconds at how full the node's disks are",
     "node/pods/storage.py keep_to_limits": "the look every ten seconds at pods with a limit of storage",
+    "node/memory.py run": "the look every ten seconds at how much memory is available: nobody tells",
     "node/static_pods.py run": "a mirror pod that was refused is tried again after ten seconds",
     "node/registration.py renew_lease": "a lease is a promise that is renewed",
     "node/agent.py _stay_ready": "says once more what somebody denied, not sooner than the next lease",

@@ -21,7 +21,7 @@ from typing import Self
 from petset import cluster
 from petset.base import networks, state, tasks
 from petset.client.client import Client
-from petset.node import agent, disk
+from petset.node import agent, disk, memory
 from petset.node.containers import host, oci, seccomp
 from petset.node.images import images
 from petset.node.network import bridge, names
@@ -77,6 +77,7 @@ class Machine:
             self._state_directory,
             node_info=self.runtime.node_info(),
             host_files=names.HostFiles(read("/etc/hosts"), read("/etc/resolv.conf")),
+            memory=memory.available,
             static_pods=Path(limits.manifests) if limits.manifests else None,
             unsafe_sysctls=[name for name in limits.allowed_unsafe_sysctls.split(",") if name],
             marks=disk.Marks(limits.image_gc_high_threshold, limits.image_gc_low_threshold),

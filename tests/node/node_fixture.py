@@ -34,6 +34,7 @@ class NodeUnderTest:
         self.admin = self.server.client(ADMIN)
         self.machine = simulated.Machine(script)
         self.attempts = simulated.SimulatedAttempts(self.machine)
+        self.memory_bytes: int | None = None  # That are available; given before a boot, the node looks at them.
         self.disks: disk.Disks | None = None  # Given before a boot, the node looks at them.
         self.node_requests: list[str] = []  # "METHOD path" of what the node asks.
         self._life: asyncio.Task[None] | None = None
@@ -56,6 +57,7 @@ class NodeUnderTest:
             host_ip="10.200.0.1",
             capacity=CAPACITY,
             may_mount=False,
+            memory=(lambda: self.memory_bytes or 0) if self.memory_bytes is not None else None,
         )
         disks = (lambda: self.disks or {}) if self.disks is not None else None
         program = cluster.Node(config, self.runtime, self.attempts, disks).program(lambda name: ready.set())

@@ -26,11 +26,12 @@ from petset.client import views
 from petset.client.client import Client
 from petset.client.events import Recorder
 from petset.client.informer import Informer
+from petset.kinds import requests
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
-from petset.node import disk, environment, registration, static_pods
+from petset.node import disk, environment, memory, registration, static_pods
 from petset.node.network import names
 from petset.node.pods import admission, hooks, probes, storage, supplies, worker
 from petset.node.pods import decide as pods
@@ -66,6 +67,7 @@ class Config:
     host_files: names.HostFiles = field(default_factory=names.HostFiles)
     may_mount: bool = True  # Whether memory volumes may be mounted on the host.
     on_disk: bool = True  # Whether volumes are made; else they are judged only, and pods ask for no tokens.
+    memory: Callable[[], int] | None = None  # How many bytes of it are available; None: nobody is to care.
     static_pods: Path | None = None  # The directory of their manifests.
     handlers: Sequence[str] = ()  # The runtimes that RuntimeClasses may name, which the runtime says.
     unsafe_sysctls: Sequence[str] = ()  # That pods may set: names, or beginnings of names with a `*`.
@@ -138,6 +140,8 @@ class Agent:
             tasks.spawn(group, self._stay_ready(said), "node readiness")
             if keeper is not None:
                 tasks.spawn(group, keeper.run(), "node disks")
+            if self._config.memory is not None:
+                tasks.spawn(group, memory.Keeper(self, self._config.memory).run(), "node memory")
             if on_ready is not None:
                 on_ready()
 
@@ -159,7 +163,7 @@ class Agent:
 
     async def _say_ready(self) -> Object:
         node = self._registered() or await registration.register(self._client, self._config)
-        return await registration.set_ready(self._client, self._config, node, self._ledger.disk_pressure)
+        return await registration.set_ready(self._client, self._config, node, self._pressures())
 
     async def _stay_ready(self, said: Object) -> None:
         """Say so again when somebody took the node for silent (its lease was late, or seen late) or deleted it."""
@@ -298,6 +302,39 @@ class Agent:
         said = "NodeHasDiskPressure" if lack is not None else "NodeHasNoDiskPressure"
         self._tell(node, "Normal", said, f"Node {name} status is now: {said}", "")
         await self._until_done("say how its disk is", self._say_ready)
+
+    # ---- what memory.Keeper asks
+
+    async def say_memory_pressure(self, lack: disk.Lack | None) -> None:
+        self._ledger.memory_pressure = lack is not None
+        name, node = self._config.node_name, self._registered()
+        if node is None:
+            return
+        if lack is not None:
+            self._tell(node, "Warning", "EvictionThresholdMet", f"Attempting to reclaim {lack.resource}", "")
+        said = "NodeHasInsufficientMemory" if lack is not None else "NodeHasSufficientMemory"
+        self._tell(node, "Normal", said, f"Node {name} status is now: {said}", "")
+        await self._until_done("say how its memory is", self._say_ready)
+
+    async def evict_for_memory(self, lack: disk.Lack) -> None:
+        used: dict[str, int] = {}
+        for (uid, _), usage in (await self._runtime.usages()).containers.items():
+            used[uid] = used.get(uid, 0) + usage.working_set_bytes
+        running = [one for one in list(self._workers.values()) if one.is_running and one.gone_at is None]
+        found = memory.first_to_go([(one.pod, used.get(one.uid, 0)) for one in running if not one.is_failing])
+        if found is None:
+            return
+        pod, size = found
+        self._workers[meta.uid(pod)].fail(
+            pods.EVICTED,
+            f"The node was low on resource: {lack.resource}. Threshold quantity: {lack.least}, available: "
+            f"{lack.available}. The pod was using {size}, and requests {requests.of(pod).get('memory', 0)}. ",
+        )
+
+    def _pressures(self) -> list[str]:
+        """The conditions of the node that are true and should not be."""
+        found = (("DiskPressure", self._ledger.disk_pressure), ("MemoryPressure", self._ledger.memory_pressure))
+        return [type_ for type_, is_so in found if is_so]
 
     async def evict_largest(self, lack: disk.Lack) -> None:
         running = [one for one in list(self._workers.values()) if one.is_running and one.gone_at is None]

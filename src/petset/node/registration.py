@@ -91,14 +91,14 @@ def node_labels(config: NodeConfig, arch: str) -> dict[str, str]:
 
 
 def node_status(
-    config: NodeConfig, arch: str, ready: bool, old: Object, now: float, disk_pressure: bool = False
+    config: NodeConfig, arch: str, ready: bool, old: Object, now: float, pressures: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The NodeStatus; conditions of others and transition times are kept."""
+    """The NodeStatus; conditions of others and transition times are kept. `pressures` are the types that are true."""
     conditions: list[Object] = list(old.get("conditions") or ())
     stamp = tasks.rfc3339(now)
     for type_, status, reason, message in (
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        _DISK_PRESSURE if disk_pressure else _NO_DISK_PRESSURE,
+        _MEMORY_PRESSURE if _MEMORY_PRESSURE[0] in pressures else _NO_MEMORY_PRESSURE,
+        _DISK_PRESSURE if _DISK_PRESSURE[0] in pressures else _NO_DISK_PRESSURE,
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         (
             "Ready",
@@ -138,6 +138,18 @@ def _handler(name: str) -> dict[str, Any]:
     return {**named, "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}}
 
 
+_MEMORY_PRESSURE = (
+    "MemoryPressure",
+    "True",
+    "KubeletHasInsufficientMemory",
+    "kubelet has insufficient memory available",
+)
+_NO_MEMORY_PRESSURE = (
+    "MemoryPressure",
+    "False",
+    "KubeletHasSufficientMemory",
+    "kubelet has sufficient memory available",
+)
 _DISK_PRESSURE = ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
 _NO_DISK_PRESSURE = ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
 
@@ -161,17 +173,19 @@ async def register(client: Client, config: NodeConfig) -> Object:
             patch["spec"] = spec
         if patch:
             node = await client.patch(NODES, config.node_name, "", patch)
-    return await _write_status(client, config, node, False, False)
+    return await _write_status(client, config, node, False, ())
 
 
-async def set_ready(client: Client, config: NodeConfig, node: Object, disk_pressure: bool = False) -> Object:
-    return await _write_status(client, config, node, True, disk_pressure)
+async def set_ready(client: Client, config: NodeConfig, node: Object, pressures: Sequence[str] = ()) -> Object:
+    return await _write_status(client, config, node, True, pressures)
 
 
-async def _write_status(client: Client, config: NodeConfig, node: Object, ready: bool, disk_pressure: bool) -> Object:
+async def _write_status(
+    client: Client, config: NodeConfig, node: Object, ready: bool, pressures: Sequence[str]
+) -> Object:
     backoff = tasks.Backoff()
     while True:
-        wanted = node_status(config, architecture(), ready, node.get("status") or {}, tasks.now(), disk_pressure)
+        wanted = node_status(config, architecture(), ready, node.get("status") or {}, tasks.now(), pressures)
         try:
             return await client.update({**node, "status": wanted}, "status")
         except errors.ApiError as error:

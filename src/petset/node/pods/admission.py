@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from petset.kinds import requests
+from petset.base import well_known
+from petset.kinds import quality_of_service, requests, tolerations
 from petset.kinds.pod_spec import lifecycle
 from petset.kinds.requests import Amounts, HostPort
 from petset.node.pods import resizing, sysctls
@@ -34,7 +35,7 @@ class Ledger:
         """`unsafe_sysctls` are names, or beginnings of names with a `*`, that pods may set beside the safe ones."""
         self._unsafe_sysctls = tuple(unsafe_sysctls)
         self._allocatable = {"pods": requests.PODS_PER_NODE_DEFAULT, **requests.amounts(allocatable)}
-        self.disk_pressure = False
+        self.disk_pressure = self.memory_pressure = False
         self._entries: dict[str, _Entry] = {}
         self._waiting: dict[str, Callable[[], None]] = {}  # Of pods whose resize does not fit yet.
         self._used: Amounts = {}
@@ -115,6 +116,8 @@ class Ledger:
     def _under_pressure(self, pod: Object) -> Refusal | None:
         if self.disk_pressure and meta.get(pod, "spec", "priority", default=0) < requests.CRITICAL_PRIORITY:
             return Refusal("Evicted", "The node had condition: [DiskPressure]. ")
+        if self.memory_pressure and quality_of_service.of(pod) == "BestEffort" and not _tolerates_pressure(pod):
+            return Refusal("Evicted", "The node had condition: [MemoryPressure]. ")
         return None
 
     def _ports_taken(self, wanted: _Entry) -> Refusal | None:
@@ -132,6 +135,11 @@ class Ledger:
                 numbers = f"requested: {amount}, used: {used}, capacity: {most}"
                 return Refusal(f"OutOf{name}", f"Node didn't have enough resource: {name}, {numbers}")
         return None
+
+
+def _tolerates_pressure(pod: Object) -> bool:
+    taint = {"key": well_known.MEMORY_PRESSURE_TAINT, "effect": "NoSchedule"}
+    return tolerations.tolerates(pod, taint)
 
 
 def _apparmor(pod: Object) -> Refusal | None:

@@ -183,6 +183,11 @@ class PodWorker:
     def is_running(self) -> bool:
         return any(container.state == "running" for container in self._observed()[1])
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether it is being ended by the node already."""
+        return self._failure is not None
+
     async def usage(self) -> storage.Usage:
         containers = await self.around.runtime.disk_usage(self.uid)
         return storage.Usage(containers, await self._supplies.usage(self.pod))

@@ -1,0 +1,80 @@
+"""Memory that runs out: who goes first, what the node says, whom it takes meanwhile, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from petset.kinds.node import NODES
+from petset.node import memory, simulated
+from petset.node.disk import Lack
+from petset.objects import meta
+from tests.node.node_fixture import NODE, NodeUnderTest, container, play, pod
+
+MI = 1 << 20
+
+
+def test_low_is_less_than_a_hundred_mebibytes(tmp_path: Path):
+    assert memory.low(100 * MI) is None
+    assert memory.low(99 * MI) == Lack("memory", 100 * MI, 99 * MI)
+    (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable:  7 kB\n")
+    assert memory.available(tmp_path / "meminfo") == 7 * 1024
+    assert memory.available() > 0
+
+
+def using(name: str, request: str = "", priority: int = 0) -> dict[str, Any]:
+    resources = {"requests": {"memory": request}} if request else {}
+    return pod(name, container("c", resources=resources), priority=priority)
+
+
+@pytest.mark.parametrize(
+    ("found", "first"),
+    [
+        ([], None),
+        ([(using("a"), 10), (using("b"), 20)], "b"),
+        ([(using("a", "1Mi"), 5 * MI), (using("b", "9Mi"), 8 * MI)], "a"),  # Who is above its requests.
+        ([(using("a", priority=5), 50), (using("b"), 20)], "b"),  # The less important.
+        ([(using("a", "1Mi"), 5 * MI), (using("b", "90Mi"), 93 * MI)], "a"),  # Who is furthest above them.
+        ([(using("a", priority=2_000_000_000), 50), (using("b", "9Mi"), 1)], "b"),
+        ([(using("a", priority=2_000_000_000), 50)], None),
+    ],
+)
+def test_who_goes_first(found: Any, first: str | None):
+    chosen = memory.first_to_go(found)
+    assert (meta.name(chosen[0]) if chosen else None) == first
+
+
+def test_a_node_without_memory_evicts_one_pod_at_a_time_and_recovers(tmp_path: Path):
+    def uses(config: Any) -> simulated.Behaviour:
+        return simulated.Behaviour(memory_bytes=(50 if meta.name(config.pod) == "large" else 10) * MI)
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.kill()
+        node.memory_bytes = 1 << 30
+        await node.boot()
+        for name in ("small", "large"):
+            await node.create(pod(name))
+            await node.until(name, meta.is_pod_ready)
+        node.memory_bytes = 50 * MI
+        evicted = await node.until("large", lambda one: meta.get(one, "status", "phase") == "Failed")
+        status = evicted["status"]
+        said = f"The node was low on resource: memory. Threshold quantity: {100 * MI}, available: {50 * MI}. "
+        assert status["reason"] == "Evicted" and status["message"].startswith(said)
+        condition = meta.condition(evicted, "DisruptionTarget")
+        assert condition is not None and condition["reason"] == "TerminationByKubelet"
+        assert meta.is_pod_ready(await node.pod("small") or {})
+        assert meta.is_condition_true(await node.admin.get(NODES, NODE), "MemoryPressure")
+        await node.create(pod("late"))
+        refused = await node.until("late", lambda one: meta.get(one, "status", "phase") == "Failed")
+        assert refused["status"]["message"] == "The node had condition: [MemoryPressure]. "
+        node.memory_bytes = 1 << 30
+        await asyncio.sleep(memory.PRESSURE_SECONDS_MIN + 2 * memory.LOOK_SECONDS)
+        assert not meta.is_condition_true(await node.admin.get(NODES, NODE), "MemoryPressure")
+        assert meta.get(await node.pod("small"), "status", "phase") == "Running"
+        await node.create(pod("later"))
+        await node.until("later", meta.is_pod_ready)
+
+    play(story, tmp_path, uses)
