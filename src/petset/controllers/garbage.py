@@ -270,14 +270,15 @@ def reconcile_pod(missing: dict[str, float], key: str, view: View, now: float) -
             return [actions.RequeueAfter(left)]
         return [actions.Gone(NODES, "", node_name), actions.Delete(pod, grace_seconds=0)]
     missing.pop(node_name, None)
-    taints = [taint.get("key") for taint in meta.get(node, "spec", "taints", default=())]
-    if (
-        well_known.OUT_OF_SERVICE_TAINT in taints
-        and meta.is_deleting(pod)
-        and not meta.is_condition_true(node, "Ready")
-    ):
+    if meta.is_deleting(pod) and is_let_go_of(node):
         return [actions.Delete(pod, grace_seconds=0)]
     return []
+
+
+def is_let_go_of(node: Object) -> bool:
+    """Whether somebody has said that what ran on a silent node runs no more."""
+    taints = [taint.get("key") for taint in meta.parts(node, "spec", "taints")]
+    return well_known.OUT_OF_SERVICE_TAINT in taints and not meta.is_condition_true(node, "Ready")
 
 
 def place(obj: Object) -> tuple[Any, ...]:

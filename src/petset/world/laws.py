@@ -191,7 +191,9 @@ class Laws:
     def _goes_for_a_reason(self, pod: Object, now: float) -> None:
         """A pod that runs well is removed only when it is surplus, of an old revision, evicted, or its set deleted."""
         owner = meta.controller_uid(pod)
-        evicted = now - self._evicted_at.get(meta.get(pod, "spec", "nodeName", default=""), -1e9) <= self.stale_seconds
+        node = meta.get(pod, "spec", "nodeName", default="")
+        is_evicting_now = is_evicting(self.objects.get(f"{NODES}{node}") or {})
+        evicted = is_evicting_now or now - self._evicted_at.get(node, -1e9) <= self.stale_seconds
         if meta.uid(pod) in self._excused or owner in self._cascaded or evicted:
             return
         set_key, set_, ordinal = self._family(pod)

@@ -29,9 +29,10 @@ class Link:
         faults: Callable[[], Faults],
         meddle: Callable[[http.Request], Awaitable[None]] | None = None,
         inspect: Callable[[http.Request], None] = lambda request: None,
+        is_cut: Callable[[], bool] = lambda: False,
     ):
         self.server, self.user, self.chance = server, user, chance
-        self._faults, self._meddle, self._inspect = faults, meddle, inspect
+        self._faults, self._meddle, self._inspect, self._is_cut = faults, meddle, inspect, is_cut
         self.dead = False
         self._streams: dict[Stream, None] = {}
 
@@ -41,6 +42,10 @@ class Link:
 
     def cut(self) -> None:
         self.dead = True
+        self.sever()
+
+    def sever(self) -> None:
+        """What is under way breaks; requests fail for as long as `is_cut` says."""
         for stream in list(self._streams):
             stream.cut(ConnectionResetError("killed"))
 
@@ -63,7 +68,7 @@ class Link:
         self._streams[stream] = None
         ended = stream.on_end
         stream.on_end = lambda: (ended(), self._streams.pop(stream, None))
-        if self.dead:
+        if self.dead or self._is_cut():
             await stream.aclose()
             raise ConnectionResetError("killed")
         return dataclasses.replace(response, body=stream)
@@ -74,7 +79,7 @@ class Link:
     async def _travel(self) -> None:
         late = self._happens(self.faults.lag)
         await asyncio.sleep(self.chance.uniform(0, LAG_SECONDS_MAX) if late else self.chance.uniform(0.0002, 0.002))
-        if self.dead:
+        if self.dead or self._is_cut():
             raise ConnectionResetError("killed")
 
     def _refusal(self) -> http.Response:

@@ -62,6 +62,7 @@ class World:
         self.loop = loop
         self.failure: Exception | None = None  # The story's.
         self.faults = faults.Faults.none()
+        self.partitioned: dict[str, None] = {}  # Programs that reach nobody, and live.
         self.zone = records.Zone()
         self.disk = tempfile.mkdtemp(prefix="petset-world-")
         self.laws = laws.Laws(loop.time, self._running)
@@ -118,7 +119,26 @@ class World:
         """A way to the server in this world's weather, for a program that begins now."""
         # One source of chance a link, so that what one process does leaves the others' weather alone.
         chance = random.Random(f"{self.seed} {name} {self.loop.time()}")
-        return link.Link(self.server, user, chance, lambda: self.faults, self.meddle, partial(self.laws.asked, name))
+        return link.Link(
+            self.server,
+            user,
+            chance,
+            lambda: self.faults,
+            self.meddle,
+            partial(self.laws.asked, name),
+            lambda: name in self.partitioned,
+        )
+
+    def partition(self, name: str) -> None:
+        """Cut a program off from the server, until `mend`; it goes on by what it knows."""
+        self.laws.note(f"CUT OFF  {name}")
+        self.partitioned[name] = None
+        if (link := self.process(name).link) is not None:
+            link.sever()
+
+    def mend(self, name: str) -> None:
+        self.laws.note(f"MENDED   {name}")
+        self.partitioned.pop(name, None)
 
     async def meddle(self, request: http.Request) -> None:
         """Somebody else changes the object that the request is about, just before it."""
