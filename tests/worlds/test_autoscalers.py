@@ -113,7 +113,7 @@ def test_a_load_that_rises_and_falls_is_followed(plural: str) -> None:
         await until(it, lambda: size(it, kind) == LEAST)
         assert await sizes_for(it, kind, 100) == [LEAST]
 
-    world.run(world.Config(seed=1, nodes=2), story)
+    world.run(world.Config(seed=1), story)
 
 
 def test_it_never_flaps_within_the_tolerance() -> None:
@@ -136,7 +136,7 @@ def test_it_never_flaps_within_the_tolerance() -> None:
 
         wavering = asyncio.ensure_future(waver())
         try:
-            assert await sizes_for(it, kind, 900) == [pods]
+            assert await sizes_for(it, kind, 600) == [pods]
         finally:
             wavering.cancel()
 
@@ -174,4 +174,4 @@ def test_what_was_wished_for_is_not_needed_to_go_on() -> None:
         await until(it, lambda: size(it, kind) == 4)
         it.faults = faults.Faults.none()
 
-    world.run(world.Config(seed=4, nodes=2), story)
+    world.run(world.Config(seed=4), story)
