@@ -123,6 +123,16 @@ def test_how_long_a_pod_may_stay(tolerations: list[Any], expected: float | None)
     assert nodes.seconds_to_stay(pod, [taint("a", seconds_ago=10)], NOW) == expected
 
 
+def test_a_pod_that_came_later_than_the_taint_stays_as_long_as_any() -> None:
+    tolerations = [{"key": "a", "operator": "Exists", "tolerationSeconds": 300}]
+    made = {"creationTimestamp": tasks.rfc3339(NOW - 900)}
+    bound = {"type": "PodScheduled", "status": "True", "lastTransitionTime": tasks.rfc3339(NOW - 20)}
+    pod = {"metadata": made, "spec": {"tolerations": tolerations}, "status": {"conditions": [bound]}}
+    old = [{**taint("a", "NoExecute", 1000)}]
+    assert nodes.seconds_to_stay(pod, old, NOW) == 280
+    assert nodes.seconds_to_stay({**pod, "status": {}}, old, NOW) == -600
+
+
 def test_a_pod_is_evicted_when_its_time_is_over() -> None:
     pod = {
         "apiVersion": "v1",

@@ -147,9 +147,17 @@ def seconds_to_stay(pod: Object, taints: Sequence[Object], now: float) -> float 
         if allowed is None:
             continue
         added = tasks.parse_rfc3339(taint["timeAdded"]) if taint.get("timeAdded") else now
-        left = added + allowed - now
+        left = max(added, _there_since(pod)) + allowed - now
         longest = left if longest is None else min(longest, left)
     return longest
+
+
+def _there_since(pod: Object) -> float:
+    """When it came to its node, as far as is known: under a taint that is older its time begins then."""
+    scheduled = meta.condition(pod, "PodScheduled") or {}
+    bound = scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None
+    moment = bound or meta.get(pod, "metadata", "creationTimestamp")
+    return tasks.parse_rfc3339(moment) if moment else 0.0
 
 
 def keys_of_lease(lease: Object, view: View) -> Iterable[str]:
