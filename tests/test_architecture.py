@@ -175,6 +175,8 @@ MAY_WAIT_FOR_TIME = {
     "node/pods/probing.py _probe": "a probe has a period: the pod's spec says so",
     "node/simulated.py events": "until the next simulated process ends",
     "node/simulated.py stop_container": "a simulated process takes so long to end",
+    "node/containers/stillness.py _halted": "no event tells when a group stands still, and it takes milliseconds",
+    "node/volumes/copies.py _tell": "says every ten seconds how far a copy is, while one is made",
     "node/containers/cgroups.py _let_processes_end": "no event tells when a killed process leaves its group",
     "base/tasks.py retrying": "growing delays after a failure",
     "client/informer.py run": "growing delays after a watch that failed",

@@ -66,6 +66,7 @@ class Config:
     pod_cidrs: Mapping[str, str] = field(default_factory=dict[str, str])  # By the name of a node that is to begin.
     hostpath: HostPath | None = None  # Makes and removes the directories of volumes; None: nobody provisions any.
     volumes_directory: str = "/var/lib/petset/volumes"
+    snapshots: bool = False  # Whether the kinds of snapshots are made, where there is a provisioner.
     ca_pem: str = ""  # Of the API, for pods.
     front_proxy: pki.Issued | None = None  # What this server shows to the APIs that it hands requests on to.
     front_proxy_ca_pem: str = ""  # By which they believe whom it says that asks.
@@ -267,6 +268,7 @@ def controllers(config: Config) -> Program:
             authority=config.authority,
             metrics=config.metrics,
             silence=config.node_silence_seconds or None,
+            snapshots_too=config.snapshots,
         )
 
     return Program("controllers", CONTROLLERS, main, "kube-controller-manager", everywhere=True)

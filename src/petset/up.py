@@ -33,6 +33,7 @@ from petset.base import journal, networks, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client
 from petset.net import control, listener
+from petset.node.containers import stillness
 from petset.node.volumes import hostpath
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -430,8 +431,9 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
             plan.cluster.kubernetes_address, plan.cluster.dns_address, gateways[0], port, plan.cluster.service_cidr
         ),
         pod_cidrs={node.name(name): node.pod_cidr for node in plan.nodes},
-        hostpath=hostpath.HostPath(instance.volumes) if options.hostpath_provisioner else None,
+        hostpath=_hostpath(instance) if options.hostpath_provisioner else None,
         volumes_directory=str(instance.volumes),
+        snapshots=True,
         ca_pem=authority.certificate_pem,
         front_proxy=front_proxies.client("front-proxy-client", front_proxy.ALLOWED),
         front_proxy_ca_pem=front_proxies.certificate_pem,
@@ -452,6 +454,11 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     served = Served(instance, plan, lost, simulated, kept, store, plane, tls, front_proxies.name, port, name)
     _write_kubeconfig(served, authority)
     return served
+
+
+def _hostpath(instance: state.State) -> hostpath.HostPath:
+    still = stillness.Stillness(instance.snapshots / ".still")
+    return hostpath.HostPath(instance.volumes, instance.snapshots, still)
 
 
 def _size(database: Path) -> int:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from petset import cluster as composed
 from petset.base import tasks
 from petset.client import client as api
 from petset.client.views import Informers
-from petset.kinds import builtin
+from petset.controllers.storage import copying
 from petset.kinds.event import EVENTS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -34,6 +34,7 @@ class Directories:
 
     def __init__(self) -> None:
         self.made: list[str] = []
+        self.snapshots: dict[str, tuple[str, int]] = {}
         self.failing = ""
         self.free = self.total = 1 << 60
 
@@ -49,6 +50,29 @@ class Directories:
     async def resize(self, path: str, wanted_bytes: int) -> None:
         if wanted_bytes > self.total:
             raise OSError(f"the disk has {self.total} bytes in all")
+
+    async def begin(self) -> None: ...
+
+    async def take_snapshot(
+        self, path: str, handle: str, restore_bytes: int, pods: Sequence[str], told: copying.Told
+    ) -> None:
+        self.snapshots.setdefault(handle, (path, restore_bytes))
+
+    async def snapshot(self, handle: str) -> tuple[int, int]:
+        if handle not in self.snapshots:
+            raise OSError(f"there is no snapshot {handle}")
+        return 10**18, self.snapshots[handle][1]
+
+    async def remove_snapshot(self, handle: str) -> None:
+        self.snapshots.pop(handle, None)
+
+    async def restore(self, handle: str, path: str, told: copying.Told) -> None:
+        if handle not in self.snapshots:
+            raise OSError(f"there is no snapshot {handle}")
+        await self.make(path)
+
+    async def clone(self, source: str, path: str, pods: Sequence[str], told: copying.Told) -> None:
+        await self.make(path)
 
     async def free_bytes(self) -> int:
         return self.free
@@ -80,7 +104,7 @@ class Cluster:
     async def create(self, *objects: Object) -> None:
         """Create them, in the namespace default if they name none."""
         for obj in objects:
-            row = builtin.KINDS.of(obj)
+            row = self.client.kinds.now.of(obj)
             assert row is not None
             if row.namespaced and "namespace" not in obj["metadata"]:
                 obj = meta.changed(obj, ("metadata", "namespace"), "default")
@@ -152,11 +176,15 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def running(provisioner: bool = True, store: memory.MemoryStore | None = None) -> AsyncIterator[Cluster]:
+async def running(
+    provisioner: bool = True, store: memory.MemoryStore | None = None, snapshots: bool = False
+) -> AsyncIterator[Cluster]:
     """A cluster that runs until the block is left; with `store` over what another one left."""
     kept = store or memory.MemoryStore()
     directories = Directories() if provisioner else None
-    config = composed.Config(hostpath=directories, volumes_directory="/volumes", ca_pem="a certificate")
+    config = composed.Config(
+        hostpath=directories, volumes_directory="/volumes", ca_pem="a certificate", snapshots=snapshots
+    )
     plane = composed.ControlPlane(kept, config)
     await plane.begin()
     it = Cluster(plane.client(ADMIN), kept, directories, plane.handle)

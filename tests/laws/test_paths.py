@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from petset.node import paths
+from petset.node.containers import stillness
 from petset.node.paths import LeadsOut
 from petset.node.volumes import hostpath, volumes
 from tests.swapping import swapping
@@ -269,7 +270,7 @@ NO_VOLUMES = ("{v}/..", "{v}/.", "{v}", "{v}/", "{v}/a/b", "{v}/../etc", "/etc",
 @pytest.mark.parametrize("path", NO_VOLUMES)
 def test_only_a_name_in_the_directory_of_volumes_is_a_volume(tmp_path: Path, path: str):
     (tmp_path / "volumes" / "a").mkdir(parents=True)
-    there = hostpath.HostPath(tmp_path / "volumes")
+    there = hostpath.HostPath(tmp_path / "volumes", tmp_path / "snapshots", stillness.Stillness(tmp_path / "still"))
     for act in (there.make, there.remove):
         with pytest.raises(OSError, match="is not a volume of this instance"):
             asyncio.run(act(path.format(v=tmp_path / "volumes")))
@@ -277,7 +278,7 @@ def test_only_a_name_in_the_directory_of_volumes_is_a_volume(tmp_path: Path, pat
 
 
 def test_a_volume_is_made_for_everybody_and_removed_with_all_that_is_in_it(tmp_path: Path, outside: Path):
-    there = hostpath.HostPath(tmp_path / "volumes")
+    there = hostpath.HostPath(tmp_path / "volumes", tmp_path / "snapshots", stillness.Stillness(tmp_path / "still"))
     one = tmp_path / "volumes" / "pvc-1"
     for _ in range(2):  # The second time after a crash.
         asyncio.run(there.make(str(one)))

@@ -33,7 +33,7 @@ DYING_SECONDS_MAX = 10.0  # For a process that was killed to be gone.
 OURS = (
     *(LOCK, "instance.json", "network.json", "addresses.json", "kubeconfig", "petset.log*", "store.db*"),
     *("control", SWITCHES),
-    *("images", "node", "nodes", "oci", "pki", "pods", "seccomp", "volumes"),
+    *("images", "node", "nodes", "oci", "pki", "pods", "seccomp", "snapshots", "volumes"),
     *(".instance.json.*", ".network.json.*", ".addresses.json.*", ".kubeconfig.*", f".{SWITCHES}.*"),
 )
 
@@ -99,6 +99,10 @@ class State:
         """PETSET_IMAGES lets several instances share one image store."""
         shared = os.environ.get("PETSET_IMAGES")
         return Path(shared) if shared else self.path("images")
+
+    @property
+    def snapshots(self) -> Path:
+        return self.path("snapshots")
 
     @property
     def volumes(self) -> Path:

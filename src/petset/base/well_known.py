@@ -74,6 +74,13 @@ STORAGE_CLASS_BETA_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 DEFAULT_CLASS_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
 DEFAULT_CLASS_BETA_ANNOTATION = "storageclass.beta.kubernetes.io/is-default-class"
 STORAGE_CLASS_SUFFIX = ".storageclass.storage.k8s.io/"  # <class>.../requests.storage: what quotas limit of a class.
+DEFAULT_SNAPSHOT_CLASS_ANNOTATION = "snapshot.storage.kubernetes.io/is-default-class"
+SNAPSHOT_BEING_DELETED_ANNOTATION = "snapshot.storage.kubernetes.io/volumesnapshot-being-deleted"
+SNAPSHOT_SOURCE_FINALIZER = "snapshot.storage.kubernetes.io/volumesnapshot-as-source-protection"
+SNAPSHOT_BOUND_FINALIZER = "snapshot.storage.kubernetes.io/volumesnapshot-bound-protection"
+SNAPSHOT_CONTENT_FINALIZER = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
+SNAPSHOT_CLAIM_FINALIZER = "snapshot.storage.kubernetes.io/pvc-as-source-protection"
+CLONE_SOURCE_FINALIZER = "provisioner.storage.kubernetes.io/cloning-protection"
 HOST_PATH_PROVISIONER = "kubernetes.io/host-path"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import NAMESPACE_INDEX, Cache, Fact, Facts, Index, Informer
-from petset.kinds import aggregation, builtin, service, stateful_set, storage_class
+from petset.kinds import aggregation, builtin, persistent_volume_claim, service, stateful_set, storage_class
 from petset.kinds import endpoint_slice as endpoint_slice_kind
 from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.apps.deployment import DEPLOYMENTS
@@ -117,6 +117,16 @@ def _volume(claim: Object) -> Iterable[str]:
     return (name,) if name else ()
 
 
+def source_mark(namespace: str, kind: str, name: str) -> str:
+    """What the index "source" knows claims by that are made of something."""
+    return f"{namespace}/{kind}/{name}"
+
+
+def _source(claim: Object) -> Iterable[str]:
+    source = persistent_volume_claim.data_source(claim)
+    return (source_mark(meta.namespace(claim), source.get("kind", ""), source.get("name", "")),) if source else ()
+
+
 def _pet(claim: Object) -> Iterable[str]:
     """ "namespace/template-set" of a claim whose name is that of a pet's."""
     parent = stateful_set.parse_pet_name(meta.name(claim))[0]
@@ -167,7 +177,7 @@ INDICES: tuple[tuple[Kind, Mapping[str, Index]], ...] = (
         },
     ),
     (PERSISTENTVOLUMES, {"claim": _claimed_for, "free": _free_of_class}),
-    (PERSISTENTVOLUMECLAIMS, {"volume": _volume, "pet": _pet}),
+    (PERSISTENTVOLUMECLAIMS, {"volume": _volume, "pet": _pet, "source": _source}),
     (CONTROLLERREVISIONS, {"controller": _controller_uid}),
     (ENDPOINTSLICES, {"service": _service}),
     (SERVICES, {"selector": _selected, "address": _addresses}),

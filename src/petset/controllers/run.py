@@ -34,16 +34,28 @@ from petset.controllers.disruptions import budget, targets
 from petset.controllers.jobs import cron_job, job, leftovers
 from petset.controllers.pets import petset
 from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
-from petset.controllers.storage import provisioning, reclaim, volumes
+from petset.controllers.storage import (
+    copying,
+    provisioning,
+    reclaim,
+    snapshot_kinds,
+    snapshots,
+    sources,
+    volumes,
+)
 from petset.controllers.workloads import daemons, deployment, replicas
 from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import errors, meta
+from petset.objects.meta import Object
+from petset.objects.registry import Kinds
 
 log = logging.getLogger("petset.controllers")
 
 
-class HostPath(Protocol):
+class HostPath(copying.Directories, Protocol):
     """Makes and removes the directories of volumes; cluster.py hands it in."""
+
+    async def begin(self) -> None: ...
 
     async def make(self, path: str) -> None: ...
 
@@ -77,6 +89,8 @@ def table(
         *volumes.controllers(settings),
         *ephemeral_volumes.CONTROLLERS,
         *reclaim.controllers(settings),
+        *sources.controllers(settings),
+        *snapshots.controllers(settings),
         *aggregation.CONTROLLERS,
         *garbage.controllers(),
         *namespaces.CONTROLLERS,
@@ -102,16 +116,22 @@ async def run_controllers(
     informers: Informers | None = None,
     metrics: telemetry.Telemetry | None = None,
     silence: float | None = None,
+    snapshots_too: bool = False,
 ) -> None:
-    """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing."""
+    """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing.
+
+    `snapshots_too`: make the kinds of snapshots, where they are not there.
+    """
     settings = provisioning.Settings(volumes_directory, provisions=hostpath is not None)
     caches = informers or Informers(client)
-    perform = {
+    perform: dict[type, runner.Perform] = {
         **certificates.performing(client, authority),
         **policies.performing(client),
         **looking.performing(client),
     }
-    perform |= _directories(hostpath) if hostpath is not None else {}
+    if hostpath is not None:
+        perform |= {**_directories(hostpath), **copying.performing(client, hostpath)}
+        await hostpath.begin()
     rows = table(
         settings, ca_pem, tasks.now(), signs=authority is not None, silence=silence or nodes.NODE_LEASE_SECONDS_MAX
     )
@@ -124,6 +144,8 @@ async def run_controllers(
             tasks.spawn(group, one.run(), f"controller {one.name}")
         if settings.provisions:
             tasks.spawn(group, _ensure_standard_class(client), "the standard storage class")
+        if snapshots_too and settings.provisions:
+            tasks.spawn(group, _ensure_snapshots(client), "the kinds of snapshots")
 
 
 def _directories(hostpath: HostPath) -> dict[type, runner.Perform]:
@@ -145,19 +167,45 @@ def _directories(hostpath: HostPath) -> dict[type, runner.Perform]:
 
 async def _ensure_standard_class(client: Client) -> None:
     """Make the default class, once; whoever deletes or changes it meanwhile is right."""
-    await tasks.retrying("create the standard storage class", lambda: _create_once(client), OSError)
+
+    async def once() -> None:
+        if not await _create_once(client, provisioning.standard_class()):
+            await _let_it_grow(client)
+
+    await tasks.retrying("create the standard storage class", once, OSError)
 
 
-async def _create_once(client: Client) -> None:
+async def _ensure_snapshots(client: Client) -> None:
+    """Make the kinds of snapshots and, with them, their class; those that somebody brought are left as they are."""
+
+    async def once() -> None:
+        made = [await _create_once(client, one) for one in snapshot_kinds.definitions()]
+        is_served = asyncio.Event()
+
+        def look(kinds: Kinds) -> None:
+            if snapshot_kinds.of(kinds, snapshot_kinds.CLASSES) is not None:
+                is_served.set()
+
+        with client.kinds.following(look):
+            look(client.kinds.now)
+            await is_served.wait()
+        if any(made):
+            await _create_once(client, snapshot_kinds.standard_class())
+
+    await tasks.retrying("create the kinds of snapshots", once, OSError)
+
+
+async def _create_once(client: Client, obj: Object) -> bool:
+    """Whether it was made now. Raises ConnectionError when it is to be tried again."""
     try:
-        await client.create(provisioning.standard_class())
+        await client.create(obj)
     except errors.ApiError as error:
         if error.code == 429 or error.code >= 500:
             raise ConnectionError(error.message) from error  # Not now, it says.
-        if error.reason == "AlreadyExists":
-            await _let_it_grow(client)
-        else:
-            log.warning("cannot create the standard storage class: %s", error.message)
+        if error.reason != "AlreadyExists":
+            log.warning("cannot create the %s %s: %s", obj["kind"], meta.name(obj), error.message)
+        return False
+    return True
 
 
 async def _let_it_grow(client: Client) -> None:

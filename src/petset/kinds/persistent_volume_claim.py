@@ -34,8 +34,79 @@ ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOnce
 VOLUME_MODES = ("Block", "Filesystem")
 
 
+SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
+_COPIED = (("", "PersistentVolumeClaim"), (SNAPSHOT_GROUP, "VolumeSnapshot"))
+
+
+def data_source(claim: Object) -> Object:
+    """What a claim's volume begins with: {kind, name, apiGroup}; {} for nothing."""
+    return meta.part(claim, "spec", "dataSourceRef") or meta.part(claim, "spec", "dataSource")
+
+
+def cloned(claim: Object) -> str:
+    """The name of the claim that it is a copy of, or ""."""
+    return _named_source(claim, *_COPIED[0])
+
+
+def restored(claim: Object) -> str:
+    """The name of the snapshot that it is made of, or ""."""
+    return _named_source(claim, *_COPIED[1])
+
+
+def _named_source(claim: Object, group: str, kind: str) -> str:
+    source = data_source(claim)
+    return source.get("name", "") if (source.get("apiGroup") or "", source.get("kind")) == (group, kind) else ""
+
+
+def prepare(new: Object, old: Object | None) -> Object:
+    """A new claim has no status of its creator's, and says its source both ways (KEP-1495)."""
+    if old is not None:
+        return new
+    new = _NEW(new, old)
+    spec = meta.part(new, "spec")
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source is None and reference is None:
+        return new
+    if source is not None and (source.get("apiGroup") or "", source.get("kind")) not in _COPIED:
+        source = None  # Nobody ever made a volume of it; a reference may name anything.
+    if reference is None:
+        reference = source
+    elif source is None and not reference.get("namespace"):
+        source = reference if (reference.get("apiGroup") or "", reference.get("kind")) in _COPIED else None
+    kept = {key: value for key, value in spec.items() if key not in ("dataSource", "dataSourceRef")}
+    named = {"dataSource": source, "dataSourceRef": reference}
+    return {**new, "spec": {**kept, **{key: value for key, value in named.items() if value is not None}}}
+
+
+_NEW = filling.status_of_new({"phase": "Pending"})
+
+
+def _identity(source: Object) -> list[str]:
+    return [source.get(part) or "" for part in ("apiGroup", "kind", "name")]
+
+
+def sources(spec: Object, path: str) -> Errors:
+    """A claim's dataSource and dataSourceRef."""
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    for one, field in ((source, "dataSource"), (reference, "dataSourceRef")):
+        if one is None:
+            continue
+        for part in ("name", "kind"):
+            if not one.get(part):
+                yield FieldError.required(f"{path}.{field}.{part}")
+        if not one.get("apiGroup") and one.get("kind") and one["kind"] != "PersistentVolumeClaim":
+            why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
+            yield FieldError.invalid(f"{path}.{field}", one["kind"], why)
+    if source is not None and reference is not None and _identity(source) != _identity(reference):
+        yield FieldError.invalid(f"{path}.dataSource", source, "must match dataSourceRef")
+    if reference is not None and reference.get("namespace"):
+        why = "petset makes volumes of what is in the claim's own namespace"
+        yield FieldError.forbidden(f"{path}.dataSourceRef.namespace", why)
+
+
 @listed
 def validate(obj: Object) -> Errors:
+    yield from sources(meta.part(obj, "spec"), "spec")
     yield from validate_spec(meta.part(obj, "spec"), "spec")
 
 
@@ -161,7 +232,7 @@ PERSISTENTVOLUMECLAIMS = Kind(
     short_names=("pvc",),
     subresources=STATUS,
     default=defaults,
-    prepare=filling.status_of_new({"phase": "Pending"}),
+    prepare=prepare,
     validate=validate,
     validate_update=validate_update,
     printer=tables.Printer(

@@ -15,7 +15,7 @@ Follows: "Persistent Volumes" of the Kubernetes documentation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from petset.base import well_known
@@ -27,7 +27,7 @@ from petset.controllers.storage.provisioning import Settings, event
 from petset.kinds import node_affinity, persistent_volume, pod_phase, storage_class
 from petset.kinds.node import NODES
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
-from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS, cloned, data_source, restored
 from petset.kinds.pod import PODS
 from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import meta
@@ -185,15 +185,21 @@ def _waited_for(claim: Object, view: View) -> actions.EmitEvent:
     return event(claim, "Normal", "WaitForPodScheduled", why)
 
 
-def provision(settings: Settings, claim: Object, view: View) -> list[actions.Action]:
-    """Make a volume for a claim that nothing fits, or say why not."""
+Make = Callable[[Object, list[actions.Action]], list[actions.Action]]
+
+
+def provision(settings: Settings, claim: Object, view: View, make: Make | None = None) -> list[actions.Action]:
+    """Make a volume for a claim that nothing fits, or say why not.
+
+    One that begins with data is made by whom `make` is of (sources.py): it is given the steps of an empty one.
+    """
     notes: list[actions.Action] = []
     alpha, beta = well_known.STORAGE_CLASS_ALPHA_ANNOTATION, well_known.STORAGE_CLASS_BETA_ANNOTATION
     if alpha in meta.annotations(claim) and beta in meta.annotations(claim):
         both = f'both "{alpha}" and "{beta}" annotations are present, using the latter'
         notes.append(event(claim, "Warning", "ProvisioningIgnoreAlpha", both))
     if storage_class.wants_any(claim):
-        return [*provisioning.ours(settings, claim, None)]
+        return _made(settings, claim, None, None, make)
     name = storage_class.counting(claim, view.list(STORAGECLASSES))
     if not name:
         why = "no persistent volumes available for this claim and no storage class is set"
@@ -206,12 +212,23 @@ def provision(settings: Settings, claim: Object, view: View) -> list[actions.Act
     provisioner = class_.get("provisioner", "")
     if provisioner == well_known.HOST_PATH_PROVISIONER:
         node = view.get(NODES, "", meta.annotations(claim).get(well_known.SELECTED_NODE_ANNOTATION) or "-")
-        return [*notes, *provisioning.ours(settings, claim, class_, node)]
+        return [*notes, *_made(settings, claim, class_, node, make)]
     if provisioner == well_known.NO_PROVISIONER:
         why = "no persistent volumes available for this claim"
         return [*notes, event(claim, "Normal", "FailedBinding", why)]
     why = f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or by hand."
     return [*notes, event(claim, "Normal", "ExternalProvisioning", why)]
+
+
+def _made(
+    settings: Settings, claim: Object, class_: Object | None, node: Object | None, make: Make | None
+) -> list[actions.Action]:
+    if not data_source(claim):
+        return provisioning.ours(settings, claim, class_, node)
+    if not cloned(claim) and not restored(claim):
+        why = "Assuming an external populator will provision the volume"
+        return [event(claim, "Normal", "Provisioning", why)]
+    return make(claim, provisioning.ours(settings, claim, class_, node)) if make is not None else []
 
 
 def keys_of_volume(volume: Object, view: View) -> Iterable[str]:

@@ -8,15 +8,42 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from petset.base import tasks
 from petset.node import paths
+from petset.node.volumes import copies
 
 
 class HostPath:
-    def __init__(self, directory: Path):
+    """Volumes in a directory, their snapshots in another one of the same file system."""
+
+    def __init__(self, directory: Path, snapshots: Path, still: copies.Stillness):
         self._directory = directory
+        self._copies = copies.Copies(directory, snapshots, still)
+
+    async def begin(self) -> None:
+        """After a start."""
+        await self._copies.begin()
+
+    async def take_snapshot(
+        self, path: str, handle: str, restore_bytes: int, pods: Sequence[str], told: copies.Told
+    ) -> None:
+        await self._copies.take(self._directory / self._name(path), handle, restore_bytes, pods, told)
+
+    async def snapshot(self, handle: str) -> tuple[int, int]:
+        return await self._copies.info(handle)
+
+    async def remove_snapshot(self, handle: str) -> None:
+        await self._copies.remove(handle)
+
+    async def restore(self, handle: str, path: str, told: copies.Told) -> None:
+        await tasks.in_thread(self._make_all)
+        await self._copies.restore(handle, self._directory / self._name(path), told)
+
+    async def clone(self, source: str, path: str, pods: Sequence[str], told: copies.Told) -> None:
+        await self._copies.clone(self._directory / self._name(source), self._directory / self._name(path), pods, told)
 
     async def make(self, path: str) -> None:
         await tasks.in_thread(self._make, self._name(path))
@@ -41,6 +68,9 @@ class HostPath:
             raise OSError(f"cannot touch {path}: it is not a volume of this instance")
         return name
 
-    def _make(self, name: str) -> None:
+    def _make_all(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
+
+    def _make(self, name: str) -> None:
+        self._make_all()
         paths.make_directory(self._directory / name, 0o777)  # A server that does not run as root writes there too.
