@@ -36,11 +36,11 @@ def test_a_manifest_is_a_pod_of_the_node():
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"[", ""),
+        (b"[", "."),
         (b"a: b", "it is no Pod of v1"),
         (b"{apiVersion: v1, kind: Pod, metadata: {}, spec: {}}", "it has no name"),
         (b"{apiVersion: v1, kind: Pod, metadata: {name: a}}", "it has no metadata or no spec"),
-        (b"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {volumes: x}}", ""),
+        (b"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {volumes: x}}", "."),
         (json.dumps(manifest(serviceAccountName="a")).encode(), "may refer to no ServiceAccount"),
         (json.dumps(manifest(volumes=[{"name": "v", "secret": {"secretName": "s"}}])).encode(), "Secret"),
         (b"x" * (static_pods.FILE_BYTES_MAX + 1), "larger than"),
