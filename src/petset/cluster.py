@@ -30,6 +30,7 @@ from petset.kinds import builtin
 from petset.kinds.pod import PODS
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kinds
+from petset.scheduler import profiles
 from petset.server import api, bootstrap, expiry, health, meter
 from petset.server.access import users
 from petset.server.aggregated import trust
@@ -75,6 +76,7 @@ class Config:
     metrics: telemetry.Telemetry | None = None  # Counts requests, and is /metrics.
     node_silence_seconds: float = 0.0  # After which a node is taken for dead; 0: as usual.
     log_requests: bool = False  # A line each, where they are counted; slow ones have theirs anyway.
+    scheduler_profiles: profiles.Profiles = field(default_factory=lambda: profiles.DEFAULT)
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
 
 
@@ -153,7 +155,8 @@ class ControlPlane:
     async def running(self, *others: Program) -> AsyncGenerator[None, None]:
         """Controllers, scheduler and these others, until the block is left; one that fails ends the block."""
         config = self.config
-        parts = [self._part(program) for program in (controllers(config), scheduler(config.metrics), *others)]
+        schedules = scheduler(config.metrics, config.scheduler_profiles)
+        parts = [self._part(program) for program in (controllers(config), schedules, *others)]
         parts.append(("load the key of tokens", tasks.in_thread(config.token_key.load)))  # Takes long at first.
         parts.append(("the custom kinds", self.definitions.keep()))
         parts.append(("the APIs of other servers", self.api_services.keep()))
@@ -274,11 +277,11 @@ def controllers(config: Config) -> Program:
     return Program("controllers", CONTROLLERS, main, "kube-controller-manager", everywhere=True)
 
 
-def scheduler(metrics: telemetry.Telemetry | None = None) -> Program:
+def scheduler(metrics: telemetry.Telemetry | None = None, by: profiles.Profiles = profiles.DEFAULT) -> Program:
     async def main(client: Client) -> None:
         from petset.scheduler import loop
 
-        await loop.run(client, metrics)
+        await loop.run(client, metrics, by)
 
     return Program("scheduler", SCHEDULER, main, "kube-scheduler")
 

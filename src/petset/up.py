@@ -37,6 +37,7 @@ from petset.node.containers import stillness
 from petset.node.volumes import hostpath
 from petset.objects import meta
 from petset.objects.meta import Object
+from petset.scheduler import profiles
 from petset.server import bootstrap
 from petset.server.access import front_proxy, users
 from petset.server.audit import log as audit_log
@@ -72,6 +73,7 @@ class Options:
     api_port: int = 0  # 0: the one it had, else the first free.
     limits: cluster.Limits = field(default_factory=cluster.Limits)
     audit: audit_log.Settings | None = None
+    scheduler_profiles: profiles.Profiles = field(default_factory=lambda: profiles.DEFAULT)
     log_requests: bool = False  # A line each in the instance's log.
     accept_older: bool = False  # Begin although acknowledged writes are missing.
     in_background: bool = False  # Nobody reads standard error.
@@ -439,6 +441,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
         front_proxy_ca_pem=front_proxies.certificate_pem,
         authority=authority,
         audit=options.audit,
+        scheduler_profiles=options.scheduler_profiles,
         metrics=metrics,
         log_requests=options.log_requests,
         node_silence_seconds=options.node_silence_seconds,

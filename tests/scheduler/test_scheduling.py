@@ -13,14 +13,16 @@ from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
-from petset.scheduler import policy
+from petset.scheduler import policy, profiles
 from tests import case_files
 from tests.scheduler import short
 
 
 @pytest.mark.parametrize("case", case_files.cases("scheduling"))
 def test_case(case: dict[str, Any]) -> None:
-    decisions = policy.place(Snapshot(short.objects(case["given"])))
+    head = f"apiVersion: {profiles.API_VERSION}\nkind: {profiles.KIND}\n"
+    named = profiles.read((head + case["given"].get("profiles", "")).encode())
+    decisions = policy.place(Snapshot(short.objects(case["given"])), profiles=named)
     decision = {meta.name(one.pod): one for one in decisions}["p"]
     why, _, preempting = decision.why.partition(" preemption: ")
     assert (decision.node or why) == case["then"]

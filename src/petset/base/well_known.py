@@ -144,6 +144,7 @@ LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 
 # API groups that have no kinds of their own; the others are spelled in the rows of kinds/
 AUDIT_GROUP = "audit.k8s.io"
+SCHEDULER_CONFIG_GROUP = "kubescheduler.config.k8s.io"
 META_GROUP = "meta.k8s.io"  # Options, tables and partial objects.
 AUTOMANAGED_LABEL = "kube-aggregator.kubernetes.io/automanaged"  # Of APIServices that the server makes itself.
 DISCOVERY_GROUP = "apidiscovery.k8s.io"

@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 from petset.base import reasons
-from petset.cli import auditing
+from petset.cli import auditing, scheduling
 from petset.cli.main import CommandError
 
 NODE_READY = "node"
@@ -114,6 +114,9 @@ LIMITS = (
         "networks of those of this machine's addresses that have the ports of Services of type NodePort (default: all)",
     ),
 )
+
+
+FILES = (*auditing.AUDIT, scheduling.CONFIG)
 
 
 def _limits_given(args: argparse.Namespace) -> dict[str, Any]:
@@ -227,7 +230,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add its context to your kubeconfig, as `petset kubeconfig --write` does",
     )
-    for flag, name, reads, metavar, text in (*LIMITS, *auditing.AUDIT):
+    for flag, name, reads, metavar, text in (*LIMITS, *FILES):
         parser.add_argument(flag, dest=name, type=reads, default=None, metavar=metavar, help=text)
     parser.add_argument("--announce-fd", type=int, default=None, help=argparse.SUPPRESS)
 
@@ -246,6 +249,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = up.Options(
         audit=auditing.settings(args),
+        scheduler_profiles=scheduling.profiles(args),
         state=args.instance,
         hostpath_provisioner=args.enable_hostpath_provisioner,
         limits=cluster.Limits(args.stand_ins, args.seccomp_default, **_limits_given(args)),
@@ -272,6 +276,7 @@ def start(args: argparse.Namespace) -> list[str]:
     """Start the cluster in the background; the announced lines. Raises CommandError with its reason when it fails."""
     instance = args.instance
     auditing.settings(args)  # What is wrong with it is said at once.
+    scheduling.profiles(args)
     instance.create()
     reading, writing = os.pipe()
     command = [
@@ -294,7 +299,7 @@ def start(args: argparse.Namespace) -> list[str]:
         ),
         *((f"--simulated-nodes={args.simulated_nodes}",) if getattr(args, "simulated_nodes", 0) else ()),
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
-        *(f"{flag}={value}" for flag, name, *_ in auditing.AUDIT if (value := getattr(args, name, None)) is not None),
+        *(f"{flag}={value}" for flag, name, *_ in FILES if (value := getattr(args, name, None)) is not None),
         *(("--accept-older",) if args.accept_older else ()),
         *(("--log-requests",) if args.log_requests else ()),
         f"--announce-fd={writing}",

@@ -20,12 +20,14 @@ from petset.scheduler import loads, pictures, terms, volumes
 from petset.scheduler.affinity import Near
 from petset.scheduler.loads import Demand, Place
 from petset.scheduler.pictures import Pictures
+from petset.scheduler.profiles import DEFAULT_NAME, Profile, Profiles
 from petset.scheduler.refusals import Refusal
 from petset.scheduler.spread import Evenness
 
 UNSCHEDULABLE = Refusal(("node(s) were unschedulable",), is_final=True)
 TAINTED = Refusal(("node(s) had untolerated taint(s)",), is_final=True)
 OTHER_NODE = Refusal(("node(s) didn't match Pod's node affinity/selector",), is_final=True)
+ENFORCED = Refusal(("node(s) didn't match scheduler-enforced node affinity",), is_final=True)
 NOT_NAMED = Refusal(("node(s) didn't satisfy plugin(s) [NodeAffinity]",), is_final=True)
 NO_PORTS = Refusal((requests.PORTS_TAKEN,))
 UNSCHEDULABLE_TAINT: Object = {"key": well_known.UNSCHEDULABLE_TAINT, "effect": "NoSchedule"}
@@ -38,6 +40,7 @@ class Cluster:
     view: View
     pictures: Pictures
     places: Mapping[str, Place]  # By name, in order.
+    profiles: Profiles
     placed: list[tuple[Object, terms.Terms, str]] = field(default_factory=list[tuple[Object, terms.Terms, str]])
     nominated: dict[str, dict[str, Object]] = field(default_factory=dict[str, dict[str, Object]])  # By node and key.
 
@@ -67,8 +70,8 @@ class Cluster:
         return refusal(thought, full)
 
 
-def cluster_of(view: View) -> Cluster:
-    return Cluster(view, pictures.of(view), {place.name: place for place in loads.places_of(view)})
+def cluster_of(view: View, profiles: Profiles) -> Cluster:
+    return Cluster(view, pictures.of(view), {place.name: place for place in loads.places_of(view)}, profiles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Request:
     """What one pod asks of any node."""
 
     pod: Object
+    profile: Profile
     said: terms.Terms
     demand: Demand
     volumes: volumes.Volumes
@@ -107,6 +111,7 @@ def request_of(pod: Object, cluster: Cluster) -> tuple[Request | None, str]:
     rivals = [meta.key(user) for key in wanted.alone for user in volumes.users_of(key, cluster.view)]
     request = Request(
         pod=pod,
+        profile=cluster.profiles[profile_name(pod)],
         said=said,
         demand=loads.demand(pod),
         volumes=wanted,
@@ -142,9 +147,13 @@ def refusal(request: Request, place: Place) -> Refusal | None:
 
 
 def _refusals(request: Request, place: Place) -> Iterator[Refusal]:
-    for filter_ in FILTERS:
-        if (found := filter_(request, place)) is not None:
+    for plugin, filter_ in FILTERS:
+        if plugin in request.profile.filters and (found := filter_(request, place)) is not None:
             yield found
+
+
+def profile_name(pod: Object) -> str:
+    return pod["spec"].get("schedulerName") or DEFAULT_NAME
 
 
 def not_named(request: Request, place: Place) -> Refusal | None:
@@ -164,6 +173,10 @@ def tainted(request: Request, place: Place) -> Refusal | None:
 
 
 def other_node(request: Request, place: Place) -> Refusal | None:
+    if (required := request.profile.added_affinity.get(REQUIRED)) is not None and not node_affinity.terms_match(
+        meta.parts(required, "nodeSelectorTerms"), place.node
+    ):
+        return ENFORCED
     return None if node_affinity.allows(request.pod, place.node) else OTHER_NODE
 
 
@@ -204,15 +217,15 @@ def others_near(request: Request, place: Place) -> Refusal | None:
     return request.near.refusal(place)
 
 
-FILTERS: tuple[Callable[[Request, Place], Refusal | None], ...] = (
-    not_named,
-    unschedulable,
-    tainted,
-    other_node,
-    ports_taken,
-    too_little,
-    claim_in_use,
-    volumes_elsewhere,
-    uneven,
-    others_near,
+FILTERS: tuple[tuple[str, Callable[[Request, Place], Refusal | None]], ...] = (
+    ("NodeAffinity", not_named),
+    ("NodeUnschedulable", unschedulable),
+    ("TaintToleration", tainted),
+    ("NodeAffinity", other_node),
+    ("NodePorts", ports_taken),
+    ("NodeResourcesFit", too_little),
+    ("VolumeRestrictions", claim_in_use),
+    ("VolumeBinding", volumes_elsewhere),
+    ("PodTopologySpread", uneven),
+    ("InterPodAffinity", others_near),
 )

@@ -29,7 +29,9 @@ from petset.kinds.pod_disruption_budget import PODDISRUPTIONBUDGETS
 from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.scheduler import loads, policy, preemption
+from petset.scheduler import filters, loads, policy, preemption
+from petset.scheduler import profiles as profiles_
+from petset.scheduler.profiles import Profiles
 
 log = logging.getLogger("petset.scheduler")
 
@@ -52,19 +54,22 @@ KINDS = (
 SCHEDULED, UNSCHEDULABLE, ERROR = "scheduled", "unschedulable", "error"  # What becomes of an attempt.
 
 
-async def run(client: Client, metrics: telemetry.Telemetry | None = None) -> None:
+async def run(
+    client: Client, metrics: telemetry.Telemetry | None = None, profiles: Profiles = profiles_.DEFAULT
+) -> None:
     """Schedule until cancelled."""
     informers = Informers(client)
-    scheduler = Scheduler(client, informers, metrics or telemetry.Telemetry())
+    scheduler = Scheduler(client, informers, metrics or telemetry.Telemetry(), profiles)
     async with asyncio.TaskGroup() as group:
         tasks.spawn(group, informers.run(), "the scheduler's informers")
         tasks.spawn(group, scheduler.run(), "scheduler")
 
 
 class Scheduler:
-    def __init__(self, client: Client, informers: Informers, metrics: telemetry.Telemetry):
+    def __init__(self, client: Client, informers: Informers, metrics: telemetry.Telemetry, profiles: Profiles):
         self._client, self._view, self._metrics = client, informers, metrics
-        self._recorder = Recorder(client, policy.SCHEDULER_NAME)
+        self._profiles = profiles
+        self._recorders = {name: Recorder(client, name) for name in profiles}
         self._wake = asyncio.Event()
         self._waiting: dict[str, float] = {}  # Since when a pod has had no node, by uid.
         self._said: dict[str, tuple[str, float]] = {}  # What was last said of it, and when.
@@ -85,13 +90,13 @@ class Scheduler:
 
     def _pending(self) -> Iterator[telemetry.Sample]:
         """Pods without a node: those that none fits, and those whose turn comes."""
-        waiting = policy.next_waiting(self._view)
+        waiting = policy.next_waiting(self._view, profiles=self._profiles)
         unschedulable = sum(uid in self._waiting for uid in map(meta.uid, waiting))
         yield "scheduler_pending_pods", ("active",), len(waiting) - unschedulable
         yield "scheduler_pending_pods", ("unschedulable",), unschedulable
 
-    def _tell(self, result: str, began: float) -> None:
-        labels = policy.SCHEDULER_NAME, result
+    def _tell(self, pod: Object, result: str, began: float) -> None:
+        labels = filters.profile_name(pod), result
         self._metrics.count("scheduler_schedule_attempts_total", *labels).value += 1
         seconds = tasks.monotonic() - began
         self._metrics.histogram("scheduler_scheduling_attempt_duration_seconds", *labels).observe(seconds)
@@ -121,7 +126,7 @@ class Scheduler:
         """Place all that wait, some at a time; False when something failed and is to be tried again."""
         tried: dict[str, None] = {}
         failures: list[Exception] = []
-        while pods := policy.next_waiting(self._view, tried, AT_A_TIME_MAX):
+        while pods := policy.next_waiting(self._view, tried, AT_A_TIME_MAX, self._profiles):
             tried.update(dict.fromkeys(map(meta.uid, pods)))
             await self._place(pods, failures)
         # Gone or bound already: the cache is about to say so, and that wakes us.
@@ -134,13 +139,13 @@ class Scheduler:
         async def carry_out(decision: policy.Decision) -> None:
             try:
                 await self._carry_out(decision, seen)
-                self._tell(SCHEDULED if decision.node else UNSCHEDULABLE, began)
+                self._tell(decision.pod, SCHEDULED if decision.node else UNSCHEDULABLE, began)
             except (errors.ApiError, OSError) as error:
-                self._tell(ERROR, began)
+                self._tell(decision.pod, ERROR, began)
                 log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
                 failures.append(error)
 
-        decisions = policy.place(self._view, pods)
+        decisions = policy.place(self._view, pods, self._profiles)
         await tasks.side_by_side(decisions, carry_out, min(len(decisions), SIDE_BY_SIDE_MAX), "bind pods")
         await self._catch_up(seen)
 
@@ -169,14 +174,16 @@ class Scheduler:
         }
         await self._client.create(binding, PODS, "binding", meta.name(pod))
         self._forget(pod)
-        await self._recorder.record(pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}")
+        await self._recorder_of(pod).record(
+            pod, "Normal", "Scheduled", f"Successfully assigned {meta.key(pod)} to {node}"
+        )
 
     async def _preempt(self, victim: Object, decision: policy.Decision, seen: list[Callable[[], bool]]) -> None:
         """Ask a pod to make room for another; it says why it goes."""
         if meta.is_deleting(victim):
             return
         name, namespace = meta.name(victim), meta.namespace(victim)
-        message = f"{policy.SCHEDULER_NAME}: preempting to accommodate a higher priority pod"
+        message = f"{filters.profile_name(decision.pod)}: preempting to accommodate a higher priority pod"
         marked = disruptions.targeted(victim, preemption.BY_SCHEDULER, message, tasks.now())
         condition = meta.condition(marked, disruptions.TARGET)
         try:
@@ -187,7 +194,7 @@ class Scheduler:
             if error.code not in (404, 409):  # It is gone already, or another pod of its name is there.
                 raise
         said = f"Preempted by pod {meta.uid(decision.pod)} on node {decision.waits_for}"
-        await self._recorder.record(victim, "Normal", "Preempted", said)
+        await self._recorder_of(decision.pod).record(victim, "Normal", "Preempted", said)
         pods = self._view.of(PODS)
 
         def is_going() -> bool:
@@ -199,7 +206,9 @@ class Scheduler:
     async def _nominate(self, pod: Object, node: str, seen: list[Callable[[], bool]]) -> None:
         """Say on the pod which node it waits for; those that are less important wait for that one no longer."""
         lower = [
-            other for other in policy.nominated(self._view, node) if loads.priority_of(other) < loads.priority_of(pod)
+            other
+            for other in policy.nominated(self._view, node, self._profiles)
+            if loads.priority_of(other) < loads.priority_of(pod)
         ]
         for one, place in (*((other, "") for other in lower), (pod, node)):
             if meta.get(one, "status", "nominatedNodeName", default="") != place:
@@ -217,6 +226,9 @@ class Scheduler:
             return
         patch = {"metadata": {"annotations": {well_known.SELECTED_NODE_ANNOTATION: node}}}
         await self._client.patch(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim), patch)
+
+    def _recorder_of(self, pod: Object) -> Recorder:
+        return self._recorders[filters.profile_name(pod)]
 
     def _forget(self, pod: Object) -> None:
         self._said.pop(meta.uid(pod), None)
@@ -239,7 +251,7 @@ class Scheduler:
         if said == why and tasks.now() - at < REPEAT_SECONDS:
             return
         self._said[meta.uid(pod)] = why, tasks.now()
-        await self._recorder.record(pod, "Warning", "FailedScheduling", why)
+        await self._recorder_of(pod).record(pod, "Warning", "FailedScheduling", why)
         condition = {
             "type": "PodScheduled",
             "status": "False",

@@ -24,9 +24,9 @@ from petset.objects.meta import Object
 from petset.scheduler import filters, loads, preemption, refusals, scores
 from petset.scheduler.filters import Cluster
 from petset.scheduler.loads import Place
+from petset.scheduler.profiles import DEFAULT, Profiles
 from petset.scheduler.refusals import Refusal
 
-SCHEDULER_NAME = "default-scheduler"
 NO_NODES = "no nodes available to schedule pods"
 
 
@@ -42,13 +42,13 @@ class Decision:
     waits_for: str | None = None  # The node that it waits for room on; "": none any more; None: as before.
 
 
-def place(view: View, pods: Sequence[Object] | None = None) -> list[Decision]:
+def place(view: View, pods: Sequence[Object] | None = None, profiles: Profiles = DEFAULT) -> list[Decision]:
     """What to do with each of these pods, in order; without any, with each that waits."""
-    waiting = next_waiting(view) if pods is None else pods
+    waiting = next_waiting(view, profiles=profiles) if pods is None else pods
     if not waiting:
         return []
-    cluster = filters.cluster_of(view)
-    for pod in view.kept(Waiting, "").nominated.values():
+    cluster = filters.cluster_of(view, profiles)
+    for pod in _waiting(view, profiles).nominated.values():
         _nominate(cluster, pod, pod["status"]["nominatedNodeName"])
     decisions: list[Decision] = []
     for pod in waiting:
@@ -81,6 +81,8 @@ def decide(pod: Object, cluster: Cluster) -> Decision:
     if fitting:
         to_tell = tuple(one.claim for one in request.volumes.late)
         return Decision(pod, scores.best(request, fitting, cluster).name, claims_to_tell=to_tell)
+    if not request.profile.preempts:
+        return Decision(pod, why=refusals.told(total, refused.values()))
     candidate, said, waits_for = preemption.found(request, cluster, refused)
     return Decision(
         pod,
@@ -109,16 +111,22 @@ def _sorted_out(request: filters.Request, cluster: Cluster) -> tuple[list[Place]
 # Who waits
 
 
-def next_waiting(view: View, tried: Mapping[str, Any] | None = None, most: int | None = None) -> list[Object]:
+def _waiting(view: View, profiles: Profiles) -> Waiting:
+    return view.kept(Waiting, "", tuple(profiles))
+
+
+def next_waiting(
+    view: View, tried: Mapping[str, Any] | None = None, most: int | None = None, profiles: Profiles = DEFAULT
+) -> list[Object]:
     """Pods of ours without a node, the most important first, then the oldest: so many, without the `tried` (by uid)."""
-    waiting = view.kept(Waiting, "").in_order()
+    waiting = _waiting(view, profiles).in_order()
     untried = (pod for pod in waiting if meta.uid(pod) not in (tried or {}))
     return list(itertools.islice(untried, most))
 
 
-def nominated(view: View, node: str) -> list[Object]:
+def nominated(view: View, node: str, profiles: Profiles = DEFAULT) -> list[Object]:
     """The pods that wait for room on the node."""
-    waiting = view.kept(Waiting, "").nominated.values() if node else ()
+    waiting = _waiting(view, profiles).nominated.values() if node else ()
     return [pod for pod in waiting if pod["status"]["nominatedNodeName"] == node]
 
 
@@ -128,7 +136,8 @@ Rank = tuple[int, str, str]
 class Waiting:
     """The pods that wait for a node, by rank, kept as they change."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, schedulers: tuple[str, ...]) -> None:
+        self._schedulers = schedulers
         self._pods: dict[Rank, Object] = {}
         self._ranks: list[Rank] = []
         self.nominated: dict[str, Object] = {}  # Those that wait for a node that is being cleared, by key.
@@ -141,7 +150,7 @@ class Waiting:
         if old is not None and self._pods.pop(rank := _rank(old), None) is not None:
             del self._ranks[bisect_left(self._ranks, rank)]
             self.nominated.pop(meta.key(old), None)
-        if new is not None and is_waiting(new):
+        if new is not None and is_waiting(new) and filters.profile_name(new) in self._schedulers:
             self._pods[_rank(new)] = new
             insort(self._ranks, _rank(new))
             if meta.get(new, "status", "nominatedNodeName"):
@@ -158,6 +167,5 @@ def is_waiting(pod: Object) -> bool:
         not spec.get("nodeName")
         and not meta.is_deleting(pod)
         and not spec.get("schedulingGates")
-        and (spec.get("schedulerName") or SCHEDULER_NAME) == SCHEDULER_NAME
         and not pod_phase.has_ended(pod)
     )

@@ -1,4 +1,4 @@
-"""Which of the nodes that can take a pod is the best: scores from 0 to 100, each with its weight, added up.
+"""Which of the nodes that can take a pod is the best: scores from 0 to 100, each with its profile's weight, added up.
 
 Equal ones go to the first by name, so that equal clusters give equal answers.
 Follows: the score plugins of kube-scheduler and their default weights.
@@ -24,8 +24,9 @@ def best(request: Request, fitting: Sequence[Place], cluster: Cluster) -> Place:
     if len(fitting) == 1:
         return fitting[0]
     totals = [0] * len(fitting)
-    for score, weight in SCORES:
-        found = score(request, fitting, cluster)
+    for plugin, score in SCORES:
+        weight = request.profile.weights.get(plugin, 0)
+        found = score(request, fitting, cluster) if weight else None
         if found is not None:
             totals = [total + weight * one for total, one in zip(totals, found, strict=True)]
     return min(zip(fitting, totals, strict=True), key=lambda one: (-one[1], one[0].name))[0]
@@ -50,7 +51,8 @@ def few_taints(request: Request, fitting: Sequence[Place], cluster: Cluster) -> 
 
 
 def preferred_nodes(request: Request, fitting: Sequence[Place], cluster: Cluster) -> list[int] | None:
-    preferred = meta.parts(request.pod, "spec", "affinity", "nodeAffinity", PREFERRED)
+    own = meta.parts(request.pod, "spec", "affinity", "nodeAffinity", PREFERRED)
+    preferred = [*own, *meta.parts(request.profile.added_affinity, PREFERRED)]
     if not preferred:
         return None
     return _scaled(
@@ -86,10 +88,14 @@ def near_others(request: Request, fitting: Sequence[Place], cluster: Cluster) ->
 
 
 def room(request: Request, fitting: Sequence[Place], cluster: Cluster) -> list[int] | None:
-    """How much of their CPU and memory is left."""
+    """How much of their CPU and memory is left; where full nodes are better, how much is used."""
     found: list[int] = []
     for place in fitting:
-        shares = [MOST * (free - used) // free if used <= free else 0 for used, free in _used(request, place)]
+        used_of = _used(request, place)
+        if request.profile.packs:
+            shares = [MOST * min(used, free) // free for used, free in used_of]
+        else:
+            shares = [MOST * (free - used) // free if used <= free else 0 for used, free in used_of]
         found.append(sum(shares) // len(shares) if shares else 0)
     return found
 
@@ -137,12 +143,12 @@ def image_name(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
-SCORES: tuple[tuple[Score, int], ...] = (
-    (few_taints, 3),
-    (preferred_nodes, 2),
-    (even, 2),
-    (near_others, 2),
-    (room, 1),
-    (balance, 1),
-    (images_there, 1),
+SCORES: tuple[tuple[str, Score], ...] = (
+    ("TaintToleration", few_taints),
+    ("NodeAffinity", preferred_nodes),
+    ("PodTopologySpread", even),
+    ("InterPodAffinity", near_others),
+    ("NodeResourcesFit", room),
+    ("NodeResourcesBalancedAllocation", balance),
+    ("ImageLocality", images_there),
 )

@@ -30,7 +30,7 @@ def placement(spec: Object, path: str) -> Errors:
         yield from tolerations(spec["tolerations"], f"{path}.tolerations")
     affinity = spec.get("affinity")
     if affinity:
-        yield from _node_affinity(meta.part(affinity, "nodeAffinity"), f"{path}.affinity.nodeAffinity")
+        yield from node_affinity(meta.part(affinity, "nodeAffinity"), f"{path}.affinity.nodeAffinity")
         for kind in ("podAffinity", "podAntiAffinity"):
             yield from _pod_affinity(meta.part(affinity, kind), f"{path}.affinity.{kind}")
     if spec.get("topologySpreadConstraints"):
@@ -100,7 +100,7 @@ def _node_term(term: Object, path: str) -> Errors:
             yield from named(need.get("key"), f"{where}.key", names.qualified)
 
 
-def _node_affinity(given: Object, path: str) -> Errors:
+def node_affinity(given: Object, path: str) -> Errors:
     if given.get(REQUIRED) is not None:
         yield from node_selector(given[REQUIRED], f"{path}.{REQUIRED}")
     for index, preferred in enumerate(meta.parts(given, PREFERRED)):
