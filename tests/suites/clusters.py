@@ -13,10 +13,11 @@ from tests.suites.images import Mirror
 
 
 @contextmanager
-def own(log: Path, mirror_in: Callable[[Path], Mirror] | None) -> Iterator[Path]:
+def own(log: Path, mirror_in: Callable[[Path], Mirror] | None, *flags: str) -> Iterator[Path]:
     """The kubeconfig of a petset of one's own, which is destroyed afterwards: only its log is kept.
 
-    `mirror_in` makes the registry that its pods pull from in a new folder; without one pods are simulated.
+    `mirror_in` makes the registry that its pods pull from in a new folder; without one pods are simulated. `flags` are
+    of petset up.
     """
     directory = Path(tempfile.mkdtemp(prefix="petset-suites-", dir="/tmp"))
     mirror = mirror_in(directory / "registry") if mirror_in else None
@@ -24,7 +25,7 @@ def own(log: Path, mirror_in: Callable[[Path], Mirror] | None) -> Iterator[Path]
     cluster.state.mkdir()
     cluster.environment |= mirror.environment if mirror else {}
     try:
-        cluster.up(*(() if mirror else ("--simulate",)))
+        cluster.up(*flags, *(() if mirror else ("--simulate",)))
         yield cluster.state / "kubeconfig"
     finally:
         if cluster.log_tail():

@@ -130,6 +130,8 @@ class Agent:
             tasks.spawn(group, lease, "node lease")
             for informer in (self._services, self._slices, self._pods):
                 await informer.synced.wait()
+            self._node.on_change(self._node_changed)
+            self._node_changed(None, self._registered())
             self._pods.on_change(self._pod_changed)
             self._slices.on_change(self._slice_changed)
             await self._take_over()
@@ -210,6 +212,9 @@ class Agent:
         )
 
     # ---- pods
+
+    def _node_changed(self, old: Object | None, new: Object | None) -> None:
+        self._ledger.has(meta.part(new or {}, "status", "allocatable"))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if old is not None and (new is None or meta.uid(new) != meta.uid(old)):

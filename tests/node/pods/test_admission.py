@@ -45,6 +45,22 @@ def test_resources_are_counted_and_given_back():
     assert ledger.admit(wants("b", cpu="400m")) is None
 
 
+def test_resources_of_other_domains_are_those_that_the_nodes_status_names():
+    def device(uid: str, amount: int) -> dict[str, Any]:
+        resources = {"requests": {"example.com/device": str(amount)}}
+        return {"metadata": {"uid": uid}, "spec": {"containers": [{"name": "c", "resources": resources}]}}
+
+    ledger = Ledger({"cpu": "1"})
+    assert ledger.admit(device("unknown", 9)) is None, "as upstream: nobody has said how many there are"
+    ledger.release("unknown")
+    ledger.has({"cpu": "100", "example.com/device": "5"})
+    assert ledger.admit(device("a", 3)) is None
+    refusal = ledger.admit(device("b", 3))
+    assert refusal is not None and refusal.reason == "OutOfexample.com/device"
+    refusal = ledger.admit(wants("c", cpu="2"))
+    assert refusal is not None and refusal.reason == "OutOfcpu", "its CPU the node knows itself"
+
+
 def listening(name: str, port: int = 21017) -> Any:
     return pod(name, container("c", ports=[{"containerPort": 80, "hostPort": port}]), terminationGracePeriodSeconds=1)
 

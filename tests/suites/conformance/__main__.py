@@ -1,9 +1,10 @@
 """`python -m tests.suites.conformance [GROUP...]`: Kubernetes' own specs of conformance, unchanged, against a petset.
 
 The suite and the programs of its images are compiled from upstream's module, a registry on loopback serves the images,
-and each group (a SIG's specs) runs against a petset of its own with real containers. What fails is held against
-expected.yaml. `--only TEXT` runs the specs with this in their names and holds nothing against anything. What was built,
-and what the specs and petset said, is in the cache (`logs`). The exit code is 1 when anything was not as expected.
+and each group (a SIG's specs) runs against a petset of its own, with two nodes of real containers. What fails is held
+against expected.yaml. `--only TEXT` runs the specs with this in their names and holds nothing against anything. What
+was built, and what the specs and petset said, is in the cache (`logs`). The exit code is 1 when anything was not as
+expected.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> int:
         print(f"{group}: running", flush=True)
         log = logs / f"{group}.log"
         images = partial(mirror.filled, built=built, work=folder)
-        with clusters.own(log.with_suffix(".petset.log"), images) as kubeconfig:
+        with clusters.own(log.with_suffix(".petset.log"), images, "--nodes", "2") as kubeconfig:
             began = time.monotonic()
             result = specs.run(built, kubeconfig, group, log, args.seconds, args.only, args.processes)
             took = time.monotonic() - began

@@ -35,11 +35,16 @@ class Ledger:
         """`unsafe_sysctls` are names, or beginnings of names with a `*`, that pods may set beside the safe ones."""
         self._unsafe_sysctls = tuple(unsafe_sysctls)
         self._allocatable = {"pods": requests.PODS_PER_NODE_DEFAULT, **requests.amounts(allocatable)}
+        self._extended: Amounts = {}  # What others have written that the node has: `example.com/device`.
         self.disk_pressure = self.memory_pressure = False
         self._entries: dict[str, _Entry] = {}
         self._waiting: dict[str, Callable[[], None]] = {}  # Of pods whose resize does not fit yet.
         self._used: Amounts = {}
         self._ports: dict[tuple[str, int], dict[str, list[HostPort]]] = {}  # By protocol and number, then by pod.
+
+    def has(self, allocatable: Mapping[str, str]) -> None:
+        """What the node's status says: it counts for resources with a domain in their names, and those alone."""
+        self._extended = {name: requests.amount(name, str(text)) for name, text in allocatable.items() if "/" in name}
 
     def enter(self, pod: Object) -> None:
         """Count a pod that is here already."""
@@ -130,11 +135,16 @@ class Ledger:
     def _too_little(self, wanted: Mapping[str, int], own: Mapping[str, int] | None = None) -> Refusal | None:
         """`own` is what it holds already of what is used."""
         for name, amount in sorted(wanted.items()):
-            used, most = self._used.get(name, 0) - (own or {}).get(name, 0), self._allocatable.get(name, 0)
+            if (most := self._most(name)) is None:
+                continue
+            used = self._used.get(name, 0) - (own or {}).get(name, 0)
             if amount and used + amount > most:
                 numbers = f"requested: {amount}, used: {used}, capacity: {most}"
                 return Refusal(f"OutOf{name}", f"Node didn't have enough resource: {name}, {numbers}")
         return None
+
+    def _most(self, name: str) -> int | None:
+        return self._extended.get(name) if "/" in name else self._allocatable.get(name, 0)
 
 
 def _tolerates_pressure(pod: Object) -> bool:
