@@ -16,7 +16,7 @@ from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
-from petset.objects import meta
+from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from tests import case_files
 from tests.controllers import cluster, owners
@@ -55,6 +55,7 @@ def world_of(given: Mapping[str, Any]) -> tuple[Object, Snapshot]:
     ]
     hashes = [meta.labels(one)[well_known.CONTROLLER_HASH_LABEL] for one in known]
     assert hashes == [meta.labels(one)[revisions.REVISION_LABEL] for one in known]
+    assert all(encoding.dumps(one["data"]) == revisions.encoded(one["data"]) for one in known)
     nodes = [
         {
             "apiVersion": "v1",

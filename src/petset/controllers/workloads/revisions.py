@@ -127,7 +127,7 @@ def _new(
             **({"annotations": annotations} if annotations else {}),
             "ownerReferences": [meta.owner_reference(set_)],
         },
-        "data": data,
+        "data": encoding.loads(text),  # In the order of its bytes, by which clients compare it with a template.
         "revision": number,
     }
     return revision, collisions
