@@ -30,6 +30,37 @@ def test_what_answers_no_request_is_not_imported():
     assert [name for name in HEAVY if name in found] == []
 
 
+BEGIN = """
+import asyncio
+from petset import cluster, up
+from petset.cli import up
+from petset.store import memory
+from petset.wire import http
+
+async def main():
+    plane = cluster.ControlPlane(memory.MemoryStore())
+    await plane.begin()
+    client = plane.client(cluster.ADMINISTRATOR)
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}}
+    await client.create(made)
+    await client.raw("/version")
+
+asyncio.run(main())
+"""
+# Imported when somebody asks for it, or when there is the first of what it is for.
+LATER = (
+    "yaml", "petset.node.agent", "petset.controllers", "petset.scheduler", "petset.dns", "petset.server.audit",
+    "petset.server.described.documents", "petset.server.described.operations", "petset.server.described.gnostic",
+    "petset.server.admission.consulted", "petset.server.admission.policies", "petset.server.admission.webhooks",
+)  # fmt: skip
+
+
+def test_before_the_api_answers_only_what_answers_is_imported():
+    found = imported(BEGIN)
+    assert "petset.server.api" in found
+    assert [name for name in found if name.startswith(tuple(LATER))] == []
+
+
 def test_of_pyroute2_only_what_a_bridge_needs_is_imported():
     found = imported("from petset.node.network import bridge\nbridge._iproute().close()")
     own = [name for name in found if name.startswith("pyroute2.")]

@@ -35,7 +35,6 @@ from petset.server import api, bootstrap, expiry, health, meter
 from petset.server.access import users
 from petset.server.aggregated import trust
 from petset.server.aggregated.services import Services
-from petset.server.audit import log as audit_log
 from petset.server.custom.definitions import Definitions
 from petset.store import store as stores
 from petset.wire import http, streaming
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from petset.node import agent, disk
     from petset.node.pods import probes
     from petset.node.runtime import Runtime
+    from petset.server.audit import log as audit_log
 
 ADMINISTRATOR = http.User("petset-admin", (users.MASTERS,))
 CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))

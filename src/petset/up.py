@@ -26,7 +26,7 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petset import __version__, cluster, switches
 from petset.base import journal, networks, pki, reasons, state, tasks, telemetry, well_known
@@ -40,8 +40,10 @@ from petset.objects.meta import Object
 from petset.scheduler import profiles
 from petset.server import bootstrap
 from petset.server.access import front_proxy, users
-from petset.server.audit import log as audit_log
 from petset.store import sqlite
+
+if TYPE_CHECKING:
+    from petset.server.audit import log as audit_log
 
 log = logging.getLogger("petset")
 
@@ -144,6 +146,7 @@ async def _run(options: Options, announce: Announce) -> None:
             gc.collect()
             gc.freeze()  # Modules and tables stay until the end: no later collection need walk them.
             gc.set_threshold(*COLLECTIONS)
+            gc.enable()
 
         be_node = _simulate if options.simulated else _run_containers
         async with cluster.together(("the first writes", _awaited(started))), served.plane.running():

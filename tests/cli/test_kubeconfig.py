@@ -36,6 +36,17 @@ def test_what_is_rendered_is_read_back():
     assert kubeconfig.parse(kubeconfig.render(ACCESS)) == ACCESS
 
 
+@pytest.mark.parametrize("state", ["/var/lib/petset", "/tmp/a b: #c", '/tmp/it\'s "so"\\', "/\u00e9\n\t", "/x:", ""])
+@pytest.mark.parametrize("name", ["petset", "petset-other", "yes", "a: b"])
+def test_it_is_the_yaml_of_a_kubeconfig_whatever_its_names_are(name, state):
+    config = documents.load(kubeconfig.render(ACCESS, name, state))
+    assert list(config) == ["apiVersion", "kind", "clusters", "users", "contexts", "current-context"]
+    assert (config["apiVersion"], config["kind"], config["current-context"]) == ("v1", "Config", name)
+    assert config["contexts"] == [{"name": name, "context": {"cluster": name, "user": name}}]
+    assert kubeconfig.state_of(config["clusters"][0]) == state
+    assert config["clusters"][0]["name"] == config["users"][0]["name"] == name
+
+
 def test_an_entry_of_our_name_is_replaced_and_the_rest_kept(instance, tmp_path):
     target = tmp_path / "config"
     target.write_bytes(documents.dump(THEIRS))

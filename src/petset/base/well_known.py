@@ -143,6 +143,7 @@ KUBELET_SERVING_SIGNER = "kubernetes.io/kubelet-serving"
 LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 
 # API groups that have no kinds of their own; the others are spelled in the rows of kinds/
+ADMISSION_GROUP = "admissionregistration.k8s.io"
 AUDIT_GROUP = "audit.k8s.io"
 SCHEDULER_CONFIG_GROUP = "kubescheduler.config.k8s.io"
 META_GROUP = "meta.k8s.io"  # Options, tables and partial objects.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import ipaddress
 import os
 import subprocess
@@ -238,6 +239,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.detach:
         return _detached(args)
+    gc.disable()  # Until the node is ready: what a start makes is there to stay, modules most of all.
     from petset import cluster, up
 
     in_background = args.announce_fd is not None

@@ -1,16 +1,21 @@
 """Kubeconfigs: one with everything inline, written for the instance's administrator and read back by petset's own
 commands; and any that names another server (`target_of`), as upstream's flags take them for webhooks.
+
+The first is written at each start, before anybody is served: without what reads YAML, which takes longer to import.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from petset.objects import documents, meta
+from petset.objects import meta
 
+_PLAIN = re.compile(r"(petset|/)[A-Za-z0-9/._-]*")
 EXTENSION = "petset"  # Says in a cluster's entry which state directory it is about.
 
 
@@ -31,25 +36,35 @@ class Access:
 
 def render(access: Access, name: str = "petset", state: str = "") -> bytes:
     """The YAML text of a kubeconfig with one cluster, user and context, all of that name."""
-    cluster = {
-        "server": access.server,
-        "certificate-authority-data": b64encode(access.ca_pem).decode(),
-        "extensions": [{"name": EXTENSION, "extension": {"state": state}}],
-    }
-    user = {
-        "client-certificate-data": b64encode(access.certificate_pem).decode(),
-        "client-key-data": b64encode(access.key_pem).decode(),
-    }
-    return documents.dump(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": name, "cluster": cluster}],
-            "users": [{"name": name, "user": user}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-            "current-context": name,
-        }
-    )
+    name, state = _scalar(name), _scalar(state)
+    return f"""apiVersion: v1
+kind: Config
+clusters:
+- name: {name}
+  cluster:
+    server: {access.server}
+    certificate-authority-data: {b64encode(access.ca_pem).decode()}
+    extensions:
+    - name: {EXTENSION}
+      extension:
+        state: {state}
+users:
+- name: {name}
+  user:
+    client-certificate-data: {b64encode(access.certificate_pem).decode()}
+    client-key-data: {b64encode(access.key_pem).decode()}
+contexts:
+- name: {name}
+  context:
+    cluster: {name}
+    user: {name}
+current-context: {name}
+""".encode()
+
+
+def _scalar(text: str) -> str:
+    """A name or a path as YAML; what is not plain for certain in quotes, as JSON has them."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def state_of(cluster_entry: Mapping[str, Any]) -> str:
@@ -62,6 +77,8 @@ def state_of(cluster_entry: Mapping[str, Any]) -> str:
 
 def parse(text: bytes) -> Access:
     """The access in a kubeconfig that `render` wrote. Raises ValueError."""
+    from petset.objects import documents
+
     config = documents.load(text)
     try:
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
@@ -93,6 +110,8 @@ _ELSEWHERE = ("exec", "auth-provider", "as", "as-groups", "as-uid", "as-user-ext
 
 def target_of(text: bytes, read: Callable[[str], bytes]) -> Target:
     """Whom the current context of a kubeconfig names. `read` reads a file that it names. Raises ValueError, OSError."""
+    from petset.objects import documents
+
     config = documents.load(text)
     if not meta.is_struct(config) or config.get("kind", "Config") != "Config":
         raise ValueError("it is no kubeconfig")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from petset.base import well_known
 from petset.kinds import client_config
 from petset.kinds.admission import expressions, rules
 from petset.objects import cel, meta, names, tables
@@ -19,7 +20,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, label_selector, listed, one_of
 
-GROUP = "admissionregistration.k8s.io"
+GROUP = well_known.ADMISSION_GROUP
 REVIEW_GROUP = "admission.k8s.io"  # Of the questions to webhooks.
 REVIEW_VERSIONS = ("v1", "v1beta1")
 SIDE_EFFECTS = ("None", "NoneOnDryRun")  # The only ones that may be configured: who asks may always try dryly.

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from petset.base import pki, telemetry
@@ -35,7 +36,6 @@ from petset.server.access import auth, impersonation, reviews, tokens
 from petset.server.admission import admission
 from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
-from petset.server.audit import log as audit_log
 from petset.server.measured import figures
 from petset.server.owner_versions import OwnerVersions
 from petset.server.pods import nodes, proxy, streams
@@ -43,11 +43,15 @@ from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http, streaming
 
+if TYPE_CHECKING:
+    from petset.server.audit import log as audit_log
+
+    Records = list[audit_log.Record] | None  # What the audit log is told of a request; None: it is told nothing.
+
 log = logging.getLogger("petset.server")
 
 QUERY_FIELDS_MAX = 1000
 Query = dict[str, list[str]]
-Records = list[audit_log.Record] | None  # What the audit log is told of a request; None: it is told nothing.
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Api:
         self.authenticator = auth.Authenticator(store, self.tokens)
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
-        self.audit = audit_log.Audit(options.audit, self.authorizer) if options.audit is not None else None
+        self.audit = _audit(options.audit, self.authorizer)
         metrics = options.metrics or telemetry.Telemetry()  # Whoever counts need not ask whether anybody looks.
         metrics.source(self._stored)
         if self.audit is not None:
@@ -203,7 +207,9 @@ class Api:
         try:
             asking = self.authenticator.identify(request)
         except errors.ApiError:
-            asking = audit_log.NOBODY
+            from petset.server.audit.log import NOBODY
+
+            asking = NOBODY
         try:
             verb = routes.verb_of(request.method, route, query)
         except errors.ApiError:
@@ -211,6 +217,14 @@ class Api:
         call = Call(request, route, asking, query, weight.Work(self._line, asking.name), kinds, verb, [])
         if record := self.audit.begin(call, asking):
             records.append(record)
+
+
+def _audit(settings: audit_log.Settings | None, authorizer: auth.Authorizer) -> audit_log.Audit | None:
+    if settings is None:
+        return None
+    from petset.server.audit import log as audit_log
+
+    return audit_log.Audit(settings, authorizer)
 
 
 async def _within(seconds: float, answer: Awaitable[http.Response]) -> http.Response:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-from petset.objects import cbor, documents, encoding, errors, meta, schema
+from petset.objects import cbor, encoding, errors, meta, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.protobuf import messages, reading
@@ -40,6 +40,8 @@ def _tree(call: Call, kind: str) -> Any:
     if kind in JSON_TYPES:
         return _read(data, call.resource, "json", encoding.loads)
     if kind in YAML_TYPES:
+        from petset.objects import documents
+
         return _read(data, call.resource, "yaml", documents.load)
     if kind == messages.MEDIA_TYPE:
         return _read(data, call.resource, "protobuf", reading.loads)
@@ -100,6 +102,8 @@ def checked(
         return obj, missing
     repeated: list[str] = []
     if data and is_yaml:
+        from petset.objects import documents
+
         repeated = documents.repeated_keys(data)[: schema.UNKNOWN_FIELDS_TOLD_MAX]
     elif data and not encoding.has_no_duplicates(data, tree):
         repeated = [

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from petset.base import well_known
-from petset.objects import cbor, documents, encoding, errors
-from petset.objects.meta import Object
+from petset.objects import cbor, encoding, errors
+from petset.objects.meta import Json, Object
 from petset.objects.protobuf import messages, writing
 from petset.server import answers, weight
 from petset.server.routes import Call
@@ -41,12 +41,22 @@ class Format:
     event: Callable[[str, Object], bytes] = lambda kind, obj: b""
 
 
+def _yaml(obj: Object) -> bytes:
+    return _yaml_dumped(dict(obj))
+
+
+def _yaml_dumped(tree: Json) -> bytes:
+    from petset.objects import documents
+
+    return documents.dump(tree)
+
+
 def _yaml_items(objects: Sequence[Object], version: str, kind: str) -> bytes:
-    return documents.dump(list(objects))
+    return _yaml_dumped([dict(obj) for obj in objects])
 
 
 def _yaml_listed(head: Object, count: int, items: bytes) -> bytes:
-    return documents.dump(dict(head)) + (b"items:\n" + items if count else b"items: []\n")
+    return _yaml_dumped(dict(head)) + (b"items:\n" + items if count else b"items: []\n")
 
 
 def _cbor_items(objects: Sequence[Object], version: str, kind: str) -> bytes:
@@ -92,7 +102,7 @@ _BY_MEDIA_TYPE = {
     messages.MEDIA_TYPE: PROTOBUF,
     cbor.MEDIA_TYPE: CBOR,
     cbor.SEQUENCE_MEDIA_TYPE: CBOR,
-    YAML: Format(YAML, documents.dump, _yaml_items, _yaml_listed),
+    YAML: Format(YAML, _yaml, _yaml_items, _yaml_listed),
 }
 
 

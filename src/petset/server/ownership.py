@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from petset.base import tasks
-from petset.objects import apply, cbor, documents, encoding, errors, managed, meta, owners, schema, typed_fields
+from petset.objects import apply, cbor, encoding, errors, managed, meta, owners, schema, typed_fields
 from petset.objects.managed import NOTHING, Fields
 from petset.objects.meta import Object
 from petset.objects.owners import Owner
@@ -79,11 +79,17 @@ async def configuration(call: Call, resource: Kind) -> Object:
     return await call.work.beside(len(data), _configuration, call, resource)
 
 
+def _yaml(data: bytes) -> Any:
+    from petset.objects import documents
+
+    return documents.load(data)
+
+
 def _configuration(call: Call, resource: Kind) -> Object:
     data = call.request.body
     is_cbor = writes.media_type(call) == writes.APPLY_PATCH_CBOR
     is_json = not is_cbor and data.lstrip()[:1] == b"{"
-    loads = cbor.loads if is_cbor else encoding.loads if is_json else documents.load
+    loads = cbor.loads if is_cbor else encoding.loads if is_json else _yaml
     try:
         tree: Any = loads(data)
     except ValueError as error:
@@ -110,6 +116,8 @@ def _repeated(data: bytes, is_json: bool, is_cbor: bool) -> list[str]:
         return []  # It was refused for them.
     if is_json:
         return [f'duplicate field "{path}"' for path in encoding.duplicate_fields(data)]
+    from petset.objects import documents
+
     return documents.repeated_keys(data)
 
 

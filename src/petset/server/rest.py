@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petset.base import tasks
 from petset.objects import encoding, errors, meta, owners, patch, validation
@@ -23,13 +23,16 @@ from petset.objects.meta import Json, Object
 from petset.objects.registry import APPROVAL, OF_STATUS, Kind
 from petset.server import answers, conversion, decoding, deletion, lists, ownership, turns, weight, writes
 from petset.server.admission import admission
-from petset.server.admission.asking import Asking, Others
+from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
 from petset.server.owner_versions import OwnerVersions
 from petset.server.routes import Call
 from petset.server.writes import Write
 from petset.store import store as stores
 from petset.wire import http
+
+if TYPE_CHECKING:
+    from petset.server.admission.consulted import Asking
 
 WRITE_ATTEMPTS_MAX = 8
 REMOVED_AT_ONCE = 100  # Of a collection.

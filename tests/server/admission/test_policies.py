@@ -9,7 +9,7 @@ import pytest
 
 from petset.base import well_known
 from petset.server import routes, weight
-from petset.server.admission import asking, evaluation
+from petset.server.admission import consulted, evaluation
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server, configmap
 
@@ -428,7 +428,7 @@ def test_a_write_that_no_policy_is_for_evaluates_nothing(server: Server, monkeyp
         raise AssertionError
 
     monkeypatch.setattr(evaluation, "Scope", fail)
-    monkeypatch.setattr(asking, "Asking", fail)
+    monkeypatch.setattr(consulted, "Asking", fail)
     server.create(configmap("a"))
 
 
@@ -447,14 +447,14 @@ def test_a_write_that_no_policy_is_about_asks_the_table_once_and_evaluates_nothi
         bound(server, f"other{number}", "false", match={"resourceRules": [{**OF_CONFIGMAPS, "resources": ["secrets"]}]})
     looked: list[str] = []
     for name in ("validating", "mutating"):
-        real = getattr(asking.Policies, name)
+        real = getattr(consulted.Policies, name)
 
         def counting(*args: Any, name: str = name, real: Any = real) -> Any:
             looked.append(f"{name} {args[1].operation}")
             return real(*args)
 
-        monkeypatch.setattr(asking.Policies, name, counting)
-    monkeypatch.setattr(asking, "Asking", lambda *args: pytest.fail("somebody is asked"))
+        monkeypatch.setattr(consulted.Policies, name, counting)
+    monkeypatch.setattr(consulted, "Asking", lambda *args: pytest.fail("somebody is asked"))
     for number in range(30):
         server.create(configmap(f"m{number}"))
     for number in range(30):

@@ -12,7 +12,7 @@ import pytest
 
 from petset.kinds import builtin
 from petset.objects import meta
-from petset.server.admission import asking, evaluation, mutation
+from petset.server.admission import consulted, evaluation, mutation
 from petset.server.admission import matching as rules
 from petset.server.admission.matching import Asked
 from petset.server.admission.webhooks import matching, review
@@ -390,7 +390,7 @@ def test_how_long_webhooks_take_is_counted(server: Server, hooks: WebhookServer)
     server.create(configuration("Mutating", hooks.hook("change")), "")
     server.create(configuration("Validating", hooks.hook("check")), "")
     assert [server("POST", CONFIGMAPS, configmap("a", **{key: "1"})).code for key in "xy"] == [400, 201]
-    lines = server.api.rest.others._webhooks._metrics.taken().render()[1].decode().splitlines()
+    lines = server.api.rest.others._consulted._webhooks._metrics.taken().render()[1].decode().splitlines()
     name = "apiserver_admission_webhook_admission_duration_seconds_count"
     assert [line.removeprefix(name) for line in sorted(lines) if line.startswith(name)] == [
         '{name="change.hooks.example",operation="CREATE",rejected="false",type="admit"} 2.0',
@@ -554,7 +554,7 @@ def test_nothing_is_looked_up_while_there_is_no_configuration(server: Server, mo
     def fail(*about: Any) -> Any:
         raise AssertionError
 
-    monkeypatch.setattr(asking, "Asking", fail)
+    monkeypatch.setattr(consulted, "Asking", fail)
     monkeypatch.setattr(matching, "concerned", fail)
     server.create(configmap("a"))
     server.ok("PUT", f"{CONFIGMAPS}/a", configmap("a", x="1"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from petset.base import well_known
 from petset.kinds.admission import expressions, rules
 from petset.kinds.admission.expressions import Variables
 from petset.objects import cel, meta, names, tables
@@ -18,7 +19,7 @@ from petset.objects.filling import at, fill_empty
 from petset.objects.meta import Object
 from petset.objects.validation import Errors, label_selector, named, one_of
 
-GROUP = "admissionregistration.k8s.io"
+GROUP = well_known.ADMISSION_GROUP
 
 
 def defaults(obj: Object) -> Object:

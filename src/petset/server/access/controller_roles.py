@@ -179,8 +179,8 @@ CONTROLLERS: Mapping[str, Sequence[Object]] = {
     "ttl-after-finished-controller": (may(f"delete {READ}", "batch", "jobs"), EVENTS),
     "ttl-controller": (may("list patch update watch", "core", "nodes"), EVENTS),
     "validatingadmissionpolicy-status-controller": (
-        may(READ, "admissionregistration.k8s.io", "validatingadmissionpolicies"),
-        may("get patch update", "admissionregistration.k8s.io", "validatingadmissionpolicies/status"),
+        may(READ, well_known.ADMISSION_GROUP, "validatingadmissionpolicies"),
+        may("get patch update", well_known.ADMISSION_GROUP, "validatingadmissionpolicies/status"),
         EVENTS,
     ),
 }

@@ -19,7 +19,7 @@ from petset.objects import encoding, errors, meta
 from petset.server import weight
 from petset.server.access import users
 from petset.server.aggregated.remote import Remote
-from petset.server.described import documents, merging, openapi, upgrading
+from petset.server.described import openapi
 from petset.server.described.openapi import Description
 from petset.server.elsewhere import calling
 from petset.wire import http
@@ -86,6 +86,8 @@ class Descriptions:
 
     async def _described(self, remote: Remote, place: Place) -> _Read:
         """Raises TimeoutError, OSError, ValueError, ApiError."""
+        from petset.server.described import merging
+
         before = self._read.get(place, _Read())
         code, _, data = await _asked(remote, openapi.V3, "", INDEX_BYTES_MAX)
         hashed, has_version_3 = _hash_in(data, place) if code == 200 else None, code != 404
@@ -106,6 +108,8 @@ class Descriptions:
         """Of a server that has no such thing as version 3 whether it can be made."""
         if has_version_3 or not read.part:
             return read
+        from petset.server.described import upgrading
+
         return replace(read, is_convertible=await self._work.beside(len(read.part), upgrading.can_be, read.part))
 
     def _tell(self) -> None:
@@ -127,6 +131,8 @@ async def _asked(remote: Remote, path: str, tag: str, bytes_max: int) -> tuple[i
 
 def _hash_in(data: bytes, place: Place) -> str | None:
     """The hash that an index names for a group version, "" where it names none; None where it is not in it."""
+    from petset.server.described import documents
+
     url = meta.get(encoding.loads(data), "paths", documents.name_of(*place), "serverRelativeURL")
     if not isinstance(url, str):
         return None

@@ -4,7 +4,7 @@ A document is made when somebody asks for it, beside the loop, and kept compress
 longest go first when all are more than KEPT_BYTES_MAX. What other servers say of their group versions is in `others`:
 version 3 is theirs to answer, or made of their version 2 where they have no other, which is merged. Its hash is known
 before it is made, so that the index costs nothing, and a URL that carries it may be kept by clients for good; an old
-one leads to the new one. How documents are made stands in described/.
+one leads to the new one. How documents are made stands in described/, and is imported when somebody first asks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from petset.objects import encoding, errors
 from petset.objects.registry import Kinds
 from petset.server import answers, compression
-from petset.server.described import discovery, documents, gnostic_v2, gnostic_v3, plain_paths
+from petset.server.described import discovery
 from petset.server.routes import Call
 from petset.wire import http
 
@@ -46,6 +46,8 @@ class Description:
 
     @property
     def name(self) -> str:
+        from petset.server.described import documents
+
         return documents.name_of(self.group, self.version)
 
 
@@ -69,6 +71,8 @@ class OpenApi:
         hashed = other.part_hash if other is not None and is_converted else _hash(kinds, name)
         if not hashed or name == path:
             return None
+        from petset.server.described import documents, gnostic_v3
+
         form = _form(call, gnostic_v3.MEDIA_TYPE)
         asked = call.parameter("hash")
         if asked and asked != hashed:
@@ -81,6 +85,8 @@ class OpenApi:
         return await self._document(call, hashed, form, headers, lambda: make(kinds, name))
 
     async def _v2(self, call: Call) -> http.Response:
+        from petset.server.described import documents, gnostic_v2
+
         kinds, form = call.kinds, _form(call, gnostic_v2.MEDIA_TYPE)
         make = documents.v2_json if form == JSON else documents.v2_protobuf
         merged = [one for one in self.others.values() if one.part]
@@ -104,6 +110,8 @@ class OpenApi:
         return http.Response(200, headers, compression.plain(data))
 
     def _index(self, kinds: Kinds) -> bytes:
+        from petset.server.described import documents
+
         theirs = {name: one.hash for name, one in self.others.items() if one.hash is not None}
         theirs |= {name: one.part_hash for name, one in self.others.items() if one.is_convertible}
         paths = {
@@ -123,6 +131,8 @@ class OpenApi:
 
 def _hash(kinds: Kinds, name: str) -> str:
     """Of the document of that name; "" when there is none."""
+    from petset.server.described import documents, plain_paths
+
     match name.split("/"):
         case ["api", version]:
             group = ""
