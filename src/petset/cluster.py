@@ -30,7 +30,6 @@ from petset.kinds import builtin
 from petset.kinds.pod import PODS
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kinds
-from petset.scheduler import profiles
 from petset.server import api, bootstrap, expiry, health, meter
 from petset.server.access import users
 from petset.server.aggregated import trust
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from petset.node import agent, disk
     from petset.node.pods import probes
     from petset.node.runtime import Runtime
+    from petset.scheduler import profiles
     from petset.server.audit import log as audit_log
 
 ADMINISTRATOR = http.User("petset-admin", (users.MASTERS,))
@@ -76,7 +76,7 @@ class Config:
     metrics: telemetry.Telemetry | None = None  # Counts requests, and is /metrics.
     node_silence_seconds: float = 0.0  # After which a node is taken for dead; 0: as usual.
     log_requests: bool = False  # A line each, where they are counted; slow ones have theirs anyway.
-    scheduler_profiles: profiles.Profiles = field(default_factory=lambda: profiles.DEFAULT)
+    scheduler_profiles: profiles.Profiles | None = None  # None: upstream's own one.
     checks: Mapping[str, Callable[[], str]] = field(default_factory=dict[str, Callable[[], str]])  # Of /readyz.
 
 
@@ -277,11 +277,11 @@ def controllers(config: Config) -> Program:
     return Program("controllers", CONTROLLERS, main, "kube-controller-manager", everywhere=True)
 
 
-def scheduler(metrics: telemetry.Telemetry | None = None, by: profiles.Profiles = profiles.DEFAULT) -> Program:
+def scheduler(metrics: telemetry.Telemetry | None = None, by: profiles.Profiles | None = None) -> Program:
     async def main(client: Client) -> None:
         from petset.scheduler import loop
 
-        await loop.run(client, metrics, by)
+        await (loop.run(client, metrics) if by is None else loop.run(client, metrics, by))
 
     return Program("scheduler", SCHEDULER, main, "kube-scheduler")
 

@@ -37,12 +37,12 @@ from petset.node.containers import stillness
 from petset.node.volumes import hostpath
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.scheduler import profiles
 from petset.server import bootstrap
 from petset.server.access import front_proxy, users
 from petset.store import sqlite
 
 if TYPE_CHECKING:
+    from petset.scheduler import profiles
     from petset.server.audit import log as audit_log
 
 log = logging.getLogger("petset")
@@ -75,7 +75,7 @@ class Options:
     api_port: int = 0  # 0: the one it had, else the first free.
     limits: cluster.Limits = field(default_factory=cluster.Limits)
     audit: audit_log.Settings | None = None
-    scheduler_profiles: profiles.Profiles = field(default_factory=lambda: profiles.DEFAULT)
+    scheduler_profiles: profiles.Profiles | None = None
     log_requests: bool = False  # A line each in the instance's log.
     accept_older: bool = False  # Begin although acknowledged writes are missing.
     in_background: bool = False  # Nobody reads standard error.

@@ -25,13 +25,13 @@ CONFIG = (
 )
 
 
-def profiles(args: argparse.Namespace) -> Profiles:
-    """Raises CommandError when something is wrong with the file."""
-    from petset.scheduler import profiles
-
+def profiles(args: argparse.Namespace) -> Profiles | None:
+    """None where no file is named. Raises CommandError when something is wrong with it."""
     file = getattr(args, "scheduler_config", None)
     if file is None:
-        return profiles.DEFAULT
+        return None
+    from petset.scheduler import profiles
+
     try:
         with open(file, "rb") as opened:
             return profiles.read(opened.read(FILE_BYTES_MAX))
