@@ -25,7 +25,8 @@ def mounted(**source: Any) -> dict[str, Any]:
     return {**container(volumeMounts=[mount]), "volumes": [{"name": "v", **source}]}
 
 
-# Fields that came after 1.33: they are taken and kept, and nothing here acts on them (docs/compatibility.md).
+CERTIFICATE = {"keyType": "ED25519", "signerName": "example.com/a", "credentialBundlePath": "bundle"}
+# Fields that came after 1.33: they are taken and kept (which of them are acted on: docs/compatibility.md).
 NEWER: dict[str, dict[str, Any]] = {
     "bindMountOptions": {
         **mounted(emptyDir={}),
@@ -38,9 +39,7 @@ NEWER: dict[str, dict[str, Any]] = {
     "hostnameOverride": {"hostnameOverride": "other"},
     "httpGet.protocol": container(livenessProbe={"httpGet": {"port": 1, "protocol": "HTTP/2"}}),
     "items.user": mounted(secret={"secretName": "s", "items": [{"key": "a", "path": "a", "user": 1}]}),
-    "podCertificate": mounted(
-        projected={"sources": [{"podCertificate": {"keyType": "ED25519", "signerName": "example.com/a"}}]}
-    ),
+    "podCertificate": mounted(projected={"sources": [{"podCertificate": CERTIFICATE}]}),
     "restartPolicyRules": container(
         restartPolicy="Never",
         restartPolicyRules=[{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}],
