@@ -33,7 +33,6 @@ from petset.base import journal, networks, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client
 from petset.net import control, listener
-from petset.node.containers import stillness
 from petset.node.volumes import hostpath
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -463,6 +462,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
 
 
 def _hostpath(instance: state.State) -> hostpath.HostPath:
+    from petset.node.containers import stillness
+
     still = stillness.Stillness(instance.snapshots / ".still")
     return hostpath.HostPath(instance.volumes, instance.snapshots, still)
 

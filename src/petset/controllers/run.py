@@ -169,8 +169,13 @@ async def _ensure_standard_class(client: Client) -> None:
     """Make the default class, once; whoever deletes or changes it meanwhile is right."""
 
     async def once() -> None:
-        if not await _create_once(client, provisioning.standard_class()):
-            await _let_it_grow(client)
+        try:
+            if not await _create_once(client, provisioning.standard_class()):
+                await _let_it_grow(client)
+        except errors.ApiError as error:  # Of a class that was deleted meanwhile, it is right.
+            if error.code == 429 or error.code >= 500 or error.reason == "Conflict":
+                raise ConnectionError(error.message) from error
+            log.info("cannot let the standard storage class grow: %s", error.message)
 
     await tasks.retrying("create the standard storage class", once, OSError)
 

@@ -260,8 +260,8 @@ def surged(picture: Picture, surge: int) -> tuple[list[Object], list[Object]]:
                 going.append(old)
             else:
                 surge -= 1
-        elif any(picture.is_new(pod) for pod in place.pods):
-            surge -= 1  # One that has ended or is going is in the way.
+        elif len(place.pods) > 1:
+            surge -= 1  # One that has ended, is going, or came for a template in between is in the way.
         elif picture.is_available(old):
             candidates.append(place.node)
         else:
