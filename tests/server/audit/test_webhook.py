@@ -75,6 +75,7 @@ def play(played: Played, **settings: Any) -> Receiver:
             audit = plane.api.audit
             assert audit is not None
             keeping = asyncio.ensure_future(audit.keep())
+            await asyncio.sleep(0)  # It begins.
             try:
                 await asyncio.wait_for(played(receiver, audit, plane.handle), 20)
             finally:
