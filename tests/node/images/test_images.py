@@ -97,6 +97,16 @@ def test_loopback_registries():
             'cannot pull image "r.example/x:1": r.example: the registry\'s name is not known to DNS; '
             "check the network, or load the image with petset image load",
         ),
+        (
+            "write /tmp/run-403/blob: file too large",
+            'cannot pull image "r.example/x:1": r.example: it is larger than this machine takes; '
+            "make room, or choose another image",
+        ),
+        (
+            "received unexpected HTTP status: 403 Forbidden",
+            'cannot pull image "r.example/x:1": r.example: the registry refuses it without other credentials '
+            "(403 Forbidden); check the name, and give a pull secret in imagePullSecrets",
+        ),
         ("something new", 'cannot pull image "r.example/x:1": something new; see the registry\'s answer'),
     ],
 )

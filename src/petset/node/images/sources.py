@@ -99,7 +99,7 @@ def texts(value: Json) -> tuple[str, ...]:
 # ---- errors
 
 ANSWER_CHARS_MAX = 200
-REFUSED = r"unauthorized|authentication required|denied|invalid username|\b40[13]\b"
+REFUSED = r"unauthorized|authentication required|denied|invalid username|(?<![^\s:])40[13]\b(?!/)"  # Not in a path.
 _LOAD_INSTEAD = "check the network, or load the image with petset image load"
 _REASONS = (  # (what skopeo says, why, what to do)
     (
