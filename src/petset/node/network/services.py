@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from petset.base.networks import ClusterPlan, NodePlan
@@ -171,23 +171,20 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
 
 def _nearer(choice: _Choice, within: str, slices: Sequence[Object], port: Object, place: Place) -> Sequence[str]:
     """Rules for the pods of each node for which endpoints are hinted to be, if all are hinted to be for some node."""
-    for_nodes: dict[str, list[Object]] = {name: [] for name in place.nodes}
-    for one in slices:
-        for endpoint in meta.parts(one, "endpoints"):
-            if not endpoint_slice.is_ready(endpoint):
-                continue
-            hinted = [found["name"] for found in meta.parts(endpoint, "hints", "forNodes")]
-            if not hinted:
-                return ()
-            for name in hinted:
-                if name in for_nodes:
-                    for_nodes[name].append({**one, "endpoints": [endpoint]})
+    ready = (one for found in slices for one in meta.parts(found, "endpoints") if endpoint_slice.is_ready(one))
+    if not all(map(_nodes_hinted, ready)):
+        return ()
     rules: list[str] = []
-    for name, near in for_nodes.items():
-        if found := targets(near, port):
-            chain = choice.chain(f"{within}_{place.nodes[name].number}", found)
-            rules.append(f"ip saddr {place.nodes[name].pod_cidr} goto {chain}")
+    for name, node in place.nodes.items():
+        near = _among(slices, port, lambda one, name=name: endpoint_slice.is_ready(one) and name in _nodes_hinted(one))
+        if near:
+            rules.append(f"ip saddr {node.pod_cidr} goto {choice.chain(f'{within}_{node.number}', near)}")
     return rules
+
+
+def _nodes_hinted(endpoint: Object) -> list[str]:
+    """The nodes that an endpoint is rather for than for others."""
+    return [hint["name"] for hint in meta.parts(endpoint, "hints", "forNodes")]
 
 
 class _Choice:
@@ -237,11 +234,12 @@ def _clients_of(chain: str) -> str:
 
 def _local(slices: Iterable[Object], port: Object, node: str) -> list[Target]:
     """The same choice among the endpoints of one node alone."""
-    near = [
-        {**one, "endpoints": [found for found in meta.parts(one, "endpoints") if found.get("nodeName") == node]}
-        for one in slices
-    ]
-    return targets(near, port)
+    return _among(slices, port, lambda one: one.get("nodeName") == node)
+
+
+def _among(slices: Iterable[Object], port: Object, is_one: Callable[[Object], bool]) -> list[Target]:
+    """The same choice among some of the endpoints."""
+    return targets(({**one, "endpoints": [*filter(is_one, meta.parts(one, "endpoints"))]} for one in slices), port)
 
 
 def _unique(lists: Iterable[Sequence[Target]]) -> list[Target]:
