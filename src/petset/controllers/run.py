@@ -173,7 +173,7 @@ async def _ensure_standard_class(client: Client) -> None:
             if not await _create_once(client, provisioning.standard_class()):
                 await _let_it_grow(client)
         except errors.ApiError as error:  # Of a class that was deleted meanwhile, it is right.
-            if error.code == 429 or error.code >= 500 or error.reason == "Conflict":
+            if error.is_temporary or error.reason == "Conflict":
                 raise ConnectionError(error.message) from error
             log.info("cannot let the standard storage class grow: %s", error.message)
 
@@ -205,8 +205,8 @@ async def _create_once(client: Client, obj: Object) -> bool:
     try:
         await client.create(obj)
     except errors.ApiError as error:
-        if error.code == 429 or error.code >= 500:
-            raise ConnectionError(error.message) from error  # Not now, it says.
+        if error.is_temporary:
+            raise ConnectionError(error.message) from error
         if error.reason != "AlreadyExists":
             log.warning("cannot create the %s %s: %s", obj["kind"], meta.name(obj), error.message)
         return False

@@ -468,7 +468,7 @@ class Runner:
         except errors.ApiError as error:
             if error.code == 404:
                 self._expect(outcome, obj, lambda cached: meta.uid(cached) != meta.uid(obj))
-            elif error.code == 429 or error.code >= 500:
+            elif error.is_temporary:
                 raise ConnectionError(error.message) from error
         else:
             self._expect_write(current, outcome)

@@ -30,6 +30,11 @@ class ApiError(Exception):
         self.code, self.reason, self.message = code, reason, message
         self.details, self.headers = details, tuple(headers)
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same request may do in a while: the server has too much to do, or is in trouble itself."""
+        return self.code == 429 or self.code >= 500
+
     def status(self) -> dict[str, Any]:
         """The metav1.Status object."""
         return {
