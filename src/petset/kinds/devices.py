@@ -12,7 +12,7 @@ from petset.objects import filling, meta, names, selectors, tables
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.registry import STATUS, Kind
-from petset.objects.validation import Errors, immutable, listed, named, one_of
+from petset.objects.validation import Errors, immutable, listed, named, named_once, one_of
 
 GROUP = "resource.k8s.io"
 DRIVER_CHARACTERS_MAX = 63
@@ -40,10 +40,7 @@ def _claimed(spec: Object, path: str) -> Errors:
     seen: dict[str, None] = {}
     for index, request in enumerate(requests):
         where, name = f"{path}.devices.requests[{index}]", request.get("name") or ""
-        yield from named(name, f"{where}.name", names.label)
-        if name in seen:
-            yield FieldError.duplicate(f"{where}.name", name)
-        seen[name] = None
+        yield from named_once(name, f"{where}.name", names.label, seen)
         exactly, alternatives = request.get("exactly"), meta.parts(request, "firstAvailable")
         if (exactly is not None) == bool(alternatives):
             yield FieldError.invalid(where, name, "exactly one of `exactly` or `firstAvailable` is required")
@@ -95,11 +92,7 @@ def _slice(obj: Object) -> Errors:
         return
     seen: dict[str, None] = {}
     for index, device in enumerate(devices):
-        name = device.get("name") or ""
-        yield from named(name, f"spec.devices[{index}].name", names.label)
-        if name in seen:
-            yield FieldError.duplicate(f"spec.devices[{index}].name", name)
-        seen[name] = None
+        yield from named_once(device.get("name") or "", f"spec.devices[{index}].name", names.label, seen)
 
 
 @listed

@@ -17,7 +17,7 @@ from petset.objects.validation import (
     Errors,
     label_selector,
     listed,
-    named,
+    named_once,
     object_metadata,
     one_of,
     optional,
@@ -155,10 +155,7 @@ def validate_templates(given: Sequence[Object], path: str) -> Errors:
     for index, template in enumerate(given):
         where, metadata = f"{path}[{index}]", meta.part(template, "metadata")
         name = metadata.get("name", "")
-        yield from named(name, f"{where}.metadata.name", names.label)
-        if name in seen:
-            yield FieldError.duplicate(f"{where}.metadata.name", name)
-        seen[name] = None
+        yield from named_once(name, f"{where}.metadata.name", names.label, seen)
         yield from object_metadata(metadata, f"{where}.metadata")
         yield from validate_spec(meta.part(template, "spec"), f"{where}.spec")
 

@@ -47,6 +47,14 @@ def named(value: str | None, path: str, rule: Callable[[str], str]) -> Errors:
         yield FieldError.invalid(path, value, wrong)
 
 
+def named_once(value: str, path: str, rule: Callable[[str], str], seen: dict[str, None]) -> Errors:
+    """The same of one in a list, where no two may be alike: `seen` are those before it, and then it, too."""
+    yield from named(value, path, rule)
+    if value in seen:
+        yield FieldError.duplicate(path, value)
+    seen[value] = None
+
+
 def optional(value: str | None, path: str, rule: Callable[[str], str]) -> Errors:
     if value and (wrong := rule(value)):
         yield FieldError.invalid(path, value, wrong)

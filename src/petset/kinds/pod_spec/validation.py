@@ -14,7 +14,16 @@ from petset.kinds.pod_spec import containers, ephemeral, lifecycle, placement, v
 from petset.objects import meta, names
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.validation import Errors, at_least, labels, named, not_negative_quantities, one_of, optional
+from petset.objects.validation import (
+    Errors,
+    at_least,
+    labels,
+    named,
+    named_once,
+    not_negative_quantities,
+    one_of,
+    optional,
+)
 
 RESTART_POLICIES = ("Always", "Never", "OnFailure")
 
@@ -209,10 +218,7 @@ def _security(given: Object, context: Object, path: str) -> Errors:
     seen: dict[str, None] = {}
     for index, sysctl in enumerate(meta.parts(context, "sysctls")):
         where, name = f"{path}.sysctls[{index}].name", sysctl.get("name", "")
-        yield from named(name, where, _sysctl)
-        if name in seen:
-            yield FieldError.duplicate(where, name)
-        seen[name] = None
+        yield from named_once(name, where, _sysctl, seen)
     if given.get("shareProcessNamespace") and given.get("hostPID"):
         yield FieldError.invalid(
             f"{path.rpartition('.')[0]}.shareProcessNamespace",

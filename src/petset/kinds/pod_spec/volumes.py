@@ -12,7 +12,7 @@ from petset.kinds import cluster_trust_bundle, persistent_volume_claim, pod_cert
 from petset.objects import meta, names, quantity
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
-from petset.objects.validation import NOT_NEGATIVE, Errors, label_selector, named, object_metadata, one_of
+from petset.objects.validation import NOT_NEGATIVE, Errors, label_selector, named, named_once, object_metadata, one_of
 
 Check = Callable[[Object, str], Errors]
 
@@ -64,10 +64,7 @@ def volumes(given: Sequence[Object], path: str) -> Errors:
     for index, volume in enumerate(given):
         where = f"{path}[{index}]"
         name = volume.get("name", "")
-        yield from named(name, f"{where}.name", names.label)
-        if name in seen:
-            yield FieldError.duplicate(f"{where}.name", name)
-        seen[name] = None
+        yield from named_once(name, f"{where}.name", names.label, seen)
         source = {key: value for key, value in volume.items() if key != "name"}
         yield from _one_of(source, where, _SOURCES, "a volume type", "volume type")
 

@@ -12,7 +12,17 @@ from petset.objects.errors import FieldError
 from petset.objects.filling import fill, fill_empty, within
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.objects.validation import IMMUTABLE, NOT_NEGATIVE, Errors, at_least, immutable, listed, named, one_of
+from petset.objects.validation import (
+    IMMUTABLE,
+    NOT_NEGATIVE,
+    Errors,
+    at_least,
+    immutable,
+    listed,
+    named,
+    named_once,
+    one_of,
+)
 
 NODE_ID_BYTES_MAX = 192
 TOKEN_SECONDS_MIN, TOKEN_SECONDS_MAX = 600, 2**32
@@ -118,10 +128,7 @@ def validate_node(obj: Object) -> Errors:
     seen: dict[str, None] = {}
     for index, driver in enumerate(meta.parts(obj, "spec", "drivers")):
         where, name = f"spec.drivers[{index}]", driver.get("name") or ""
-        yield from named(name, f"{where}.name", driver_name)
-        if name in seen:
-            yield FieldError.duplicate(f"{where}.name", name)
-        seen[name] = None
+        yield from named_once(name, f"{where}.name", driver_name, seen)
         identity = driver.get("nodeID") or ""
         if not identity:
             yield FieldError.required(f"{where}.nodeID")
@@ -134,10 +141,7 @@ def validate_node(obj: Object) -> Errors:
 def _keys(keys: Sequence[str], path: str) -> Errors:
     seen: dict[str, None] = {}
     for index, key in enumerate(keys):
-        yield from named(key, f"{path}[{index}]", names.qualified)
-        if key in seen:
-            yield FieldError.duplicate(f"{path}[{index}]", key)
-        seen[key] = None
+        yield from named_once(key, f"{path}[{index}]", names.qualified, seen)
 
 
 @listed
