@@ -18,7 +18,6 @@ from petset.objects.registry import Kind
 from petset.objects.validation import Errors, immutable, listed
 
 TRUST_BUNDLE_BYTES_MAX = 1024 * 1024
-NOT_SHOWN = "<value omitted>"
 
 
 def signer(obj: Object) -> str:
@@ -72,7 +71,7 @@ def _trust_anchors(obj: Object) -> Errors:
     if not wrong and not anchors:
         wrong = ["at least one trust anchor must be provided"]
     for why in wrong:
-        yield FieldError.invalid(path, NOT_SHOWN, why)
+        yield FieldError.invalid(path, signers.NOT_SHOWN, why)
 
 
 def cells(obj: Object, now: float) -> list[Any]:

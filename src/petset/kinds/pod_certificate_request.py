@@ -28,7 +28,6 @@ LIFETIME_SECONDS_DEFAULT = 86400
 OF_KUBERNETES_SECONDS_MAX = 86400
 BEGIN_SECONDS_OFF_MAX = 300  # Of a certificate's beginning from now.
 REFRESH_SECONDS_AWAY = 600  # From either end of its life.
-NOT_SHOWN = "<value omitted>"
 
 
 def lifetime_seconds_max(signer: str) -> int:
@@ -69,7 +68,7 @@ def validate(obj: Object) -> Errors:
         else:
             certificates.check_key_of_request(request)
     except ValueError as error:
-        yield FieldError.invalid("spec.stubPKCS10Request", NOT_SHOWN, str(error))
+        yield FieldError.invalid("spec.stubPKCS10Request", signers.NOT_SHOWN, str(error))
 
 
 def _request(spec: Object) -> bytes:
@@ -99,15 +98,15 @@ def validate_status(new: Object, old: Object) -> Errors:
     if ended(old):
         if status != meta.part(old, "status"):
             why = "immutable after PodCertificateRequest is issued, denied, or failed"
-            yield FieldError.invalid("status", NOT_SHOWN, why)
+            yield FieldError.invalid("status", signers.NOT_SHOWN, why)
     elif not ended(new):
         if status != meta.part(old, "status"):
             why = 'status is immutable unless transitioning to "Issued", "Denied", or "Failed"'
-            yield FieldError.invalid("status", NOT_SHOWN, why)
+            yield FieldError.invalid("status", signers.NOT_SHOWN, why)
     elif ended(new) != "Issued":
         if any(value for field, value in status.items() if field != "conditions"):
             why = "non-condition status fields must be empty when denying or failing the PodCertificateRequest"
-            yield FieldError.invalid("status", NOT_SHOWN, why)
+            yield FieldError.invalid("status", signers.NOT_SHOWN, why)
     else:
         yield from _issued(meta.part(new, "spec"), status)
 
@@ -120,7 +119,7 @@ def _issued(spec: Object, status: Object) -> Errors:
     try:
         begins, ends = certificates.check_issued(chain.encode(), _request(spec))
     except ValueError as error:
-        yield FieldError.invalid(path, NOT_SHOWN, str(error))
+        yield FieldError.invalid(path, signers.NOT_SHOWN, str(error))
         return
     times: dict[str, float] = {}
     for field in ("notBefore", "notAfter", "beginRefreshAt"):

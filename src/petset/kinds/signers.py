@@ -8,6 +8,7 @@ from petset.objects.validation import Errors
 
 CHARACTERS_MAX = 571  # A domain, "/", and a name of two labels' length.
 VALUE_CHARACTERS_SHOWN_MAX = 64
+NOT_SHOWN = "<value omitted>"  # Instead of what is too long to be told.
 
 
 def named(name: str, path: str) -> Errors:

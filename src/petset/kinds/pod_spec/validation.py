@@ -25,8 +25,6 @@ from petset.objects.validation import (
     optional,
 )
 
-RESTART_POLICIES = ("Always", "Never", "OnFailure")
-
 DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 
 NAMESERVERS_MAX = 3
@@ -56,7 +54,7 @@ def spec(given: Object, path: str, claims: Sequence[str] = (), in_template: bool
         else:
             yield from ephemeral.containers(given, where, mountable)
     yield from _variables_of_files(given, own, path)
-    yield from one_of(given.get("restartPolicy"), f"{path}.restartPolicy", RESTART_POLICIES)
+    yield from one_of(given.get("restartPolicy"), f"{path}.restartPolicy", lifecycle.RESTART_POLICIES)
     deadline = given.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= INT32_MAX:
         yield FieldError.invalid(
