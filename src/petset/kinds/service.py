@@ -22,9 +22,9 @@ from petset.objects.validation import Errors, immutable, labels, listed, named, 
 
 def publishes_unready(service: Object) -> bool:
     """Whether it shows the addresses of pods that are not ready: by its spec, or by the annotation of 2016."""
-    annotated = meta.annotations(service).get(well_known.TOLERATE_UNREADY_ANNOTATION, "")
+    annotated = meta.truth(meta.annotations(service).get(well_known.TOLERATE_UNREADY_ANNOTATION, ""))
     is_asked = bool(meta.get(service, "spec", "publishNotReadyAddresses"))
-    return is_asked or annotated in ("true", "True", "TRUE", "t", "T", "1")
+    return is_asked or annotated is True
 
 
 def is_headless(service: Object) -> bool:

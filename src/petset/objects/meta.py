@@ -94,6 +94,14 @@ def uid(obj: Object) -> str:
     return obj["metadata"].get("uid", "")
 
 
+def truth(text: str) -> bool | None:
+    """What a text says as Go's ParseBool reads it; None when it says neither."""
+    return True if text in _TRUE else False if text in _FALSE else None
+
+
+_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
+
+
 def labels(obj: Object) -> Mapping[str, str]:
     return obj["metadata"].get("labels") or {}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from petset.kinds.namespace import NAMESPACES
-from petset.objects import durations, errors
+from petset.objects import durations, errors, meta
 from petset.objects.registry import Kind, Kinds
 from petset.server import unknown, weight
 from petset.server.access import rbac
@@ -120,7 +120,6 @@ def _resource_route(path: str, kinds: Kinds, group: str, version: str, rest: lis
 
 _PATH_VERBS = {"GET": "get", "HEAD": "get", "PUT": "put", "PATCH": "patch", "DELETE": "delete"}
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
-_TRUE = ("true", "1", "t", "T", "TRUE", "True")
 
 
 @dataclass(slots=True)
@@ -147,7 +146,7 @@ class Call:
     def flag(self, name: str) -> bool:
         """A boolean parameter; given without a value it is true, as in kubectl's own URLs."""
         values = self.query.get(name)
-        return bool(values) and (values[0] in _TRUE or values[0] == "")
+        return bool(values) and _is_on(values[0])
 
     def number(self, name: str, most: int = 2**62) -> int | None:
         """A parameter that counts something, None when absent. Raises ApiError 400."""
@@ -171,6 +170,10 @@ class Call:
         return seconds if seconds > 0 else None
 
 
+def _is_on(given: str) -> bool:
+    return given == "" or meta.truth(given) is True
+
+
 def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:
     """The API's verb for a method; of a path that is no resource the method's own. Raises ApiError 405."""
     if route.resource is None:
@@ -178,7 +181,7 @@ def verb_of(method: str, route: Route, query: dict[str, list[str]]) -> str:
     if method in ("GET", "HEAD"):
         if route.name:
             return "get"
-        return "watch" if query.get("watch", ["false"])[0] in (*_TRUE, "") else "list"
+        return "watch" if _is_on(query.get("watch", ["false"])[0]) else "list"
     if method == "DELETE":
         return "delete" if route.name else "deletecollection"
     verb = _VERBS.get(method)

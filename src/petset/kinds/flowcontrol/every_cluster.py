@@ -22,7 +22,6 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
 MANDATORY = (EXEMPT, CATCH_ALL)
-_TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 
 Rules = Sequence[Object]
 _ALL = ("*",)
@@ -131,20 +130,25 @@ OBJECTS: Mapping[tuple[str, str], Object] = {(kind.plural, meta.name(obj)): obj 
 
 def revised(present: Object, wanted: Object) -> Object:
     """The object of this name as it should be; `present` itself when it is to be left as it is."""
-    said = meta.annotations(present).get(well_known.AUTOUPDATE_SPEC_ANNOTATION, "")
+    said = _says(present)
     if meta.name(present) in MANDATORY:
         follows = True
-    elif said in _TRUE or said in _FALSE:
-        follows = said in _TRUE
+    elif said is not None:
+        follows = said
     else:
         follows = present["metadata"].get("generation") == 1  # Nobody has changed it since it was made.
     new = present
     if follows and not _is_right(present, wanted):
         new = {**new, "spec": _spec(present, wanted)}
-    if said not in (_TRUE if follows else _FALSE):
+    if said is not follows:
         annotations = {**meta.annotations(present), well_known.AUTOUPDATE_SPEC_ANNOTATION: str(follows).lower()}
         new = meta.changed(new, ("metadata", "annotations"), annotations)
     return new
+
+
+def _says(present: Object) -> bool | None:
+    """Whether the object itself says that it is kept right, or that it is not."""
+    return meta.truth(meta.annotations(present).get(well_known.AUTOUPDATE_SPEC_ANNOTATION, ""))
 
 
 def _is_right(present: Object, wanted: Object) -> bool:
@@ -160,5 +164,4 @@ def _spec(present: Object, wanted: Object) -> Object:
 
 def is_left_over(present: Object, kind: Kind) -> bool:
     """Whether it was made for every cluster by a release that is older than this one."""
-    said = meta.annotations(present).get(well_known.AUTOUPDATE_SPEC_ANNOTATION, "")
-    return said in _TRUE and (kind.plural, meta.name(present)) not in OBJECTS
+    return _says(present) is True and (kind.plural, meta.name(present)) not in OBJECTS

@@ -21,8 +21,6 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server.writes import Write
 
-TRUE = ("1", "t", "T", "true", "True", "TRUE")
-
 # Which containers, as they are called.
 _CONTAINERS = (
     ("initContainers", "init container"),
@@ -46,7 +44,7 @@ def of_a_pod(context: Context, pod: Object, old: Object | None) -> Callable[[], 
         return functools.partial(_require_none, pod, _of_a_mirror(pod))
     name: str = meta.part(pod, "spec").get("serviceAccountName") or ""
     account = context.find(SERVICEACCOUNTS, name, meta.namespace(pod)) if name else None
-    if account is None or meta.annotations(account).get(well_known.MOUNTABLE_SECRETS_ANNOTATION) not in TRUE:
+    if account is None or not meta.truth(meta.annotations(account).get(well_known.MOUNTABLE_SECRETS_ANNOTATION, "")):
         return None
     return functools.partial(_require_none, pod, _beyond(pod, account))
 
