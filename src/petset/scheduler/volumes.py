@@ -5,7 +5,6 @@ Follows: PersistentVolumeClaims, node affinity of PersistentVolumes, volumeBindi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from petset.base import well_known
@@ -50,11 +49,11 @@ class Volumes:
     """What the claims of a pod come to."""
 
     late: tuple[Late, ...] = ()  # The smallest first.
-    terms: tuple[Sequence[Object], ...] = ()  # Of nodes, one of each must hold: of the bound volumes.
+    bound: tuple[Object, ...] = ()  # Volumes that its claims have.
     alone: tuple[str, ...] = ()  # Claims (by key) that one pod alone may use.
 
     def refusal(self, place: Place) -> Refusal | None:
-        if not all(node_affinity.terms_match(terms, place.node) for terms in self.terms):
+        if not all(node_affinity.has_volume(place.node, volume) for volume in self.bound):
             return ELSEWHERE
         return NONE_FREE if self.late and not self._are_found(place.node) else None
 
@@ -80,7 +79,7 @@ def of(pod: Object, view: View) -> tuple[Volumes, str]:
     if not keys:
         return NONE, ""
     late: list[Late] = []
-    terms: list[Sequence[Object]] = []
+    bound: list[Object] = []
     alone: list[str] = []
     for key in keys:
         name = meta.split_key(key)[1]
@@ -94,11 +93,10 @@ def of(pod: Object, view: View) -> tuple[Volumes, str]:
         if not volume_name:
             late.append(_late(claim, view))
             continue
-        volume = view.get(PERSISTENTVOLUMES, "", volume_name) or {}
-        if required := meta.part(volume, "spec", "nodeAffinity", "required"):
-            terms.append(meta.parts(required, "nodeSelectorTerms"))
+        if (volume := view.get(PERSISTENTVOLUMES, "", volume_name)) is not None:
+            bound.append(volume)
     late.sort(key=lambda one: persistent_volume.requested_bytes(one.claim))
-    return Volumes(tuple(late), tuple(terms), tuple(alone)), ""
+    return Volumes(tuple(late), tuple(bound), tuple(alone)), ""
 
 
 def _late(claim: Object, view: View) -> Late:
