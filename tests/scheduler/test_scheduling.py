@@ -35,6 +35,17 @@ def test_case(case: dict[str, Any]) -> None:
         assert decision.waits_for == case["waits_for"]
 
 
+def test_a_volume_is_promised_once_to_those_that_are_placed_one_after_another() -> None:
+    local = {"name": "local", "provisioner": "kubernetes.io/no-provisioner"}
+    claims = [{"name": name, "class": "local"} for name in ("data", "other")]
+    given = {"nodes": {"n1": {"zone": "a"}}, "classes": [local], "claims": claims}
+    given |= {"volumes": [{"name": "v", "class": "local", "zone": "a"}], "pending": [{"name": "q", "claim": "other"}]}
+    view = Snapshot(short.objects({**given, "pod": {"claim": "data"}}))
+    promised: dict[str, str] = {}
+    placed = [policy.place(view, [one], promised=promised)[0].node for one in policy.next_waiting(view)]
+    assert (placed, promised) == (["n1", ""], {"v": "default/other"})
+
+
 # Laws, held against a scheduler's simplest sentences.
 
 APPS = st.sampled_from(["a", "b", "c"])

@@ -41,6 +41,7 @@ class Cluster:
     pictures: Pictures
     places: Mapping[str, Place]  # By name, in order.
     profiles: Profiles
+    promised: dict[str, str]  # Volumes that nobody has yet, by name, with the claims (by key) that are to have them.
     placed: list[tuple[Object, terms.Terms, str]] = field(default_factory=list[tuple[Object, terms.Terms, str]])
     nominated: dict[str, dict[str, Object]] = field(default_factory=dict[str, dict[str, Object]])  # By node and key.
 
@@ -70,8 +71,8 @@ class Cluster:
         return refusal(thought, full)
 
 
-def cluster_of(view: View, profiles: Profiles) -> Cluster:
-    return Cluster(view, pictures.of(view), {place.name: place for place in loads.places_of(view)}, profiles)
+def cluster_of(view: View, profiles: Profiles, promised: dict[str, str]) -> Cluster:
+    return Cluster(view, pictures.of(view), {place.name: place for place in loads.places_of(view)}, profiles, promised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Request:
 
 def request_of(pod: Object, cluster: Cluster) -> tuple[Request | None, str]:
     """(what it asks, why it cannot ask yet)."""
-    wanted, why = volumes.of(pod, cluster.view)
+    wanted, why = volumes.of(pod, cluster.view, cluster.promised)
     if why:
         return None, why
     said = cluster.said_of(pod)

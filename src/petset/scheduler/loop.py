@@ -125,14 +125,15 @@ class Scheduler:
     async def _round(self) -> bool:
         """Place all that wait, some at a time; False when something failed and is to be tried again."""
         tried: dict[str, None] = {}
+        promised: dict[str, str] = {}
         failures: list[Exception] = []
         while pods := policy.next_waiting(self._view, tried, AT_A_TIME_MAX, self._profiles):
             tried.update(dict.fromkeys(map(meta.uid, pods)))
-            await self._place(pods, failures)
+            await self._place(pods, promised, failures)
         # Gone or bound already: the cache is about to say so, and that wakes us.
         return all(isinstance(error, errors.ApiError) and error.code in (404, 409) for error in failures)
 
-    async def _place(self, pods: list[Object], failures: list[Exception]) -> None:
+    async def _place(self, pods: list[Object], promised: dict[str, str], failures: list[Exception]) -> None:
         seen: list[Callable[[], bool]] = []
         began = tasks.monotonic()
 
@@ -145,7 +146,7 @@ class Scheduler:
                 log.info("cannot schedule %s: %s", meta.key(decision.pod), error)
                 failures.append(error)
 
-        decisions = policy.place(self._view, pods, self._profiles)
+        decisions = policy.place(self._view, pods, self._profiles, promised)
         await tasks.side_by_side(decisions, carry_out, min(len(decisions), SIDE_BY_SIDE_MAX), "bind pods")
         await self._catch_up(seen)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from petset.client.views import View
@@ -38,16 +38,25 @@ class Decision:
     node: str = ""
     why: str = ""
     claims_to_tell: tuple[Object, ...] = ()
+    promised: Mapping[str, str] = field(default_factory=dict[str, str])  # Volumes that they find there: name to key.
     victims: tuple[Object, ...] = ()  # Pods that are to make room for it.
     waits_for: str | None = None  # The node that it waits for room on; "": none any more; None: as before.
 
 
-def place(view: View, pods: Sequence[Object] | None = None, profiles: Profiles = DEFAULT) -> list[Decision]:
-    """What to do with each of these pods, in order; without any, with each that waits."""
+def place(
+    view: View,
+    pods: Sequence[Object] | None = None,
+    profiles: Profiles = DEFAULT,
+    promised: dict[str, str] | None = None,
+) -> list[Decision]:
+    """What to do with each of these pods, in order; without any, with each that waits.
+
+    `promised` are volumes that pods before these are to have, and grows by those that these are.
+    """
     waiting = next_waiting(view, profiles=profiles) if pods is None else pods
     if not waiting:
         return []
-    cluster = filters.cluster_of(view, profiles)
+    cluster = filters.cluster_of(view, profiles, {} if promised is None else promised)
     for pod in _waiting(view, profiles).nominated.values():
         _nominate(cluster, pod, pod["status"]["nominatedNodeName"])
     decisions: list[Decision] = []
@@ -55,6 +64,7 @@ def place(view: View, pods: Sequence[Object] | None = None, profiles: Profiles =
         decision = decide(pod, cluster)
         if decision.node:
             cluster.add(pod, decision.node)
+            cluster.promised |= decision.promised
         if decision.node or decision.waits_for is not None:
             _nominate(cluster, pod, "" if decision.node else decision.waits_for or "")
         decisions.append(decision)
@@ -79,8 +89,8 @@ def decide(pod: Object, cluster: Cluster) -> Decision:
         return Decision(pod, why=refusals.told(total, (), why, f"preemption: {preemption.not_helpful(total)}"))
     fitting, refused = _sorted_out(request, cluster)
     if fitting:
-        to_tell = tuple(one.claim for one in request.volumes.late)
-        return Decision(pod, scores.best(request, fitting, cluster).name, claims_to_tell=to_tell)
+        best, to_tell = scores.best(request, fitting, cluster), tuple(one.claim for one in request.volumes.late)
+        return Decision(pod, best.name, claims_to_tell=to_tell, promised=request.volumes.found_on(best.node) or {})
     if not request.profile.preempts:
         return Decision(pod, why=refusals.told(total, refused.values()))
     candidate, said, waits_for = preemption.found(request, cluster, refused)

@@ -1,10 +1,14 @@
 """The volumes of a pod: for which claims it must wait, and which nodes they leave.
 
+A volume that nobody has is promised to the claim of a pod that is placed, until the caches show whose it is: others
+look for another one.
+
 Follows: PersistentVolumeClaims, node affinity of PersistentVolumes, volumeBindingMode and allowedTopologies of classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from petset.base import well_known
@@ -55,26 +59,27 @@ class Volumes:
     def refusal(self, place: Place) -> Refusal | None:
         if not all(node_affinity.has_volume(place.node, volume) for volume in self.bound):
             return ELSEWHERE
-        return NONE_FREE if self.late and not self._are_found(place.node) else None
+        return NONE_FREE if self.found_on(place.node) is None else None
 
-    def _are_found(self, node: Object) -> bool:
-        """Whether each late claim finds a volume on the node, another one each, or one can be made."""
-        taken: dict[str, None] = {}
+    def found_on(self, node: Object) -> dict[str, str] | None:
+        """Volumes on the node with the late claims that find them, another one each; None: one finds none, and none
+        can be made for it."""
+        taken: dict[str, str] = {}
         for one in self.late:
             free = (volume for volume in one.free if meta.name(volume) not in taken)
             volume = next((volume for volume in free if node_affinity.has_volume(node, volume)), None)
             if volume is not None:
-                taken[meta.name(volume)] = None
+                taken[meta.name(volume)] = meta.key(one.claim)
             elif not one.is_made_on(node):
-                return False
-        return True
+                return None
+        return taken
 
 
 NONE = Volumes()
 
 
-def of(pod: Object, view: View) -> tuple[Volumes, str]:
-    """(what the pod's claims come to, why it must wait for them)."""
+def of(pod: Object, view: View, promised: Mapping[str, str]) -> tuple[Volumes, str]:
+    """(what the pod's claims come to, why it must wait for them); volumes are promised to claims, each by its key."""
     keys = list(claims_of(pod))
     if not keys:
         return NONE, ""
@@ -91,7 +96,7 @@ def of(pod: Object, view: View) -> tuple[Volumes, str]:
             alone.append(key)
         volume_name = meta.get(claim, "spec", "volumeName", default="")
         if not volume_name:
-            late.append(_late(claim, view))
+            late.append(_late(claim, view, promised))
             continue
         if (volume := view.get(PERSISTENTVOLUMES, "", volume_name)) is not None:
             bound.append(volume)
@@ -99,11 +104,15 @@ def of(pod: Object, view: View) -> tuple[Volumes, str]:
     return Volumes(tuple(late), tuple(bound), tuple(alone)), ""
 
 
-def _late(claim: Object, view: View) -> Late:
+def _late(claim: Object, view: View, promised: Mapping[str, str]) -> Late:
     classes = view.list(STORAGECLASSES)
     name = storage_class.counting(claim, classes)
     found = view.by_index(PERSISTENTVOLUMES, "free", name)
-    free = [one for one in found if not meta.is_deleting(one) and persistent_volume.is_free_for(one, claim, name)]
+    free = [
+        one
+        for one in found
+        if promised.get(meta.name(one)) in (None, meta.key(claim)) and persistent_volume.is_free_for(one, claim, name)
+    ]
     free.sort(key=lambda one: (persistent_volume.size(one), meta.name(one)))
     return Late(claim, view.get(STORAGECLASSES, "", name) or {}, tuple(free))
 
