@@ -1,8 +1,8 @@
 """The process around a cluster: its lock, log and signals, its sockets, the kubeconfig, what it announces.
 
 `run` holds the state directory's lock and then, in this order: keys, network plan, store, API (announced when it
-answers on loopback), controllers and scheduler, then the node: network, the API on the pods' side, DNS, the runtime
-with what it adopts, the agent (announced when the node is ready). The parts are composed by cluster.py and machine.py.
+answers on loopback), controllers and scheduler, then the nodes (nodes.py): network, the API on the pods' side, DNS, the
+runtimes with what they adopt, the agents (announced when the nodes are ready). cluster.py composes the control plane.
 SIGTERM and SIGINT mean `petset down`: pods stop with their grace, the network goes, data stays. Any other end, kill -9
 included, leaves the containers running for the next start to adopt.
 Invariant: parts are handed what they need and nowhere find it themselves. What runs only once the API answers is
@@ -22,22 +22,20 @@ import re
 import resource
 import signal
 import socket
-import ssl
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from petset import __version__, cluster, switches
-from petset.base import journal, networks, pki, reasons, state, tasks, telemetry, well_known
+from petset import __version__, cluster, nodes
+from petset.base import journal, networks, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client
-from petset.net import control, listener
+from petset.net import listener
 from petset.node.volumes import hostpath
 from petset.objects import meta
-from petset.objects.meta import Object
 from petset.server import bootstrap
-from petset.server.access import front_proxy, users
+from petset.server.access import front_proxy
 from petset.store import sqlite
 
 if TYPE_CHECKING:
@@ -147,9 +145,11 @@ async def _run(options: Options, announce: Announce) -> None:
             gc.set_threshold(*COLLECTIONS)
             gc.enable()
 
-        be_node = _simulate if options.simulated else _run_containers
         async with cluster.together(("the first writes", _awaited(started))), served.plane.running():
-            await be_node(served, options, stop, node_is_ready)
+            if options.simulated:
+                await nodes.simulate(served, stop, node_is_ready)
+            else:
+                await nodes.run_containers(served, options.limits, stop, node_is_ready)
 
 
 def _first_writes(store: sqlite.SqliteStore) -> asyncio.Future[None]:
@@ -188,108 +188,6 @@ def _stop_signal() -> asyncio.Event:
 
 async def _awaited(future: asyncio.Future[None]) -> None:
     await future
-
-
-Ready = Callable[[str], None]  # Told the node's name.
-
-
-async def _simulate(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
-    from petset.node import registration, simulated
-
-    only = len(served.plan.nodes) + options.simulated_nodes == 1
-    capacity = registration.capacity_of_machine(simulated.PODS_MAX if only else simulated.OWN_ADDRESSES)
-    networks.forget(served.lost)
-    networks.remember(served.state.directory, served.plan)
-    first = served.node_name
-    machines = [_simulated_machine(served, node, capacity, node.name(first)) for node in served.plan.nodes]
-    async with _living(served, [*machines, *_simulated_machines(served, options)], is_ready):
-        await stop.wait()
-        served.plane.stop_soon()
-    networks.forget(served.plan.nodes)
-
-
-@contextlib.asynccontextmanager
-async def _living(served: Served, machines: Sequence[switches.Switched], is_ready: Ready) -> AsyncGenerator[None]:
-    """The nodes, as they are to be and as commands turn them."""
-
-    def save(states: Mapping[str, str]) -> None:
-        served.state.write(state.SWITCHES, {"states": dict(states)})
-
-    turned = switches.Switches(served.plane, machines, served.kept, save)
-
-    async def answer(asked: Object) -> Object:
-        name, to = asked.get("node"), asked.get("to")
-        if name is not None or to is not None:
-            if name not in turned.states or to not in switches.STATES:
-                return {"error": f"there is no node {name}; there are {', '.join(turned.states)}"}
-            try:
-                await turned.turn(str(name), str(to))
-            except (networks.NetworkError, OSError) as error:
-                return {"error": str(error)}
-        return {"states": turned.states}
-
-    async with turned.turned_on(is_ready), control.served(served.state.control, answer):
-        if not served.names_up:
-            is_ready("")
-        yield
-
-
-def _simulated_machine(
-    served: Served, plan: networks.NodePlan, capacity: Mapping[str, str], name: str, **own: Any
-) -> cluster.SimulatedMachine:
-    directory = plan.directory(served.state.directory) / "node"
-    config = cluster.node_config(name, plan, directory, may_mount=False, on_disk=False, capacity=capacity, **own)
-    return cluster.SimulatedMachine(config, served.state.log)
-
-
-def _simulated_machines(served: Served, options: Options) -> list[cluster.SimulatedMachine]:
-    """Those that are asked for beside the others. Where there are real ones only pods that tolerate it come to them."""
-    from petset.node import registration, simulated
-
-    capacity = registration.capacity_of_machine(simulated.OWN_ADDRESSES)
-    taint = {"key": well_known.SIMULATED_NODE, "value": "true", "effect": "NoSchedule"}
-    own: dict[str, Any] = {
-        "labels": {well_known.SIMULATED_NODE: "true"},
-        "taints": () if options.simulated else (taint,),
-    }
-    return [_simulated_machine(served, plan, capacity, name, **own) for name, plan in served.simulated.items()]
-
-
-async def _run_containers(served: Served, options: Options, stop: asyncio.Event, is_ready: Ready) -> None:
-    """Networks, the API on the pods' side, DNS, runtimes and agents; at the stop: pods stopped, networks taken away."""
-    from petset import machine
-
-    machine.check(options.limits)
-    plan, plane = served.plan, served.plane
-    await _take_lost_down(served)
-    async with (
-        machine.opened(served.state, plan.nodes, served.node_name, options.limits) as machines,
-        contextlib.AsyncExitStack() as opened,
-    ):
-        lacks = [lack for one in machines for lack in await one.network.setup()]
-        for lack in dict.fromkeys(lacks):
-            log.warning("%s", lack)
-        places = [(one.plan.gateway, served.port) for one in machines]
-        for address, port in (*places, (plan.cluster.kubernetes_address, cluster.KUBERNETES_PORT)):
-            there = listener.serve(plane.handle, address, port, served.tls, front_proxies=served.front_proxies)
-            await opened.enter_async_context(there)
-        await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
-        proxy = cluster.proxy(plan, served.node_name, options.limits.node_port_addresses)
-        everywhere = [*machines, *_simulated_machines(served, options)]
-        async with plane.living(proxy), _living(served, everywhere, is_ready):
-            await stop.wait()
-            plane.stop_soon()
-        await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))
-
-
-async def _take_lost_down(served: Served) -> None:
-    """Stop what a killed petset has left running on nodes that are no more. Their directories stay."""
-    from petset import machine
-
-    if served.lost:
-        async with machine.opened(served.state, served.lost, served.node_name) as machines:
-            await machine.stop_left(machines, lambda name: served.plane.client(users.of_node(name)))
-        networks.remember(served.state.directory, served.plan)
 
 
 def has_left_over(instance: state.State) -> bool:
@@ -339,49 +237,6 @@ def _node_name(instance: state.State) -> str:
     return kept or re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:63] or "node"
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """The control plane, up and answering, and what the node needs to know of it."""
-
-    state: state.State
-    plan: networks.Plan
-    lost: Sequence[networks.NodePlan]  # That the instance had, and has no more.
-    simulated: Mapping[str, networks.NodePlan]  # By name: beside those of the plan.
-    kept: Mapping[str, str]  # What nodes were turned to, by name.
-    store: sqlite.SqliteStore
-    plane: cluster.ControlPlane
-    tls: ssl.SSLContext
-    front_proxies: str  # The name of the authority whose certificates are of who asks for others.
-    port: int
-    node_name: str  # Of the first; others have their number after it.
-
-    @property
-    def address(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
-
-    @property
-    def names(self) -> list[str]:
-        """Of all its nodes."""
-        return [*(node.name(self.node_name) for node in self.plan.nodes), *self.simulated]
-
-    @property
-    def names_up(self) -> list[str]:
-        """Of those that are to be up."""
-        return [name for name in self.names if self.kept.get(name, switches.UP) == switches.UP]
-
-    def lines(self) -> Iterable[str]:
-        """What became of nodes that the instance has no more, and which are not to be up."""
-        for name in self.names:
-            if (kept := self.kept.get(name, switches.UP)) != switches.UP:
-                yield f"kept: node {name} is {kept}, as it was before; `petset node start {name}` brings it back"
-        for node in self.lost:
-            name, directory = node.name(self.node_name), node.directory(self.state.directory)
-            yield (
-                f"lost: node {name} is gone, as a machine that is lost; its data stays in {directory}: more --nodes "
-                f"bring it back, and `kubectl delete node {name}` lets its pods be made elsewhere"
-            )
-
-
 NAMES_TOLD = 3
 
 
@@ -403,7 +258,7 @@ def _former_token_secret(instance: state.State) -> bytes:
         return b""
 
 
-async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
+async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.Served:
     """Keys, network plan, store, API on loopback, kubeconfig: all that must be there before anybody asks."""
     instance = options.state
     chosen = networks.choose_networks(instance.directory, max(options.nodes, 1))
@@ -456,7 +311,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> Served:
     )
     instance.write("instance.json", {"api_port": port, "node_name": name})
     kept = meta.part(instance.read(state.SWITCHES) or {}, "states")
-    served = Served(instance, plan, lost, simulated, kept, store, plane, tls, front_proxies.name, port, name)
+    served = nodes.Served(instance, plan, lost, simulated, kept, store, plane, tls, front_proxies.name, port, name)
     _write_kubeconfig(served, authority)
     return served
 
@@ -473,7 +328,7 @@ def _size(database: Path) -> int:
     return sum(file.stat().st_size for file in database.parent.glob(f"{database.name}*"))
 
 
-def _write_kubeconfig(served: Served, authority: pki.Authority) -> None:
+def _write_kubeconfig(served: nodes.Served, authority: pki.Authority) -> None:
     administrator = authority.client("admin", cluster.ADMINISTRATOR.name, cluster.ADMINISTRATOR.groups)
     access = kubeconfig.Access(
         served.address,
