@@ -27,7 +27,8 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
 _SOURCES: Mapping[SourceKind, Kind] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
-Key = tuple[Kind, str, str]  # kind, namespace, name
+Key = tuple[Kind, str, str]  # kind, namespace, name; without a name all of the kind
+_BUNDLES: Key = (CLUSTERTRUSTBUNDLES, "", "")
 
 
 class _Watched:
@@ -40,7 +41,6 @@ class References:
     def __init__(self, client: Client, group: asyncio.TaskGroup, on_change: Callable[[str], None]):
         self._client, self._group, self._on_change = client, group, on_change
         self._watched: dict[Key, _Watched] = {}
-        self._bundles: _Watched | None = None
 
     def hold(self, holder: str, namespace: str, wanted: Iterable[Reference]) -> None:
         """Watch these for the holder (a pod uid) from now on."""
@@ -56,11 +56,6 @@ class References:
     def release(self, holder: str) -> None:
         for key in list(self._watched):
             self._leave(holder, key)
-        if self._bundles is not None:
-            self._bundles.holders.pop(holder, None)
-            if not self._bundles.holders:
-                self._bundles.task.cancel()
-                self._bundles = None
 
     def _leave(self, holder: str, key: Key) -> None:
         watched = self._watched.get(key)
@@ -82,15 +77,9 @@ class References:
 
     async def bundles(self, holder: str) -> list[Object]:
         """All ClusterTrustBundles, watched for the holder from now on."""
-        if self._bundles is None:
-            informer = Informer(self._client, CLUSTERTRUSTBUNDLES)
-            watched = _Watched(informer, tasks.spawn(self._group, informer.run(), "watch bundles of trust"))
-            informer.on_change(lambda old, new: self._tell(watched))
-            self._bundles = watched
-        bundles = self._bundles
-        bundles.holders[holder] = None
-        await bundles.informer.synced.wait()
-        return list(bundles.informer.list())
+        watched = self._hold(holder, _BUNDLES)
+        await watched.informer.synced.wait()
+        return list(watched.informer.list())
 
     async def get(self, namespace: str, reference: Reference) -> Source | None:
         """What it holds, or None where there is none. Raises ApiError, OSError."""
@@ -112,8 +101,10 @@ class References:
 
     def _start(self, key: Key) -> _Watched:
         kind, namespace, name = key
-        informer = Informer(self._client, kind, namespace=namespace, field_selector=f"metadata.name={name}")
-        task = tasks.spawn(self._group, informer.run(), f"watch {kind.kind} {namespace}/{name}")
+        selector = f"metadata.name={name}" if name else ""
+        informer = Informer(self._client, kind, namespace=namespace, field_selector=selector)
+        what = f"{kind.kind} {namespace}/{name}" if name else kind.plural
+        task = tasks.spawn(self._group, informer.run(), f"watch {what}")
         watched = _Watched(informer, task)
         informer.on_change(lambda old, new: self._tell(watched))
         return watched
