@@ -299,65 +299,62 @@ class Agent:
 
     async def say_pressure(self, lack: disk.Lack | None) -> None:
         self._ledger.disk_pressure = lack is not None
-        name, node = self._config.node_name, self._registered()
-        if node is None:
-            return  # It is said when the node is registered again.
-        if lack is not None:
-            self._tell(node, "Warning", "EvictionThresholdMet", f"Attempting to reclaim {lack.resource}", "")
-        said = "NodeHasDiskPressure" if lack is not None else "NodeHasNoDiskPressure"
-        self._tell(node, "Normal", said, f"Node {name} status is now: {said}", "")
-        await self._until_done("say how its disk is", self._say_ready)
-
-    # ---- what memory.Keeper asks
-
-    async def say_memory_pressure(self, lack: disk.Lack | None) -> None:
-        self._ledger.memory_pressure = lack is not None
-        name, node = self._config.node_name, self._registered()
-        if node is None:
-            return
-        if lack is not None:
-            self._tell(node, "Warning", "EvictionThresholdMet", f"Attempting to reclaim {lack.resource}", "")
-        said = "NodeHasInsufficientMemory" if lack is not None else "NodeHasSufficientMemory"
-        self._tell(node, "Normal", said, f"Node {name} status is now: {said}", "")
-        await self._until_done("say how its memory is", self._say_ready)
-
-    async def evict_for_memory(self, lack: disk.Lack) -> None:
-        used: dict[str, int] = {}
-        for (uid, _), usage in (await self._runtime.usages()).containers.items():
-            used[uid] = used.get(uid, 0) + usage.working_set_bytes
-        running = [one for one in list(self._workers.values()) if one.is_running and one.gone_at is None]
-        found = memory.first_to_go([(one.pod, used.get(one.uid, 0)) for one in running if not one.is_failing])
-        if found is None:
-            return
-        pod, size = found
-        self._workers[meta.uid(pod)].fail(
-            pods.EVICTED,
-            f"The node was low on resource: {lack.resource}. Threshold quantity: {lack.least}, available: "
-            f"{lack.available}. The pod was using {size}, and requests {requests.of(pod).get('memory', 0)}. ",
-        )
-
-    def _pressures(self) -> list[str]:
-        """The conditions of the node that are true and should not be."""
-        found = (("DiskPressure", self._ledger.disk_pressure), ("MemoryPressure", self._ledger.memory_pressure))
-        return [type_ for type_, is_so in found if is_so]
+        await self._say_lack("disk", lack, "NodeHasDiskPressure" if lack is not None else "NodeHasNoDiskPressure")
 
     async def evict_largest(self, lack: disk.Lack) -> None:
-        running = [one for one in list(self._workers.values()) if one.is_running and one.gone_at is None]
-        found = storage.first_to_go([(one.pod, await one.usage()) for one in running])
-        if found is None:
-            return
-        pod, size = found
-        self._workers[meta.uid(pod)].fail(
-            pods.EVICTED,
-            f"The node was low on resource: {lack.resource}. Threshold quantity: {lack.least}, available: "
-            f"{lack.available}. The pod was using {size}. ",
-        )
+        found = storage.first_to_go([(one.pod, await one.usage()) for one in self._running()])
+        if found is not None:
+            pod, size = found
+            self._evict(pod, lack, f"{size}. ")
 
     def tell_collection_failed(self, wanted: int, freed: int) -> None:
         if (node := self._registered()) is not None:
             why = f"Attempted to free {wanted} bytes, but only found {freed} bytes eligible to free."
             message = f"Failed to garbage collect required amount of images. {why}"
             self._tell(node, "Warning", "FreeDiskSpaceFailed", message, "")
+
+    # ---- what memory.Keeper asks
+
+    async def say_memory_pressure(self, lack: disk.Lack | None) -> None:
+        self._ledger.memory_pressure = lack is not None
+        said = "NodeHasInsufficientMemory" if lack is not None else "NodeHasSufficientMemory"
+        await self._say_lack("memory", lack, said)
+
+    async def evict_for_memory(self, lack: disk.Lack) -> None:
+        used: dict[str, int] = {}
+        for (uid, _), usage in (await self._runtime.usages()).containers.items():
+            used[uid] = used.get(uid, 0) + usage.working_set_bytes
+        staying = [one for one in self._running() if not one.is_failing]
+        found = memory.first_to_go([(one.pod, used.get(one.uid, 0)) for one in staying])
+        if found is not None:
+            pod, size = found
+            self._evict(pod, lack, f"{size}, and requests {requests.of(pod).get('memory', 0)}. ")
+
+    # ---- what is done for both
+
+    def _running(self) -> list[worker.PodWorker]:
+        return [one for one in list(self._workers.values()) if one.is_running and one.gone_at is None]
+
+    def _evict(self, pod: Object, lack: disk.Lack, using: str) -> None:
+        self._workers[meta.uid(pod)].fail(
+            pods.EVICTED,
+            f"The node was low on resource: {lack.resource}. Threshold quantity: {lack.least}, available: "
+            f"{lack.available}. The pod was using {using}",
+        )
+
+    async def _say_lack(self, of: str, lack: disk.Lack | None, said: str) -> None:
+        name, node = self._config.node_name, self._registered()
+        if node is None:
+            return  # It is said when the node is registered again.
+        if lack is not None:
+            self._tell(node, "Warning", "EvictionThresholdMet", f"Attempting to reclaim {lack.resource}", "")
+        self._tell(node, "Normal", said, f"Node {name} status is now: {said}", "")
+        await self._until_done(f"say how its {of} is", self._say_ready)
+
+    def _pressures(self) -> list[str]:
+        """The conditions of the node that are true and should not be."""
+        found = (("DiskPressure", self._ledger.disk_pressure), ("MemoryPressure", self._ledger.memory_pressure))
+        return [type_ for type_, is_so in found if is_so]
 
     # ---- events
 
