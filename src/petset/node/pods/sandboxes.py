@@ -1,4 +1,4 @@
-"""What a pod's sandbox needs beside names: the OCI runtime of its RuntimeClass; and what no sandbox here can be.
+"""What a pod's sandbox is to be: its host name, the OCI runtime of its RuntimeClass; and what no sandbox here can be.
 
 Follows: "Runtime Class" and "User Namespaces" of the Kubernetes documentation.
 """
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from petset.client.client import Client
 from petset.kinds.runtime_class import RUNTIMECLASSES
+from petset.node.network import names
 from petset.node.runtime import RuntimeError_
 from petset.objects import errors
 from petset.objects.meta import Object
@@ -20,6 +21,14 @@ def require_offered(pod: Object) -> None:
     """Raises RuntimeError_ for what must not be replaced by less."""
     if pod["spec"].get("hostUsers") is False:
         raise RuntimeError_(FAILED, "hostUsers is false and petset has no user namespaces; leave it out")
+
+
+def hostname(pod: Object, cluster_domain: str) -> str:
+    """As the kernel is to have it. Raises RuntimeError_."""
+    try:
+        return names.kernel_name(pod, cluster_domain)
+    except names.NameTooLong as error:
+        raise RuntimeError_(FAILED, str(error)) from None
 
 
 async def handler(client: Client, pod: Object, offered: Sequence[str]) -> str:

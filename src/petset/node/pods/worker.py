@@ -64,7 +64,6 @@ class RefreshVolumes:
 
 AnyStep = pods.Step | RefreshVolumes
 _PREPARING = (pods.EnsureImage, pods.MountVolumes, RefreshVolumes)
-_NO_SANDBOX = "FailedCreatePodSandBox"
 _SETUP_ERRORS = (volumes.VolumeError, environment.ConfigError, errors.ApiError, OSError)
 
 
@@ -517,14 +516,13 @@ class PodWorker:
         resolv = names.resolv_conf(self.pod, around.dns_address, around.cluster_domain, around.host_files.resolv_conf)
         self._name_wait_until, self._name_wait_told = 0.0, False
         try:
-            hostname = names.kernel_name(self.pod, around.cluster_domain)
+            hostname = sandboxes.hostname(self.pod, around.cluster_domain)
             sandboxes.require_offered(self.pod)
             handler = await sandboxes.handler(around.client, self.pod, around.runtime.handlers)
             await around.runtime.create_sandbox(self.pod, hosts, resolv, hostname, handler)
-        except (RuntimeError_, names.NameTooLong) as failure:
-            error = failure if isinstance(failure, RuntimeError_) else RuntimeError_(_NO_SANDBOX, str(failure))
+        except RuntimeError_ as error:
             self._troubles["sandbox"] = _setup_trouble(self._troubles.get("sandbox"), error.reason, error.message)
-            self.tell("Warning", _NO_SANDBOX, f"Failed to create pod sandbox: {error.message}")
+            self.tell("Warning", sandboxes.FAILED, f"Failed to create pod sandbox: {error.message}")
             return
         self._troubles.pop("sandbox", None)
 
