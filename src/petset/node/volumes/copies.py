@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
-from petset.base import tasks
+from petset.base import state, tasks
 from petset.node import meter, paths, programs
 from petset.objects import encoding
 
@@ -172,8 +172,4 @@ def _unfinished(directory: Path) -> list[str]:
 def _renamed(unfinished: Path, place: Path) -> None:
     """Durably: the name is on the disk when this returns."""
     os.rename(unfinished, place)
-    descriptor = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    state.sync_directory(place.parent)
