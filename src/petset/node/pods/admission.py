@@ -18,6 +18,7 @@ from petset.base import well_known
 from petset.kinds import quality_of_service, requests, tolerations
 from petset.kinds.pod_spec import lifecycle
 from petset.kinds.requests import Amounts, HostPort
+from petset.node.pods import decide as pods
 from petset.node.pods import resizing, sysctls
 from petset.node.pods.sysctls import Refusal
 from petset.objects import meta
@@ -154,15 +155,13 @@ def _tolerates_pressure(pod: Object) -> bool:
 
 def _apparmor(pod: Object) -> Refusal | None:
     """Nothing here confines a process by AppArmor, and a pod that counts on it must not run without."""
-    contexts = [pod["spec"]] + [one for field in _CONTAINER_FIELDS for one in meta.parts(pod, "spec", field)]
-    for context in contexts:
+    for context in (pod["spec"], *pods.all_containers(pod)):
         if meta.get(context, "securityContext", "appArmorProfile", "type", default=_UNCONFINED) != _UNCONFINED:
             return Refusal("AppArmor", "Cannot enforce AppArmor: petset applies no AppArmor profiles to containers")
     return None
 
 
 _UNCONFINED = "Unconfined"
-_CONTAINER_FIELDS = ("initContainers", "containers")
 
 
 def _wanted(pod: Object) -> _Entry:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from petset.kinds import requests
+from petset.kinds.pod_spec import lifecycle
 from petset.kinds.pod_spec.resize import FIELDS, resizable
 from petset.node.pods.sysctls import Refusal
 from petset.node.runtime import Container
@@ -93,7 +94,7 @@ def with_amounts(resources: Object, given: Object) -> Object:
     """A container's resources with what was given of CPU and memory in the place of what they say."""
     changed = {**resources}
     for kind in ("requests", "limits"):
-        kept = {name: amount for name, amount in meta.part(resources, kind).items() if name not in ("cpu", "memory")}
+        kept = {name: amount for name, amount in meta.part(resources, kind).items() if name not in lifecycle.RESIZABLE}
         if merged := {**kept, **meta.part(given, kind)}:
             changed[kind] = merged
         else:
