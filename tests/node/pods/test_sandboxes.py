@@ -20,6 +20,11 @@ def class_(name: str, handler: str) -> dict[str, Any]:
     ("spec", "said"),
     [
         ({"runtimeClassName": "vm"}, 'no runtime for "kata" is configured: this node has crun'),
+        (
+            {"setHostnameAsFQDN": True, "subdomain": "s" * 40},
+            f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN bad.{'s' * 40}.default.svc"
+            ".cluster.local is too long (64 characters is the max, 70 characters requested)",
+        ),
         ({"hostUsers": False}, "hostUsers is false and petset has no user namespaces; leave it out"),
     ],
 )
