@@ -27,14 +27,15 @@ class HealthPorts:
 
     def tell(self, service: str, port: int | None, local: Mapping[str, int]) -> None:
         """At which port a Service's health is now asked, None: nowhere; and how many endpoints each node has of it."""
-        there = self._open.get(service, {})
-        if any(one.number != port for one in there.values()):
+        there = self._open.get(service)
+        if there is not None and any(one.number != port for one in there.values()):
             for one in there.values():
                 one.close()
-            there = self._open.pop(service) and {}
+            del self._open[service]
+            there = None
         if port is None:
             return
-        if not there:
+        if there is None:
             there = {node: _Port(service, address, port) for node, address in self._addresses.items()}
             self._open[service] = there
             for one in there.values():
