@@ -2,8 +2,8 @@
 
 `read` makes pods of the files as the node runs them: named after the node, bound to it, tolerating whatever keeps pods
 off it. `changes` (pure) says which of their mirror pods are to be made and which to go: a mirror pod shows in the API
-what the file says, carries the file's hash, and is made anew when somebody deletes it or the file changes. `keep` does
-so whenever the directory (inotify) or a mirror pod changes. A file that is no pod is told in an event of the node.
+what the file says, carries the file's hash, and is made anew when somebody deletes it or the file changes. `Keeper`
+does so whenever the directory (inotify) or a mirror pod changes. A file that is no pod is told in an event of the node.
 
 The mirror pod itself is what runs here, so that one that is deleted is stopped and started anew; a kubelet's goes on.
 Follows: "Create static Pods" of the Kubernetes documentation.
