@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from petset.base import well_known
+from petset.client.views import View
 from petset.kinds import persistent_volume_claim
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
 from petset.objects.meta import Object
@@ -28,6 +29,17 @@ def is_such(kind: Kind) -> bool:
 def of(kinds: Kinds, plural: str) -> Kind | None:
     """One of the three, while there is such a kind."""
     return kinds.at(GROUP, "v1", plural)
+
+
+def find(view: View, plural: str, namespace: str, name: str) -> Object | None:
+    """An object of one of the three, where it and its kind are there."""
+    kind = of(view.kinds, plural)
+    return view.get(kind, namespace, name) if kind is not None and name else None
+
+
+def every(view: View, plural: str) -> list[Object]:
+    kind = of(view.kinds, plural)
+    return view.list(kind) if kind is not None else []
 
 
 _TEXT, _TRUTH, _BYTES = {"type": "string"}, {"type": "boolean"}, {"type": "integer", "format": "int64", "minimum": 0}

@@ -65,27 +65,16 @@ class RemoveSnapshot:
 def reconcile(settings: Settings, key: str, view: View, now: float) -> list[Any]:
     """The next steps of one snapshot or one content."""
     plural, _, name = key.partition("|")
-    kind = snapshot_kinds.of(view.kinds, plural)
-    obj = view.get(kind, *meta.split_key(name)) if kind is not None else None
+    obj = snapshot_kinds.find(view, plural, *meta.split_key(name))
     if obj is None:
         return []
     return _of_snapshot(obj, view, now) if plural == SNAPSHOTS else _of_content(settings, obj, view)
 
 
-def _all(view: View, plural: str) -> list[Object]:
-    kind = snapshot_kinds.of(view.kinds, plural)
-    return view.list(kind) if kind is not None else []
-
-
-def _find(view: View, plural: str, namespace: str, name: str) -> Object | None:
-    kind = snapshot_kinds.of(view.kinds, plural)
-    return view.get(kind, namespace, name) if kind is not None and name else None
-
-
 def content_of(snapshot: Object, view: View) -> Object | None:
     """The content that a snapshot has or names."""
     name = meta.get(snapshot, "status", "boundVolumeSnapshotContentName") or content_name(snapshot)
-    return _find(view, CONTENTS, "", name)
+    return snapshot_kinds.find(view, CONTENTS, "", name)
 
 
 def content_name(snapshot: Object) -> str:
@@ -103,7 +92,7 @@ def _of_snapshot(snapshot: Object, view: View, now: float) -> list[actions.Actio
         return [_with_finalizers(snapshot, [*meta.texts(snapshot, "metadata", "finalizers"), *lacking])]
     if meta.get(snapshot, "spec", "source", "volumeSnapshotContentName"):
         return _prebound(snapshot, view, now)
-    content = _find(view, CONTENTS, "", content_name(snapshot))
+    content = snapshot_kinds.find(view, CONTENTS, "", content_name(snapshot))
     if content is not None:
         return _repeat(snapshot, content, view)
     if meta.get(snapshot, "status", "readyToUse"):
@@ -124,7 +113,7 @@ def _given_class(snapshot: Object, view: View, now: float) -> list[actions.Actio
     claim = _source_claim(snapshot, view)
     driver = _driver(claim, view) if claim is not None else OURS
     annotation = well_known.DEFAULT_SNAPSHOT_CLASS_ANNOTATION
-    marked = [one for one in _all(view, CLASSES) if meta.annotations(one).get(annotation) == "true"]
+    marked = [one for one in snapshot_kinds.every(view, CLASSES) if meta.annotations(one).get(annotation) == "true"]
     found = [one for one in marked if one.get("driver") == driver]
     if len(found) == 1:
         return [actions.Update(meta.changed(snapshot, ("spec", "volumeSnapshotClassName"), meta.name(found[0])))]
@@ -150,7 +139,7 @@ def _driver(claim: Object, view: View) -> str:
 def _make_content(snapshot: Object, view: View, now: float) -> list[actions.Action]:
     reason, prefix = "SnapshotContentCreationFailed", "Failed to create snapshot content with error "
     name = meta.get(snapshot, "spec", "volumeSnapshotClassName")
-    class_ = _find(view, CLASSES, "", name)
+    class_ = snapshot_kinds.find(view, CLASSES, "", name)
     if class_ is None:
         why = f'volumesnapshotclass.{snapshot_kinds.GROUP} "{name}" not found'
         return _failed(snapshot, now, "GetSnapshotClassFailed", f"Failed to get snapshot class with error {why}")
@@ -200,7 +189,7 @@ def _make_content(snapshot: Object, view: View, now: float) -> list[actions.Acti
 
 def _prebound(snapshot: Object, view: View, now: float) -> list[actions.Action]:
     """One that names its content: bound when that names it, too."""
-    content = _find(view, CONTENTS, "", content_name(snapshot))
+    content = snapshot_kinds.find(view, CONTENTS, "", content_name(snapshot))
     if content is None:
         return _failed(snapshot, now, "SnapshotContentMissing", "VolumeSnapshotContent is missing")
     reference = meta.part(content, "spec", "volumeSnapshotRef")
@@ -248,7 +237,7 @@ def _let_go(snapshot: Object, view: View) -> list[actions.Action]:
     finalizers = meta.texts(claim, "metadata", "finalizers")
     if well_known.SNAPSHOT_CLAIM_FINALIZER not in finalizers:
         return []
-    for other in _all(view, SNAPSHOTS):
+    for other in snapshot_kinds.every(view, SNAPSHOTS):
         is_same = meta.namespace(other) == meta.namespace(claim) and _names_claim(other) == meta.name(claim)
         if is_same and meta.uid(other) != meta.uid(snapshot) and not _is_taken(other) and not meta.is_deleting(other):
             return []
@@ -316,7 +305,7 @@ def _of_content(settings: Settings, content: Object, view: View) -> list[Any]:
         return []  # Somebody else's.
     finalizers = meta.texts(content, "metadata", "finalizers")
     reference = meta.part(content, "spec", "volumeSnapshotRef")
-    snapshot = _find(view, SNAPSHOTS, reference.get("namespace", ""), reference.get("name", ""))
+    snapshot = snapshot_kinds.find(view, SNAPSHOTS, reference.get("namespace", ""), reference.get("name", ""))
     if meta.is_deleting(content):
         return _content_ends(content, snapshot)
     if well_known.SNAPSHOT_CONTENT_FINALIZER not in finalizers:
@@ -368,12 +357,13 @@ def keys(obj: Object, view: View) -> Iterable[str]:
         yield f"{CONTENTS}|{meta.name(obj)}"
         yield f"{SNAPSHOTS}|{reference.get('namespace', '')}/{reference.get('name', '')}"
     else:
-        yield from (f"{SNAPSHOTS}|{meta.key(one)}" for one in _all(view, SNAPSHOTS) if not _is_taken(one))
+        untaken = (one for one in snapshot_kinds.every(view, SNAPSHOTS) if not _is_taken(one))
+        yield from (f"{SNAPSHOTS}|{meta.key(one)}" for one in untaken)
 
 
 def keys_of_claim(claim: Object, view: View) -> Iterable[str]:
     """Snapshots that are being taken of it, and the one that it is made of."""
-    for snapshot in _all(view, SNAPSHOTS):
+    for snapshot in snapshot_kinds.every(view, SNAPSHOTS):
         if meta.namespace(snapshot) == meta.namespace(claim):
             of_it = _names_claim(snapshot) == meta.name(claim) and not _is_taken(snapshot)
             if of_it or restored(claim) == meta.name(snapshot):

@@ -121,16 +121,15 @@ def of(claim: Object, view: View) -> Source:
 
 def _of_snapshot(claim: Object, view: View) -> Source:
     name = restored(claim)
-    kinds = [snapshot_kinds.of(view.kinds, plural) for plural in (snapshot_kinds.SNAPSHOTS, snapshot_kinds.CONTENTS)]
-    snapshot = view.get(kinds[0], meta.namespace(claim), name) if kinds[0] is not None else None
+    snapshot = snapshot_kinds.find(view, snapshot_kinds.SNAPSHOTS, meta.namespace(claim), name)
     if snapshot is None:
         kind = f"{snapshot_kinds.SNAPSHOTS}.{snapshot_kinds.GROUP}"
         return Source(why_not=f'error getting snapshot {name} from api server: {kind} "{name}" not found')
     if meta.is_deleting(snapshot):
         return Source(why_not=f"snapshot {name} is currently being deleted")
     bound = meta.get(snapshot, "status", "boundVolumeSnapshotContentName", default="")
-    content = view.get(kinds[1], "", bound) if kinds[1] is not None and bound else None
-    handle = meta.get(content or {}, "status", "snapshotHandle") if content is not None else None
+    content = snapshot_kinds.find(view, snapshot_kinds.CONTENTS, "", bound)
+    handle = meta.get(content, "status", "snapshotHandle")
     if content is None or not handle or not meta.get(snapshot, "status", "readyToUse"):
         return Source(why_not=f"snapshot {name} is not Ready")
     if meta.get(content, "spec", "driver") != well_known.HOST_PATH_PROVISIONER:
