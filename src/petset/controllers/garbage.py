@@ -105,13 +105,13 @@ def orphan_dependents(obj: Object, view: View) -> list[actions.Action]:
     # One that was adopted a moment ago may not be in the caches yet, and would be collected when the owner has gone.
     space = meta.namespace(obj)
     checks = [actions.NoneOwned(kind, space, uids[0]) for kind in ADOPTED] if space else []
-    return [*forgetting, *checks, _changed(obj, without_finalizer(obj, well_known.ORPHAN_FINALIZER), view)]
+    return [*forgetting, *checks, _changed(obj, meta.without_finalizers(obj, well_known.ORPHAN_FINALIZER), view)]
 
 
 def wait_for_dependents(obj: Object, view: View) -> list[actions.Action]:
     """Delete what blocks it; go when nothing does but what waits for it in its turn."""
     if all(_waits_for(dependent, obj, view) for dependent in _blocking(obj, view)):
-        return [_changed(obj, without_finalizer(obj, well_known.FOREGROUND_FINALIZER), view)]
+        return [_changed(obj, meta.without_finalizers(obj, well_known.FOREGROUND_FINALIZER), view)]
     # Each is deleted under its own key, which our being in this state brings up.
     return []
 
@@ -215,11 +215,6 @@ def without_owners(obj: Object, uids: Iterable[str]) -> Object:
     if not references:
         return meta.without(obj, ("metadata", "ownerReferences"))
     return meta.changed(obj, ("metadata", "ownerReferences"), references)
-
-
-def without_finalizer(obj: Object, finalizer: str) -> Object:
-    others = [other for other in obj["metadata"].get("finalizers") or () if other != finalizer]
-    return meta.changed(obj, ("metadata", "finalizers"), others)
 
 
 def ties(obj: Object) -> tuple[Any, ...]:

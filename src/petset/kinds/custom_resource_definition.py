@@ -75,8 +75,7 @@ def prepare(new: Object, old: Object | None) -> Object:
 
 def when_deleted(obj: Object, moment: str) -> Object:
     """Its objects go first."""
-    held = [*meta.texts(obj, "metadata", "finalizers"), well_known.CUSTOM_RESOURCE_CLEANUP_FINALIZER]
-    marked = meta.changed(obj, ("metadata", "finalizers"), list(dict.fromkeys(held)))
+    marked = meta.with_finalizers(obj, well_known.CUSTOM_RESOURCE_CLEANUP_FINALIZER)
     why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
     present = meta.parts(obj, "status", "conditions")
     conditions = with_condition(present, TERMINATING, True, "InstanceDeletionPending", why, moment)

@@ -110,6 +110,19 @@ def annotations(obj: Object) -> Mapping[str, str]:
     return obj["metadata"].get("annotations") or {}
 
 
+def finalizers(obj: Object) -> Sequence[str]:
+    return obj["metadata"].get("finalizers") or ()
+
+
+def with_finalizers(obj: Object, *added: str) -> dict[str, Any]:
+    """With these, too, behind those that it has."""
+    return changed(obj, ("metadata", "finalizers"), list(dict.fromkeys([*finalizers(obj), *added])))
+
+
+def without_finalizers(obj: Object, *removed: str) -> dict[str, Any]:
+    return changed(obj, ("metadata", "finalizers"), [one for one in finalizers(obj) if one not in removed])
+
+
 def revision(obj: Object) -> int:
     """metadata.resourceVersion as the store's revision; 0 when absent."""
     return int(obj["metadata"].get("resourceVersion") or 0)

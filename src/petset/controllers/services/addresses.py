@@ -9,7 +9,7 @@ Follows: KEP-1880.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from petset.base import tasks, well_known
 from petset.client.views import View
@@ -60,22 +60,17 @@ def reconcile_network(key: str, view: View, now: float) -> list[actions.Action]:
     obj = view.get(SERVICECIDRS, "", key)
     if obj is None:
         return []
-    finalizers = meta.texts(obj, "metadata", "finalizers")
-    is_ours = well_known.SERVICE_CIDR_FINALIZER in finalizers
+    is_ours = well_known.SERVICE_CIDR_FINALIZER in meta.finalizers(obj)
     if not meta.is_deleting(obj):
         if not is_ours:
-            return [_with_finalizers(obj, [*finalizers, well_known.SERVICE_CIDR_FINALIZER])]
+            return [actions.Update(meta.with_finalizers(obj, well_known.SERVICE_CIDR_FINALIZER))]
         return _told(obj, "True", "", "Kubernetes Service CIDR is ready", now)
     if not is_ours:
         return []
     if _is_in_use(obj, view):
         why = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR"
         return _told(obj, "False", "Terminating", why, now)
-    return [_with_finalizers(obj, [one for one in finalizers if one != well_known.SERVICE_CIDR_FINALIZER])]
-
-
-def _with_finalizers(obj: Object, finalizers: Sequence[str]) -> actions.Action:
-    return actions.Update(meta.changed(obj, ("metadata", "finalizers"), list(finalizers)))
+    return [actions.Update(meta.without_finalizers(obj, well_known.SERVICE_CIDR_FINALIZER))]
 
 
 def _told(obj: Object, status: str, reason: str, message: str, now: float) -> list[actions.Action]:

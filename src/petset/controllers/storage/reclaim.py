@@ -54,11 +54,9 @@ def reconcile(settings: provisioning.Settings, key: str, view: View, now: float)
 
 
 def release_protection(volume: Object) -> list[actions.Action]:
-    finalizers = meta.texts(volume, "metadata", "finalizers")
-    if well_known.PV_PROTECTION_FINALIZER not in finalizers:
+    if well_known.PV_PROTECTION_FINALIZER not in meta.finalizers(volume):
         return []
-    others = [finalizer for finalizer in finalizers if finalizer != well_known.PV_PROTECTION_FINALIZER]
-    return [actions.Update(meta.changed(volume, ("metadata", "finalizers"), others))]
+    return [actions.Update(meta.without_finalizers(volume, well_known.PV_PROTECTION_FINALIZER))]
 
 
 def end(settings: provisioning.Settings, volume: Object) -> list[actions.Action]:

@@ -14,7 +14,7 @@ Follows: "Volume Snapshots" and the CSI external-snapshotter's controllers (its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -87,9 +87,8 @@ def content_name(snapshot: Object) -> str:
 def _of_snapshot(snapshot: Object, view: View, now: float) -> list[actions.Action]:
     if meta.is_deleting(snapshot):
         return _end(snapshot, view)
-    lacking = [one for one in PROTECTING if one not in meta.texts(snapshot, "metadata", "finalizers")]
-    if lacking:
-        return [_with_finalizers(snapshot, [*meta.texts(snapshot, "metadata", "finalizers"), *lacking])]
+    if any(one not in meta.finalizers(snapshot) for one in PROTECTING):
+        return [actions.Update(meta.with_finalizers(snapshot, *PROTECTING))]
     if meta.get(snapshot, "spec", "source", "volumeSnapshotContentName"):
         return _prebound(snapshot, view, now)
     content = snapshot_kinds.find(view, CONTENTS, "", content_name(snapshot))
@@ -155,12 +154,8 @@ def _make_content(snapshot: Object, view: View, now: float) -> list[actions.Acti
         made_by = _driver(claim, view) or "nobody's"
         why = f"the class {name} is of the driver {class_.get('driver')}, and the volume's is {made_by}"
         return _failed(snapshot, now, reason, prefix + why)
-    finalizers = meta.texts(claim, "metadata", "finalizers")
-    protect = (
-        [_with_finalizers(claim, [*finalizers, well_known.SNAPSHOT_CLAIM_FINALIZER])]
-        if well_known.SNAPSHOT_CLAIM_FINALIZER not in finalizers
-        else []
-    )
+    protected = well_known.SNAPSHOT_CLAIM_FINALIZER in meta.finalizers(claim)
+    protect = [] if protected else [actions.Update(meta.with_finalizers(claim, well_known.SNAPSHOT_CLAIM_FINALIZER))]
     content = {
         "apiVersion": snapshot_kinds.API_VERSION,
         "kind": "VolumeSnapshotContent",
@@ -234,14 +229,13 @@ def _let_go(snapshot: Object, view: View) -> list[actions.Action]:
     claim = _source_claim(snapshot, view)
     if claim is None:
         return []
-    finalizers = meta.texts(claim, "metadata", "finalizers")
-    if well_known.SNAPSHOT_CLAIM_FINALIZER not in finalizers:
+    if well_known.SNAPSHOT_CLAIM_FINALIZER not in meta.finalizers(claim):
         return []
     for other in snapshot_kinds.every(view, SNAPSHOTS):
         is_same = meta.namespace(other) == meta.namespace(claim) and _names_claim(other) == meta.name(claim)
         if is_same and meta.uid(other) != meta.uid(snapshot) and not _is_taken(other) and not meta.is_deleting(other):
             return []
-    return [_with_finalizers(claim, [one for one in finalizers if one != well_known.SNAPSHOT_CLAIM_FINALIZER])]
+    return [actions.Update(meta.without_finalizers(claim, well_known.SNAPSHOT_CLAIM_FINALIZER))]
 
 
 def _is_taken(snapshot: Object) -> bool:
@@ -262,9 +256,7 @@ def _quantity(size: int) -> str:
 
 def _end(snapshot: Object, view: View) -> list[actions.Action]:
     """A snapshot that is being deleted."""
-    finalizers = meta.texts(snapshot, "metadata", "finalizers")
-    others = [one for one in finalizers if one not in PROTECTING]
-    if others == list(finalizers):
+    if not any(one in PROTECTING for one in meta.finalizers(snapshot)):
         return []
     if sources.claims_made_of(snapshot, view):
         why = "Snapshot is being used to restore a PVC"
@@ -276,11 +268,7 @@ def _end(snapshot: Object, view: View) -> list[actions.Action]:
             marked = {well_known.SNAPSHOT_BEING_DELETED_ANNOTATION: "yes"}
             return [actions.Update(provisioning.annotated(content, marked))]
         return [] if meta.is_deleting(content) else [actions.Delete(content)]  # The snapshot goes after it.
-    return [*_let_go(snapshot, view), _with_finalizers(snapshot, others)]
-
-
-def _with_finalizers(obj: Object, finalizers: Sequence[str]) -> actions.Action:
-    return actions.Update(meta.changed(obj, ("metadata", "finalizers"), list(finalizers)))
+    return [*_let_go(snapshot, view), actions.Update(meta.without_finalizers(snapshot, *PROTECTING))]
 
 
 def _failed(snapshot: Object, now: float, reason: str, why: str) -> list[actions.Action]:
@@ -303,13 +291,12 @@ def _failed(snapshot: Object, now: float, reason: str, why: str) -> list[actions
 def _of_content(settings: Settings, content: Object, view: View) -> list[Any]:
     if meta.get(content, "spec", "driver") != OURS or not settings.provisions:
         return []  # Somebody else's.
-    finalizers = meta.texts(content, "metadata", "finalizers")
     reference = meta.part(content, "spec", "volumeSnapshotRef")
     snapshot = snapshot_kinds.find(view, SNAPSHOTS, reference.get("namespace", ""), reference.get("name", ""))
     if meta.is_deleting(content):
         return _content_ends(content, snapshot)
-    if well_known.SNAPSHOT_CONTENT_FINALIZER not in finalizers:
-        return [_with_finalizers(content, [*finalizers, well_known.SNAPSHOT_CONTENT_FINALIZER])]
+    if well_known.SNAPSHOT_CONTENT_FINALIZER not in meta.finalizers(content):
+        return [actions.Update(meta.with_finalizers(content, well_known.SNAPSHOT_CONTENT_FINALIZER))]
     if meta.get(content, "status", "readyToUse"):
         return []
     if meta.get(content, "spec", "source", "snapshotHandle"):
@@ -326,13 +313,12 @@ def _take(content: Object, view: View) -> list[Any]:
 
 
 def _content_ends(content: Object, snapshot: Object | None) -> list[Any]:
-    finalizers = meta.texts(content, "metadata", "finalizers")
-    if well_known.SNAPSHOT_CONTENT_FINALIZER not in finalizers:
+    if well_known.SNAPSHOT_CONTENT_FINALIZER not in meta.finalizers(content):
         return []
     bound = snapshot is not None and meta.get(content, "spec", "volumeSnapshotRef", "uid") == meta.uid(snapshot)
     if bound and snapshot is not None and not meta.is_deleting(snapshot):
         return []  # It stays while its snapshot does.
-    goes = _with_finalizers(content, [one for one in finalizers if one != well_known.SNAPSHOT_CONTENT_FINALIZER])
+    goes = actions.Update(meta.without_finalizers(content, well_known.SNAPSHOT_CONTENT_FINALIZER))
     if meta.get(content, "spec", "deletionPolicy") != "Delete":
         return [goes]
     trouble = event(content, "Warning", "SnapshotDeleteError", "Failed to delete snapshot: {error}")

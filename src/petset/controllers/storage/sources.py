@@ -76,9 +76,8 @@ def reconcile(settings: Settings, key: str, view: View, now: float) -> list[acti
     claim = view.get(PERSISTENTVOLUMECLAIMS, *meta.split_key(key))
     if claim is None:
         return []
-    protected = well_known.CLONE_SOURCE_FINALIZER in meta.texts(claim, "metadata", "finalizers")
-    if protected and not claims_made_of(claim, view):
-        return [_finalizers(claim, add=False)]
+    if well_known.CLONE_SOURCE_FINALIZER in meta.finalizers(claim) and not claims_made_of(claim, view):
+        return [actions.Update(meta.without_finalizers(claim, well_known.CLONE_SOURCE_FINALIZER))]
     if not data_source(claim) or not is_waiting(claim) or volumes.volume_for(claim, view) is not None:
         return []
     return volumes.provision(settings, claim, view, make=partial(_made_of, view))
@@ -94,20 +93,14 @@ def _made_of(view: View, claim: Object, steps: list[Any]) -> list[Any]:
         return provisioning.failed(claim, source.why_not)
     protect: list[actions.Action] = []
     if source.path:
-        original = view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(claim), cloned(claim)) or {}
-        if well_known.CLONE_SOURCE_FINALIZER not in meta.texts(original, "metadata", "finalizers"):
-            protect = [_finalizers(original, add=True)]
+        original = view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(claim), cloned(claim))
+        if original is not None and well_known.CLONE_SOURCE_FINALIZER not in meta.finalizers(original):
+            protect = [actions.Update(meta.with_finalizers(original, well_known.CLONE_SOURCE_FINALIZER))]
     copy = CopyVolume(claim, directory.path, source.path, source.handle, source.pods, directory.on_failure)
     begins = event(
         claim, "Normal", "Provisioning", f"Copying {data_source(claim)['kind']} {data_source(claim)['name']}"
     )
     return [*protect, begins, *(copy if step is directory else step for step in steps)]
-
-
-def _finalizers(claim: Object, *, add: bool) -> actions.Action:
-    kept = [one for one in meta.texts(claim, "metadata", "finalizers") if one != well_known.CLONE_SOURCE_FINALIZER]
-    wanted = [*kept, well_known.CLONE_SOURCE_FINALIZER] if add else kept
-    return actions.Update(meta.changed(claim, ("metadata", "finalizers"), wanted))
 
 
 def of(claim: Object, view: View) -> Source:
@@ -168,8 +161,7 @@ def _of_claim(claim: Object, view: View) -> Source:
 
 def keys_of_claim(claim: Object, view: View) -> Iterable[str]:
     """Itself, where it is to be made of something or others are; the one it is made of; those that wait for it."""
-    finalizers = meta.texts(claim, "metadata", "finalizers")
-    if data_source(claim) or well_known.CLONE_SOURCE_FINALIZER in finalizers:
+    if data_source(claim) or well_known.CLONE_SOURCE_FINALIZER in meta.finalizers(claim):
         yield meta.key(claim)
     if name := cloned(claim):
         yield f"{meta.namespace(claim)}/{name}"

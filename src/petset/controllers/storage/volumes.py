@@ -60,14 +60,12 @@ def reconcile(settings: Settings, key: str, view: View, now: float) -> list[acti
 
 
 def release_protection(claim: Object, view: View) -> list[actions.Action]:
-    finalizers = meta.texts(claim, "metadata", "finalizers")
-    if well_known.PVC_PROTECTION_FINALIZER not in finalizers:
+    if well_known.PVC_PROTECTION_FINALIZER not in meta.finalizers(claim):
         return []
     for pod in view.by_index(PODS, "claim", meta.key(claim)):
         if meta.get(pod, "spec", "nodeName") and not pod_phase.has_ended(pod):
             return []
-    others = [finalizer for finalizer in finalizers if finalizer != well_known.PVC_PROTECTION_FINALIZER]
-    return [actions.Update(meta.changed(claim, ("metadata", "finalizers"), others))]
+    return [actions.Update(meta.without_finalizers(claim, well_known.PVC_PROTECTION_FINALIZER))]
 
 
 # Binding
