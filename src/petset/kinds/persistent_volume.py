@@ -57,6 +57,11 @@ def size(volume: Object) -> int:
     return quantity.to_bytes(meta.get(volume, "spec", "capacity", "storage", default="0"))
 
 
+def directory(volume: Object) -> str:
+    """Where on its node a hostPath volume is; "" of others."""
+    return meta.get(volume, "spec", "hostPath", "path", default="")
+
+
 def differs_in_mode(volume: Object, claim: Object) -> bool:
     mode, wanted = (meta.get(one, "spec", "volumeMode") or "Filesystem" for one in (volume, claim))
     return mode != wanted

@@ -66,7 +66,7 @@ def _grow(claim: Object, volume: Object) -> list[actions.Action]:
             actions.UpdateStatus(_with(claim, wanted, IN_PROGRESS, {"type": RESIZING, "status": "True"})),
             event(claim, "Normal", "Resizing", begins),
         ]
-    path = meta.get(volume, "spec", "hostPath", "path", default="")
+    path = persistent_volume.directory(volume)
     problem = {"type": "ControllerResizeError", "status": "True", "message": "{error}"}
     trouble = f'resize volume "{meta.name(volume)}" failed: {{error}}'
     resize = actions.Resize(

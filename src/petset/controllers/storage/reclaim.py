@@ -18,6 +18,7 @@ from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
 from petset.controllers.storage import provisioning, volumes
+from petset.kinds import persistent_volume
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import meta
@@ -89,16 +90,15 @@ def reclaim(settings: provisioning.Settings, volume: Object) -> list[actions.Act
 
 
 def _is_removable(settings: provisioning.Settings, volume: Object) -> bool:
-    path = meta.get(volume, "spec", "hostPath", "path", default="")
-    return settings.provisions and provisioning.is_ours(volume) and path == f"{settings.directory}/{meta.name(volume)}"
+    is_its_own = persistent_volume.directory(volume) == f"{settings.directory}/{meta.name(volume)}"
+    return settings.provisions and provisioning.is_ours(volume) and is_its_own
 
 
 def remove(volume: Object) -> actions.Action:
     """Its directory goes; when it does not, the volume has Failed, says why, and it is tried again."""
     trouble = actions.EmitEvent(volume, "Warning", "VolumeFailedDelete", "{error}")
-    path = meta.get(volume, "spec", "hostPath", "path", default="")
     said = actions.UpdateStatus({**volume, "status": {"phase": "Failed", "message": "{error}"}})
-    return actions.Attempt((actions.RemoveDirectory(path, trouble),), otherwise=said)
+    return actions.Attempt((actions.RemoveDirectory(persistent_volume.directory(volume), trouble),), otherwise=said)
 
 
 def failed(volume: Object, reason: str, why: str) -> list[actions.Action]:

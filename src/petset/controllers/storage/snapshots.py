@@ -308,8 +308,8 @@ def _take(content: Object, view: View) -> list[Any]:
     volume = view.get(PERSISTENTVOLUMES, "", meta.get(content, "spec", "source", "volumeHandle", default="-"))
     if volume is None or not provisioning.is_ours(volume):
         return [actions.Fail("its volume is not here")]
-    path = meta.get(volume, "spec", "hostPath", "path", default="")
-    return [TakeSnapshot(content, path, persistent_volume.size(volume), sources.writers(volume, view))]
+    path, size = persistent_volume.directory(volume), persistent_volume.size(volume)
+    return [TakeSnapshot(content, path, size, sources.writers(volume, view))]
 
 
 def _content_ends(content: Object, snapshot: Object | None) -> list[Any]:

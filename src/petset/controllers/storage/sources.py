@@ -155,8 +155,7 @@ def _of_claim(claim: Object, view: View) -> Source:
     if quantity.compare(wanted, has) < 0:
         why = "new PVC request must be greater than or equal in size to the specified PVC data source"
         return Source(why_not=f"error, {why}, requested {wanted} but source is {has}")
-    path = meta.get(volume, "spec", "hostPath", "path", default="")
-    return Source(path=path, pods=writers(volume, view))
+    return Source(path=persistent_volume.directory(volume), pods=writers(volume, view))
 
 
 def keys_of_claim(claim: Object, view: View) -> Iterable[str]:
