@@ -12,8 +12,6 @@ Follows: KEP-284 (expansion), KEP-1790 (recovery from one that failed), KEP-3751
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from petset.base import well_known
 from petset.controllers import actions
 from petset.controllers.storage import provisioning
@@ -42,7 +40,7 @@ def steps(claim: Object, volume: Object) -> list[actions.Action]:
 def _bound(claim: Object, volume: Object) -> Object:
     """The status of a claim that has what it asked for."""
     before = meta.part(claim, "status")
-    kept = [one for one in meta.parts(before, "conditions") if one.get("type") not in CONDITIONS]
+    kept = _other_conditions(before)
     status = {key: value for key, value in before.items() if key not in ("conditions", "allocatedResourceStatuses")}
     return {
         **status,
@@ -51,6 +49,11 @@ def _bound(claim: Object, volume: Object) -> Object:
         "capacity": meta.get(volume, "spec", "capacity", default={}),
         **({"conditions": kept} if kept else {}),
     }
+
+
+def _other_conditions(status: Object) -> list[Object]:
+    """Those that are not about growth."""
+    return [one for one in meta.parts(status, "conditions") if one.get("type") not in CONDITIONS]
 
 
 def _grow(claim: Object, volume: Object) -> list[actions.Action]:
@@ -80,14 +83,13 @@ def _grow(claim: Object, volume: Object) -> list[actions.Action]:
 
 def _with(claim: Object, allocated: str, state: str, condition: Object) -> Object:
     status = meta.part(claim, "status")
-    others: Sequence[Object] = [one for one in meta.parts(status, "conditions") if one.get("type") not in CONDITIONS]
     return {
         **claim,
         "status": {
             **status,
             "allocatedResources": {"storage": allocated},
             "allocatedResourceStatuses": {"storage": state},
-            "conditions": [*others, condition],
+            "conditions": [*_other_conditions(status), condition],
         },
     }
 
