@@ -95,6 +95,12 @@ def claim_reference(claim: Object) -> dict[str, Any]:
     }
 
 
+def refers_to(reference: Object, obj: Object) -> bool:
+    """Whether it is of this object's name, and of its uid or of none yet."""
+    named = (reference.get("namespace"), reference.get("name")) == (meta.namespace(obj), meta.name(obj))
+    return named and reference.get("uid", "") in ("", meta.uid(obj))
+
+
 def provisioned_volume(
     settings: Settings, claim: Object, class_: Object | None, node: Object | None = None
 ) -> dict[str, Any]:

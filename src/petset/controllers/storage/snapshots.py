@@ -191,8 +191,7 @@ def _prebound(snapshot: Object, view: View, now: float) -> list[actions.Action]:
     if not meta.get(content, "spec", "source", "snapshotHandle"):
         why = "VolumeSnapshotContent is dynamically provisioned while expecting a pre-provisioned one"
         return _failed(snapshot, now, "SnapshotContentMismatch", why)
-    named = (reference.get("namespace"), reference.get("name")) == (meta.namespace(snapshot), meta.name(snapshot))
-    if not named or reference.get("uid", "") not in ("", meta.uid(snapshot)):
+    if not provisioning.refers_to(reference, snapshot):
         why = f"VolumeSnapshotContent [{meta.name(content)}] is bound to a different snapshot"
         return _failed(snapshot, now, "SnapshotContentMisbound", why)
     if not reference.get("uid"):

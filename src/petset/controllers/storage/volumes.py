@@ -105,10 +105,7 @@ def _lost(claim: Object, why: str, reason: str = "ClaimLost") -> list[actions.Ac
 
 
 def is_claimed_by(volume: Object, claim: Object) -> bool:
-    """The volume's claimRef is this claim's: of the same name, and of its uid or of none yet."""
-    reference = meta.get(volume, "spec", "claimRef", default={})
-    named = (reference.get("namespace"), reference.get("name")) == (meta.namespace(claim), meta.name(claim))
-    return named and reference.get("uid", "") in ("", meta.uid(claim))
+    return provisioning.refers_to(meta.part(volume, "spec", "claimRef"), claim)
 
 
 def is_bound_to(volume: Object, claim: Object) -> bool:
