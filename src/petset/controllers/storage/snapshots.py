@@ -110,7 +110,7 @@ def _lost(snapshot: Object, now: float) -> list[actions.Action]:
 def _given_class(snapshot: Object, view: View, now: float) -> list[actions.Action]:
     """The default class of whoever made the claim's volume."""
     claim = _source_claim(snapshot, view)
-    driver = _driver(claim, view) if claim is not None else OURS
+    driver = _driver(_volume_of(claim, view)) if claim is not None else OURS
     annotation = well_known.DEFAULT_SNAPSHOT_CLASS_ANNOTATION
     marked = [one for one in snapshot_kinds.every(view, CLASSES) if meta.annotations(one).get(annotation) == "true"]
     found = [one for one in marked if one.get("driver") == driver]
@@ -122,14 +122,16 @@ def _given_class(snapshot: Object, view: View, now: float) -> list[actions.Actio
 
 
 def _source_claim(snapshot: Object, view: View) -> Object | None:
-    name = meta.get(snapshot, "spec", "source", "persistentVolumeClaimName", default="")
-    return view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(snapshot), name)
+    return view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(snapshot), _names_claim(snapshot))
 
 
-def _driver(claim: Object, view: View) -> str:
-    """Who made a claim's volume."""
-    volume = view.get(PERSISTENTVOLUMES, "", meta.get(claim, "spec", "volumeName") or "-") or {}
-    if "metadata" not in volume:
+def _volume_of(claim: Object, view: View) -> Object | None:
+    return view.get(PERSISTENTVOLUMES, "", meta.get(claim, "spec", "volumeName") or "-")
+
+
+def _driver(volume: Object | None) -> str:
+    """Who made a volume; one that is not there yet is to be ours."""
+    if volume is None:
         return OURS
     made_by = meta.annotations(volume).get(well_known.PROVISIONED_BY_ANNOTATION, "")
     return meta.get(volume, "spec", "csi", "driver") or made_by
@@ -143,16 +145,17 @@ def _make_content(snapshot: Object, view: View, now: float) -> list[actions.Acti
         why = f'volumesnapshotclass.{snapshot_kinds.GROUP} "{name}" not found'
         return _failed(snapshot, now, "GetSnapshotClassFailed", f"Failed to get snapshot class with error {why}")
     claim = _source_claim(snapshot, view)
-    source = meta.get(snapshot, "spec", "source", "persistentVolumeClaimName", default="")
+    source = _names_claim(snapshot)
     if claim is None or meta.is_deleting(claim):
         return _failed(snapshot, now, reason, f'{prefix}cannot get claim from snapshot: claim "{source}" not found')
-    volume = view.get(PERSISTENTVOLUMES, "", meta.get(claim, "spec", "volumeName") or "-")
+    volume = _volume_of(claim, view)
     if meta.get(claim, "status", "phase") != "Bound" or volume is None:
         why = f"the PVC {source} is not yet bound to a PV, will not attempt to take a snapshot"
         return _failed(snapshot, now, reason, prefix + why)
-    if class_.get("driver") != _driver(claim, view):
-        made_by = _driver(claim, view) or "nobody's"
-        why = f"the class {name} is of the driver {class_.get('driver')}, and the volume's is {made_by}"
+    driver, made_by = class_.get("driver"), _driver(volume)
+    if driver != made_by:
+        whose = made_by or "nobody's"
+        why = f"the class {name} is of the driver {driver}, and the volume's is {whose}"
         return _failed(snapshot, now, reason, prefix + why)
     protected = well_known.SNAPSHOT_CLAIM_FINALIZER in meta.finalizers(claim)
     protect = [] if protected else [actions.Update(meta.with_finalizers(claim, well_known.SNAPSHOT_CLAIM_FINALIZER))]
@@ -237,6 +240,10 @@ def _let_go(snapshot: Object, view: View) -> list[actions.Action]:
     return [actions.Update(meta.without_finalizers(claim, well_known.SNAPSHOT_CLAIM_FINALIZER))]
 
 
+def _is_bound(content: Object, snapshot: Object) -> bool:
+    return meta.get(content, "spec", "volumeSnapshotRef", "uid") == meta.uid(snapshot)
+
+
 def _is_taken(snapshot: Object) -> bool:
     return bool(meta.get(snapshot, "status", "readyToUse"))
 
@@ -261,8 +268,7 @@ def _end(snapshot: Object, view: View) -> list[actions.Action]:
         why = "Snapshot is being used to restore a PVC"
         return [event(snapshot, "Warning", "SnapshotDeletePending", why)]
     content = content_of(snapshot, view)
-    bound = content is not None and meta.get(content, "spec", "volumeSnapshotRef", "uid") == meta.uid(snapshot)
-    if content is not None and bound and meta.get(content, "spec", "deletionPolicy") == "Delete":
+    if content is not None and _is_bound(content, snapshot) and meta.get(content, "spec", "deletionPolicy") == "Delete":
         if well_known.SNAPSHOT_BEING_DELETED_ANNOTATION not in meta.annotations(content):
             marked = {well_known.SNAPSHOT_BEING_DELETED_ANNOTATION: "yes"}
             return [actions.Update(provisioning.annotated(content, marked))]
@@ -314,8 +320,7 @@ def _take(content: Object, view: View) -> list[Any]:
 def _content_ends(content: Object, snapshot: Object | None) -> list[Any]:
     if well_known.SNAPSHOT_CONTENT_FINALIZER not in meta.finalizers(content):
         return []
-    bound = snapshot is not None and meta.get(content, "spec", "volumeSnapshotRef", "uid") == meta.uid(snapshot)
-    if bound and snapshot is not None and not meta.is_deleting(snapshot):
+    if snapshot is not None and _is_bound(content, snapshot) and not meta.is_deleting(snapshot):
         return []  # It stays while its snapshot does.
     goes = actions.Update(meta.without_finalizers(content, well_known.SNAPSHOT_CONTENT_FINALIZER))
     if meta.get(content, "spec", "deletionPolicy") != "Delete":
