@@ -1,8 +1,8 @@
 """What a pod's status says: from its spec, what is seen of it, and its status so far.
 
-Container states, waiting reasons, phase and conditions are worked out anew each time; only what cannot be seen any
-more is carried over from the status in the API: startTime, transition times, a lost container's last state, and
-whatever others wrote (conditions of controllers, readiness gates).
+Container states, waiting reasons, phase and conditions (conditions.py) are worked out anew each time; only what cannot
+be seen any more is carried over from the status in the API: startTime, transition times, a lost container's last state,
+and whatever others wrote (conditions of controllers, readiness gates).
 
 Invariants: pure; Succeeded and Failed are for ever; restartCount never goes back.
 Follows: core/v1 PodStatus and the Pod Lifecycle page; reasons and messages are those kubectl's users know.
@@ -14,8 +14,8 @@ from typing import Any
 
 from petset.base import tasks
 from petset.kinds import pod_phase, quality_of_service
+from petset.node.pods import conditions, pulling, resizing
 from petset.node.pods import decide as pods
-from petset.node.pods import pulling, resizing, restarting
 from petset.node.pods.decide import View
 from petset.node.runtime import Container
 from petset.objects import meta
@@ -34,13 +34,13 @@ def status(pod: Object, view: View) -> dict[str, Any]:
     new: dict[str, Any] = {
         **{key: value for key, value in old.items() if key not in _OURS},
         "phase": phase,
-        "conditions": _conditions(pod, view, phase, init_statuses, statuses),
+        "conditions": conditions.of(pod, view, phase, init_statuses, statuses),
         "hostIP": view.host_ip,
         "hostIPs": [{"ip": view.host_ip}],
         "startTime": old.get("startTime") or tasks.rfc3339(view.now),
         "qosClass": old.get("qosClass") or quality_of_service.of(pod),
         "containerStatuses": statuses,
-        **_observed(pod),
+        **conditions.observed(pod),
     }
     if ephemeral := [_ephemeral_status(pod, view, spec) for spec in pods.ephemeral_containers(pod)]:
         new["ephemeralContainerStatuses"] = ephemeral
@@ -80,12 +80,6 @@ _OURS = (
     "ephemeralContainerStatuses",
     "observedGeneration",
 )
-
-
-def _observed(pod: Object) -> dict[str, int]:
-    """Which generation of the pod all this is about."""
-    generation = pod["metadata"].get("generation")
-    return {"observedGeneration": generation} if generation else {}
 
 
 def _pod_ip(pod: Object, view: View, phase: str) -> str:
@@ -145,24 +139,6 @@ def is_resizing(pod: Object, view: View) -> bool:
         if goes_on and latest is not None and resizing.lacking(view.resize, latest):
             return True
     return False
-
-
-def _resize_conditions(pod: Object, view: View, over: bool) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if over:
-        return found
-    pending, state = view.resize.pending, view.resize
-    if pending is not None:
-        why = {"reason": pending.reason, "message": pending.message}
-        found.append({"type": _RESIZE_PENDING, "status": "True", **why, **_observed(pod)})
-    if state.generation:
-        why = {"reason": "Error", "message": state.error} if state.error else {}
-        seen = {"observedGeneration": state.generation}
-        found.append({"type": _RESIZE_IN_PROGRESS, "status": "True", **why, **seen})
-    return found
-
-
-_RESIZE_PENDING, _RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 
 
 def _ephemeral_status(pod: Object, view: View, spec: Object) -> dict[str, Any]:
@@ -404,7 +380,7 @@ def _where(pod: Object) -> str:
     return f"{meta.name(pod)}_{meta.namespace(pod)}({meta.uid(pod)})"
 
 
-# ---- phase and conditions
+# ---- phase
 
 
 def _phase(pod: Object, view: View, init_statuses: list[Object], statuses: list[Object]) -> str:
@@ -412,11 +388,11 @@ def _phase(pod: Object, view: View, init_statuses: list[Object], statuses: list[
     if pod_phase.has_ended(pod):
         return pod["status"]["phase"]
     if view.failure is not None or pods.is_past_deadline(pod, view.now) or pods.init_failed(pod, view):
-        return "Failed" if not view.running() else "Running" if _has_run(statuses) else "Pending"
-    if not _has_run(statuses) and not pods.is_initialized(pod, view) and not meta.is_deleting(pod):
+        return "Failed" if not view.running() else "Running" if conditions.has_run(statuses) else "Pending"
+    if not conditions.has_run(statuses) and not pods.is_initialized(pod, view) and not meta.is_deleting(pod):
         return "Pending"
     never_ran = any("waiting" in one["state"] and not one["lastState"] for one in statuses)
-    if never_ran and not (meta.is_deleting(pod) and _has_run(statuses)):
+    if never_ran and not (meta.is_deleting(pod) and conditions.has_run(statuses)):
         return "Pending"
     if any("running" in one["state"] for one in statuses):
         return "Running"
@@ -425,95 +401,3 @@ def _phase(pod: Object, view: View, init_statuses: list[Object], statuses: list[
         codes = [meta.get(one["state"], "terminated", "exitCode", default=1) for one in statuses]
         return "Succeeded" if all(code == 0 for code in codes) else "Failed"
     return "Running"
-
-
-def _has_run(statuses: list[Object]) -> bool:
-    return any("waiting" not in one["state"] or one["lastState"] for one in statuses)
-
-
-def _conditions(
-    pod: Object, view: View, phase: str, init_statuses: list[Object], statuses: list[Object]
-) -> list[Object]:
-    now = tasks.rfc3339(view.now)
-    done = phase in pod_phase.ENDED
-    conditions: list[Object] = list(meta.get(pod, "status", "conditions", default=()))
-    has_sandbox = view.sandbox is not None and view.sandbox.alive and not done
-    unready = [one["name"] for one in statuses if not one["ready"]]
-    unready = [one["name"] for one in _sidecar_statuses(pod, init_statuses) if not one["ready"]] + unready
-    containers_ready = _ready("ContainersReady", phase, unready)
-    for condition in (
-        {"type": "PodReadyToStartContainers", "status": "True" if has_sandbox else "False"},
-        _initialized(pod, view, phase, init_statuses, statuses),
-        _pod_ready(pod, containers_ready),
-        containers_ready,
-        {"type": "PodScheduled", "status": "True"},
-    ):
-        conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now, **_observed(pod)})
-    resizes = _resize_conditions(pod, view, done)
-    for type_ in (_RESIZE_PENDING, _RESIZE_IN_PROGRESS):
-        if not any(one["type"] == type_ for one in resizes):
-            conditions = [one for one in conditions if one.get("type") != type_]
-    for condition in resizes:
-        conditions = meta.with_condition(conditions, {**condition, "lastTransitionTime": now})
-    if restarting.may_restart_all(pods.all_containers(pod)):
-        conditions = meta.with_condition(conditions, {**_restarting_all(view, done), "lastTransitionTime": now})
-    if view.failure is not None and view.failure.reason == pods.EVICTED:
-        disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
-        disrupted |= {"message": view.failure.message, "lastTransitionTime": now}
-        conditions = meta.with_condition(conditions, disrupted)
-    return conditions
-
-
-def _restarting_all(view: View, done: bool) -> dict[str, str]:
-    """True from the end that starts all containers anew until the first of them has begun again."""
-    if done or not view.begun_at or (not view.outdated() and view.has_begun()):
-        return {"type": "AllContainersRestarting", "status": "False"}
-    said = {"reason": "RestartAllContainersStarted", "message": "container exited with restart policy rule"}
-    return {"type": "AllContainersRestarting", "status": "True", **said}
-
-
-def _sidecar_statuses(pod: Object, init_statuses: list[Object]) -> list[Object]:
-    return [one for spec, one in zip(pods.init_containers(pod), init_statuses) if pods.is_sidecar(spec)]
-
-
-def _initialized(
-    pod: Object, view: View, phase: str, init_statuses: list[Object], statuses: list[Object]
-) -> dict[str, str]:
-    if phase == "Succeeded":
-        return {"type": "Initialized", "status": "True", "reason": "PodCompleted"}
-    if not init_statuses or pods.is_initialized(pod, view) or (phase == "Failed" and _has_run(statuses)):
-        return {"type": "Initialized", "status": "True"}
-    incomplete = " ".join(one["name"] for one in init_statuses if not one["ready"])
-    return {
-        "type": "Initialized",
-        "status": "False",
-        "reason": "ContainersNotInitialized",
-        "message": f"containers with incomplete status: [{incomplete}]",
-    }
-
-
-def _ready(type_: str, phase: str, unready: list[str]) -> dict[str, str]:
-    if phase == "Succeeded":
-        return {"type": type_, "status": "False", "reason": "PodCompleted"}
-    if phase == "Failed":
-        return {"type": type_, "status": "False", "reason": "PodFailed"}
-    if unready:
-        message = f"containers with unready status: [{' '.join(unready)}]"
-        return {"type": type_, "status": "False", "reason": "ContainersNotReady", "message": message}
-    return {"type": type_, "status": "True"}
-
-
-def _pod_ready(pod: Object, containers_ready: dict[str, str]) -> dict[str, str]:
-    """Ready is ContainersReady and every readiness gate."""
-    if containers_ready["status"] != "True":
-        return {**containers_ready, "type": "Ready"}
-    for gate in pod["spec"].get("readinessGates") or ():
-        type_ = gate.get("conditionType", "")
-        if not meta.is_condition_true(pod, type_):
-            return {
-                "type": "Ready",
-                "status": "False",
-                "reason": "ReadinessGatesNotReady",
-                "message": f'the readiness gate "{type_}" is not True',
-            }
-    return {"type": "Ready", "status": "True"}
