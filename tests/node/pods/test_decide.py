@@ -15,15 +15,12 @@ from petset.node.pods.decide import (
     Decision,
     EnsureImage,
     Finish,
-    Memory,
     MountVolumes,
     RemoveContainer,
-    RestartDelay,
     StartContainer,
     StopContainer,
-    Trouble,
-    View,
 )
+from petset.node.pods.view import Memory, RestartDelay, Trouble, View
 from petset.node.runtime import Container, Image, Sandbox
 from petset.objects import meta
 

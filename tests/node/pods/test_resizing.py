@@ -12,9 +12,10 @@ from petset.kinds.pod import PODS
 from petset.node.pods import decide as pods
 from petset.node.pods import resizing, status
 from petset.node.pods.admission import Ledger
-from petset.node.pods.decide import Decision, Memory, ResizeContainer, StartContainer, StopContainer
+from petset.node.pods.decide import Decision, ResizeContainer, StartContainer, StopContainer
 from petset.node.pods.resizing import Resize
 from petset.node.pods.sysctls import Refusal
+from petset.node.pods.view import Memory
 from petset.objects import errors, meta
 from tests.node.node_fixture import NodeUnderTest, container, play, state
 from tests.node.node_fixture import pod as bound

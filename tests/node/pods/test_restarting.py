@@ -9,7 +9,8 @@ import pytest
 
 from petset.node.pods import decide as pods
 from petset.node.pods import restarting, status
-from petset.node.pods.decide import Decision, Memory, RestartDelay, StartContainer, StopContainer
+from petset.node.pods.decide import Decision, StartContainer, StopContainer
+from petset.node.pods.view import Memory, RestartDelay
 from petset.objects import meta
 from tests.node.node_fixture import NodeUnderTest, container, play, state
 from tests.node.node_fixture import pod as bound

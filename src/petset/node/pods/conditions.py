@@ -15,7 +15,7 @@ from petset.base import tasks
 from petset.kinds import pod_phase
 from petset.node.pods import decide as pods
 from petset.node.pods import restarting
-from petset.node.pods.decide import View
+from petset.node.pods.view import View
 from petset.objects import meta
 from petset.objects.meta import Object
 

@@ -13,21 +13,18 @@ Follows: the Pod Lifecycle page of the Kubernetes documentation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from petset.base import tasks
 from petset.kinds import pod_phase
 from petset.node.pods import resizing, restarting
-from petset.node.pods.resizing import Resize
 from petset.node.pods.restarting import failed, is_sidecar
-from petset.node.runtime import Container, Image, Sandbox
+from petset.node.pods.view import RestartDelay, Trouble, View
+from petset.node.runtime import Container
 from petset.objects import meta
 from petset.objects.meta import Object
 
-RESTART_DELAY_SECONDS_MIN = 10.0
-RESTART_DELAY_SECONDS_MAX = 300.0
-RESTART_RESET_SECONDS = 600.0  # A container that ran this long is restarted at once again.
 IMAGE_RETRY_SECONDS_MIN = 10.0
 IMAGE_RETRY_SECONDS_MAX = 300.0
 IMAGE_ERROR_SHOWN_SECONDS = 2.0  # How long ErrImagePull stays before it reads ImagePullBackOff.
@@ -38,130 +35,6 @@ GRACE_SECONDS_DEFAULT = 30
 NAME_WAIT_SECONDS_MAX = 3.0
 EVICTED = "Evicted"  # The reason of a pod that the node could no longer keep.
 ATTEMPTS_KEPT = 2  # The present one, and the one before for `logs --previous`.
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something that failed and is tried again at `retry_at`."""
-
-    reason: str
-    message: str
-    at: float
-    retry_at: float
-    failures: int = 1
-
-
-def trouble_after(before: Trouble | None, reason: str, message: str, now: float, first: float, most: float) -> Trouble:
-    """The same trouble once more, with a longer pause; it never ends the trying."""
-    failures = before.failures + 1 if before else 1
-    return Trouble(reason, message, now, now + min(most, first * 2 ** min(failures - 1, 20)), failures)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why the node itself ends a pod: it cannot take it, or can no longer keep it. A terminal word, in its status."""
-
-    reason: str
-    message: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class RestartDelay:
-    """How long a container that ends again and again waits before its next start."""
-
-    seconds: float = 0.0
-    since: float = 0.0  # When it last grew: at the last restart.
-
-    def until(self, finished_at: float) -> float:
-        """The time before which a container that ended then is not started again."""
-        return finished_at + (0.0 if self._is_over(finished_at) else self.seconds)
-
-    def after_restart(self, finished_at: float, now: float) -> RestartDelay:
-        if self._is_over(finished_at) or not self.seconds:
-            return RestartDelay(RESTART_DELAY_SECONDS_MIN, now)
-        return RestartDelay(min(RESTART_DELAY_SECONDS_MAX, self.seconds * 2), now)
-
-    def _is_over(self, finished_at: float) -> bool:
-        return finished_at - self.since > RESTART_RESET_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What the node remembers of one container beyond what the runtime reports; lost with the process.
-
-    `container_id` is the attempt that hook, started, ready and unhealthy are about; for another they mean nothing.
-    """
-
-    image: Image | None = None  # Ready for the next start.
-    image_trouble: Trouble | None = None
-    start_trouble: Trouble | None = None
-    delay: RestartDelay = field(default_factory=RestartDelay)
-    container_id: str = ""
-    hook: str = ""  # postStart: "", running, done, failed.
-    started: bool = False
-    ready: bool = False
-    unhealthy: str = ""  # Why it must be restarted, as the Killing event says it.
-    unhealthy_at: float = 0.0
-    unhealthy_grace: float | None = None  # The probe's own terminationGracePeriodSeconds.
-    again: bool = False  # It is started anew however it ends: its spec is another one now.
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Everything the node knows of one pod at one moment."""
-
-    now: float
-    sandbox: Sandbox | None = None
-    containers: Sequence[Container] = ()  # Oldest attempt first.
-    begun_at: float = 0.0  # What was made before this does not count: all was, or is being, started anew.
-    memories: Mapping[str, Memory] = field(default_factory=dict[str, Memory])
-    gone_at: float | None = None  # Since when the API no longer has it.
-    older_alive: bool = False
-    failure: Failure | None = None
-    volumes_ready: bool = False
-    volumes_trouble: Trouble | None = None
-    sandbox_trouble: Trouble | None = None
-    name_published: bool = True
-    name_wait_until: float = 0.0
-    resize: Resize = field(default_factory=Resize)
-    host_ip: str = ""
-    runtime_name: str = "crun"
-
-    def memory(self, name: str) -> Memory:
-        return self.memories.get(name) or Memory()
-
-    def memory_of(self, container: Container) -> Memory:
-        """What is remembered of exactly this attempt."""
-        memory = self.memory(container.name)
-        if memory.container_id == container.id:
-            return memory
-        return replace(memory, hook="", started=False, ready=False, unhealthy="", unhealthy_grace=None, again=False)
-
-    def attempts(self, name: str) -> list[Container]:
-        return [container for container in self.containers if container.name == name]
-
-    def latest(self, name: str) -> Container | None:
-        attempts = self.attempts(name)
-        return attempts[-1] if attempts else None
-
-    def current(self, name: str) -> Container | None:
-        """The latest attempt, if it ran in the present sandbox."""
-        latest = self.latest(name)
-        if latest is None or self.sandbox is None or not self.sandbox.alive:
-            return None
-        return latest if latest.created_at >= max(self.sandbox.created_at, self.begun_at) else None
-
-    def outdated(self) -> list[Container]:
-        """Those that run and are to make room: all containers are started anew."""
-        return [container for container in self.running() if container.created_at < self.begun_at]
-
-    def has_begun(self) -> bool:
-        """Whether any container was made in the present sandbox."""
-        return any(self.current(container.name) is not None for container in self.containers)
-
-    def running(self) -> list[Container]:
-        return [container for container in self.containers if container.state == "running"]
 
 
 # ---- steps

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from petset.base import tasks
 from petset.node.pods import decide as pods
 from petset.node.pods import probes
-from petset.node.pods.decide import Memory, View
+from petset.node.pods.view import Memory, View
 from petset.node.runtime import Container
 from petset.objects import meta
 from petset.objects.meta import Object

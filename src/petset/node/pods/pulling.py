@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from petset.base import tasks
 from petset.node.pods import decide as pods
-from petset.node.pods.decide import Trouble
+from petset.node.pods.view import Trouble
 from petset.node.runtime import Image, ImageError, PullPolicy, RegistryLogin, Runtime
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -89,4 +89,4 @@ def failure(spec: Object, error: ImageError) -> list[tuple[str, str, str, str]]:
 
 def trouble_after(before: Trouble | None, error: ImageError, now: float) -> Trouble:
     first, most = pods.IMAGE_RETRY_SECONDS_MIN, pods.IMAGE_RETRY_SECONDS_MAX
-    return pods.trouble_after(before, error.reason, error.message, now, first, most)
+    return Trouble.after(before, error.reason, error.message, now, first, most)

@@ -16,7 +16,7 @@ from petset.base import tasks
 from petset.kinds import pod_phase, quality_of_service
 from petset.node.pods import conditions, pulling, resizing
 from petset.node.pods import decide as pods
-from petset.node.pods.decide import View
+from petset.node.pods.view import View
 from petset.node.runtime import Container
 from petset.objects import meta
 from petset.objects.meta import Object

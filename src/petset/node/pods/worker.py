@@ -41,10 +41,10 @@ from petset.node.pods import (
     supplies,
 )
 from petset.node.pods import decide as pods
-from petset.node.pods.decide import Failure, Memory, Trouble, View
 from petset.node.pods.probing import Probing
 from petset.node.pods.reporting import Reporter
 from petset.node.pods.turns import WRITES_SIDE_BY_SIDE_MAX, Turns
+from petset.node.pods.view import RESTART_DELAY_SECONDS_MIN, Failure, Memory, RestartDelay, Trouble, View
 from petset.node.runtime import Container, Image, ImageError, Runtime, RuntimeError_, Sandbox
 from petset.node.volumes import volumes
 from petset.objects import errors, meta
@@ -540,7 +540,7 @@ class PodWorker:
             config = launch.container_config(pod, spec, attempt, image, facts, mounted)
             container, warnings = await self.around.runtime.start_container(config)
         except RuntimeError_ as error:
-            self._start_failed(name, error.reason, error.message, pods.RESTART_DELAY_SECONDS_MIN)
+            self._start_failed(name, error.reason, error.message, RESTART_DELAY_SECONDS_MIN)
             return
         except _SETUP_ERRORS as error:
             self._start_failed(name, "CreateContainerConfigError", str(error), pods.SETUP_RETRY_SECONDS_MIN)
@@ -553,7 +553,7 @@ class PodWorker:
         if meta.get(spec, "lifecycle", "postStart"):
             await self._post_start(spec, container)
 
-    def _know_started(self, spec: Object, container: Container, delay: pods.RestartDelay) -> None:
+    def _know_started(self, spec: Object, container: Container, delay: RestartDelay) -> None:
         hook = bool(meta.get(spec, "lifecycle", "postStart"))
         started = not hook and not spec.get("startupProbe")
         self._memories[container.name] = Memory(
@@ -572,7 +572,7 @@ class PodWorker:
         self.remember(
             name,
             image=None,
-            start_trouble=pods.trouble_after(before, reason, message, tasks.now(), first, most),
+            start_trouble=Trouble.after(before, reason, message, tasks.now(), first, most),
         )
 
     async def _resize_container(self, name: str, attempt: int) -> None:
@@ -648,4 +648,4 @@ class PodWorker:
 
 def _setup_trouble(before: Trouble | None, reason: str, message: str) -> Trouble:
     first, most = pods.SETUP_RETRY_SECONDS_MIN, pods.SETUP_RETRY_SECONDS_MAX
-    return pods.trouble_after(before, reason, message, tasks.now(), first, most)
+    return Trouble.after(before, reason, message, tasks.now(), first, most)
