@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from petset import cluster as composed
 from petset.base import tasks
 from petset.client import client as api
 from petset.client.views import Informers
-from petset.controllers.storage import copying
 from petset.kinds.event import EVENTS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -24,17 +23,18 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.store import memory
 from petset.wire import http
+from petset.world import directories
 
 ADMIN = composed.ADMINISTRATOR
 NODE = "node-1"
 
 
-class Directories:
+class Directories(directories.Copies):
     """Volumes' directories: only their names."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.made: list[str] = []
-        self.snapshots: dict[str, tuple[str, int]] = {}
         self.failing = ""
         self.free = self.total = 1 << 60
 
@@ -52,27 +52,6 @@ class Directories:
             raise OSError(f"the disk has {self.total} bytes in all")
 
     async def begin(self) -> None: ...
-
-    async def take_snapshot(
-        self, path: str, handle: str, restore_bytes: int, pods: Sequence[str], told: copying.Told
-    ) -> None:
-        self.snapshots.setdefault(handle, (path, restore_bytes))
-
-    async def snapshot(self, handle: str) -> tuple[int, int]:
-        if handle not in self.snapshots:
-            raise OSError(f"there is no snapshot {handle}")
-        return 10**18, self.snapshots[handle][1]
-
-    async def remove_snapshot(self, handle: str) -> None:
-        self.snapshots.pop(handle, None)
-
-    async def restore(self, handle: str, path: str, told: copying.Told) -> None:
-        if handle not in self.snapshots:
-            raise OSError(f"there is no snapshot {handle}")
-        await self.make(path)
-
-    async def clone(self, source: str, path: str, pods: Sequence[str], told: copying.Told) -> None:
-        await self.make(path)
 
     async def free_bytes(self) -> int:
         return self.free
@@ -181,13 +160,11 @@ async def running(
 ) -> AsyncIterator[Cluster]:
     """A cluster that runs until the block is left; with `store` over what another one left."""
     kept = store or memory.MemoryStore()
-    directories = Directories() if provisioner else None
-    config = composed.Config(
-        hostpath=directories, volumes_directory="/volumes", ca_pem="a certificate", snapshots=snapshots
-    )
+    disk = Directories() if provisioner else None
+    config = composed.Config(hostpath=disk, volumes_directory="/volumes", ca_pem="a certificate", snapshots=snapshots)
     plane = composed.ControlPlane(kept, config)
     await plane.begin()
-    it = Cluster(plane.client(ADMIN), kept, directories, plane.handle)
+    it = Cluster(plane.client(ADMIN), kept, disk, plane.handle)
     try:
         async with plane.running(), composed.together(("the node's informers", it.node_view.run())):
             await it.node_view.synced()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import shutil
 from collections.abc import Sequence
@@ -10,12 +11,42 @@ from petset.controllers.storage import copying
 from petset.world.laws import Laws
 
 
-class Directories:
+class Copies(abc.ABC):
+    """Snapshots that are only remembered, and what is made of them or of other directories (copying.Directories)."""
+
+    def __init__(self) -> None:
+        self.snapshots: dict[str, tuple[str, int]] = {}  # By handle: of which directory, for how many bytes.
+
+    @abc.abstractmethod
+    async def make(self, path: str) -> None: ...
+
+    async def take_snapshot(
+        self, path: str, handle: str, restore_bytes: int, pods: Sequence[str], told: copying.Told
+    ) -> None:
+        self.snapshots.setdefault(handle, (path, restore_bytes))
+
+    async def snapshot(self, handle: str) -> tuple[int, int]:
+        if handle not in self.snapshots:
+            raise OSError(f"there is no snapshot {handle}")
+        return 10**18, self.snapshots[handle][1]
+
+    async def remove_snapshot(self, handle: str) -> None:
+        self.snapshots.pop(handle, None)
+
+    async def restore(self, handle: str, path: str, told: copying.Told) -> None:
+        await self.snapshot(handle)
+        await self.make(path)
+
+    async def clone(self, source: str, path: str, pods: Sequence[str], told: copying.Told) -> None:
+        await self.make(path)
+
+
+class Directories(Copies):
     """What the controllers make and remove directories with (controllers.run.HostPath)."""
 
     def __init__(self, laws: Laws):
+        super().__init__()
         self._laws = laws
-        self.snapshots: dict[str, tuple[str, int]] = {}  # By handle: of which directory, for how many bytes.
 
     async def begin(self) -> None: ...
 
@@ -36,19 +67,4 @@ class Directories:
     ) -> None:
         if handle not in self.snapshots:
             self._laws.note(f"TAKEN    {handle}")
-            self.snapshots[handle] = path, restore_bytes
-
-    async def snapshot(self, handle: str) -> tuple[int, int]:
-        if handle not in self.snapshots:
-            raise OSError(f"there is no snapshot {handle}")
-        return 10**18, self.snapshots[handle][1]
-
-    async def remove_snapshot(self, handle: str) -> None:
-        self.snapshots.pop(handle, None)
-
-    async def restore(self, handle: str, path: str, told: copying.Told) -> None:
-        await self.snapshot(handle)
-        await self.make(path)
-
-    async def clone(self, source: str, path: str, pods: Sequence[str], told: copying.Told) -> None:
-        await self.make(path)
+        await super().take_snapshot(path, handle, restore_bytes, pods, told)
