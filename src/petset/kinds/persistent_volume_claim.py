@@ -55,7 +55,12 @@ def restored(claim: Object) -> str:
 
 def _named_source(claim: Object, group: str, kind: str) -> str:
     source = data_source(claim)
-    return source.get("name", "") if (source.get("apiGroup") or "", source.get("kind")) == (group, kind) else ""
+    return source.get("name", "") if _kind_of(source) == (group, kind) else ""
+
+
+def _kind_of(source: Object) -> tuple[str, str | None]:
+    """(group, kind) of a source."""
+    return source.get("apiGroup") or "", source.get("kind")
 
 
 def prepare(new: Object, old: Object | None) -> Object:
@@ -67,12 +72,12 @@ def prepare(new: Object, old: Object | None) -> Object:
     source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
     if source is None and reference is None:
         return new
-    if source is not None and (source.get("apiGroup") or "", source.get("kind")) not in _COPIED:
+    if source is not None and _kind_of(source) not in _COPIED:
         source = None  # Nobody ever made a volume of it; a reference may name anything.
     if reference is None:
         reference = source
     elif source is None and not reference.get("namespace"):
-        source = reference if (reference.get("apiGroup") or "", reference.get("kind")) in _COPIED else None
+        source = reference if _kind_of(reference) in _COPIED else None
     kept = {key: value for key, value in spec.items() if key not in ("dataSource", "dataSourceRef")}
     named = {"dataSource": source, "dataSourceRef": reference}
     return {**new, "spec": {**kept, **{key: value for key, value in named.items() if value is not None}}}
