@@ -45,7 +45,7 @@ from petset.node.pods.probing import Probing
 from petset.node.pods.reporting import Reporter
 from petset.node.pods.turns import WRITES_SIDE_BY_SIDE_MAX, Turns
 from petset.node.pods.view import RESTART_DELAY_SECONDS_MIN, Failure, Memory, RestartDelay, Trouble, View
-from petset.node.runtime import Container, Image, ImageError, Runtime, RuntimeError_, Sandbox
+from petset.node.runtime import Container, Image, ImageError, RegistryLogin, Runtime, RuntimeError_, Sandbox
 from petset.node.volumes import volumes
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -464,15 +464,22 @@ class PodWorker:
         for trouble in troubles:
             self.tell("Warning", "FailedToRetrieveImagePullSecret", trouble)
         try:
-            info, said = await pulling.pull(self.around.runtime, spec, logins, self.tell)
+            info, said = await self._pull(spec, logins)
         except ImageError as error:
-            for one in pulling.failure(spec, error):
-                self.tell(*one)
             trouble = pulling.trouble_after(self.memory(name).image_trouble, error, tasks.now())
             self.remember(name, image=None, image_trouble=trouble)
             return
         self._pulled[name] = said
         self.remember(name, image=info, image_trouble=None)
+
+    async def _pull(self, spec: Object, logins: Sequence[RegistryLogin]) -> tuple[Image, list[pulling.Said]]:
+        """The image, and what is to be said of it. Raises ImageError, when it has been said why."""
+        try:
+            return await pulling.pull(self.around.runtime, spec, logins, self.tell)
+        except ImageError as error:
+            for one in pulling.failure(spec, error):
+                self.tell(*one)
+            raise
 
     async def _mount_volumes(self) -> None:
         try:
@@ -492,12 +499,7 @@ class PodWorker:
         logins = (await self._supplies.registry_logins(self.pod))[0] if wanted else []
         found: dict[str, Image] = {}
         for name, spec in wanted.items():
-            try:
-                found[name], said = await pulling.pull(self.around.runtime, spec, logins, self.tell)
-            except ImageError as error:
-                for one in pulling.failure(spec, error):
-                    self.tell(*one)
-                raise
+            found[name], said = await self._pull(spec, logins)
             for one in said:
                 self.tell(*one)
         return found
