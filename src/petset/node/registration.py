@@ -97,8 +97,7 @@ def node_status(
     conditions: list[Object] = list(old.get("conditions") or ())
     stamp = tasks.rfc3339(now)
     for type_, status, reason, message in (
-        _MEMORY_PRESSURE if _MEMORY_PRESSURE[0] in pressures else _NO_MEMORY_PRESSURE,
-        _DISK_PRESSURE if _DISK_PRESSURE[0] in pressures else _NO_DISK_PRESSURE,
+        *(_pressure(type_, type_ in pressures) for type_ in _PRESSURES),
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         (
             "Ready",
@@ -138,20 +137,20 @@ def _handler(name: str) -> dict[str, Any]:
     return {**named, "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}}
 
 
-_MEMORY_PRESSURE = (
-    "MemoryPressure",
-    "True",
-    "KubeletHasInsufficientMemory",
-    "kubelet has insufficient memory available",
-)
-_NO_MEMORY_PRESSURE = (
-    "MemoryPressure",
-    "False",
-    "KubeletHasSufficientMemory",
-    "kubelet has sufficient memory available",
-)
-_DISK_PRESSURE = ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
-_NO_DISK_PRESSURE = ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+def _pressure(type_: str, is_there: bool) -> tuple[str, str, str, str]:
+    return (type_, "True" if is_there else "False", *_PRESSURES[type_][is_there])
+
+
+_PRESSURES = {  # (reason, message) when there is none, and when there is some.
+    "MemoryPressure": (
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    ),
+    "DiskPressure": (
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    ),
+}
 
 
 async def register(client: Client, config: NodeConfig) -> Object:
