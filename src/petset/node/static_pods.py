@@ -51,7 +51,8 @@ def read(directory: Path, node_name: str) -> Found:
     files = sorted(path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
     for path in files[:FILES_MAX]:
         try:
-            pod = of_manifest(path.read_bytes()[: FILE_BYTES_MAX + 1], node_name)
+            with path.open("rb") as file:
+                pod = of_manifest(file.read(FILE_BYTES_MAX + 1), node_name)
             if meta.key(pod) in found.pods:
                 raise NoPod(f"there is another one of the name {meta.key(pod)}")
             found.pods[meta.key(pod)] = pod
