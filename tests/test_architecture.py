@@ -113,7 +113,6 @@ READS_FILES = re.compile(r"(^open$|\.(open|read_text|read_bytes|write_text|write
 # Who asks where the code itself lies, and why.
 KNOW_WHERE_THEY_ARE = {
     "objects/package_data.py": "package data",
-    "node/images/recipes.py": "the recipes that travel in the package",
     "base/state.py": "a checkout keeps its state at its root",
     "base/reasons.py": "which lines of a traceback are ours",
     "kinds/builtin.py": "a kind is a file: the modules beside it",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from petset.cli.main import CommandError
 from petset.client.client import Client
 from petset.kinds.node import NODES
 from petset.node.images import images, recipes
-from petset.objects import documents, errors, meta
+from petset.objects import documents, errors, meta, package_data
 from petset.objects.meta import Object
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console(highlight=False)
     example = proofs.EXAMPLES[args.example]
-    folder = examples_folder() / example.folder
+    examples = package_data.place("examples")
+    folder = examples / example.folder
     began = tasks.now()
     asyncio.run(_build(args.instance, example, console))
     if args.instance.running_process() is None:
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     console.print(f"\nDone in {tasks.now() - began:.0f} s. The cluster goes on running; use it:")
     console.print(f"  export KUBECONFIG={args.instance.kubeconfig}", soft_wrap=True)
     for command in example.try_this:
-        console.print(f"  {command}", soft_wrap=True)
+        console.print(f"  {_from_here(command, examples)}", soft_wrap=True)
     console.print(
         f"and stop it with `{_command()} down` (the data stays; `{_command()} up -d` brings the pets back).",
         soft_wrap=True,
@@ -63,11 +65,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def examples_folder() -> Path:
-    root = state.checkout()
-    if root is None or not (root / "examples").is_dir():
-        raise CommandError("cannot run a demo: the examples are in petset's checkout, and this is not one; clone it")
-    return root / "examples"
+def _from_here(command: str, examples: Path) -> str:
+    """With the examples where they are, seen from here."""
+    return (
+        command
+        if os.path.realpath("examples") == str(examples.resolve())
+        else command.replace("examples/", f"{examples}/")
+    )
 
 
 def _command() -> str:

@@ -13,8 +13,9 @@ from petset.node.images import images, recipes
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    build = actions.add_parser("build", help="build recipes of images/ by name, or all of them")
+    build = actions.add_parser("build", help="build images of petset's own recipes by name, or all of them")
     build.add_argument("names", nargs="*", metavar="RECIPE")
+    build.add_argument("--list", action="store_true", help="only say which recipes there are")
     load = actions.add_parser("load", help="load a docker or OCI archive, or an OCI layout directory")
     load.add_argument("path", metavar="FILE")
     load.add_argument("--name", metavar="REFERENCE", help="the name to give it (default: the one in the archive)")
@@ -33,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _build(store: images.Images, args: argparse.Namespace) -> int:
+    if args.list:
+        print("\n".join(store.recipes.names()))
+        return 0
     for name in args.names or store.recipes.names():
         image = await store.build(name, lambda line, name=name: print(f"{name}: {line}", file=sys.stderr, flush=True))
         print(f"{name}: {_megabytes(image.size_bytes)}, {image.digest}")

@@ -1,8 +1,9 @@
 """The data that comes with packages: the one place of the pure rooms that reads files, each once.
 
 `facts` is a JSON file of this room, `schema_text` a module of the lightkube-models package, as text: nothing of it is
-ever imported. What the package lacks stands in `types/`. What is read here is the same for every process that has the
-same packages; nothing of an instance or of a request may ever be.
+ever imported. What the package lacks stands in `types/`. `place` is where the recipes and the examples are: in a
+checkout the package has links to them, in a wheel the folders themselves. What is read here is the same for every
+process that has the same packages; nothing of an instance or of a request may ever be.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ def schema_text(module: str) -> str:
 
 def _own(module: str) -> Path:
     return Path(__file__).with_name("types") / f"{module}.txt"
+
+
+def place(name: str) -> Path:
+    """Where a folder of files for people and containers is, which travel with the package: images, examples."""
+    return Path(__file__).parents[1] / name
 
 
 def folders(package: str) -> list[str]:

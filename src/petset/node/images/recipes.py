@@ -14,12 +14,9 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
-import petset
-from petset.base import state
-from petset.objects import documents
+from petset.objects import documents, package_data
 from petset.objects.meta import Json
 
 BUILD_FORMAT = 1  # Part of every key: raise it when the same recipe would give another image.
@@ -138,9 +135,7 @@ class Recipes:
 
 
 def default_folder() -> str:
-    """The recipes of a checkout, or those installed with the package."""
-    root = state.checkout()
-    return str(root / "images" if root else Path(petset.__file__).with_name("images"))
+    return str(package_data.place("images"))
 
 
 def included(recipe: Recipe) -> list[str]:
@@ -153,9 +148,12 @@ def included(recipe: Recipe) -> list[str]:
 
 
 def files(folder: str) -> list[str]:
-    """Paths of all files and links below a folder, relative to it, sorted."""
+    """Paths of all files and links below a folder, relative to it, sorted; but what Python compiled there when petset
+    was installed.
+    """
     found: list[str] = []
     for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
         links = [name for name in folders if os.path.islink(os.path.join(where, name))]
         found += [os.path.relpath(os.path.join(where, name), folder) for name in (*names, *links)]
     return sorted(found)
