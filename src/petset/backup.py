@@ -38,7 +38,7 @@ from petset.store.store import CannotOpen, Entry
 
 FORMAT = 1
 ABOUT, OBJECTS = "petset-backup.json", "objects.jsonl"
-KEPT = ("pki", "instance.json", "volumes", "snapshots")  # Of a state directory, beside the objects.
+KEPT = ("pki", state.RECORD, "volumes", "snapshots")  # Of a state directory, beside the objects.
 PIECE_BYTES = 1 << 20
 COMPRESSION_LEVEL = 1  # Disks are slower than this, and databases compress no better for more.
 GZIP = 16 + zlib.MAX_WBITS

@@ -233,7 +233,7 @@ async def _client_of_stopped(instance: state.State, opened: contextlib.AsyncExit
 
 def _node_name(instance: state.State) -> str:
     """The machine's name when the instance was made: pods are bound to it, so a later renaming must not change it."""
-    kept = (instance.read("instance.json") or {}).get("node_name")
+    kept = (instance.read(state.RECORD) or {}).get("node_name")
     return kept or re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:63] or "node"
 
 
@@ -261,6 +261,7 @@ def _former_token_secret(instance: state.State) -> bytes:
 async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.Served:
     """Keys, network plan, store, API on loopback, kubeconfig: all that must be there before anybody asks."""
     instance = options.state
+    instance.keep()  # From now on it is this petset's.
     chosen = networks.choose_networks(instance.directory, max(options.nodes, 1))
     plan, lost = chosen.parted(options.nodes or len(chosen.nodes))
     authority = pki.authority(instance.keys)
@@ -309,7 +310,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.S
     await opened.enter_async_context(
         listener.serve(plane.handle, tls=tls, socket=listening, front_proxies=front_proxies.name)
     )
-    instance.write("instance.json", {"api_port": port, "node_name": name})
+    instance.keep(api_port=port, node_name=name)
     kept = meta.part(instance.read(state.SWITCHES) or {}, "states")
     served = nodes.Served(instance, plan, lost, simulated, kept, store, plane, tls, front_proxies.name, port, name)
     _write_kubeconfig(served, authority)
@@ -360,7 +361,7 @@ def _api_socket(options: Options) -> socket.socket:
             why = "it is taken" if found.errno == errno.EADDRINUSE else found.strerror
             raise UpError(f"cannot listen on 127.0.0.1:{options.api_port}: {why}; choose another with --api-port")
         return found
-    had = (options.state.read("instance.json") or {}).get("api_port", 0)
+    had = (options.state.read(state.RECORD) or {}).get("api_port", 0)
     for port in (had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
         if port and not isinstance(found := _listening(port), OSError):
             return found

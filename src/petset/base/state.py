@@ -3,7 +3,8 @@
 One directory holds the database, keys, images, volumes, pods, the network plan and the log; deleting it deletes the
 instance. It is found by `--state`, else PETSET_STATE, else by default `.petset/` in the checkout petset runs from, else
 /var/lib/petset (root) or ~/.local/share/petset. A running instance holds a lock on `lock` and has written its process
-id there; the lock goes with the process, however it ends, so nothing is ever stale.
+id there; the lock goes with the process, however it ends, so nothing is ever stale. A newer petset opens what an older
+one has made; what one of a newer format has made, an older one leaves alone, whatever it is asked to do.
 """
 
 from __future__ import annotations
@@ -21,17 +22,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import petset
+
 
 class StateError(Exception):
     """The state directory cannot be used: the message says why and what to do."""
 
 
 LOCK = "lock"
+RECORD = "instance.json"  # What the instance is, and who has written it last.
+# Of all that is in a state directory. Who changes what an earlier petset would read wrongly raises it, has `up` bring
+# older ones to it, and keeps a state directory of the release before (scripts/keep-state).
+FORMAT = 1
 SWITCHES = "nodes.json"  # Which nodes are stopped, or cut off.
 DYING_SECONDS_MAX = 10.0  # For a process that was killed to be gone.
 # What stands directly in a state directory, with what a killed process left half-written. Nothing else is ever deleted.
 OURS = (
-    *(LOCK, "instance.json", "network.json", "addresses.json", "kubeconfig", "petset.log*", "store.db*"),
+    *(LOCK, RECORD, "network.json", "addresses.json", "kubeconfig", "petset.log*", "store.db*"),
     *("control", SWITCHES),
     *("images", "node", "nodes", "oci", "pki", "pods", "seccomp", "snapshots", "volumes"),
     *(".instance.json.*", ".network.json.*", ".addresses.json.*", ".kubeconfig.*", f".{SWITCHES}.*"),
@@ -148,6 +155,7 @@ class State:
                     f"cannot use the state directory {self.directory}: petset is running in it already "
                     f"(process {owner}); run `petset down` first, or name another with --state"
                 )
+            self._must_be_known()
             try:
                 os.truncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -156,6 +164,27 @@ class State:
             yield
         finally:
             os.close(descriptor)
+
+    def _must_be_known(self) -> None:
+        """Raises StateError when a newer petset has written it, in a format that this one does not know."""
+        try:
+            record = json.loads(self.path(RECORD).read_bytes())
+            written = record["format"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return  # Before formats had numbers; what is damaged is said by who needs it.
+        if isinstance(written, int) and written > FORMAT:
+            raise StateError(
+                f"cannot use the state directory {self.directory}: petset {record.get('petset', 'of a newer release')} "
+                f"has written it in format {written}, and this petset {petset.__version__} knows formats up to "
+                f"{FORMAT}; use that petset or a newer one, or name another directory with --state"
+            )
+
+    def keep(self, **known: Any) -> None:
+        """Write down what is known of the instance now, and who knows it; once the lock is held."""
+        before = self.read(RECORD) or {}
+        after = {**before, **known, "format": FORMAT, "petset": petset.__version__}
+        if after != before:
+            self.write(RECORD, after)
 
     def running_process(self) -> int | None:
         """The process id of the running instance, or None."""

@@ -48,7 +48,11 @@ def parser(wanted: str | None) -> argparse.ArgumentParser:
     """The parser; only the wanted command's module is imported for its arguments."""
     top = Parser(prog="petset", description="Stateful services from Kubernetes manifests, on one machine.")
     top.add_argument("--state", metavar="DIR", help="the instance's state directory (default: PETSET_STATE, or found)")
-    top.add_argument("--version", action="store_true", help="print the version and stop")
+    top.add_argument(
+        "--version",
+        action="store_true",
+        help="print petset's version and the one of Kubernetes that it serves, and stop",
+    )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     for name, _, text in COMMANDS:
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
@@ -64,9 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     top = parser(wanted)
     args = top.parse_args(words)
     if args.version:
-        from petset import __version__
+        from petset import KUBERNETES_VERSION, __version__
 
-        print(f"petset {__version__}")
+        print(f"petset {__version__} (Kubernetes {'.'.join(KUBERNETES_VERSION)})")
         return 0
     if args.command is None:
         top.print_help()
