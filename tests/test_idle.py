@@ -13,7 +13,8 @@ import pytest
 
 from petset.base import tasks
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "src")}
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
 PARTS = ("up", "machine", "controllers.run", "scheduler.loop", "dns.server", "node.agent", "node.simulated")
 HEAVY = ("email", "importlib.metadata", "prometheus_client", "unittest", "cel_expr_python", "websockets", "rich", "h2")
 
@@ -59,6 +60,29 @@ def test_before_the_api_answers_only_what_answers_is_imported():
     found = imported(BEGIN)
     assert "petset.server.api" in found
     assert [name for name in found if name.startswith(tuple(LATER))] == []
+
+
+IDLE = """
+import asyncio
+from petset.controllers.storage import snapshot_kinds
+from tests.controllers import cluster
+
+async def main():
+    async with cluster.running(snapshots=True) as it:
+        def is_made():
+            classes = snapshot_kinds.of(it.client.kinds.now, snapshot_kinds.CLASSES)
+            return classes is not None and it.get(classes, "standard", "")
+        await it.until(is_made)
+
+asyncio.run(main())
+"""
+
+
+def test_an_idle_cluster_has_not_imported_the_runtime_of_cel():
+    """It makes custom kinds whose schemas have rules, which nobody asks before there is an object of them."""
+    found = imported(IDLE)
+    assert "petset.server.custom.kinds" in found
+    assert [name for name in found if name.partition(".")[0] == "cel_expr_python"] == []
 
 
 def test_of_pyroute2_only_what_a_bridge_needs_is_imported():

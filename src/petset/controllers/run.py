@@ -44,6 +44,7 @@ from petset.controllers.storage import (
     volumes,
 )
 from petset.controllers.workloads import daemons, deployment, replicas
+from petset.kinds import volume_snapshots
 from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -184,7 +185,7 @@ async def _ensure_snapshots(client: Client) -> None:
     """Make the kinds of snapshots and, with them, their class; those that somebody brought are left as they are."""
 
     async def once() -> None:
-        made = [await _create_once(client, one) for one in snapshot_kinds.definitions()]
+        made = [await _create_once(client, one) for one in volume_snapshots.definitions()]
         is_served = asyncio.Event()
 
         def look(kinds: Kinds) -> None:

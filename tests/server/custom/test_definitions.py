@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from petset.kinds import volume_snapshots
+from petset.objects import meta
 from petset.objects.structural import wellformed
 from petset.server.custom import naming
 from tests.server.conftest import Server
@@ -201,6 +203,14 @@ def test_what_is_stored_is_not_held_against_its_types_again(custom: Custom) -> N
     assert not [*wellformed.schema(broken, "", is_new=False)] and [*wellformed.schema(broken, "")]
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = broken
     assert custom("PUT", f"{CRDS}/{NAME}", crd).code == 422
+
+
+@pytest.mark.parametrize("definition", volume_snapshots.definitions(), ids=meta.name)
+def test_the_schemas_that_petset_brings_are_well_formed(definition: Any) -> None:
+    """So that they are not asked at each first start."""
+    schema = volume_snapshots.schema_of(definition)
+    assert volume_snapshots.brings(volume_snapshots.GROUP, schema) and not volume_snapshots.brings(GROUP, schema)
+    assert [*wellformed.schema(schema, "")] == []
 
 
 def test_a_schema_beyond_the_limits_is_refused(custom: Custom) -> None:

@@ -1,24 +1,20 @@
-"""The kinds of snapshot.storage.k8s.io/v1 as CustomResourceDefinitions, made at the start where petset provisions.
+"""Whether the kinds of snapshots are there, and objects of them; the class of snapshots of petset's own volumes.
 
-They are custom resources as everywhere, so that whoever brings definitions of these names (a chart, a manifest) writes
-over them; those that are there are left as they are. Fields, columns and short names are those of the API's
-documentation; nothing more is checked than what the controller rests on.
+They are custom resources as everywhere, made at the start where petset provisions (kinds/volume_snapshots.py), so that
+whoever brings definitions of these names (a chart, a manifest) writes over them; those that are there are left as they
+are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from petset.base import well_known
 from petset.client.views import View
-from petset.kinds import persistent_volume_claim
-from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
+from petset.kinds import volume_snapshots
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
 
-GROUP = persistent_volume_claim.SNAPSHOT_GROUP
-SNAPSHOTS, CONTENTS, CLASSES = "volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"
+GROUP = volume_snapshots.GROUP
+SNAPSHOTS, CONTENTS, CLASSES = volume_snapshots.SNAPSHOTS, volume_snapshots.CONTENTS, volume_snapshots.CLASSES
 API_VERSION = f"{GROUP}/v1"
 
 
@@ -40,180 +36,6 @@ def find(view: View, plural: str, namespace: str, name: str) -> Object | None:
 def every(view: View, plural: str) -> list[Object]:
     kind = of(view.kinds, plural)
     return view.list(kind) if kind is not None else []
-
-
-_TEXT, _TRUTH, _BYTES = {"type": "string"}, {"type": "boolean"}, {"type": "integer", "format": "int64", "minimum": 0}
-_TIME = {"type": "string", "format": "date-time"}
-_QUANTITY = {
-    "x-kubernetes-int-or-string": True,
-    "anyOf": [{"type": "integer"}, {"type": "string"}],
-}
-
-
-def _map(properties: Object, required: Sequence[str] = (), rules: Sequence[Object] = ()) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        **({"required": list(required)} if required else {}),
-        **({"x-kubernetes-validations": list(rules)} if rules else {}),
-    }
-
-
-_ERROR = _map({"message": _TEXT, "time": _TIME})
-_POLICY = {"type": "string", "enum": ["Delete", "Retain"]}
-
-
-def _one_of(first: str, second: str) -> Object:
-    return {
-        "rule": f"has(self.{first}) != has(self.{second})",
-        "message": f"exactly one of {first} and {second} must be set",
-    }
-
-
-NOTHING: Object = {}
-_UNCHANGED = {"rule": "self == oldSelf", "message": "is immutable"}
-
-
-def definitions() -> list[Object]:
-    """The three, as they are created."""
-    snapshot = _map(
-        {
-            "source": _map(
-                {"persistentVolumeClaimName": _TEXT, "volumeSnapshotContentName": _TEXT},
-                rules=[_one_of("persistentVolumeClaimName", "volumeSnapshotContentName"), _UNCHANGED],
-            ),
-            "volumeSnapshotClassName": {"type": "string", "minLength": 1},
-        },
-        ["source"],
-    )
-    snapshot_status = _map(
-        {
-            "boundVolumeSnapshotContentName": _TEXT,
-            "creationTime": _TIME,
-            "readyToUse": _TRUTH,
-            "restoreSize": _QUANTITY,
-            "error": _ERROR,
-            "volumeGroupSnapshotName": _TEXT,
-        }
-    )
-    reference = _map(
-        dict.fromkeys(("apiVersion", "kind", "namespace", "name", "uid", "resourceVersion", "fieldPath"), _TEXT)
-    )
-    content = _map(
-        {
-            "deletionPolicy": _POLICY,
-            "driver": _TEXT,
-            "source": _map(
-                {"snapshotHandle": _TEXT, "volumeHandle": _TEXT},
-                rules=[_one_of("snapshotHandle", "volumeHandle"), _UNCHANGED],
-            ),
-            "sourceVolumeMode": _TEXT,
-            "volumeSnapshotClassName": _TEXT,
-            "volumeSnapshotRef": reference,
-        },
-        ["deletionPolicy", "driver", "source", "volumeSnapshotRef"],
-    )
-    content_status = _map(
-        {
-            "snapshotHandle": _TEXT,
-            "creationTime": {"type": "integer", "format": "int64"},
-            "readyToUse": _TRUTH,
-            "restoreSize": _BYTES,
-            "error": _ERROR,
-            "volumeGroupSnapshotHandle": _TEXT,
-        }
-    )
-    class_ = {
-        "driver": _TEXT,
-        "deletionPolicy": _POLICY,
-        "parameters": {"type": "object", "additionalProperties": _TEXT},
-    }
-    return [
-        _definition(
-            SNAPSHOTS,
-            "VolumeSnapshot",
-            ("vs",),
-            _map({"spec": snapshot, "status": snapshot_status}, ["spec"]),
-            (
-                ("ReadyToUse", "boolean", ".status.readyToUse"),
-                ("SourcePVC", "string", ".spec.source.persistentVolumeClaimName"),
-                ("SourceSnapshotContent", "string", ".spec.source.volumeSnapshotContentName"),
-                ("RestoreSize", "string", ".status.restoreSize"),
-                ("SnapshotClass", "string", ".spec.volumeSnapshotClassName"),
-                ("SnapshotContent", "string", ".status.boundVolumeSnapshotContentName"),
-                ("CreationTime", "date", ".status.creationTime"),
-            ),
-            namespaced=True,
-        ),
-        _definition(
-            CONTENTS,
-            "VolumeSnapshotContent",
-            ("vsc", "vscs"),
-            _map({"spec": content, "status": content_status}, ["spec"]),
-            (
-                ("ReadyToUse", "boolean", ".status.readyToUse"),
-                ("RestoreSize", "integer", ".status.restoreSize"),
-                ("DeletionPolicy", "string", ".spec.deletionPolicy"),
-                ("Driver", "string", ".spec.driver"),
-                ("VolumeSnapshotClass", "string", ".spec.volumeSnapshotClassName"),
-                ("VolumeSnapshot", "string", ".spec.volumeSnapshotRef.name"),
-                ("VolumeSnapshotNamespace", "string", ".spec.volumeSnapshotRef.namespace"),
-            ),
-        ),
-        _definition(
-            CLASSES,
-            "VolumeSnapshotClass",
-            ("vsclass", "vsclasses"),
-            _map(class_, ["driver", "deletionPolicy"]),
-            (("Driver", "string", ".driver"), ("DeletionPolicy", "string", ".deletionPolicy")),
-            has_status=False,
-        ),
-    ]
-
-
-def _definition(
-    plural: str,
-    kind: str,
-    short: Sequence[str],
-    schema: Object,
-    columns: Sequence[tuple[str, str, str]],
-    *,
-    namespaced: bool = False,
-    has_status: bool = True,
-) -> Object:
-    age = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
-    printed = [{"name": name, "type": type_, "jsonPath": path} for name, type_, path in columns]
-    version: Object = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": schema},
-        "additionalPrinterColumns": [*printed, age],
-        **({"subresources": {"status": NOTHING}} if has_status else {}),
-    }
-    return {
-        "apiVersion": CUSTOMRESOURCEDEFINITIONS.api_version,
-        "kind": CUSTOMRESOURCEDEFINITIONS.kind,
-        "metadata": {
-            "name": f"{plural}.{GROUP}",
-            # Names of k8s.io ask for the discussion they were approved in.
-            "annotations": {
-                well_known.API_APPROVED_ANNOTATION: "https://github.com/kubernetes-csi/external-snapshotter/pull/814"
-            },
-        },
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced" if namespaced else "Cluster",
-            "names": {
-                "plural": plural,
-                "singular": kind.lower(),
-                "kind": kind,
-                "listKind": f"{kind}List",
-                "shortNames": list(short),
-            },
-            "versions": [version],
-        },
-    }
 
 
 def standard_class() -> Object:
