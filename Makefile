@@ -1,4 +1,5 @@
-# petset's own tasks. `make demo` and `make test` set up everything they need on a fresh Debian 12 as root.
+# petset's own tasks. Which packages of the system they need stands in src/petset/system-packages.txt.
+# `make demo` and `make test` set up everything they need on a fresh Debian 12 as root.
 
 # PYTHON3=/path/to/python3 sets up with that Python; by default it is Debian's own, else the first on PATH.
 export PYTHON3
@@ -6,10 +7,6 @@ export PYTHON3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 NEWEST := .venv-newest
-SYSTEM_PACKAGES := crun conmon skopeo umoci mmdebstrap nftables util-linux golang-github-containers-common
-TEST_PACKAGES := docker-registry busybox-static iproute2
-SERVICE_PACKAGES := maven
-VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs
 VM := .vm
 
 # What needs no containers, no images and no other programs: seconds, with any Python.
@@ -34,7 +31,7 @@ test-newest: system-test $(NEWEST)/installed
 
 # A Debian 12 with systemd, booted by qemu: minutes, or an hour under emulation. What it saw last: docs/reliability.md.
 test-vm: system system-vm setup
-	@scripts/vm/build $(VM) $(SYSTEM_PACKAGES)
+	@scripts/vm/build $(VM) $$(scripts/setup-system --names run build)
 	@scripts/vm/run $(VM) v2
 	@scripts/vm/run $(VM) v1
 
@@ -93,16 +90,16 @@ $(NEWEST)/installed: requirements.txt requirements-dev.txt pyproject.toml
 	@touch $@
 
 system:
-	@scripts/setup-system $(SYSTEM_PACKAGES)
+	@scripts/setup-system run build
 
 system-test:
-	@scripts/setup-system $(SYSTEM_PACKAGES) $(TEST_PACKAGES)
+	@scripts/setup-system run build test
 
 system-vm:
-	@scripts/setup-system $(VM_PACKAGES)
+	@scripts/setup-system vm
 
 system-services:
-	@scripts/setup-system $(SYSTEM_PACKAGES) $(TEST_PACKAGES) $(SERVICE_PACKAGES)
+	@scripts/setup-system run build test jars
 
 # Takes away what make itself has made. The state directory stays: `petset destroy` is what deletes data.
 clean:

@@ -158,7 +158,7 @@ def test_no_runtime(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": str(tmp_path)}
     for flags in (("-d",), ()):
         done = spawned("--state", str(tmp_path / "s"), "up", *flags, env=environment)
-        assert "there is no OCI runtime; apt-get install crun" in refused(done)
+        assert "there is no OCI runtime; run `petset setup`" in refused(done)
 
 
 @pytest.fixture

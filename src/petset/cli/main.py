@@ -27,6 +27,7 @@ COMMANDS = (
     ("image", "work with images", "build, load, pull and list images"),
     ("backup", "back up the cluster", "objects, keys and volumes in one file, also while it runs"),
     ("restore", "restore the cluster", "make an instance out of a backup, where there is none"),
+    ("setup", "set up this machine", "install what petset needs of the system: its container runtime and the like"),
     ("demo", "run the demo", "run an example and prove what it is about"),
     ("destroy", "destroy the cluster", "stop the cluster and delete everything of it, data included"),
 )

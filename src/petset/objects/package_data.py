@@ -47,7 +47,7 @@ def _own(module: str) -> Path:
 
 
 def place(name: str) -> Path:
-    """Where a folder of files for people and containers is, which travel with the package: images, examples."""
+    """Where something for people, containers and machines is that travels with the package: images, examples, lists."""
     return Path(__file__).parents[1] / name
 
 

@@ -96,9 +96,9 @@ def check() -> str:
     if os.geteuid() != 0:
         return "cannot run containers: petset is not root; run it with sudo"
     if not find_runtime():
-        return "cannot run containers: there is no OCI runtime; apt-get install crun"
+        return "cannot run containers: there is no OCI runtime; run `petset setup`, or install crun"
     if not shutil.which("conmon"):
-        return "cannot run containers: conmon is not installed; apt-get install conmon"
+        return "cannot run containers: conmon is not installed; run `petset setup`, or install it"
     return paths.why_not()
 
 

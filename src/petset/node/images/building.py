@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import glob
 import os
+import platform
 import re
 import shutil
 import stat
@@ -153,7 +154,7 @@ class _Builder:
             *ISOLATED, "--mount-proc", "--",
             "mmdebstrap", "--mode=root", "--variant=essential", "--dpkgopt=force-unsafe-io",
             *merged, *settings, *exclude,
-            _release()["VERSION_CODENAME"], self.rootfs, self.sources,
+            platform.freedesktop_os_release()["VERSION_CODENAME"], self.rootfs, self.sources,
             env={"APT_CONFIG": "/dev/null"},
         )  # fmt: skip
 
@@ -281,18 +282,18 @@ _TELLING = (
 
 async def host_sources() -> str:
     """sources.list lines of the host's own release: its main archive, updates and security, from its apt's settings."""
-    release = _release()
-    codename = release.get("VERSION_CODENAME", "")
-    suites = (codename, f"{codename}-updates", f"{codename}-security")
     try:
+        release = platform.freedesktop_os_release()
         lines = await programs.run(
             ("apt-get", "indextargets", "--format", "$(CREATED_BY)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"),
             timeout_seconds=60,
         )
-    except programs.ProgramFailed as error:
+    except (programs.ProgramFailed, OSError) as error:
         raise recipes.RecipeError(
             f"cannot read this machine's package sources: {error}; run petset on Debian or Ubuntu"
         ) from None
+    codename = release.get("VERSION_CODENAME", "")
+    suites = (codename, f"{codename}-updates", f"{codename}-security")
     keyring = f"/usr/share/keyrings/{release.get('ID', '')}-archive-keyring.gpg"
     option = f"[signed-by={keyring}] " if os.path.exists(keyring) else ""
     found: dict[str, None] = {}
@@ -423,18 +424,12 @@ def _failure(recipe: recipes.Recipe, error: programs.ProgramFailed) -> str:
                 "check the sources in /etc/apt and that the mirror can be reached"
             )
     if error.status is None and not error.lines:
-        return f"{what}: {error}; install it (Debian package {PACKAGE_OF.get(error.program, error.program)})"
+        return f"{what}: {error}; run `petset setup --all`, or install {PACKAGE_OF.get(error.program, error.program)}"
     said = next((line for line in error.lines if re.match(r"(E|Err|error|fatal)\b", line, re.IGNORECASE)), error.why)
     return f"{what}: {error.program} failed: {said}; see what is missing and build again"
 
 
 PACKAGE_OF = {"apt-get": "apt", "dpkg-deb": "dpkg", "unshare": "util-linux", "mvn": "maven"}
-
-
-def _release() -> dict[str, str]:
-    """os-release(5) of this host."""
-    pairs = (line.split("=", 1) for line in _read("/etc/os-release").splitlines() if "=" in line)
-    return {name: value.strip("\"'") for name, value in pairs}
 
 
 def _read(path: str) -> str:

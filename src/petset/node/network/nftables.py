@@ -11,7 +11,7 @@ NFT_SECONDS_MAX = 10.0
 def apply(script: str) -> str:
     """Why the kernel or nft refused a script; "" when it is in force."""
     if not shutil.which("nft"):
-        return "nft is not installed; apt-get install nftables"
+        return "nft is not installed; run `petset setup`, or install nftables"
     try:
         done = subprocess.run(
             ["nft", "-f", "-"], input=script, text=True, capture_output=True, timeout=NFT_SECONDS_MAX, check=False
