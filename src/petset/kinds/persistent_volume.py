@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from petset.base import well_known
 from petset.kinds import persistent_volume_claim, storage_class
 from petset.kinds.pod_spec import placement, volumes
 from petset.objects import filling, meta, quantity, selectors, tables
@@ -60,6 +61,11 @@ def size(volume: Object) -> int:
 def directory(volume: Object) -> str:
     """Where on its node a hostPath volume is; "" of others."""
     return meta.get(volume, "spec", "hostPath", "path", default="")
+
+
+def is_ours(volume: Object) -> bool:
+    """Whether it is a directory that petset's provisioner made."""
+    return meta.annotations(volume).get(well_known.PROVISIONED_BY_ANNOTATION) == well_known.HOST_PATH_PROVISIONER
 
 
 def differs_in_mode(volume: Object, claim: Object) -> bool:

@@ -31,6 +31,12 @@ def defaults(obj: Object) -> Object:
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 
+
+def is_for_one_pod(claim: Object) -> bool:
+    """Whether one pod alone may use it at a time."""
+    return "ReadWriteOncePod" in meta.texts(claim, "spec", "accessModes")
+
+
 VOLUME_MODES = ("Block", "Filesystem")
 
 

@@ -115,6 +115,7 @@ class Agent:
 
     async def run(self, on_ready: Callable[[], None] | None, keeper: disk.Keeper | None = None) -> None:
         await self._runtime.start()
+        await self._volumes.begin()
         found = [container for _, containers in self._runtime.observe().values() for container in containers]
         if running := sum(container.state == "running" for container in found):
             log.info("adopted %d running containers", running)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from petset.base import well_known
 from petset.client.views import View, claims_of
-from petset.kinds import node_affinity, persistent_volume, pod_phase, storage_class
+from petset.kinds import node_affinity, persistent_volume, persistent_volume_claim, pod_phase, storage_class
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -92,7 +92,7 @@ def of(pod: Object, view: View, promised: Mapping[str, str]) -> tuple[Volumes, s
         if why := _why_to_wait(claim, name, view):
             return NONE, why
         assert claim is not None
-        if "ReadWriteOncePod" in meta.texts(claim, "spec", "accessModes"):
+        if persistent_volume_claim.is_for_one_pod(claim):
             alone.append(key)
         volume_name = meta.get(claim, "spec", "volumeName", default="")
         if not volume_name:

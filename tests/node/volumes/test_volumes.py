@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from petset.base import well_known
 from petset.node import paths
 from petset.node.environment import ConfigError, Facts, Source, SourceKind, source
 from petset.node.runtime import Mount
 from petset.node.volumes import payloads
+from petset.node.volumes.claims import Claimed
 from petset.node.volumes.payloads import TokenWanted
-from petset.node.volumes.volumes import Claimed, Mounted, VolumeError, Volumes, _make_private, mounts
+from petset.node.volumes.volumes import Mounted, VolumeError, Volumes, _make_private, mounts
 from tests import signing
 
 IS_ROOT = os.geteuid() == 0
@@ -244,12 +246,17 @@ def test_host_paths(tmp_path: Path):
         host(Path("/dev/null"), "BlockDevice")
 
 
+OURS = {well_known.PROVISIONED_BY_ANNOTATION: well_known.HOST_PATH_PROVISIONER}
+
+
 def claimed(path: Path, **fields: Any) -> dict[str, Claimed]:
     volume = {
         "metadata": {"name": "pv", "annotations": fields.pop("annotations", {})},
         "spec": {"hostPath": {"path": str(path)}},
     }
-    return {"data": Claimed({"spec": {"accessModes": ["ReadWriteOnce"], **fields}}, volume)}
+    return {
+        "data": Claimed({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], **fields}}, volume)
+    }
 
 
 def test_claims_are_the_volume_itself_and_stay(tmp_path: Path):
@@ -263,7 +270,7 @@ def test_claims_are_the_volume_itself_and_stay(tmp_path: Path):
     asyncio.run(Volumes(tmp_path / "s").remove("u1"))
     assert (data / "x").read_text() == "kept"
     with pytest.raises(VolumeError, match="is gone"):
-        prepare(tmp_path / "s", pod(volume), claims=claimed(tmp_path / "nosuch"))
+        prepare(tmp_path / "s", pod(volume), claims=claimed(tmp_path / "nosuch", annotations=OURS))
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root to change groups")
@@ -272,10 +279,9 @@ def test_a_provisioned_volume_is_given_to_the_group_of_the_pod(tmp_path: Path):
     data.mkdir()
     (data / "old").write_text("")
     (data / "link").symlink_to("/etc/passwd")
-    by = {"kubernetes.io/createdby": "hostpath-dynamic-provisioner"}
     volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
     given = pod(volume, securityContext={"fsGroup": 4321})
-    prepare(tmp_path / "s", given, claims=claimed(data, annotations=by))
+    prepare(tmp_path / "s", given, claims=claimed(data, annotations=OURS))
     assert (data / "old").stat().st_gid == 4321 and mode(data) & 0o2070 == 0o2070
     assert os.stat("/etc/passwd").st_gid == 0
 

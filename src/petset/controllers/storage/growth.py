@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from petset.base import well_known
 from petset.controllers import actions
-from petset.controllers.storage import provisioning
 from petset.controllers.storage.provisioning import event
 from petset.kinds import persistent_volume
 from petset.objects import meta, quantity
@@ -32,7 +31,7 @@ def steps(claim: Object, volume: Object) -> list[actions.Action]:
     told = meta.get(claim, "status", "capacity", "storage")
     # A volume may be larger than was asked for. What is asked for later is asked of what the claim was told it has.
     if is_bound and told is not None and quantity.compare(wanted, told) > 0 and quantity.compare(told, has) <= 0:
-        return _grow(claim, volume) if provisioning.is_ours(volume) else _left_to_others(claim, volume)
+        return _grow(claim, volume) if persistent_volume.is_ours(volume) else _left_to_others(claim, volume)
     said = actions.report(claim, _bound(claim, volume))
     return said or _attributes(claim, volume)
 
@@ -109,7 +108,7 @@ def _left_to_others(claim: Object, volume: Object) -> list[actions.Action]:
 def _attributes(claim: Object, volume: Object) -> list[actions.Action]:
     """Another VolumeAttributesClass than the volume's: nobody here can change a directory's attributes."""
     wanted = meta.get(claim, "spec", "volumeAttributesClassName")
-    if not wanted or not provisioning.is_ours(volume):
+    if not wanted or not persistent_volume.is_ours(volume):
         return []
     modify = {"targetVolumeAttributesClassName": wanted, "status": "Infeasible"}
     if meta.get(claim, "status", "modifyVolumeStatus") == modify:

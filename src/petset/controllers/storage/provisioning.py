@@ -130,11 +130,6 @@ def provisioned_volume(
     }
 
 
-def is_ours(volume: Object) -> bool:
-    """A directory that we made."""
-    return meta.annotations(volume).get(well_known.PROVISIONED_BY_ANNOTATION) == well_known.HOST_PATH_PROVISIONER
-
-
 def standard_class() -> dict[str, Any]:
     """The default class there is when the provisioner is on."""
     return {

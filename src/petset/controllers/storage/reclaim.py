@@ -47,7 +47,7 @@ def reconcile(settings: provisioning.Settings, key: str, view: View, now: float)
         return with_phase(volume, "Bound")
     if not chosen:  # The claim is yet to take it, or cannot: which, its own controller says.
         return with_phase(volume, "Available")
-    if provisioning.is_ours(volume):
+    if persistent_volume.is_ours(volume):
         return reclaim(settings, volume)
     if well_known.BOUND_BY_CONTROLLER_ANNOTATION in meta.annotations(volume):
         return [actions.Update(meta.without(volume, ("spec", "claimRef")))]
@@ -91,7 +91,7 @@ def reclaim(settings: provisioning.Settings, volume: Object) -> list[actions.Act
 
 def _is_removable(settings: provisioning.Settings, volume: Object) -> bool:
     is_its_own = persistent_volume.directory(volume) == f"{settings.directory}/{meta.name(volume)}"
-    return settings.provisions and provisioning.is_ours(volume) and is_its_own
+    return settings.provisions and persistent_volume.is_ours(volume) and is_its_own
 
 
 def remove(volume: Object) -> actions.Action:

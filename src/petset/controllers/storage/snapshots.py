@@ -311,7 +311,7 @@ def _of_content(settings: Settings, content: Object, view: View) -> list[Any]:
 
 def _take(content: Object, view: View) -> list[Any]:
     volume = view.get(PERSISTENTVOLUMES, "", meta.get(content, "spec", "source", "volumeHandle", default="-"))
-    if volume is None or not provisioning.is_ours(volume):
+    if volume is None or not persistent_volume.is_ours(volume):
         return [actions.Fail("its volume is not here")]
     path, size = persistent_volume.directory(volume), persistent_volume.size(volume)
     return [TakeSnapshot(content, path, size, sources.writers(volume, view))]

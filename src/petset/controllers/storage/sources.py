@@ -146,7 +146,7 @@ def _of_claim(claim: Object, view: View) -> Source:
     volume = view.get(PERSISTENTVOLUMES, "", meta.get(original, "spec", "volumeName") or "-")
     if volume is None or meta.get(original, "status", "phase") != "Bound":
         return Source(why_not=f"the PVC {name} is not bound to a PV")
-    if not provisioning.is_ours(volume):
+    if not persistent_volume.is_ours(volume):
         return Source(why_not=f"the volume {meta.name(volume)} is not of {well_known.HOST_PATH_PROVISIONER}")
     if persistent_volume.differs_in_mode(volume, claim):
         return Source(why_not="the source PVC and destination PVCs must have the same volumeMode")

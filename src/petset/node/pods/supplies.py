@@ -28,6 +28,7 @@ from petset.node.images.registry_logins import NotALogin, RegistryLogin
 from petset.node.pods import pod_certificates, references
 from petset.node.runtime import Image
 from petset.node.volumes import payloads, volumes
+from petset.node.volumes.claims import Claimed
 from petset.node.volumes.payloads import TokenWanted
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -73,7 +74,7 @@ class Supplies:
         facts = await self.facts(pod, refers)
         if payloads.asks_for_bundles(wanted):
             facts = replace(facts, bundles=await self._sources.references.bundles(self._uid))
-        claims: dict[str, volumes.Claimed] = {}
+        claims: dict[str, Claimed] = {}
         for name in dict.fromkeys(pod_claims.names(pod)):
             bound = await self._claimed(pod, name)
             if bound is not None:
@@ -147,13 +148,13 @@ class Supplies:
                 troubles.append(f"cannot use a pull secret: {error}; an image that needs it will not be pulled")
         return found, troubles
 
-    async def _claimed(self, pod: Object, name: str) -> volumes.Claimed | None:
+    async def _claimed(self, pod: Object, name: str) -> Claimed | None:
         client = self._sources.client
         claim = await client.get(PERSISTENTVOLUMECLAIMS, name, meta.namespace(pod))
         volume = meta.get(claim, "spec", "volumeName")
         if not volume:
             return None
-        return volumes.Claimed(claim, await client.get(PERSISTENTVOLUMES, volume))
+        return Claimed(claim, await client.get(PERSISTENTVOLUMES, volume))
 
     async def _token(self, pod: Object, wanted: TokenWanted) -> str:
         known = self._tokens.get(wanted)

@@ -20,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from petset.base import tasks, well_known
+from petset.base import tasks
 from petset.kinds import persistent_volume
 from petset.kinds.pod_spec import claims as pod_claims
 from petset.node import env_files, environment, linux, meter, paths
 from petset.node.environment import ConfigError, Facts
 from petset.node.runtime import Image, Mount, Propagation
-from petset.node.volumes import empty_dirs, payloads
+from petset.node.volumes import claims as claims_
+from petset.node.volumes import empty_dirs, host_paths, payloads
+from petset.node.volumes.claims import Claimed
 from petset.node.volumes.payloads import File, TokenWanted
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -52,14 +54,7 @@ class Mounted:
     path: str
     read_only: bool = False
     image: str = ""  # The digest of the image that it is.
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A claim with the volume it is bound to."""
-
-    claim: Object
-    volume: Object
+    options: tuple[str, ...] = ()  # With which each container has it mounted.
 
 
 def fs_group(pod: Object) -> int | None:
@@ -74,6 +69,11 @@ class Volumes:
         self.on_disk = on_disk
         self._may_mount = may_mount
         self._meter = meter.Meter()
+        self._holders = claims_.Holders(directory, on_disk)
+
+    async def begin(self) -> None:
+        """After a start: who held what holds it."""
+        await tasks.in_thread(self._holders.load, self.known())
 
     def directory_of(self, pod_uid: str) -> Path:
         return self._directory / pod_uid
@@ -95,6 +95,8 @@ class Volumes:
         await self._make(_make_private, self._directory)
         for volume in pod["spec"].get("volumes") or ():
             try:
+                if pod_claims.name_of(pod, volume):
+                    await self._holders.take(meta.uid(pod), claims)
                 mounted[volume["name"]] = await self._prepare_one(pod, volume, facts, claims, tokens, images or {})
             except (ConfigError, OSError) as error:
                 why = str(error)
@@ -123,19 +125,29 @@ class Volumes:
             await self._empty_dir(path, source, fs_group(pod), empty_dirs.memory_bytes(pod, source))
             return Mounted(str(path))
         if volume.get("hostPath") is not None:
-            return Mounted(await self._make(_host_path, volume["hostPath"]) or volume["hostPath"]["path"])
-        if volume.get("persistentVolumeClaim") is not None:
-            source = volume["persistentVolumeClaim"]
-            return await _claim(claims.get(source.get("claimName", "")), bool(source.get("readOnly")), fs_group(pod))
-        if volume.get("ephemeral") is not None:
-            bound = claims.get(pod_claims.name_of(pod, volume))
-            if bound is not None and (why := pod_claims.not_its_own(pod, bound.claim)):
-                raise ConfigError(why)
-            return await _claim(bound, False, fs_group(pod))
+            return Mounted(await self._host_path(volume["hostPath"]))
+        if name := pod_claims.name_of(pod, volume):
+            return await self._claim(pod, volume, claims.get(name))
         if volume.get("image") is not None:
             image = images[volume["name"]]
             return Mounted(image.rootfs, read_only=True, image=image.digest)
         raise ConfigError(f"this release of petset does not offer volumes of type {_sources(volume)[0]}")
+
+    async def _host_path(self, source: Object) -> str:
+        return await self._make(host_paths.prepared, source) or source["path"]
+
+    async def _claim(self, pod: Object, volume: Object, bound: Claimed | None) -> Mounted:
+        if bound is None:
+            raise ConfigError("its claim is not bound to a volume")
+        if volume.get("ephemeral") is not None and (why := pod_claims.not_its_own(pod, bound.claim)):
+            raise ConfigError(why)
+        if why := bound.refusal(pod, volume["name"]):
+            raise ConfigError(why)
+        is_by_hand = persistent_volume.directory(bound.volume) and not persistent_volume.is_ours(bound.volume)
+        path = await self._host_path(bound.volume["spec"]["hostPath"]) if is_by_hand else bound.directory()
+        await claims_.give_to_group(bound, path, fs_group(pod))
+        read_only = bool(meta.get(volume, "persistentVolumeClaim", "readOnly")) or bound.is_read_only
+        return Mounted(path, read_only, options=bound.options)
 
     async def _empty_dir(self, path: Path, source: Object, group: int | None, memory_bytes: int | None) -> None:
         medium = source.get("medium") or ""
@@ -158,9 +170,9 @@ class Volumes:
     async def remove(self, pod_uid: str) -> None:
         """Take the pod's own volumes away; claims and host paths stay."""
         directory = self.directory_of(pod_uid)
-        if not self.on_disk or not directory.is_dir():
-            return
-        await tasks.in_thread(_remove, directory)
+        if self.on_disk and directory.is_dir():
+            await tasks.in_thread(_remove, directory)
+        self._holders.release(pod_uid)
 
     async def usage(self, pod: Object) -> Mapping[str, int]:
         """Bytes of each of the pod's emptyDirs."""
@@ -210,7 +222,7 @@ def mounts(
                 sub_path=sub_path,
                 propagation=propagation,
                 recursive=recursive,
-                options=tuple(entry.get("bindMountOptions") or ()),
+                options=(*volume.options, *meta.texts(entry, "bindMountOptions")),
                 image=volume.image,
             )
         )
@@ -265,66 +277,6 @@ def _make_directory(path: Path, mode: int, group: int | None) -> bool:
         _chown(path, -1, group)
         os.chmod(path, mode | 0o2000)
     return True
-
-
-_TYPE_CHECKS = {
-    "Directory": (stat.S_ISDIR, "a directory"),
-    "File": (stat.S_ISREG, "a file"),
-    "Socket": (stat.S_ISSOCK, "a socket"),
-    "CharDevice": (stat.S_ISCHR, "a character device"),
-    "BlockDevice": (stat.S_ISBLK, "a block device"),
-}
-
-
-def _host_path(source: Object) -> str:
-    path, type_ = Path(source["path"]), source.get("type") or ""
-    if len(path.parts) > payloads.PATH_PARTS_MAX:
-        raise ConfigError(f"cannot use a hostPath of more than {payloads.PATH_PARTS_MAX} parts; shorten it")
-    if not path.exists():
-        if type_ in ("DirectoryOrCreate", ""):  # Without a type as docker does for a source that is missing.
-            path.parent.mkdir(parents=True, exist_ok=True)
-            paths.make_directory(path, 0o755)
-        elif type_ == "FileOrCreate":
-            paths.make_file(path, 0o644)
-    wanted = {"DirectoryOrCreate": "Directory", "FileOrCreate": "File"}.get(type_, type_)
-    if wanted:
-        check, shown = _TYPE_CHECKS[wanted]
-        try:
-            is_fine = check(path.stat().st_mode)
-        except OSError:
-            is_fine = False
-        if not is_fine:
-            raise ConfigError(f"hostPath type check failed: {path} is not {shown}")
-    return str(path)
-
-
-async def _claim(bound: Claimed | None, read_only: bool, group: int | None) -> Mounted:
-    if bound is None:
-        raise ConfigError("its claim is not bound to a volume")
-    volume = bound.volume
-    path = meta.get(volume, "spec", "hostPath", "path") or meta.get(volume, "spec", "local", "path")
-    if not path:
-        kinds = persistent_volume.source(volume["spec"])
-        raise ConfigError(f"this release of petset does not offer volumes of type {' '.join(kinds) or 'unknown'}")
-    if not os.path.isdir(path):
-        raise ConfigError(f"the directory {path} of volume {meta.name(volume)} is gone; restore it or delete the claim")
-    if group is not None and meta.annotations(volume).get(well_known.CREATED_BY_ANNOTATION):
-        await tasks.in_thread(_give_to_group, Path(path), group)
-    modes = meta.get(bound.claim, "spec", "accessModes", default=())
-    return Mounted(path, read_only or list(modes) == ["ReadOnlyMany"])
-
-
-def _give_to_group(root: Path, group: int) -> None:
-    """Let fsGroup read and write a volume of ours; once, since its root remembers it."""
-    found = root.stat()
-    if found.st_gid == group and found.st_mode & 0o2000:
-        return
-    with paths.opened(root) as place:
-        for _, descriptor, inside in paths.walk(place):
-            if not stat.S_ISLNK(inside.st_mode):
-                more = 0o2770 if stat.S_ISDIR(inside.st_mode) else 0o660
-                paths.change(descriptor, group, stat.S_IMODE(inside.st_mode) | more)
-        paths.change(place, group, stat.S_IMODE(found.st_mode) | 0o2770)
 
 
 # ---- payloads
