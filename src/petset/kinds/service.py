@@ -68,6 +68,11 @@ def prefers_same_node(service: Object) -> bool:
     return meta.get(service, "spec", "trafficDistribution") == PREFER_SAME_NODE
 
 
+def prefers_same_zone(service: Object) -> bool:
+    """Whether he is led to one of his own zone where there is one, and none of his node is preferred."""
+    return meta.get(service, "spec", "trafficDistribution") in TRAFFIC_DISTRIBUTIONS
+
+
 def cluster_ips(service: Object) -> Sequence[str]:
     """Its own addresses; none for a headless one."""
     spec = meta.part(service, "spec")

@@ -13,6 +13,7 @@ from petset.controllers import actions
 from petset.controllers.services import behind, endpoints
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
 from petset.objects import meta
@@ -117,6 +118,40 @@ def test_ready_endpoints_are_hinted_for_their_node_where_the_service_prefers_it(
         one = service(trafficDistribution=preference)
         (slice_,) = endpoints.slices_of(one, behind.endpoints_of(one, map(behind.read, [pod(1), pod(2, ready=False)])))
         assert [endpoint.get("hints") for endpoint in slice_["endpoints"]] == hints
+
+
+def node(zone: str) -> Object:
+    labels = {"topology.kubernetes.io/zone": zone} if zone else {}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": labels, "uid": "n"}}
+
+
+@pytest.mark.parametrize(
+    ("preference", "hints"),
+    [
+        ("PreferClose", {"forZones": [{"name": "east"}]}),
+        ("PreferSameZone", {"forZones": [{"name": "east"}]}),
+        ("PreferSameNode", {"forZones": [{"name": "east"}], "forNodes": [{"name": "n"}]}),
+        (None, None),
+    ],
+)
+def test_endpoints_tell_their_zone_and_follow_it(preference: str | None, hints: Object | None) -> None:
+    view = Snapshot([service(trafficDistribution=preference), pod(1), pod(2, ready=False), node("")])
+
+    def written() -> list[Object]:
+        for step in endpoints.reconcile("default/redis", view, 0):
+            if isinstance(step, actions.Create | actions.Update):
+                view.of(view.kinds.of(step.object) or PODS).put(step.object)
+        (slice_,) = view.list(ENDPOINTSLICES)
+        return [*meta.parts(slice_, "endpoints")]
+
+    assert [one.get("zone") for one in written()] == [None, None]
+    for zone in ("west", "east"):
+        view.of(NODES).put(node(zone))
+        assert list(endpoints.keys_of_node(node(zone), view)) == ["default/redis"]
+        said = written()
+        assert [one["zone"] for one in said] == [zone, zone]
+    assert [one.get("hints") for one in said] == [hints, None]
+    assert list(endpoints.keys_of_node(node(""), view)) == []
 
 
 def test_nothing_is_written_that_says_the_same() -> None:

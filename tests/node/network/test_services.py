@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import ipaddress
 import random
 import socket
@@ -21,6 +22,7 @@ from petset.base import networks
 from petset.base.networks import ClusterPlan, NodePlan
 from petset.client.client import Client
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.node import NODES
 from petset.kinds.service import SERVICES
 from petset.net import dialer
 from petset.node import linux
@@ -169,6 +171,28 @@ def test_pods_are_led_to_their_own_node_where_all_endpoints_are_hinted_so():
     both = led(services.part(service(), [slice_(hinted(A), hinted(C))], PLACE), WAY)
     assert len(both) == 3 and chosen(both) == ["10.128.0.2 . 8080", "10.128.4.2 . 8080"]
     assert len(led(services.part(service(), [slice_(hinted(A), C)], PLACE), WAY)) == 1
+
+
+def in_zones(one: Object, *zones: str) -> dict[str, Any]:
+    return {**one, "hints": {**one.get("hints", {}), "forZones": [{"name": zone} for zone in zones]}}
+
+
+def test_pods_are_led_to_their_zone_where_all_endpoints_are_hinted_so():
+    place = dataclasses.replace(PLACE, zones={"pets": "east", "pets-1": "west"})
+
+    def near(*given: Object) -> list[list[str]]:
+        """Whom the pods of each node are led to, if not to any."""
+        part = services.part(service(), [slice_(*given)], place)
+        return [chosen(list(part.chains[one.split()[-1]])) for one in led(part, WAY)[:-1]]
+
+    a, b, c = "10.128.0.2 . 8080", "10.128.0.3 . 8080", "10.128.4.2 . 8080"
+    assert near(in_zones(A, "east"), in_zones(B, "west"), in_zones(C, "west"), UNREADY) == [[a], [b, c]]
+    assert near(in_zones(A, "east"), in_zones(B, "east")) == [[a, b]]
+    assert near(in_zones(A, "east", "west"), in_zones(C, "north")) == [[a], [a]]
+    assert near(in_zones(A, "east"), C) == []
+    # Its own node goes first; who has nobody there is led to its zone.
+    assert near(in_zones(hinted(A), "west"), in_zones(hinted(B), "west")) == [[a, b], [a, b]]
+    assert near(in_zones(hinted(A), "west"), in_zones(B, "east")) == [[b], [a]]
 
 
 @machine.on_machine
@@ -480,6 +504,31 @@ async def test_where_packets_go(tmp_path: Path):
         await asking.reaches(alone, 80, "refused")
         await here.client.delete(SERVICES, "both", "default")
         await asking.reaches(both, 80, "refused")
+
+
+@machine.on_machine
+async def test_where_packets_go_by_zones(tmp_path: Path):
+    async with an_instance(tmp_path / "s") as here:
+        asking, one, two = await here.pod("asking"), await here.serving("one"), await here.serving("two", node=1)
+        address = await here.create("both", 51, one, two)
+        found = await here.client.get(ENDPOINTSLICES, "both", "default")
+        hints = [in_zones(each, zone) for each, zone in zip(found["endpoints"], ("east", "west"), strict=True)]
+        await here.client.update({**found, "endpoints": hints})
+
+        async def label(name: str, zone: str) -> None:
+            await here.client.patch(NODES, name, "", {"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}})
+
+        def answering() -> set[str]:
+            return {asking.asks(address, 80).split()[0] for _ in range(12)}
+
+        for node in here.plan.nodes:
+            await here.client.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name("pets")}})
+        await waiting.until(lambda: answering() == {"one", "two"})
+        for zone, then in (("west", "two"), ("east", "one")):
+            await label("pets", zone)
+            await waiting.until(lambda then=then: answering() == {then})
+        await label("pets", "north")
+        await waiting.until(lambda: answering() == {"one", "two"})
 
 
 @machine.on_machine

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from petset.base import well_known
+from petset.client.informer import NAMESPACE_INDEX
 from petset.client.views import View, label_mark
 from petset.kinds import pod_phase
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -43,7 +45,9 @@ class Endpoint:
     serving: bool
     terminating: bool
     ports: tuple[Port, ...]
+    zone: str = ""  # Of its node.
     is_for_its_node: bool = False  # Rather than for others, as long as it is ready.
+    is_for_its_zone: bool = False  # The same.
 
     @property
     def family(self) -> str:
@@ -92,16 +96,38 @@ def read(pod: Object) -> Shown:
     )
 
 
-def endpoints_of(service: Object, pods: Iterable[Shown]) -> list[Endpoint]:
+NO_ZONES: Mapping[str, str] = {}
+
+
+class Zones:
+    """Which zone each node is in, by their names: `of` is another mapping when it has changed."""
+
+    def __init__(self, view: View):
+        self.of = NO_ZONES
+        self._stop = view.follow(NODES, NAMESPACE_INDEX, "", self._changed)
+
+    def close(self) -> None:
+        self._stop()
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        name = meta.name(new or old or {})
+        zone = meta.labels(new or {}).get(well_known.ZONE_LABEL, "")
+        if self.of.get(name, "") != zone:
+            others = {known: its for known, its in self.of.items() if known != name}
+            self.of = {**others, name: zone} if zone else others
+
+
+def endpoints_of(service: Object, pods: Iterable[Shown], zones: Mapping[str, str] = NO_ZONES) -> list[Endpoint]:
     """One Endpoint a pod that is behind the service, sorted by address."""
-    seen = map(seer(service), pods)
+    seen = map(seer(service, zones), pods)
     return sorted((one for one in seen if one is not None), key=lambda one: one.order)
 
 
-def seer(service: Object) -> Callable[[Shown], Endpoint | None]:
+def seer(service: Object, zones: Mapping[str, str]) -> Callable[[Shown], Endpoint | None]:
     """How a service sees pods: None has no address, or none of its ports."""
     publish_all, name = service_kind.publishes_unready(service), meta.name(service)
     ports_of, for_its_node = _ports_of(service), service_kind.prefers_same_node(service)
+    for_its_zone = service_kind.prefers_same_zone(service)
     needs_no_ports = not meta.get(service, "spec", "ports") and service_kind.is_headless(service)
 
     def see(one: Shown) -> Endpoint | None:
@@ -117,7 +143,9 @@ def seer(service: Object) -> Callable[[Shown], Endpoint | None]:
             serving=one.serving,
             terminating=one.terminating,
             ports=ports,
+            zone=(zone := zones.get(one.node, "")),
             is_for_its_node=for_its_node and bool(one.node),
+            is_for_its_zone=for_its_zone and bool(zone),
         )
 
     return see
@@ -210,8 +238,16 @@ def slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
         **({"hostname": endpoint.hostname} if endpoint.hostname else {}),
         **({"nodeName": endpoint.node} if endpoint.node else {}),
         "targetRef": endpoint.target,
-        **({"hints": {"forNodes": [{"name": endpoint.node}]}} if endpoint.ready and endpoint.is_for_its_node else {}),
+        **({"zone": endpoint.zone} if endpoint.zone else {}),
+        **({"hints": hints} if (hints := _hints(endpoint)) else {}),
     }
+
+
+def _hints(endpoint: Endpoint) -> dict[str, Any]:
+    """For whom it is rather than for others, as long as it is ready."""
+    for_zones = {"forZones": [{"name": endpoint.zone}]} if endpoint.is_for_its_zone else {}
+    for_nodes = {"forNodes": [{"name": endpoint.node}]} if endpoint.is_for_its_node else {}
+    return {**for_zones, **for_nodes} if endpoint.ready else {}
 
 
 def about(service: Object) -> Object:
@@ -232,9 +268,9 @@ Entries = dict[str, Any]  # By the pod's uid.
 class Behind:
     """The endpoints of a service, and how far its slices say so."""
 
-    def __init__(self, view: View, service: Object):
+    def __init__(self, view: View, service: Object, zones: Mapping[str, str]):
         self._service, self._selector = service, service["spec"]["selector"]
-        self._see, self._make = seer(service), Maker(service)
+        self._see, self._make = seer(service, zones), Maker(service)
         self.endpoints: dict[str, Endpoint] = {}  # By the pod's uid; those that are behind it.
         self._shelves: dict[tuple[tuple[Port, ...], bool], list[Order]] = {}  # By ports and readiness, sorted.
         self._in_order: dict[Order, Endpoint] = {}

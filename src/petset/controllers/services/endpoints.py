@@ -29,6 +29,7 @@ from petset.kinds import endpoint_slice
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
 from petset.objects import meta
@@ -53,7 +54,7 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     selector = meta.get(service, "spec", "selector", default={})
     if not selector or meta.get(service, "spec", "type") == "ExternalName":
         return []
-    kept = view.kept(Behind, key, behind.about(service))
+    kept = view.kept(Behind, key, behind.about(service), view.kept(behind.Zones, "").of)
     writes: list[Write] = [
         *_endpoints_writes(service, kept.first(ADDRESSES_MAX), len(kept), view),
         *_slice_writes(service, kept),
@@ -241,7 +242,9 @@ def _forget(namespace: str, name: str, view: View) -> list[actions.Action]:
 
 
 def shown_of(obj: Object) -> Any:
-    """What of an object counts here: of a pod, what services show."""
+    """What of an object counts here: of a pod, what services show, of a node its zone."""
+    if obj["kind"] == NODES.kind:
+        return meta.labels(obj).get(well_known.ZONE_LABEL)
     if obj["kind"] != "Pod":
         return obj["metadata"].get("resourceVersion")
     return replace(read(obj), pod={}), meta.labels(obj)
@@ -262,6 +265,12 @@ def keys_of_slice(slice_: Object, view: View) -> Iterable[str]:
         yield service
 
 
+def keys_of_node(node: Object, view: View) -> Iterable[str]:
+    """All services that select pods, of a node that is in a zone."""
+    if well_known.ZONE_LABEL in meta.labels(node):
+        yield from (meta.key(service) for service in view.list(SERVICES) if meta.get(service, "spec", "selector"))
+
+
 CONTROLLERS = (
     Controller(
         name="endpoints",
@@ -271,6 +280,7 @@ CONTROLLERS = (
             (PODS, keys_of_pod),
             (ENDPOINTS, own_key),
             (ENDPOINTSLICES, keys_of_slice),
+            (NODES, keys_of_node),
         ),
         reconcile=reconcile,
         sees=shown_of,

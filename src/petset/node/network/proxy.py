@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 
-from petset.base import tasks
+from petset.base import tasks, well_known
 from petset.base.networks import NetworkError
 from petset.client import views
 from petset.client.client import Client
 from petset.client.views import Informers
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.node import NODES
 from petset.kinds.service import SERVICES
 from petset.node.network import conntrack, nftables, ruleset, services
 from petset.node.network.health_ports import HealthPorts
@@ -37,6 +39,7 @@ async def run(client: Client, place: services.Place, ready: asyncio.Event | None
         changes = Changes()
         view.of(SERVICES).on_change(lambda old, new: changes.mark(_key(old, new)))
         view.of(ENDPOINTSLICES).on_change(lambda old, new: changes.mark(*_services_of(old, new)))
+        view.of(NODES).on_change(lambda old, new: changes.mark(*kept.node_changed(new or old or {}, new is not None)))
         tasks.spawn(group, view.run(), "informers of the proxy")
         await view.synced()
         thread = tasks.Thread("petset-nftables")
@@ -121,6 +124,15 @@ class Services:
 
     async def update(self, keys: Iterable[str]) -> None:
         await in_pieces(keys, self._look_at)
+
+    def node_changed(self, node: Object, is_there: bool) -> Iterable[str]:
+        """The Services to look at: all when a node has come to another zone."""
+        name, zones = meta.name(node), self._place.zones
+        zone = meta.labels(node).get(well_known.ZONE_LABEL, "") if is_there else ""
+        if name not in self._place.nodes or zones.get(name, "") == zone:
+            return ()
+        self._place = replace(self._place, zones={**zones, name: zone})
+        return [meta.key(service) for service in self._view.list(SERVICES)]
 
     def _look_at(self, key: str) -> None:
         service = self._view.get(SERVICES, *meta.split_key(key))

@@ -18,7 +18,8 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from petset.base.networks import ClusterPlan, NodePlan
 from petset.kinds import endpoint_slice
@@ -40,6 +41,7 @@ class Place:
     cluster: ClusterPlan
     nodes: Mapping[str, NodePlan]  # By name.
     node_port_addresses: tuple[str, ...] = ()  # Networks of those of this machine's addresses that have node ports.
+    zones: Mapping[str, str] = field(default_factory=dict[str, str])  # Of those nodes that are in one, by name.
 
     @property
     def bound(self) -> Sequence[str]:
@@ -170,21 +172,28 @@ def _port(service: Object, port: Object, slices: Sequence[Object], place: Place)
 
 
 def _nearer(choice: _Choice, within: str, slices: Sequence[Object], port: Object, place: Place) -> Sequence[str]:
-    """Rules for the pods of each node for which endpoints are hinted to be, if all are hinted to be for some node."""
-    ready = (one for found in slices for one in meta.parts(found, "endpoints") if endpoint_slice.is_ready(one))
-    if not all(map(_nodes_hinted, ready)):
-        return ()
+    """Rules for the pods of each node for which endpoints are hinted to be, its own before those of its zone; hints of
+    a sort count if every ready endpoint has some of it."""
+    ready = [one for found in slices for one in meta.parts(found, "endpoints") if endpoint_slice.is_ready(one)]
+    counting = [sort for sort in ("forNodes", "forZones") if all(_hinted(one, sort) for one in ready)]
     rules: list[str] = []
     for name, node in place.nodes.items():
-        near = _among(slices, port, lambda one, name=name: endpoint_slice.is_ready(one) and name in _nodes_hinted(one))
-        if near:
-            rules.append(f"ip saddr {node.pod_cidr} goto {choice.chain(f'{within}_{node.number}', near)}")
+        places = {"forNodes": name, "forZones": place.zones.get(name, "")}
+        for sort in counting:
+            near = _among(slices, port, partial(_is_hinted, sort=sort, name=places[sort]))
+            if near:
+                rules.append(f"ip saddr {node.pod_cidr} goto {choice.chain(f'{within}_{node.number}', near)}")
+                break
     return rules
 
 
-def _nodes_hinted(endpoint: Object) -> list[str]:
-    """The nodes that an endpoint is rather for than for others."""
-    return [hint["name"] for hint in meta.parts(endpoint, "hints", "forNodes")]
+def _is_hinted(endpoint: Object, sort: str, name: str) -> bool:
+    return endpoint_slice.is_ready(endpoint) and name in _hinted(endpoint, sort)
+
+
+def _hinted(endpoint: Object, sort: str) -> list[str]:
+    """The nodes, or zones, that an endpoint is rather for than for others."""
+    return [hint["name"] for hint in meta.parts(endpoint, "hints", sort)]
 
 
 class _Choice:
