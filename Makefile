@@ -12,7 +12,7 @@ VM := .vm
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$(patsubst %/,%,$(wildcard tests/*/)))
 
-.PHONY: demo test test-fresh test-newest test-vm test-services test-clients conformance fuzz-api torture check bench profile clean pin setup setup-dev system system-test system-vm system-services
+.PHONY: demo test test-fresh test-newest test-vm test-services test-clients conformance fuzz-api torture check bench profile docs clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -70,6 +70,11 @@ bench: system-test setup-dev
 profile: system-test setup-dev
 	@$(PYTHON) -m bench.profile
 
+# The site of docs/, in .cache/site; a link that leads nowhere fails it.
+docs: $(VENV)/installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "docs: .cache/site/index.html"
+
 pin: setup-dev
 	@scripts/pin
 
@@ -82,6 +87,10 @@ $(VENV)/installed: requirements.txt pyproject.toml
 
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
 	@scripts/setup-python $(VENV) requirements-dev.txt
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed-dev requirements-docs.txt
+	@scripts/setup-python $(VENV) requirements-docs.txt
 	@touch $@
 
 $(NEWEST)/installed: requirements.txt requirements-dev.txt pyproject.toml
@@ -105,5 +114,5 @@ system-services:
 clean:
 	@if [ -x $(VENV)/bin/petset ] && $(VENV)/bin/petset status >/dev/null 2>&1; then \
 		echo "cannot clean: petset is running here; run $(VENV)/bin/petset down first" >&2; exit 1; fi
-	rm -rf $(VENV) $(NEWEST) $(VM) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/petset.egg-info
+	rm -rf $(VENV) $(NEWEST) $(VM) .cache/site .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist src/petset.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

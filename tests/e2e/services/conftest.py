@@ -18,6 +18,7 @@ RECIPES = {
     "test_2016_mysql": ("debian", "galera-install", "mariadb-galera"),
     "test_cassandra": ("cassandra",),
     "test_tutorials_on_nodes": ("zookeeper",),
+    "test_pages": ("debian", "nginx", "redis-install"),
     "test_tutorials": ("debian", "nginx", "mysql", "xtrabackup", "redis", "guestbook"),
     "test_wheel": ("debian",),  # It builds its own: that they can be had is known before.
 }
