@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from petset.scheduler import profiles
     from petset.server.audit import log as audit_log
 
-ADMINISTRATOR = http.User("petset-admin", (users.MASTERS,))
+ADMINISTRATOR = users.ADMINISTRATOR
 CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
 SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
 DNS = http.User("system:kube-dns", (users.MASTERS,))

@@ -98,6 +98,8 @@ async def _living(served: Served, machines: Sequence[switches.Switched], is_read
     turned = switches.Switches(served.plane, machines, served.kept, save)
 
     async def answer(asked: Object) -> Object:
+        if asked.get("open"):
+            return {"address": served.address, "link": served.plane.api.sessions.link()}
         name, to = asked.get("node"), asked.get("to")
         if name is not None or to is not None:
             if name not in turned.states or to not in switches.STATES:

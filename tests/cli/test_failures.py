@@ -81,6 +81,7 @@ COMMANDS = (
     ("kubeconfig",),
     ("kubeconfig", "--write", "KUBECONFIG"),
     ("image", "ls"),
+    ("open", "--print"),
     ("down",),
     ("destroy", "--yes"),
 )

@@ -102,12 +102,12 @@ def node_states(instance: state.State) -> meta.Object:
     return meta.part(asked(instance, {}), "states")
 
 
-def asked(instance: state.State, question: meta.Object) -> meta.Object:
+def asked(instance: state.State, question: meta.Object, doing: str = "reach the nodes") -> meta.Object:
     """The answer of the instance that runs to one of its own commands. Raises CommandError."""
     try:
         return control.ask(instance.control, question, CONTROL_SECONDS_MAX)
     except (control.NobodyListens, FileNotFoundError):
         why = f"petset does not run in {instance.directory}, or is just starting; start it with `petset up -d`"
-        raise CommandError(f"cannot reach the nodes: {why}") from None
+        raise CommandError(f"cannot {doing}: {why}") from None
     except OSError as error:
-        raise CommandError(f"cannot reach the nodes: {error or 'no answer came'}; see {instance.log}") from None
+        raise CommandError(f"cannot {doing}: {error or 'no answer came'}; see {instance.log}") from None

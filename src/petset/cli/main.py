@@ -22,6 +22,7 @@ COMMANDS = (
     ("down", "stop the cluster", "stop all pods cleanly and the cluster with them; data stays"),
     ("status", "tell what runs", "what runs, where, and how to reach it"),
     ("node", "work with nodes", "list nodes, make one silent, cut one off, bring one back"),
+    ("open", "open the dashboard", "open the dashboard in a browser, or print the link to it"),
     ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),
     ("kubeconfig", "print a kubeconfig", "print a kubeconfig, or add an entry to yours"),
     ("image", "work with images", "build, load, pull and list images"),

@@ -51,6 +51,14 @@ def place(name: str) -> Path:
     return Path(__file__).parents[1] / name
 
 
+def dashboard(name: str) -> bytes | None:
+    """A file of the dashboard, None where there is none; read anew each time: browsers keep it."""
+    try:
+        return place("dashboard").joinpath("static", *name.split("/")).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def folders(package: str) -> list[str]:
     """Where the modules of a package are, without importing it; [] of one that is not installed."""
     spec = importlib.util.find_spec(package)

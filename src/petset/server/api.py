@@ -36,6 +36,8 @@ from petset.server.access import auth, impersonation, reviews, tokens
 from petset.server.admission import admission
 from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
+from petset.server.dashboard import backend as dashboard
+from petset.server.dashboard import sessions
 from petset.server.measured import figures
 from petset.server.owner_versions import OwnerVersions
 from petset.server.pods import nodes, proxy, streams
@@ -76,7 +78,8 @@ class Api:
     ):
         self._kinds, self._store = kinds, store
         self.tokens = tokens.Tokens(options.token_key, options.issuer, options.former_token_secret)
-        self.authenticator = auth.Authenticator(store, self.tokens)
+        self.sessions = sessions.Sessions()
+        self.authenticator = auth.Authenticator(store, self.tokens, self.sessions.user_of)
         self.authorizer = auth.Authorizer(store)
         self._refusals = refusals.Refusals()
         self.audit = _audit(options.audit, self.authorizer)
@@ -106,6 +109,7 @@ class Api:
             self.paths,
             proxy.Proxy(store, others),
             nodes.NodeProxy(store, servers_of, pod_streams, others),
+            dashboard.Dashboard(self.sessions),
             of_groups={},
         )
 
@@ -191,6 +195,8 @@ class Api:
             response = await (backend.answer(call) if seconds is None else _within(seconds, backend.answer(call)))
             if wanted is not None:
                 response = await formats.answered(call, wanted, response)
+            if not self.backends.are_ours(backend):
+                response.headers += dashboard.others_answer(request, asking)
             if streams:
                 return self.flow.streamed(request, asking, response)
             if place is not None and answers.is_for_people(call) and self.backends.are_ours(backend):

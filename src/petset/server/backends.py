@@ -23,6 +23,7 @@ from petset.objects.registry import APPROVAL, Kinds
 from petset.server import answers, components, health, rest, routes, subresources, unknown
 from petset.server import watch as watches
 from petset.server.access import reviews, tokens
+from petset.server.dashboard import backend as dashboard
 from petset.server.described import discovery, openapi, remotes
 from petset.server.measured import figures
 from petset.server.pods import streams
@@ -53,6 +54,7 @@ class Backends:
     paths: Backend
     proxy: Backend
     node_proxy: Backend
+    dashboard: Backend
     # Others, by (group, version): for all below /apis/<group>/<version>. Replaced as a whole.
     of_groups: Mapping[tuple[str, str], Backend]
     # The ways of the paths asked for lately: of these kinds, and of these groups.
@@ -81,7 +83,7 @@ class Backends:
 
     def are_ours(self, backend: Backend) -> bool:
         """Whether what it answers is made by this server, and not handed on."""
-        return backend is self.kinds or backend is self.paths
+        return backend is self.kinds or backend is self.paths or backend is self.dashboard
 
     def of(self, path: Path) -> Backend:
         match path.parts:
@@ -91,6 +93,8 @@ class Backends:
                 return self.proxy
             case parts if routes.is_of_node(parts):
                 return self.node_proxy
+            case [dashboard.NAME, *_]:
+                return self.dashboard
             case ["api", _, _, *_] | ["apis", _, _, _, *_]:
                 return self.kinds
             case _:

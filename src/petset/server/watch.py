@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -251,6 +251,10 @@ class Watches:
         pieces = self._pieces(viewer, start, seconds, call.flag("allowWatchBookmarks"))
         if shares:
             return http.Response(200, answers.head(call), objects=pieces)
+        if call.request.header("upgrade").lower() == "websocket":
+            from petset.server import watch_messages
+
+            return watch_messages.accept(call, pieces)
         return http.Response(200, answers.head(call), pieces, begun=viewer.begun)
 
     async def _start(self, call: Call, wanted: lists.Selection) -> Start:
@@ -274,7 +278,7 @@ class Watches:
         revision, entries = await lists.chosen(self._store, call, wanted)
         return Start(revision, entries, False)
 
-    async def _pieces(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncIterator[Any]:
+    async def _pieces(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncGenerator[Any]:
         self.open_count += 1
         try:
             with self._opened(viewer, start) as watch:

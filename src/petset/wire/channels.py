@@ -18,7 +18,7 @@ CLOSE = 255  # Whose one byte is the number of the channel that the client close
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    is_base64: bool = False
+    is_base64: bool = False  # Or text in some other way: no bytes.
     tells_status: bool = False  # The end is a Status in JSON; otherwise a sentence, or nothing.
     can_close: bool = False  # The client may close a channel: the message CLOSE, channel.
 
@@ -38,6 +38,8 @@ SESSIONS: Mapping[str, Dialect] = {
 }
 # Two channels a port: its data and its errors; the first message on each is the port.
 PORTS: Mapping[str, Dialect] = {"v4.channel.k8s.io": _NUMBERED, "v4.base64.channel.k8s.io": _BASE64, "": _NUMBERED}
+# Of a watch each message is an event, in text.
+EVENTS: Mapping[str, Dialect] = {"": _BASE64}
 LOGS: Mapping[str, Dialect] = {"binary.k8s.io": _NUMBERED, "base64.binary.k8s.io": _BASE64, "": _NUMBERED}
 
 

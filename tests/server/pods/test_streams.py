@@ -385,3 +385,32 @@ def test_a_wrong_handshake_is_refused_like_anything_else(server, path, monkeypat
     monkeypatch.setattr(server.api._refusals, "note", lambda request, error: noted.append(error.code))
     answer = server("GET", f"{PODS}/p/{path}", headers={"upgrade": "websocket"})
     assert (answer.code, answer.body["reason"]) == (400, "BadRequest") and noted == [400]
+
+
+# -- A watch in messages
+
+
+def test_a_watch_over_websocket_has_an_event_a_message(server):
+    listed = server.get(PODS)
+    target = f"{PODS}?watch=true&timeoutSeconds=1&resourceVersion={listed['metadata']['resourceVersion']}"
+    client, response = upgrade(server, target, ())
+    assert response.code == 101
+    for name in ("q", "r"):
+        server.create(pod(name))
+    said = [json.loads(message) for message in server.run(converse(response, client, is_text=True))]
+    assert [(event["type"], event["object"]["metadata"]["name"]) for event in said] == [("ADDED", "q"), ("ADDED", "r")]
+
+
+def test_a_watch_over_websocket_whose_reader_leaves_is_closed(server):
+    client, response = upgrade(server, f"{PODS}?watch=true", ())
+
+    async def leave() -> None:
+        connection, pipe = client.accepted(response), Pipe()
+        serving = asyncio.ensure_future(response.upgraded(pipe))
+        await pipe.outgoing.get()
+        assert server.api.watches.open_count == 1
+        pipe.incoming.put_nowait(connection.send_close())
+        await serving
+
+    server.run(leave())
+    assert server.api.watches.open_count == 0

@@ -1,15 +1,16 @@
 """Who asks, and whether they may: authentication, impersonation, and the chain of authorizers.
 
 A caller is, in this order: the user an in-process transport vouches for, a verified client certificate's, whom a front
-proxy says that it asks for, a service-account token's whose account (and what it is bound to) still lives, or
-system:anonymous. Everybody else joins system:authenticated. Then the chain is asked: system:masters may everything, the
-node authorizer speaks for nodes, RBAC for all. A refusal is 403 in the form Kubernetes' users know, or 401 for the
-anonymous, who would be told nothing useful otherwise.
+proxy says that it asks for, a service-account token's whose account (and what it is bound to) still lives, whom a
+session of the dashboard lets ask, or system:anonymous. Everybody else joins system:authenticated. Then the chain is
+asked: system:masters may everything, the node authorizer speaks for nodes, RBAC for all. A refusal is 403 in the form
+Kubernetes' users know, or 401 for the anonymous, who would be told nothing useful otherwise.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from petset.base import tasks
 from petset.kinds.node import NODES
@@ -30,16 +31,19 @@ CREDENTIAL_ID = f"{BOUND}credential-id"
 NODE_NAME = f"{BOUND}node-name"  # Of the extra of a token that is bound to a pod or a node.
 
 
+SessionUser = Callable[[http.Request], http.User | None]  # Whom a request's cookie lets ask.
+
+
 class Authenticator:
-    def __init__(self, store: stores.Store, issuer: tokens.Tokens):
-        self.issuer = issuer
+    def __init__(self, store: stores.Store, issuer: tokens.Tokens, session_user: SessionUser = lambda request: None):
+        self.issuer, self._session_user = issuer, session_user
         self._front_proxies = (front_proxy.ALLOWED,)
         self._store = store
         self._joined: dict[http.User, http.User] = {}
         self._joined_last: tuple[http.User, http.User] | None = None  # To know a user again takes longer than this.
 
     def identify(self, request: http.Request) -> http.User:
-        """The caller. Raises ApiError 401 for credentials that are wrong; having none is being anonymous."""
+        """The caller. Raises ApiError 401, 403 for credentials that are wrong; having none is being anonymous."""
         user = request.user or request.peer.certificate_user
         if user is None:
             is_proxy = request.peer.front_proxy is not None
@@ -49,7 +53,8 @@ class Authenticator:
             if not header and is_proxy:
                 raise errors.unauthorized()  # Its certificate is good for nothing else.
             if not header:
-                return users.ANONYMOUS
+                signed_in = self._session_user(request) if request.header("cookie") else None
+                return users.ANONYMOUS if signed_in is None else self._with_everybody(signed_in)
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
                 raise errors.unauthorized()

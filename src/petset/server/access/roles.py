@@ -186,6 +186,8 @@ ROLES: tuple[Role, ...] = (
     ),
     Role("system:discovery", (may_get(f"/api /api/* /apis /apis/* /openapi /openapi/* {HEALTH}"),)),
     Role("system:public-info-viewer", (may_get(HEALTH),)),
+    # The dashboard's own files, and signing in to it: what it shows it asks for by its session.
+    Role("petset:dashboard", (may_get("/dashboard /dashboard/*", "get post delete"),)),
     Role("system:service-account-issuer-discovery", (may_get("/.well-known/openid-configuration /openid/v1/jwks"),)),
     # For programs that run in a cluster or beside it.
     Role("system:auth-delegator", REVIEWS),
@@ -282,6 +284,7 @@ BINDINGS: tuple[Binding, ...] = (
     Binding("system:basic-user", (group(users.AUTHENTICATED),)),
     Binding("system:discovery", _EVERYBODY),
     Binding("system:public-info-viewer", _EVERYBODY),
+    Binding("petset:dashboard", _EVERYBODY),
     Binding("system:cluster-trust-bundle-discovery", (group(users.SERVICE_ACCOUNTS),)),
     Binding("system:service-account-issuer-discovery", (group(users.SERVICE_ACCOUNTS),)),
     Binding("system:monitoring", (group("system:monitoring"),)),

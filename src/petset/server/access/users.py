@@ -16,6 +16,7 @@ NODES = "system:nodes"
 AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
 SERVICE_ACCOUNTS = "system:serviceaccounts"
 ANONYMOUS = http.User("system:anonymous", (UNAUTHENTICATED,))
+ADMINISTRATOR = http.User("petset-admin", (MASTERS,))  # Of the instance: its kubeconfig, and its dashboard.
 SERVER = http.User("system:apiserver", (MASTERS,))  # The server itself: what it writes unasked.
 
 _NODE = "system:node:"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any
 
 from petset.base import tasks
 from petset.server.pods.websocket_channels import Messages
@@ -18,10 +19,15 @@ log = logging.getLogger("petset.server")
 
 async def serve(messages: Messages, pieces: AsyncGenerator[bytes, None]) -> None:
     """Until the log has ended, or the client has left."""
+    await tell(messages, pieces, _send(messages, pieces))
+
+
+async def tell(messages: Messages, pieces: AsyncGenerator[bytes, None], telling: Coroutine[Any, Any, None]) -> None:
+    """Until what sends the pieces is done, or the client has left; the pieces are closed then."""
     try:
         async with asyncio.TaskGroup() as group:
-            sending = tasks.spawn(group, _send(messages, pieces), "log messages")
-            reading = tasks.spawn(group, _wait_for_end(messages), "a log's reader")
+            sending = tasks.spawn(group, telling, "messages")
+            reading = tasks.spawn(group, _wait_for_end(messages), "the reader of messages")
             await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
             sent = sending.done() and not sending.exception()
             sending.cancel()
@@ -29,7 +35,7 @@ async def serve(messages: Messages, pieces: AsyncGenerator[bytes, None]) -> None
         if sent:
             await messages.end()
     except* ConnectionError as broken:
-        log.info("a log's reader broke off: %s", broken.exceptions)
+        log.info("a reader of messages broke off: %s", broken.exceptions)
     finally:
         await pieces.aclose()
 
