@@ -165,6 +165,7 @@ def test_a_kind_is_a_file_and_its_row_is_made_in_no_other_room():
 WAITS = re.compile(r"(^|\.)(sleep|wait_for|timeout|timeout_at)$")
 # Who waits for time in a loop, and what for. (Waiting for nothing, sleep(0), lets others have their turn.)
 MAY_WAIT_FOR_TIME = {
+    "base/notices.py keep_alive": "systemd's watchdog, where it watches, wants to hear that the loop goes round",
     "node/disk.py run": "the look every ten seconds at how full the node's disks are",
     "node/pods/storage.py keep_to_limits": "the look every ten seconds at pods with a limit of storage",
     "node/memory.py run": "the look every ten seconds at how much memory is available: nobody tells",

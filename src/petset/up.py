@@ -3,8 +3,8 @@
 `run` holds the state directory's lock and then, in this order: keys, network plan, store, API (announced when it
 answers on loopback), controllers and scheduler, then the nodes (nodes.py): network, the API on the pods' side, DNS, the
 runtimes with what they adopt, the agents (announced when the nodes are ready). cluster.py composes the control plane.
-SIGTERM and SIGINT mean `petset down`: pods stop with their grace, the network goes, data stays. Any other end, kill -9
-included, leaves the containers running for the next start to adopt.
+SIGTERM and SIGINT mean `petset down`: pods stop with their grace, the network goes, data stays. Any other end, SIGHUP
+and kill -9 included, leaves the containers running for the next start to adopt. systemd is told of all this.
 Invariant: parts are handed what they need and nowhere find it themselves. What runs only once the API answers is
 imported only then.
 """
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from petset import __version__, cluster, nodes
-from petset.base import journal, networks, pki, reasons, state, tasks, telemetry
+from petset.base import journal, networks, notices, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client
 from petset.net import listener
@@ -112,11 +112,13 @@ def _prepare_process() -> None:
 
 async def _run(options: Options, announce: Announce) -> None:
     began = tasks.monotonic()
-    stop = _stop_signal()
+    told = notices.taken()
+    stop = _stop_signal(told)
     log.info("starting: %s", _described(options))
 
     def tell(line: str) -> None:
         log.info("%s", line)
+        told.tell_status(line)
         announce(line)
 
     async with contextlib.AsyncExitStack() as opened:
@@ -140,12 +142,14 @@ async def _run(options: Options, announce: Announce) -> None:
             if awaited:
                 return
             tell(f"node: {_told(served.names_up)} ready after {tasks.monotonic() - began:.2f} s")
+            told.tell(notices.READY)
             gc.collect()
             gc.freeze()  # Modules and tables stay until the end: no later collection need walk them.
             gc.set_threshold(*COLLECTIONS)
             gc.enable()
 
-        async with cluster.together(("the first writes", _awaited(started))), served.plane.running():
+        parts = (("the first writes", _awaited(started)), ("the watchdog", told.keep_alive()))
+        async with cluster.together(*parts), served.plane.running():
             if options.simulated:
                 await nodes.simulate(served, stop, node_is_ready)
             else:
@@ -174,11 +178,12 @@ def _described(options: Options) -> str:
     return f"{kind} {__version__}, process {os.getpid()}, {machine}, {options.state.directory}"
 
 
-def _stop_signal() -> asyncio.Event:
+def _stop_signal(told: notices.Notices) -> asyncio.Event:
     stop = asyncio.Event()
 
     def asked(number: signal.Signals) -> None:
         log.info("stopping: %s came; pods get their grace", number.name)
+        told.tell(notices.STOPPING, "STATUS=stopping: pods get their grace")
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -66,11 +66,11 @@ class Cluster:
     def process(self) -> int:
         return json.loads(self.petset("status", "-o", "json").stdout)["process"]
 
-    def kill(self) -> None:
-        """kill -9 of petset itself; returns when it is gone."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """kill -9, or another signal, of petset itself; returns when it is gone."""
         process = self.process
         descriptor = os.pidfd_open(process)
-        os.kill(process, signal.SIGKILL)
+        os.kill(process, number)
         self.wait(lambda: states.process_state(process) in ("", "Z"), "petset to be gone", 10)
         os.close(descriptor)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 
@@ -66,6 +67,15 @@ def test_killed_petset_loses_no_write_and_no_container(redis):
     redis.wait_ready(*PETS)
     assert pets(redis) == before
     assert cli(redis, "rd-0", "set", "after:kill", "1") == "OK"
+
+
+def test_a_restart_of_the_service_stops_no_container(redis):
+    """systemd's SIGHUP (RestartKillSignal of the unit) ends petset alone."""
+    before = pets(redis)
+    redis.kill(signal.SIGHUP)
+    redis.up()
+    redis.wait_ready(*PETS)
+    assert pets(redis) == before
 
 
 def test_an_exec_and_logs_work_on_adopted_containers(redis):

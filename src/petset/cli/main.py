@@ -26,6 +26,7 @@ COMMANDS = (
     ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),
     ("kubeconfig", "print a kubeconfig", "print a kubeconfig, or add an entry to yours"),
     ("image", "work with images", "build, load, pull and list images"),
+    ("service", "work with the service", "have systemd run the instance: at each boot, and again when it fails"),
     ("backup", "back up the cluster", "objects, keys and volumes in one file, also while it runs"),
     ("restore", "restore the cluster", "make an instance out of a backup, where there is none"),
     ("setup", "set up this machine", "install what petset needs of the system: its container runtime and the like"),
