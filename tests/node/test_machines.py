@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from tests.node import machine as machines
 from tests.node.network import test_bridge
 
 IMAGE = "gcr.io/google_containers/nginx-slim:0.8"
+PORT = 28080
 SERVICE = {
     "apiVersion": "v1",
     "kind": "Service",
@@ -42,9 +45,14 @@ def pod(name: str, node: str) -> dict[str, Any]:
             "subdomain": "web",
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "c", "image": IMAGE}],
+            "containers": [{"name": "c", "image": IMAGE, "ports": [{"containerPort": 80, "hostPort": PORT}]}],
         },
     }
+
+
+def ask(url: str) -> None:
+    with contextlib.suppress(urllib.error.HTTPError):  # There is no such page.
+        urllib.request.urlopen(url, timeout=10).close()
 
 
 class Nodes:
@@ -64,6 +72,10 @@ class Nodes:
     def of(self, pod: dict[str, Any]) -> machine.Machine:
         [one] = [one for one in self.machines if one.name == pod["spec"]["nodeName"]]
         return one
+
+    async def logs(self, of: dict[str, Any]) -> str:
+        found = self.of(of).runtime.streams.logs(meta.uid(of), "c", LogOptions())
+        return b"".join([piece async for piece in found]).decode()
 
     async def says(self, of: dict[str, Any], script: str) -> str:
         """What a shell in the pod writes."""
@@ -114,8 +126,14 @@ async def test_two_nodes_side_by_side(tmp_path, monkeypatch):
                 greeting = f"exec 3<>/dev/tcp/{place}/80; printf 'HEAD / HTTP/1.0\\r\\n\\r\\n' >&3; head -1 <&3"
                 assert "200 OK" in await nodes.says(asking, greeting)
         # Who is asked sees who asks: nothing translates addresses between the nodes of one instance.
-        log = nodes.of(pods[1]).runtime.streams.logs(meta.uid(pods[1]), "c", LogOptions())
-        assert addresses[0] in b"".join([piece async for piece in log]).decode()
+        assert addresses[0] in await nodes.logs(pods[1])
+        # A port of the machine is one of each node, at its own address; elsewhere it is his who had it first.
+        asked = [*(one.plan.gateway for one in nodes.machines), "127.0.0.1"]
+        for number, address in enumerate(asked):
+            await asyncio.to_thread(ask, f"http://{address}:{PORT}/asked-{number}")
+        seen = [[f"/asked-{number} " in await nodes.logs(found) for number in range(3)] for found in pods]
+        assert [one[:2] for one in seen] == [[True, False], [False, True]]
+        assert sorted(one[2] for one in seen) == [False, True]
         places = (*addresses, *(one.plan.gateway for one in nodes.machines))
         assert await asyncio.gather(*(reaches(None, address) for address in places)) == [True] * 4
         assert await asyncio.gather(*(reaches(other, address) for address in places)) == [False] * 4

@@ -20,6 +20,7 @@ from tests import waiting
 from tests.node import machine
 
 PLAN = NodePlan(ClusterPlan("0a1b2c", "10.128.4.0/22"), "10.128.0.0/22")
+LOOPBACK = host_ports.Local(["127.0.0.1"])
 
 
 def rules(published: Any) -> list[str]:
@@ -58,30 +59,60 @@ def free_port() -> int:
 def test_a_port_is_held_while_a_pod_has_it(in_force):
     ports, number = host_ports.HostPorts(PLAN), free_port()
     mine = [HostPort("TCP", "0.0.0.0", number, 80)]
-    ports.publish("a", "10.128.0.2", mine, ["127.0.0.1"])
+    ports.publish("a", "10.128.0.2", mine, LOOPBACK)
     with socket.socket() as other, pytest.raises(OSError):
         other.bind(("127.0.0.1", number))
     with pytest.raises(NetworkError, match=f"cannot take port {number}/TCP of this machine: another program has it"):
-        ports.publish("b", "10.128.0.3", mine, ["127.0.0.1"])
+        ports.publish("b", "10.128.0.3", mine, LOOPBACK)
     ports.withdraw("a")
     assert in_force[1:] == ["remove ('petset_0a1b2c_ports',)"]
     with socket.socket() as other:
         other.bind(("127.0.0.1", number))
         # What ran before a restart keeps its port.
-        ports.restore({"a": ("10.128.0.2", mine)}, ["127.0.0.1"])
+        ports.restore({"a": ("10.128.0.2", mine)}, LOOPBACK)
     assert f"dport {number} dnat to 10.128.0.2:80" in in_force[-1]
     ports.close()
+
+
+def test_nodes_of_one_instance_have_a_port_each(in_force):
+    """Each at its own address; at the machine's others it is his who had it first."""
+    cluster, number = ClusterPlan("0a1b2c", "127.9.8.0/22"), free_port()
+    plans = [NodePlan(cluster, "127.9.0.0/22"), NodePlan(cluster, "127.9.4.0/22", 1)]
+    first, second = map(host_ports.HostPorts, plans)
+    at_first, at_second = (
+        host_ports.Local(["127.0.0.1", mine.gateway], [other.gateway]) for mine, other in (plans, reversed(plans))
+    )
+    mine, here = [HostPort("TCP", "0.0.0.0", number, 80)], [HostPort("TCP", "127.0.0.1", number, 80)]
+    first.publish("a", "127.9.0.2", mine, at_first)
+    second.publish("b", "127.9.4.2", mine, at_second)
+    everywhere, alone = (script for script in in_force if "dnat to" in script)
+    assert f"ip daddr != {{ 127.9.8.1, 127.9.8.10, 127.9.4.1 }} tcp dport {number} dnat to 127.9.0.2:80" in everywhere
+    assert f"ip daddr 127.9.4.1 tcp dport {number} dnat to 127.9.4.2:80" in alone
+    with pytest.raises(NetworkError, match="a pod of another node has it"):
+        second.publish("c", "127.9.4.3", here, at_second)
+    first.withdraw("a")
+    second.publish("c", "127.9.4.3", here, at_second)
+    first.publish("a", "127.9.0.2", mine, at_first)
+    assert f"ip daddr 127.9.0.1 tcp dport {number} dnat to 127.9.0.2:80" in in_force[-1]
+    first.close()
+    second.close()
+    stranger = host_ports.HostPorts(NodePlan(ClusterPlan("0a1b2d", "127.9.8.0/22"), "127.9.0.0/22"))
+    first.restore({"a": ("127.9.0.2", mine)}, at_first)
+    with pytest.raises(NetworkError, match="another program has it"):
+        stranger.publish("d", "127.9.0.9", mine, at_first)
+    first.close()
+    assert not host_ports._HOLDERS
 
 
 def test_what_cannot_be_published_says_why(in_force, monkeypatch):
     ports = host_ports.HostPorts(PLAN)
     for address, why in (("fd00::1", "pods have IPv4 addresses only"), ("192.0.2.1", "it has no address 192.0.2.1")):
         with pytest.raises(NetworkError, match=why):
-            ports.publish("a", "10.128.0.2", [HostPort("TCP", address, 8080, 80)], ["127.0.0.1"])
+            ports.publish("a", "10.128.0.2", [HostPort("TCP", address, 8080, 80)], LOOPBACK)
     number = free_port()
     monkeypatch.setattr(nftables, "apply", lambda script: "no such kernel")
     with pytest.raises(NetworkError, match="cannot publish host ports: no such kernel"):
-        ports.publish("a", "10.128.0.2", [HostPort("TCP", "0.0.0.0", number, 80)], ["127.0.0.1"])
+        ports.publish("a", "10.128.0.2", [HostPort("TCP", "0.0.0.0", number, 80)], LOOPBACK)
     with socket.socket() as other:
         other.bind(("127.0.0.1", number))  # Nothing is held after a failure.
 

@@ -175,11 +175,16 @@ class PodNetwork:
     def _publish(self, uid: str, address: str, ports: Sequence[HostPort]) -> None:
         self._host_ports.publish(uid, address, ports, self._local_addresses())
 
-    def _local_addresses(self) -> list[str]:
-        """This machine's addresses, but for those of Services."""
-        found = [str(entry.get("address")) for entry in self._netlink_of_this_thread().get_addr(family=2)]
+    def _local_addresses(self) -> host_ports.Local:
         of_services = (self.plan.cluster.kubernetes_address, self.plan.cluster.dns_address)
-        return [one for one in found if one not in of_services]
+        own: list[str] = []
+        others: list[str] = []
+        for entry in self._netlink_of_this_thread().get_addr(family=2):
+            address, interface = str(entry.get("address")), str(entry.get("label"))
+            if address not in of_services:
+                is_another_node = interface.startswith(self.plan.cluster.bridges) and interface != self.plan.bridge
+                (others if is_another_node else own).append(address)
+        return host_ports.Local(own, others)
 
     def _teardown(self) -> None:
         netlink = self._netlink_of_this_thread()
