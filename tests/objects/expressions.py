@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from petset.objects import cel, cel_functions
-from petset.objects.expressions import authorizer, checking, cost, signatures
+from petset.objects.expressions import authorizer, checking, cost, lists, rewriting, signatures
 from petset.objects.structural import declared
 
 SCHEMA: Any = {
@@ -38,17 +38,19 @@ _LEAVES = (
     "cidr('10.0.0.0/8')", "ip('::1')", "format.dns1123Label()",
 )  # fmt: skip
 _OPERATORS = ("+", "-", "*", "/", "%", "==", "!=", "<", ">=", "&&", "||", "in")
-_NAMED = sorted({row.name for row in (*cel_functions.TABLE, *authorizer.TABLE)})
+_NAMED = sorted({rewriting.told(row.name) for row in (*cel_functions.TABLE, *lists.TABLE, *authorizer.TABLE)})
 _MEMBERS = (
     *(name for name in _NAMED if "." not in name),
     "hasValue", "value", "orValue", "or", "size", "contains", "startsWith", "matches", "split", "join", "replace",
-    "substring", "charAt", "indexOf", "lastIndexOf", "format", "getHours", "lowerAscii", "trim", "reverse",
+    "substring", "charAt", "format", "getHours", "lowerAscii", "trim", "reverse",
+    "first", "last", "slice", "flatten", "sort", "unwrapOpt",
 )  # fmt: skip
 _FUNCTIONS = (
     *_NAMED, "size", "int", "uint", "double", "string", "bytes", "bool", "dyn", "type", "timestamp", "duration", "has",
     "optional.of", "optional.ofNonZeroValue", "math.greatest", "math.least", "base64.encode", "base64.decode",
 )  # fmt: skip
-_MACROS = ("all", "exists", "exists_one", "map", "filter")
+_MACROS = ("all", "exists", "exists_one", "existsOne", "map", "filter", "sortBy")
+_PAIRED = ("all", "exists", "exists_one", "existsOne", "transformList", "transformMap", "transformMapEntry")
 
 
 def _above(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -70,6 +72,8 @@ def _above(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         made(inner, ".", st.sampled_from(_MEMBERS), "(", arguments, ")"),
         made(st.sampled_from(_FUNCTIONS), "(", arguments, ")"),
         made(inner, ".", st.sampled_from(_MACROS), "(x, ", inner, ")"),
+        made(inner, ".", st.sampled_from(_PAIRED), "(x, y, ", inner, ")"),
+        made(inner, ".", st.sampled_from(_PAIRED[4:]), "(x, y, ", inner, ", ", inner, ")"),
         made(inner, ".map(x, ", inner, ", ", inner, ")"),
         made(inner, st.sampled_from((".optMap(x, ", ".optFlatMap(x, ")), inner, ")"),
         made("cel.bind(x, ", inner, ", ", inner, ")"),

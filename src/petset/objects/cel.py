@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from petset.objects import cel_functions
-from petset.objects.expressions import authorizer, checked, tree
+from petset.objects.expressions import authorizer, checked, lists, literals, rewriting, standard, tree
 from petset.objects.expressions.tree import Tree
 
 DYN, BOOL, INT, DOUBLE, STRING, BYTES = "DYN", "BOOL", "INT", "DOUBLE", "STRING", "BYTES"  # Types of variables ...
 LIST, MAP = "LIST", "MAP"  # ... of anything.
+_SCALARS = (DYN, BOOL, INT, "UINT", DOUBLE, STRING, BYTES, "TIMESTAMP", "DURATION", "NULL")
 OPTIONAL = "optional_type"  # What an expression may turn out to be.
 STRING_OR_NULL = "STRING|NULL"  # What an expression may be required to be.
 EXPRESSION_CHARACTERS_MAX = 16 * 1024
@@ -117,20 +118,38 @@ def compile(expression: str, variables: Mapping[str, str], result: str = DYN) ->
     if len(expression) > EXPRESSION_CHARACTERS_MAX:
         raise CompileError(f"the expression is longer than {EXPRESSION_CHARACTERS_MAX} characters")
     try:
-        compiled: Any = _environment(tuple(sorted(variables.items()))).compile(expression)
+        compiled: Any = _environment(tuple(sorted(variables.items()))).compile(rewriting.written(expression))
         found: str = compiled.return_type().name().partition("<")[0]
     except (RuntimeError, TypeError, ValueError) as error:
         raise CompileError(_why(error)) from None
     if why := checked.wrong(compiled.serialize()):
+        raise CompileError(why)
+    if why := _wrong_literal(expression, compiled):
         raise CompileError(why)
     if result != DYN and found not in (*result.split("|"), DYN):
         raise ResultError(f"must evaluate to {result.lower().replace('|', ' or ')}")
     return Program(found, compiled)
 
 
+def _wrong_literal(expression: str, compiled: Any) -> str:
+    """What is wrong with a duration, a time or a pattern that stands in the expression itself."""
+    if literals.CONCERNED.search(expression) is None:
+        return ""
+    return literals.wrong(tree.read(compiled.serialize()), expression, _is_worth_something)
+
+
+@functools.lru_cache(PROGRAMS_KEPT_MAX)
+def _is_worth_something(expression: str) -> bool:
+    """Whether an expression without variables has a value."""
+    try:
+        return _environment(()).compile(expression).eval(data={}).type().name() != "ERROR"
+    except (RuntimeError, TypeError, ValueError):
+        return False
+
+
 def _why(error: Any) -> str:
-    """The library's message without its own codes around it."""
-    text = str(error)
+    """The library's message without its own codes around it, and with the names that whoever wrote it knows."""
+    text = rewriting.told(str(error))
     code, colon, rest = text.partition(": ")
     if colon and code.isupper() and code.replace("_", "").isalpha() and code != "ERROR":
         text = rest.removesuffix(f" [{code}]")
@@ -143,44 +162,35 @@ _NO_KEY = re.compile(r'Key not found in map : "(.*?)"', re.DOTALL)  # Users look
 @functools.lru_cache(ENVIRONMENTS_KEPT_MAX)
 def _environment(variables: Variables) -> Any:
     from cel_expr_python import cel as runtime  # pyright: ignore[reportMissingTypeStubs]
-    from cel_expr_python.ext import (  # pyright: ignore[reportMissingTypeStubs]
-        ext_bindings,
-        ext_encoders,
-        ext_math,
-        ext_optional,
-        ext_strings,
-    )
 
     library: Any = runtime
     types = _types(library)
     overloads: dict[str, list[Any]] = {}
-    for row in (*cel_functions.TABLE, *authorizer.TABLE):
-        parameters = [types[name] for name in row.parameters]
-        identifier = "_".join((row.name.replace(".", "_"), *row.parameters, *(("member",) if row.is_member else ())))
-        overloads.setdefault(row.name, []).append(
-            library.Overload(
-                identifier,
-                return_type=types[row.result],
-                parameters=parameters,
-                is_member=row.is_member,
-                impl=row.function,
-            )
+    for name, declared in standard.WIDENED.items():
+        for given, result in declared:
+            made = library.Overload(_identifier(name, given), types[result], [types[one] for one in given])
+            overloads.setdefault(name, []).append(made)
+    for row in (*cel_functions.TABLE, *lists.TABLE, *authorizer.TABLE):
+        made = library.Overload(
+            _identifier(row.name, (*row.parameters, *(("member",) if row.is_member else ()))),
+            return_type=types[row.result],
+            parameters=[types[name] for name in row.parameters],
+            is_member=row.is_member,
+            impl=row.function,
         )
-    extensions: list[Any] = [
-        ext_strings.ExtStrings(),
-        ext_optional.ExtOptional(),
-        ext_math.ExtMath(),
-        ext_encoders.ExtEncoders(),
-        ext_bindings.ExtBindings(),
-    ]
+        overloads.setdefault(row.name, []).append(made)
     return library.NewEnv(
+        config=library.NewEnvConfigFromYaml(standard.CONFIGURATION),
         variables={name: types[kind] for name, kind in variables},
-        extensions=extensions,
         functions=[library.FunctionDecl(name, rows) for name, rows in overloads.items()],
     )
 
 
+def _identifier(name: str, parts: Sequence[str]) -> str:
+    return "_".join((name.replace(".", "_"), *parts))
+
+
 def _types(library: Any) -> dict[str, Any]:
-    plain = {name: getattr(library.Type, name) for name in (DYN, BOOL, INT, DOUBLE, STRING, BYTES)}
+    plain = {name: getattr(library.Type, name) for name in _SCALARS}
     anything = plain[DYN]
     return {**plain, LIST: library.Type.List(anything), MAP: library.Type.Map(plain[STRING], anything)}

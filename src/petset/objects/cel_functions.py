@@ -1,4 +1,4 @@
-"""The functions that Kubernetes adds to CEL, as a table: lists, patterns, quantities, URLs, addresses, versions, sets.
+"""The functions that Kubernetes adds to CEL, as a table: patterns, quantities, URLs, addresses, versions, formats.
 
 A value of a type of their own (a quantity, a URL, an address, a network, a version, a format) is a map with one key
 that says what it is, so that equal values are equal maps. What a function raises becomes the error of the evaluation.
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,10 +42,10 @@ def _of(value: Value, *kinds: str) -> Any:
     raise ValueError(f"no such overload: it is no {' or '.join(kinds)}")
 
 
-def _is(made: Callable[[str], Any]) -> Callable[[str], bool]:
-    def is_one(text: str) -> bool:
+def _is(made: Callable[..., Any]) -> Callable[..., bool]:
+    def is_one(*given: Any) -> bool:
         try:
-            made(text)
+            made(*given)
         except ValueError:
             return False
         return True
@@ -57,50 +56,6 @@ def _is(made: Callable[[str], Any]) -> Callable[[str], bool]:
 def _pointer_key(text: str) -> str:
     """As a step of a JSON pointer."""
     return text.replace("~", "~0").replace("/", "~1")
-
-
-# -- lists
-
-
-def _is_sorted(items: Sequence[Any]) -> bool:
-    return all(not after < before for before, after in itertools.pairwise(items))
-
-
-def _least(items: Sequence[Any]) -> Any:
-    if not items:
-        raise ValueError("min called on empty list")
-    return min(items)
-
-
-def _most(items: Sequence[Any]) -> Any:
-    if not items:
-        raise ValueError("max called on empty list")
-    return max(items)
-
-
-def _contains(items: Sequence[Any], others: Sequence[Any]) -> bool:
-    known = {_key(item) for item in items}
-    return all(_key(other) in known for other in others)
-
-
-def _intersects(items: Sequence[Any], others: Sequence[Any]) -> bool:
-    known = {_key(item) for item in items}
-    return any(_key(other) in known for other in others)
-
-
-def _equivalent(items: Sequence[Any], others: Sequence[Any]) -> bool:
-    return _contains(items, others) and _contains(others, items)
-
-
-def _key(value: Any) -> Any:
-    """Something that can be a key, equal for equal values; a number is no bool."""
-    if isinstance(value, Mapping):
-        pairs: Any = value.items()  # pyright: ignore[reportUnknownVariableType]
-        return ("map", frozenset((_key(key), _key(inner)) for key, inner in pairs))
-    if isinstance(value, (list, tuple)):
-        items: Any = value  # pyright: ignore[reportUnknownVariableType]
-        return ("list", tuple(_key(item) for item in items))
-    return (isinstance(value, bool), value)
 
 
 # -- regular expressions
@@ -219,6 +174,10 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return address
 
 
+def _as_text(value: Value) -> str:
+    return str(_of(value, "ip", "cidr"))
+
+
 def _is_canonical(text: str) -> bool:
     return str(_address(text)) == text
 
@@ -272,10 +231,24 @@ _SEMVER = re.compile(
 )
 
 
-def _semver(text: str) -> Value:
+def _semver(text: str, is_lax: bool = False) -> Value:
+    text = _completed(text) if is_lax else text
     if len(text) > 256 or _SEMVER.fullmatch(text) is None:
         raise ValueError(f"semver parse error: {text[:100]!r} is no semantic version")
     return {"semver": text}
+
+
+def _completed(text: str) -> str:
+    """Without a v before it and zeros before its numbers, and with the numbers that it leaves out."""
+    parts = [_without_zeros(part) for part in text.removeprefix("v").split(".", 2)]
+    if len(parts) < 3 and ("+" in parts[-1] or "-" in parts[-1]):
+        raise ValueError("semver parse error: a short version cannot have a pre-release or build metadata")
+    return ".".join([*parts, "0", "0"][: max(len(parts), 3)])
+
+
+def _without_zeros(part: str) -> str:
+    rest = part.lstrip("0")
+    return part if len(part) < 2 else rest if rest[:1].isdigit() else f"0{rest}"
 
 
 def _numbers(text: str) -> tuple[int, int, int, str]:
@@ -333,10 +306,15 @@ FORMATS: Mapping[str, Callable[[str], str]] = {  # What is wrong with a text, or
 }
 
 
-def _wrong(value: Value, text: str) -> list[str]:
-    """What is wrong with a text; nothing where it follows the format."""
+def _wrong(value: Value, text: str) -> list[list[str]]:
+    """A list of what is wrong with a text; of nothing where it follows the format."""
     wrong = FORMATS[_of(value, "format")](text)
-    return [wrong] if wrong else []
+    return [[wrong]] if wrong else []
+
+
+def _format_named(name: str) -> list[Value]:
+    """As rewriting.py has it: a list of one or none."""
+    return [{"format": name}] if name in FORMATS else []
 
 
 def _format(name: str) -> Callable[[], Value]:
@@ -356,18 +334,7 @@ def _asks_with(name: str, other: str, result: str, function: Binary) -> Function
     return Function(name, ("MAP", other), result, function, True)
 
 
-def _of_list(name: str, result: str, function: Callable[[Sequence[Any]], Any]) -> Function:
-    return Function(name, ("LIST",), result, function, True)
-
-
 TABLE: Sequence[Function] = (
-    _of_list("isSorted", "BOOL", _is_sorted),
-    _of_list("sum", "DYN", lambda items: sum(items)),
-    _of_list("min", "DYN", _least),
-    _of_list("max", "DYN", _most),
-    Function("sets.contains", ("LIST", "LIST"), "BOOL", _contains),
-    Function("sets.intersects", ("LIST", "LIST"), "BOOL", _intersects),
-    Function("sets.equivalent", ("LIST", "LIST"), "BOOL", _equivalent),
     Function("find", ("STRING", "STRING"), "STRING", _find, True),
     Function("findAll", ("STRING", "STRING"), "LIST", _find_all, True),
     Function("findAll", ("STRING", "STRING", "INT"), "LIST", _find_some, True),
@@ -382,7 +349,11 @@ TABLE: Sequence[Function] = (
     Function("isCIDR", ("STRING",), "BOOL", _is(_cidr)),
     Function("semver", ("STRING",), "MAP", _semver),
     Function("jsonpatch.escapeKey", ("STRING",), "STRING", _pointer_key),
+    Function("semver", ("STRING", "BOOL"), "MAP", _semver),
     Function("isSemver", ("STRING",), "BOOL", _is(_semver)),
+    Function("isSemver", ("STRING", "BOOL"), "BOOL", _is(_semver)),
+    Function("string", ("MAP",), "STRING", _as_text),
+    Function("format.named", ("STRING",), "LIST", _format_named),
     *(Function(f"format.{name}", (), "MAP", _format(name)) for name in FORMATS),
     _asks_with("validate", "STRING", "LIST", _wrong),
     # Quantities, and versions.

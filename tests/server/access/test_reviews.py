@@ -57,11 +57,28 @@ def test_a_local_review_is_of_the_namespace_in_its_path(server):
     assert server("POST", LOCAL, {**asked, "metadata": {"namespace": "other"}}).code == 400
 
 
-def reason(server, who: http.User, **attributes: str) -> str:
+def decided(server, who: http.User, **attributes: str) -> dict[str, Any]:
     body = {"apiVersion": GROUP, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
-    status = server.ok("POST", f"/apis/{GROUP}/selfsubjectaccessreviews", body, user=who)["status"]
+    return server.ok("POST", f"/apis/{GROUP}/selfsubjectaccessreviews", body, user=who)["status"]
+
+
+def reason(server, who: http.User, **attributes: str) -> str:
+    status = decided(server, who, **attributes)
     assert status["allowed"] is True
     return status.get("reason", "")
+
+
+def test_a_role_that_is_missing_is_the_reason_of_a_refusal(server):
+    server.create(binding("views", "view-things", user("jane"), kind="ClusterRole"))
+    missing = 'clusterrole.rbac.authorization.k8s.io "view-things" not found'
+    assert decided(server, JANE, **LIST_PODS) == {"allowed": False, "reason": f"RBAC: {missing}"}
+    refused = server("GET", PODS, user=JANE)
+    assert refused.code == 403 and refused.message.endswith(f'in the namespace "default": RBAC: {missing}')
+    server.create(binding("sees", "see-things", user("jane")))
+    both = f'RBAC: [{missing}, role.rbac.authorization.k8s.io "see-things" not found]'
+    assert decided(server, JANE, **LIST_PODS)["reason"] == both
+    server.create(role("see-things", rule("list", "pods")))
+    assert server("GET", PODS, user=JANE).code == 200
 
 
 def test_a_reason_names_the_binding_the_role_and_whom_it_is_bound_to(server):

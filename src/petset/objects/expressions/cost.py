@@ -24,7 +24,9 @@ _AUTHORIZATION = 350_000
 _ACCUMULATORS = ("@result", "__result__")
 _SCAN = ("lowerAscii", "upperAscii", "substring", "trim")  # Give a text as long as theirs.
 _PARSE = ("url", "isURL", "cidr", "isIP", "isCIDR", "quantity", "isQuantity", "ip", "semver", "isSemver")
-_OVER_ITEMS = ("isSorted", "sum", "max", "min", "indexOf", "lastIndexOf")
+_OVER_ITEMS = ("isSorted", "sum", "max", "min", "indexOf", "lastIndexOf", "includes")
+_MAKES_LIST = ("slice", "flatten", "reverse", "lists.range", "distinct", "sort", "@sortByAssociatedKeys")
+_FORMAT = 128  # Characters of a named format's pattern.
 _COMPARE = ("_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_")
 _PARSED = ("string", "dyn")
 
@@ -173,6 +175,8 @@ class _Coster:
             return _product(over, _share(sizes[1].most, _PATTERN_CHARACTER)), _found(name, first)
         if name in _OVER_ITEMS:
             return self._over_items(node, first), None
+        if name in _MAKES_LIST and not self._is_text(node):
+            return self._list(node, sizes)
         if name in _SCAN:
             return _share(first.most, _CHARACTER), first
         if name in _PARSE and count and self._is_text(node):
@@ -208,12 +212,38 @@ class _Coster:
 
     def _over_items(self, node: Call, size: Size) -> int:
         given = self._kind(node.target or node.arguments[0])
-        if given.kind != types.LIST:
-            return _share(size.most, _CHARACTER)  # indexOf in a text.
+        if given.kind != types.LIST:  # indexOf in a text, or includes in what may be a list.
+            return _share(size.most, 1 if node.function == "includes" else _CHARACTER)
         each = 1
         if given.item.kind in ("string", "bytes"):
             each = _sum(1, _share(self._item_size(node).most, _CHARACTER))
         return _product(size.most, each)
+
+    def _list(self, node: Call, sizes: Sequence[Size]) -> tuple[int, Size | None]:
+        """Of what makes a list of another."""
+        name, first, given = node.function, sizes[0], self._kind(node.target or node.arguments[0])
+        factor = 1.0
+        if name == "slice":
+            start, end = (_number(one, unless) for one, unless in zip(node.arguments, (0, first.most)))
+            first = Size(max(end - start, 0), max(end - start, 0))
+        elif name == "flatten" and node.arguments:
+            factor = float(_number(node.arguments[0], UNBOUNDED))
+        elif name == "lists.range":
+            most = _number(node.arguments[0], UNBOUNDED)
+            first = Size(most, most)
+        elif name not in ("flatten", "reverse"):  # They compare each item with each.
+            of = sizes[1] if name == "@sortByAssociatedKeys" else first
+            keys = self._kind(node.arguments[0]) if name == "@sortByAssociatedKeys" else given
+            is_of_texts = keys.kind == types.LIST and keys.item.kind in ("string", "bytes")
+            first, factor = of.times(of), 2 + (_CHARACTER if is_of_texts and name != "distinct" else 0)
+        return _sum(_share(first.most, factor), 1, _LIST), first
+
+
+def _number(node: Node, unless: int) -> int:
+    """The number that stands there, if one does."""
+    if isinstance(node, Literal) and node.type.kind == "int" and isinstance(node.value, int):
+        return max(node.value, 0)
+    return unless
 
 
 def _size_by(kind: Type) -> Size:
@@ -252,6 +282,8 @@ def _made(name: str, sizes: Sequence[Size], item: Size) -> tuple[int, Size | Non
         return _share(first.most, _CHARACTER), first.plus(sizes[1])
     if name == "bytes" and count == 1:
         return _share(first.most, _CHARACTER), Size(first.least, _product(first.most, 4))
+    if name == "validate" and count > 1:
+        return _share(_share(sizes[1].most, _CHARACTER), _FORMAT * _PATTERN_CHARACTER), None
     if name == "ip.isCanonical":
         return _share(first.most, 2 * _CHARACTER), None
     if name in ("containsIP", "containsCIDR"):

@@ -12,7 +12,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 
-from petset.objects.expressions import types
+from petset.objects.expressions import rewriting, types
 from petset.objects.expressions.types import Type
 
 Overload = tuple[tuple[Type, ...], Type]
@@ -94,7 +94,8 @@ _TABLE: Mapping[str, str] = {
     ),
     # Texts.
     **dict.fromkeys(("startsWith", "endsWith", "contains", "matches"), "string, string -> bool"),
-    **dict.fromkeys(("lowerAscii", "upperAscii", "trim", "reverse", "strings.quote"), "string -> string"),
+    **dict.fromkeys(("lowerAscii", "upperAscii", "trim", "strings.quote"), "string -> string"),
+    "reverse": "string -> string; list(A) -> list(A)",
     "charAt": "string, int -> string",
     "indexOf": "string, string -> int; string, string, int -> int; list(A), A -> int",
     "lastIndexOf": "string, string -> int; string, string, int -> int; list(A), A -> int",
@@ -113,10 +114,22 @@ _TABLE: Mapping[str, str] = {
     "sum": "; ".join(f"list({one}) -> {one}" for one in (*_NUMBERS, "duration")),
     "min": _EXTREME,
     "max": _EXTREME,
+    "includes": "A, list(B) -> bool",  # As rewriting.py has it, too.
+    "slice": "list(A), int, int -> list(A)",
+    "flatten": "list(list(A)) -> list(A); list(dyn) -> list(dyn); list(dyn), int -> list(dyn)",
+    "sort": "; ".join(f"list({one}) -> list({one})" for one in (*_NUMBERS, *_ORDERED)),
+    "@sortByAssociatedKeys": "; ".join(f"list(A), list({one}) -> list(A)" for one in (*_NUMBERS, *_ORDERED)),
+    "distinct": "list(A) -> list(A)",
+    "lists.range": "int -> list(int)",
+    "first": "list(A) -> optional_type(A)",
+    "last": "list(A) -> optional_type(A)",
+    rewriting.MERGED: "list(map(A, B)) -> map(A, B)",
     **{f"sets.{name}": "list(A), list(A) -> bool" for name in ("contains", "intersects", "equivalent")},
     # Quantities, versions, addresses, URLs, formats.
-    **{f"is{name}": "string -> bool" for name in ("Quantity", "URL", "IP", "CIDR", "Semver")},
-    **{name: f"string -> {name}" for name in ("quantity", "semver", "url", "cidr")},
+    **{f"is{name}": "string -> bool" for name in ("Quantity", "URL", "IP", "CIDR")},
+    **{name: f"string -> {name}" for name in ("quantity", "url", "cidr")},
+    "semver": "string -> semver; string, bool -> semver",
+    "isSemver": "string -> bool; string, bool -> bool",
     "ip": "string -> ip; cidr -> ip",
     "isGreaterThan": _BETWEEN.format("bool"),
     "isLessThan": _BETWEEN.format("bool"),
@@ -139,7 +152,8 @@ _TABLE: Mapping[str, str] = {
     "containsCIDR": "cidr, cidr -> bool; cidr, string -> bool",
     "masked": "cidr -> cidr",
     "prefixLength": "cidr -> int",
-    "validate": "format, string -> list(string)",
+    "validate": "format, string -> list(list(string))",  # As rewriting.py has it.
+    "format.named": "string -> list(format)",
     # Access.
     "serviceAccount": "authorizer, string, string -> authorizer",
     "path": "authorizer, string -> path",

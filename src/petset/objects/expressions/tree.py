@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.objects.expressions import types
+from petset.objects.expressions import rewriting, types
 from petset.objects.expressions.types import Type
 from petset.objects.protobuf import reading
 
@@ -205,7 +205,7 @@ def _call(place: int, message: bytes) -> Node:
         if number == 1:
             target = _node(_bytes(value))
         elif number == 2:
-            name = _text(value)
+            name = rewriting.told(_text(value))
         elif number == 3:
             arguments.append(_node(_bytes(value)))
     return Call(place, target, name, arguments)

@@ -137,8 +137,10 @@ class Authorizer:
             return True
         return self.rbac.allows(user, asked)
 
-    def reason(self, user: http.User, asked: rbac.Attributes) -> str:
-        """Why it allows what it allows, for people; "" where there is nothing to name."""
+    def reason(self, user: http.User, asked: rbac.Attributes, is_allowed: bool = True) -> str:
+        """Why it allows or refuses what it does, for people; "" where there is nothing to name."""
+        if not is_allowed:
+            return self.rbac.missing(user, asked.namespace)
         if users.MASTERS in user.groups or (users.NODES in user.groups and self._nodes.allows(user, asked)):
             return ""
         return self.rbac.allowed_by(user, asked)
@@ -149,7 +151,7 @@ class Authorizer:
             return
         if user.name == users.ANONYMOUS.name:
             raise errors.unauthorized()
-        raise refusal(user, asked)
+        raise refusal(user, asked, self.reason(user, asked, is_allowed=False))
 
 
 def is_master(user: http.User) -> bool:
@@ -157,13 +159,14 @@ def is_master(user: http.User) -> bool:
     return users.MASTERS in user.groups
 
 
-def refusal(user: http.User, asked: rbac.Attributes) -> errors.ApiError:
+def refusal(user: http.User, asked: rbac.Attributes, reason: str = "") -> errors.ApiError:
+    reason = f": {reason}" if reason else ""
     if asked.path:
-        return errors.ApiError(
-            403, "Forbidden", f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"', {}
-        )
+        why = f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"{reason}'
+        return errors.ApiError(403, "Forbidden", why, {})
     where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
     why = (
         f'User "{user.name}" cannot {asked.verb} resource "{asked.full_resource}" in API group "{asked.group}" {where}'
+        f"{reason}"
     )
     return errors.forbidden(asked.resource, asked.name, why, asked.group)

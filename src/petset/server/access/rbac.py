@@ -157,6 +157,15 @@ class Rbac:
                         return f"RBAC: allowed by {_described(next(iter(bindings)), role)} to {_shown(subject)}"
         return ""
 
+    def missing(self, user: http.User, namespace: str) -> str:
+        """Which roles are bound to the user that there are not, in words; "" where all are there."""
+        self._view.refresh()
+        roles = dict.fromkeys(self._roles_of(user, namespace))
+        told = [_not_found(role) for role in roles if role not in self._roles]
+        if not told:
+            return ""
+        return f"RBAC: {told[0]}" if len(told) == 1 else f"RBAC: [{', '.join(told)}]"
+
     def role_rules(self, reference: Object, namespace: str) -> tuple[Rule, ...] | None:
         """The rules a roleRef gives, None when there is no such role."""
         self._view.refresh()
@@ -224,6 +233,11 @@ def _described(binding: str, role: str) -> str:
     if binding.startswith(CLUSTERROLEBINDINGS.key()):
         return f'ClusterRoleBinding "{name}" {of_role}'
     return f'RoleBinding "{name}/{space}" {of_role}'
+
+
+def _not_found(role: str) -> str:
+    kind = CLUSTERROLES if role.startswith(CLUSTERROLES.key()) else ROLES
+    return f'{kind.singular}.{GROUP} "{role.rpartition("/")[2]}" not found'
 
 
 def _shown(subject: tuple[str, str]) -> str:

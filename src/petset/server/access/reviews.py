@@ -70,7 +70,7 @@ class Reviews:
         await self._authorizer.catch_up(user)
         asked = _attributes(call, review["spec"])
         allowed = self._authorizer.allows(user, asked)
-        reason = self._authorizer.reason(user, asked) if allowed else ""
+        reason = self._authorizer.reason(user, asked, allowed)
         status = {"allowed": allowed, **({"reason": reason} if reason else {})}
         return answers.tree(call, {**review, "status": status}, 201)
 

@@ -131,7 +131,7 @@ class Request:
             question.field_selector,
         )
         allowed = self._authorizer.allows(user, asked)
-        return authorizer.Decision(allowed, self._authorizer.reason(user, asked) if allowed else "")
+        return authorizer.Decision(allowed, self._authorizer.reason(user, asked, allowed))
 
 
 def _kind(kind: Kind) -> Object:
