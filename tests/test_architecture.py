@@ -150,13 +150,14 @@ def test_a_kind_is_a_file_and_its_row_is_made_in_no_other_room():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Kind", "registry.Kind")
     ]
     # Scale is no kind with a place of its own, but the body of a subresource; a stranger's kind is known by its place,
-    # a custom one by its definition.
+    # a custom one by its definition, and for a test by discovery.
     others = [name for name in made if not name.startswith("kinds/")]
     assert others == [
         "server/aggregated/everywhere.py",
         "server/custom/kinds.py",
         "server/routes.py",
         "server/subresources.py",
+        "testing/kinds.py",
     ]
 
 
@@ -289,6 +290,7 @@ BOUNDED_ELSEWHERE = {
     "world/": "a simulation's own books",
 }
 HELD_LISTS_THAT_ARE_NO_BUFFERS = {
+    "testing/following.py": "the readers of a few kinds",
     "base/memory.py": "who is told",
     "base/tasks.py": "who waits",
     "base/telemetry.py": "where figures come from",
@@ -401,6 +403,7 @@ USED_FROM_OUTSIDE = {
     "store.core.Stats": "shown whole as metrics; tests count with it",
     "wire.dns.Soa": "a record is packed whole",
     "wire.websocket.Message.is_text": "what kind of message came",
+    "testing": "what tests, scripts and notebooks of others call",
     "world": "the players and referees of a simulation are called by who plays one",
 }
 

@@ -44,6 +44,7 @@ LOOSE_TASKS = {
     "world/server.py": "a request is carried out although who asked has died",
     "world/stream.py": "a watch is read whether or not its reader asks for more",
     "world/process.py": "a program that is killed takes nobody with it",
+    "testing/following.py": "changes are read while who waits for them decides",
 }
 
 # Which third-party library is imported where. (A folder ends with a slash.)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import tempfile
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from pathlib import Path
 
-from petset.base import pki, state
+from petset.base import state
 from petset.cli.main import CommandError
-from petset.client import kubeconfig
+from petset.client import dialing, kubeconfig
 from petset.client.client import Client
 from petset.kinds.node import NODES
 from petset.net import control
@@ -56,14 +54,10 @@ def server(instance: state.State) -> str:
 async def connect(instance: state.State) -> AsyncGenerator[Connection]:
     """A connection for as long as the context lasts."""
     found = access(instance)
-    with tempfile.TemporaryDirectory(prefix="petset-") as directory:
-        issued = pki.Issued(Path(directory, "certificate"), Path(directory, "key"))
-        state.write_private(issued.certificate, found.certificate_pem)  # ssl reads keys from files only.
-        state.write_private(issued.key, found.key_pem)
-        try:
-            tls = pki.client_context(found.ca_pem.decode(), issued)
-        except (ssl.SSLError, ValueError):
-            raise _unreadable(instance, "its certificates or its key are damaged") from None
+    try:
+        tls = dialing.context(found)
+    except (ssl.SSLError, ValueError):
+        raise _unreadable(instance, "its certificates or its key are damaged") from None
     async with Dialer(found.server, tls) as dialer:
         yield Connection(Client(dialer, "petset"), dialer)
 

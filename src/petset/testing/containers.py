@@ -1,0 +1,121 @@
+"""A cluster of real containers: `petset up` in a process of its own, and a client's loop in this one.
+
+The process is started as a person would start it and ends, with the pods and their networks, when the block is left.
+Images are those of this machine's petset (PETSET_IMAGES, else its own store), so that a pull is made once and not in
+each run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from asyncio import subprocess
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from petset.base import reasons, state, tasks
+from petset.client import dialing, kubeconfig
+from petset.client.client import Client
+from petset.net import control
+from petset.net.dialer import Dialer
+from petset.objects import meta
+from petset.objects.meta import Object
+from petset.testing.failures import ClusterError
+
+STOP_SECONDS_MAX = 60.0
+CONTROL_SECONDS_MAX = 60.0
+NODE_READY = "node"  # What the announcement begins with that ends a start.
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    directory: Path
+    nodes: int = 1
+    node_silence_seconds: float = 0.0
+    options: tuple[str, ...] = ()
+
+
+class Process:
+    """A client of an instance in a process of its own."""
+
+    def __init__(self, instance: state.State, dialer: Dialer):
+        self._instance, self._dialer = instance, dialer
+        self.client = Client(dialer, "petset-testing")
+
+    def dialer(self) -> Dialer:
+        return self._dialer
+
+    async def turn(self, node: str, to: str) -> None:
+        await self._asked({"node": node, "to": to}, node)
+
+    async def nodes(self) -> Mapping[str, str]:
+        """What each is to be, by name."""
+        return {str(name): str(to) for name, to in meta.part(await self._asked({}, ""), "states").items()}
+
+    async def _asked(self, question: Object, node: str) -> Object:
+        answer = await self._said(question)
+        if why := answer.get("error"):
+            if node not in await self.nodes():
+                raise KeyError(node)
+            raise ClusterError(f"cannot turn node {node}: {why}")
+        return answer
+
+    async def _said(self, question: Object) -> Object:
+        return await tasks.in_thread(control.ask, self._instance.control, question, CONTROL_SECONDS_MAX)
+
+
+@contextlib.asynccontextmanager
+async def living(wanted: Wanted) -> AsyncGenerator[Process]:
+    """Ready when the block begins: every node is."""
+    if os.geteuid() != 0:
+        raise ClusterError("cannot run containers: this process is not root; run it with sudo, or simulate them")
+    instance = state.State(wanted.directory)
+    process = await _started(wanted)
+    try:
+        await _announced(process, instance)
+        access = kubeconfig.parse(instance.kubeconfig.read_bytes())
+        async with Dialer(access.server, dialing.context(access)) as dialer:
+            yield Process(instance, dialer)
+    finally:
+        await _stopped(process)
+
+
+async def _started(wanted: Wanted) -> subprocess.Process:
+    images = os.environ.get("PETSET_IMAGES") or str(state.State(state.default_directory()).images)
+    given = (f"--nodes={wanted.nodes}", *wanted.options)
+    silence = (f"--node-monitor-grace-period={wanted.node_silence_seconds:g}",) if wanted.node_silence_seconds else ()
+    command = (sys.executable, "-m", "petset", "--state", str(wanted.directory), "up", *given, *silence)
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PETSET_IMAGES": images},
+        start_new_session=True,  # Ctrl-C is for this process, which stops the other one.
+    )
+
+
+async def _announced(process: subprocess.Process, instance: state.State) -> None:
+    """Until its nodes are ready. Raises ClusterError with what it has said instead."""
+    assert process.stdout is not None and process.stderr is not None
+    async for line in process.stdout:
+        if line.decode(errors="replace").startswith(NODE_READY):
+            return
+    said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
+    why = said[-1].removeprefix(f"petset: {reasons.SENTENCE}") if said else f"it has ended; see {instance.log}"
+    raise ClusterError(f"cannot run petset: {why}")
+
+
+async def _stopped(process: subprocess.Process) -> None:
+    """Its pods get their grace."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    async with asyncio.TaskGroup() as group:
+        waiting = tasks.spawn(group, process.wait(), "the end of petset")
+        done, _ = await asyncio.wait([waiting], timeout=STOP_SECONDS_MAX)
+        if not done:
+            process.kill()
