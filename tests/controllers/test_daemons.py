@@ -54,7 +54,7 @@ def world_of(given: Mapping[str, Any]) -> tuple[Object, Snapshot]:
         for number, one in enumerate((daemon_set("a", **given.get("daemonset", {})), owner), 1)
     ]
     hashes = [meta.labels(one)[well_known.CONTROLLER_HASH_LABEL] for one in known]
-    assert hashes == [meta.labels(one)[revisions.REVISION_LABEL] for one in known]
+    assert hashes == [meta.labels(one)[well_known.REVISION_LABEL] for one in known]
     assert all(encoding.dumps(one["data"]) == revisions.encoded(one["data"]) for one in known)
     nodes = [
         {

@@ -117,7 +117,8 @@ def test_what_a_path_means_is_the_same_whatever_was_asked_for_before(server: Ser
 
     for order in (PATHS, PATHS[::-1], sorted(PATHS)):
         for path in order:
-            fresh = backends.Backends(kept.kinds, kept.paths, kept.proxy, kept.node_proxy, kept.dashboard, of_groups={})
+            own = kept.kinds, kept.paths, kept.proxy, kept.node_proxy, kept.dashboard, kept.why
+            fresh = backends.Backends(*own, of_groups={})
             assert way(path, kept) == way(path, fresh), path
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 # Of pods and of sets of pods
 POD_INDEX_LABEL = "apps.kubernetes.io/pod-index"
 POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
+REVISION_LABEL = "controller-revision-hash"  # Of a pod: which revision it was made of.
 CONTROLLER_HASH_LABEL = "controller.kubernetes.io/hash"
 INITIALIZED_ANNOTATION = "pod.alpha.kubernetes.io/initialized"
 INIT_CONTAINERS_ALPHA_ANNOTATION = "pod.alpha.kubernetes.io/init-containers"
@@ -148,6 +149,7 @@ AUDIT_GROUP = "audit.k8s.io"
 SCHEDULER_CONFIG_GROUP = "kubescheduler.config.k8s.io"
 META_GROUP = "meta.k8s.io"  # Options, tables and partial objects.
 AUTOMANAGED_LABEL = "kube-aggregator.kubernetes.io/automanaged"  # Of APIServices that the server makes itself.
+CLIENT_AUTHENTICATION_GROUP = "client.authentication.k8s.io"  # Of programs that give credentials.
 DISCOVERY_GROUP = "apidiscovery.k8s.io"
 
 # This house's own, of pods on simulated nodes: how much each container says that it uses.

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import ssl
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,7 +15,6 @@ from urllib.parse import urlsplit
 from petset.cli.main import CommandError
 
 if TYPE_CHECKING:
-    from petset.client import kubeconfig
     from petset.server.audit import log as audit_log
     from petset.server.audit import policy, webhook
 
@@ -149,6 +146,7 @@ def _policy(file: str) -> policy.Policy:
 
 
 def _webhook(config: str, args: argparse.Namespace) -> webhook.Settings:
+    from petset.cli import tls
     from petset.client import kubeconfig
     from petset.objects import durations
     from petset.server.audit import webhook
@@ -163,7 +161,7 @@ def _webhook(config: str, args: argparse.Namespace) -> webhook.Settings:
         parts = urlsplit(target.server)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"its server {target.server!r} is no http or https address")
-        tls = _tls(target) if parts.scheme == "https" else None
+        context = tls.context_of(target) if parts.scheme == "https" else None
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except (OSError, ValueError) as error:
         named = error.filename if isinstance(error, OSError) and error.filename else config
@@ -174,7 +172,7 @@ def _webhook(config: str, args: argparse.Namespace) -> webhook.Settings:
     throttles = given("batch_throttle_enable") != "false"
     return webhook.Settings(
         url,
-        tls,
+        context,
         (("authorization", target.authorization),) if target.authorization else (),
         address,
         int(given("batch_buffer_size") or usual.buffer_events_max),
@@ -184,26 +182,3 @@ def _webhook(config: str, args: argparse.Namespace) -> webhook.Settings:
         int(given("batch_throttle_burst") or usual.burst_batches),
         durations.seconds_of(given("initial_backoff")) or usual.backoff_first_seconds,
     )
-
-
-def _tls(target: kubeconfig.Target) -> ssl.SSLContext:
-    """Raises OSError and ValueError for certificates that are none."""
-    from petset.base import pki, state
-
-    with tempfile.TemporaryDirectory(prefix="petset-") as directory:
-        issued = None
-        if target.certificate_pem:
-            issued = pki.Issued(Path(directory, "certificate"), Path(directory, "key"))
-            state.write_private(issued.certificate, target.certificate_pem)  # ssl reads keys from files only.
-            state.write_private(issued.key, target.key_pem)
-        try:
-            if target.trusts_anybody:
-                return pki.unverified_context(issued)
-            if target.ca_pem:
-                return pki.client_context(target.ca_pem.decode(), issued)
-            context = ssl.create_default_context()
-            if issued is not None:
-                context.load_cert_chain(issued.certificate, issued.key)
-            return context
-        except ssl.SSLError:
-            raise ValueError("a certificate or a key in it is none") from None

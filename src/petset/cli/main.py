@@ -21,6 +21,7 @@ COMMANDS = (
     ("up", "start the cluster", "start the cluster (in the foreground, or -d in the background)"),
     ("down", "stop the cluster", "stop all pods cleanly and the cluster with them; data stays"),
     ("status", "tell what runs", "what runs, where, and how to reach it"),
+    ("why", "tell why", "say why a set, pod, claim, Service, ... does not get on, and what mends it"),
     ("node", "work with nodes", "list nodes, make one silent, cut one off, bring one back"),
     ("open", "open the dashboard", "open the dashboard in a browser, or print the link to it"),
     ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),

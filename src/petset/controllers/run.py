@@ -44,7 +44,7 @@ from petset.controllers.storage import (
     volumes,
 )
 from petset.controllers.workloads import daemons, deployment, replicas
-from petset.kinds import volume_snapshots
+from petset.kinds import storage_class, volume_snapshots
 from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -216,7 +216,7 @@ async def _create_once(client: Client, obj: Object) -> bool:
 
 async def _let_it_grow(client: Client) -> None:
     """The class that an earlier petset made said nothing of growth, and its volumes grew."""
-    made = await client.get(STORAGECLASSES, provisioning.STANDARD_CLASS)
+    made = await client.get(STORAGECLASSES, storage_class.STANDARD)
     is_ours = made.get("provisioner") == well_known.HOST_PATH_PROVISIONER
     if is_ours and made.get("allowVolumeExpansion") is None:
         await client.patch(STORAGECLASSES, meta.name(made), "", {"allowVolumeExpansion": True})

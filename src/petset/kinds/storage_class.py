@@ -19,6 +19,9 @@ from petset.objects.registry import Kind
 from petset.objects.validation import Errors, immutable, listed, one_of
 
 DEFAULT_ANNOTATIONS = (well_known.DEFAULT_CLASS_ANNOTATION, well_known.DEFAULT_CLASS_BETA_ANNOTATION)
+STANDARD = "standard"  # The default class that there is while the hostPath provisioner is on.
+# What is told of a claim while the provisioner of hostPath volumes is off.
+PROVISIONER_IS_OFF = "No provisioner plugin found for the claim!"
 
 
 def of(obj: Object) -> str | None:

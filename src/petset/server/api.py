@@ -31,6 +31,7 @@ from petset.server import (
     subresources,
     watch,
     weight,
+    why,
 )
 from petset.server.access import auth, impersonation, reviews, tokens
 from petset.server.admission import admission
@@ -110,6 +111,7 @@ class Api:
             proxy.Proxy(store, others),
             nodes.NodeProxy(store, servers_of, pod_streams, others),
             dashboard.Dashboard(self.sessions),
+            why.Why(self._read_as),
             of_groups={},
         )
 
@@ -205,6 +207,22 @@ class Api:
         finally:
             if place is not None:
                 place.leave()
+
+    async def _read_as(self, request: http.Request, user: http.User) -> http.Response:
+        """A GET that another one of this user is answered out of, which holds its place in flow control for both."""
+        path, _, text = request.target.partition("?")
+        kinds = self._kinds.now
+        try:
+            backend, route = self.backends.way(path, kinds)
+            query = _query(text) if text else {}
+            verb = routes.verb_of(request.method, route, query)
+            call = Call(request, route, user, query, weight.Work(self._line, user.name), kinds, verb)
+            if not auth.is_master(user):
+                await self.authorizer.catch_up(user)
+                self.authorizer.require(user, routes.attributes(call))
+            return await backend.answer(call)
+        except errors.ApiError as error:
+            return answers.failure(error)
 
     def _tell(self, request: http.Request, route: routes.Route, query: Query, kinds: Kinds, records: Records) -> None:
         """The audit log of what goes no further: a path that means nothing, or credentials that are refused."""

@@ -55,6 +55,7 @@ class Backends:
     proxy: Backend
     node_proxy: Backend
     dashboard: Backend
+    why: Backend
     # Others, by (group, version): for all below /apis/<group>/<version>. Replaced as a whole.
     of_groups: Mapping[tuple[str, str], Backend]
     # The ways of the paths asked for lately: of these kinds, and of these groups.
@@ -89,6 +90,8 @@ class Backends:
         match path.parts:
             case ["apis", group, version, *_] if (group, version) in self.of_groups:
                 return self.of_groups[group, version]
+            case ["petset", "why", *_]:
+                return self.why
             case parts if routes.is_of_pod(parts):
                 return self.proxy
             case parts if routes.is_of_node(parts):

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from petset.base import well_known
-from petset.controllers.workloads import revisions
 from petset.kinds.stateful_set import parse_pet_name
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -51,7 +50,7 @@ def claim_names(set_: Object, pod_name: str) -> list[str]:
 def pod_for(set_: Object, ordinal: int, template: Object, revision_name: str) -> dict[str, Any]:
     """The pod of one pet, from a revision's template."""
     name, given = pod_name(set_, ordinal), meta.part(template, "metadata")
-    labels = {**meta.part(given, "labels"), **identity_labels(name, ordinal), revisions.REVISION_LABEL: revision_name}
+    labels = {**meta.part(given, "labels"), **identity_labels(name, ordinal), well_known.REVISION_LABEL: revision_name}
     annotations = {**meta.part(given, "annotations"), **identity_annotations(set_, name)}
     return {
         "apiVersion": "v1",

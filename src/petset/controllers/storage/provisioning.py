@@ -19,7 +19,6 @@ from petset.objects import meta
 from petset.objects.meta import Object
 
 CREATED_BY = "hostpath-dynamic-provisioner"
-STANDARD_CLASS = "standard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Settings:
 def ours(settings: Settings, claim: Object, class_: Object | None, node: Object | None = None) -> list[actions.Action]:
     """The steps that make a volume of ours and bind it; or that say why none is made."""
     if not settings.provisions:
-        return failed(claim, "No provisioner plugin found for the claim!")
+        return failed(claim, storage_class.PROVISIONER_IS_OFF)
     if why := refusal(claim, class_, node):
         return failed(claim, why)
     volume = provisioned_volume(settings, claim, class_, node)
@@ -135,7 +134,7 @@ def standard_class() -> dict[str, Any]:
     return {
         "apiVersion": STORAGECLASSES.api_version,
         "kind": "StorageClass",
-        "metadata": {"name": STANDARD_CLASS, "annotations": {well_known.DEFAULT_CLASS_ANNOTATION: "true"}},
+        "metadata": {"name": storage_class.STANDARD, "annotations": {well_known.DEFAULT_CLASS_ANNOTATION: "true"}},
         "provisioner": well_known.HOST_PATH_PROVISIONER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",

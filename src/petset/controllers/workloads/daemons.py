@@ -170,7 +170,7 @@ def target(pod: Object) -> str:
 
 def pod_for(picture: Picture, node: Object) -> dict[str, Any]:
     pattern = pattern_of(picture.owner)
-    labels = {**meta.labels(pattern), revisions.REVISION_LABEL: picture.hash}
+    labels = {**meta.labels(pattern), well_known.REVISION_LABEL: picture.hash}
     there = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [meta.name(node)]}]}
     pod = meta.changed(pattern, ("metadata", "labels"), labels)
     return meta.changed(pod, ("spec", "affinity", "nodeAffinity", REQUIRED), {"nodeSelectorTerms": [there]})

@@ -20,7 +20,6 @@ from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.objects import encoding, meta, selectors
 from petset.objects.meta import Object
 
-REVISION_LABEL = "controller-revision-hash"  # Of a pod: which revision it was made of.
 LIMIT_DEFAULT = 10
 NAME_CHARACTERS_MAX = 223
 
@@ -36,7 +35,7 @@ class History:
 
 def revision_name(pod: Object) -> str:
     """The revision that a pod was made of; "" where it does not say."""
-    return meta.labels(pod).get(REVISION_LABEL, "")
+    return meta.labels(pod).get(well_known.REVISION_LABEL, "")
 
 
 def history(set_: Object, revisions: Iterable[Object], in_use: Iterable[str]) -> History:
@@ -135,7 +134,7 @@ def _new(
 
 def _as_daemons_have_it(set_: Object, hash_: str) -> dict[str, str]:
     """Of a DaemonSet the revision has its hash under the name that pods have it by, too."""
-    return {REVISION_LABEL: hash_} if set_["kind"] == "DaemonSet" else {}
+    return {well_known.REVISION_LABEL: hash_} if set_["kind"] == "DaemonSet" else {}
 
 
 def _orphans(set_: Object, revisions: Iterable[Object]) -> list[Object]:

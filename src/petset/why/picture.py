@@ -1,0 +1,123 @@
+"""What is known of a cluster while somebody asks why: the answers that GETs of its API gave so far.
+
+Who decides asks a `Picture` for objects, lists and last lines of logs as if all were there. What nobody has read yet
+is noted in `wanted` and looks empty meanwhile; whoever reads (reading.py) fetches that and has it decided anew, until
+nothing is wanted any more. So a decision is a pure function, and reads no more of a cluster than it looks at.
+
+What may not be read, or is not served there, is `Unread`: it looks empty, too, and `unread` has the reason, since a
+sentence must not say of what it could not see that it is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from petset.kinds.event import EVENTS
+from petset.kinds.pod import PODS
+from petset.objects import encoding, meta
+from petset.objects.meta import Object
+from petset.objects.registry import Kind
+
+LIST_OBJECTS_MAX = 1000  # Of one kind; those beyond it are not looked at.
+LOG_LINES_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What a GET did not give: its HTTP status, and what was said."""
+
+    code: int
+    message: str
+
+    @property
+    def is_missing(self) -> bool:
+        return self.code == 404
+
+
+Answer = bytes | Unread
+
+
+@dataclass(slots=True)
+class Picture:
+    answers: Mapping[str, Answer]  # By the target of the GET.
+    wanted: dict[str, None] = field(default_factory=dict[str, None])
+    _read: dict[str, Object] = field(default_factory=dict[str, Object])
+
+    def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        found = self._object(kind.path(namespace, name))
+        return {"apiVersion": kind.api_version, "kind": kind.kind, **found} if found else None
+
+    def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[Object]:
+        found = self._object(_listed(kind, namespace, labels, fields))
+        own = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return [{**own, **item} for item in meta.parts(found, "items")]
+
+    def unread(self, kind: Kind, name: str = "", namespace: str = "") -> Unread | None:
+        """Why an object, or a list of all, could not be read; None when it was read, or was not asked for yet."""
+        answer = self.answers.get(kind.path(namespace, name) if name else _listed(kind, namespace, "", ""))
+        return answer if isinstance(answer, Unread) else None
+
+    def is_missing(self, kind: Kind, name: str, namespace: str = "") -> bool:
+        """Whether it is known that there is no such object."""
+        self.get(kind, name, namespace)
+        answer = self.unread(kind, name, namespace)
+        return answer is not None and answer.is_missing
+
+    def events(self, obj: Object) -> Sequence[Object]:
+        """What is told of an object, the newest first."""
+        space, uid = meta.namespace(obj) or "default", meta.uid(obj)
+        about = f"involvedObject.uid={uid}" if uid else f"involvedObject.name={meta.name(obj)}"
+        return sorted(self.list(EVENTS, space, fields=about), key=last_seen, reverse=True)
+
+    def event(self, obj: Object, *reasons: str) -> Object | None:
+        """The newest one of these reasons."""
+        return next((event for event in self.events(obj) if event.get("reason") in reasons), None)
+
+    def last_lines(self, pod: Object, container: str, *, previous: bool) -> Sequence[str] | None:
+        """The last lines that a container wrote, before it last ended when that is asked for; None when unread."""
+        query = {"container": container, "tailLines": str(LOG_LINES_MAX), **({"previous": "true"} if previous else {})}
+        answer = self._answer(f"{PODS.path(meta.namespace(pod), meta.name(pod), 'log')}?{urlencode(query)}")
+        if not isinstance(answer, bytes):
+            return None
+        text = answer.decode(errors="replace")
+        return [line.rstrip() for line in text.splitlines() if line.strip()][-LOG_LINES_MAX:]
+
+    def is_of_petset(self) -> bool:
+        """Whether it is petset that answers, so that a flag of its own may be named."""
+        return "petset" in str(self._object("/version").get("gitVersion"))
+
+    def _answer(self, target: str) -> Answer | None:
+        if target not in self.answers:
+            self.wanted[target] = None
+        return self.answers.get(target)
+
+    def _object(self, target: str) -> Object:
+        if target not in self._read:
+            answer = self._answer(target)
+            if answer is None:
+                return {}
+            try:
+                found: Any = encoding.loads_answer(answer) if isinstance(answer, bytes) else {}
+            except ValueError:
+                found = {}
+            self._read[target] = found if meta.is_struct(found) else {}
+        return self._read[target]
+
+
+def _listed(kind: Kind, namespace: str, labels: str, fields: str) -> str:
+    query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(LIST_OBJECTS_MAX)}
+    return f"{kind.path(namespace)}?{urlencode({key: value for key, value in query.items() if value})}"
+
+
+def last_seen(event: Object) -> str:
+    series = meta.part(event, "series").get("lastObservedTime")
+    times = (
+        series,
+        event.get("lastTimestamp"),
+        event.get("eventTime"),
+        meta.get(event, "metadata", "creationTimestamp"),
+    )
+    return max((str(time) for time in times if time), default="")

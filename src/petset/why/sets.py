@@ -1,0 +1,182 @@
+"""Why a PetSet or StatefulSet does not get on: which pet holds the others, who refuses it, how far it rolls.
+
+The pets are looked at as the controller does: ascending by ordinal; with the ordered policy the first that is not ready
+holds all above it. Then updates, from the highest ordinal down to the partition.
+Follows: "StatefulSets" of the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+import re
+
+from petset.base import well_known
+from petset.kinds.pet_set import PETSETS
+from petset.kinds.pod import PODS
+from petset.kinds.service import SERVICES
+from petset.kinds.stateful_set import STATEFULSETS
+from petset.objects import meta, selectors
+from petset.objects.meta import Object
+from petset.why import deleted, finding, pods, refused
+from petset.why.finding import Finding
+from petset.why.picture import Picture
+
+PETS_TOLD_MAX = 5
+KINDS = (STATEFULSETS, PETSETS)
+
+
+def pet_set(obj: Object, picture: Picture) -> Finding:
+    if meta.is_deleting(obj):
+        return deleted.deleting(obj, picture)
+    mine = members(obj, picture)
+    wanted = {name: mine.get(name) for name in names(obj)}
+    ready = sum(pod is not None and is_well(pod, picture) for pod in wanted.values())
+    said = f"{ready} of {len(wanted)} pets are ready"
+    because = _held(obj, wanted, picture)
+    if because:
+        state = "held" if any(one.state == "held" for one in because) else "waits"
+        return finding.of(obj, f"{said}{_blocking(obj, wanted, picture)}", state, because=because)
+    surplus = [pod for name, pod in mine.items() if name not in wanted]
+    if surplus:
+        going = tuple(pods.pod(pod, picture) for pod in surplus if meta.is_deleting(pod))
+        return finding.of(
+            obj, f"{said}; {finding.listed(sorted(map(meta.name, surplus)))} must go still", "waits", because=going
+        )
+    return (
+        _updating(obj, wanted, said)
+        or _without_service(obj, picture, said)
+        or finding.of(obj, f"is well: {said}", "well")
+    )
+
+
+def names(obj: Object) -> list[str]:
+    """Of the pets that should be there."""
+    start = meta.get(obj, "spec", "ordinals", "start", default=0)
+    return [f"{meta.name(obj)}-{i}" for i in range(start, start + meta.get(obj, "spec", "replicas", default=1))]
+
+
+def members(obj: Object, picture: Picture) -> dict[str, Object]:
+    chosen = str(selectors.from_object(meta.get(obj, "spec", "selector")))
+    found = picture.list(PODS, meta.namespace(obj), labels=chosen)
+    return {meta.name(pod): pod for pod in found if meta.is_controlled_by(pod, obj)}
+
+
+def is_well(pod: Object, picture: Picture) -> bool:
+    return meta.is_pod_ready(pod) and not meta.is_deleting(pod) and pods.pod(pod, picture).is_well
+
+
+def is_ordered(obj: Object) -> bool:
+    return meta.get(obj, "spec", "podManagementPolicy", default="OrderedReady") == "OrderedReady"
+
+
+def _held(obj: Object, wanted: dict[str, Object | None], picture: Picture) -> tuple[Finding, ...]:
+    """What holds the pets that are not well: of an ordered set the first one, since the others wait for it."""
+    found: list[Finding] = []
+    for name, pod in wanted.items():
+        if pod is not None and is_well(pod, picture):
+            continue
+        found.append(pods.pod(pod, picture) if pod is not None else _absent(obj, name, picture))
+        if pod is not None and _is_rolled_back_by_hand(obj, pod):
+            found.append(_forced_rollback(obj, pod))
+        if is_ordered(obj) or len(found) >= PETS_TOLD_MAX:
+            break
+    return tuple(found)
+
+
+def _absent(obj: Object, name: str, picture: Picture) -> Finding:
+    about = f"Pod {meta.namespace(obj)}/{name}"
+    by = refused.of(obj, picture)
+    if by is not None:
+        return Finding(about, "is not there, since it may not be made", because=(by,))
+    taken = picture.get(PODS, name, meta.namespace(obj))
+    if taken is not None and not meta.is_controlled_by(taken, obj):
+        says = "is not this set's, so that the set cannot make its own of that name"
+        return Finding(about, says, mend=f"delete the pod {name}, or rename it")
+    return Finding(about, "is not there yet: the controller is about to make it", "waits")
+
+
+def _blocking(obj: Object, wanted: dict[str, Object | None], picture: Picture) -> str:
+    """Which pets wait for the one that is held."""
+    order = list(wanted)
+    first = next((i for i, pod in enumerate(wanted.values()) if pod is None or not is_well(pod, picture)), len(order))
+    waiting = [name for name in order[first + 1 :] if wanted[name] is None]
+    if not is_ordered(obj) or not waiting:
+        return ""
+    return f"; {finding.listed(waiting)} {'are' if len(waiting) > 1 else 'is'} made only once {order[first]} is ready"
+
+
+def _is_rolled_back_by_hand(obj: Object, pod: Object) -> bool:
+    """A pet of an older revision that is not ready: the controller waits for it and never replaces it."""
+    newest = meta.get(obj, "status", "updateRevision", default="")
+    revision = _revision(pod)
+    return bool(newest and revision and revision != newest) and is_ordered(obj) and not meta.is_deleting(pod)
+
+
+def _revision(pod: Object) -> str:
+    return meta.labels(pod).get(well_known.REVISION_LABEL, "")
+
+
+def _forced_rollback(obj: Object, pod: Object) -> Finding:
+    says = "its template has changed since, but a pet that never became ready is waited for and not replaced"
+    command = finding.kubectl("delete", pod)
+    return finding.of(pod, says, mend=f"{command}, so that it comes back of the newest template")
+
+
+def _updating(obj: Object, wanted: dict[str, Object | None], said: str) -> Finding | None:
+    """All are ready, and some are of an older template."""
+    newest = meta.get(obj, "status", "updateRevision", default="")
+    old = [name for name, pod in wanted.items() if pod is not None and newest and _revision(pod) not in ("", newest)]
+    if not old:
+        return None
+    strategy = meta.get(obj, "spec", "updateStrategy", "type", default="RollingUpdate")
+    are = f"{finding.listed(old)} {'are' if len(old) > 1 else 'is'}"
+    if strategy == "OnDelete":
+        says = (
+            f"{said}; {are} of an older template: with updateStrategy OnDelete each comes anew only when it is deleted"
+        )
+        return finding.of(
+            obj,
+            says,
+            mend=f"`kubectl delete pod {' '.join(old[:PETS_TOLD_MAX])} -n {meta.namespace(obj)}`, one after another",
+        )
+    partition = meta.get(obj, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
+    start = meta.get(obj, "spec", "ordinals", "start", default=0)
+    kept = [name for name in old if int(name.rpartition("-")[2]) < start + partition]
+    if partition and kept == old:
+        says = f"{said}; {are} of an older template, as its partition {partition} wants"
+        path = ("spec", "updateStrategy", "rollingUpdate", "partition")
+        return finding.of(obj, says, mend=f"{finding.patched(obj, path, '0')}, if the update shall go on")
+    return finding.of(obj, f"{said}; it is updating: {are} of an older template still", "waits")
+
+
+def _without_service(obj: Object, picture: Picture, said: str) -> Finding | None:
+    """All are ready, and have no names: their headless Service is not there."""
+    name = meta.get(obj, "spec", "serviceName", default="")
+    if not name or not picture.is_missing(SERVICES, name, meta.namespace(obj)):
+        return None
+    says = f"{said}, but they have no names in DNS: its Service {name} is not there"
+    return finding.of(
+        obj, says, mend=f"create the headless Service {name} (clusterIP: None) with the pets' labels as its selector"
+    )
+
+
+def absent_pod(picture: Picture, name: str, namespace: str) -> Finding | None:
+    """Of a pod that is not there: the set whose pet it would be."""
+    parent, _, ordinal = name.rpartition("-")
+    if not parent or not re.fullmatch(r"0|[1-9]\d{0,9}", ordinal):
+        return None
+    for kind in KINDS:
+        owner = picture.get(kind, parent, namespace)
+        if owner is None:
+            continue
+        about, whose = f"Pod {namespace}/{name}", f"{kind.kind} {parent}"
+        if name not in names(owner):
+            replicas = meta.get(owner, "spec", "replicas", default=1)
+            says = f"is not there: {whose} has {finding.counted(replicas, 'pet')}, and this is none of them"
+            return Finding(
+                about,
+                says,
+                mend=finding.kubectl("scale", owner, f"--replicas={int(ordinal) + 1}"),
+            )
+        told = pet_set(owner, picture)
+        return Finding(about, f"is not there yet; {whose} makes it", told.state, because=(told,))
+    return None
