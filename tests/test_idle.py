@@ -16,19 +16,53 @@ from petset.base import tasks
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
 PARTS = ("up", "machine", "controllers.run", "scheduler.loop", "dns.server", "node.agent", "node.simulated")
-HEAVY = ("email", "importlib.metadata", "prometheus_client", "unittest", "cel_expr_python", "websockets", "rich", "h2")
+HEAVY = (
+    "yaml",
+    "cryptography",
+    "email",
+    "importlib.metadata",
+    "prometheus_client",
+    "unittest",
+    "cel_expr_python",
+    "websockets",
+    "rich",
+    "h2",
+)
 
 
-def imported(code: str) -> list[str]:
+def imported(code: str, *arguments: str) -> list[str]:
     """The modules of a Python that has run this."""
     code = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)
 
 
 def test_what_answers_no_request_is_not_imported():
     found = imported("\n".join(f"import petset.{part}" for part in PARTS))
     assert [name for name in HEAVY if name in found] == []
+
+
+UP = """
+import os, pathlib, signal, sys
+from petset import up
+from petset.base import state
+
+def announced(line):
+    if line.startswith("node"):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+up.run(up.Options(state.State(pathlib.Path(sys.argv[1])), simulated=True, in_background=True), announced)
+"""
+
+
+def test_no_start_imports_what_makes_keys(tmp_path: Path):
+    """The first one neither: a child makes them, in which the 10 MiB stay."""
+    for _ in ("first", "next"):
+        found = imported(UP, str(tmp_path / "state"))
+        assert "petset.node.agent" in found and (tmp_path / "state" / "pki" / "service-accounts.key").exists()
+        assert [name for name in found if name.partition(".")[0] in ("cryptography", "cel_expr_python", "yaml")] == []
 
 
 BEGIN = """
@@ -89,6 +123,7 @@ def test_of_pyroute2_only_what_a_bridge_needs_is_imported():
     found = imported("from petset.node.network import bridge\nbridge._iproute().close()")
     own = [name for name in found if name.startswith("pyroute2.")]
     assert "pyroute2.iproute.linux" in own and len(own) < 110
+    assert "unittest" not in found
     assert not [name for name in own if name.split(".")[1] in ("ndb", "ipdb", "plan9", "nslink", "wiset")]
 
 

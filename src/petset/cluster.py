@@ -157,7 +157,6 @@ class ControlPlane:
         config = self.config
         schedules = scheduler(config.metrics, config.scheduler_profiles)
         parts = [self._part(program) for program in (controllers(config), schedules, *others)]
-        parts.append(("load the key of tokens", tasks.in_thread(config.token_key.load)))  # Takes long at first.
         parts.append(("the custom kinds", self.definitions.keep()))
         parts.append(("the APIs of other servers", self.api_services.keep()))
         parts.append(("the expiry of events", expiry.keep(self.store)))

@@ -269,15 +269,12 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.S
     instance.keep()  # From now on it is this petset's.
     chosen = networks.choose_networks(instance.directory, max(options.nodes, 1))
     plan, lost = chosen.parted(options.nodes or len(chosen.nodes))
-    authority = pki.authority(instance.keys)
-    gateways = [node.gateway for node in plan.nodes]
-    hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.cluster.kubernetes_address, *gateways]
-    front_proxies = pki.authority(instance.keys, "front-proxy-ca", "petset-front-proxy-ca")
-    believed = authority.certificate_pem + front_proxies.certificate_pem
-    tls = pki.server_context(authority.server("api", hosts, user="kube-apiserver"), believed)
-
+    made = None if pki.is_there(instance.keys) else pki.apart(lambda: _first_keys(instance, plan))
     store = await sqlite.SqliteStore.open(instance.database, accept_older=options.accept_older)
     opened.push_async_callback(store.close)
+    made() if made is not None else None
+    keys = _keys(instance, plan)
+    tls = pki.server_context(keys.api, keys.authority.certificate_pem + keys.front_proxies.certificate_pem)
     listening = _api_socket(options)
     port, name = listening.getsockname()[1], _node_name(instance)
     simulated = {
@@ -293,16 +290,20 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.S
         pki.SigningKey(instance.keys / TOKEN_KEY),
         former_token_secret=_former_token_secret(instance),
         services=bootstrap.Plan(
-            plan.cluster.kubernetes_address, plan.cluster.dns_address, gateways[0], port, plan.cluster.service_cidr
+            plan.cluster.kubernetes_address,
+            plan.cluster.dns_address,
+            plan.nodes[0].gateway,
+            port,
+            plan.cluster.service_cidr,
         ),
         pod_cidrs={node.name(name): node.pod_cidr for node in plan.nodes},
         hostpath=_hostpath(instance) if options.hostpath_provisioner else None,
         volumes_directory=str(instance.volumes),
         snapshots=True,
-        ca_pem=authority.certificate_pem,
-        front_proxy=front_proxies.client("front-proxy-client", front_proxy.ALLOWED),
-        front_proxy_ca_pem=front_proxies.certificate_pem,
-        authority=authority,
+        ca_pem=keys.authority.certificate_pem,
+        front_proxy=keys.front_proxy,
+        front_proxy_ca_pem=keys.front_proxies.certificate_pem,
+        authority=keys.authority,
         audit=options.audit,
         scheduler_profiles=options.scheduler_profiles,
         metrics=metrics,
@@ -313,12 +314,12 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.S
     plane = cluster.ControlPlane(store, config)
     await plane.begin()
     await opened.enter_async_context(
-        listener.serve(plane.handle, tls=tls, socket=listening, front_proxies=front_proxies.name)
+        listener.serve(plane.handle, tls=tls, socket=listening, front_proxies=keys.front_proxies.name)
     )
     instance.keep(api_port=port, node_name=name)
     kept = meta.part(instance.read(state.SWITCHES) or {}, "states")
-    served = nodes.Served(instance, plan, lost, simulated, kept, store, plane, tls, front_proxies.name, port, name)
-    _write_kubeconfig(served, authority)
+    served = nodes.Served(instance, plan, lost, simulated, kept, store, plane, tls, keys.front_proxies.name, port, name)
+    _write_kubeconfig(served, keys)
     return served
 
 
@@ -334,11 +335,43 @@ def _size(database: Path) -> int:
     return sum(file.stat().st_size for file in database.parent.glob(f"{database.name}*"))
 
 
-def _write_kubeconfig(served: nodes.Served, authority: pki.Authority) -> None:
-    administrator = authority.client("admin", cluster.ADMINISTRATOR.name, cluster.ADMINISTRATOR.groups)
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The instance's authorities, and the certificates that a start needs."""
+
+    authority: pki.Authority
+    front_proxies: pki.Authority
+    api: pki.Issued
+    front_proxy: pki.Issued
+    administrator: pki.Issued
+
+
+def _keys(instance: state.State, plan: networks.Plan) -> _Keys:
+    authority = pki.authority(instance.keys)
+    front_proxies = pki.authority(instance.keys, "front-proxy-ca", "petset-front-proxy-ca")
+    gateways = [node.gateway for node in plan.nodes]
+    hosts = ["localhost", "127.0.0.1", *_KUBERNETES_NAMES, plan.cluster.kubernetes_address, *gateways]
+    administrator = cluster.ADMINISTRATOR
+    return _Keys(
+        authority,
+        front_proxies,
+        authority.server("api", hosts, user="kube-apiserver"),
+        front_proxies.client("front-proxy-client", front_proxy.ALLOWED),
+        authority.client("admin", administrator.name, administrator.groups),
+    )
+
+
+def _first_keys(instance: state.State, plan: networks.Plan) -> None:
+    """All that an instance has of them, in the child that makes them."""
+    _keys(instance, plan)
+    pki.SigningKey(instance.keys / TOKEN_KEY).load()
+
+
+def _write_kubeconfig(served: nodes.Served, keys: _Keys) -> None:
+    administrator = keys.administrator
     access = kubeconfig.Access(
         served.address,
-        authority.certificate_pem.encode(),
+        keys.authority.certificate_pem.encode(),
         administrator.certificate_pem().encode(),
         administrator.key_pem().encode(),
     )

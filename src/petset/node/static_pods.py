@@ -25,7 +25,7 @@ from petset.client.client import Client
 from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import sources
 from petset.node import linux
-from petset.objects import documents, encoding, errors, meta
+from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
 
 FILE_BYTES_MAX, FILES_MAX = 1 << 20, 1000
@@ -65,6 +65,8 @@ def of_manifest(data: bytes, node_name: str) -> Object:
     """A file's pod as this node runs it. Raises NoPod, ValueError."""
     if len(data) > FILE_BYTES_MAX:
         raise NoPod(f"it is larger than {FILE_BYTES_MAX} bytes")
+    from petset.objects import documents  # Reading YAML is a MiB, for nodes that have such files.
+
     tree: Any = documents.load(data)
     if not meta.is_struct(tree) or (tree.get("apiVersion"), tree.get("kind")) != ("v1", "Pod"):
         raise NoPod("it is no Pod of v1")

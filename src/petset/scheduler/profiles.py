@@ -13,7 +13,7 @@ from typing import Any
 
 from petset.base import well_known
 from petset.kinds.pod_spec import placement
-from petset.objects import documents, meta, schema
+from petset.objects import meta, schema
 from petset.objects.meta import Object
 
 DEFAULT_NAME = "default-scheduler"
@@ -53,6 +53,8 @@ DEFAULT: Profiles = {DEFAULT_NAME: Profile()}
 
 def read(text: bytes) -> Profiles:
     """Raises ValueError: what is wrong with it, in one line."""
+    from petset.objects import documents
+
     found = documents.load_all(text)
     if len(found) != 1 or not meta.is_struct(found[0]):
         raise ValueError(f"it is not one {KIND}")

@@ -220,7 +220,7 @@ class LocalPaths:
             "/": lambda call: answers.json(200, {"paths": ROOT_PATHS}),
             "/version": self._discovery,
             tokens.DISCOVERY_PATH: lambda call: _for_verifiers("application/json", issuer.discovery()),
-            tokens.KEY_SET_PATH: lambda call: _for_verifiers("application/jwk-set+json", issuer.key_set()),
+            tokens.KEY_SET_PATH: lambda call: _key_set(issuer),
         }
         if metrics is not None:
             metrics.source(self._health.samples)
@@ -257,6 +257,11 @@ async def _metrics(call: Call, metrics: telemetry.Telemetry) -> http.Response:
     """All of them as they are now, made text beside the loop."""
     content_type, text = await call.work.in_turn(metrics.taken().render, call.request.header("accept"))
     return http.Response(200, (("content-type", content_type),), text)
+
+
+async def _key_set(issuer: tokens.Tokens) -> http.Response:
+    await issuer.ready()
+    return _for_verifiers("application/jwk-set+json", issuer.key_set())
 
 
 def _for_verifiers(content_type: str, tree: Object) -> http.Response:

@@ -152,6 +152,7 @@ class Subresources:
         bound = await self._bound_object(call, spec.get("boundObjectRef"))
         if users.node_name(call.user) and users.MASTERS not in call.user.groups:
             _check_node_asks_for_its_pod(call, bound)
+        await self._issuer.ready()
         now = tasks.now()
         claims = tokens.Claims(
             namespace=call.route.namespace,

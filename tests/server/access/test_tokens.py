@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -139,6 +140,31 @@ def test_anybody_verifies_a_token_by_what_the_server_publishes(server):
     public.verify(encoded, signed.encode(), ec.ECDSA(hashes.SHA256()))  # Raises when it does not fit.
     assert server("GET", path, user=http.User("jane")).code == 403
     assert server("GET", path, user=None).code == 401
+
+
+@pytest.mark.parametrize("first", ["asks for one", "has one", "reviews one", "asks for the keys"])
+def test_the_key_is_loaded_beside_the_loop_by_the_first_who_needs_it(server, first, monkeypatch):
+    """What that imports takes a tenth of a second, which no idle petset spends."""
+    token = token_of(server)  # With another key than this one.
+    key, loaded_in = pki.SigningKey(), list[bool]()
+    monkeypatch.setattr(server.plane.api.tokens, "_key", key)
+    monkeypatch.setattr(server.plane.api.tokens, "is_away", True)
+    load = key.load
+    key.load = lambda: loaded_in.append(threading.current_thread() is threading.main_thread()) or load()  # type: ignore[method-assign]
+    server.get(PODS)
+    assert loaded_in == []
+    match first:
+        case "asks for one":
+            token_of(server)
+        case "has one":
+            assert server("GET", PODS, user=None, headers={"authorization": f"Bearer {token}"}).code == 401
+        case "reviews one":
+            review(server, token)
+        case _:
+            server.get(tokens.KEY_SET_PATH)
+    assert loaded_in == [False]
+    token_of(server)
+    assert len(loaded_in) == 1
 
 
 # -- What a token says

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from petset.objects import documents, package_data
+from petset.objects import package_data
 from petset.objects.meta import Json
 
 BUILD_FORMAT = 1  # Part of every key: raise it when the same recipe would give another image.
@@ -54,6 +54,8 @@ class Recipe:
 
 def parse(name: str, folder: str, text: str) -> Recipe:
     """A recipe from the text of its recipe.yaml."""
+    from petset.objects import documents  # Reading YAML is a MiB, and recipes are read for images that are asked for.
+
     where = f"cannot use recipe {name}"
     try:
         tree: Json = documents.load(text)
@@ -104,6 +106,8 @@ class Recipes:
     @functools.cached_property
     def stand_ins(self) -> tuple[tuple[str, str], ...]:
         """(pattern of normalized references, recipe), in the order of the file."""
+        from petset.objects import documents
+
         try:
             with open(os.path.join(self.folder, "stand-ins.yaml"), encoding="utf-8") as file:
                 tree: Mapping[str, Sequence[str]] = documents.load(file.read()) or {}

@@ -17,9 +17,9 @@ import contextlib
 import errno
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from petset.base import networks, state, tasks
@@ -328,9 +328,25 @@ def enter_pyroute2() -> None:
 def _iproute() -> Any:
     """Imported here because it takes longer to import than everything else a node does at its start."""
     enter_pyroute2()
-    from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]  # It has none.
+    with _without_unittest():
+        from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]  # It has none.
 
     return IPRoute()
+
+
+@contextlib.contextmanager
+def _without_unittest() -> Generator[None]:
+    """While it is imported: it takes a stand-in of its queue from unittest.mock, a MiB more, for its own tests."""
+    if "unittest" in sys.modules:
+        yield
+        return
+    package = ModuleType("unittest")
+    vars(package)["mock"] = SimpleNamespace(Mock=object)
+    sys.modules["unittest"] = package
+    try:
+        yield
+    finally:
+        del sys.modules["unittest"]
 
 
 def _mtu_outside(netlink: Any) -> int:

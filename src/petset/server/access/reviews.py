@@ -104,6 +104,7 @@ class Reviews:
         if not meta.is_texts(audiences):
             raise errors.bad_request("cannot review the token: spec.audiences is not a list of texts")
         status: dict[str, Any]
+        await self._authenticator.issuer.ready()
         try:
             user, good_for = self._authenticator.token_review(str(spec.get("token", "")), tuple(audiences))
             status = {"authenticated": True, "user": user_info(user), "audiences": list(good_for)}

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.base import pki
+from petset.base import pki, tasks
 from petset.objects import encoding
 from petset.objects.meta import Object
 from petset.server.access import users
@@ -73,7 +73,14 @@ class Tokens:
     def __init__(self, key: pki.SigningKey, issuer: str = DEFAULT_ISSUER, former_secret: bytes = b""):
         self.issuer = issuer
         self._key, self._former_secret = key, former_secret
+        self.is_away = True  # The key is still to be loaded, which only the first token is worth.
         self._verified: dict[bytes, None] = {}  # Digests of signed texts whose signature was found good.
+
+    async def ready(self) -> None:
+        """To be awaited before tokens are issued or verified, so that the loop does not wait for the key."""
+        if self.is_away:
+            await tasks.in_thread(self._key.load)
+            self.is_away = False
 
     def issue(self, claims: Claims, issued: float) -> str:
         objects = {"serviceaccount": claims.account, "pod": claims.pod, "secret": claims.secret, "node": claims.node}
