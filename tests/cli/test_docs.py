@@ -35,7 +35,11 @@ VARYING = (
     (r" +", " "),
 )
 # By the heading of a section: how the instance is started, and what is in it.
-STARTS = {"why": (("--enable-hostpath-provisioner=false",), "examples/nginx/nginx.yaml")}
+STARTS = {
+    "ls,": ((), "examples/nginx/nginx.yaml"),
+    "kubectl": ((), "examples/nginx/nginx.yaml"),
+    "why": (("--enable-hostpath-provisioner=false",), "examples/nginx/nginx.yaml"),
+}
 
 
 def sections() -> list[tuple[str, list[tuple[str, str]]]]:

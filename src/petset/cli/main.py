@@ -22,6 +22,9 @@ COMMANDS = (
     ("down", "stop the cluster", "stop all pods cleanly and the cluster with them; data stays"),
     ("status", "tell what runs", "what runs, where, and how to reach it"),
     ("why", "tell why", "say why a set, pod, claim, Service, ... does not get on, and what mends it"),
+    ("ls", "list the pets", "list the pets of all sets, or of some: phase, revision, address, name, volume"),
+    ("top", "tell what pets use", "what of CPU and memory each pet uses"),
+    ("events", "show the events", "what was told of a set, its pets and claims, or of all; -f: and goes on"),
     ("node", "work with nodes", "list nodes, make one silent, cut one off, bring one back"),
     ("open", "open the dashboard", "open the dashboard in a browser, or print the link to it"),
     ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),
@@ -34,6 +37,7 @@ COMMANDS = (
     ("demo", "run the demo", "run an example and prove what it is about"),
     ("destroy", "destroy the cluster", "stop the cluster and delete everything of it, data included"),
 )
+OF_ANY_CLUSTER = ("why", "ls", "top", "events")  # They ask nothing but the API: kubectl's plugin has them, too.
 WRONG_USAGE = 2
 
 
@@ -48,10 +52,14 @@ class Parser(argparse.ArgumentParser):
         self.exit(WRONG_USAGE, f"petset: cannot understand the command: {message}; see {self.prog} --help\n")
 
 
-def parser(wanted: str | None) -> argparse.ArgumentParser:
+def parser(wanted: str | None, of_kubectl: bool = False) -> argparse.ArgumentParser:
     """The parser; only the wanted command's module is imported for its arguments."""
-    top = Parser(prog="petset", description="Stateful services from Kubernetes manifests, on one machine.")
-    top.add_argument("--state", metavar="DIR", help="the instance's state directory (default: PETSET_STATE, or found)")
+    prog = "kubectl petset" if of_kubectl else "petset"
+    top = Parser(prog=prog, description="Stateful services from Kubernetes manifests, on one machine.")
+    if not of_kubectl:
+        top.add_argument(
+            "--state", metavar="DIR", help="the instance's state directory (default: PETSET_STATE, or found)"
+        )
     top.add_argument(
         "--version",
         action="store_true",
@@ -59,6 +67,8 @@ def parser(wanted: str | None) -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     for name, _, text in COMMANDS:
+        if of_kubectl and name not in OF_ANY_CLUSTER:
+            continue
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         command.add_argument("--state", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         if name == wanted:
@@ -66,10 +76,11 @@ def parser(wanted: str | None) -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, of_kubectl: bool = False) -> int:
+    """`of_kubectl`: as its plugin, for the cluster that it would ask, with the commands that any can be asked."""
     words = sys.argv[1:] if argv is None else argv
     wanted = next((word for word in words if any(word == name for name, _, _ in COMMANDS)), None)
-    top = parser(wanted)
+    top = parser(wanted, of_kubectl)
     args = top.parse_args(words)
     if args.version:
         from petset import KUBERNETES_VERSION, __version__
@@ -79,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.command is None:
         top.print_help()
         return 0
-    args.instance = state.locate(args.state)
+    args.instance = None if of_kubectl else state.locate(args.state)
     try:
         return importlib.import_module(f"petset.cli.{args.command}").run(args)
     except BrokenPipeError:
@@ -95,6 +106,8 @@ def main(argv: list[str] | None = None) -> int:
 def _why(error: Exception, args: argparse.Namespace) -> str:
     """The line for the user; what nobody has foreseen leaves its traceback in the instance's log."""
     doing = next(doing for name, doing, _ in COMMANDS if name == args.command)
+    if args.instance is None:
+        return reasons.reason(error, doing, "")
     line = reasons.reason(error, doing, str(args.instance.directory))
     if reasons.is_defect(error):
         with contextlib.suppress(OSError), open(args.instance.log, "a") as log:

@@ -6,9 +6,8 @@ import argparse
 import asyncio
 
 from petset.base.state import State
-from petset.cli import connection, status
+from petset.cli import connection, printing, status
 from petset.cli.main import CommandError
-from petset.objects import meta
 
 ACTIONS = (
     # its name, what the node is then, what it does, and what is said
@@ -30,7 +29,7 @@ ACTIONS = (
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("ls", help="list them")
+    printing.arguments(actions.add_parser("ls", help="list them"))
     for action, _, text, _ in ACTIONS:
         one = actions.add_parser(action, help=text, description=text[0].upper() + text[1:] + ".")
         one.add_argument("names", nargs="+", metavar="NAME", help="of a node")
@@ -39,9 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     instance: State = args.instance
     if args.action == "ls":
-        for node in _nodes(instance):
-            ready = "Ready" if node["ready"] else "NotReady"
-            print(f"{node['name']:<30} {node['state']:<12} {ready:<9} {node['pods']} pods")
+        printing.rows(args.output, ("name", "state", "ready", "pods"), _nodes(instance))
         return 0
     [(to, said)] = [(to, said) for action, to, _, said in ACTIONS if action == args.action]
     for name in args.names:
@@ -57,7 +54,7 @@ def turn(instance: State, name: str, to: str) -> None:
         raise CommandError(f"cannot turn node {name} to {to}: {why}")
 
 
-def _nodes(instance: State) -> list[meta.Object]:
+def _nodes(instance: State) -> list[printing.Row]:
     wanted = connection.node_states(instance)
     known = {node["name"]: node for node in asyncio.run(status.ask(instance))["nodes"]}
     gone = {"ready": False, "pods": 0}

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from petset.cli import printing
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -106,9 +107,7 @@ def changes(before: Sequence[Pet], after: Sequence[Pet]) -> list[str]:
 
 def written(pets: Sequence[Pet]) -> list[str]:
     """The table as lines of text, however long."""
-    cells = [HEADINGS, *map(columns, pets)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+    return printing.aligned([HEADINGS, *map(columns, pets)])
 
 
 async def show_until_ready(client: Client, example: Example, namespace: str, console: Console) -> list[Pet]:

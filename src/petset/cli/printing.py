@@ -8,14 +8,44 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 
 from petset.objects.meta import Json
 
 FORMATS = ("table", "json", "yaml")
+Row = Mapping[str, Json]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=FORMATS, default=FORMATS[0], help="(default: table)")
+
+
+def rows(output: str, columns: Sequence[str], found: Sequence[Row], *, none: str = "") -> None:
+    """Print the rows; `none` is said instead of a table without any."""
+    if output != "table":
+        tree(output, [dict(row) for row in found])
+    elif found or not none:
+        print("\n".join(table(columns, found)))
+    else:
+        print(none)
+
+
+def table(columns: Sequence[str], found: Sequence[Row]) -> list[str]:
+    """The lines of a table, as wide as what is in it."""
+    headings = [column.upper() for column in columns]
+    return aligned([headings, *([shown(row.get(column)) for column in columns] for row in found)])
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """A line of text a row, its cells below each other."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def shown(value: Json) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None or value == "" else str(value)
 
 
 def tree(output: str, value: Json) -> None:
