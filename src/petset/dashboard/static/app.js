@@ -1,13 +1,17 @@
 // The dashboard: its frame, what is chosen, and which view is shown.
 
 import { Cluster } from "./cluster.js";
-import { Use } from "./use.js";
+import { Inspector } from "./inspector.js";
+import { MapView } from "./map.js";
+import { ObjectsView } from "./objects.js";
 import { PetsView } from "./pets-view.js";
-import { Shared, VIEWS, addressOf, go, html, placeNow, render, useEffect, useMemo, useNow, useState } from "./view.js";
+import { Timeline } from "./timeline.js";
+import { Use } from "./use.js";
+import { Shared, VIEWS, addressOf, html, placeNow, render, useEffect, useNow, useState } from "./view.js";
 
 const cluster = new Cluster();
 const use = new Use(cluster);
-const SHOWN = { pets: PetsView };
+const SHOWN = { pets: PetsView, map: MapView, timeline: Timeline, objects: ObjectsView };
 const NAMESPACE_KEY = "petset-namespace";
 
 function App() {
@@ -25,13 +29,13 @@ function App() {
     sessionStorage.setItem(NAMESPACE_KEY, event.target.value);
     setNamespace(event.target.value);
   };
-  const View = SHOWN[place.view] ?? PetsView;
+  const View = SHOWN[place.view];
   const shared = { cluster, use, now, version, namespace, place };
   return html`<${Shared.Provider} value=${shared}>
     <a class="skip" href="#content" onClick=${(event) => { event.preventDefault(); document.getElementById("content").focus(); }}>To the content</a>
     <header class="top">
       <a class="brand" href=${addressOf("pets")}><img src="icon.svg" alt="" width="26" height="26" />petset</a>
-      <nav aria-label="Views">${Object.entries(VIEWS).filter(([view]) => SHOWN[view]).map(([view, title]) => html`
+      <nav aria-label="Views">${Object.entries(VIEWS).map(([view, title]) => html`
         <a key=${view} href=${addressOf(view)} aria-current=${place.view === view ? "page" : undefined}>${title}</a>`)}</nav>
       <span class="gap"></span>
       <${Connection} />
@@ -40,7 +44,10 @@ function App() {
         ${[...cluster.all("namespaces").keys()].sort().map((name) => html`<option key=${name} value=${name}>${name}</option>`)}
       </select></label>
     </header>
-    <main id="content" tabindex="-1"><${View} /></main>
+    <div class=${place.chosen ? "halves" : ""}>
+      <main id="content" tabindex="-1"><${View} /></main>
+      ${place.chosen && html`<${Inspector} view=${place.view} chosen=${place.chosen} tab=${place.tab} />`}
+    </div>
   <//>`;
 }
 
@@ -53,4 +60,6 @@ function Connection() {
 cluster.begin();
 use.begin();
 if (location.hash.startsWith("#open=")) history.replaceState(null, "", "/dashboard/"); // Signed in already.
-render(html`<${App} />`, document.getElementById("app"));
+const root = document.getElementById("app");
+root.textContent = "";
+render(html`<${App} />`, root);
