@@ -79,10 +79,12 @@ def keys(part: ruleset.Part, name: str) -> list[str]:
 
 
 def chosen(rules: list[str]) -> list[str]:
-    """The endpoints of which one is chosen."""
-    return (
-        [] if not rules else [one.split(" : ")[1].strip() for one in rules[-1].partition("{")[2].strip(" }").split(",")]
-    )
+    """The endpoints of which one is chosen: each as likely as the others, by rules or by a map."""
+    if rules and "{" in rules[-1]:
+        return [one.split(" : ")[1].strip() for one in rules[-1].partition("{")[2].strip(" }").split(",")]
+    chances = [int(rule.partition("random mod ")[2].split()[0]) for rule in rules[:-1]]
+    assert chances == list(range(len(rules), 1, -1)) and all(" 0 " in rule for rule in rules[:-1])
+    return [rule.partition("dnat to ")[2].replace(":", " . ") for rule in rules]
 
 
 WAY = "10.128.8.77 . tcp . 80"
@@ -138,16 +140,16 @@ def test_ports_are_found_by_their_names():
     ]
     part = services.part(service(ports=ports), slices, PLACE)
     assert chosen(led(part, WAY)) == ["10.128.0.2 . 8080", "10.128.0.3 . 9090"]
-    assert led(part, "10.128.8.77 . udp . 53")[0].startswith("meta l4proto udp dnat ip to numgen random mod 1 map")
+    assert led(part, "10.128.8.77 . udp . 53") == ["meta l4proto udp dnat to 10.128.0.2:5353"]
     assert chosen(led(part, "10.128.8.77 . sctp . 53")) == ["10.128.0.3 . 1"]
 
 
 def test_local_policies():
     inside = services.part(service(internalTrafficPolicy="Local"), [slice_(A, C)], PLACE)
-    first, second, last = led(inside, WAY)
+    first, second, *last = led(inside, WAY)
     assert first.startswith("ip saddr 10.128.0.0/22 goto ") and second.startswith("ip saddr 10.128.4.0/22 goto ")
     assert chosen(list(inside.chains[second.split()[-1]])) == ["10.128.4.2 . 8080"]
-    assert chosen([last]) == ["10.128.0.2 . 8080", "10.128.4.2 . 8080"]  # The machine itself is on both.
+    assert chosen(last) == ["10.128.0.2 . 8080", "10.128.4.2 . 8080"]  # The machine itself is on both.
     assert led(services.part(service(internalTrafficPolicy="Local"), [slice_(A)], PLACE), WAY)[1].endswith("drop")
     elsewhere = endpoint("192.0.2.9", "another")
     outside = service(type="NodePort", externalTrafficPolicy="Local", ports=[{"port": 80, "nodePort": 30080}])
@@ -164,13 +166,16 @@ def hinted(one: Object) -> Object:
 
 def test_pods_are_led_to_their_own_node_where_all_endpoints_are_hinted_so():
     part = services.part(service(), [slice_(hinted(A), hinted(B), UNREADY)], PLACE)
-    first, last = led(part, WAY)
+    first, *last = led(part, WAY)
     assert first.startswith("ip saddr 10.128.0.0/22 goto ")
     near = ["10.128.0.2 . 8080", "10.128.0.3 . 8080"]
-    assert chosen(list(part.chains[first.split()[-1]])) == chosen([last]) == near
+    assert chosen(list(part.chains[first.split()[-1]])) == chosen(last) == near
     both = led(services.part(service(), [slice_(hinted(A), hinted(C))], PLACE), WAY)
-    assert len(both) == 3 and chosen(both) == ["10.128.0.2 . 8080", "10.128.4.2 . 8080"]
-    assert len(led(services.part(service(), [slice_(hinted(A), C)], PLACE), WAY)) == 1
+    assert len(both) == 4 and chosen(both[2:]) == ["10.128.0.2 . 8080", "10.128.4.2 . 8080"]
+    assert chosen(led(services.part(service(), [slice_(hinted(A), C)], PLACE), WAY)) == [
+        "10.128.0.2 . 8080",
+        "10.128.4.2 . 8080",
+    ]
 
 
 def in_zones(one: Object, *zones: str) -> dict[str, Any]:
@@ -183,7 +188,7 @@ def test_pods_are_led_to_their_zone_where_all_endpoints_are_hinted_so():
     def near(*given: Object) -> list[list[str]]:
         """Whom the pods of each node are led to, if not to any."""
         part = services.part(service(), [slice_(*given)], place)
-        return [chosen(list(part.chains[one.split()[-1]])) for one in led(part, WAY)[:-1]]
+        return [chosen(list(part.chains[one.split()[-1]])) for one in led(part, WAY) if one.startswith("ip saddr")]
 
     a, b, c = "10.128.0.2 . 8080", "10.128.0.3 . 8080", "10.128.4.2 . 8080"
     assert near(in_zones(A, "east"), in_zones(B, "west"), in_zones(C, "west"), UNREADY) == [[a], [b, c]]
@@ -248,14 +253,27 @@ def test_who_may_come_by_a_load_balancer_s_address():
 def test_a_client_stays_with_its_endpoint():
     sticky = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}
     part = services.part(service(**sticky), [slice_(A, B)], PLACE)
-    *known, chance = led(part, WAY)
+    *known, chance, otherwise = led(part, WAY)
     steps = [rule.split()[-1] for rule in known]
     assert [rule.split()[2] for rule in known] == [f"@{name}" for name in part.sets]
     assert all("timeout 60s" in body for body in part.sets.values())
     assert part.chains[steps[1]][-1] == "meta l4proto tcp dnat to 10.128.0.3:8080"
-    assert chance.endswith(f"vmap {{ 0 : goto {steps[0]}, 1 : goto {steps[1]} }}")
+    assert (chance, otherwise) == (f"numgen random mod 2 0 goto {steps[0]}", f"goto {steps[1]}")
     fewer = services.part(service(**sticky), [slice_(B)], PLACE)
     assert list(fewer.sets) == list(part.sets)[1:]  # Whom it remembers stays, whoever else goes.
+
+
+@pytest.mark.parametrize("sticky", [{}, {"sessionAffinity": "ClientIP"}], ids=["any", "sticky"])
+def test_many_endpoints_are_chosen_from_by_a_map(sticky: dict[str, str]):
+    """A few by rules, since a map in a rule is a set of the table, and nft reads them all before it changes any."""
+    many = [{"addresses": [f"10.128.1.{number}"]} for number in range(services.ONE_BY_ONE_MAX + 1)]
+    for count, by_map in ((len(many) - 1, False), (len(many), True)):
+        part = services.part(service(**sticky), [slice_(*many[:count])], PLACE)
+        rules = led(part, WAY)
+        assert ("map {" in rules[-1]) is by_map
+        assert len([rule for rule in rules if "ip saddr @" not in rule]) == (1 if by_map else count)
+        if not sticky:
+            assert chosen(rules) == [f"10.128.1.{number} . 8080" for number in range(count)]
 
 
 def test_which_datagrams_are_forgotten():

@@ -32,6 +32,9 @@ from petset.objects.meta import Object
 ADDRESSES, PORTS, HAIRPINS, OUTSIDE = "addresses", "ports", "hairpins", "outside"
 REFUSED, REFUSED_PORTS = "refused", "refused_ports"
 PROTOCOLS = ("TCP", "UDP", "SCTP")
+# Endpoints of which rules choose; of more, a map. A rule's own map is a set of the table, and nft reads all there are
+# before it changes any: with one a Service that is most of a change's time.
+ONE_BY_ONE_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +218,14 @@ class _Choice:
         if among and self._seconds:
             steps = [self._step(target) for target in among]
             rules += [f"ip saddr @{_clients_of(step)} goto {step}" for step in steps]
-            chances = ", ".join(f"{index} : goto {step}" for index, step in enumerate(steps))
-            rules.append(f"numgen random mod {len(among)} vmap {{ {chances} }}")
+            if len(among) <= ONE_BY_ONE_MAX:
+                rules += _one_by_one([f"goto {step}" for step in steps])
+            else:
+                chances = ", ".join(f"{index} : goto {step}" for index, step in enumerate(steps))
+                rules.append(f"numgen random mod {len(among)} vmap {{ {chances} }}")
+        elif among and len(among) <= ONE_BY_ONE_MAX:
+            steps = [f"dnat to {one.address}:{one.port}" for one in among]
+            rules += [f"meta l4proto {self._layer4} {rule}" for rule in _one_by_one(steps)]
         elif among:
             chances = ", ".join(f"{index} : {one.address} . {one.port}" for index, one in enumerate(among))
             rules.append(f"meta l4proto {self._layer4} dnat ip to numgen random mod {len(among)} map {{ {chances} }}")
@@ -235,6 +244,12 @@ class _Choice:
             f"meta l4proto {self._layer4} dnat to {target.address}:{target.port}",
         )
         return name
+
+
+def _one_by_one(steps: Sequence[str]) -> list[str]:
+    """Rules that take one of the steps, each as likely: the first by one chance in so many, then one of the others."""
+    chances = range(len(steps), 1, -1)
+    return [*(f"numgen random mod {chance} 0 {step}" for chance, step in zip(chances, steps)), steps[-1]]
 
 
 def _clients_of(chain: str) -> str:
