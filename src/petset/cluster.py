@@ -378,6 +378,11 @@ class Limits:
     allowed_unsafe_sysctls: str = ""  # Joined by commas, with a `*` at the end for all that begin so.
     image_gc_high_threshold: int = 85  # Percents of the images' disk: over this unused images go,
     image_gc_low_threshold: int = 80  # until no more than this is used.
+    # When pods are evicted (node/thresholds.py); None: as the instance had it, or as it is usual.
+    eviction_hard: str | None = None
+    eviction_soft: str | None = None
+    eviction_soft_grace_period: str | None = None
+    eviction_max_pod_grace_period: int | None = None
 
 
 def node_config(name: str, plan: networks.NodePlan, state_directory: Path, **own: Any) -> agent.Config:

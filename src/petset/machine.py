@@ -16,15 +16,16 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from petset import cluster
 from petset.base import networks, state, tasks
 from petset.client.client import Client
-from petset.node import agent, disk, memory
+from petset.node import agent, disk, memory, thresholds
 from petset.node.containers import host, oci, seccomp
 from petset.node.images import images
 from petset.node.network import bridge, names
+from petset.objects import meta
 
 
 class MachineError(Exception):
@@ -81,6 +82,7 @@ class Machine:
             static_pods=Path(limits.manifests) if limits.manifests else None,
             unsafe_sysctls=[name for name in limits.allowed_unsafe_sysctls.split(",") if name],
             marks=disk.Marks(limits.image_gc_high_threshold, limits.image_gc_low_threshold),
+            eviction=eviction(instance, limits),
         )
         return cluster.Node(
             config,
@@ -144,8 +146,31 @@ async def stop_left(machines: Sequence[Machine], client_of: Callable[[str], Clie
     return running
 
 
-def check(limits: cluster.Limits) -> None:
-    """Raises MachineError when containers cannot run here as they are to."""
+EVICTION = ("eviction_hard", "eviction_soft", "eviction_soft_grace_period", "eviction_max_pod_grace_period")
+
+
+def eviction(instance: state.State, limits: cluster.Limits) -> thresholds.Eviction:
+    """As it is asked for now, else as it was the last time. Raises MachineError."""
+    asked = eviction_asked(instance, limits)
+    try:
+        return thresholds.read(
+            asked.get("eviction_hard") or None,
+            asked.get("eviction_soft") or "",
+            asked.get("eviction_soft_grace_period") or "",
+            asked.get("eviction_max_pod_grace_period") or 0,
+        )
+    except thresholds.ThresholdError as error:
+        raise MachineError(f"cannot keep to the eviction thresholds: {error}") from None
+
+
+def eviction_asked(instance: state.State, limits: cluster.Limits) -> dict[str, Any]:
+    kept = meta.part(instance.read(state.RECORD) or {}, "eviction")
+    return {**kept, **{name: given for name in EVICTION if (given := getattr(limits, name)) is not None}}
+
+
+def check(instance: state.State, limits: cluster.Limits) -> None:
+    """Raises MachineError when containers cannot run here as they are to; what is asked for is remembered."""
+    eviction(instance, limits)
     if why := host.check():
         raise MachineError(why)
     if limits.seccomp_default and not host.seccomp_profile():
@@ -153,6 +178,8 @@ def check(limits: cluster.Limits) -> None:
             f"cannot confine pods by default: there is no {seccomp.PROFILE_PATHS[0]}; "
             "install golang-github-containers-common, or start without --seccomp-default"
         )
+    if asked := eviction_asked(instance, limits):
+        instance.keep(eviction=asked)
 
 
 def read(path: str) -> str:

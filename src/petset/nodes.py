@@ -137,7 +137,7 @@ async def run_containers(served: Served, limits: cluster.Limits, stop: asyncio.E
     """Networks, the API on the pods' side, DNS, runtimes and agents; at the stop: pods stopped, networks taken away."""
     from petset import machine
 
-    machine.check(limits)
+    machine.check(served.state, limits)
     plan, plane = served.plan, served.plane
     await _take_lost_down(served)
     async with (

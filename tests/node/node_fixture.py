@@ -13,7 +13,7 @@ from petset.base import tasks
 from petset.client import client as api
 from petset.kinds.event import EVENTS
 from petset.kinds.pod import PODS
-from petset.node import agent, disk, simulated
+from petset.node import agent, disk, simulated, thresholds
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.store import memory
@@ -36,6 +36,7 @@ class NodeUnderTest:
         self.attempts = simulated.SimulatedAttempts(self.machine)
         self.memory_bytes: int | None = None  # That are available; given before a boot, the node looks at them.
         self.disks: disk.Disks | None = None  # Given before a boot, the node looks at them.
+        self.eviction = thresholds.Eviction()
         self.node_requests: list[str] = []  # "METHOD path" of what the node asks.
         self._life: asyncio.Task[None] | None = None
 
@@ -58,6 +59,7 @@ class NodeUnderTest:
             capacity=CAPACITY,
             may_mount=False,
             memory=(lambda: self.memory_bytes or 0) if self.memory_bytes is not None else None,
+            eviction=self.eviction,
         )
         disks = (lambda: self.disks or {}) if self.disks is not None else None
         program = cluster.Node(config, self.runtime, self.attempts, disks).program(lambda name: ready.set())

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from petset.kinds.node import NODES
-from petset.node import disk
-from petset.node.disk import Disk, Lack, Marks
+from petset.node import disk, thresholds
+from petset.node.disk import Disk, Marks
 from petset.node.images import collection
 from petset.node.images.collection import ImageSummary
 from petset.node.pods import storage
 from petset.node.pods.storage import Usage
+from petset.node.thresholds import Lack, Watch
 from petset.objects import meta
 from tests.node.node_fixture import NODE, NodeUnderTest, container, is_ready, play, pod
 
@@ -39,13 +40,17 @@ def test_what_has_to_go(found: Disk, marks: Marks, wanted: int):
     assert disk.bytes_to_free(found, marks) == wanted
 
 
+def low(**disks: Disk) -> Lack | None:
+    return Watch(thresholds.HARD).look(disk.left(disks), 0.0)[1]
+
+
 def test_low_is_little_both_in_bytes_and_as_a_part():
-    assert disk.low({"nodefs": FINE, "imagefs": FINE}) is None
-    assert disk.low({"nodefs": FINE, "imagefs": FULL}) == Lack("ephemeral-storage", GI, GI // 2)
-    assert disk.low({"nodefs": Disk(10_000 * GI, 2 * GI)}) is None  # Little of a large disk is enough.
-    assert disk.low({"nodefs": Disk(4 * GI, GI // 4)}) is None
-    assert disk.low({"nodefs": Disk(4 * GI, GI // 8)}) == Lack("ephemeral-storage", 4 * GI * 5 // 100, GI // 8)
-    assert disk.low({"nodefs": Disk(100 * GI, 50 * GI, 1000, 9)}) == Lack("inodes", 10, 9)
+    assert low(nodefs=FINE, imagefs=FINE) is None
+    assert low(nodefs=FINE, imagefs=FULL) == Lack("ephemeral-storage", GI, GI // 2)
+    assert low(nodefs=Disk(10_000 * GI, 2 * GI)) is None  # Little of a large disk is enough.
+    assert low(nodefs=Disk(4 * GI, GI // 4)) is None
+    assert low(nodefs=Disk(4 * GI, GI // 8)) == Lack("ephemeral-storage", 4 * GI * 5 // 100, GI // 8)
+    assert low(nodefs=Disk(100 * GI, 50 * GI, 1000, 9)) == Lack("inodes", 10, 9)
 
 
 def test_it_looks_at_real_disks(tmp_path: Path):

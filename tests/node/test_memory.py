@@ -8,18 +8,16 @@ from typing import Any
 
 import pytest
 
+from petset.base import tasks
 from petset.kinds.node import NODES
-from petset.node import memory, simulated
-from petset.node.disk import Lack
+from petset.node import memory, simulated, thresholds
 from petset.objects import meta
 from tests.node.node_fixture import NODE, NodeUnderTest, container, play, pod
 
 MI = 1 << 20
 
 
-def test_low_is_less_than_a_hundred_mebibytes(tmp_path: Path):
-    assert memory.low(100 * MI) is None
-    assert memory.low(99 * MI) == Lack("memory", 100 * MI, 99 * MI)
+def test_it_reads_what_the_kernel_tells(tmp_path: Path):
     (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable:  7 kB\n")
     assert memory.available(tmp_path / "meminfo") == 7 * 1024
     assert memory.available() > 0
@@ -76,5 +74,33 @@ def test_a_node_without_memory_evicts_one_pod_at_a_time_and_recovers(tmp_path: P
         assert meta.get(await node.pod("small"), "status", "phase") == "Running"
         await node.create(pod("later"))
         await node.until("later", meta.is_pod_ready)
+
+    play(story, tmp_path, uses)
+
+
+def test_a_soft_threshold_waits_and_gives_pods_time(tmp_path: Path):
+    """The node says at once that it is low; the pod goes when the time is over, and gets some to stop."""
+
+    def uses(config: Any) -> simulated.Behaviour:
+        return simulated.Behaviour(memory_bytes=50 * MI, stop_seconds=60)
+
+    async def story(node: NodeUnderTest) -> None:
+        await node.kill()
+        node.memory_bytes, node.eviction = (
+            1 << 30,
+            thresholds.read("", "memory.available<10%", "memory.available=2m", 20),
+        )
+        await node.boot()
+        await node.create(pod("patient", terminationGracePeriodSeconds=25))
+        await node.until("patient", meta.is_pod_ready)
+        node.memory_bytes = 800 * MI  # Of 8 Gi.
+        await asyncio.sleep(memory.LOOK_SECONDS + 1)
+        assert meta.is_condition_true(await node.admin.get(NODES, NODE), "MemoryPressure")
+        node.memory_bytes = 1 << 30  # Back before the time is over: it begins anew.
+        await asyncio.sleep(memory.LOOK_SECONDS + 1)
+        node.memory_bytes, began = 800 * MI, tasks.now()
+        evicted = await node.until("patient", lambda one: meta.get(one, "status", "phase") == "Failed", 300)
+        assert "Threshold quantity: 858993459, available" in evicted["status"]["message"]
+        assert 120 + 20 <= tasks.now() - began < 120 + 20 + 2 * memory.LOOK_SECONDS + 1
 
     play(story, tmp_path, uses)

@@ -76,6 +76,33 @@ def unsafe_sysctls(text: str) -> str:
     return text
 
 
+def thresholds(text: str) -> str:
+    """As a kubelet reads them."""
+    return _read("read_thresholds", text)
+
+
+def threshold_periods(text: str) -> str:
+    return _read("read_periods", text)
+
+
+def _read(how: str, text: str) -> str:
+    from petset.node import thresholds
+
+    try:
+        getattr(thresholds, how)(text)
+    except thresholds.ThresholdError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def pod_grace(text: str) -> int:
+    """Seconds that an evicted pod gets at most."""
+    number = int(text)
+    if not 0 <= number <= 86400:
+        raise argparse.ArgumentTypeError(f"{text} are no seconds from 0 to 86400")
+    return number
+
+
 # The node's limits, by their names in a kubelet: (flag, of cluster.Limits, what reads it, metavar, help).
 LIMITS = (
     ("--pod-pids-limit", "pod_pids_limit", processes, "N", "processes a container may have (default 1024; -1: any)"),
@@ -92,6 +119,35 @@ LIMITS = (
         percent,
         "PERCENT",
         "used part of the images' disk down to which they are removed (default 80)",
+    ),
+    (
+        "--eviction-hard",
+        "eviction_hard",
+        thresholds,
+        "SIGNAL<LIMIT,...",
+        "evict pods at once below these, like memory.available<100Mi,nodefs.available<2Gi (default: the former, and "
+        "very full disks); remembered, as are the three that follow; empty: as usual again",
+    ),
+    (
+        "--eviction-soft",
+        "eviction_soft",
+        thresholds,
+        "SIGNAL<LIMIT,...",
+        "evict pods below these once their time in --eviction-soft-grace-period is over (default: none)",
+    ),
+    (
+        "--eviction-soft-grace-period",
+        "eviction_soft_grace_period",
+        threshold_periods,
+        "SIGNAL=TIME,...",
+        "how long each soft threshold must be crossed, like memory.available=1m30s",
+    ),
+    (
+        "--eviction-max-pod-grace-period",
+        "eviction_max_pod_grace_period",
+        pod_grace,
+        "SECONDS",
+        "the most that a pod gets to stop which a soft threshold evicts (default 0)",
     ),
     (
         "--manifests",

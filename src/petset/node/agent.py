@@ -17,7 +17,7 @@ import contextlib
 import dataclasses
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,14 +31,14 @@ from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
-from petset.node import disk, environment, memory, registration, static_pods
+from petset.node import disk, environment, memory, registration, static_pods, thresholds
 from petset.node.network import names
 from petset.node.pods import admission, hooks, probes, storage, supplies, worker
 from petset.node.pods import decide as pods
 from petset.node.pods.references import References
 from petset.node.runtime import Container, Runtime
 from petset.node.volumes import volumes as volumes_
-from petset.objects import errors, meta
+from petset.objects import errors, meta, quantity
 from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
@@ -72,6 +72,7 @@ class Config:
     handlers: Sequence[str] = ()  # The runtimes that RuntimeClasses may name, which the runtime says.
     unsafe_sysctls: Sequence[str] = ()  # That pods may set: names, or beginnings of names with a `*`.
     marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
+    eviction: thresholds.Eviction = field(default_factory=thresholds.Eviction)  # From when on pods must go.
 
     @property
     def runtime_name(self) -> str:
@@ -90,7 +91,7 @@ async def run(
     """Be the node until cancelled. `attempts` makes probes and hooks, by default through the runtime's streams; `disks`
     says how full the node's disks are, None that nobody is to care."""
     one = Agent(client, runtime, config, attempts)
-    await one.run(on_ready, disk.Keeper(one, disks, config.marks) if disks is not None else None)
+    await one.run(on_ready, disks)
 
 
 class Agent:
@@ -113,7 +114,7 @@ class Agent:
         self._events: deque[tuple[Object, str, str, str, str]] = deque(maxlen=EVENTS_WAITING_MAX)
         self._event_waits = asyncio.Event()
 
-    async def run(self, on_ready: Callable[[], None] | None, keeper: disk.Keeper | None = None) -> None:
+    async def run(self, on_ready: Callable[[], None] | None, disks: Callable[[], disk.Disks] | None = None) -> None:
         await self._runtime.start()
         await self._volumes.begin()
         found = [container for _, containers in self._runtime.observe().values() for container in containers]
@@ -141,12 +142,20 @@ class Agent:
             said = await self._until_done("say it is ready", self._say_ready)
             self._tell(said, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
             tasks.spawn(group, self._stay_ready(said), "node readiness")
-            if keeper is not None:
-                tasks.spawn(group, keeper.run(), "node disks")
-            if self._config.memory is not None:
-                tasks.spawn(group, memory.Keeper(self, self._config.memory).run(), "node memory")
+            for keeper, name in self._keepers(disks):
+                tasks.spawn(group, keeper.run(), name)
             if on_ready is not None:
                 on_ready()
+
+    def _keepers(self, disks: Callable[[], disk.Disks] | None) -> Iterator[tuple[disk.Keeper | memory.Keeper, str]]:
+        """Who looks after what the machine has less and less of."""
+        config, of = self._config, self._config.eviction.of
+        if disks is not None:
+            signals = (signal for signal in thresholds.RESOURCES if signal != thresholds.MEMORY)
+            yield disk.Keeper(self, disks, config.marks, of(*signals)), "node disks"
+        if config.memory is not None:
+            total = quantity.to_bytes(config.capacity["memory"])
+            yield memory.Keeper(self, config.memory, total, of(thresholds.MEMORY)), "node memory"
 
     def _static_pods(self, directory: Path) -> static_pods.Keeper:
         def tell(reason: str, message: str) -> None:
@@ -298,11 +307,11 @@ class Agent:
     async def collect(self, bytes_wanted: int, logs: bool) -> int:
         return await self._runtime.collect(bytes_wanted, logs)
 
-    async def say_pressure(self, lack: disk.Lack | None) -> None:
+    async def say_pressure(self, lack: thresholds.Lack | None) -> None:
         self._ledger.disk_pressure = lack is not None
         await self._say_lack("disk", lack, "NodeHasDiskPressure" if lack is not None else "NodeHasNoDiskPressure")
 
-    async def evict_largest(self, lack: disk.Lack) -> None:
+    async def evict_largest(self, lack: thresholds.Lack) -> None:
         found = storage.first_to_go([(one.pod, await one.usage()) for one in self._running()])
         if found is not None:
             pod, size = found
@@ -316,12 +325,12 @@ class Agent:
 
     # ---- what memory.Keeper asks
 
-    async def say_memory_pressure(self, lack: disk.Lack | None) -> None:
+    async def say_memory_pressure(self, lack: thresholds.Lack | None) -> None:
         self._ledger.memory_pressure = lack is not None
         said = "NodeHasInsufficientMemory" if lack is not None else "NodeHasSufficientMemory"
         await self._say_lack("memory", lack, said)
 
-    async def evict_for_memory(self, lack: disk.Lack) -> None:
+    async def evict_for_memory(self, lack: thresholds.Lack) -> None:
         used: dict[str, int] = {}
         for (uid, _), usage in (await self._runtime.usages()).containers.items():
             used[uid] = used.get(uid, 0) + usage.working_set_bytes
@@ -336,14 +345,16 @@ class Agent:
     def _running(self) -> list[worker.PodWorker]:
         return [one for one in list(self._workers.values()) if one.is_running and one.gone_at is None]
 
-    def _evict(self, pod: Object, lack: disk.Lack, using: str) -> None:
+    def _evict(self, pod: Object, lack: thresholds.Lack, using: str) -> None:
+        most = self._config.eviction.pod_grace_seconds_max
         self._workers[meta.uid(pod)].fail(
             pods.EVICTED,
             f"The node was low on resource: {lack.resource}. Threshold quantity: {lack.least}, available: "
             f"{lack.available}. The pod was using {using}",
+            0.0 if lack.is_hard else min(pods.grace_seconds(pod), most),
         )
 
-    async def _say_lack(self, of: str, lack: disk.Lack | None, said: str) -> None:
+    async def _say_lack(self, of: str, lack: thresholds.Lack | None, said: str) -> None:
         name, node = self._config.node_name, self._registered()
         if node is None:
             return  # It is said when the node is registered again.

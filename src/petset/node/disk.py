@@ -1,12 +1,12 @@
 """The node's disks: when they are too full, what goes to make room, and what the node says when that is not enough.
 
 Every LOOK_SECONDS the file systems of the state directory and of the images are asked how full they are (one system
-call each). Images over the high mark: unused ones go until the low mark is reached. Either disk low: all that can be
-made again goes, ended attempts' logs too; while it stays low the node says DiskPressure, which taints it, and takes no
-pods; every further look evicts the pod that keeps most on the disk. The node takes its word back when the disk has
-not been low for PRESSURE_SECONDS_MIN.
+call each). Images over the high mark: unused ones go until the low mark is reached. Either disk low (thresholds.py):
+all that can be made again goes, ended attempts' logs too; while it stays low the node says DiskPressure, which taints
+it, and takes no pods; every further look evicts the pod that keeps most on the disk, those of a soft threshold once its
+time is over. The node takes its word back when the disk has not been low for PRESSURE_SECONDS_MIN.
 
-Decisions are pure (`bytes_to_free`, `low`, `first_to_go` of pods/storage.py); `Keeper` looks and acts.
+Decisions are pure (`bytes_to_free`, `thresholds.crossed`, `first_to_go` of pods/storage.py); `Keeper` looks and acts.
 Follows: a kubelet's image collection and node-pressure eviction; where the marks differ,
 docs/decisions/disk-pressure.md says why.
 """
@@ -15,18 +15,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from petset.base import tasks
+from petset.node.thresholds import Lack, Left, Threshold, Watch
 
 LOOK_SECONDS = 10.0
 COLLECTION_PAUSE_SECONDS = 300.0  # After one that did not find enough.
 PRESSURE_SECONDS_MIN = 30.0
-AVAILABLE_BYTES_MIN, AVAILABLE_PERCENT_MIN = 1 << 30, 5  # Low is less than both.
-INODES_FREE_PERCENT_MIN = 1
 EVERYTHING = 1 << 62
 
 
@@ -69,24 +68,13 @@ def bytes_to_free(disk: Disk, marks: Marks) -> int:
     return max(0, disk.bytes_total * (100 - min(marks.low, marks.high)) // 100 - disk.bytes_available)
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
-    """What a node is low on, as a kubelet calls it."""
-
-    resource: str
-    least: int
-    available: int
-
-
-def low(disks: Disks) -> Lack | None:
-    for disk in disks.values():
-        least = min(AVAILABLE_BYTES_MIN, disk.bytes_total * AVAILABLE_PERCENT_MIN // 100)
-        if disk.bytes_available < least:
-            return Lack("ephemeral-storage", least, disk.bytes_available)
-        least = disk.inodes_total * INODES_FREE_PERCENT_MIN // 100
-        if disk.inodes_free < least:
-            return Lack("inodes", least, disk.inodes_free)
-    return None
+def left(disks: Disks) -> dict[str, Left]:
+    """By the signals of thresholds."""
+    found: dict[str, Left] = {}
+    for name, disk in disks.items():
+        found[f"{name}.available"] = Left(disk.bytes_total, disk.bytes_available)
+        found[f"{name}.inodesFree"] = Left(disk.inodes_total, disk.inodes_free)
+    return found
 
 
 class Node(Protocol):
@@ -106,10 +94,12 @@ class Node(Protocol):
 
 
 class Keeper:
-    def __init__(self, node: Node, looks: Callable[[], Disks], marks: Marks):
+    def __init__(self, node: Node, looks: Callable[[], Disks], marks: Marks, thresholds: Sequence[Threshold]):
         self._node, self._looks, self._marks = node, looks, marks
+        self._watch = Watch(thresholds)
         self._collect_at = 0.0  # Not before.
         self._low_at = 0.0
+        self._was_urgent = False
         self.is_pressed = False
 
     async def run(self) -> None:
@@ -119,25 +109,27 @@ class Keeper:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def turn(self) -> None:
-        disks = await tasks.in_thread(self._looks)
-        if await self._make_room(disks):
-            disks = await tasks.in_thread(self._looks)
-        lack, now = low(disks), tasks.now()
+        disks, now = await tasks.in_thread(self._looks), tasks.now()
+        lack, urgent = self._watch.look(left(disks), now)
+        if await self._make_room(disks, urgent is not None):
+            disks, now = await tasks.in_thread(self._looks), tasks.now()
+            lack, urgent = self._watch.look(left(disks), now)
+        self._was_urgent = urgent is not None
         if lack is not None:
             self._low_at = now
-            if self.is_pressed:
-                await self._node.evict_largest(lack)
-            else:
+            if not self.is_pressed:
                 await self._node.say_pressure(lack)
                 self.is_pressed = True
+            elif urgent is not None:
+                await self._node.evict_largest(urgent)
         elif self.is_pressed and now - self._low_at >= PRESSURE_SECONDS_MIN:
             await self._node.say_pressure(None)
             self.is_pressed = False
 
-    async def _make_room(self, disks: Disks) -> bool:
+    async def _make_room(self, disks: Disks, is_low: bool) -> bool:
         """Collect what is wanted; whether anything was freed."""
-        is_low, wanted = low(disks) is not None, bytes_to_free(disks["imagefs"], self._marks)
-        begins = is_low and not self.is_pressed  # Then everything is tried, whatever an earlier try found.
+        wanted = bytes_to_free(disks["imagefs"], self._marks)
+        begins = is_low and not self._was_urgent  # Then everything is tried, whatever an earlier try found.
         if not (is_low or wanted) or (tasks.now() < self._collect_at and not begins):
             return False
         freed = await self._node.collect(EVERYTHING if is_low else wanted, is_low)

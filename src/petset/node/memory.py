@@ -1,28 +1,27 @@
 """The machine's memory: when there is too little of it, who goes first, and what the node says meanwhile.
 
-Every LOOK_SECONDS the kernel is asked how much memory is available. Less than AVAILABLE_BYTES_MIN: the node says
+Every LOOK_SECONDS the kernel is asked how much memory is available. Less than a threshold: the node says
 MemoryPressure, which taints it, takes no pods of the class BestEffort that do not tolerate that, and every look evicts
-one pod: one that uses more than it requests before one that does not, the less important before the more important,
-the one furthest above its requests first. The node takes its word back when memory has not been low for
-PRESSURE_SECONDS_MIN. Follows: "Node-pressure Eviction" of the Kubernetes documentation, with its default threshold.
+one pod, of a soft threshold once its time is over: one that uses more than it requests before one that does not, the
+less important before the more important, the one furthest above its requests first. The node takes its word back when
+memory has not been low for PRESSURE_SECONDS_MIN. Follows: "Node-pressure Eviction" of the Kubernetes documentation.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from petset.base import tasks
 from petset.kinds import requests
-from petset.node.disk import Lack
+from petset.node.thresholds import MEMORY, Lack, Left, Threshold, Watch
 from petset.objects import meta
 from petset.objects.meta import Object
 
 LOOK_SECONDS = 10.0
 PRESSURE_SECONDS_MIN = 30.0
-AVAILABLE_BYTES_MIN = 100 << 20
 
 
 def available(meminfo: Path = Path("/proc/meminfo")) -> int:
@@ -31,12 +30,6 @@ def available(meminfo: Path = Path("/proc/meminfo")) -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"{meminfo} does not tell how much memory is available")
-
-
-def low(bytes_available: int) -> Lack | None:
-    if bytes_available >= AVAILABLE_BYTES_MIN:
-        return None
-    return Lack("memory", AVAILABLE_BYTES_MIN, bytes_available)
 
 
 def first_to_go(found: Iterable[tuple[Object, int]]) -> tuple[Object, int] | None:
@@ -62,8 +55,9 @@ class Node(Protocol):
 
 
 class Keeper:
-    def __init__(self, node: Node, looks: Callable[[], int]):
-        self._node, self._looks = node, looks
+    def __init__(self, node: Node, looks: Callable[[], int], bytes_total: int, thresholds: Sequence[Threshold]):
+        self._node, self._looks, self._total = node, looks, bytes_total
+        self._watch = Watch(thresholds)
         self._low_at = 0.0
         self.is_pressed = False
 
@@ -74,13 +68,15 @@ class Keeper:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def turn(self) -> None:
-        lack, now = low(await tasks.in_thread(self._looks)), tasks.now()
+        left, now = Left(self._total, await tasks.in_thread(self._looks)), tasks.now()
+        lack, urgent = self._watch.look({MEMORY: left}, now)
         if lack is not None:
             self._low_at = now
             if not self.is_pressed:
                 self.is_pressed = True
                 await self._node.say_memory_pressure(lack)
-            await self._node.evict_for_memory(lack)
+            if urgent is not None:
+                await self._node.evict_for_memory(urgent)
         elif self.is_pressed and now - self._low_at >= PRESSURE_SECONDS_MIN:
             self.is_pressed = False
             await self._node.say_memory_pressure(None)

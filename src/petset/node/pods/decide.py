@@ -302,7 +302,7 @@ def decide(pod: Object, view: View) -> Decision:
         # deletionTimestamp is when the grace ends; a second, shorter deletion moves it.
         _stop_and_finish(pod, view, plan, tasks.parse_rfc3339(pod["metadata"]["deletionTimestamp"]), gone=False)
     elif view.failure is not None and not pod_phase.has_ended(pod):
-        _stop_all(pod, view, plan, view.failure.at + least_grace_seconds(pod))
+        _stop_all(pod, view, plan, view.failure.at + max(view.failure.grace_seconds, least_grace_seconds(pod)))
     elif pod_phase.has_ended(pod) or is_past_deadline(pod, view.now) or init_failed(pod, view):
         end = deadline(pod) if is_past_deadline(pod, view.now) else None
         if _stop_all(pod, view, plan, (view.now if end is None else end) + grace_seconds(pod)):

@@ -45,6 +45,7 @@ class Failure:
     reason: str
     message: str
     at: float
+    grace_seconds: float = 0.0  # Of its containers; they get what the shortest grace is at least.
 
 
 @dataclass(frozen=True, slots=True)

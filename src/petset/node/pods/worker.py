@@ -295,10 +295,10 @@ class PodWorker:
             return view
         return dataclasses.replace(view, failure=self.fail(refusal.reason, refusal.message))
 
-    def fail(self, reason: str, message: str) -> Failure:
+    def fail(self, reason: str, message: str, grace_seconds: float = 0.0) -> Failure:
         """End the pod for good, in the node's own name."""
         if self._failure is None:
-            self._failure = Failure(reason, message, tasks.now())
+            self._failure = Failure(reason, message, tasks.now(), grace_seconds)
             self.tell("Warning", reason, message)
             self.wake()
         return self._failure
