@@ -169,6 +169,7 @@ MAY_WAIT_FOR_TIME = {
     "base/notices.py keep_alive": "systemd's watchdog, where it watches, wants to hear that the loop goes round",
     "node/disk.py run": "the look every ten seconds at how full the node's disks are",
     "node/pods/storage.py keep_to_limits": "the look every ten seconds at pods with a limit of storage",
+    "node/volumes/space.py until_due": "the look every minute at how full pods' claims are: nobody tells",
     "node/memory.py run": "the look every ten seconds at how much memory is available: nobody tells",
     "node/static_pods.py run": "a mirror pod that was refused is tried again after ten seconds",
     "node/registration.py renew_lease": "a lease is a promise that is renewed",

@@ -221,7 +221,7 @@ class ControlPlane:
         async def pods() -> list[Object]:
             return (await client.list(PODS, field_selector=f"spec.nodeName={node.name}"))[0]
 
-        return kubelet.Kubelet(node.name, node.runtime, pods, node.log)
+        return kubelet.Kubelet(node.name, node.runtime, pods, node.log, node.config.space)
 
     def _server_of(self, node: str) -> streaming.NodeServer:
         if node not in self._servers:

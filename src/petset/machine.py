@@ -21,10 +21,11 @@ from typing import Any, Self
 from petset import cluster
 from petset.base import networks, state, tasks
 from petset.client.client import Client
-from petset.node import agent, disk, memory, thresholds
+from petset.node import agent, disk, memory, meter, thresholds
 from petset.node.containers import host, oci, seccomp
 from petset.node.images import images
 from petset.node.network import bridge, names
+from petset.node.volumes import space
 from petset.objects import meta
 
 
@@ -44,6 +45,7 @@ class Machine:
         self._directory = directory
         self.network = bridge.PodNetwork(plan, directory)
         self.runtime, self._begun = self._new_runtime(), False
+        self._space = space.Space(meter.Meter())
 
     def _new_runtime(self) -> oci.OciRuntime:
         instance = self._instance
@@ -79,6 +81,7 @@ class Machine:
             node_info=self.runtime.node_info(),
             host_files=names.HostFiles(read("/etc/hosts"), read("/etc/resolv.conf")),
             memory=memory.available,
+            space=self._space,
             static_pods=Path(limits.manifests) if limits.manifests else None,
             unsafe_sysctls=[name for name in limits.allowed_unsafe_sysctls.split(",") if name],
             marks=disk.Marks(limits.image_gc_high_threshold, limits.image_gc_low_threshold),

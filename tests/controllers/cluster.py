@@ -38,7 +38,7 @@ class Directories(directories.Copies):
         self.failing = ""
         self.free = self.total = 1 << 60
 
-    async def make(self, path: str) -> None:
+    async def make(self, path: str, wanted_bytes: int) -> None:
         if self.failing:
             raise OSError(self.failing)
         self.made.append(path)

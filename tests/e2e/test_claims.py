@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,31 @@ def test_volumes_made_by_hand_are_mounted_as_they_ask_or_say_why_not(cluster, tm
     cluster.kubectl("delete", "pod", "strict", "journalled", "socket", "--now")
     cluster.kubectl("delete", "pvc", "strict", "journalled", "socket")
     cluster.kubectl("delete", "pv", "strict", "journalled", "socket")
+
+
+def test_how_full_a_claim_is_stands_in_the_nodes_summary_its_metrics_and_the_claim(cluster):
+    create(cluster, claim("full"), pod("filler", "full"))
+    cluster.wait_ready("filler")
+    node = cluster.pod("filler")["spec"]["nodeName"]
+    cluster.exec("filler", "sh", "-c", "head -c 62914560 /dev/zero > /data/file; sync")
+
+    def used() -> int:
+        pods = json.loads(cluster.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))["pods"]
+        (found,) = (one for one in pods if one["podRef"]["name"] == "filler")
+        told = found.get("volume", [])
+        assert not told or told[0]["pvcRef"] == {"name": "full", "namespace": "default"}
+        assert not told or told[0]["capacityBytes"] == 64 << 20
+        return told[0]["usedBytes"] if told else 0
+
+    cluster.wait(lambda: 60 << 20 <= used() < 64 << 20, "the summary to tell what is used", 60)
+    metrics = cluster.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/metrics")
+    line = 'kubelet_volume_stats_used_bytes{namespace="default",persistentvolumeclaim="full"} '
+    assert 60 << 20 <= float(next(one for one in metrics.splitlines() if one.startswith(line)).split()[-1]) < 64 << 20
+    described = cluster.wait(lambda: told(cluster, "full"), "the claim to say so", 60)
+    assert "60Mi of 64Mi are used (93 %)" in described and "VolumeNearlyFull" in described
+    cluster.kubectl("delete", "pod/filler", "pvc/full", "--now")
+
+
+def told(cluster, name: str) -> str:
+    described = cluster.kubectl("describe", "pvc", name)
+    return described if "Warning  VolumeNearlyFull" in described else ""

@@ -16,7 +16,7 @@ import pytest
 from petset.node import paths
 from petset.node.containers import stillness
 from petset.node.paths import LeadsOut
-from petset.node.volumes import hostpath, volumes
+from petset.node.volumes import claims, hostpath
 from tests.swapping import swapping
 
 TIMES = 1000
@@ -110,7 +110,7 @@ def test_what_is_given_to_a_group_is_inside(volume: Path, outside: Path):
 
     def attempts() -> Iterator[str]:
         for number in range(sys.maxsize):
-            volumes._give_to_group(volume, 4000 + number % 2)
+            claims._give_to_group(volume, 4000 + number % 2)
             with contextlib.suppress(FileNotFoundError):  # `d` is the link now.
                 if (volume / "d" / "7" / "file").stat().st_gid == 4000 + number % 2:
                     yield "given"
@@ -256,7 +256,7 @@ def test_a_tree_deeper_than_a_path_can_be_is_refused_to_a_group(tmp_path: Path):
     a_deep_tree(tmp_path / "v")
     try:
         with pytest.raises(OSError, match="name too long"):
-            volumes._give_to_group(tmp_path / "v", os.getegid() + 1)
+            claims._give_to_group(tmp_path / "v", os.getegid() + 1)
     finally:
         paths.remove_tree(tmp_path / "v")
 
@@ -271,9 +271,10 @@ NO_VOLUMES = ("{v}/..", "{v}/.", "{v}", "{v}/", "{v}/a/b", "{v}/../etc", "/etc",
 def test_only_a_name_in_the_directory_of_volumes_is_a_volume(tmp_path: Path, path: str):
     (tmp_path / "volumes" / "a").mkdir(parents=True)
     there = hostpath.HostPath(tmp_path / "volumes", tmp_path / "snapshots", stillness.Stillness(tmp_path / "still"))
-    for act in (there.make, there.remove):
+    named = path.format(v=tmp_path / "volumes")
+    for act in (there.make(named, 1), there.remove(named)):
         with pytest.raises(OSError, match="is not a volume of this instance"):
-            asyncio.run(act(path.format(v=tmp_path / "volumes")))
+            asyncio.run(act)
     assert (tmp_path / "volumes" / "a").is_dir()
 
 
@@ -281,7 +282,7 @@ def test_a_volume_is_made_for_everybody_and_removed_with_all_that_is_in_it(tmp_p
     there = hostpath.HostPath(tmp_path / "volumes", tmp_path / "snapshots", stillness.Stillness(tmp_path / "still"))
     one = tmp_path / "volumes" / "pvc-1"
     for _ in range(2):  # The second time after a crash.
-        asyncio.run(there.make(str(one)))
+        asyncio.run(there.make(str(one), 1 << 30))
         assert stat.S_IMODE(one.stat().st_mode) == 0o777
     (one / "link").symlink_to(outside)
     for _ in range(2):
@@ -289,7 +290,7 @@ def test_a_volume_is_made_for_everybody_and_removed_with_all_that_is_in_it(tmp_p
         assert not one.exists()
     assert untouched(outside)
     (tmp_path / "volumes" / "pvc-2").symlink_to(outside)
-    for act in (there.make, there.remove):
+    for act in (there.make(str(tmp_path / "volumes" / "pvc-2"), 1), there.remove(str(tmp_path / "volumes" / "pvc-2"))):
         with pytest.raises(OSError):
-            asyncio.run(act(str(tmp_path / "volumes" / "pvc-2")))
+            asyncio.run(act)
     assert untouched(outside)

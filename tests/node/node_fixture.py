@@ -14,6 +14,7 @@ from petset.client import client as api
 from petset.kinds.event import EVENTS
 from petset.kinds.pod import PODS
 from petset.node import agent, disk, simulated, thresholds
+from petset.node.volumes.space import Space
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.store import memory
@@ -37,6 +38,7 @@ class NodeUnderTest:
         self.memory_bytes: int | None = None  # That are available; given before a boot, the node looks at them.
         self.disks: disk.Disks | None = None  # Given before a boot, the node looks at them.
         self.eviction = thresholds.Eviction()
+        self.space: Space | None = None  # Given before a boot, the node looks at its claims.
         self.node_requests: list[str] = []  # "METHOD path" of what the node asks.
         self._life: asyncio.Task[None] | None = None
 
@@ -58,6 +60,7 @@ class NodeUnderTest:
             host_ip="10.200.0.1",
             capacity=CAPACITY,
             may_mount=False,
+            space=self.space,
             memory=(lambda: self.memory_bytes or 0) if self.memory_bytes is not None else None,
             eviction=self.eviction,
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import parser
@@ -11,6 +13,7 @@ from prometheus_client import parser
 from petset.node.containers import cgroups
 from petset.node.runtime import Container, Sandbox, Usage, Usages
 from petset.node.served import figures
+from petset.node.volumes import space
 
 GROUP = "/petset_x/podu/c"
 V1 = {
@@ -134,6 +137,33 @@ def test_a_summary_tells_rates_only_of_what_was_seen_before() -> None:
     too_soon = figures.summary("n1", USAGES, PODS, 990.1, before)
     assert "usageNanoCores" not in too_soon["node"]["cpu"]
     assert json.dumps(second)
+
+
+def volumes_of(uid: str) -> Sequence[tuple[str, Any, space.Figures]]:
+    claim = {"metadata": {"name": "data-web-0", "namespace": "default"}}
+    return [("data", claim, space.Figures(1000.0, 10, 100, 90, 3, 50, 40))] if uid == "u" else []
+
+
+def test_a_pods_claims_are_told_with_what_they_hold() -> None:
+    (pod,) = figures.summary("n1", USAGES, PODS, 1000.0, None, volumes_of)["pods"]
+    assert pod["volume"] == [
+        {
+            "name": "data",
+            "pvcRef": {"name": "data-web-0", "namespace": "default"},
+            "time": "1970-01-01T00:16:40Z",
+            **{"capacityBytes": 100, "availableBytes": 90, "usedBytes": 10},
+            **{"inodes": 50, "inodesFree": 40, "inodesUsed": 3},
+        }
+    ]
+    assert "volume" not in figures.summary("n1", USAGES, PODS, 1000.0, None)["pods"][0]
+    found = samples(figures.kubelet("n1", OBSERVED, volumes_of).render()[1])
+    assert {
+        name: found[f"kubelet_volume_stats_{name}"] for name in ("used_bytes", "capacity_bytes", "inodes_used")
+    } == {
+        "used_bytes": {("default", "data-web-0"): 10},
+        "capacity_bytes": {("default", "data-web-0"): 100},
+        "inodes_used": {("default", "data-web-0"): 3},
+    }
 
 
 def test_the_pods_that_run() -> None:

@@ -153,6 +153,7 @@ CLIENT_AUTHENTICATION_GROUP = "client.authentication.k8s.io"  # Of programs that
 DISCOVERY_GROUP = "apidiscovery.k8s.io"
 
 # This house's own, of pods on simulated nodes: how much each container says that it uses.
+NEARLY_FULL_CONDITION = "petset.local/NearlyFull"  # Of a claim: how full its volume is.
 SIMULATED_CPU_ANNOTATION = "petset.local/simulated-cpu"
 SIMULATED_MEMORY_ANNOTATION = "petset.local/simulated-memory"
 SIMULATED_NODE = "petset.local/simulated"  # A label of those nodes, and the key of their taint beside real ones.

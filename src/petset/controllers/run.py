@@ -58,7 +58,7 @@ class HostPath(copying.Directories, Protocol):
 
     async def begin(self) -> None: ...
 
-    async def make(self, path: str) -> None: ...
+    async def make(self, path: str, wanted_bytes: int) -> None: ...
 
     async def remove(self, path: str) -> None: ...
 
@@ -151,7 +151,7 @@ async def run_controllers(
 
 def _directories(hostpath: HostPath) -> dict[type, runner.Perform]:
     async def make(action: actions.MakeDirectory) -> actions.EmitEvent | None:
-        await hostpath.make(action.path)
+        await hostpath.make(action.path, action.wanted_bytes)
         event = action.on_little_room
         if event is None or (free := await hostpath.free_bytes()) >= action.wanted_bytes:
             return None

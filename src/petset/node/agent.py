@@ -37,6 +37,7 @@ from petset.node.pods import admission, hooks, probes, storage, supplies, worker
 from petset.node.pods import decide as pods
 from petset.node.pods.references import References
 from petset.node.runtime import Container, Runtime
+from petset.node.volumes import space
 from petset.node.volumes import volumes as volumes_
 from petset.objects import errors, meta, quantity
 from petset.objects.meta import Object
@@ -71,6 +72,7 @@ class Config:
     static_pods: Path | None = None  # The directory of their manifests.
     handlers: Sequence[str] = ()  # The runtimes that RuntimeClasses may name, which the runtime says.
     unsafe_sysctls: Sequence[str] = ()  # That pods may set: names, or beginnings of names with a `*`.
+    space: space.Space | None = None  # How full the claims' volumes are; None: nobody looks.
     marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
     eviction: thresholds.Eviction = field(default_factory=thresholds.Eviction)  # From when on pods must go.
 
@@ -105,7 +107,10 @@ class Agent:
         self._services = Informer(client, SERVICES)
         self._slices = Informer(client, ENDPOINTSLICES, indices=views.indices_of(ENDPOINTSLICES))
         self._volumes = volumes_.Volumes(
-            config.state_directory / "volumes", may_mount=config.may_mount, on_disk=config.on_disk
+            config.state_directory / "volumes",
+            may_mount=config.may_mount,
+            on_disk=config.on_disk,
+            space=config.space,
         )
         self._ledger = admission.Ledger(config.allocatable or config.capacity, config.unsafe_sysctls)
         self._static = self._static_pods(config.static_pods) if config.static_pods is not None else None
@@ -147,7 +152,9 @@ class Agent:
             if on_ready is not None:
                 on_ready()
 
-    def _keepers(self, disks: Callable[[], disk.Disks] | None) -> Iterator[tuple[disk.Keeper | memory.Keeper, str]]:
+    def _keepers(
+        self, disks: Callable[[], disk.Disks] | None
+    ) -> Iterator[tuple[disk.Keeper | memory.Keeper | space.Keeper, str]]:
         """Who looks after what the machine has less and less of."""
         config, of = self._config, self._config.eviction.of
         if disks is not None:
@@ -156,6 +163,8 @@ class Agent:
         if config.memory is not None:
             total = quantity.to_bytes(config.capacity["memory"])
             yield memory.Keeper(self, config.memory, total, of(thresholds.MEMORY)), "node memory"
+        if config.space is not None:
+            yield space.Keeper(self._client, config.space, self._tell), "the claims' volumes"
 
     def _static_pods(self, directory: Path) -> static_pods.Keeper:
         def tell(reason: str, message: str) -> None:

@@ -2,15 +2,18 @@
 
 Thin wrappers over libc through ctypes; each raises OSError with the path it was about. Namespaces are changed for
 the calling thread only, so `in_namespaces` and `in_pinned` are for a thread, not for the loop's, and they put it back.
-Follows: mount(2), umount2(2), openat2(2), open_tree(2), move_mount(2), unshare(2), setns(2), inotify(7), proc(5).
+Follows: mount(2), umount2(2), openat2(2), open_tree(2), move_mount(2), unshare(2), setns(2), inotify(7), quotactl(2),
+proc(5).
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import re
+import struct
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,14 @@ RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RE
 AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH = 1, os.O_CLOEXEC, 4
 # The same numbers on every architecture, as for all calls this young; the C library of Debian 12 has no names for them.
-_OPEN_TREE, _MOVE_MOUNT, _OPENAT2 = 428, 429, 437
+_OPEN_TREE, _MOVE_MOUNT, _OPENAT2, _QUOTACTL_FD = 428, 429, 437, 443
+
+_FS_IOC_FSGETXATTR, _FS_IOC_FSSETXATTR, _FS_XFLAG_PROJINHERIT = 0x801C581F, 0x401C5820, 0x200
+_ATTRIBUTES = struct.Struct("=IIIII8x")  # struct fsxattr: flags, extsize, nextents, project, cowextsize
+_PROJECTS = 2  # Of the kinds of quotas: users, groups, projects.
+_Q_GETQUOTA, _Q_SETQUOTA, _Q_XGETQSTAT = 0x800007, 0x800008, 0x5805
+_QUOTA = struct.Struct("=8QI4x")  # struct if_dqblk: limits in blocks of 1024 bytes, what is used in bytes and in files
+_QIF_BLIMITS, _COUNTED, _ENFORCED = 1, 1 << 4, 1 << 5
 
 IN_MODIFY, IN_MOVED_TO, IN_Q_OVERFLOW = 0x2, 0x80, 0x4000
 IN_OF_FILES = 0x8 | 0x40 | IN_MOVED_TO | 0x200  # One was written and closed, moved away or in, or removed.
@@ -139,6 +149,54 @@ def in_pinned(kind: str, path: Path) -> Generator[None, None, None]:
             yield
         finally:
             _check(_libc.setns(before, flag), own)
+
+
+def enforces_project_quotas(descriptor: int) -> bool:
+    """Whether the file system keeps projects to their limits. Raises OSError where it has no quotas."""
+    found = _quotactl(descriptor, _Q_XGETQSTAT, 0, bytes(256))
+    (flags,) = struct.unpack_from("=H", found, 2)  # struct fs_quota_stat: version, flags, ...
+    return flags & (_COUNTED | _ENFORCED) == _COUNTED | _ENFORCED
+
+
+def project_of(descriptor: int) -> int:
+    """The project that a file or directory belongs to; 0 is none. Raises OSError."""
+    return _attributes(descriptor)[3]
+
+
+def set_project(descriptor: int, project: int) -> None:
+    """A directory's own, and that of everything that will be made in it. Raises OSError."""
+    flags, extent, extents, _, cow = _attributes(descriptor)
+    fcntl.ioctl(
+        descriptor,
+        _FS_IOC_FSSETXATTR,
+        _ATTRIBUTES.pack(flags | _FS_XFLAG_PROJINHERIT, extent, extents, project, cow),
+    )
+
+
+def _attributes(descriptor: int) -> tuple[int, ...]:
+    return _ATTRIBUTES.unpack(fcntl.ioctl(descriptor, _FS_IOC_FSGETXATTR, bytes(_ATTRIBUTES.size)))
+
+
+def project_quota(descriptor: int, project: int) -> tuple[int, int, int]:
+    """(the limit in bytes, 0 for none; the bytes and the files that belong to a project). Raises OSError."""
+    try:
+        found = _QUOTA.unpack(_quotactl(descriptor, _Q_GETQUOTA, project, bytes(_QUOTA.size)))
+    except (FileNotFoundError, ProcessLookupError):  # xfs, of a project that it has never seen.
+        return 0, 0, 0
+    return found[0] * 1024, found[2], found[5]
+
+
+def limit_project(descriptor: int, project: int, bytes_max: int) -> None:
+    """What belongs to a project may have so many bytes; 0: as many as there are. Raises OSError."""
+    blocks = -(-bytes_max // 1024)
+    _quotactl(descriptor, _Q_SETQUOTA, project, _QUOTA.pack(blocks, 0, 0, 0, 0, 0, 0, 0, _QIF_BLIMITS))
+
+
+def _quotactl(descriptor: int, command: int, number: int, given: bytes) -> bytes:
+    buffer = ctypes.create_string_buffer(given, len(given))
+    word = ctypes.c_uint(command << 8 | _PROJECTS)
+    _check(_libc.syscall(_QUOTACTL_FD, descriptor, word, ctypes.c_uint(number), buffer), f"project {number}")
+    return buffer.raw
 
 
 def reap(pid: int) -> None:

@@ -1,4 +1,4 @@
-"""How many bytes a place on the node's disk holds.
+"""How many bytes, and files, a place on the node's disk holds.
 
 Invariants: measuring follows no link and leaves no file system; it runs in a program of its own, one at a time for the
 volumes and one for the containers, so that a directory of a million files slows nobody else down.
@@ -25,18 +25,29 @@ class Meter:
 
     async def bytes_in(self, directory: Path, names: Sequence[str]) -> dict[str, int]:
         """The bytes on disk of what lies in a directory under these names, and is there."""
+        async with self._one_at_a_time:
+            return await self._measured(directory, names, "-B1")
+
+    async def held_in(self, directory: Path, name: str) -> tuple[int, int]:
+        """(bytes on disk, files and directories) of one place that is there. Raises OSError when they take too long."""
+        async with self._one_at_a_time:
+            found = [await self._measured(directory, [name], count) for count in ("-B1", "--inodes")]
+        if any(name not in each for each in found):
+            raise OSError(f"cannot measure {directory / name}: du tells nothing of it")
+        return found[0][name], found[1][name]
+
+    async def _measured(self, directory: Path, names: Sequence[str], count: str) -> dict[str, int]:
         there = [name for name in names if os.path.lexists(directory / name)]
         if not there:
             return {}
-        async with self._one_at_a_time:
-            try:
-                lines = await programs.run(
-                    ["nice", "-n", "19", "du", "-s", "-x", "-B1", "--", *there],
-                    timeout_seconds=MEASURING_SECONDS_MAX,
-                    cwd=str(directory),
-                )
-            except programs.ProgramFailed as error:  # A file that vanished while it was looked at is told as a failure.
-                lines = list(error.lines)
+        try:
+            lines = await programs.run(
+                ["nice", "-n", "19", "du", "-s", "-x", count, "--", *there],
+                timeout_seconds=MEASURING_SECONDS_MAX,
+                cwd=str(directory),
+            )
+        except programs.ProgramFailed as error:  # A file that vanished while it was looked at is told as a failure.
+            lines = list(error.lines)
         found = [match for line in lines if (match := _MEASURED.match(line))]
         return {match[2]: int(match[1]) for match in found if match[2] in there}
 

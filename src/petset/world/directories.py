@@ -18,7 +18,7 @@ class Copies(abc.ABC):
         self.snapshots: dict[str, tuple[str, int]] = {}  # By handle: of which directory, for how many bytes.
 
     @abc.abstractmethod
-    async def make(self, path: str) -> None: ...
+    async def make(self, path: str, wanted_bytes: int) -> None: ...
 
     async def take_snapshot(
         self, path: str, handle: str, restore_bytes: int, pods: Sequence[str], told: copying.Told
@@ -33,12 +33,12 @@ class Copies(abc.ABC):
     async def remove_snapshot(self, handle: str) -> None:
         self.snapshots.pop(handle, None)
 
-    async def restore(self, handle: str, path: str, told: copying.Told) -> None:
+    async def restore(self, handle: str, path: str, wanted_bytes: int, told: copying.Told) -> None:
         await self.snapshot(handle)
-        await self.make(path)
+        await self.make(path, wanted_bytes)
 
-    async def clone(self, source: str, path: str, pods: Sequence[str], told: copying.Told) -> None:
-        await self.make(path)
+    async def clone(self, source: str, path: str, wanted_bytes: int, pods: Sequence[str], told: copying.Told) -> None:
+        await self.make(path, wanted_bytes)
 
 
 class Directories(Copies):
@@ -50,7 +50,7 @@ class Directories(Copies):
 
     async def begin(self) -> None: ...
 
-    async def make(self, path: str) -> None:
+    async def make(self, path: str, wanted_bytes: int) -> None:
         os.makedirs(path, exist_ok=True)
 
     async def remove(self, path: str) -> None:

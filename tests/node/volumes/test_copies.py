@@ -66,8 +66,8 @@ def test_a_snapshot_holds_what_was_there_when_it_was_taken_and_a_volume_of_it_do
         await there.take_snapshot(str(data), "snapshot-1", 1 << 30, [], told)  # It is there: nothing is taken again.
         created, size = await there.snapshot("snapshot-1")
         assert created > 10**18 and size == 1 << 30
-        await there.restore("snapshot-1", str(tmp_path / "volumes" / "pvc-b"), told)
-        await there.clone(str(data), str(tmp_path / "volumes" / "pvc-c"), ["pod-1"], told)
+        await there.restore("snapshot-1", str(tmp_path / "volumes" / "pvc-b"), 1 << 30, told)
+        await there.clone(str(data), str(tmp_path / "volumes" / "pvc-c"), 1 << 30, ["pod-1"], told)
 
     asyncio.run(scene())
     made = tmp_path / "volumes" / "pvc-b"
@@ -91,7 +91,7 @@ def test_what_failed_or_was_killed_leaves_nothing_under_a_volumes_name(
     async def scene() -> None:
         shutil.rmtree(tmp_path / "volumes" / "pvc-a")
         with pytest.raises(OSError, match="cannot copy pvc-a: cp: cannot stat"):
-            await there.clone(str(tmp_path / "volumes" / "pvc-a"), str(target), [], told)
+            await there.clone(str(tmp_path / "volumes" / "pvc-a"), str(target), 1, [], told)
         still.refuses = True
         with pytest.raises(OSError, match="they go on"):
             await there.take_snapshot(str(tmp_path / "volumes" / "pvc-a"), "s", 1, ["pod-1"], told)
@@ -109,7 +109,7 @@ def test_what_failed_or_was_killed_leaves_nothing_under_a_volumes_name(
 @pytest.mark.parametrize("handle", ["", ".", "..", "a/b", "../volumes/pvc-a", ".still", "a" * 300])
 def test_a_handle_is_a_name(place: tuple[hostpath.HostPath, Still, Path], handle: str) -> None:
     there, _, tmp_path = place
-    for act in (there.snapshot(handle), there.remove_snapshot(handle), there.restore(handle, str(tmp_path), told)):
+    for act in (there.snapshot(handle), there.remove_snapshot(handle), there.restore(handle, str(tmp_path), 1, told)):
         with pytest.raises(OSError):
             asyncio.run(act)
     assert (tmp_path / "volumes" / "pvc-a").is_dir()

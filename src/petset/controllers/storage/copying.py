@@ -34,11 +34,11 @@ class Directories(Protocol):
 
     async def remove_snapshot(self, handle: str) -> None: ...
 
-    async def restore(self, handle: str, path: str, told: Told) -> None:
-        """Make a volume's directory of a snapshot."""
+    async def restore(self, handle: str, path: str, wanted_bytes: int, told: Told) -> None:
+        """Make a volume's directory, for so many bytes, of a snapshot."""
         ...
 
-    async def clone(self, source: str, path: str, pods: Sequence[str], told: Told) -> None: ...
+    async def clone(self, source: str, path: str, wanted_bytes: int, pods: Sequence[str], told: Told) -> None: ...
 
 
 def performing(client: Client, directories: Directories) -> Mapping[type, Perform]:
@@ -68,9 +68,9 @@ def performing(client: Client, directories: Directories) -> Mapping[type, Perfor
     async def copy(action: sources.CopyVolume) -> None:
         told = telling(action.claim, "ProvisioningProgress", f"Copying into {action.path.rpartition('/')[2]}")
         if action.from_snapshot:
-            await directories.restore(action.from_snapshot, action.path, told)
+            await directories.restore(action.from_snapshot, action.path, action.wanted_bytes, told)
         else:
-            await directories.clone(action.from_path, action.path, action.pods, told)
+            await directories.clone(action.from_path, action.path, action.wanted_bytes, action.pods, told)
 
     return {
         snapshots.TakeSnapshot: take,

@@ -38,6 +38,7 @@ class CopyVolume:
 
     claim: Object  # Whose events tell how far it is.
     path: str
+    wanted_bytes: int
     from_path: str = ""
     from_snapshot: str = ""
     pods: tuple[str, ...] = ()  # The uids of those that may write to the source.
@@ -96,7 +97,15 @@ def _made_of(view: View, claim: Object, steps: list[Any]) -> list[Any]:
         original = view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(claim), cloned(claim))
         if original is not None and well_known.CLONE_SOURCE_FINALIZER not in meta.finalizers(original):
             protect = [actions.Update(meta.with_finalizers(original, well_known.CLONE_SOURCE_FINALIZER))]
-    copy = CopyVolume(claim, directory.path, source.path, source.handle, source.pods, directory.on_failure)
+    copy = CopyVolume(
+        claim,
+        directory.path,
+        directory.wanted_bytes,
+        source.path,
+        source.handle,
+        source.pods,
+        directory.on_failure,
+    )
     begins = event(
         claim, "Normal", "Provisioning", f"Copying {data_source(claim)['kind']} {data_source(claim)['name']}"
     )

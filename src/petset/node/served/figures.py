@@ -6,13 +6,16 @@ Names, labels and shapes are those that a kubelet's /metrics/cadvisor, /metrics/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks, telemetry
 from petset.base.metrics import Labels, Metric
 from petset.node.runtime import Container, Sandbox, Usage, Usages
+from petset.node.volumes import space
+from petset.objects import meta
+from petset.objects.meta import Object
 
 NANOSECONDS = 10**9
 Series = dict[str, list[tuple[Labels, "float | telemetry.Histogram"]]]
@@ -91,7 +94,18 @@ RESOURCE = {
     **_table("gauge", ("namespace", "pod"), ("pod_memory_working_set_bytes", "Memory in use by the pod.")),
     **_table("gauge", (), ("resource_scrape_error", "1 if something could not be read, else 0.")),
 }
+VOLUMES = _table(
+    "gauge",
+    ("namespace", "persistentvolumeclaim"),
+    ("kubelet_volume_stats_capacity_bytes", "Bytes that the claim's volume may hold."),
+    ("kubelet_volume_stats_available_bytes", "Bytes that it has room for."),
+    ("kubelet_volume_stats_used_bytes", "Bytes that it holds."),
+    ("kubelet_volume_stats_inodes", "Files that the volume's file system may hold."),
+    ("kubelet_volume_stats_inodes_free", "Files that the volume's file system has room for."),
+    ("kubelet_volume_stats_inodes_used", "Files that the volume holds."),
+)
 KUBELET = {
+    **VOLUMES,
     **_table("gauge", ("node",), ("kubelet_node_name", "The node's name; always 1.")),
     **_table("gauge", (), ("kubelet_running_pods", "Pods that have a sandbox.")),
     **_table("gauge", ("container_state",), ("kubelet_running_containers", "Containers, by state.")),
@@ -134,7 +148,16 @@ def resource(node: Usage, pods: Sequence[Running]) -> telemetry.Taken:
     return telemetry.Taken(series, RESOURCE)
 
 
-def kubelet(node: str, observed: Mapping[str, tuple[Sandbox | None, Sequence[Container]]]) -> telemetry.Taken:
+Volumes = Callable[[str], Sequence[tuple[str, Object, space.Figures]]]  # Of a pod's uid: name, claim, figures.
+
+
+def _none(uid: str) -> Sequence[tuple[str, Object, space.Figures]]:
+    return ()
+
+
+def kubelet(
+    node: str, observed: Mapping[str, tuple[Sandbox | None, Sequence[Container]]], volumes: Volumes = _none
+) -> telemetry.Taken:
     states: dict[str, int] = {}
     for _, containers in observed.values():
         for one in containers:
@@ -144,7 +167,28 @@ def kubelet(node: str, observed: Mapping[str, tuple[Sandbox | None, Sequence[Con
         "kubelet_running_pods": [((), sum(box is not None and box.alive for box, _ in observed.values()))],
         "kubelet_running_containers": [((state,), number) for state, number in sorted(states.items())],
     }
+    of_claims: dict[Labels, dict[str, int]] = {}
+    for uid in observed:
+        for _, claim, found in volumes(uid):
+            of_claims[meta.namespace(claim), meta.name(claim)] = _of_volume(found)
+    for metric, key in zip(VOLUMES, _FIGURES, strict=True):
+        series[metric] = [(labels, found[key]) for labels, found in sorted(of_claims.items())]
     return telemetry.Taken(series, KUBELET, of_process=True)
+
+
+_FIGURES = ("capacityBytes", "availableBytes", "usedBytes", "inodes", "inodesFree", "inodesUsed")
+
+
+def _of_volume(found: space.Figures) -> dict[str, int]:
+    """As a summary has them."""
+    return {
+        "capacityBytes": found.capacity_bytes,
+        "availableBytes": found.available_bytes,
+        "usedBytes": found.used_bytes,
+        "inodes": found.inodes,
+        "inodesFree": found.inodes_free,
+        "inodesUsed": found.inodes_used,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +208,14 @@ def rates(usages: Usages, now: float) -> Rates:
     )
 
 
-def summary(node: str, usages: Usages, pods: Sequence[Running], now: float, before: Rates | None) -> dict[str, Any]:
+def summary(
+    node: str,
+    usages: Usages,
+    pods: Sequence[Running],
+    now: float,
+    before: Rates | None,
+    volumes: Volumes = _none,
+) -> dict[str, Any]:
     """A kubelet's Summary; how many cores are used is only told of what there is an earlier look at."""
 
     def busy(key: tuple[str, str], used: Usage) -> float | None:
@@ -190,11 +241,25 @@ def summary(node: str, usages: Usages, pods: Sequence[Running], now: float, befo
                     for (one, used), each in zip(pod.containers, cores, strict=True)
                 ],
                 **_used(pod.all_of_it, now, whole),
+                **_volumes(volumes(pod.uid)),
             }
         )
     used = _used(usages.node, now, busy(("", ""), usages.node))
     used["memory"]["availableBytes"] = max(0, usages.memory_bytes_total - usages.node.working_set_bytes)
     return {"node": {"nodeName": node, **used}, "pods": shown}
+
+
+def _volumes(found: Sequence[tuple[str, Object, space.Figures]]) -> dict[str, Any]:
+    told = [
+        {
+            "name": name,
+            "pvcRef": {"name": meta.name(claim), "namespace": meta.namespace(claim)},
+            "time": tasks.rfc3339(figures.at),
+            **_of_volume(figures),
+        }
+        for name, claim, figures in found
+    ]
+    return {"volume": told} if told else {}
 
 
 def _used(used: Usage, now: float, cores: float | None) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from petset.base import tasks, telemetry
 from petset.net import failures
 from petset.node.runtime import Runtime, Usages
 from petset.node.served import figures
+from petset.node.volumes.space import Space
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
 from petset.wire import http
@@ -24,10 +25,12 @@ JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html; 
 
 
 class Kubelet:
-    """`pods` are the node's by the API; `log` the instance's, beside which older ones have a number."""
+    """`pods` are the node's by the API; `log` the instance's, beside which older ones have a number; `space` knows how
+    full the claims' volumes are."""
 
-    def __init__(self, name: str, runtime: Runtime, pods: Pods, log: Path | None):
+    def __init__(self, name: str, runtime: Runtime, pods: Pods, log: Path | None, space: Space | None = None):
         self._name, self._runtime, self._pods, self._log = name, runtime, pods, log
+        self._space = space or Space(None)
         self._before: figures.Rates | None = None
         self._last: figures.Rates | None = None
         self._answers: Mapping[str, Callable[[str], Awaitable[http.Response]]] = {
@@ -54,7 +57,8 @@ class Kubelet:
         return _answer(TEXT, b"ok")
 
     async def _metrics(self, accept: str) -> http.Response:
-        return await _rendered(figures.kubelet(self._name, self._runtime.observe()), accept)
+        await self._space.fresh()
+        return await _rendered(figures.kubelet(self._name, self._runtime.observe(), self._space.of_pod), accept)
 
     async def _cadvisor(self, accept: str) -> http.Response:
         _, pods = await self._looked()
@@ -65,11 +69,12 @@ class Kubelet:
         return await _rendered(figures.resource(usages.node, pods), accept)
 
     async def _summary(self, accept: str) -> http.Response:
+        await self._space.fresh()
         usages, pods = await self._looked()
         now = usages.at
         if self._last is not None and now - self._last.at >= figures.RATE_SECONDS_MIN:
             self._before = self._last
-        shown = figures.summary(self._name, usages, pods, now, self._before)
+        shown = figures.summary(self._name, usages, pods, now, self._before, self._space.of_pod)
         if self._last is None or now - self._last.at >= figures.RATE_SECONDS_MIN:
             self._last = figures.rates(usages, now)
         return _answer(JSON, encoding.dumps(shown))

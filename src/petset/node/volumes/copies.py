@@ -20,6 +20,7 @@ from typing import Protocol
 
 from petset.base import state, tasks
 from petset.node import meter, paths, programs
+from petset.node.volumes import project_quotas
 from petset.objects import encoding
 
 STILL_SECONDS_MAX = 60.0  # As long as pods may stand still for a copy of what they write.
@@ -70,6 +71,7 @@ class Copies:
         def begin() -> None:
             unfinished.mkdir(0o700)
             (unfinished / "taken").write_bytes(taken)
+            (unfinished / "data").mkdir(0o700)
 
         await self._made(unfinished, place, begin, source, unfinished / "data", pods, told)
 
@@ -85,17 +87,22 @@ class Copies:
     async def remove(self, handle: str) -> None:
         await tasks.in_thread(paths.remove_tree, self._snapshots / _checked(handle))
 
-    async def restore(self, handle: str, place: Path, told: Told) -> None:
+    async def restore(self, handle: str, place: Path, wanted_bytes: int, told: Told) -> None:
         source = self._snapshots / _checked(handle) / "data"
         if not await tasks.in_thread(source.is_dir):
             raise OSError(f"there is no snapshot {handle}")
-        await self.clone(source, place, (), told)
+        await self.clone(source, place, wanted_bytes, (), told)
 
-    async def clone(self, source: Path, place: Path, pods: Sequence[str], told: Told) -> None:
+    async def clone(self, source: Path, place: Path, wanted_bytes: int, pods: Sequence[str], told: Told) -> None:
         if place.exists():
             return  # Whole, as its name says: the object of it is what a kill came before.
         unfinished = place.parent / f"{UNFINISHED}{tasks.name_suffix(12)}"
-        await self._made(unfinished, place, lambda: None, source, unfinished, pods, told)
+
+        def begin() -> None:
+            unfinished.mkdir(0o700)
+            project_quotas.bind(unfinished, wanted_bytes)  # What is copied into it counts from the beginning.
+
+        await self._made(unfinished, place, begin, source, unfinished, pods, told)
 
     async def _made(
         self,
@@ -123,7 +130,6 @@ class Copies:
 
     async def _copy(self, source: Path, target: Path, seconds: float, told: Told) -> None:
         argv = ["cp", "-a", "--reflink=auto", "--sparse=always", "--", f"{source}/.", str(target)]
-        await tasks.in_thread(target.mkdir, 0o700)
         failed: programs.ProgramFailed | None = None
         async with asyncio.TaskGroup() as group:
             teller = tasks.spawn(group, self._tell(target, told), f"tell of the copy of {source.name}")

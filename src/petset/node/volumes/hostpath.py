@@ -13,7 +13,7 @@ from pathlib import Path
 
 from petset.base import tasks
 from petset.node import paths
-from petset.node.volumes import copies
+from petset.node.volumes import copies, project_quotas
 
 
 class HostPath:
@@ -38,18 +38,19 @@ class HostPath:
     async def remove_snapshot(self, handle: str) -> None:
         await self._copies.remove(handle)
 
-    async def restore(self, handle: str, path: str, told: copies.Told) -> None:
+    async def restore(self, handle: str, path: str, wanted_bytes: int, told: copies.Told) -> None:
         await tasks.in_thread(self._make_all)
-        await self._copies.restore(handle, self._directory / self._name(path), told)
+        await self._copies.restore(handle, self._directory / self._name(path), wanted_bytes, told)
 
-    async def clone(self, source: str, path: str, pods: Sequence[str], told: copies.Told) -> None:
-        await self._copies.clone(self._directory / self._name(source), self._directory / self._name(path), pods, told)
+    async def clone(self, source: str, path: str, wanted_bytes: int, pods: Sequence[str], told: copies.Told) -> None:
+        place = self._directory / self._name(path)
+        await self._copies.clone(self._directory / self._name(source), place, wanted_bytes, pods, told)
 
-    async def make(self, path: str) -> None:
-        await tasks.in_thread(self._make, self._name(path))
+    async def make(self, path: str, wanted_bytes: int) -> None:
+        await tasks.in_thread(self._make, self._name(path), wanted_bytes)
 
     async def remove(self, path: str) -> None:
-        await tasks.in_thread(paths.remove_tree, self._directory / self._name(path))
+        await tasks.in_thread(self._remove, self._directory / self._name(path))
 
     async def resize(self, path: str, wanted_bytes: int) -> None:
         """Let a directory hold so many bytes. Raises OSError when its whole disk has fewer."""
@@ -57,6 +58,7 @@ class HostPath:
         disk = await tasks.in_thread(shutil.disk_usage, self._directory / name)
         if wanted_bytes > disk.total:
             raise OSError(f"the disk of the volume has {disk.total / 2**30:.1f}Gi in all; ask for less")
+        await tasks.in_thread(project_quotas.change, self._directory / name, wanted_bytes)
 
     async def free_bytes(self) -> int:
         """What is left on the disk of the volumes."""
@@ -71,6 +73,15 @@ class HostPath:
     def _make_all(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
 
-    def _make(self, name: str) -> None:
+    def _make(self, name: str, wanted_bytes: int) -> None:
+        """Made once: a directory that is there may hold something already."""
         self._make_all()
-        paths.make_directory(self._directory / name, 0o777)  # A server that does not run as root writes there too.
+        place = self._directory / name
+        paths.make_directory(place, 0o777)  # A server that does not run as root writes there too.
+        if not os.listdir(place):
+            project_quotas.bind(place, wanted_bytes)
+
+    def _remove(self, place: Path) -> None:
+        if place.is_dir():
+            project_quotas.change(place, 0)  # Else the limit would outlive what it is of.
+        paths.remove_tree(place)

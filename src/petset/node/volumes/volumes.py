@@ -30,6 +30,7 @@ from petset.node.volumes import claims as claims_
 from petset.node.volumes import empty_dirs, host_paths, payloads
 from petset.node.volumes.claims import Claimed
 from petset.node.volumes.payloads import File, TokenWanted
+from petset.node.volumes.space import Space
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -64,12 +65,13 @@ def fs_group(pod: Object) -> int | None:
 class Volumes:
     """The volumes of all pods of one node. Without `on_disk` they are judged as always, and nothing is made of them."""
 
-    def __init__(self, directory: Path, *, may_mount: bool = True, on_disk: bool = True):
+    def __init__(self, directory: Path, *, may_mount: bool = True, on_disk: bool = True, space: Space | None = None):
         self._directory = directory
         self.on_disk = on_disk
         self._may_mount = may_mount
         self._meter = meter.Meter()
         self._holders = claims_.Holders(directory, on_disk)
+        self._space = space or Space(None)
 
     async def begin(self) -> None:
         """After a start: who held what holds it."""
@@ -146,6 +148,7 @@ class Volumes:
         is_by_hand = persistent_volume.directory(bound.volume) and not persistent_volume.is_ours(bound.volume)
         path = await self._host_path(bound.volume["spec"]["hostPath"]) if is_by_hand else bound.directory()
         await claims_.give_to_group(bound, path, fs_group(pod))
+        self._space.use(meta.uid(pod), volume["name"], bound, path)
         read_only = bool(meta.get(volume, "persistentVolumeClaim", "readOnly")) or bound.is_read_only
         return Mounted(path, read_only, options=bound.options)
 
@@ -173,6 +176,7 @@ class Volumes:
         if self.on_disk and directory.is_dir():
             await tasks.in_thread(_remove, directory)
         self._holders.release(pod_uid)
+        self._space.leave(pod_uid)
 
     async def usage(self, pod: Object) -> Mapping[str, int]:
         """Bytes of each of the pod's emptyDirs."""

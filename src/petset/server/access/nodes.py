@@ -147,6 +147,10 @@ def _pod_status(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> boo
     return asked.verb in ("update", "patch") and authorizer.owns_pod(node, asked)
 
 
+def _claim_status(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
+    return asked.verb in ("get", "update", "patch") and authorizer.refers(node, asked)
+
+
 def _own_node(authorizer: NodeAuthorizer, node: str, asked: Attributes) -> bool:
     if asked.verb == "create":
         return asked.name in ("", node)  # Admission looks at the name in the body.
@@ -191,6 +195,7 @@ _TABLE: Mapping[tuple[str, str], Decision] = {
     ("", "secrets"): _reads_referred,
     ("", "configmaps"): _reads_referred,
     ("", "persistentvolumeclaims"): _reads_referred,
+    ("", "persistentvolumeclaims/status"): _claim_status,
     ("", "persistentvolumes"): _reads_referred,
     ("", "serviceaccounts"): _reads_referred,
     ("", "serviceaccounts/token"): _account_token,

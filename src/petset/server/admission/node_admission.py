@@ -13,6 +13,7 @@ from typing import Protocol
 from petset.base import well_known
 from petset.kinds.lease import LEASES
 from petset.kinds.node import NODES
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.kinds.pod_certificate_request import PODCERTIFICATEREQUESTS
 from petset.kinds.service_account import SERVICEACCOUNTS
@@ -63,6 +64,9 @@ def node_restriction(context: Context, obj: Object, old: Object | None) -> Objec
         raise errors.forbidden("pods", name, f'node "{node}" cannot update labels through pod status')
     if resource is NODES and (why := _fenced(obj, old)):
         raise errors.forbidden("nodes", name, f'node "{node}" is not allowed to modify {why}')
+    if resource is PERSISTENTVOLUMECLAIMS and old is not None and not _is_condition_of(obj, old):
+        why = f'node "{node}" may change only conditions of a claim'
+        raise errors.forbidden("persistentvolumeclaims", name, why)
     if resource is PODCERTIFICATEREQUESTS and old is None and (why := _not_its_pod(context, node, obj)):
         raise errors.forbidden(resource.plural, name, f'node "{node}" {why}', resource.group)
     return obj
@@ -84,6 +88,14 @@ def _not_its_pod(context: Context, node: str, request: Object) -> str:
     )
     wrong = [field for field, value in described if spec.get(field) != value]
     return f"describes a pod otherwise than it is: spec.{wrong[0]}" if wrong else ""
+
+
+def _is_condition_of(new: Object, old: Object) -> bool:
+    """Whether a write of a claim's status changes nothing else than what its volume is like."""
+    after, before = (
+        {key: value for key, value in meta.part(claim, "status").items() if key != "conditions"} for claim in (new, old)
+    )
+    return after == before
 
 
 def _require_mirror(pod: Object, node: str) -> None:
