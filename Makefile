@@ -108,7 +108,7 @@ system-vm:
 	@scripts/setup-system vm
 
 system-services:
-	@scripts/setup-system run build test jars
+	@scripts/setup-system run build test jars browser
 
 # Takes away what make itself has made. The state directory stays: `petset destroy` is what deletes data.
 clean:

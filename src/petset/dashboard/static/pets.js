@@ -184,7 +184,7 @@ export function bytes(count) {
 }
 
 export function age(since, now = Date.now()) {
-  const seconds = Math.max(0, Math.round((now - Date.parse(since)) / 1000));
+  const seconds = Math.max(0, Math.round((now - (typeof since === "number" ? since : Date.parse(since))) / 1000));
   if (!Number.isFinite(seconds)) return "";
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;

@@ -1,8 +1,8 @@
 // A terminal in a container: a shell by exec over WebSocket, shown by xterm.js, which is read when the first is opened.
 //
 // xterm writes style elements and attributes, which this page may not have. It is given a document whose style elements
-// are adopted style sheets, and whose attributes go by the object model; while it opens the page's own one does so, too,
-// since xterm makes one element past the document that it is given.
+// are adopted style sheets; while it opens the page's own one is so, too, since xterm makes one element past the document
+// that it is given. Style attributes of spans go by the object model, which any page may use.
 
 import { pathOf, socket } from "./api.js";
 import { html, useEffect, useRef, useState } from "./view.js";
@@ -110,20 +110,18 @@ function styled() {
   return styles;
 }
 
+// Of a colour that is none of the palette xterm writes the style attribute of a span.
+HTMLSpanElement.prototype.setAttribute = function setAttribute(name, value) {
+  if (name === "style") this.style.cssText = value;
+  else Element.prototype.setAttribute.call(this, name, value);
+};
+
 // How elements are made: style elements are templates, which show nothing, and what is written into one is a style sheet
-// that the document adopts; a style attribute is set by the object model.
+// that the document adopts.
 function elementsOf(sheets) {
   const create = Document.prototype.createElement;
-  const setStyle = function setAttribute(name, value) {
-    if (name === "style") this.style.cssText = value;
-    else Element.prototype.setAttribute.call(this, name, value);
-  };
   return (tag, options) => {
-    if (tag !== "style") {
-      const element = create.call(document, tag, options);
-      if (tag === "span") element.setAttribute = setStyle;
-      return element;
-    }
+    if (tag !== "style") return create.call(document, tag, options);
     const element = create.call(document, "template");
     const sheet = new CSSStyleSheet();
     sheets.push(sheet);
