@@ -150,9 +150,10 @@ def test_a_kind_is_a_file_and_its_row_is_made_in_no_other_room():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Kind", "registry.Kind")
     ]
     # Scale is no kind with a place of its own, but the body of a subresource; a stranger's kind is known by its place,
-    # a custom one by its definition, and for a test by discovery.
+    # a custom one by its definition, and for a test and for `petset run` by discovery.
     others = [name for name in made if not name.startswith("kinds/")]
     assert others == [
+        "cli/applying.py",
         "server/aggregated/everywhere.py",
         "server/custom/kinds.py",
         "server/routes.py",
@@ -195,6 +196,9 @@ MAY_WAIT_FOR_TIME = {
     "server/audit/webhook.py _send": "growing delays after a batch that was not taken",
     "server/expiry.py _follow": "until the time of the next event is over",
     "cli/connection.py _until_ready": "a petset that is starting has nobody yet who could tell",
+    "cli/applying.py kind_of": "no event tells when a kind that was just defined is served",
+    "cli/applying.py _remaining": "until what was deleted is gone, of any kinds",
+    "cli/run.py _until_ready": "changes that come at once are looked at together",
     "cli/proofs/stage.py until": "the service that is shown tells nobody when it has done it",
     "world/": "virtual time: waiting costs nothing",
 }

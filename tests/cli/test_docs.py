@@ -24,6 +24,7 @@ PAGE = (ROOT / "docs" / "cli.md").read_text()
 SECONDS_MAX = 60.0
 # What is not the same twice: (as it is told, what it is compared as).
 VARYING = (
+    (r"(?m)^web-\d: .*\n", ""),  # What changes at once is told in one line.
     (r"\b(\d+\.){3}\d+\b", "ADDRESS"),
     (r"pvc-[0-9a-f]{8}(-[0-9a-f]{4,}){4}", "VOLUME"),
     (r"\b(\d+[smhd])+\b", "AGE"),
@@ -36,6 +37,7 @@ VARYING = (
 )
 # By the heading of a section: how the instance is started, and what is in it.
 STARTS = {
+    "run": ((), ""),
     "ls,": ((), "examples/nginx/nginx.yaml"),
     "kubectl": ((), "examples/nginx/nginx.yaml"),
     "why": (("--enable-hostpath-provisioner=false",), "examples/nginx/nginx.yaml"),

@@ -113,7 +113,7 @@ async def _show(instance: state.State, example: proofs.Example, folder: Path, na
         except TimeoutError:
             raise CommandError(
                 f"cannot show the demo: its pets are not ready after {READY_SECONDS_MAX} s; "
-                f"`kubectl describe pod` tells why, the log is {instance.log}"
+                f"`petset why {example.set_name}` tells why, the log is {instance.log}"
             ) from None
         console.print("\n[bold]What a pet is[/bold]")
         stage = proofs.Stage(client, connected.dialer, namespace, example, console)

@@ -20,6 +20,7 @@ COMMANDS = (
     # name, and its module; what cannot be done when it fails; what it is for
     ("up", "start the cluster", "start the cluster (in the foreground, or -d in the background)"),
     ("down", "stop the cluster", "stop all pods cleanly and the cluster with them; data stays"),
+    ("run", "run the manifests", "start the cluster if need be, apply manifests, show the pets until all are ready"),
     ("status", "tell what runs", "what runs, where, and how to reach it"),
     ("why", "tell why", "say why a set, pod, claim, Service, ... does not get on, and what mends it"),
     ("ls", "list the pets", "list the pets of all sets, or of some: phase, revision, address, name, volume"),

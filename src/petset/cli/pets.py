@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,19 @@ def written(pets: Sequence[Pet]) -> list[str]:
 
 async def show_until_ready(client: Client, example: Example, namespace: str, console: Console) -> list[Pet]:
     """Show the pets until all are ready; the last rows."""
+    found: list[Pet] = []
+    with showing(console) as show:
+        async for owner, pods, claims in situations(client, example, namespace):
+            found = rows(owner, pods, claims)
+            show(found)
+            if found and all(pet.ready for pet in found):
+                break
+    return found
+
+
+@contextlib.contextmanager
+def showing(console: Console) -> Generator[Callable[[list[Pet]], None]]:
+    """A function that shows how the pets are now: a table that changes on a terminal, elsewhere a line a change."""
     from rich.live import Live
     from rich.table import Table
 
@@ -125,25 +139,20 @@ async def show_until_ready(client: Client, example: Example, namespace: str, con
 
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     shown: list[Pet] = []
-    if live:
-        live.start()
-    try:
-        async for owner, pods, claims in situations(client, example, namespace):
-            found = rows(owner, pods, claims)
-            if live:
-                live.update(drawn(found), refresh=True)
-            else:
-                for line in changes(shown, found):
-                    console.print(line, soft_wrap=True)
-            shown = found
-            if found and all(pet.ready for pet in found):
-                break
-    finally:
+
+    def show(found: list[Pet]) -> None:
+        nonlocal shown
         if live:
-            live.stop()
-    if not live:
+            live.update(drawn(found), refresh=True)
+        else:
+            for line in changes(shown, found):
+                console.print(line, soft_wrap=True)
+        shown = found
+
+    with live or contextlib.nullcontext():
+        yield show
+    if not live and shown:
         console.print("\n" + "\n".join(written(shown)), soft_wrap=True)
-    return shown
 
 
 async def situations(client: Client, example: Example, namespace: str) -> AsyncIterator[Situation]:
