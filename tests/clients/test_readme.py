@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from petset.controllers.autoscaling import autoscaler, looking
-from petset.controllers.autoscaling.pace import History
 from petset.node.environment import Facts
 from petset.node.volumes import volumes
 
@@ -53,15 +51,6 @@ def policies(kubectl, served) -> None:
     assert "kind Ingress, and no part" in told(served, kubectl, "ingress", "i", "--rule=a/b=c:80")
 
 
-def other_metrics(kubectl, served) -> None:
-    """The words of the condition."""
-    metric = {"type": "Pods", "pods": {"metric": {"name": "m"}, "target": {"averageValue": "1"}}}
-    about = {"metadata": {"name": "a", "namespace": "b"}, "spec": {"maxReplicas": 2, "metrics": [metric]}}
-    found = looking.Found({}, {"spec": {"replicas": 1}, "status": {"selector": "a=b"}}, ())
-    steps, _ = autoscaler.decided(about, found, (), (), History(), 0.0)
-    assert "no custom metrics API (custom.metrics.k8s.io) registered" in str(steps)
-
-
 def runtime_classes(kubectl, served) -> None:
     asking = {"containers": [{"name": "c", "image": "i"}], "runtimeClassName": "gvisor"}
     pod = {**POD, "metadata": {"name": "sandboxed"}, "spec": asking}
@@ -78,7 +67,6 @@ def volumes_from_elsewhere(kubectl, served) -> None:
 
 TRIED = {
     "Ingresses": policies,
-    "Autoscaling by custom and external metrics": other_metrics,
     "RuntimeClasses": runtime_classes,
     "Volumes from other machines": volumes_from_elsewhere,
 }

@@ -81,8 +81,20 @@ def metrics_of(given: Any, name: str) -> list[Any]:
     return [{"metadata": {"name": name}, "timestamp": moment, "window": window, "containers": containers}]
 
 
+def values_of(given: Any) -> Any:
+    """Of another API: why there are none; or an amount, or one for each pod by its name."""
+    if isinstance(given, str) and not given[0].isdecimal():
+        return given
+    about = {"timestamp": tasks.rfc3339(NOW), "windowSeconds": 60}
+    if isinstance(given, dict):
+        return [
+            {"describedObject": {"kind": "Pod", "name": name}, "value": str(v), **about} for name, v in given.items()
+        ]
+    return [{"value": str(one), **about} for one in (given if isinstance(given, list) else [given])]
+
+
 def scale_of(replicas: int, selector: str = "app=web") -> Any:
-    return {"spec": {"replicas": replicas}, "status": {"selector": selector}}
+    return {"spec": {"replicas": replicas}, "status": {"selector": selector, "replicas": replicas}}
 
 
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}}
@@ -120,7 +132,8 @@ def size_of(steps: Sequence[actions.Action]) -> int | None:
 @pytest.mark.parametrize("case", case_files.cases("autoscalers"))
 def test_case(case: dict[str, Any]) -> None:
     before, then = case["given"], case["then"]
-    about = scaler(before.get("spec", {}))
+    at_zero = {"type": "ScaledToZero", "status": "True", "reason": "ScaledToZero", "message": ""}
+    about = scaler(before.get("spec", {}), **({"conditions": [at_zero]} if before.get("zero") else {}))
     names = [f"p{index}" for index in range(len(before["pods"]))]
     pods = [pod_of(one, name) for one, name in zip(before["pods"], names, strict=True)]
     measured = [one for given_, name in zip(before["pods"], names, strict=True) for one in metrics_of(given_, name)]
@@ -131,7 +144,8 @@ def test_case(case: dict[str, Any]) -> None:
         found: looking.Found | str = before["failed"]
     else:
         scale = scale_of(before["replicas"], before.get("selector", "app=web"))
-        found = looking.Found(TARGET, scale, before.get("unavailable", measured))
+        values = dict(enumerate(map(values_of, before.get("values", ()))))
+        found = looking.Found(TARGET, scale, before.get("unavailable", measured), values)
         assert autoscaler.needs_pods(about, scale) == then.get("asks", True)
     steps, after = autoscaler.decided(about, found, pods, before.get("others", ()), history, NOW)
     status = status_of(steps)
@@ -152,6 +166,10 @@ def test_case(case: dict[str, Any]) -> None:
         assert current[0]["current"]["averageUtilization"] == then["percent"]
     if "current" in then:
         assert current[0]["current"]["averageValue"] == then["current"]
+    if "status" in then:
+        assert current[0] == then["status"]
+    if "because" in then:
+        assert [one["message"] for one in status["conditions"] if one["type"] == "ScalingActive"] == [then["because"]]
     if "reasons" in case:
         reasons = {one["type"]: one["reason"] for one in status["conditions"]}
         reasons.pop("ScaledToZero", None)

@@ -3,20 +3,21 @@
 A look (`looking.py`) finds the scale and what the pods use; `decided` is pure: it has each metric propose a size
 (`proposals.py`), takes the largest, brings it to what may be done now (`pace.py`), and says why in conditions and
 events, in upstream's words. There is a look while there is an autoscaler, and none else. Metrics that other APIs have
-(Object, Pods, External) are said to be unknown; with some metrics unknown it never scales down.
+(Object, Pods, External) are elsewhere.py's; with some metrics unknown it never scales down.
 Follows: "Horizontal Pod Autoscaling" of the Kubernetes documentation; upstream's podautoscaler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
-from petset.controllers.autoscaling import looking, pace, proposals
+from petset.controllers.autoscaling import elsewhere, looking, pace, proposals
 from petset.controllers.autoscaling.pace import History
 from petset.controllers.autoscaling.proposals import Asked, Proposal, Tolerances, Unknown
 from petset.controllers.runner import Controller, own_key
@@ -73,10 +74,30 @@ class Pods:
 
 
 def needs_pods(autoscaler: Object, scale: Object) -> bool:
-    """Whether its size depends on what the pods use: it is neither stopped nor out of its bounds."""
-    least, most, current = _bounds(autoscaler, scale)
+    """Whether its size depends on what the pods use."""
     types = [metric.get("type") for metric in meta.parts(autoscaler, "spec", "metrics")]
-    return current != 0 and least <= current <= most and ("Resource" in types or "ContainerResource" in types)
+    return _is_open(autoscaler, scale) and ("Resource" in types or "ContainerResource" in types)
+
+
+def asked_elsewhere(autoscaler: Object, scale: Object) -> Mapping[int, Object]:
+    """The metrics of other APIs that its size depends on, by their places in the list."""
+    metrics = enumerate(meta.parts(autoscaler, "spec", "metrics"))
+    return {place: one for place, one in metrics if one["type"] in elsewhere.TYPES and _is_open(autoscaler, scale)}
+
+
+def _is_open(autoscaler: Object, scale: Object) -> bool:
+    """Whether metrics decide: it is neither stopped nor out of its bounds."""
+    least, most, current = _bounds(autoscaler, scale)
+    return _comes_back(autoscaler, least) if current == 0 else least <= current <= most
+
+
+def _comes_back(autoscaler: Object, least: int) -> bool:
+    """Whether what has no pods is not stopped by hand: it was brought to none for its metrics' sake."""
+    types = [metric.get("type") for metric in meta.parts(autoscaler, "spec", "metrics")]
+    said = meta.part(autoscaler, "status")
+    return meta.is_condition_true({"status": said}, AT_ZERO) and (
+        least != 0 or "Object" in types or "External" in types
+    )
 
 
 def _bounds(autoscaler: Object, scale: Object) -> tuple[int, int, int]:
@@ -106,14 +127,14 @@ def decided(
     history = history.seen(current, now)
     statuses: list[Object] | None = None
     reason = ""
-    if current == 0:
+    if current == 0 and not _comes_back(autoscaler, least):
         telling.condition(
             ACTIVE, False, "ScalingDisabled", "scaling is disabled since the replica count of the target is zero"
         )
         wanted = 0
     elif current > most:
         wanted, reason = most, "Current number of replicas above Spec.MaxReplicas"
-    elif current < least:
+    elif 0 < current < least:
         wanted, reason = least, "Current number of replicas below Spec.MinReplicas"
     else:
         wish = _wish(telling, found, Pods(pods, found.pods), others, current, now)
@@ -131,7 +152,7 @@ def decided(
         history = history.wished(wish.replicas, now)
         telling.condition(ABLE, True, *followed.able)
         telling.condition(LIMITED, followed.is_limited, *followed.limit)
-        wanted = followed.replicas
+        wanted = max(followed.replicas, least)
     if wanted == current:
         return [
             *telling.events,
@@ -152,7 +173,10 @@ def _rescaled(
     telling.conditions = before
     done = f"the HPA controller was able to update the target scale to {wanted}"
     telling.condition(ABLE, True, "SucceededRescale", done)
-    telling.condition(AT_ZERO, False, "NotScaledToZero", "the HPA controller did not scale the workload to zero")
+    if wanted:
+        telling.condition(AT_ZERO, False, "NotScaledToZero", "the HPA controller did not scale the workload to zero")
+    else:
+        telling.condition(AT_ZERO, True, "ScaledToZero", "the HPA controller scaled the workload to zero")
     status = {**_status(autoscaler, telling, current, wanted, statuses), "lastScaleTime": telling.moment}
     size = f"New size: {wanted}; reason: {reason}"
     rescale = actions.Patch(
@@ -202,7 +226,14 @@ def _wish(telling: Telling, found: looking.Found, pods: Pods, others: Sequence[s
     condition: tuple[str, str] = ("", "")
     for index, metric in enumerate(metrics):
         try:
-            replicas, own_name, statuses[index] = _proposed(spec, metric, pods, current, now)
+            if metric["type"] in elsewhere.TYPES:
+                there: int = meta.get(found.scale, "status", "replicas", default=0)
+                scaled = elsewhere.Scaled(meta.namespace(telling.about), pods.objects, current, there)
+                values = found.values.get(index, ())
+                proposed = elsewhere.proposed(metric, values, scaled, _tolerances(spec), now)
+            else:
+                proposed = _proposed(spec, metric, pods, current, now)
+            replicas, own_name, statuses[index] = proposed
         except Unknown as unknown:
             reason = f"FailedGet{metric['type']}Metric"
             telling.warn(reason, str(unknown))
@@ -268,8 +299,6 @@ def _proposed(spec: Object, metric: Object, pods: Pods, current: int, now: float
     """(how many, what the metric is called, its status). Raises Unknown."""
     kind = metric["type"]
     source = meta.part(metric, SOURCES[kind])
-    if kind not in ("Resource", "ContainerResource"):
-        raise Unknown(_of_another_api(kind, source))
     target = meta.part(source, "target")
     percent, average = target.get("averageUtilization"), target.get("averageValue")
     resource = source["name"]
@@ -283,7 +312,12 @@ def _proposed(spec: Object, metric: Object, pods: Pods, current: int, now: float
     try:
         if isinstance(pods.measured, str):
             raise Unknown(f"unable to get metrics for resource {resource}: {pods.measured}")
-        found = proposals.proposal(asked, current, pods.objects, pods.measured, _tolerances(spec), now)
+        if not pods.measured:
+            raise Unknown(
+                f"unable to get metrics for resource {resource}: no metrics returned from resource metrics API"
+            )
+        known = proposals.samples(pods.measured, asked)
+        found = proposals.proposal(asked, current, pods.objects, known, _tolerances(spec), now)
     except Unknown as unknown:
         raise Unknown(f"failed to get {resource} {what}: {unknown}") from None
     called = f"{resource} resource"
@@ -297,18 +331,6 @@ def _current(resource: str, found: Proposal) -> Object:
     family = "binary" if resource == "memory" else "decimal"
     value = str(quantity.Quantity(quantity.parse(f"{found.milli}m").value, family))
     return {"averageValue": value, **({} if found.percent is None else {"averageUtilization": found.percent})}
-
-
-def _of_another_api(kind: str, source: Object) -> str:
-    """In upstream's words, where no such API is there."""
-    name = source["metric"]["name"]
-    if kind == "External":
-        what = f"unable to get external metric {name}"
-        return f"{what}: unable to fetch metrics from external metrics API: {looking.NO_SCALE}"
-    about = meta.part(source, "describedObject")
-    on = f" on {about['kind']} {about['name']}" if about else ""
-    no_api = "no custom metrics API (custom.metrics.k8s.io) registered"
-    return f"unable to get metric {name}{on}: unable to fetch metrics from custom metrics API: {no_api}"
 
 
 def _tolerances(spec: Object) -> Tolerances:
@@ -340,7 +362,8 @@ class Autoscalers:
         def then(found: looking.Found | str, at: float) -> Sequence[actions.Action]:
             return self._decided(key, autoscaler, found, view, at)
 
-        look = looking.Look(autoscaler, view.kinds, lambda scale: needs_pods(autoscaler, scale), then)
+        asks = partial(needs_pods, autoscaler), partial(asked_elsewhere, autoscaler)
+        look = looking.Look(autoscaler, view.kinds, *asks, then)
         return [actions.RequeueAfter(LOOK_SECONDS), look]
 
     def _decided(

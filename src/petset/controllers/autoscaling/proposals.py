@@ -51,7 +51,7 @@ class Tolerances:
 class Asked:
     """What a metric asks of the pods."""
 
-    resource: str
+    resource: str  # "": something else than CPU or memory.
     container: str  # "": all of the pod.
     percent: int | None = None  # Of what they request,
     milli: int = 0  # or so much each.
@@ -155,16 +155,16 @@ def _request(pod: Object, asked: Asked) -> int:
 
 
 def proposal(
-    asked: Asked, replicas: int, pods: Sequence[Object], items: Sequence[Object], tolerances: Tolerances, now: float
+    asked: Asked,
+    replicas: int,
+    pods: Sequence[Object],
+    known: Mapping[str, Sample],
+    tolerances: Tolerances,
+    now: float,
 ) -> Proposal:
-    """How many pods there should be of `replicas`, by PodMetrics of all that are selected. Raises Unknown."""
-    if not items:
-        raise Unknown(
-            f"unable to get metrics for resource {asked.resource}: no metrics returned from resource metrics API"
-        )
+    """How many pods there should be of `replicas`, by what is known of those that are selected. Raises Unknown."""
     if not pods:
         raise Unknown("no pods returned by selector while calculating replica count")
-    known = samples(items, asked)
     groups = grouped(pods, known, asked.resource, now)
     used = {name: known[name].milli for name in groups.measured}
     ignored = dict.fromkeys([*groups.unready, *(meta.name(pod) for pod in pods if _counts_not(pod))])
