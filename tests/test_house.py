@@ -49,6 +49,7 @@ LOOSE_TASKS = {
 
 # Which third-party library is imported where. (A folder ends with a slash.)
 LIBRARIES = {
+    "argcomplete": ("cli/completion.py",),
     "cbor2": ("objects/cbor.py",),
     "cel_expr_python": ("objects/cel.py",),
     "cryptography": ("base/pki.py", "base/certificates.py"),

@@ -21,7 +21,7 @@ import pytest
 
 import petset
 from petset.base import state
-from petset.cli import demo, main
+from petset.cli import demo, exit_codes, main
 
 SECONDS_MAX = 120
 NOISE = bytes(range(256)) * 300
@@ -151,7 +151,7 @@ def test_a_port_that_is_taken_or_none(tmp_path: Path) -> None:
             assert f"cannot listen on 127.0.0.1:{port}: it is taken; choose another with --api-port" in refused(done)
     for wrong in ("99999", "-1", "http", "1.5", "٣"):
         done = spawned("--state", str(tmp_path / "s"), "up", "-d", f"--api-port={wrong}")
-        assert done.returncode == main.WRONG_USAGE and is_one_line(done.stderr) and "is no port" in done.stderr
+        assert done.returncode == exit_codes.WRONG_USAGE and is_one_line(done.stderr) and "is no port" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing gets as far")

@@ -217,6 +217,12 @@ def remember(state: Path, plan: Plan) -> None:
     _write(state / "network.json", record)
 
 
+def instances() -> list[str]:
+    """The state directories of the instances that have a place on this machine."""
+    found = (str((_read(path) or {}).get("state", "")) for path in sorted(RESERVATIONS.glob("*.json")))
+    return list(dict.fromkeys(one for one in found if one))
+
+
 def _reserved(but_for: str) -> list[Block]:
     """The networks of all other instances, up or not yet; reservations whose state directory is gone end here."""
     found: list[Block] = []

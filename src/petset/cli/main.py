@@ -12,9 +12,11 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from petset.base import reasons, state
+from petset.cli import exit_codes
 
 COMMANDS = (
     # name, and its module; what cannot be done when it fails; what it is for
@@ -36,10 +38,12 @@ COMMANDS = (
     ("restore", "restore the cluster", "make an instance out of a backup, where there is none"),
     ("setup", "set up this machine", "install what petset needs of the system: its container runtime and the like"),
     ("demo", "run the demo", "run an example and prove what it is about"),
+    ("completion", "complete words", "what a shell needs to complete petset's commands, flags and names"),
+    ("man", "print the man page", "print the man page: petset man | man -l -"),
     ("destroy", "destroy the cluster", "stop the cluster and delete everything of it, data included"),
 )
 OF_ANY_CLUSTER = ("why", "ls", "top", "events")  # They ask nothing but the API: kubectl's plugin has them, too.
-WRONG_USAGE = 2
+COMPLETING = "_ARGCOMPLETE"  # Of the environment: a shell asks what could come next.
 
 
 class CommandError(Exception):
@@ -50,10 +54,29 @@ class Parser(argparse.ArgumentParser):
     """What it cannot understand is one line, too."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_USAGE, f"petset: cannot understand the command: {message}; see {self.prog} --help\n")
+        self.exit(exit_codes.WRONG_USAGE, f"petset: cannot understand the command: {message}; see {self.prog} --help\n")
+
+    @property
+    def takes(self) -> list[argparse.Action]:
+        """Its flags and arguments; those of what is below it are theirs."""
+        return [action for action in self._actions if not _parsers(action) and action.dest != "help"]
+
+    @property
+    def below(self) -> dict[str, Parser]:
+        """The parsers below it, by the word that leads to each."""
+        return {word: one for action in self._actions for word, one in _parsers(action).items()}
+
+    def help_of(self, action: argparse.Action) -> str:
+        return self._get_formatter()._expand_help(action) if action.help else ""
 
 
-def parser(wanted: str | None, of_kubectl: bool = False) -> argparse.ArgumentParser:
+def _parsers(action: argparse.Action) -> dict[str, Parser]:
+    """Those that its words lead to; argparse has no name for such an action."""
+    choices: Mapping[str, Parser] = vars(action)["choices"] or {}
+    return choices if isinstance(choices, dict) else {}
+
+
+def parser(command: str | None, of_kubectl: bool = False) -> Parser:
     """The parser; only the wanted command's module is imported for its arguments."""
     prog = "kubectl petset" if of_kubectl else "petset"
     top = Parser(prog=prog, description="Stateful services from Kubernetes manifests, on one machine.")
@@ -70,18 +93,26 @@ def parser(wanted: str | None, of_kubectl: bool = False) -> argparse.ArgumentPar
     for name, _, text in COMMANDS:
         if of_kubectl and name not in OF_ANY_CLUSTER:
             continue
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.add_argument("--state", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        if name == wanted:
-            importlib.import_module(f"petset.cli.{name}").arguments(command)
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.add_argument("--state", metavar="DIR", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if name == command:
+            importlib.import_module(f"petset.cli.{name}").arguments(one)
     return top
+
+
+def wanted(words: Sequence[str]) -> str | None:
+    """The command among the words of a line."""
+    return next((word for word in words if any(word == name for name, _, _ in COMMANDS)), None)
 
 
 def main(argv: list[str] | None = None, of_kubectl: bool = False) -> int:
     """`of_kubectl`: as its plugin, for the cluster that it would ask, with the commands that any can be asked."""
     words = sys.argv[1:] if argv is None else argv
-    wanted = next((word for word in words if any(word == name for name, _, _ in COMMANDS)), None)
-    top = parser(wanted, of_kubectl)
+    if COMPLETING in os.environ:
+        from petset.cli import completion
+
+        completion.answer()
+    top = parser(wanted(words), of_kubectl)
     args = top.parse_args(words)
     if args.version:
         from petset import KUBERNETES_VERSION, __version__
@@ -98,10 +129,10 @@ def main(argv: list[str] | None = None, of_kubectl: bool = False) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # The reader left; nothing more to say.
         return 0
     except KeyboardInterrupt:
-        return 130
+        return exit_codes.INTERRUPTED
     except Exception as error:
         print(f"petset: {_why(error, args)}", file=sys.stderr)
-        return 1
+        return exit_codes.CANNOT
 
 
 def _why(error: Exception, args: argparse.Namespace) -> str:

@@ -13,10 +13,9 @@ import shlex
 import subprocess
 import sys
 
-from petset.cli import system_packages
+from petset.cli import exit_codes, system_packages
 from petset.cli.main import CommandError
 
-TO_BE_INSTALLED = 3
 INSTALL_SECONDS_MAX = 1800
 
 
@@ -47,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
     for command in commands:
         print(f"  {'' if is_root else 'sudo '}{shlex.join(command)}", flush=True)
     if not is_root:
-        return TO_BE_INSTALLED
+        return exit_codes.NOT_SO
     if not args.yes and not _agreed():
         print("nothing was changed")
-        return TO_BE_INSTALLED
+        return exit_codes.NOT_SO
     for command in commands:
         _must_run(command)
     print("done: this machine has what petset needs; look at the rest of it with `petset doctor`")

@@ -9,15 +9,13 @@ import json
 from typing import Any
 
 from petset.base.state import State
-from petset.cli import connection
+from petset.cli import connection, exit_codes
 from petset.cli.main import CommandError
 from petset.kinds.node import NODES
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import errors, meta
-
-NOT_RUNNING = 3
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps({"running": False, "state": str(instance.directory)}))
         else:
             print(f"not running (state directory {instance.directory}); start it with `petset up -d`")
-        return NOT_RUNNING
+        return exit_codes.NOT_SO
     answer = asyncio.run(ask(instance))
     with contextlib.suppress(CommandError):  # It is just starting, or ending.
         states = connection.node_states(instance)
