@@ -19,10 +19,11 @@ from petset.base import tasks
 from petset.controllers.autoscaling import proposals
 from petset.controllers.autoscaling.proposals import Asked, Sample, Tolerances, Unknown
 from petset.kinds.horizontal_pod_autoscaler import SOURCES
+from petset.kinds.metrics.usage import CUSTOM, EXTERNAL
 from petset.objects import meta, quantity, selectors
 from petset.objects.meta import Object
 
-CUSTOM, EXTERNAL, EXTERNAL_VERSION = "custom.metrics.k8s.io", "external.metrics.k8s.io", "v1beta1"
+EXTERNAL_VERSION = "v1beta1"
 WINDOW_SECONDS = 60.0  # Of a value that does not say its own.
 TYPES = ("Object", "Pods", "External")
 

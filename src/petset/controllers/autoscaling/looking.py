@@ -17,6 +17,7 @@ from petset.client.client import Client
 from petset.controllers import actions
 from petset.controllers.autoscaling import elsewhere
 from petset.controllers.runner import Perform
+from petset.kinds.metrics import usage
 from petset.kinds.metrics.pod_metrics import PODMETRICS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -129,11 +130,11 @@ async def _path(client: Client, metric: Object, namespace: str, scale: Object, k
         kind = targets(meta.part(metric, "object", "describedObject"), kinds)[0]
         resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
     try:
-        group: Any = json.loads(await client.raw(f"/apis/{elsewhere.CUSTOM}"))
+        group: Any = json.loads(await client.raw(f"/apis/{usage.CUSTOM}"))
     except errors.ApiError as error:
         if error.code != 404:
             raise
-        raise Failed(f"no custom metrics API ({elsewhere.CUSTOM}) registered") from None
+        raise Failed(f"no custom metrics API ({usage.CUSTOM}) registered") from None
     return elsewhere.path(metric, namespace, selector, group["preferredVersion"]["version"], resource)
 
 

@@ -11,6 +11,7 @@ from petset.objects import quantity
 from petset.objects.meta import Object
 
 GROUP, VERSION = "metrics.k8s.io", "v1beta1"
+CUSTOM, EXTERNAL = f"custom.{GROUP}", f"external.{GROUP}"  # That only others may have.
 READ = ("get", "list")
 NANOS = 10**9
 
