@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from petset.base import memory
 from petset.objects import managed, typed_fields
 from petset.objects.errors import FieldError
 from petset.objects.managed import NOTHING, Fields
@@ -21,6 +22,7 @@ from petset.objects.meta import Json, Object, is_struct
 
 APPLY, UPDATE = "Apply", "Update"
 UPDATERS_MAX = 10
+WRITES_KNOWN_MAX = 256
 BEFORE_FIRST_APPLY, ANCIENT_CHANGES = "before-first-apply", "ancient-changes"
 NAME_BYTES_MAX, SUBRESOURCE_BYTES_MAX = 128, 256
 
@@ -178,7 +180,7 @@ def updated(
         fields: Fields = entry["fieldsV1"]
         if key_of(entry) == key:
             owned = True
-            left = managed.union(managed.difference(fields, found.removed), changed)
+            left = _lately.after(fields, changed, found.removed)
             if changed or left is not fields:
                 time = now if changed else entry.get("time", "")
                 entry = _with(entry, left, time)
@@ -196,6 +198,32 @@ def updated(
     if is_same:
         return entries
     return in_order(capped(kept)) if len(kept) > 1 else kept
+
+
+class _Lately:
+    """Writes after which their owner had the fields that he had before: one says its status again and again."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Fields, Fields, Fields]] = {}  # By the identity of the fields, which it keeps.
+
+    def after(self, fields: Fields, changed: Fields, removed: Fields) -> Fields:
+        """What he has after he changed and removed these; the same where it is as before."""
+        known = self._known.get(id(fields))
+        if known is not None and known[1] == changed and known[2] == removed:
+            return fields
+        left = managed.union(managed.difference(fields, removed), changed)
+        if left is fields:
+            if len(self._known) >= WRITES_KNOWN_MAX:
+                self._known.clear()
+            self._known[id(fields)] = fields, changed, removed
+        return left
+
+    def forget(self) -> None:
+        self._known.clear()
+
+
+_lately = _Lately()
+memory.at_rest.add(_lately.forget)
 
 
 def _with(entry: Object, fields: Fields, time: str) -> Object:

@@ -54,7 +54,7 @@ def check(
     Raises ApiError 400 for wrong types and another kind, and with `strict` for unknown and duplicate fields too.
     Without `strict` the second item holds texts for Warning headers: `unknown field "spec.foo"`. `duplicates` are the
     paths from `encoding.duplicate_fields`. Missing apiVersion and kind are filled in from the resource.
-    Sections that are those of `stored`, the object that a patch was applied to, were checked when they were stored.
+    Parts that are those of `stored`, the object that a patch was applied to, were checked when they were stored.
     """
     if resource.custom is not None and isinstance(obj, dict):
         return resource.custom.read(obj)
@@ -107,12 +107,18 @@ def check_as(
 
 
 def _is_ok_beside(stored: Object, root: Node, obj: Object) -> bool:
-    """`root.ok` for a tree that shares sections with one that is stored."""
+    """`root.ok` for a tree that shares parts with one that is stored."""
     fields, required = root.loaded()
-    for key, section in obj.items():
-        if section is None or section is not stored.get(key):
+    for key, part in obj.items():
+        before = stored.get(key)
+        if part is None or part is not before:
             field = fields.get(key)
-            if field is None or not field.ok(section):
+            if field is None:
+                return False
+            if field.kind == "struct" and type(before) is type(part) is dict:
+                if not _is_ok_beside(before, field, part):
+                    return False
+            elif not field.ok(part):
                 return False
     return required <= obj.keys()
 

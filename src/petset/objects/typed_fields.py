@@ -303,13 +303,13 @@ def _own(fields: dict[str, Any], step: str) -> None:
 
 
 def _put(found: Comparison, step: str, below: Comparison) -> None:
-    for fields, inner in (
-        (found.added, below.added),
-        (found.modified, below.modified),
-        (found.removed, below.removed),
-    ):
-        if inner:
-            fields[step] = managed.with_itself(inner) if step in fields else inner
+    """Written out, since most of the three are empty, and it is done for every part that differs."""
+    if below.modified:
+        found.modified[step] = managed.with_itself(below.modified) if step in found.modified else below.modified
+    if below.added:
+        found.added[step] = managed.with_itself(below.added) if step in found.added else below.added
+    if below.removed:
+        found.removed[step] = managed.with_itself(below.removed) if step in found.removed else below.removed
 
 
 def _compare_granular(found: Comparison, type_: Type | None, old: Any, new: Any) -> None:
@@ -329,6 +329,8 @@ def _compare_maps(found: Comparison, type_: Type | None, old: Mapping[str, Any],
         else:
             child, never = _field_of(type_, key)
             _compare_one(found, "f:" + key, child, before, after, never)
+    if old.keys() <= new.keys():
+        return
     for key, before in old.items():
         if key not in new:
             child, never = _field_of(type_, key)
@@ -342,7 +344,22 @@ def _field_of(type_: Type | None, key: str) -> tuple[Type | None, bool]:
     return type_.child(key), key in _NEVER_MISSING or key in type_.required
 
 
+def _has_same_elements(type_: Type, old: Sequence[Any], new: Sequence[Any]) -> bool:
+    """Whether both lists have the same elements by their one key, each once, in the same order: most that change do."""
+    if len(old) != len(new) or len(type_.list_keys) != 1:
+        return False
+    key = type_.list_keys[0]
+    before = [one[key] for one in old if type(one) is dict and type(one.get(key)) is str]
+    after = [one[key] for one in new if type(one) is dict and type(one.get(key)) is str]
+    return before == after and len(frozenset(after)) == len(new)
+
+
 def _compare_lists(found: Comparison, type_: Type, old: Sequence[Any], new: Sequence[Any]) -> None:
+    if _has_same_elements(type_, old, new):
+        for one, other in zip(old, new):
+            if one is not other and one != other:
+                _compare_one(found, step_of(type_, other), type_.item, one, other)
+        return
     try:
         before, after = indexed(type_, old), indexed(type_, new)
     except NotIndexed:
