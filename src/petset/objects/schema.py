@@ -14,7 +14,7 @@ from typing import Any
 
 from petset.objects import encoding, errors, quantity, schema_nodes
 from petset.objects.errors import FieldError
-from petset.objects.meta import Json, Object
+from petset.objects.meta import Json, Object, is_struct
 from petset.objects.registry import Kind
 from petset.objects.schema_nodes import Node
 
@@ -110,12 +110,12 @@ def _is_ok_beside(stored: Object, root: Node, obj: Object) -> bool:
     """`root.ok` for a tree that shares parts with one that is stored."""
     fields, required = root.loaded()
     for key, part in obj.items():
-        before = stored.get(key)
+        before: Any = stored.get(key)
         if part is None or part is not before:
             field = fields.get(key)
             if field is None:
                 return False
-            if field.kind == "struct" and type(before) is type(part) is dict:
+            if field.kind == "struct" and is_struct(before) and is_struct(part):
                 if not _is_ok_beside(before, field, part):
                     return False
             elif not field.ok(part):

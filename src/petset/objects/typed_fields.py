@@ -77,6 +77,7 @@ class NotIndexed(ValueError):
 
 _MISSING: Final = object()
 _SCALARS = (str, int, bool, float)
+_TEXTS = frozenset((str,))
 
 
 def is_granular(type_: Type | None, value: object) -> bool:
@@ -349,9 +350,12 @@ def _has_same_elements(type_: Type, old: Sequence[Any], new: Sequence[Any]) -> b
     if len(old) != len(new) or len(type_.list_keys) != 1:
         return False
     key = type_.list_keys[0]
-    before = [one[key] for one in old if type(one) is dict and type(one.get(key)) is str]
-    after = [one[key] for one in new if type(one) is dict and type(one.get(key)) is str]
-    return before == after and len(frozenset(after)) == len(new)
+    try:
+        before, after = [one[key] for one in old], [one[key] for one in new]
+    except (KeyError, TypeError):  # They have defaults, or are none.
+        return False
+    is_same = before == after and frozenset(map(type, after)) <= _TEXTS  # To Python 1 and true are equal.
+    return is_same and len(frozenset(after)) == len(after)
 
 
 def _compare_lists(found: Comparison, type_: Type, old: Sequence[Any], new: Sequence[Any]) -> None:

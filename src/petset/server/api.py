@@ -161,8 +161,9 @@ class Api:
             self._tell(request, routes.Route(path), {}, kinds, records)  # Like any path that is no kind's.
             raise
         original, request.route = request, route
+        is_ours = backend is self.backends.kinds or self.backends.are_ours(backend)
         if wanted is not None:
-            wanted, request = (wanted, wanted.as_json(request)) if self.backends.are_ours(backend) else (None, request)
+            wanted, request = (wanted, wanted.as_json(request)) if is_ours else (None, request)
         query = _query(text) if text else {}
         try:
             asking = original.asking = self.authenticator.identify(request)
@@ -171,8 +172,8 @@ class Api:
             raise
         place = self.flow.entered(request, asking)
         try:
-            user = asking
-            if not auth.is_master(user):
+            user, is_master = asking, auth.is_master(asking)
+            if not is_master:
                 await self.authorizer.catch_up(user)
             work = weight.Work(self._line, asking.name)
             verb = routes.verb_of(request.method, route, query)
@@ -180,6 +181,7 @@ class Api:
                 own = Call(request, route, user, query, work, kinds, verb, warnings)
                 user = impersonation.impersonated(request, user, self.authorizer, lambda: routes.attributes(own))
                 await self.authorizer.catch_up(user)
+                is_master = auth.is_master(user)
             call = Call(request, route, user, query, work, kinds, verb, warnings)
             if self.audit is not None and records is not None and (record := self.audit.begin(call, asking)):
                 records.append(record)
@@ -187,7 +189,7 @@ class Api:
             is_short = not streams or verb == "watch"  # Or begins within a short time.
             if place is not None and is_short and (seat := self.flow.seated(place, call, original)) is not None:
                 await seat
-            if not auth.is_master(user):
+            if not is_master:
                 asked = routes.attributes(call)
                 if not route.finer or not self.authorizer.allows(user, replace(asked, subresource=route.finer)):
                     self.authorizer.require(user, asked)
@@ -199,11 +201,11 @@ class Api:
             response = await (backend.answer(call) if seconds is None else _within(seconds, backend.answer(call)))
             if wanted is not None:
                 response = await formats.answered(call, wanted, response)
-            if not self.backends.are_ours(backend):
+            if not is_ours:
                 response.headers += dashboard.others_answer(request, asking)
             if streams:
                 return self.flow.streamed(request, asking, response)
-            if place is not None and answers.is_for_people(call) and self.backends.are_ours(backend):
+            if place is not None and is_ours and answers.is_for_people(call):
                 response = await answers.readable(call, response)
             return response if compression.is_short(response) else await compression.answered(call, response)
         finally:
