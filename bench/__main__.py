@@ -21,6 +21,7 @@ from bench import (
     scale,
     services,
     startup,
+    testing,
     watches,
     writes,
 )
@@ -39,6 +40,7 @@ PARTS = {
     "connections": connections.main,
     "jobs": jobs.main,
     "writes": writes.main,
+    "testing": testing.main,
 }
 
 

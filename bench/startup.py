@@ -28,7 +28,7 @@ def main() -> None:
         _ours(Path(directory))  # The second start finds its keys and its store.
         again = [_ours(Path(directory)) for _ in range(ROUNDS)]
     api, node = (min(times[part] for times in again) for part in ("api", "node"))
-    bare = min(_bare_server() for _ in range(ROUNDS))
+    bare = min(bare_server() for _ in range(ROUNDS))
     bridge = min(_bridge() for _ in range(ROUNDS))
     instance.row("first start: API answers", f"{first['api']:.2f} s", f"{bare:.2f} s", first["api"] / bare)
     instance.row(
@@ -43,7 +43,7 @@ def _ours(directory: Path | None) -> dict[str, float]:
         return dict(one.announced)
 
 
-def _bare_server() -> float:
+def bare_server() -> float:
     """Seconds until a minimal TLS server in Python says that it listens."""
     with tempfile.TemporaryDirectory() as directory:
         began = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hypothesis
 import pytest
 
+from petset.testing import plugin
 from tests import frozen
 
 hypothesis.settings.register_profile(
@@ -41,3 +42,9 @@ def objects_are_frozen(held_objects):
     yield
     changed = held_objects.take()
     assert not changed, "objects are frozen, and these were changed:\n" + "\n".join(changed)
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """petset's own fixtures, also where petset was installed before it had any."""
+    if not pluginmanager.hasplugin("petset"):
+        pluginmanager.register(plugin, "petset")

@@ -45,6 +45,7 @@ LOOSE_TASKS = {
     "world/stream.py": "a watch is read whether or not its reader asks for more",
     "world/process.py": "a program that is killed takes nobody with it",
     "testing/following.py": "changes are read while who waits for them decides",
+    "testing/virtual.py": "what a caller who does not await asks for is the loop's first task",
 }
 
 # Which third-party library is imported where. (A folder ends with a slash.)
@@ -56,6 +57,7 @@ LIBRARIES = {
     "h2": ("wire/grpc_health.py",),
     "httptools": ("wire/http1.py",),
     "orjson": ("objects/encoding.py",),
+    "pytest": ("testing/plugin.py",),
     "prometheus_client": ("base/telemetry.py",),
     "pyroute2": ("node/network/bridge.py", "node/network/conntrack.py"),
     "re2": ("objects/patterns.py",),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from petset.testing.failures import ManifestError as ManifestError
     from petset.testing.failures import NotFound as NotFound
     from petset.testing.failures import WaitTimeout as WaitTimeout
+    from petset.testing.virtual import Clock as Clock
 
 __version__ = "0.1.0"
 KUBERNETES_VERSION = ("1", "37")  # (major, minor): what clients judge compatibility by; lightkube-models describes it.
@@ -23,6 +24,7 @@ KUBERNETES_VERSION = ("1", "37")  # (major, minor): what clients judge compatibi
 # The way in from Python (testing/): by where it stands, imported when it is asked for.
 LATER = {
     "Cluster": "petset.testing.clusters",
+    "Clock": "petset.testing.virtual",
     "ApiError": "petset.objects.errors",
     **dict.fromkeys(
         (

@@ -1,4 +1,4 @@
-"""The official Python client against the same server process: what its users do every day."""
+"""The official Python client against a simulated cluster (petset's own fixtures): what its users do every day."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ kubernetes = pytest.importorskip("kubernetes")
 
 
 @pytest.fixture(scope="module")
-def api_client(served):
-    return kubernetes.config.new_client_from_config(str(served.directory / "kubeconfig"))
+def api_client(petset_cluster):
+    return kubernetes.config.new_client_from_config(str(petset_cluster.kubeconfig))
+
+
+@pytest.fixture
+def space(petset_namespace):
+    return petset_namespace.name
 
 
 def test_create_read_list_patch_watch_and_delete(api_client, space):
@@ -26,22 +31,24 @@ def test_create_read_list_patch_watch_and_delete(api_client, space):
     core.delete_namespaced_config_map("a", space)
     watch = kubernetes.watch.Watch()
     seen = []
-    for event in watch.stream(core.list_namespaced_config_map, space, resource_version=since, timeout_seconds=10):
+    options = {"resource_version": since, "label_selector": "x=y", "timeout_seconds": 10}
+    for event in watch.stream(core.list_namespaced_config_map, space, **options):
         seen.append((event["type"], event["object"].data))
         if event["type"] == "DELETED":
             watch.stop()
     assert seen == [("ADDED", {"k": "v"}), ("MODIFIED", {"k": "w"}), ("DELETED", {"k": "w"})]
 
 
-def test_a_stateful_set_and_its_scale(api_client, space):
+def test_a_stateful_set_and_its_scale(api_client, space, petset_namespace):
     apps = kubernetes.client.AppsV1Api(api_client)
     template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"serviceName": "s", "selector": {"matchLabels": {"a": "b"}}, "template": template}
     made = apps.create_namespaced_stateful_set(space, {"metadata": {"name": "x"}, "spec": spec})
     assert made.spec.replicas == 1 and made.spec.update_strategy.type == "RollingUpdate"
     scale = apps.read_namespaced_stateful_set_scale("x", space)
-    scale.spec.replicas = 3
+    scale.spec.replicas, scale.metadata.resource_version = 3, None  # Its controller has written its status since.
     assert apps.replace_namespaced_stateful_set_scale("x", space, scale).spec.replicas == 3
+    petset_namespace.wait_for("sts/x", lambda found: found["status"]["readyReplicas"] == 3)
 
 
 def test_petsets_as_custom_objects(api_client, space):
@@ -63,10 +70,11 @@ def test_petsets_as_custom_objects(api_client, space):
 def test_pages(api_client, space):
     core = kubernetes.client.CoreV1Api(api_client)
     for index in range(5):
-        core.create_namespaced_config_map(space, {"metadata": {"name": f"c{index}"}})
+        core.create_namespaced_config_map(space, {"metadata": {"name": f"c{index}", "labels": {"in": "pages"}}})
     names, token = [], ""
     while True:
-        page = core.list_namespaced_config_map(space, limit=2, **({"_continue": token} if token else {}))
+        more = {"_continue": token} if token else {}
+        page = core.list_namespaced_config_map(space, limit=2, label_selector="in=pages", **more)
         names += [item.metadata.name for item in page.items]
         token = page.metadata._continue
         if not token:

@@ -23,13 +23,13 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.store import memory
 from petset.wire import http
-from petset.world import directories
+from petset.world import copies
 
 ADMIN = composed.ADMINISTRATOR
 NODE = "node-1"
 
 
-class Directories(directories.Copies):
+class Directories(copies.Copies):
     """Volumes' directories: only their names."""
 
     def __init__(self) -> None:

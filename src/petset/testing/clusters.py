@@ -13,6 +13,7 @@ What can be done with it are the verbs (verbs.py); `kubeconfig` is for every oth
 from __future__ import annotations
 
 import contextlib
+import gc
 import html
 import logging
 import os
@@ -46,24 +47,28 @@ class Cluster(verbs.Verbs):
         state: str | os.PathLike[str] | None = None,
         node_monitor_grace_period: float = 0.0,
         capacity: Mapping[str, str] | None = None,
+        own_process: bool = False,
         options: tuple[str, ...] = (),
     ):
         """`node_monitor_grace_period` are the seconds after which a silent node is taken for dead (0: as usual).
 
-        `capacity` is what each simulated node has; `options` are more of those of `petset up`, for real containers.
+        `capacity` is what each simulated node has. `own_process` is for a simulated one that may be left running, too;
+        `options` are more of those of `petset up`, for one in a process of its own.
         """
         super().__init__()
         self.simulate, self.nodes = simulate, nodes
+        self.own_process = own_process or not simulate
         self._silence, self._capacity, self._options = node_monitor_grace_period, capacity, options
         self._given = Path(state).absolute() if state is not None else None
         self._directory: Path | None = None
         self._way: LoopThread | None = None
-        if not 1 <= nodes <= NODES_MAX or (simulate and options) or (not simulate and capacity is not None):
+        self._goes_on = False
+        if not 1 <= nodes <= NODES_MAX or bool(capacity if self.own_process else options):
             is_many = not 1 <= nodes <= NODES_MAX
             why = (
                 f"nodes are 1 to {NODES_MAX}"
                 if is_many
-                else "capacity is of simulated nodes, and options are of real ones"
+                else "capacity is for one in this process, options for one of its own"
             )
             raise ClusterError(f"cannot make a cluster: {why}")
 
@@ -72,12 +77,17 @@ class Cluster(verbs.Verbs):
         if self._way is not None:
             raise ClusterError("cannot start the cluster: it runs already")
         self._directory = self._given or Path(tempfile.mkdtemp(prefix="petset-"))
-        way = LoopThread(self._living(self._directory), f"petset {self._directory.name}", "start the cluster")
+        collects = gc.isenabled()
+        gc.disable()  # What a start makes is there to stay, modules most of all.
         try:
+            way = LoopThread(self._living(self._directory), f"petset {self._directory.name}", "start the cluster")
             way.start()
         except BaseException:
             self._clean_up()
             raise
+        finally:
+            if collects:
+                gc.enable()
         self._way = way
         return self
 
@@ -88,6 +98,16 @@ class Cluster(verbs.Verbs):
             self._way = None
             self._clean_up()
 
+    def leave_running(self) -> str:
+        """`stop` leaves it as it is; how to reach it then, and how to end it. Raises ClusterError in this process."""
+        reached: Any = self.way.reached
+        if not self.own_process:
+            raise ClusterError(
+                "cannot leave the cluster running: it lives in this process; make it with own_process=True"
+            )
+        reached.goes_on = self._goes_on = True
+        return f"export KUBECONFIG={self.kubeconfig}; when done: petset --state {self.directory} destroy --yes"
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -95,7 +115,7 @@ class Cluster(verbs.Verbs):
         self.stop()
 
     def _living(self, directory: Path) -> Callable[[], contextlib.AbstractAsyncContextManager[Reached]]:
-        if self.simulate:
+        if not self.own_process:
             from petset.testing import simulated
 
             is_kept = self._given is not None
@@ -103,11 +123,11 @@ class Cluster(verbs.Verbs):
             return lambda: simulated.living(wanted)
         from petset.testing import containers
 
-        real = containers.Wanted(directory, self.nodes, self._silence, self._options)
+        real = containers.Wanted(directory, self.nodes, self.simulate, self._silence, self._options)
         return lambda: containers.living(real)
 
     def _clean_up(self) -> None:
-        if self._directory is not None and self._given is None:
+        if self._directory is not None and self._given is None and not self._goes_on:
             shutil.rmtree(self._directory, ignore_errors=True)
         self._directory = None
 

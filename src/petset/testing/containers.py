@@ -1,6 +1,7 @@
-"""A cluster of real containers: `petset up` in a process of its own, and a client's loop in this one.
+"""A cluster in a process of its own, `petset up`, and a client's loop in this one: with real containers, or simulated.
 
-The process is started as a person would start it and ends, with the pods and their networks, when the block is left.
+The process is started as a person would start it and ends, with the pods and their networks, when the block is left,
+unless it is to go on.
 Images are those of this machine's petset (PETSET_IMAGES, else its own store), so that a pull is made once and not in
 each run.
 """
@@ -11,18 +12,21 @@ import asyncio
 import contextlib
 import os
 import sys
+import tempfile
 from asyncio import subprocess
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from petset.base import reasons, state, tasks
+from petset.base import state, tasks
 from petset.client import dialing, kubeconfig
 from petset.client.client import Client
 from petset.net import control
 from petset.net.dialer import Dialer
 from petset.objects import meta
 from petset.objects.meta import Object
+from petset.testing import default_account
 from petset.testing.failures import ClusterError
 
 STOP_SECONDS_MAX = 60.0
@@ -34,6 +38,7 @@ NODE_READY = "node"  # What the announcement begins with that ends a start.
 class Wanted:
     directory: Path
     nodes: int = 1
+    simulate: bool = False
     node_silence_seconds: float = 0.0
     options: tuple[str, ...] = ()
 
@@ -44,6 +49,7 @@ class Process:
     def __init__(self, instance: state.State, dialer: Dialer):
         self._instance, self._dialer = instance, dialer
         self.client = Client(dialer, "petset-testing")
+        self.goes_on = False  # When this process ends.
 
     def dialer(self) -> Dialer:
         return self._dialer
@@ -70,43 +76,57 @@ class Process:
 @contextlib.asynccontextmanager
 async def living(wanted: Wanted) -> AsyncGenerator[Process]:
     """Ready when the block begins: every node is."""
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not wanted.simulate:
         raise ClusterError("cannot run containers: this process is not root; run it with sudo, or simulate them")
     instance = state.State(wanted.directory)
-    process = await _started(wanted)
-    try:
-        await _announced(process, instance)
-        access = kubeconfig.parse(instance.kubeconfig.read_bytes())
-        async with Dialer(access.server, dialing.context(access)) as dialer:
-            yield Process(instance, dialer)
-    finally:
-        await _stopped(process)
+    with tempfile.TemporaryFile() as said:  # A pipe that nobody reads would hold it up one day.
+        process = await _started(wanted, said)
+        reached: Process | None = None
+        try:
+            if not await _is_announced(process):
+                raise ClusterError(f"cannot run petset: {_last_line(said) or f'it has ended; see {instance.log}'}")
+            access = kubeconfig.parse(instance.kubeconfig.read_bytes())
+            async with Dialer(access.server, dialing.context(access)) as dialer:
+                reached = Process(instance, dialer)
+                await default_account.there(reached.client)
+                yield reached
+        finally:
+            if reached is None or not reached.goes_on:
+                await _stopped(process)
 
 
-async def _started(wanted: Wanted) -> subprocess.Process:
+async def _started(wanted: Wanted, said: IO[bytes]) -> subprocess.Process:
     images = os.environ.get("PETSET_IMAGES") or str(state.State(state.default_directory()).images)
-    given = (f"--nodes={wanted.nodes}", *wanted.options)
+    given = (f"--nodes={wanted.nodes}", *(("--simulate",) if wanted.simulate else ()), *wanted.options)
     silence = (f"--node-monitor-grace-period={wanted.node_silence_seconds:g}",) if wanted.node_silence_seconds else ()
     command = (sys.executable, "-m", "petset", "--state", str(wanted.directory), "up", *given, *silence)
     return await asyncio.create_subprocess_exec(
         *command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=said,
         env={**os.environ, "PETSET_IMAGES": images},
         start_new_session=True,  # Ctrl-C is for this process, which stops the other one.
     )
 
 
-async def _announced(process: subprocess.Process, instance: state.State) -> None:
-    """Until its nodes are ready. Raises ClusterError with what it has said instead."""
-    assert process.stdout is not None and process.stderr is not None
+async def _is_announced(process: subprocess.Process) -> bool:
+    """Once its nodes are ready; False when it has ended instead."""
+    assert process.stdout is not None
     async for line in process.stdout:
         if line.decode(errors="replace").startswith(NODE_READY):
-            return
-    said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
-    why = said[-1].removeprefix(f"petset: {reasons.SENTENCE}") if said else f"it has ended; see {instance.log}"
-    raise ClusterError(f"cannot run petset: {why}")
+            return True
+    await process.wait()
+    return False
+
+
+def _last_line(said: IO[bytes]) -> str:
+    said.seek(0)
+    lines = said.read()[-SAID_BYTES_MAX:].decode(errors="replace").strip().splitlines()
+    return f"it says: {lines[-1].removeprefix('petset: ')}" if lines else ""
+
+
+SAID_BYTES_MAX = 64 << 10
 
 
 async def _stopped(process: subprocess.Process) -> None:

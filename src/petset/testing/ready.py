@@ -86,6 +86,12 @@ def is_ready(obj: Object | None) -> bool:
     return not told or told[0] == "True"
 
 
+def is_settled(obj: Object) -> bool:
+    """Whether it is ready, or has ended otherwise: nothing more is to be expected of it by itself."""
+    has_failed = meta.get(obj, "status", "phase") == "Failed" or meta.is_condition_true(obj, "Failed")
+    return obj.get("kind") not in RULES or is_ready(obj) or (has_failed and not meta.is_deleting(obj))
+
+
 def _pod(pod: Object) -> bool:
     return meta.is_pod_ready(pod) or meta.get(pod, "status", "phase") == "Succeeded"
 

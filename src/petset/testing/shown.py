@@ -22,9 +22,9 @@ STYLE = "text-align:left;padding:2px 10px 2px 0;white-space:nowrap"
 class Table:
     """A heading and rows of text."""
 
-    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[str]], lines_max: int = ROWS_MAX):
+    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[str]], rows_max: int = ROWS_MAX):
         found = [[_short(cell) for cell in row] for row in rows]
-        self.columns, self.rows, self.left_out = list(columns), found[:lines_max], max(0, len(found) - lines_max)
+        self.columns, self.rows, self.left_out = list(columns), found[:rows_max], max(0, len(found) - rows_max)
 
     def text(self) -> str:
         lines = [[column.upper() for column in self.columns], *self.rows]
@@ -52,13 +52,13 @@ class Objects(list[dict[str, Any]]):
     def names(self) -> list[str]:
         return [meta.name(obj) for obj in self]
 
-    def table(self) -> Table:
+    def table(self, rows_max: int = ROWS_MAX) -> Table:
         if any(obj.get("kind") not in (None, self._kind.kind) for obj in self):
-            return Table(("kind", "name", "age"), [_of_any(obj, self._now) for obj in self])
+            return Table(("kind", "name", "age"), [_of_any(obj, self._now) for obj in self], rows_max)
         columns = [column for column in self._kind.printer.columns if not column.get("priority")]
         rows = [self._kind.printer.cells(obj, self._now) for obj in self]
         places = [at for at, column in enumerate(self._kind.printer.columns) if not column.get("priority")]
-        return Table([str(one["name"]) for one in columns], [[str(row[at]) for at in places] for row in rows])
+        return Table([str(one["name"]) for one in columns], [[str(row[at]) for at in places] for row in rows], rows_max)
 
     def __repr__(self) -> str:
         return self.table().text() if self else f"no {self._kind.plural}"

@@ -23,14 +23,13 @@ from petset import cluster, switches
 from petset.base import networks, pki, state, well_known
 from petset.client import dialing, kubeconfig
 from petset.client.client import Client
-from petset.kinds.service_account import SERVICEACCOUNTS
 from petset.net import listener
 from petset.net.dialer import Dialer
 from petset.node import simulated
 from petset.server import bootstrap
 from petset.store import memory, store
-from petset.testing import answers
-from petset.world import directories
+from petset.testing import answers, default_account
+from petset.world import copies
 
 NODE = "node"
 INSTANCE = "000000"  # Names nothing on the machine.
@@ -49,12 +48,12 @@ class Wanted:
     capacity: Mapping[str, str] | None = None
 
 
-class Directories(directories.Copies):
+class Directories(copies.Copies):
     """Of volumes that nobody writes: they are there, and empty; snapshots are only remembered."""
 
     async def begin(self) -> None: ...
 
-    async def make(self, path: str) -> None:
+    async def make(self, path: str, wanted_bytes: int) -> None:
         os.makedirs(path, exist_ok=True)
 
     async def remove(self, path: str) -> None:
@@ -128,7 +127,7 @@ async def living(wanted: Wanted) -> AsyncGenerator[Simulated]:
                     async with _with_nodes(plane, machines) as turned, contextlib.AsyncExitStack() as closing:
                         one = Simulated(plane, access, turned)
                         closing.push_async_callback(one.close)
-                        await _has_account(one.client)
+                        await default_account.there(one.client)
                         yield one
 
 
@@ -173,17 +172,6 @@ async def _opened_store(instance: state.State, is_kept: bool) -> AsyncGenerator[
         yield opened
     finally:
         await opened.close()
-
-
-async def _has_account(client: Client) -> None:
-    """Until pods may be made in the namespace default, which has its account by then."""
-    accounts, revision = await client.list(SERVICEACCOUNTS, "default")
-    if accounts:
-        return
-    async with contextlib.aclosing(client.watch(SERVICEACCOUNTS, "default", revision)) as events:
-        async for type_, _ in events:
-            if type_ == "ADDED":
-                return
 
 
 def _access(authority: pki.Authority, port: int) -> kubeconfig.Access:

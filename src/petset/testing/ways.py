@@ -135,7 +135,8 @@ class LoopThread:
         except BaseException as error:
             self._why = _told(error)
             if not self._started.done():
-                self._started.set_exception(ClusterError(f"cannot {self._what}: {self._why}"))
+                is_told = self._why.startswith(reasons.SENTENCE)
+                self._started.set_exception(ClusterError(self._why if is_told else f"cannot {self._what}: {self._why}"))
 
     async def _live(self) -> None:
         self._stop = asyncio.Event()

@@ -40,6 +40,7 @@ class AgentNode:
         self.number = int(name.rpartition("-")[2])
         self.chance = random.Random(f"{world.seed} {name} machine")
         self.is_calm = False
+        self.slowness = 1.0  # How many times as long as others' its containers take to start, get ready and stop.
         self.machine = simulated.Machine(script=self._behaviour, network=f"10.{self.number}.0.")
         self.directories: dict[str, tuple[str, ...]] = {}  # By pod uid.
         self.runtime: LookedAt | None = None
@@ -67,10 +68,11 @@ class AgentNode:
             fails = _is_of_job(config) and not self.is_calm and self.chance.random() < 0.2
             return simulated.Behaviour(runs_seconds=seconds, exit_code=int(fails))
         clumsy = not self.is_calm and self.chance.random() < 0.1
+        slow = self.slowness
         return simulated.Behaviour(
-            start_seconds=self.chance.choice((0.01, 0.1, 2.0)) * self.chance.random(),
-            ready_after_seconds=self.chance.choice((0.0, 1.0, 10.0)) * self.chance.random(),
-            stop_seconds=self.chance.choice((0.01, 1.0, 60.0)) * self.chance.random(),
+            start_seconds=self.chance.choice((0.01, 0.1, 2.0)) * self.chance.random() * slow,
+            ready_after_seconds=self.chance.choice((0.0, 1.0, 10.0)) * self.chance.random() * slow,
+            stop_seconds=self.chance.choice((0.01, 1.0, 60.0)) * self.chance.random() * slow,
             start_error=("RunContainerError", "the world is against it") if clumsy else None,
             runs_seconds=self.chance.uniform(0, 30) if clumsy and self.chance.random() < 0.5 else None,
             exit_code=1,
@@ -110,9 +112,19 @@ class AgentNode:
         if running:
             uid, victim = chance.choice(running)
             self.world.laws.note(f"MONKEY   kills container {victim.container.name} of {uid[:8]}")
-            self.machine.crash(uid, victim.container.name)
-            if self.runtime is not None:
-                self.runtime.look_again(uid)
+            self.crash(uid, victim.container.name)
+
+    def crash(self, uid: str, container: str, exit_code: int = 137) -> bool:
+        """End a container of the pod now; whether it ran."""
+        now = tasks.now()
+        is_there = any(
+            (one, each.container.name) == (uid, container) and each.seen(now).state == "running"
+            for one, each in self._records()
+        )
+        self.machine.crash(uid, container, exit_code)
+        if self.runtime is not None:
+            self.runtime.look_again(uid)
+        return is_there
 
     def _records(self) -> list[tuple[str, Any]]:
         return [(uid, record) for uid, records in self.machine.records.items() for record in records]

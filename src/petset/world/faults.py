@@ -37,6 +37,10 @@ class Faults:
         return again + (3 * LAG_SECONDS_MAX if self.lag else 0.0) + (2 * STALL_SECONDS_MAX if self.stall else 0.0)
 
     @staticmethod
+    def of_seed(seed: int) -> Faults:
+        return Faults.some(random.Random(f"{seed} weather"))
+
+    @staticmethod
     def some(chance: random.Random) -> Faults:
         """A weather of its own for each seed: some are rough in one way only."""
 

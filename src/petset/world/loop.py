@@ -148,10 +148,15 @@ def run(main: Callable[[VirtualLoop], Any], seed: int) -> Any:
         task = context.run(loop.create_task, main(loop))
         return loop.run_until_complete(task)
     finally:
-        left = sorted(asyncio.all_tasks(loop), key=hash)
-        for each in left:
-            each.cancel()
-        if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+        close(loop)
+
+
+def close(loop: VirtualLoop) -> None:
+    """What still runs on it is cancelled and awaited."""
+    left = sorted(asyncio.all_tasks(loop), key=hash)
+    for each in left:
+        each.cancel()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()

@@ -57,6 +57,11 @@ class Server:
         self._answering: dict[asyncio.Task[Any], asyncio.Future[http.Response]] = {}
         self._streams: dict[Stream, None] = {}
 
+    @property
+    def plane(self) -> cluster.ControlPlane | None:
+        """None while it is dead."""
+        return self._plane
+
     async def begin(self) -> None:
         """Start for the first time."""
         await self.start().begin()

@@ -14,6 +14,7 @@ its loop: any number of them may live in one Python process, one after another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import pathlib
@@ -201,6 +202,12 @@ class World:
             self.laws.breaks(f"it does not come to rest: {self.laws.writes - writes} writes in {QUIET_SECONDS:.0f} s")
 
 
+def environment(seed: int, loop: virtual.VirtualLoop) -> contextlib.AbstractContextManager[None]:
+    """What is inside, and the tasks it starts, has the loop's time and chance of the seed."""
+    chance = random.Random(f"{seed} product")
+    return tasks.environment(tasks.Environment(lambda: EPOCH_SECONDS + loop.now, chance, threads=False))
+
+
 def run(config: Config, story: Story, about: Sequence[str] = ()) -> World:
     """One world from its beginning to its end. Raises laws.Broken, or what the story raised, with the trace as a note.
 
@@ -209,10 +216,7 @@ def run(config: Config, story: Story, about: Sequence[str] = ()) -> World:
     worlds: list[World] = []
 
     async def main(loop: virtual.VirtualLoop) -> None:
-        environment = tasks.Environment(
-            wall_clock=lambda: EPOCH_SECONDS + loop.now, rng=random.Random(f"{config.seed} product"), threads=False
-        )
-        with tasks.environment(environment):
+        with environment(config.seed, loop):
             world = World(config, loop)
             worlds.append(world)
             try:
