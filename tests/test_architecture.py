@@ -277,6 +277,7 @@ BUFFERS = {
     "wire/dns.py": ("TCP_BYTES_MAX",),
     "wire/grpc_health.py": ("RECEIVED_BYTES_MAX",),
     "wire/http1.py": ("HEAD_BYTES_MAX", "HEADERS_MAX", "body_bytes_max"),
+    "wire/http2.py": ("PIECE_BYTES_MAX", "body_bytes_max"),
     "wire/spdy.py": ("CONTROL_BYTES_MAX", "HEADERS_BYTES_MAX"),
     "wire/websocket.py": ("message_bytes_max",),
     "world/laws.py": ("TRACE_LINES_MAX",),

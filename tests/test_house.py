@@ -54,7 +54,7 @@ LIBRARIES = {
     "cbor2": ("objects/cbor.py",),
     "cel_expr_python": ("objects/cel.py",),
     "cryptography": ("base/pki.py", "base/certificates.py"),
-    "h2": ("wire/grpc_health.py",),
+    "h2": ("wire/grpc_health.py", "wire/http2.py"),
     "httptools": ("wire/http1.py",),
     "orjson": ("objects/encoding.py",),
     "pytest": ("testing/plugin.py",),

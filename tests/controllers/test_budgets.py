@@ -41,6 +41,15 @@ def budget_of(**given: Any) -> Object:
     }
 
 
+def test_a_budget_without_a_spec_guards_nothing() -> None:
+    bare = {key: value for key, value in budget_of().items() if key != "spec"}
+    pod = owners.pod_of(owners.owner_of("ReplicaSet", name="web"), {"name": "a"})
+    assert disruptions.guarding(pod, [bare]) == []
+    view = Snapshot([bare, pod])
+    (said,) = [step for step in budget.reconcile(KEY, view, 0) if isinstance(step, actions.UpdateStatus)]
+    assert said.object["status"]["disruptionsAllowed"] == 0
+
+
 def objects_of(given: dict[str, Any]) -> list[Object]:
     sets = [owners.owner_of("ReplicaSet", **one) for one in given.get("sets", ({"name": "web"},))]
     by_name = {meta.name(one): one for one in sets}

@@ -46,7 +46,7 @@ class Echo:
             return http.Response(200, body=b"x" * 1_000_000)
         if path == "/huge":
             return http.Response(200, body=self.huge)
-        if request.header("upgrade") == "shout":
+        if request.header("upgrade") == "shout" or path == "/switch":
             return http.Response(101, (("upgrade", "shout"),), upgraded=self.shout)
         if request.header("upgrade") == "crowd":
             return http.Response(101, (("upgrade", "crowd"),), upgraded=self.crowd)

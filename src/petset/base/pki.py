@@ -175,6 +175,7 @@ def server_context(issued: Issued, client_authority_pem: str = "") -> ssl.SSLCon
     """For a listener. With an authority, clients may present a certificate, and then it must be of that authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _secure(context)
+    context.set_alpn_protocols(["http/1.1", "h2"])  # The first that the client speaks: docs/decisions/wire-forms.md.
     context.load_cert_chain(issued.certificate, issued.key)
     context.num_tickets = 0  # Go clients resume nothing; tickets would be two records a handshake for nobody.
     if client_authority_pem:

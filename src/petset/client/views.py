@@ -64,7 +64,7 @@ def orphan_marks(obj: Object) -> Iterable[str]:
 
 def selector_of(owner: Object) -> selectors.Selector:
     """The selector of anything that adopts what it selects: a ReplicationController's is a plain map."""
-    given = owner["spec"].get("selector")
+    given = meta.part(owner, "spec").get("selector")
     if owner["kind"] == REPLICATIONCONTROLLERS.kind:
         return selectors.from_map(given) if given else selectors.NOTHING
     return selectors.from_object(given)

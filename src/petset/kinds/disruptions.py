@@ -28,7 +28,7 @@ SEVERAL = "This pod has more than one PodDisruptionBudget, which the eviction su
 
 def selector_of(budget: Object) -> selectors.Selector:
     """A budget without a selector guards nothing, one with an empty selector the whole namespace."""
-    return selectors.from_object(budget["spec"].get("selector"))
+    return selectors.from_object(meta.part(budget, "spec").get("selector"))
 
 
 def guarding(pod: Object, budgets: Iterable[Object]) -> list[Object]:

@@ -7,7 +7,8 @@ a 101 the connection is a byte stream that the answer's `upgraded` holds until i
 
 Invariants: no input and no handler's failure ends the listener or shows a traceback to a client; every state but a
 stream's has a deadline (`Limits`), watched by one timer for all connections; what is opened here is closed here.
-wire/http1.py knows HTTP; TLS is the loop's (uvloop: 24 KiB a connection; asyncio's is held to 16 KiB buffers below).
+wire/http1.py knows HTTP, net/http2.py serves who speaks HTTP/2 alone. TLS is the loop's
+(uvloop: 24 KiB a connection; asyncio's is held to 16 KiB buffers below).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from petset.base import tasks
 from petset.net import bodies, failures, readers, upgraded
@@ -89,13 +90,25 @@ async def serve(
         raise failed
 
 
+class Connection(Protocol):
+    """What the listener needs of one, whatever is spoken on it."""
+
+    deadline: float
+
+    def overdue(self) -> None: ...
+
+    def end(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 class Listener:
     """A running listener: where it listens, and how many connections it has."""
 
     def __init__(self, handler: http.Handler, group: asyncio.TaskGroup, limits: Limits, front_proxies: str):
         self.handler, self.group, self.limits, self.front_proxies = handler, group, limits, front_proxies
         self.sockets: tuple[Any, ...] = ()
-        self.connections: dict[_Connection, None] = {}
+        self.connections: dict[Connection, None] = {}
         self.bodies = bodies.Bodies(limits.bodies_bytes_max, limits.client_bodies_bytes_max)
         self.readers = readers.Readers(limits.unread_bytes_max, limits.client_unread_bytes_max)
         self.stopping = False
@@ -117,10 +130,10 @@ class Listener:
             self._date = (now, tasks.http_date(now))
         return self._date[1]
 
-    def add(self, connection: _Connection) -> None:
+    def add(self, connection: Connection) -> None:
         self.connections[connection] = None
 
-    def remove(self, connection: _Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         self.connections.pop(connection, None)
         if not self.connections and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
@@ -203,6 +216,11 @@ class _Connection(asyncio.BufferedProtocol):
         self._tls = transport.get_extra_info("sslcontext") is not None
         peer = _peer(transport, self._listener.front_proxies)
         self._client = peer.certificate_user.name if peer.certificate_user else peer.address
+        if self._tls and transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+            from petset.net import http2  # Hardly anybody speaks nothing else.
+
+            self._transport.set_protocol(http2.Connection(self._listener, self._transport, peer, self._client))
+            return
         self._parser = http1.RequestParser(peer, self._listener.limits.body_bytes_max)
         self._listener.add(self)
         self._set_deadline(self._listener.limits.request_seconds_max)
@@ -286,7 +304,7 @@ class _Connection(asyncio.BufferedProtocol):
         """The deadline has passed; what that means depends on what was awaited."""
         self.deadline = math.inf
         if self._state == "waiting" and self._parser.is_partial:
-            self._refuse(failures.failure(_too_slow(self._listener.limits.request_seconds_max)))
+            self._refuse(failures.failure(failures.too_slow(self._listener.limits.request_seconds_max)))
         elif self._state == "waiting":
             self.close()
         else:
@@ -344,7 +362,7 @@ class _Connection(asyncio.BufferedProtocol):
             try:
                 response = await self._listener.handler(received.request)
             except Exception as error:
-                response = _failed(received.request, error)
+                response = failures.of(received.request, error)
             if response.code == 101 and response.upgraded is not None and received.upgrade:
                 await self._upgrade(response, received)
                 return
@@ -515,19 +533,6 @@ def _named(certificate: dict[str, Any], whom: str, what: str) -> list[str]:
     return [value for names in certificate.get(whom, ()) for kind, value in names if kind == what]
 
 
-def _failed(request: http.Request, error: Exception) -> http.Response:
-    if isinstance(error, errors.ApiError):
-        return failures.failure(error)
-    log.error("cannot answer %s %s", request.method, request.path, exc_info=error)
-    why = "cannot answer: an unexpected error, which petset has logged; see its log"
-    return failures.failure(errors.ApiError(500, "InternalError", why))
-
-
 def _too_many(most: int) -> errors.ApiError:
     why = f"cannot serve this connection: {most} are open, which is the most; close some, or try again"
     return errors.ApiError(503, "ServiceUnavailable", why, {"retryAfterSeconds": 1}, (("retry-after", "1"),))
-
-
-def _too_slow(seconds: float) -> errors.ApiError:
-    why = f"cannot read the request: it was not complete after {seconds:g} seconds; send it faster"
-    return errors.ApiError(408, "Timeout", why)

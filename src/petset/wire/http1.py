@@ -31,7 +31,7 @@ USUAL_HEADERS_MAX = 256  # Kept as they were read, of all connections,
 USUAL_VALUE_BYTES_MAX = 64  # which is less than a token has.
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_HOP_BY_HOP = ("connection", "content-length", "keep-alive", "transfer-encoding")  # Ours to set, never a handler's.
+HOP_BY_HOP = ("connection", "content-length", "keep-alive", "transfer-encoding")  # Ours to set, never a handler's.
 
 
 @dataclass(slots=True)  # Never changed; to freeze it would take longer than to make it.
@@ -93,7 +93,7 @@ class RequestParser:
             # An unfinished line is held by llhttp's wrapper, unseen by us: count what went in.
             self._unfinished_bytes = self._unfinished_bytes + len(data) if began == self._messages else 0
             if self._unfinished_bytes > HEAD_BYTES_MAX:
-                self._refuse(_head_too_large())
+                self._refuse(head_too_large())
         events, self._events = self._events, []
         return events
 
@@ -162,7 +162,7 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > HEAD_BYTES_MAX or len(self._headers) >= HEADERS_MAX:
-            raise _head_too_large()
+            raise head_too_large()
         if self._in_head:  # Otherwise it is a trailer, which nobody here reads.
             header = _usual_header(name, value) if len(value) <= USUAL_VALUE_BYTES_MAX else _header(name, value)
             self._headers.append(header)
@@ -206,7 +206,7 @@ class RequestParser:
         self._partial = False
         request = http.Request(
             parser.get_method().decode("ascii"),
-            _origin_form(self._target),
+            origin_form(self._target),
             tuple(self._headers),
             body[0] if len(body) == 1 else b"".join(body),
             self._peer,
@@ -216,10 +216,7 @@ class RequestParser:
         self._reset()
 
     def _body_too_large(self) -> http.Malformed:
-        most = self._body_bytes_max
-        return http.Malformed(
-            413, "RequestEntityTooLarge", f"cannot read the request: its body exceeds {most} bytes; send a smaller one"
-        )
+        return body_too_large(self._body_bytes_max)
 
 
 def _header(name: bytes, value: bytes) -> tuple[str, str]:
@@ -229,7 +226,12 @@ def _header(name: bytes, value: bytes) -> tuple[str, str]:
 _usual_header = memory.cached(USUAL_HEADERS_MAX)(_header)  # A client says nearly the same with each request.
 
 
-def _head_too_large() -> http.Malformed:
+def body_too_large(most: int) -> http.Malformed:
+    why = f"cannot read the request: its body exceeds {most} bytes; send a smaller one"
+    return http.Malformed(413, "RequestEntityTooLarge", why)
+
+
+def head_too_large() -> http.Malformed:
     return http.Malformed(
         431,
         "RequestHeaderFieldsTooLarge",
@@ -237,7 +239,7 @@ def _head_too_large() -> http.Malformed:
     )
 
 
-def _origin_form(target: bytes) -> str:
+def origin_form(target: bytes) -> str:
     """The path and query, also of the absolute form that clients send to proxies."""
     text = target.decode("ascii", "replace")
     if text.startswith("/") or text == "*":
@@ -270,7 +272,7 @@ def whole(response: http.Response, body: bytes, received: Received | None, keep_
 def _is_usual(response: http.Response, received: Received) -> bool:
     """Whether an answer has one short header, as nearly all have, and a body."""
     headers = response.headers
-    if len(headers) != 1 or len(headers[0][1]) > USUAL_VALUE_BYTES_MAX or headers[0][0] in _HOP_BY_HOP:
+    if len(headers) != 1 or len(headers[0][1]) > USUAL_VALUE_BYTES_MAX or headers[0][0] in HOP_BY_HOP:
         return False
     return received.chunks and response.code not in BODYLESS_CODES and received.request.method != "HEAD"
 
@@ -305,7 +307,7 @@ def _head(response: http.Response, headers: Iterable[tuple[str, str]], date: str
     code = response.code
     lines = [f"HTTP/1.1 {code} {_REASONS.get(code, 'Unknown')}\r\n"]
     for name, value in response.headers:
-        if name.lower() not in _HOP_BY_HOP or name in kept:
+        if name.lower() not in HOP_BY_HOP or name in kept:
             lines.append(_line(name, value))
     if date:
         lines.append(f"date: {date}\r\n")
@@ -315,9 +317,14 @@ def _head(response: http.Response, headers: Iterable[tuple[str, str]], date: str
 
 
 def _line(name: str, value: str) -> str:
-    if "\r" in value or "\n" in value or "\0" in value:  # A value with a line end would be a header of its own.
-        value = value.replace("\r", " ").replace("\n", " ").replace("\0", " ")
-    return f"{name}: {value}\r\n"
+    return f"{name}: {one_line(value)}\r\n"
+
+
+def one_line(value: str) -> str:
+    """A value with a line end would be a header of its own."""
+    if "\r" in value or "\n" in value or "\0" in value:
+        return value.replace("\r", " ").replace("\n", " ").replace("\0", " ")
+    return value
 
 
 # The client's side
@@ -330,7 +337,7 @@ def request_bytes(request: http.Request, host: str) -> bytes:
         lines.append(_line("host", host))
     upgrade = bool(request.header("upgrade"))
     for name, value in request.headers:
-        if name not in _HOP_BY_HOP or (upgrade and name == "connection"):
+        if name not in HOP_BY_HOP or (upgrade and name == "connection"):
             lines.append(_line(name, value))
     if request.body or request.method in ("POST", "PUT", "PATCH"):
         lines.append(f"content-length: {len(request.body)}\r\n")

@@ -151,6 +151,9 @@ def test_endpoints_tell_their_zone_and_follow_it(preference: str | None, hints: 
         said = written()
         assert [one["zone"] for one in said] == [zone, zone]
     assert [one.get("hints") for one in said] == [hints, None]
+    view.of(NODES).remove(meta.key(node("")))
+    assert [one.get("zone") for one in written()] == [None, None], "a node that is gone is in no zone"
+    view.of(NODES).put(node("east"))
     assert list(endpoints.keys_of_node(node(""), view)) == []
 
 

@@ -93,7 +93,8 @@ def _failed(budget: Object, why: str, now: float) -> Object:
 
 def _wanted(budget: Object, guarded: Guarded, view: View) -> tuple[int, int, bool]:
     """(how many pods there should be, how many must be healthy, whether some are nobody's). Raises Unknown."""
-    most, least = budget["spec"].get("maxUnavailable"), budget["spec"].get("minAvailable")
+    spec = meta.part(budget, "spec")  # It may have none, and then guards nothing.
+    most, least = spec.get("maxUnavailable"), spec.get("minAvailable")
     if most is not None:
         expected = _scale_of_all(guarded, meta.namespace(budget), view)
         desired = max(expected - workloads.resolved(most, expected, up=True), 0)

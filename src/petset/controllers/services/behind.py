@@ -110,8 +110,10 @@ class Zones:
         self._stop()
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
-        name = meta.name(new or old or {})
-        zone = meta.labels(new or {}).get(well_known.ZONE_LABEL, "")
+        node = new or old
+        assert node is not None  # What was and is not is no change.
+        name = meta.name(node)
+        zone = meta.labels(new).get(well_known.ZONE_LABEL, "") if new is not None else ""
         if self.of.get(name, "") != zone:
             others = {known: its for known, its in self.of.items() if known != name}
             self.of = {**others, name: zone} if zone else others
