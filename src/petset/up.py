@@ -408,6 +408,14 @@ def _api_socket(options: Options) -> socket.socket:
     )
 
 
+def is_free(port: int) -> bool:
+    """Whether the API could listen at a port now."""
+    if isinstance(found := _listening(port), OSError):
+        return False
+    found.close()
+    return True
+
+
 def _listening(port: int) -> socket.socket | OSError:
     found = socket.socket()
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

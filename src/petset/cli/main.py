@@ -37,6 +37,11 @@ COMMANDS = (
     ("backup", "back up the cluster", "objects, keys and volumes in one file, also while it runs"),
     ("restore", "restore the cluster", "make an instance out of a backup, where there is none"),
     ("setup", "set up this machine", "install what petset needs of the system: its container runtime and the like"),
+    (
+        "doctor",
+        "look at this machine",
+        "look at this machine: what is good, what is worth knowing, what has to be mended",
+    ),
     ("demo", "run the demo", "run an example and prove what it is about"),
     ("completion", "complete words", "what a shell needs to complete petset's commands, flags and names"),
     ("man", "print the man page", "print the man page: petset man | man -l -"),

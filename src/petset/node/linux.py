@@ -40,6 +40,8 @@ IN_MODIFY, IN_MOVED_TO, IN_Q_OVERFLOW = 0x2, 0x80, 0x4000
 IN_OF_FILES = 0x8 | 0x40 | IN_MOVED_TO | 0x200  # One was written and closed, moved away or in, or removed.
 IN_NONBLOCK, IN_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 
+TIMEX_BYTES, TIME_ERROR = 512, 5  # More than struct timex has; what it answers for a clock that nobody keeps.
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -216,6 +218,11 @@ def inotify_add(descriptor: int, path: str, mask: int) -> int:
 
 def inotify_remove(descriptor: int, watch: int) -> None:
     _libc.inotify_rm_watch(descriptor, watch)
+
+
+def is_clock_synchronized() -> bool:
+    """Whether somebody keeps the clock right, as the kernel has been told."""
+    return _libc.adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)) != TIME_ERROR
 
 
 def boot_id() -> str:

@@ -317,6 +317,16 @@ def drops_forwarded(chain: str) -> bool:
     return "hook forward" in chain and "policy drop" in chain
 
 
+def why_no_link(kind: str) -> str:
+    """Why this kernel makes no link of a kind; "" when it does. It is made, in the network namespace of this thread."""
+    try:
+        with _iproute() as netlink:
+            netlink.link("add", ifname="petset-doctor", kind=kind)
+    except Exception as error:  # Whatever pyroute2 raises.
+        return str(getattr(error, "strerror", "") or error)
+    return ""
+
+
 def enter_pyroute2() -> None:
     """Make parts of the package importable without it: it imports all that it can do, twice as much (6 MiB more)."""
     if "pyroute2" not in sys.modules:
