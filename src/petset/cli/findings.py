@@ -14,7 +14,6 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 KERNEL_MIN = (5, 6)  # openat2
 CONTROLLERS = ("cpu", "memory", "pids")
-CONTROLLERS_WISHED = ("cpuset", "io", "blkio")
 CAPABILITIES = (
     *("CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_CHROOT", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_MKNOD"),
     *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SYS_PTRACE"),
