@@ -35,8 +35,8 @@ def steps(server: Server, method: str, path: str, body: Any, kind: str = "applic
 
 def test_the_steps_of_a_write(server: Server) -> None:
     writes = {
-        "create a ConfigMap": ("POST", CONFIGMAPS, lambda n: configmap(f"c{n}", k="v"), 1_080),
-        "update a ConfigMap": ("PUT", f"{CONFIGMAPS}/c0", lambda n: configmap("c0", k=f"w{n}"), 1_390),
+        "create a ConfigMap": ("POST", CONFIGMAPS, lambda n: configmap(f"c{n}", k="v"), 1_010),
+        "update a ConfigMap": ("PUT", f"{CONFIGMAPS}/c0", lambda n: configmap("c0", k=f"w{n}"), 1_270),
         "create a Pod": ("POST", PODS_PATH, lambda n: pod(f"p{n}"), 3_270),
         "patch a Pod's status": (
             "PATCH",

@@ -130,14 +130,14 @@ class Kind:
     steps_back: bool = False  # Where an APIService gives its group version to another server.
     elsewhere: bool = False  # Another server keeps its objects, of which metadata alone is looked at here.
 
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
+    # Made of those above; every request asks for them.
+    api_version: str = field(init=False)
+    type_name: str = field(init=False)  # core_v1.Pod: the module and class of its schema.
 
-    @property
-    def type_name(self) -> str:
-        """core_v1.Pod: the module and class of its schema."""
-        return type_name(self.group, self.version, self.kind)
+    def __post_init__(self) -> None:
+        version = f"{self.group}/{self.version}" if self.group else self.version
+        object.__setattr__(self, "api_version", version)
+        object.__setattr__(self, "type_name", type_name(self.group, self.version, self.kind))
 
     def field_selector(self, text: str) -> selectors.FieldSelector:
         """What a fieldSelector query parameter means. Raises ApiError 400."""

@@ -116,7 +116,8 @@ class Rest:
         resource = write.resource
         if not resource.acted_on:
             write.warnings.append(NOT_ACTED_ON.format(kind=resource.kind))
-        generated = not meta.get(obj, "metadata", "name") and bool(meta.get(obj, "metadata", "generateName"))
+        given = obj["metadata"]
+        generated = not given.get("name") and bool(given.get("generateName"))
         asking = self.others.asking(write, writes.CREATE)
         for _ in range(WRITE_ATTEMPTS_MAX):
             new = _identified(resource, obj, write.namespace)
@@ -124,7 +125,7 @@ class Rest:
             if missing:
                 raise errors.invalid(resource.kind, name, missing, resource.group)
             new = await self._admitted(write, new, None, name, asking)
-            if not write.dry_run and meta.get(obj, "metadata", "resourceVersion"):  # As upstream: only who stores asks.
+            if not write.dry_run and given.get("resourceVersion"):  # As upstream: only who stores asks.
                 raise errors.bad_request("resourceVersion should not be set on objects to be created")
             self._check_size(write, new, b"")
             key = resource.key(write.namespace, name)
@@ -140,7 +141,7 @@ class Rest:
                     raise errors.already_exists(resource.plural, name, resource.group) from None
             finally:
                 self._quotas.settle(claim)
-        raise errors.already_exists(resource.plural, meta.get(obj, "metadata", "generateName"), resource.group)
+        raise errors.already_exists(resource.plural, given.get("generateName") or "", resource.group)
 
     # Update and patch
 
@@ -206,16 +207,16 @@ class Rest:
         async with self._turn(write, asking, review is not None):
             for attempt in range(WRITE_ATTEMPTS_MAX):
                 old = await self.existing(resource, namespace, name)
-                is_light = weight.is_light(_size(write, old))
-                made = make(old.object) if is_light else await write.work.in_turn(make, old.object)
+                before, is_light = old.object, weight.is_light(_size(write, old))
+                made = make(before) if is_light else await write.work.in_turn(make, before)
                 wanted, missing = await made if inspect.isawaitable(made) else made
                 if review is not None:
-                    wanted = await review(wanted, old.object)
+                    wanted = await review(wanted, before)
                 new = wanted if write.is_decided else await self._updated(write, wanted, missing, old, asking)
-                if owners.is_unchanged(new, old.object):
+                if owners.is_unchanged(new, before):
                     return old
                 self._check_size(write, new, old.encoded)
-                claim = await self._quotas.claimed(write, old.key, new, old.object)
+                claim = await self._quotas.claimed(write, old.key, new, before)
                 if write.dry_run:
                     return dry_entry(old.key, new)
                 try:
@@ -252,16 +253,16 @@ class Rest:
         self, write: Write, wanted: Object, missing: Sequence[FieldError], old: stores.Entry, asking: Asking | None
     ) -> Object:
         """The next version of an object as it would be stored. Raises ApiError."""
-        resource, name = write.resource, write.name
-        _check_same(resource, wanted, old)
+        resource, name, before = write.resource, write.name, old.object
+        _check_same(resource, wanted, before, old.revision)
         if missing and write.subresource == "status":  # Of the rest it is the old that counts.
             missing = [one for one in missing if one.field.startswith(("status", "metadata"))]
         if missing:
             raise errors.invalid(resource.kind, name, missing, resource.group)
-        new = carried(resource, write.subresource, wanted, old.object)
+        new = carried(resource, write.subresource, wanted, before)
         new = await self._admitted(write, new, old, name, asking)
-        if _is_new_generation(write, new, old.object):
-            new = meta.changed(new, ("metadata", "generation"), (old.object["metadata"].get("generation") or 0) + 1)
+        if _is_new_generation(write, new, before):
+            new = meta.changed(new, ("metadata", "generation"), (before["metadata"].get("generation") or 0) + 1)
         return new
 
     async def _admitted(
@@ -483,14 +484,14 @@ def _identified(resource: Kind, obj: Object, namespace: str) -> dict[str, Any]:
     return {**obj, "metadata": metadata}
 
 
-def _check_same(resource: Kind, wanted: Object, old: stores.Entry) -> None:
+def _check_same(resource: Kind, wanted: Object, old: Object, current: int) -> None:
     """That an update is about the object as it is. Raises ApiError 400, 409 or 422."""
-    given, name = wanted["metadata"], meta.name(old.object)
+    given, name = wanted["metadata"], meta.name(old)
     if given.get("name") != name:
         raise errors.bad_request(
             f"the name of the object ({given.get('name') or ''}) does not match the name on the URL ({name})"
         )
-    if (given.get("namespace") or meta.namespace(old.object)) != meta.namespace(old.object):
+    if (given.get("namespace") or meta.namespace(old)) != meta.namespace(old):
         raise errors.bad_request("the namespace of the object does not match the namespace on the request")
     revision = given.get("resourceVersion")
     revision = "" if revision == "0" else revision  # As upstream: whichever it is at.
@@ -500,14 +501,13 @@ def _check_same(resource: Kind, wanted: Object, old: stores.Entry) -> None:
     if revision and not (revision.isascii() and revision.isdigit()):
         wrong = FieldError.invalid("metadata.resourceVersion", revision, "must be what the server gave")
         raise errors.invalid(resource.kind, name, [wrong], resource.group)
-    if revision and int(revision[:30]) != old.revision:
-        raise errors.stale_write(resource.plural, name, revision[:30], old.revision, resource.group)
-    if given.get("uid") and given["uid"] != meta.uid(old.object):
+    if revision and int(revision[:30]) != current:
+        raise errors.stale_write(resource.plural, name, revision[:30], current, resource.group)
+    if given.get("uid") and given["uid"] != meta.uid(old):
         raise errors.conflict(
             resource.plural,
             name,
-            f"Precondition failed: UID in precondition: {given['uid'][:100]}, UID in object meta: "
-            f"{meta.uid(old.object)}",
+            f"Precondition failed: UID in precondition: {given['uid'][:100]}, UID in object meta: {meta.uid(old)}",
             resource.group,
         )
 

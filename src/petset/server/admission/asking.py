@@ -42,7 +42,8 @@ class Others:
 
         `shown` is what the object is, where it is none of the resource's: it is asked about beside the write itself.
         """
-        self._view.refresh()
+        if self._view.has_news:
+            self._view.refresh()
         if not self._keys or write.user is users.SERVER or write.resource.group == well_known.ADMISSION_GROUP:
             return None
         if shown is None and (write.is_decided or write.subresource in ASKED_BESIDE):

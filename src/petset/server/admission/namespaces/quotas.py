@@ -44,7 +44,8 @@ class Quotas:
         kind = write.resource
         if not kind.namespaced or (old is not None and write.subresource not in _GROWING.get(kind, ())):
             return None
-        self._view.refresh()
+        if self._view.has_news:
+            self._view.refresh()
         claim = Claim(kind, write.namespace, key, new, old)
         account = self._accounts.get(write.namespace)
         if account is not None and write.user is not users.SERVER:
