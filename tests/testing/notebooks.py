@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 
-def run(notebook: Path) -> list[tuple[str, Any]]:
-    """(source, what it shows) of each code cell. Raises what a cell raises, with its source as a note."""
+def run(notebook: Path) -> list[tuple[str, str]]:
+    """What each code cell shows, as text and as HTML. Raises what a cell raises, with its source as a note."""
     said = json.loads(notebook.read_text())
     assert said["nbformat"] == 4, "it is of another format"
     names: dict[str, Any] = {"__name__": "__main__"}
-    shown: list[tuple[str, Any]] = []
+    shown: list[tuple[str, str]] = []
     for cell in said["cells"]:
         if cell["cell_type"] == "code":
             source = "".join(cell["source"])
             try:
-                shown.append((source, _cell(source, names)))
+                found = _cell(source, names)
+                shown.append((repr(found), found._repr_html_() if hasattr(found, "_repr_html_") else ""))
             except Exception as error:
                 error.add_note(f"in the cell:\n{source}")
                 raise

@@ -42,7 +42,8 @@ async def connect(
             stream.write(connection.send_binary(bytes([DATA]) + data))
             await stream.drain()
 
-    async def bring() -> None:
+    async def bring() -> str:
+        """Until the pod's end; what went wrong there."""
         begun: dict[int, bool] = {}
         while not connection.is_over:
             data = await stream.read()
@@ -52,26 +53,28 @@ async def connect(
                     if not begun.get(channel):
                         begun[channel], said = True, said[2:]  # The port's number.
                     if channel == ERROR and said:
-                        raise Refused(said.decode(errors="replace").strip())
+                        return said.decode(errors="replace").strip()
                     if channel == DATA and said:
                         writer.write(said)
                         await writer.drain()
             stream.write(connection.outgoing())
             if not data:
-                return
+                break
+        return ""
 
+    wrong = ""
     try:
         async with asyncio.TaskGroup() as group:
             carrying = tasks.spawn(group, carry(), "to the pod")
-            await tasks.spawn(group, bring(), "from the pod")
+            wrong = await tasks.spawn(group, bring(), "from the pod")
             carrying.cancel()
-    except* Refused as refused:
-        raise refused.exceptions[0] from None
     except* ConnectionError:
         pass  # One of the ends has gone.
     finally:
         with contextlib.suppress(ConnectionError):
             stream.close()
+    if wrong:
+        raise Refused(wrong)
 
 
 _NUMBERED = channels.PORTS[PROTOCOL]
