@@ -348,6 +348,25 @@ def test_shares_of_version_1_are_weights_of_version_2(shares, weight):
     assert cgroups.weight_of(shares) == weight
 
 
+def test_a_pod_is_limited_where_its_controllers_are(tmp_path):
+    one = cgroups.Cgroups("v1", {"cpu": str(tmp_path / "cpu"), "memory": str(tmp_path / "memory")})
+    two = cgroups.Cgroups("v2", {"unified": str(tmp_path / "unified")})
+    for name in ("cpu", "memory", "unified"):
+        (tmp_path / name / "g").mkdir(parents=True)
+    for groups in (one, two):
+        assert cgroups.limit(groups, "/g", 64 << 20, 500) == []
+    found = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {
+        "cpu/g/cpu.cfs_quota_us": "50000",
+        "memory/g/memory.limit_in_bytes": str(64 << 20),
+        "unified/g/memory.max": str(64 << 20),
+        "unified/g/cpu.max": "50000 100000",
+    }
+    assert cgroups.limit(one, "/g", 0, 0) == [] and cgroups.limit(
+        cgroups.Cgroups("none", {"unified": "/x"}), "/g", 1, 1
+    )
+
+
 def test_a_group_is_weighed_where_its_cpu_controller_is(tmp_path):
     one = cgroups.Cgroups("hybrid", {"cpu": str(tmp_path / "cpu"), "unified": str(tmp_path / "unified")})
     two = cgroups.Cgroups("v2", {"unified": str(tmp_path / "unified")})

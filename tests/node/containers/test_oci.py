@@ -146,6 +146,16 @@ async def test_limits_are_real(tmp_path, root):
         assert "can't fork" in await here.log(pod, "crowd")
 
 
+@machine.on_machine
+async def test_a_pod_s_limits_are_real(tmp_path, root):
+    """Of all its containers together: none of them has one of its own."""
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox(resources={"limits": {"memory": "16Mi", "cpu": "500m"}})
+        await here.run(pod, *FOREVER, name="stays")
+        eater = await here.run_to_end(pod, "sh", "-c", "x=a; while :; do x=$x$x; done", name="eater")
+        assert (here.seen(eater).exit_code, here.seen(eater).oom_killed) == (137, True)
+
+
 # A shell ends at the first fork that is refused; awk goes on trying.
 BOMB = """
     for i in 1 2 3 4; do awk 'BEGIN { while (1) system("sleep 1000 &") }' 2>/dev/null & done

@@ -20,6 +20,7 @@ from typing import Any
 from petset.kinds import quality_of_service
 from petset.node import environment
 from petset.node.containers import mounting, seccomp
+from petset.node.containers.cgroups import CPU_PERIOD_MICROSECONDS, CPU_QUOTA_MICROSECONDS_MIN
 from petset.node.containers.users import User
 from petset.node.runtime import ContainerConfig, Mount, RuntimeError_, Warning_
 from petset.objects import meta, quantity
@@ -56,8 +57,6 @@ MASKED_PATHS = (
 )
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-CPU_PERIOD_MICROSECONDS = 100_000
-CPU_QUOTA_MICROSECONDS_MIN = 1_000
 CPU_SHARES_MIN = 2
 OPEN_FILES_MAX = 1_048_576
 OOM_GUARANTEED, OOM_BEST_EFFORT = -997, 1000

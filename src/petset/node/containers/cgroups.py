@@ -2,10 +2,10 @@
 
 All containers of an instance are below one parent, /petset_<instance>/pod<uid>/<container id>, in every hierarchy.
 The OCI runtime makes the groups and sets the limits of containers; petset weighs the pods against each other by what
-they request, reads, and removes. petset itself and the runtime's programs stay outside of that parent, so that all pods
-together, however busy, are one neighbour to them. Version 1, version 2 and
-hybrid (version 1 with an empty version 2 tree at /sys/fs/cgroup/unified) all occur. crun refuses hybrid when it creates
-a container, so the unified tree is taken away in the mount namespace where it does (mounting.py).
+they request, limits those that say what they may have as a whole, reads, and removes. petset itself and the runtime's
+programs stay outside of that parent, so that all pods together, however busy, are one neighbour to them. Version 1,
+version 2 and hybrid (version 1 with an empty version 2 tree at /sys/fs/cgroup/unified) all occur. crun refuses hybrid
+when it creates a container, so the unified tree is taken away in the mount namespace where it does (mounting.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from petset.node.runtime import Usage
 ROOT = "/sys/fs/cgroup"
 REMOVE_ATTEMPTS_MAX = 50
 SHARES_MIN, SHARES_MAX = 2, 262_144
+CPU_PERIOD_MICROSECONDS, CPU_QUOTA_MICROSECONDS_MIN = 100_000, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,27 @@ def weigh(cgroups: Cgroups, group: str, shares: int) -> None:
         return
     with contextlib.suppress(OSError):  # Without the controller, or the right to it, nothing is shared out.
         Path(file).write_text(str(value))
+
+
+def limit(cgroups: Cgroups, group: str, memory_bytes: int, cpu_milli: int) -> list[str]:
+    """What all of a group may have together; 0 is no limit. The names of those that the machine cannot keep."""
+    wanted: list[tuple[str, str, str, str, str]] = []
+    quota = max(CPU_QUOTA_MICROSECONDS_MIN, cpu_milli * CPU_PERIOD_MICROSECONDS // 1000)
+    if memory_bytes:
+        wanted.append(("memory", "memory.max", str(memory_bytes), "memory.limit_in_bytes", str(memory_bytes)))
+    if cpu_milli:
+        wanted.append(("CPU", "cpu.max", f"{quota} {CPU_PERIOD_MICROSECONDS}", "cpu.cfs_quota_us", str(quota)))
+    lacking: list[str] = []
+    for name, file, value, old_file, old_value in wanted:
+        if cgroups.version == "v2":
+            path, text = f"{cgroups.hierarchies['unified']}{group}/{file}", value
+        else:
+            path, text = f"{cgroups.hierarchies.get(name.lower(), '')}{group}/{old_file}", old_value
+        try:
+            Path(path).write_text(text)
+        except OSError:
+            lacking.append(name)
+    return lacking
 
 
 def weight_of(shares: int) -> int:

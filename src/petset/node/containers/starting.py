@@ -108,6 +108,7 @@ class Starter:
         record = replace(record, handler=sandbox.handler, user=(user.uid, user.gid, *user.groups), resources=given)
         started = attempts.start(self.tools, self._place(config), record, oci, config.image.rootfs, config.mounts)
         self._weigh(config.pod)
+        warnings += self._limit(config.pod)
         return started
 
     def resize(self, pod: Object, container: Object, record: ContainerRecord) -> ContainerRecord:
@@ -130,6 +131,15 @@ class Starter:
         """The pod against the others, by what its containers request."""
         shares = requests.of(pod).get("cpu", 0) * 1024 // 1000
         cgroups.weigh(self.tools.groups, cgroups.of_pod(self.cgroup, meta.uid(pod)), shares)
+
+    def _limit(self, pod: Object) -> list[Warning_]:
+        """The pod's containers together, where it says what it may have as a whole; what cannot be kept to."""
+        if not meta.part(pod, "spec", "resources", "limits"):
+            return []
+        most, group = requests.limits_of(pod), cgroups.of_pod(self.cgroup, meta.uid(pod))
+        lacking = cgroups.limit(self.tools.groups, group, most.get("memory", 0), most.get("cpu", 0))
+        why = "cannot apply the pod's {} limit: this machine has no cgroup controller for it"
+        return [Warning_("LimitNotApplied", why.format(name)) for name in lacking]
 
     def _localhost_profile(self, profile: Object) -> Object | None:
         """A name cannot lead out of where they are."""
