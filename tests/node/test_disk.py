@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from petset.kinds.node import NODES
-from petset.node import disk, thresholds
+from petset.node import disk, registration, thresholds
 from petset.node.disk import Disk, Marks
 from petset.node.images import collection
 from petset.node.images.collection import ImageSummary
@@ -59,6 +59,24 @@ def test_it_looks_at_real_disks(tmp_path: Path):
     assert 0 < found["nodefs"].bytes_available <= found["nodefs"].bytes_total
 
 
+def test_the_node_tells_its_largest_images(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        node.machine.images = [([f"docker.io/library/i{number}:1"], number + 1) for number in range(60)]
+        await node.create(pod("one"))
+        await node.until("one", is_ready)
+        await asyncio.sleep(2 * registration.IMAGES_REST_SECONDS)
+        found = (await node.admin.get(NODES, NODE))["status"]["images"]
+        assert [one["sizeBytes"] for one in found] == [*range(60, 10, -1)]
+        assert found[0] == {"names": ["docker.io/library/i59:1"], "sizeBytes": 60}
+        version = (await node.admin.get(NODES, NODE))["metadata"]["resourceVersion"]
+        await node.create(pod("two"))
+        await node.until("two", is_ready)
+        await asyncio.sleep(2 * registration.IMAGES_REST_SECONDS)
+        assert (await node.admin.get(NODES, NODE))["metadata"]["resourceVersion"] == version
+
+    play(story, tmp_path)
+
+
 NOW = 1_750_000_000.0
 
 
@@ -85,6 +103,11 @@ def test_the_longest_unused_images_go_first_and_some_never():
     ]
     going = collection.candidates(found, ["used"], NOW)
     assert [image.digest for image in going] == ["never", "sooner", "later"]
+
+
+def test_an_image_is_told_by_its_digest_too():
+    one = ImageSummary("sha256:0a", ("docker.io/library/a:1", "docker.io/library/a:2", "localhost:5000/b:1"), 1, "", "")
+    assert one.names == ["docker.io/library/a@sha256:0a", "localhost:5000/b@sha256:0a", *one.references]
 
 
 def keeping(name: str, mebibytes: int, request: str = "", **spec: Any) -> tuple[Any, Usage]:

@@ -118,6 +118,7 @@ class Agent:
         self._of_name: dict[str, list[worker.PodWorker]] = {}  # By namespace/name, oldest first.
         self._events: deque[tuple[Object, str, str, str, str]] = deque(maxlen=EVENTS_WAITING_MAX)
         self._event_waits = asyncio.Event()
+        self._images_changed = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None] | None, disks: Callable[[], disk.Disks] | None = None) -> None:
         await self._runtime.start()
@@ -147,6 +148,7 @@ class Agent:
             said = await self._until_done("say it is ready", self._say_ready)
             self._tell(said, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
             tasks.spawn(group, self._stay_ready(said), "node readiness")
+            tasks.spawn(group, self._tell_images(), "node images")
             for keeper, name in self._keepers(disks):
                 tasks.spawn(group, keeper.run(), name)
             if on_ready is not None:
@@ -306,6 +308,19 @@ class Agent:
     async def _follow_runtime(self) -> None:
         async for event in self._runtime.events():
             self._wake(event.pod_uid)
+            self._images_changed.set()  # They may have: whatever begins has an image.
+
+    async def _tell_images(self) -> None:
+        """Say in the Node which images there are, a while after they may have changed."""
+        while True:
+            with tasks.best_effort("tell the node's images"):
+                node, found = self._registered(), registration.images(await self._runtime.images())
+                if node is not None and list(meta.parts(node, "status", "images")) != found:
+                    patch = {"status": {"images": found}}
+                    await self._client.patch(NODES, self._config.node_name, "", patch, subresource="status")
+            await self._images_changed.wait()
+            await asyncio.sleep(registration.IMAGES_REST_SECONDS)
+            self._images_changed.clear()
 
     def _wake(self, uid: str) -> None:
         if uid in self._workers:
@@ -314,7 +329,10 @@ class Agent:
     # ---- what disk.Keeper asks
 
     async def collect(self, bytes_wanted: int, logs: bool) -> int:
-        return await self._runtime.collect(bytes_wanted, logs)
+        try:
+            return await self._runtime.collect(bytes_wanted, logs)
+        finally:
+            self._images_changed.set()
 
     async def say_pressure(self, lack: thresholds.Lack | None) -> None:
         self._ledger.disk_pressure = lack is not None

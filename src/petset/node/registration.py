@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import petset
@@ -27,6 +27,8 @@ log = logging.getLogger("petset.node")
 
 LEASE_SECONDS = 40
 LEASE_RENEW_SECONDS = 10.0
+IMAGES_MAX, IMAGE_NAMES_MAX = 50, 5  # In a node's status.
+IMAGES_REST_SECONDS = 10.0  # Between two looks at them.
 PODS_MAX = 1010  # Of a /22 of addresses.
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
@@ -129,6 +131,12 @@ def node_status(
         "features": {"supplementalGroupsPolicy": True},
         "runtimeHandlers": [_handler(name) for name in ("", *config.handlers)],
     }
+
+
+def images(found: Iterable[tuple[Sequence[str], int]]) -> list[dict[str, Any]]:
+    """The largest, as a node's status names them."""
+    largest = sorted(((-size, list(names)) for names, size in found if names))[:IMAGES_MAX]
+    return [{"names": names[:IMAGE_NAMES_MAX], "sizeBytes": -size} for size, names in largest]
 
 
 def _handler(name: str) -> dict[str, Any]:

@@ -255,6 +255,10 @@ class Runtime(Protocol):
         """As the kernel counts them now."""
         ...
 
+    async def images(self) -> Sequence[tuple[Sequence[str], int]]:
+        """Names and bytes of the images that the node has."""
+        ...
+
     async def collect(self, bytes_wanted: int, logs: bool) -> int:
         """Remove images that no container uses; with `logs` those of attempts before the latest. The bytes freed."""
         ...

@@ -157,6 +157,7 @@ class Machine:
     started: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     started_kept_max: int = STARTED_KEPT_MAX  # For whoever asks what was started.
     containers_made: int = 0
+    images: list[tuple[list[str], int]] = field(default_factory=list[tuple[list[str], int]])  # Names and bytes.
     collections: list[tuple[int, bool]] = field(default_factory=list[tuple[int, bool]])  # What `collect` was asked for.
     # By pod uid and container.
     disk_bytes: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
@@ -345,6 +346,9 @@ class SimulatedRuntime:
                         cores = machine.load(sandbox, name)
                     running[uid, name] = record.used(now, cores)
         return Usages(sum(running.values(), Usage()), 0, running, now)
+
+    async def images(self) -> Sequence[tuple[Sequence[str], int]]:
+        return self.machine.images
 
     async def collect(self, bytes_wanted: int, logs: bool) -> int:
         self.machine.collections.append((bytes_wanted, logs))

@@ -73,6 +73,8 @@ class ImageStore(Protocol):
 
     async def collect(self, in_use: Collection[str], bytes_wanted: int) -> int: ...
 
+    async def known(self) -> Sequence[tuple[Sequence[str], int]]: ...
+
 
 @dataclass(slots=True)
 class _Pod:
@@ -307,6 +309,9 @@ class OciRuntime:
         }
         measured = await self._meter.bytes_in(directory, [path for paths in places.values() for path in paths])
         return {name: sum(measured.get(path, 0) for path in paths) for name, paths in places.items()}
+
+    async def images(self) -> Sequence[tuple[Sequence[str], int]]:
+        return await self._images.known() if self._images is not None else ()
 
     async def collect(self, bytes_wanted: int, logs: bool) -> int:
         freed = 0

@@ -32,6 +32,12 @@ class ImageSummary:
     loaded: bool = False  # From an archive: nobody can fetch it again.
     used_at: float = 0.0  # When a container last asked for it, by any instance; 0: never.
 
+    @property
+    def names(self) -> list[str]:
+        """Those by which a node tells of it: by its digest in each repository, then as it was asked for."""
+        repositories = dict.fromkeys(one.rpartition(":")[0] for one in self.references)
+        return [*(f"{one}@{self.digest}" for one in repositories), *self.references]
+
 
 def candidates(found: Iterable[ImageSummary], in_use: Collection[str], now: float) -> list[ImageSummary]:
     """The images that may go, in the order in which they go."""

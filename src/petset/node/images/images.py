@@ -155,6 +155,10 @@ class Images:
         self._built.pop(name, None)
         return await self._built_image(name, progress)
 
+    async def known(self) -> Sequence[tuple[Sequence[str], int]]:
+        """Names and bytes of all, as a node tells them."""
+        return [(one.names, one.size_bytes) for one in await tasks.in_thread(self.list)]
+
     def list(self) -> list[collection.ImageSummary]:
         """All images that have a name, by name."""
         by_digest: dict[str, list[layout.Entry]] = {}
