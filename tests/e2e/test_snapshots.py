@@ -78,3 +78,40 @@ def test_a_snapshot_is_taken_of_a_running_pod_restored_and_cloned(cluster):
     cluster.kubectl("delete", "vs/then", "pod/writer", "pod/reader", "pod/copier", "--now")
     cluster.kubectl("delete", "pvc", "data", "restored", "cloned")
     cluster.wait(lambda: not cluster.kubectl.json("get", "pv,vsc")["items"], "the volumes and the content to go", 30)
+
+
+def test_a_set_is_reverted_to_what_its_pets_had(cluster):
+    labels = {"app": "pair"}
+    template = {"metadata": {"labels": labels}, "spec": pod("x", "x")["spec"]}
+    template["spec"].pop("volumes")
+    pair = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "pair"},
+        "spec": {
+            "serviceName": "pair",
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": template,
+            "volumeClaimTemplates": [
+                {key: value for key, value in claim("data").items() if key in ("metadata", "spec")}
+            ],
+        },
+    }
+    names = ("pair-0", "pair-1")
+
+    def write(text: str) -> None:
+        for name in names:
+            cluster.exec(name, "sh", "-c", f"echo {text} of {name} > /data/kept")
+
+    create(cluster, pair)
+    cluster.wait_ready(*names)
+    write("before")
+    assert "then: 2 volumes of pair" in cluster.petset("snapshot", "take", "pair", "--name", "then").stdout
+    write("after")
+    said = cluster.petset("snapshot", "revert", "then", "--yes").stdout
+    assert said == "pair: 2 volumes are as in then, and 2 pets come back\n"
+    cluster.wait_ready(*names)
+    assert [cluster.exec(name, "cat", "/data/kept").strip() for name in names] == [
+        f"before of {name}" for name in names
+    ]

@@ -154,6 +154,9 @@ DISCOVERY_GROUP = "apidiscovery.k8s.io"
 
 # This house's own, of pods on simulated nodes: how much each container says that it uses.
 NEARLY_FULL_CONDITION = "petset.local/NearlyFull"  # Of a claim: how full its volume is.
+SNAPSHOT_LABEL = "petset.local/snapshot"  # Of VolumeSnapshots that were taken as one: what that is called.
+SNAPSHOT_OF_LABEL = "petset.local/snapshot-of"  # And of which set.
+REVERTING_ANNOTATION = "petset.local/replicas-before-revert"  # Of a set that stands still meanwhile.
 SIMULATED_CPU_ANNOTATION = "petset.local/simulated-cpu"
 SIMULATED_MEMORY_ANNOTATION = "petset.local/simulated-memory"
 SIMULATED_NODE = "petset.local/simulated"  # A label of those nodes, and the key of their taint beside real ones.

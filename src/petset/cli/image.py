@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from pathlib import Path
 
+from petset.cli import printing, progress
 from petset.cli.main import CommandError
 from petset.node.images import images, recipes
 
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--name", metavar="REFERENCE", help="the name to give it (default: the one in the archive)")
     pull = actions.add_parser("pull", help="fetch an image from a registry")
     pull.add_argument("reference", metavar="REFERENCE")
-    actions.add_parser("ls", help="list the images")
+    printing.arguments(actions.add_parser("ls", help="list the images"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +38,8 @@ async def _build(store: images.Images, args: argparse.Namespace) -> int:
         print("\n".join(store.recipes.names()))
         return 0
     for name in args.names or store.recipes.names():
-        image = await store.build(name, lambda line, name=name: print(f"{name}: {line}", file=sys.stderr, flush=True))
+        with progress.working(name) as tell:
+            image = await store.build(name, tell)
         print(f"{name}: {_megabytes(image.size_bytes)}, {image.digest}")
     return 0
 
@@ -52,20 +53,26 @@ async def _load(store: images.Images, args: argparse.Namespace) -> int:
 
 
 async def _pull(store: images.Images, args: argparse.Namespace) -> int:
-    image = await store.pull(args.reference)
+    with progress.working(args.reference) as tell:
+        tell("pulling")
+        image = await store.pull(args.reference)
     print(f"{image.reference}: {_megabytes(image.size_bytes)}, {image.digest}")
     return 0
 
 
 async def _list(store: images.Images, args: argparse.Namespace) -> int:
-    rows = [
-        (name, _megabytes(image.size_bytes), image.digest[7:19], f"recipe {image.recipe}" if image.recipe else "")
+    rows: list[printing.Row] = [
+        {
+            "name": name,
+            "size": _megabytes(image.size_bytes),
+            "digest": image.digest[7:19],
+            "recipe": image.recipe,
+        }
         for image in store.list()
         for name in image.references or (f"({image.recipe})",)
     ]
-    width = max((len(name) for name, *_ in rows), default=0)
-    for name, size, digest, origin in sorted(rows):
-        print(f"{name:{width}}  {size:>8}  {digest}  {origin}".rstrip())
+    by_name = sorted(rows, key=lambda row: str(row["name"]))
+    printing.rows(args.output, ("name", "size", "digest", "recipe"), by_name, none="there are no images")
     return 0
 
 

@@ -28,6 +28,11 @@ COMMANDS = (
     ("ls", "list the pets", "list the pets of all sets, or of some: phase, revision, address, name, volume"),
     ("top", "tell what pets use", "what of CPU and memory each pet uses"),
     ("events", "show the events", "what was told of a set, its pets and claims, or of all; -f: and goes on"),
+    (
+        "snapshot",
+        "work with snapshots",
+        "take the volumes of a set's pets as one, list what was taken, revert a set to it",
+    ),
     ("node", "work with nodes", "list nodes, make one silent, cut one off, bring one back"),
     ("open", "open the dashboard", "open the dashboard in a browser, or print the link to it"),
     ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),
@@ -47,7 +52,8 @@ COMMANDS = (
     ("man", "print the man page", "print the man page: petset man | man -l -"),
     ("destroy", "destroy the cluster", "stop the cluster and delete everything of it, data included"),
 )
-OF_ANY_CLUSTER = ("why", "ls", "top", "events")  # They ask nothing but the API: kubectl's plugin has them, too.
+# They ask nothing but the API: kubectl's plugin has them, too.
+OF_ANY_CLUSTER = ("why", "ls", "top", "events", "snapshot")
 COMPLETING = "_ARGCOMPLETE"  # Of the environment: a shell asks what could come next.
 
 

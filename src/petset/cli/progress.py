@@ -1,31 +1,84 @@
-"""How far a long step has come, on standard error: a line that changes on a terminal, elsewhere a line now and then."""
+"""How far a long step has come, on standard error: a bar on a terminal, elsewhere a line now and then, or none.
+
+`shown` is of bytes, `counted` of things, `working` of what nobody knows the length of. The bars are rich's, which is
+imported only for a terminal; whoever pipes standard error gets lines that can be read later.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
-LINE_BYTES = 256 << 20  # How much must be done for another line where nothing can be written over.
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LINE_BYTES = 256 << 20  # How much must be done for another line where there is no bar.
+
+Count = Callable[[int], None]
 
 
 @contextlib.contextmanager
 def shown() -> Generator[Callable[[str, int, int], None]]:
     """A function to call with (what is done, how many bytes of it, of how many)."""
-    is_terminal = sys.stderr.isatty()
+    if sys.stderr.isatty():
+        with _bars(of_bytes=True) as bars:
+            yield _Told(bars).tell
+        return
     told: dict[str, int] = {}
 
     def tell(what: str, done: int, total: int) -> None:
-        step = total // 200 if is_terminal else LINE_BYTES
         last = told.get(what, 0)
-        if done - last < step and not (last and done >= total > last):
+        if done - last < LINE_BYTES and not (last and done >= total > last):
             return
         told[what] = done
-        line = f"{what} {done / 1e6:.0f} of {total / 1e6:.0f} MB"
-        print(f"\r{line}\033[K" if is_terminal else line, end="" if is_terminal else "\n", file=sys.stderr, flush=True)
+        print(f"{what} {done / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
 
-    try:
-        yield tell
-    finally:
-        if is_terminal and told:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+    yield tell
+
+
+@contextlib.contextmanager
+def counted(what: str, total: int, things: str) -> Generator[Count]:
+    """A function to call with how many are done. Where there is no bar nothing is said: the end is soon told."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    with _bars() as bars:
+        told = _Told(bars)
+        yield lambda done: told.tell(f"{what}: {things}", done, total)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Generator[Callable[[str], None]]:
+    """A function to call with each line that is said meanwhile, of which a terminal shows the last one."""
+    if not sys.stderr.isatty():
+        yield lambda line: print(f"{what}: {line}", file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(escape(what)) as status:
+        yield lambda line: status.update(escape(f"{what}: {line}"))
+
+
+class _Told:
+    """A bar for each thing that is told of."""
+
+    def __init__(self, bars: Progress):
+        self._bars = bars
+        self._known: dict[str, TaskID] = {}
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        if what not in self._known:
+            self._known[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._known[what], completed=done, total=total)
+
+
+def _bars(of_bytes: bool = False) -> Progress:
+    from rich import progress
+    from rich.console import Console
+
+    amount = progress.DownloadColumn() if of_bytes else progress.MofNCompleteColumn()
+    columns = (progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), amount)
+    return progress.Progress(*columns, console=Console(stderr=True), transient=True)
