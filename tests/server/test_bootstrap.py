@@ -76,6 +76,25 @@ def test_a_sum_has_the_rules_of_its_parts(server):
         assert not coverage.covers(wanted, held)
 
 
+@pytest.mark.parametrize(
+    ("role", "may", "may_not"),
+    [("view", "get list watch", "create update delete"), ("edit", "get create delete", ""), ("admin", "create", "")],
+)
+def test_who_may_use_claims_may_use_their_snapshots(server, role: str, may: str, may_not: str) -> None:
+    server.create(binding("b", role, user("jane"), kind="ClusterRole"))
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+
+    def allowed(verb: str, resource: str, namespace: str = "default") -> bool:
+        asked = {"verb": verb, "group": "snapshot.storage.k8s.io", "resource": resource, "namespace": namespace}
+        spec = {"user": "jane", "resourceAttributes": asked}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        return server("POST", path, review).body["status"]["allowed"]
+
+    assert all(allowed(verb, "volumesnapshots") for verb in may.split())
+    assert not any(allowed(verb, "volumesnapshots") for verb in may_not.split())
+    assert not allowed("get", "volumesnapshots", "elsewhere") and not allowed("get", "volumesnapshotcontents", "")
+
+
 def test_an_auth_delegator_asks_about_others(server):
     extension = http.User("system:serviceaccount:kube-system:metrics")
     review = {

@@ -78,6 +78,7 @@ class Laws:
         self.counts = counts.Counts()
         self._rollouts = rollouts.Rollouts()
         self.evictions = evictions.Evictions()
+        self.also: Callable[[str, Object | None, Object], Iterable[str]] = lambda key, old, obj: ()  # The disk's.
         self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
 
     # Told by the world
@@ -124,6 +125,8 @@ class Laws:
         self._rollouts.saw(self.objects, key, old, obj, gone, now)
         self.evictions.saw(key, old, obj, gone, now)
         for wrong in self.evictions.broken_by(self.objects, key, old, obj, now, self.stale_seconds):
+            self.breaks(wrong)
+        for wrong in self.also(key, old, obj) if not gone else ():
             self.breaks(wrong)
         self._is_bounded = self._is_bounded or key.startswith(QUOTAS)
         if self._is_bounded and old is None and not gone:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from petset import cluster
 from petset.client.client import Client
 from petset.objects import errors
+from petset.objects.registry import Catalog
 from petset.world import link
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Process:
         """Run it, again and again, until this is cancelled, it is killed for good or it ends by itself."""
         while True:
             self.link = self.world.link(self.name, self._program.user)
-            work = self._program.main(Client(self.link, self._program.agent))
+            kinds = Catalog(self.world.kinds)
+            work = self._program.main(Client(self.link, self._program.agent, kinds))
             self.task = asyncio.get_running_loop().create_task(work, name=self.name)
             try:
                 await asyncio.wait([self.task])

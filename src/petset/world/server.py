@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from petset import cluster
+from petset.kinds import builtin
+from petset.objects.registry import Kinds
 from petset.store import core, memory, store
 from petset.wire import http, streaming
 from petset.world.faults import Faults
@@ -50,9 +52,10 @@ class Server:
         config: cluster.Config,
         streams_of: streaming.StreamsOf,
         servers_of: streaming.ServersOf,
+        kinds: Kinds = builtin.KINDS,
     ):
         self.store, self._config = store_, config
-        self._streams_of, self._servers_of = streams_of, servers_of
+        self._streams_of, self._servers_of, self._kinds = streams_of, servers_of, kinds
         self._plane: cluster.ControlPlane | None = None
         self._answering: dict[asyncio.Task[Any], asyncio.Future[http.Response]] = {}
         self._streams: dict[Stream, None] = {}
@@ -68,7 +71,7 @@ class Server:
 
     def start(self) -> cluster.ControlPlane:
         """Start over what was committed."""
-        self._plane = cluster.ControlPlane(self.store, self._config, self._streams_of, servers=self._servers_of)
+        self._plane = cluster.ControlPlane(self.store, self._config, self._streams_of, self._kinds, self._servers_of)
         return self._plane
 
     def kill(self) -> None:

@@ -29,9 +29,11 @@ from petset import cluster
 from petset.base import tasks
 from petset.client import client as api
 from petset.dns import records
+from petset.kinds import builtin
 from petset.objects import encoding
+from petset.objects.registry import Catalog
 from petset.wire import http, streaming
-from petset.world import agents, directories, faults, laws, link, nodes, server, settled
+from petset.world import agents, directories, faults, laws, link, nodes, server, settled, snapshots
 from petset.world import loop as virtual
 from petset.world.process import Process
 
@@ -49,6 +51,7 @@ class Config:
 
     seed: int
     nodes: int = 1
+    snapshots: bool = False  # Whether there are the kinds of snapshots.
     scripted: bool = False  # Nodes by script instead of the real agent on a simulated machine: they cost less.
 
 
@@ -68,12 +71,14 @@ class World:
         self.disk = tempfile.mkdtemp(prefix="petset-world-")
         self.laws = laws.Laws(loop.time, self._running)
         self.volumes = self.disk_of("volumes")
-        plane = cluster.Config(
-            hostpath=directories.Directories(self.laws), volumes_directory=str(self.volumes), ca_pem="a certificate"
-        )
-        self.server = server.Server(server.SeenStore(self.laws.saw), plane, self._streams_of, self._server_of)
+        self.directories = directories.Directories(self.laws, random.Random(f"{seed} disk"))
+        plane = cluster.Config(hostpath=self.directories, volumes_directory=str(self.volumes), ca_pem="a certificate")
+        self.kinds = snapshots.kinds() if config.snapshots else builtin.KINDS
+        seen = server.SeenStore(self.laws.saw)
+        self.server = server.Server(seen, plane, self._streams_of, self._server_of, self.kinds)
         chance = random.Random(f"{seed} admin")
-        self.admin = api.Client(link.Link(self.server, cluster.ADMINISTRATOR, chance, faults.Faults.none))
+        way = link.Link(self.server, cluster.ADMINISTRATOR, chance, faults.Faults.none)
+        self.admin = api.Client(way, kinds=Catalog(self.kinds))
         kind = nodes.ScriptedNode if config.scripted else agents.AgentNode
         self.nodes: Sequence[agents.AgentNode | nodes.ScriptedNode] = [
             kind(self, f"node-{number}") for number in range(config.nodes)

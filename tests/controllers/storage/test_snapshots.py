@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from petset.base import well_known
-from petset.controllers.storage import snapshot_kinds
+from petset.controllers.storage import snapshot_kinds, sources
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
 from petset.kinds.event import EVENTS
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
@@ -114,6 +114,33 @@ def test_a_snapshot_is_taken_restored_and_goes_with_its_copy() -> None:
         assert it.directories.snapshots == {}
 
     play(scene)
+
+
+def test_what_is_deleted_stays_for_claims_that_came_before_that() -> None:
+    async def scene(it: Cluster) -> None:
+        assert it.directories is not None
+        await it.create(claim("data"), snapshot("s"))
+        await it.until(lambda: status(it, "s").get("readyToUse"))
+        it.directories.failing = "the disk is full"
+        cloned = {"kind": "PersistentVolumeClaim", "name": "data"}
+        await it.create(claim("restored", dataSource=of_snapshot("s")), claim("cloned", dataSource=cloned))
+        await it.until(lambda: len(said(it, "ProvisioningFailed")) == 2)
+        await it.client.delete(kind(it), "s", "default")
+        await it.client.delete(PERSISTENTVOLUMECLAIMS, "data", "default")
+        await it.until(lambda: said(it, "SnapshotDeletePending"))
+        it.directories.failing = ""
+        await it.until(lambda: phase(it, "restored") == phase(it, "cloned") == "Bound")
+        await it.until(lambda: not it.all(kind(it)) and it.get(PERSISTENTVOLUMECLAIMS, "data") is None)
+
+    play(scene)
+
+
+def test_who_comes_after_the_deletion_does_not_hold_it_up() -> None:
+    source = {"metadata": {"deletionTimestamp": "2024-01-01T00:00:01Z"}}
+    came = ["2024-01-01T00:00:00Z", "2024-01-01T00:00:01Z", "2024-01-01T00:00:02Z"]
+    claims = [{"metadata": {"creationTimestamp": at}} for at in came]
+    assert [sources.may_still_use(one, source) for one in claims] == [True, True, False]
+    assert sources.may_still_use(claims[2], {"metadata": {}})
 
 
 def test_a_retained_content_keeps_its_copy_and_can_be_bound_again_by_hand() -> None:

@@ -264,7 +264,7 @@ def _end(snapshot: Object, view: View) -> list[actions.Action]:
     """A snapshot that is being deleted."""
     if not any(one in PROTECTING for one in meta.finalizers(snapshot)):
         return []
-    if sources.claims_made_of(snapshot, view):
+    if _is_taken(snapshot) and sources.claims_made_of(snapshot, view):  # One that is not never will be: nobody waits.
         why = "Snapshot is being used to restore a PVC"
         return [event(snapshot, "Warning", "SnapshotDeletePending", why)]
     content = content_of(snapshot, view)

@@ -58,7 +58,17 @@ class Source:
 def claims_made_of(obj: Object, view: View) -> list[Object]:
     """Claims that wait for a volume made of a snapshot or of another claim."""
     mark = source_mark(meta.namespace(obj), obj["kind"], meta.name(obj))
-    return [claim for claim in view.by_index(PERSISTENTVOLUMECLAIMS, "source", mark) if is_waiting(claim)]
+    found = view.by_index(PERSISTENTVOLUMECLAIMS, "source", mark)
+    return [claim for claim in found if is_waiting(claim) and may_still_use(claim, obj)]
+
+
+def may_still_use(claim: Object, source: Object) -> bool:
+    """Whether a source is there for a claim: one that is being deleted stays for those that came before that.
+
+    Upstream refuses them, too, and then either waits for the other for ever.
+    """
+    until = meta.get(source, "metadata", "deletionTimestamp")
+    return until is None or meta.get(claim, "metadata", "creationTimestamp", default="") <= until
 
 
 def is_waiting(claim: Object) -> bool:
@@ -127,7 +137,7 @@ def _of_snapshot(claim: Object, view: View) -> Source:
     if snapshot is None:
         kind = f"{snapshot_kinds.SNAPSHOTS}.{snapshot_kinds.GROUP}"
         return Source(why_not=f'error getting snapshot {name} from api server: {kind} "{name}" not found')
-    if meta.is_deleting(snapshot):
+    if not may_still_use(claim, snapshot):
         return Source(why_not=f"snapshot {name} is currently being deleted")
     bound = meta.get(snapshot, "status", "boundVolumeSnapshotContentName", default="")
     content = snapshot_kinds.find(view, snapshot_kinds.CONTENTS, "", bound)
@@ -150,7 +160,7 @@ def _of_claim(claim: Object, view: View) -> Source:
     if original is None:
         why = f'error getting PVC {name} from api server: persistentvolumeclaims "{name}" not found'
         return Source(why_not=why)
-    if meta.is_deleting(original):
+    if not may_still_use(claim, original):
         return Source(why_not="the PVC DataSource is currently being deleted")
     volume = view.get(PERSISTENTVOLUMES, "", meta.get(original, "spec", "volumeName") or "-")
     if volume is None or meta.get(original, "status", "phase") != "Bound":

@@ -166,11 +166,19 @@ def _requester(kind: str) -> Role:
     return Role(f"{CSR}:certificatesigningrequests:{kind}", (rule,))
 
 
+def _of_snapshots(verbs: str) -> Object:
+    """petset brings this custom kind itself, so that whoever may use a namespace's claims may use its snapshots."""
+    status = " volumesnapshots/status" if verbs == READ else ""
+    return may(verbs, "snapshot.storage.k8s.io", f"volumesnapshots{status}")
+
+
 # A sum comes after its parts.
 ROLES: tuple[Role, ...] = (
     Role("cluster-admin", (may("*", "*", "*"), may_get("*", verbs="*"))),
     Role("system:aggregate-to-view", _VIEWED, part_of="view"),
     Role("system:aggregated-metrics-reader", (may(READ, "metrics.k8s.io", "nodes pods"),), part_of="view"),
+    Role("petset:aggregated-snapshots-reader", (_of_snapshots(READ),), part_of="view"),
+    Role("petset:aggregated-snapshots-editor", (_of_snapshots(WRITE),), part_of="edit"),
     Role("view", is_sum=True, part_of="edit"),
     Role("system:aggregate-to-edit", _EDITED, part_of="edit"),
     Role("edit", is_sum=True, part_of="admin"),
