@@ -37,7 +37,7 @@ def test_the_steps_of_a_write(server: Server) -> None:
     writes = {
         "create a ConfigMap": ("POST", CONFIGMAPS, lambda n: configmap(f"c{n}", k="v"), 1_010),
         "update a ConfigMap": ("PUT", f"{CONFIGMAPS}/c0", lambda n: configmap("c0", k=f"w{n}"), 1_270),
-        "create a Pod": ("POST", PODS_PATH, lambda n: pod(f"p{n}"), 3_270),
+        "create a Pod": ("POST", PODS_PATH, lambda n: pod(f"p{n}"), 3_200),
         "patch a Pod's status": (
             "PATCH",
             f"{PODS_PATH}/p0/status",

@@ -35,10 +35,11 @@ class Parts:
         """The equal part or text met before, or this one made of such parts."""
         if isinstance(value, (dict, list)):
             return self._one(value)
-        if isinstance(value, str) and len(value) <= TEXT_CHARACTERS_MAX:
-            known = self._recent.get(value)
-            return self._keep(value, self._older.get(value, value)) if known is None else known
-        return value
+        return (self._recent.get(value) or self._text(value)) if isinstance(value, str) else value
+
+    def _text(self, text: str) -> Any:
+        """One that was not met lately."""
+        return self._keep(text, self._older.get(text, text)) if len(text) <= TEXT_CHARACTERS_MAX else text
 
     def _one(self, part: dict[str, Json] | list[Json]) -> Any:
         text = encoding.dumps(part)
@@ -51,10 +52,11 @@ class Parts:
         return self._keep(text, known) if len(text) <= PART_BYTES_MAX else known
 
     def made(self, part: dict[str, Json] | list[Json]) -> Any:
-        """The part made of shared ones."""
+        """The part made of shared ones: `of` each, written out for texts that were met lately, which most are."""
+        met, text, of = self._recent.get, self._text, self.of
         if isinstance(part, dict):
-            return {key: self.of(value) for key, value in part.items()}
-        return [self.of(value) for value in part]
+            return {key: (met(one) or text(one)) if type(one) is str else of(one) for key, one in part.items()}
+        return [(met(one) or text(one)) if type(one) is str else of(one) for one in part]
 
     def _keep(self, mark: bytes | str, part: Any) -> Any:
         self._recent[mark] = part
