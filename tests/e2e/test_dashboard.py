@@ -10,9 +10,11 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from petset.objects import documents
 from tests.e2e.cluster import Cluster
 
 pytestmark = pytest.mark.services
@@ -303,3 +305,45 @@ def test_a_broken_probe_is_mended_in_the_terminal(cluster, fresh):
     fresh.tab.keyboard.press("F6")
     expect(fresh.tab.locator("#tab-terminal")).to_be_focused()
     expect(fresh.pet("probe-1")).to_have_attribute("data-state", "running")
+
+
+# -- What it says of a set: pure, of objects that are made up
+
+STORIES = documents.load_all((Path(__file__).parent / "dashboard_stories.yaml").read_bytes())[0]
+TOLD = """async ([set, pods]) => {
+    const pets = await import("/dashboard/pets.js");
+    const told = pets.story(set, pets.placesOf(set, pods));
+    return [told.text, Object.fromEntries([...told.waits].map(([number, wait]) => [number, wait.on]))];
+}"""
+
+
+def pod_of(written: str) -> dict:
+    """A pod that the dashboard shows as "<number> <state> <revision>" says."""
+    number, state, revision = written.split()
+    metadata = {"name": f"web-{number}", "labels": {"controller-revision-hash": f"web-{revision}"}}
+    if state == "stopping":
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    phase = {"failed": "Failed", "starting": "Pending", "waiting": "Pending"}.get(state, "Running")
+    ready = "True" if state in ("ready", "stopping") else "False"
+    status = {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]}
+    return {"metadata": metadata, "spec": {} if state == "waiting" else {"nodeName": "n"}, "status": status}
+
+
+@pytest.fixture(scope="module")
+def teller(browser, simulated) -> Iterator[Page]:
+    page = Page(browser).sign_in(simulated)
+    yield page
+    page.context.close()
+
+
+@pytest.mark.parametrize("case", STORIES, ids=lambda case: case["of"])
+def test_what_is_said_of_a_set(teller, case):
+    spec = dict(case["set"])
+    revisions = {
+        f"{name}Revision": f"web-{spec.pop(key, 'a')}" for name, key in (("current", "from"), ("update", "to"))
+    }
+    status = {**revisions, "observedGeneration": 1}
+    of_set = {"kind": "StatefulSet", "metadata": {"name": "web", "generation": 1}, "spec": spec, "status": status}
+    text, waits = teller.tab.evaluate(TOLD, [of_set, [pod_of(written) for written in case["pets"]]])
+    assert text == case["says"]
+    assert waits == case["waits"]

@@ -10,12 +10,16 @@ const PAUSE_MS_MIN = 400;
 const PAUSE_MS_MAX = 20_000;
 const MISSING_PAUSE_MS = 60_000; // Of a kind that this cluster does not have, or not yet.
 const PAGE_OBJECTS = 500;
+const FRAME_MS = 12;
+const PAUSES_A_FRAME = 3;
+const PAUSE_MS_MAX_BETWEEN = 400;
 const QUIET_MS = 10_000; // A watch that lived so long was no failure.
 
 export class Cluster {
   constructor() {
     this.kinds = Object.fromEntries(Object.keys(KINDS).map((plural) => [plural, new Followed(plural, () => this.changed())]));
     this.version = 0;
+    this.rested = 0;
     this.listeners = new Set();
     this.asked = false;
   }
@@ -67,10 +71,18 @@ export class Cluster {
   changed() {
     if (this.asked) return;
     this.asked = true;
-    requestAnimationFrame(() => {
-      this.asked = false;
-      this.version += 1;
-      for (const listener of this.listeners) listener(this.version);
+    setTimeout(() => requestAnimationFrame(() => this.tell()), Math.max(0, this.rested - performance.now()));
+  }
+
+  // A frame that took long is followed by a pause of some times as long, so that the page stays quick to whoever uses it.
+  tell() {
+    const began = performance.now();
+    this.asked = false;
+    this.version += 1;
+    for (const listener of this.listeners) listener(this.version);
+    setTimeout(() => {
+      const took = performance.now() - began;
+      this.rested = performance.now() + (took > FRAME_MS ? Math.min(took * PAUSES_A_FRAME, PAUSE_MS_MAX_BETWEEN) : 0);
     });
   }
 

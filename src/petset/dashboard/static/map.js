@@ -101,7 +101,9 @@ export function laidOut(cluster, namespace) {
     nodes.push({ key: `n:${place.name}`, name: place.name, object: place.object, y: top, height: y - top, isReady: !place.object || ready, detail: place.object ? (ready ? count(here) : "silent") : count(here) });
     y += 14;
   }
-  const loose = [...cluster.all("persistentvolumeclaims").values()].filter(isHere(namespace)).filter((claim) => !claimed.has(claim.metadata.uid)).sort(byName).slice(0, PODS_MAX);
+  const used = new Set(all.slice(PODS_MAX).flatMap((pod) => (pod.spec.volumes ?? []).map((volume) => `${pod.metadata.namespace}/${volume.persistentVolumeClaim?.claimName}`)));
+  const isLoose = (claim) => !claimed.has(claim.metadata.uid) && !used.has(`${claim.metadata.namespace}/${claim.metadata.name}`);
+  const loose = [...cluster.all("persistentvolumeclaims").values()].filter(isHere(namespace)).filter(isLoose).sort(byName).slice(0, PODS_MAX);
   for (const claim of loose) {
     addClaim(claim, y);
     claims.at(-1).detail += ", kept";

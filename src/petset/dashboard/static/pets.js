@@ -135,9 +135,13 @@ export function story(set, places) {
     if (set.spec.updateStrategy?.type === "OnDelete") {
       if (old.length) return told(`Revision ${shortRevision(target)} comes to ${names(old)} when ${old.length > 1 ? "they are" : "it is"} deleted.`, unready ? tone(wanted) : "calm");
     } else if (due.length || unready) {
-      const changing = [...wanted].reverse().find((place) => place.state !== READY) ?? due[0];
+      // Who is missing is made first, and waits for those before it; only then is the next one replaced.
+      const isMaking = isOrdered && missing.length > 0;
+      const changing = isMaking ? unready : ([...wanted].reverse().find((place) => place.state !== READY) ?? due[0]);
+      const later = isMaking ? missing.filter((place) => place !== changing) : [];
       for (const place of due) if (place !== changing) waits.set(place.ordinal, { on: changing.ordinal, why: "is replaced when it is ready" });
-      const rest = due.filter((place) => place !== changing);
+      for (const place of later) waits.set(place.ordinal, { on: changing.ordinal, why: "starts when it is ready" });
+      const rest = [...later, ...due.filter((place) => place !== changing)];
       const after = rest.length ? ` ${names(rest)} ${rest.length > 1 ? "wait" : "waits"} until it is ready.` : "";
       const what = changing.state === READY ? "is next" : doing[changing.state];
       return told(`${goal}: ${changing.name} ${what}.${after}`, tone(wanted));

@@ -2,7 +2,7 @@
 
 import { age, bytes, claimNames, dnsName, isReady, placesOf, quantity, restarts, revisionOf, shortRevision, STATES, story, whyOf } from "./pets.js";
 import { Token, isOld } from "./tokens.js";
-import { addressOf, go, html, memo, useShared, useState } from "./view.js";
+import { addressOf, go, html, memo, useLayoutEffect, useMemo, useRef, useShared, useState } from "./view.js";
 
 const OPEN_PETS_MAX = 8; // A set of more begins with its lines folded.
 const SMALL_TOKENS = 40; // From so many pets on they are smaller.
@@ -23,7 +23,8 @@ export function SetCard({ set, pods, chosen }) {
   const { namespace, name } = set.metadata;
   const plural = set.kind === "PetSet" ? "petsets" : "statefulsets";
   const ready = places.filter((place) => place.isWanted && place.pod && isReady(place.pod)).length;
-  const kept = keptTrays(cluster, set, places);
+  const kept = useMemo(() => keptTrays(cluster, set, places), [cluster.kinds.persistentvolumeclaims.changes, set, places.length]);
+  const tokens = useRef(new Map());
   const choosePet = (place) => place.pod && go("pets", { plural: "pods", namespace, name: place.name });
   const isChosen = chosen?.plural === plural && chosen.namespace === namespace && chosen.name === name;
   const chained = places.length <= CHAIN_MAX;
@@ -38,17 +39,28 @@ export function SetCard({ set, pods, chosen }) {
     </header>
     <p class="story" role="status">${told.text}</p>
     <div class=${`rail ${places.length > SMALL_TOKENS ? "small" : ""}`}>
-      ${places.map((place, index) => html`
-        ${index > 0 && chained && html`<${Link} key=${`link-${place.ordinal}`} wait=${linkBetween(told.waits, places[index - 1], place)} />`}
-        <${Token} key=${place.name} place=${place} isOld=${isOld(set, place)} wait=${told.waits.get(place.ordinal)}
-          claims=${claimsState(cluster, set, place)} use=${use.ofClaims(namespace, claimNames(set, place))}
-          isChosen=${chosen?.plural === "pods" && chosen.namespace === namespace && chosen.name === place.name} onChoose=${choosePet} />`)}
+      ${places.flatMap((place, index) => {
+        const facts = [place.pod, place.state, place.isWanted, isOld(set, place), told.waits.get(place.ordinal)?.on, claimsState(cluster, set, place),
+          use.ofClaims(namespace, claimNames(set, place)), chosen?.plural === "pods" && chosen.namespace === namespace && chosen.name === place.name];
+        const token = sameOr(tokens.current, place.name, facts, () => html`<${Token} key=${place.name} place=${place} isOld=${facts[3]} wait=${told.waits.get(place.ordinal)}
+          claims=${facts[5]} use=${facts[6]} isChosen=${facts[7]} onChoose=${choosePet} />`);
+        return index > 0 && chained ? [html`<${Link} key=${`link-${place.ordinal}`} wait=${linkBetween(told.waits, places[index - 1], place)} />`, token] : [token];
+      })}
       ${kept.length > 0 && html`<span class="kept" title=${kept.join(", ")}>${kept.length === 1 ? "1 volume" : `${kept.length} volumes`} kept for later</span>`}
     </div>
     ${places.length > 0 && html`<button type="button" class="fold" aria-expanded=${isOpen} onClick=${() => open(!isOpen)}>
       ${isOpen ? "Fold" : places.length > 1 ? `All ${places.length} pets` : "The pet"}</button>`}
     ${isOpen && places.length > 0 && html`<${Lines} set=${set} places=${places} waits=${told.waits} />`}
   </section>`;
+}
+
+// The element that was made of the same facts before: Preact looks no further into what is the same.
+function sameOr(made, key, facts, make) {
+  const known = made.get(key);
+  if (known && facts.every((fact, index) => fact === known.facts[index])) return known.element;
+  const element = make();
+  made.set(key, { facts, element });
+  return element;
 }
 
 // Claims of the templates whose numbers are not wanted now: what a later scale-up finds again.
@@ -75,15 +87,52 @@ const Link = memo(
   (one, other) => one.wait?.direction === other.wait?.direction && one.wait?.why === other.wait?.why,
 );
 
+const LINE_PIXELS = 28;
+const LINES_MAX = 80; // Of more pets only the lines that are seen are made, and some around them.
+const LINES_AROUND = 20;
+
+// Which lines of a long table are in sight: [from, to).
+function useSeen(box, count) {
+  const [range, see] = useState([0, Math.min(count, LINES_MAX)]);
+  const isLong = count > LINES_MAX;
+  useLayoutEffect(() => {
+    if (!isLong) return;
+    let isAsked = false;
+    const look = () => {
+      isAsked = false;
+      const { top } = box.current.getBoundingClientRect();
+      const from = Math.max(0, Math.floor(-top / LINE_PIXELS) - LINES_AROUND);
+      const to = Math.min(count, from + Math.ceil(innerHeight / LINE_PIXELS) + 2 * LINES_AROUND);
+      see((before) => (before[0] === from && before[1] === to ? before : [Math.min(from, count), to]));
+    };
+    const moved = () => {
+      if (!isAsked) requestAnimationFrame(look);
+      isAsked = true;
+    };
+    look();
+    addEventListener("scroll", moved, { passive: true });
+    addEventListener("resize", moved);
+    return () => {
+      removeEventListener("scroll", moved);
+      removeEventListener("resize", moved);
+    };
+  }, [isLong, count]);
+  return isLong ? range : [0, count];
+}
+
 const COLUMNS = ["", "Pet", "State", "Revision", "Restarts", "Address", "Name in DNS", "Volume", "Node", "Age"];
 
 function Lines({ set, places, waits }) {
   const { cluster, use, now } = useShared();
-  return html`<div class="lines"><table>
+  const box = useRef();
+  const [from, to] = useSeen(box, places.length);
+  return html`<div class="lines" ref=${box}><table aria-rowcount=${places.length + 1}>
     <caption class="unseen">The pets of ${set.metadata.name}</caption>
     <thead><tr>${COLUMNS.map((column) => html`<th scope="col" key=${column}>${column}</th>`)}</tr></thead>
-    <tbody>${places.map((place) => html`<${Line} key=${place.name} set=${set} pod=${place.pod} place=${place} wait=${waits.get(place.ordinal)}
-      isOld=${isOld(set, place)} volume=${volumeOf(cluster, use, set, place)} age=${place.pod ? age(place.pod.metadata.creationTimestamp, now) : ""} />`)}</tbody>
+    <tbody>${from > 0 && html`<tr key="above" class="beyond" aria-hidden="true"><td colspan=${COLUMNS.length} style=${{ height: `${from * LINE_PIXELS}px` }}></td></tr>`}
+      ${places.slice(from, to).map((place) => html`<${Line} key=${place.name} set=${set} pod=${place.pod} place=${place} wait=${waits.get(place.ordinal)}
+      isOld=${isOld(set, place)} volume=${volumeOf(cluster, use, set, place)} age=${place.pod ? age(place.pod.metadata.creationTimestamp, now) : ""} />`)}
+      ${to < places.length && html`<tr key="below" class="beyond" aria-hidden="true"><td colspan=${COLUMNS.length} style=${{ height: `${(places.length - to) * LINE_PIXELS}px` }}></td></tr>`}</tbody>
   </table></div>`;
 }
 

@@ -21,10 +21,10 @@ function spoken(place, isOld, wait, claims) {
 export const Token = memo(
   ({ place, isOld, wait, claims, use, isChosen, onChoose }) => {
     const count = restarts(place.pod);
-    const classes = ["token", place.state, isOld && "old", !place.isWanted && "surplus", isChosen && "chosen"].filter(Boolean).join(" ");
+    const classes = ["token", place.state, place.ordinal < 0 && "cattle", isOld && "old", !place.isWanted && "surplus", isChosen && "chosen"].filter(Boolean).join(" ");
     return html`<button type="button" class=${classes} aria-pressed=${isChosen} data-pet=${place.name} data-state=${place.state}
       aria-label=${spoken(place, isOld, wait, claims)} title=${spoken(place, isOld, wait, claims)} onClick=${() => onChoose(place)}>
-      <span class="face"><span class="number">${place.ordinal < 0 ? "?" : place.ordinal}</span>${count > 0 && html`<span class="restarts">${count > 99 ? "99+" : count}</span>`}</span>
+      <span class="face"><span class="number">${place.ordinal < 0 ? "" : place.ordinal}</span>${count > 0 && html`<span class="restarts">${count > 99 ? "99+" : count}</span>`}</span>
       <span class=${`tray ${claims || "none"}`}>${claims === "bound" && use > 0 && html`<span class="fill" style=${{ width: `${Math.min(100, use * 100)}%` }}></span>`}</span>
     </button>`;
   },
