@@ -15,7 +15,17 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from tests.suites import clusters, expected, go_suites, images, program_suites, python_suites, shell_suites, table
+from tests.suites import (
+    clusters,
+    expected,
+    go_suites,
+    images,
+    own_suites,
+    program_suites,
+    python_suites,
+    shell_suites,
+    table,
+)
 from tests.suites.sources import Cache, default_directory
 
 Result = tuple[str, expected.Outcomes, float]  # suite, what came of its tests, seconds
@@ -60,6 +70,9 @@ def _build(suite: table.GoSuite | table.ProgramSuite, cache: Cache) -> Path:
 def _run(suite: table.Suite, built: Future[Path] | None, cache: Cache, logs: Path, only: str) -> Result:
     print(f"{suite.name}: running", flush=True)
     log = logs / f"{suite.name}.log"
+    if isinstance(suite, table.OwnSuite):
+        began = time.monotonic()
+        return suite.name, own_suites.run(suite, cache, log, only), time.monotonic() - began
     if isinstance(suite, table.ShellSuite):
         source, began = shell_suites.fetch(suite, cache), time.monotonic()
         return suite.name, shell_suites.run(suite, source, log, only), time.monotonic() - began

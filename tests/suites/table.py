@@ -52,7 +52,15 @@ class ShellSuite:
     containers: bool = False
 
 
-Suite = PythonSuite | GoSuite | ProgramSuite | ShellSuite
+@dataclass(frozen=True, slots=True)
+class OwnSuite:
+    """Tests of an example project that bring their cluster themselves; `tests` is a folder of the checkout."""
+
+    name: str
+    tests: str
+
+
+Suite = PythonSuite | GoSuite | ProgramSuite | ShellSuite | OwnSuite
 
 SUITES: tuple[Suite, ...] = (
     PythonSuite(
@@ -92,6 +100,7 @@ SUITES: tuple[Suite, ...] = (
     ),
     ProgramSuite("helm", "helm.sh/helm/v3/cmd/helm", "helm"),
     ProgramSuite("operator", "./operator", "operator", containers=False),
+    OwnSuite("testing", "examples/testing"),
     ShellSuite(
         "kubectl",
         "k8s.io/kubernetes",
