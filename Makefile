@@ -12,22 +12,27 @@ VM := .vm
 # What needs no containers, no images and no other programs: seconds, with any Python.
 QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$(patsubst %/,%,$(wildcard tests/*/)))
 
+# A file is one process's, and none is put before others for having more tests.
+IN_FILES := --dist loadfile --no-loadscope-reorder
+
 .PHONY: demo test test-fresh test-newest test-vm test-services test-clients conformance fuzz-api torture check bench profile docs clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
 
-# Three at once on two cores: what waits for containers leaves a core to the others.
-test: system-test setup-dev check
-	@$(PYTHON) -m pytest -n 3 --dist loadfile tests
+# Three at once on two cores: what waits for containers leaves a core to the others (tests/conftest.py says in which order). The checks of
+# the sources go on meanwhile, and are shown in the end.
+test: system-test setup-dev
+	@scripts/beside '$(MAKE) --no-print-directory check' '$(PYTHON) -m pytest -n 3 $(IN_FILES) tests'
 
 # The laws alone, with other examples every time, or with those of SEED.
 test-fresh: setup-dev
 	@$(PYTHON) -m tests.torture.laws $(SEED)
 
+# Its worlds are others than those of `test`.
 test-newest: system-test $(NEWEST)/installed
 	@$(NEWEST)/bin/python --version
-	@$(NEWEST)/bin/python -m pytest -n 2 --dist loadfile $(QUICK_TESTS)
+	@WORLD_FIRST=150 $(NEWEST)/bin/python -m pytest -n 2 $(IN_FILES) $(QUICK_TESTS)
 
 # A Debian 12 with systemd, booted by qemu: minutes, or an hour under emulation. What it saw last: docs/reliability.md.
 test-vm: system system-vm setup

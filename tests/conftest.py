@@ -6,6 +6,8 @@ seed that it tells, for somebody who looks for what nobody has met yet (docs/rel
 
 from __future__ import annotations
 
+import itertools
+
 import hypothesis
 import pytest
 
@@ -21,8 +23,34 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("steady")
 
 
+# What takes longest, so that nobody waits for one of them in the end while the other processes have nothing to do.
+LONGEST = (
+    "e2e", "torture/test_torture.py", "worlds/test_world.py", "cli/test_failures.py", "test_architecture.py", "clients",
+    "cli", "node/containers", "test_house.py", "worlds", "images", "laws",
+)  # fmt: skip
+WAITING = ("cli", "clients", "e2e", "images", "node", "torture")  # For programs and containers, much of their time.
+
+
+def _place(path: str) -> int:
+    """Among the longest; the last for what is none of them."""
+    return next((at for at, one in enumerate(LONGEST) if path == one or path.startswith(f"{one}/")), len(LONGEST))
+
+
+def _in_turns(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The longest files first, and one that waits beside one that computes: no core has nothing to do."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0].removeprefix("tests/"), []).append(item)
+    ordered = sorted(files, key=lambda path: (_place(path), -len(files[path])))
+    waiting = [path for path in ordered if path.startswith(WAITING)]
+    computing = [path for path in ordered if not path.startswith(WAITING)]
+    mixed = [path for pair in itertools.zip_longest(waiting, computing) for path in pair if path is not None]
+    return [item for path in mixed for item in files[path]]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of a fresh run only the laws."""
+    """In turns; of a fresh run only the laws."""
+    items[:] = _in_turns(items)
     if config.getoption("--hypothesis-profile") != "fresh":
         return
     laws = [item for item in items if hypothesis.is_hypothesis_test(getattr(item, "function", None))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -40,3 +41,19 @@ def test_clean_does_not_take_the_command_from_under_a_running_instance(checkout)
     done = make(checkout, "clean")
     assert done.returncode != 0 and "cannot clean: petset is running here" in done.stderr
     assert command.exists()
+
+
+def beside(first: str, second: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ROOT / "scripts" / "beside", first, second], capture_output=True, text=True, timeout=60)
+
+
+def test_two_at_once_are_both_shown_whole_and_either_fails_both(tmp_path):
+    met = tmp_path / "met"
+    os.mkfifo(met)  # Neither goes on without the other.
+    done = beside(f"echo one; echo hello > {met}; echo two", f"cat {met}; echo three")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:2] == ["hello", "three"] and done.stdout.splitlines()[-2:] == ["one", "two"]
+    for first, second, failed in (("exit 3", "true", "failed (3): exit 3"), ("true", "exit 4", "failed (4): exit 4")):
+        done = beside(first, second)
+        assert done.returncode == 1 and done.stderr.strip() == failed
+    assert beside("false", "false").stderr.count("failed (1): false") == 2
