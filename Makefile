@@ -113,7 +113,7 @@ system-vm:
 	@scripts/setup-system vm
 
 system-services:
-	@scripts/setup-system run build test jars browser
+	@scripts/setup-system run build test jars browser rootless
 
 # Takes away what make itself has made. The state directory stays: `petset destroy` is what deletes data.
 clean:

@@ -70,6 +70,7 @@ class Options:
     node_silence_seconds: float = 0.0  # After which one is taken for dead; 0: as usual.
     simulated_nodes: int = 0  # So many more that run nothing.
     api_port: int = 0  # 0: the one it had, else the first free.
+    api_descriptor: int = -1  # The socket that somebody has made already, or -1.
     limits: cluster.Limits = field(default_factory=cluster.Limits)
     audit: audit_log.Settings | None = None
     scheduler_profiles: profiles.Profiles | None = None
@@ -275,7 +276,7 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.S
     made() if made is not None else None
     keys = _keys(instance, plan)
     tls = pki.server_context(keys.api, keys.authority.certificate_pem + keys.front_proxies.certificate_pem)
-    listening = _api_socket(options)
+    listening = _handed(options.api_descriptor) or api_socket(instance, options.api_port)
     port, name = listening.getsockname()[1], _node_name(instance)
     simulated = {
         f"{name[: networks.NAME_CHARACTERS_MAX - len(SIMULATED)]}-{SIMULATED}-{number}": networks.simulated(
@@ -388,18 +389,27 @@ _KUBERNETES_NAMES = (
 )
 
 
-def _api_socket(options: Options) -> socket.socket:
+def _handed(descriptor: int) -> socket.socket | None:
+    if descriptor < 0:
+        return None
+    found = socket.socket(fileno=descriptor)
+    found.set_inheritable(False)
+    found.setblocking(False)
+    return found
+
+
+def api_socket(instance: state.State, wanted: int) -> socket.socket:
     """A socket that listens on loopback: at the port asked for, else the one the instance had, else the first free one.
 
     It is bound while it is chosen: another instance that starts at this moment finds it taken.
     """
-    if options.api_port:
-        found = _listening(options.api_port)
+    if wanted:
+        found = _listening(wanted)
         if isinstance(found, OSError):
             why = "it is taken" if found.errno == errno.EADDRINUSE else found.strerror
-            raise UpError(f"cannot listen on 127.0.0.1:{options.api_port}: {why}; choose another with --api-port")
+            raise UpError(f"cannot listen on 127.0.0.1:{wanted}: {why}; choose another with --api-port")
         return found
-    had = (options.state.read(state.RECORD) or {}).get("api_port", 0)
+    had = (instance.read(state.RECORD) or {}).get("api_port", 0)
     for port in (had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
         if port and not isinstance(found := _listening(port), OSError):
             return found

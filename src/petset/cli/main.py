@@ -55,6 +55,9 @@ COMMANDS = (
 # They ask nothing but the API: kubectl's plugin has them, too.
 OF_ANY_CLUSTER = ("why", "ls", "top", "events", "snapshot")
 COMPLETING = "_ARGCOMPLETE"  # Of the environment: a shell asks what could come next.
+# What works with containers, images or volumes goes into the instance's namespaces, where whoever runs it is not root.
+INSIDE = ("down", "destroy", "image", "backup", "restore")
+ENDING = ("down", "destroy")
 
 
 class CommandError(Exception):
@@ -135,6 +138,11 @@ def main(argv: list[str] | None = None, of_kubectl: bool = False) -> int:
         return 0
     args.instance = None if of_kubectl else state.locate(args.state)
     try:
+        if args.command in INSIDE and os.geteuid() != 0 and args.instance is not None:
+            from petset import rootless
+
+            if rootless.is_wanted(args.instance):
+                return rootless.within(args.instance, words, ends=args.command in ENDING)
         return importlib.import_module(f"petset.cli.{args.command}").run(args)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # The reader left; nothing more to say.

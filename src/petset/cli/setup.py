@@ -30,7 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     system = this_system()
-    purposes = system_packages.ALL if args.all else system_packages.RUNNING
+    is_root = os.geteuid() == 0
+    usual = system_packages.RUNNING if is_root else system_packages.ROOTLESS
+    purposes = system_packages.ALL if args.all else usual
     packages = system_packages.listed()
     for one in system_packages.unavailable(packages, purposes, system):
         print(f"note: {system} has no package of {one.program}: you have to do without {one.what_for}")
@@ -41,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     for one in lacking:
         print(f"missing: {one.name(system)} ({one.what_for})")
     commands = system_packages.commands(system, [one.name(system) for one in lacking])
-    is_root = os.geteuid() == 0
     print("this installs it:" if is_root else "as root, this installs it (petset is not root):")
     for command in commands:
         print(f"  {'' if is_root else 'sudo '}{shlex.join(command)}", flush=True)

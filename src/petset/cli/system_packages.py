@@ -15,7 +15,8 @@ from petset.objects import package_data
 NONE = "-"
 SYSTEMS: tuple[str, ...] = ("debian", "ubuntu", "fedora")  # The columns of the list.
 RUNNING = ("run", "build")  # What a machine needs that runs petset.
-ALL = (*RUNNING, "jars")
+ROOTLESS = (*RUNNING, "rootless")  # And is not root.
+ALL = (*ROOTLESS, "jars")
 # How packages are installed: commands that go before the names of packages, the last one with them.
 INSTALL = {
     "debian": (("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends")),

@@ -290,11 +290,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for flag, name, reads, metavar, text in (*LIMITS, *FILES):
         parser.add_argument(flag, dest=name, type=reads, default=None, metavar=metavar, help=text)
     parser.add_argument("--announce-fd", type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--api-fd", type=int, default=-1, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     if args.detach:
         return _detached(args)
+    if os.geteuid() != 0 and not args.simulate:
+        return _as_root_of_its_own(args)
     gc.disable()  # Until the node is ready: what a start makes is there to stay, modules most of all.
     from petset import cluster, up
 
@@ -316,6 +319,7 @@ def run(args: argparse.Namespace) -> int:
         simulated_nodes=args.simulated_nodes,
         node_silence_seconds=args.node_monitor_grace_period,
         api_port=args.api_port,
+        api_descriptor=args.api_fd,
         accept_older=args.accept_older,
         log_requests=args.log_requests,
         in_background=in_background,
@@ -328,6 +332,28 @@ def run(args: argparse.Namespace) -> int:
         announce(reasons.reason(error, STARTING))
         return 1
     return 0
+
+
+def _as_root_of_its_own(args: argparse.Namespace) -> int:
+    """Who is not root goes on in namespaces where he is; what listens for the host is made before."""
+    from petset import rootless, up
+
+    def tell(line: str) -> None:
+        if args.announce_fd is None:
+            print(line, flush=True)
+        else:
+            os.write(args.announce_fd, f"{line}\n".encode())
+
+    try:
+        args.instance.create()
+        listening = up.api_socket(args.instance, args.api_port)
+        listening.set_inheritable(True)
+        rootless.enter(args.instance, [*sys.argv[1:], f"--api-fd={listening.fileno()}"], tell)
+    except Exception as error:
+        if args.announce_fd is None:
+            raise
+        tell(reasons.reason(error, STARTING))
+        return 1
 
 
 def start(args: argparse.Namespace) -> list[str]:

@@ -333,6 +333,8 @@ def test_cgroup_versions():
     )
     assert cgroups.detect(v1).controllers == ("cpu", "cpuacct")
     assert (cgroups.detect(hybrid).version, cgroups.detect(hybrid).controllers) == ("hybrid", ("cpu", "cpuacct"))
+    hidden = f"{hybrid}\n50 31 0:40 / /sys/fs/cgroup rw - tmpfs none rw"  # As it is for who is not root.
+    assert (cgroups.detect(hidden).version, cgroups.detect(hidden).controllers) == ("none", ())
     assert cgroups.detect("22 27 0:21 / /proc rw - proc proc rw").version == "none"
 
 

@@ -54,6 +54,12 @@ class Tools:
     supervisors: str  # The cgroup of the conmons.
     hidden: str = ""  # A mount that must not be there when a container is created.
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Of every command of the runtime's. Where there are no cgroups crun is told to make none."""
+        none = self.groups.version == "none" and self.runtime.endswith("/crun")
+        return (f"--root={self.root}", *(("--cgroup-manager=disabled",) if none else ()))
+
     def of(self, record: ContainerRecord) -> Tools:
         """With the runtime that the container is under, which keeps its state apart from another's."""
         path = host.runtimes().get(record.handler, "") if record.handler else ""
@@ -65,7 +71,7 @@ class Tools:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A runtime command to its end; its status is for the caller to judge."""
         return subprocess.run(
-            [self.runtime, f"--root={self.root}", *arguments],
+            [self.runtime, *self.flags, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
@@ -79,7 +85,7 @@ class Tools:
         """One whose process stays and keeps what it writes to open: `said` is a file. Whether it ended well."""
         with open(said, "wb") as file:
             done = subprocess.run(
-                [*entering, self.runtime, f"--root={self.root}", *arguments],
+                [*entering, self.runtime, *self.flags, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -169,7 +175,7 @@ def _overlay_refused(directory: Path, error: OSError) -> str:
 def _create(tools: Tools, directory: Path, record: ContainerRecord, entering: Sequence[str]) -> ContainerRecord:
     """Let conmon create the container; it answers with the pid, or the runtime's complaint, on a pipe."""
     reading, writing = os.pipe()
-    creator = [*entering, tools.runtime, f"--root={tools.root}"]
+    creator = [*entering, tools.runtime, *tools.flags]
     arguments = [
         tools.conmon,
         "--api-version=1",

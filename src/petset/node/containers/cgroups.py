@@ -50,13 +50,15 @@ class Cgroups:
 
 
 def detect(mountinfo: str | None = None) -> Cgroups:
-    """From the mount table."""
+    """From the mount table; a mount that a later one covers is not there."""
     text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
     hierarchies: dict[str, str] = {}
     unified = ""
     for line in text.splitlines():
         head, _, tail = line.partition(" - ")
         target, kind, options = head.split(" ")[4], tail.split(" ")[0], tail.split(" ")[-1].split(",")
+        hierarchies = {name: at for name, at in hierarchies.items() if not f"{at}/".startswith(f"{target}/")}
+        unified = "" if f"{unified}/".startswith(f"{target}/") else unified
         if kind == "cgroup2":
             unified = target
         elif kind == "cgroup":

@@ -150,7 +150,7 @@ class Exec:
         self._file("json").write_bytes(encoding.dumps(process))
         arguments = [
             tools.runtime,
-            f"--root={tools.root}",
+            *tools.flags,
             f"--log={self._name}.log",
             "exec",
             f"--process={self._name}.json",

@@ -30,6 +30,7 @@ from petset.node.network import addresses, host_ports, nftables, severing, wirin
 from petset.objects import encoding, package_data
 
 FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+LOOPBACK = 1  # Its index, in every network namespace.
 NO_WAY_OUT = "pods reach nothing beyond this machine"
 
 
@@ -103,6 +104,7 @@ class PodNetwork:
         plan = self.plan
         try:
             netlink = self._netlink_of_this_thread()
+            netlink.link("set", index=LOOPBACK, state="up")  # In a network namespace of petset's own it is not.
             self._mtu = _mtu_outside(netlink)
             index = wiring.index(plan.bridge)
             if index is None:
