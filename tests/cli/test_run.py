@@ -69,7 +69,7 @@ def test_a_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with running(at):
         capfd.readouterr()
         code, said = ran(str(file), "--timeout", "3s", "--rm")
-        assert code == 4 and " has not the label disk=ssd." in said, said
+        assert code == 3 and " has not the label disk=ssd." in said, said
         assert there(at) == []
         code, said = ran(NGINX, "--rm", "--then", "sh", "-c", "test -f $KUBECONFIG && exit 7")
         assert code == 7 and "petset.apps/web created" in said and "1     " in said
@@ -83,10 +83,10 @@ def test_a_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         assert len(there(at)) == 6
         file.write_text(NEVER.replace("never", "Never"))
         code, said = ran(str(file))
-        assert code == 5 and "petset: cannot apply Pod Never: " in said
+        assert code == 4 and "petset: cannot apply Pod Never: " in said
         file.write_text(NEVER.replace("kind: Pod", "kind: Yacht"))
         code, said = ran(str(file))
-        assert code == 5 and "the cluster has no kind Yacht in v1" in said
+        assert code == 4 and "the cluster has no kind Yacht in v1" in said
 
 
 def test_a_cluster_that_a_run_started_goes_with_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

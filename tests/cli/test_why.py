@@ -58,7 +58,7 @@ def test_an_instance_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         code, said = asked("web")
         assert code == 1 and said.startswith("petset: cannot tell why: nothing called web is in namespace default;")
         code, said = asked("pod/web", "-n", "nowhere")
-        assert (code, said) == (4, "Pod nowhere/web is not there, and neither is its namespace nowhere.\n")
+        assert (code, said) == (3, "Pod nowhere/web is not there, and neither is its namespace nowhere.\n")
         kubeconfig = str(tmp_path / "state" / "kubeconfig")
         code, said = asked("--kubeconfig", kubeconfig, "--context", "no-such", "web")
         assert code == 1 and "cannot use the kubeconfig: it has no context 'no-such'" in said

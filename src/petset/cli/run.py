@@ -4,7 +4,7 @@ What does not get ready within --timeout is told of with the sentences of `petse
 reached. With --rm everything that this run made goes again at the end, the claims of its sets and what is on them
 included, and the cluster is stopped if this run started it; the command of --then is run in between, with KUBECONFIG.
 
-Exit code 0 when all got ready (or what the command ended with), 4 when not, 5 when the server refused something.
+Exit code 0 when all got ready (or what the command ended with), 3 when not, 4 when the server refused something.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from petset.base import tasks
-from petset.cli import applying, connection, manifests, pets, reaching, sets
+from petset.cli import applying, connection, exit_codes, manifests, pets, reaching, sets
 from petset.cli.applying import Applied
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -32,7 +32,6 @@ from petset.why.finding import Finding
 if TYPE_CHECKING:
     from rich.console import Console
 
-NOT_READY, REFUSED, TERMINATED = 4, 5, 143
 TIMEOUT = "5m"
 LATER_SECONDS = 0.2  # Between two looks, however much changes.
 # What is waited for; the rest is there as soon as it is applied.
@@ -72,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
     except applying.Refused as refused:
         console.stderr = True
         console.print(f"petset: {refused}", soft_wrap=True)
-        return REFUSED
+        return exit_codes.REFUSED
     except asyncio.CancelledError:
-        return TERMINATED
+        return exit_codes.TERMINATED
     finally:
         if args.rm and is_ours:
             from petset.cli import down
@@ -113,7 +112,7 @@ async def _run(args: argparse.Namespace, objects: Sequence[meta.Object], console
             for told in held:
                 console.print("\n".join(finding.lines(told)), soft_wrap=True)
             if held:
-                return NOT_READY
+                return exit_codes.NOT_SO
             for line in await reaching.lines(client, [one.obj for one in applied]):
                 console.print(line, soft_wrap=True)
             if args.then:

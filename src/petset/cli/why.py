@@ -1,6 +1,6 @@
 """`petset why NAME`: in plain sentences why something does not get on, down to the cause, and what mends it.
 
-Exit code 0 when all is well, 4 when it is not. Any Kubernetes can be asked: only reads are sent.
+Exit code 0 when all is well, 3 when it is not. Any Kubernetes can be asked: only reads are sent.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from petset.cli import clusters, printing
+from petset.cli import clusters, exit_codes, printing
 from petset.cli.main import CommandError
 from petset.client.client import Client
 from petset.kinds import builtin
@@ -16,8 +16,6 @@ from petset.objects import errors
 from petset.objects.registry import Kind
 from petset.why import finding, reading, why
 from petset.why.finding import Finding
-
-NOT_WELL = 4
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(finding.lines(told)))
     else:
         printing.tree(args.output, finding.as_object(told))
-    return 0 if told.is_well else NOT_WELL
+    return 0 if told.is_well else exit_codes.NOT_SO
 
 
 async def _told(args: argparse.Namespace) -> Finding:

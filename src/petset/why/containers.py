@@ -206,7 +206,7 @@ def _crashes(one: Container, picture: Picture) -> Finding | None:
     said = "".join(f"\n| {line[:200]}" for line in lines or ())
     last = f"; the last that it wrote:{said}" if lines else "; it wrote nothing" if lines is not None else ""
     message = f" ({finding.quoted(ended['message'])})" if ended.get("message") else ""
-    return one.says(f"it ended {exit_text(ended)}{message}{again}{last}", _of_exit(ended))
+    return one.says(f"it ended {exit_text(ended)}{message}{again}{last}", _of_exit(ended, bool(lines)))
 
 
 def exit_text(ended: Object) -> str:
@@ -219,7 +219,7 @@ def exit_text(ended: Object) -> str:
     return f"with exit code {code}" + (f" ({meaning})" if meaning else "")
 
 
-def _of_exit(ended: Object) -> str:
+def _of_exit(ended: Object, has_written: bool) -> str:
     code = ended.get("exitCode", 0)
     if ended.get("reason") == "OOMKilled":
         return "raise the container's resources.limits.memory, or let it use less"
@@ -227,6 +227,8 @@ def _of_exit(ended: Object) -> str:
         return "correct the container's command and args, or use an image that has that program"
     if code == 0:
         return "let its command stay in the foreground: a container of a pod that restarts must not end"
+    if not has_written:
+        return "let its command say what it lacks: it ends without a word"
     return "see the lines above, mend what they complain of, and roll the change out"
 
 
