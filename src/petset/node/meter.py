@@ -28,13 +28,12 @@ class Meter:
         async with self._one_at_a_time:
             return await self._measured(directory, names, "-B1")
 
-    async def held_in(self, directory: Path, name: str) -> tuple[int, int]:
-        """(bytes on disk, files and directories) of one place that is there. Raises OSError when they take too long."""
+    async def held_in(self, directory: Path, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """(bytes on disk, files and directories) of what is there of these, and could be measured in time."""
         async with self._one_at_a_time:
-            found = [await self._measured(directory, [name], count) for count in ("-B1", "--inodes")]
-        if any(name not in each for each in found):
-            raise OSError(f"cannot measure {directory / name}: du tells nothing of it")
-        return found[0][name], found[1][name]
+            sizes = await self._measured(directory, names, "-B1")
+            files = await self._measured(directory, names, "--inodes")
+        return {name: (sizes[name], files[name]) for name in names if name in sizes and name in files}
 
     async def _measured(self, directory: Path, names: Sequence[str], count: str) -> dict[str, int]:
         there = [name for name in names if os.path.lexists(directory / name)]

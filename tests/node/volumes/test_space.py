@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,10 @@ class Scale(meter.Meter):
         super().__init__()
         self.bytes, self.looks, self.seconds = 0, 0, seconds
 
-    async def held_in(self, directory: Path, name: str) -> tuple[int, int]:
+    async def held_in(self, directory: Path, names: Sequence[str]) -> dict[str, tuple[int, int]]:
         self.looks += 1
         await asyncio.sleep(self.seconds)
-        return self.bytes, 7
+        return dict.fromkeys(names, (self.bytes, 7))
 
 
 def bound(directory: Path, name: str = "pv", source: str = "hostPath", ours: bool = True) -> Claimed:
@@ -96,8 +96,8 @@ def bound(directory: Path, name: str = "pv", source: str = "hostPath", ours: boo
 
 async def keep(one: Space) -> None:
     while True:
-        for due in await one.until_due():
-            await one.look(due)
+        for batch in space.batches(await one.until_due()):
+            await one.look(batch)
         one.rest()
 
 
@@ -194,10 +194,25 @@ def test_without_a_meter_nothing_is_looked_at(tmp_path: Path) -> None:
 def test_du_counts_bytes_and_files(tmp_path: Path) -> None:
     (tmp_path / "pvc-1" / "deep").mkdir(parents=True)
     (tmp_path / "pvc-1" / "deep" / "file").write_bytes(b"x" * 3 * MI)
-    used, files = asyncio.run(meter.Meter().held_in(tmp_path, "pvc-1"))
-    assert 3 * MI <= used < 4 * MI and files == 3
-    with pytest.raises(OSError, match="du tells nothing"):
-        asyncio.run(meter.Meter().held_in(tmp_path, "nosuch"))
+    (tmp_path / "pvc-2").mkdir()
+    found = asyncio.run(meter.Meter().held_in(tmp_path, ["pvc-1", "pvc-2", "nosuch"]))
+    used, files = found["pvc-1"]
+    assert 3 * MI <= used < 4 * MI and files == 3 and found["pvc-2"][1] == 1 and len(found) == 2
+
+
+def test_many_are_measured_in_one_go_and_who_has_many_files_alone(tmp_path: Path) -> None:
+    scale = Scale()
+
+    async def story(one: Space) -> None:
+        for number in range(150):
+            one.use("p", f"v{number}", bound(tmp_path, name=f"pv{number}"), str(tmp_path))
+        await asyncio.sleep(space.LOOK_SECONDS + 1)
+        assert scale.looks == 3 and len(one.of_pod("p")) == 150
+
+    during(story, scale, tmp_path)
+    many = space.InUse(bound(tmp_path), "", 0.0, figures=space.replace(figures(1), inodes_used=10**6))
+    few = [space.InUse(bound(tmp_path), "", 0.0) for _ in range(3)]
+    assert space.batches([few[0], many, *few[1:]]) == [few, [many]]
 
 
 # ---- the node
@@ -246,6 +261,7 @@ def test_a_node_says_once_that_a_claim_is_nearly_full_until_it_is_not(tmp_path: 
         await condition()
         assert sum(reason == "VolumeNearlyFull" for _, reason, _ in await node.events("data")) == 2
         # What was asked for is not what it has once it has grown.
+        scale.bytes += 1
         grown = {"status": {"capacity": {"storage": "1Gi"}, "phase": "Bound"}}
         await node.admin.patch(PERSISTENTVOLUMECLAIMS, "data", "default", grown, "merge", "status")
         assert await condition() == ("False", "93Mi of 1Gi are used (9 %)")

@@ -1,9 +1,9 @@
 """How full the volumes of claims are that this node's pods use: looked at, told, and said on the claim.
 
 A volume that petset made is asked of the file system where that counts it (project_quotas.py), and else measured by
-`du` in a program of its own; of a `local` one the file system is asked; a hostPath made by hand may be the whole disk
-and is not looked at. Each is looked at every LOOK_SECONDS while a pod uses it, and when somebody asks for figures that
-are older than FRESH_SECONDS; one that took long rests for LEISURE times as long.
+`du` in a program of its own, many in one go; of a `local` one the file system is asked; a hostPath made by hand may be
+the whole disk and is not looked at. Each is looked at every LOOK_SECONDS while a pod uses it, and when somebody asks
+for figures that are older than FRESH_SECONDS; one that took long rests for LEISURE times as long.
 
 What a look finds stands in a condition of the claim, which `kubectl describe pvc` shows: written when it begins or ends
 to be nearly full, and else when it has moved by SAID_PERCENT. A Warning event says the former, once.
@@ -17,7 +17,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from petset.base import tasks, well_known
@@ -36,6 +36,8 @@ WAIT_SECONDS_MAX = 1.0  # For figures that are being looked at; who asks is told
 LEISURE = 20
 NEARLY_FULL_PERCENT = 90
 SAID_PERCENT = 10
+TOGETHER_MAX, FILES_TOGETHER_MAX = 64, 100_000  # Volumes measured in one go; one with more files is measured alone.
+CLAIM_LOOKS = 10  # After so many looks that found nothing new the claim is read all the same: it may have grown.
 NEARLY_FULL, ENOUGH_SPACE = "VolumeNearlyFull", "EnoughSpace"
 
 Tell = Callable[[Object, str, str, str, str], None]  # about, type, reason, message, field path
@@ -52,6 +54,11 @@ class Figures:
     inodes_used: int
     inodes: int
     inodes_free: int
+
+    def of(self, capacity_bytes: int) -> Figures:
+        """The same of a volume that may hold so many bytes."""
+        room = min(self.available_bytes, max(0, capacity_bytes - self.used_bytes))
+        return replace(self, capacity_bytes=capacity_bytes, available_bytes=room)
 
     @property
     def percent(self) -> int:
@@ -100,6 +107,8 @@ class InUse:
     looked_at: float  # When it was tried last; at first, since when it is used.
     took: float = 0.0
     figures: Figures | None = None
+    looks: int = 0
+    said_bytes: int = -1  # What it held when the claim was read last.
     pods: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def due_at(self, seconds: float) -> float:
@@ -174,29 +183,52 @@ class Space:
         self._seconds = LOOK_SECONDS
         self._looked.set()
 
-    async def look(self, one: InUse) -> Figures:
-        """Raises OSError."""
+    async def look(self, batch: Sequence[InUse]) -> None:
+        """Have the figures of some, as far as they can be had."""
         began = tasks.monotonic()
         try:
-            one.figures = await self._figures(one)
-            return one.figures
+            measured = await self._measured([one for one in batch if persistent_volume.is_ours(one.bound.volume)])
+            for one in batch:
+                with tasks.best_effort("look how full the volume is", one.path):
+                    one.figures = await self._figures(one, measured.get(one.path))
         finally:
-            one.looked_at, one.took = tasks.now(), tasks.monotonic() - began
+            for one in batch:
+                one.looked_at, one.took = tasks.now(), tasks.monotonic() - began
+                one.looks += 1
 
-    async def _figures(self, one: InUse) -> Figures:
+    async def _measured(self, ours: Sequence[InUse]) -> dict[str, tuple[int, int]]:
+        """(bytes, files) by path: as the file system has counted them, or as they are found."""
+        counted = {one.path: await tasks.in_thread(project_quotas.held, one.path) for one in ours}
+        found = {path: held for path, held in counted.items() if held is not None}
+        places: dict[Path, list[str]] = {}
+        for path in counted:
+            if path not in found:
+                places.setdefault(Path(path).parent, []).append(os.path.basename(path))
+        for directory, names in places.items():
+            if self._meter is not None:
+                there = await self._meter.held_in(directory, names)
+                found |= {str(directory / name): held for name, held in there.items()}
+        return found
+
+    async def _figures(self, one: InUse, held: tuple[int, int] | None) -> Figures:
         disk = await tasks.in_thread(os.statvfs, one.path)
         size, free = disk.f_frsize, disk.f_bavail * disk.f_frsize
         if not persistent_volume.is_ours(one.bound.volume):
             used, all_of_it = (disk.f_blocks - disk.f_bfree) * size, disk.f_blocks * size
             return Figures(tasks.now(), used, all_of_it, free, disk.f_files - disk.f_ffree, disk.f_files, disk.f_ffree)
-        held = await tasks.in_thread(project_quotas.held, one.path)
-        if held is None and self._meter is not None:
-            held = await self._meter.held_in(Path(one.path).parent, os.path.basename(one.path))
-        used, files = held or (0, 0)
-        capacity = capacity_of(one.bound)
-        return Figures(
-            tasks.now(), used, capacity, min(free, max(0, capacity - used)), files, disk.f_files, disk.f_ffree
-        )
+        if held is None:
+            raise OSError(f"cannot measure {one.path}: du tells nothing of it")
+        used, files = held
+        here = Figures(tasks.now(), used, 0, free, files, disk.f_files, disk.f_ffree)
+        return here.of(capacity_of(one.bound))
+
+
+def batches(due: Sequence[InUse]) -> list[list[InUse]]:
+    """What is looked at in one go: what has many files alone, so that it holds up nobody else."""
+    slow = [one for one in due if one.figures is not None and one.figures.inodes_used > FILES_TOGETHER_MAX]
+    quick = [one for one in due if one not in slow]
+    together = [quick[begin : begin + TOGETHER_MAX] for begin in range(0, len(quick), TOGETHER_MAX)]
+    return [*together, *([one] for one in slow)]
 
 
 def capacity_of(bound: Claimed) -> int:
@@ -213,21 +245,28 @@ class Keeper:
 
     async def run(self) -> None:
         while True:
-            for one in await self._space.until_due():
-                with tasks.best_effort("look how full the volume is of claim", meta.key(one.bound.claim)):
-                    await self._look(one)
+            for batch in batches(await self._space.until_due()):
+                with tasks.best_effort("look how full the volumes of claims are"):
+                    await self._space.look(batch)
+                for one in batch:
+                    with tasks.best_effort("say how full the volume is of claim", meta.key(one.bound.claim)):
+                        await self._look_at_claim(one)
             self._space.rest()
 
-    async def _look(self, one: InUse) -> None:
-        try:
-            name, namespace = meta.name(one.bound.claim), meta.namespace(one.bound.claim)
-            claim = await self._client.get(PERSISTENTVOLUMECLAIMS, name, namespace)  # It may have grown.
-            if meta.uid(claim) == meta.uid(one.bound.claim):
-                one.bound = Claimed(claim, one.bound.volume)
-        finally:
-            figures = await self._space.look(one)
-        if persistent_volume.is_ours(one.bound.volume):
-            await self._say(one.bound.claim, figures)
+    async def _look_at_claim(self, one: InUse) -> None:
+        """Have it say what was found, when that is news."""
+        if one.figures is None or not persistent_volume.is_ours(one.bound.volume):
+            return
+        if one.figures.used_bytes == one.said_bytes and one.looks % CLAIM_LOOKS:
+            return
+        name, namespace = meta.name(one.bound.claim), meta.namespace(one.bound.claim)
+        claim = await self._client.get(PERSISTENTVOLUMECLAIMS, name, namespace)
+        if meta.uid(claim) != meta.uid(one.bound.claim):
+            return
+        one.bound = Claimed(claim, one.bound.volume)  # It may have grown.
+        one.figures = one.figures.of(capacity_of(one.bound))
+        await self._say(claim, one.figures)
+        one.said_bytes = one.figures.used_bytes
 
     async def _say(self, claim: Object, figures: Figures) -> None:
         new = condition(claim, figures, tasks.now())
