@@ -6,6 +6,7 @@ A kernel of Jupyter would be thirty packages for this one file; no cell here nee
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ def run(notebook: Path) -> list[tuple[str, str]]:
     said = json.loads(notebook.read_text())
     assert said["nbformat"] == 4, "it is of another format"
     names: dict[str, Any] = {"__name__": "__main__"}
+    return asyncio.run(_run(said["cells"], names))
+
+
+async def _run(cells: list[dict[str, Any]], names: dict[str, Any]) -> list[tuple[str, str]]:
+    """In a loop that runs, as a kernel's cells are."""
     shown: list[tuple[str, str]] = []
-    for cell in said["cells"]:
+    for cell in cells:
         if cell["cell_type"] == "code":
             source = "".join(cell["source"])
             try:

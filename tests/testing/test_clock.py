@@ -190,17 +190,25 @@ def test_one_seed_is_one_run_and_another_one_another():
     assert story(1) == story(1) != story(2)
 
 
-def test_there_are_no_sockets_and_no_time_in_a_running_loop(clock):
+def test_there_are_no_sockets(clock):
     clock.cluster.apply(petset_of("web", 1))
     clock.cluster.wait_for("sts/web")
     with pytest.raises(petset.ClusterError, match="no sockets"):
         clock.cluster.exec("web-0", "hostname")
 
-    async def inside():
-        clock.advance(1)
 
-    with pytest.raises(petset.ClusterError, match="inside of a running loop"):
-        asyncio.run(inside())
+def test_time_passes_also_for_who_is_in_a_loop_of_his_own():
+    """As notebooks are, and asynchronous tests."""
+
+    async def inside():
+        with petset.Clock() as clock:
+            clock.advance(hours=1)
+            clock.cluster.apply(petset_of("web", 1))
+            clock.settle()
+            return clock.seconds, asyncio.get_running_loop().time()
+
+    seconds, _ = asyncio.run(inside())
+    assert seconds > 3600
 
 
 def test_when_it_is_over_it_says_so():

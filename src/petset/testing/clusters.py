@@ -31,6 +31,7 @@ from petset.testing.failures import ClusterError, CommandFailed
 from petset.testing.ways import LoopThread, Reached, Way
 
 KUBECTL_SECONDS_MAX = 300.0
+IN_MEMORY = "/dev/shm"  # Keys and a kubeconfig: nobody waits for a disk.
 NODES_MAX = networks.SIMULATED_NODES_MAX
 
 logging.getLogger("petset").addHandler(logging.NullHandler())  # Who wants to hear of it says so; pytest does.
@@ -76,7 +77,7 @@ class Cluster(verbs.Verbs):
         """Return when it is ready. Raises ClusterError."""
         if self._way is not None:
             raise ClusterError("cannot start the cluster: it runs already")
-        self._directory = self._given or Path(tempfile.mkdtemp(prefix="petset-"))
+        self._directory = self._given or Path(tempfile.mkdtemp(prefix="petset-", dir=self._place()))
         collects = gc.isenabled()
         gc.disable()  # What a start makes is there to stay, modules most of all.
         try:
@@ -90,6 +91,10 @@ class Cluster(verbs.Verbs):
                 gc.enable()
         self._way = way
         return self
+
+    def _place(self) -> str | None:
+        """Where a directory of its own is made: in memory, where nothing is to outlive the process; else as usual."""
+        return IN_MEMORY if not self.own_process and os.access(IN_MEMORY, os.W_OK | os.X_OK) else None
 
     def stop(self) -> None:
         """Stop it. Its state goes with it, unless its directory was given."""

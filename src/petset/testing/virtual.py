@@ -14,6 +14,7 @@ reaches it, and there is nothing to execute in its containers.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import datetime
 import gc
@@ -52,6 +53,14 @@ class Reached:
         raise ClusterError(
             "cannot reach the containers in virtual time: there are no sockets; use a cluster in real time"
         )
+
+
+def _outside_of_loops(do: Callable[[], T]) -> T:
+    """Do it where no loop runs: in a thread, when the caller is in one, as notebooks and asynchronous tests are."""
+    if asyncio._get_running_loop() is None:  # The only question that does not raise.
+        return do()
+    with concurrent.futures.ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(do).result()
 
 
 class World:
@@ -118,14 +127,12 @@ class World:
             if not self._main.done():
                 self._until(self._main)
         finally:
-            virtual.close(self._loop)
+            _outside_of_loops(lambda: virtual.close(self._loop))
             self._main = None
             if self._world is not None:
                 shutil.rmtree(self._world.disk, ignore_errors=True)
 
     def _until(self, future: asyncio.Future[T]) -> T:
-        if asyncio._get_running_loop() is not None:  # The only question that does not raise.
-            raise ClusterError("cannot let virtual time pass inside of a running loop: use a test that is no coroutine")
         self._loop.turns = 0
         was_enabled = gc.isenabled()
         gc.disable()  # Its moments are nobody's seed.
@@ -133,7 +140,7 @@ class World:
         level = log.level
         log.setLevel(logging.CRITICAL)  # What goes wrong on purpose is nobody's news.
         try:
-            return self._loop.run_until_complete(future)
+            return _outside_of_loops(lambda: self._loop.run_until_complete(future))
         except errors.ApiError as error:
             raise precise(error) from None
         except virtual.Stuck as stuck:
