@@ -86,7 +86,8 @@ asyncio.run(main())
 LATER = (
     "yaml", "petset.node.agent", "petset.controllers", "petset.scheduler", "petset.dns", "petset.server.audit",
     "petset.server.described.documents", "petset.server.described.operations", "petset.server.described.gnostic",
-    "petset.server.admission.consulted", "petset.server.admission.policies", "petset.server.admission.webhooks",
+    "petset.why", "petset.server.admission.consulted",
+    "petset.server.admission.policies", "petset.server.admission.webhooks",
 )  # fmt: skip
 
 

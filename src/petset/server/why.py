@@ -17,7 +17,6 @@ from petset.objects import errors
 from petset.objects.registry import Kinds
 from petset.server import answers, routes, unknown
 from petset.server.routes import Call, Path, Route
-from petset.why import finding, reading
 from petset.wire import http
 
 ROOT = "/petset/why"
@@ -43,6 +42,8 @@ class Why:
     async def answer(self, call: Call) -> http.Response:
         if call.request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed(call.request.method, call.route.path)
+        from petset.why import finding, reading  # When somebody first asks.
+
         client = Client(_AsCaller(self._read_as, call.user))
         told = await reading.told(client, call.resource, call.route.name, call.route.namespace)
         return answers.json(200, finding.as_object(told))
