@@ -95,6 +95,12 @@ def _recipes(_: state.State) -> Iterable[str]:
     return recipes.Recipes(recipes.default_folder()).names()
 
 
+def _images(instance: state.State) -> Iterable[str]:
+    from petset.node.images import images
+
+    return [name for image in images.Images(str(instance.images)).list() for name in image.references]
+
+
 def _nodes(instance: state.State) -> Iterable[str]:
     from petset.cli import connection
 
@@ -129,6 +135,8 @@ def _named(instance: state.State, *kinds: Kind) -> list[str]:
 NAMES: dict[tuple[str, str], Names] = {
     # (command, where its parser puts it): who knows the names.
     ("image", "names"): _recipes,
+    ("image", "references"): _images,
+    ("image", "source"): _images,
     ("node", "names"): _nodes,
     ("events", "name"): _pets,
     ("ls", "names"): _sets,

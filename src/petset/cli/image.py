@@ -1,14 +1,24 @@
-"""`petset image`: build the local stand-ins, load archives, pull from registries, and list what is there."""
+"""`petset image`: build the local stand-ins, load archives, pull from registries, list, name and remove what is there.
+
+What a container runs on stays: its pod is named where the instance that runs knows it; a container of another instance,
+or of a petset that was killed, is found by its mounts.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from petset.cli import printing, progress
+from petset.base import state
+from petset.cli import connection, printing, progress
 from petset.cli.main import CommandError
-from petset.node.images import images, recipes
+from petset.kinds.pod import PODS
+from petset.node.images import collection, image_names, images, recipes
+from petset.objects import errors, meta
+from petset.objects.meta import Json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +32,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     pull = actions.add_parser("pull", help="fetch an image from a registry")
     pull.add_argument("reference", metavar="REFERENCE")
     printing.arguments(actions.add_parser("ls", help="list the images"))
+    remove = actions.add_parser("rm", help="take names of images away, and what no other name leads to")
+    remove.add_argument("references", nargs="+", metavar="REFERENCE")
+    tag = actions.add_parser("tag", help="give an image another name")
+    tag.add_argument("source", metavar="REFERENCE")
+    tag.add_argument("target", metavar="NEW")
+    prune = actions.add_parser("prune", help="remove what no name leads to, and no container runs on")
+    prune.add_argument("--all", action="store_true", help="also images with names that no container runs on")
+    prune.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,23 +78,112 @@ async def _pull(store: images.Images, args: argparse.Namespace) -> int:
     return 0
 
 
+COLUMNS = ("name", "size", "digest", "origin")
+
+
 async def _list(store: images.Images, args: argparse.Namespace) -> int:
-    rows: list[printing.Row] = [
-        {
-            "name": name,
-            "size": _megabytes(image.size_bytes),
-            "digest": image.digest[7:19],
-            "recipe": image.recipe,
-        }
-        for image in store.list()
-        for name in image.references or (f"({image.recipe})",)
+    found = store.list()
+    if args.output != "table":
+        printing.tree(args.output, [_told(image) for image in found])
+        return 0
+    rows = [
+        {"name": name, "size": _megabytes(image.size_bytes), "digest": image.digest[7:19], "origin": _origin(image)}
+        for image in found
+        for name in image.references
     ]
-    by_name = sorted(rows, key=lambda row: str(row["name"]))
-    printing.rows(args.output, ("name", "size", "digest", "recipe"), by_name, none="there are no images")
+    printing.rows(
+        "table", COLUMNS, rows, none="there are no images; `petset image build` or `petset image pull` gets some"
+    )
     return 0
 
 
-_ACTIONS = {"build": _build, "load": _load, "pull": _pull, "ls": _list}
+def _told(image: collection.ImageSummary) -> dict[str, Json]:
+    return {
+        "digest": image.digest,
+        "names": list(image.references),
+        "sizeBytes": image.size_bytes,
+        "added": image.added,
+        "origin": _origin(image),
+    }
+
+
+def _origin(image: collection.ImageSummary) -> str:
+    return f"recipe {image.recipe}" if image.recipe else "archive" if image.loaded else "registry"
+
+
+async def _remove(store: images.Images, args: argparse.Namespace) -> int:
+    users = await _users(store, args.instance)
+    for given in args.references:
+        name = str(image_names.parse_reference(given))
+        image = next((image for image in store.list() if name in image.references), None)
+        if image is None:
+            raise CommandError(f"cannot remove {given}: there is no image of that name; see `petset image ls`")
+        if image.digest in users and len(image.references) == 1:
+            by = ", ".join(users[image.digest])
+            raise CommandError(f"cannot remove {given}: it is in use by {by}; delete that first")
+        await store.remove(given)
+        print(f"{name}: removed")
+    print(f"{_megabytes(await store.remove_unused(users))} are free again")
+    return 0
+
+
+async def _tag(store: images.Images, args: argparse.Namespace) -> int:
+    await store.tag(args.source, args.target)
+    print(f"{image_names.parse_reference(args.target)}: the image of {args.source}")
+    return 0
+
+
+async def _prune(store: images.Images, args: argparse.Namespace) -> int:
+    users = await _users(store, args.instance)
+    named = [image for image in store.list() if args.all and image.digest not in users]
+    names = [name for image in named for name in image.references]
+    if names and not args.yes and not _agreed(names):
+        print("nothing was changed")
+        return 1
+    freed = await store.remove_unused(users, names)
+    for name in names:
+        print(f"{name}: removed")
+    print(f"{_megabytes(freed)} are free again")
+    return 0
+
+
+def _agreed(names: Sequence[str]) -> bool:
+    if not sys.stdin.isatty():
+        raise CommandError("cannot remove images without asking, and nobody is there to answer; say it with --yes")
+    print("This removes " + ", ".join(names))
+    return input("Type yes to go on: ").strip().lower() == "yes"
+
+
+async def _users(store: images.Images, instance: state.State) -> dict[str, list[str]]:
+    """Who runs on which image, by its digest: pods, as far as the instance that runs knows them, and containers."""
+    found: dict[str, list[str]] = {}
+    if instance.running_process() is not None:
+        async with connection.connect(instance) as connected:
+            try:
+                pods, _ = await connected.client.list(PODS)
+            except (errors.ApiError, OSError) as error:
+                why = f"the cluster does not say which are in use ({error})"
+                raise CommandError(f"cannot remove images: {why}; `petset logs` tells more") from None
+        for pod in pods:
+            for digest in _digests(pod):
+                found.setdefault(digest, []).append(f"pod {meta.namespace(pod)}/{meta.name(pod)}")
+    for digest in sorted(store.mounted()):
+        found.setdefault(digest, ["a container of another instance, or of one that was left running"])
+    return found
+
+
+STATUSES = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+
+
+def _digests(pod: meta.Object) -> list[str]:
+    """Of the images that its containers run on; pure."""
+    if meta.get(pod, "status", "phase") in ("Succeeded", "Failed"):
+        return []
+    ids = [str(one.get("imageID", "")) for name in STATUSES for one in meta.parts(pod, "status", name)]
+    return list(dict.fromkeys(one.rpartition("@")[2] for one in ids if one))
+
+
+_ACTIONS = {"build": _build, "load": _load, "pull": _pull, "ls": _list, "rm": _remove, "tag": _tag, "prune": _prune}
 
 
 def _megabytes(size: int) -> str:

@@ -37,7 +37,7 @@ COMMANDS = (
     ("open", "open the dashboard", "open the dashboard in a browser, or print the link to it"),
     ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),
     ("kubeconfig", "print a kubeconfig", "print a kubeconfig, or add an entry to yours"),
-    ("image", "work with images", "build, load, pull and list images"),
+    ("image", "work with images", "build, load, pull, list, name and remove images"),
     ("service", "work with the service", "have systemd run the instance: at each boot, and again when it fails"),
     ("backup", "back up the cluster", "objects, keys and volumes in one file, also while it runs"),
     ("restore", "restore the cluster", "make an instance out of a backup, where there is none"),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 from typing import Any
 
 from petset.base.state import State
-from petset.cli import connection, exit_codes
+from petset.cli import connection, exit_codes, printing
 from petset.cli.main import CommandError
 from petset.kinds.node import NODES
 from petset.kinds.pet_set import PETSETS
@@ -19,15 +18,15 @@ from petset.objects import errors, meta
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    printing.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     instance: State = args.instance
     process = instance.running_process()
     if process is None:
-        if args.output == "json":
-            print(json.dumps({"running": False, "state": str(instance.directory)}))
+        if args.output != "table":
+            printing.tree(args.output, {"running": False, "state": str(instance.directory)})
         else:
             print(f"not running (state directory {instance.directory}); start it with `petset up -d`")
         return exit_codes.NOT_SO
@@ -37,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
         for node in answer["nodes"]:
             node["state"] = states.get(node["name"], "gone")
     found: dict[str, Any] = {"running": True, "process": process, "state": str(instance.directory), **answer}
-    if args.output == "json":
-        print(json.dumps(found))
+    if args.output != "table":
+        printing.tree(args.output, found)
         return 0
     print(f"running (process {process}, state directory {instance.directory})")
     print(f"api         {found['server']}: {found['api']}")

@@ -174,6 +174,23 @@ class Images:
             found.append(collection.ImageSummary(digest, names, size, added, recipe, loaded, self._used_at(digest)))
         return sorted(found, key=lambda image: image.references)
 
+    async def tag(self, source: str, target: str) -> None:
+        """Let another name lead to what a name leads to. Raises ImageError."""
+        wanted, new = parse_reference(source), parse_reference(target)
+        entry = self._layout.entry(str(wanted))
+        if entry is None:
+            why = "there is no image of that name"
+            raise ImageError("ErrImageNeverPull", f"cannot tag {source}: {why}; see petset image ls")
+        if new.registry == OWN_REGISTRY:
+            why = f"names in {OWN_REGISTRY} are those of recipes"
+            raise ImageError("InvalidImageName", f"cannot tag {source} as {target}: {why}; choose another")
+        kept = {name: value for name, value in entry.notes.items() if name != RECIPE_KEY}
+        await self._name(str(new), entry.noted({**kept, layout.REF_NAME: str(new), ADDED: tasks.rfc3339(tasks.now())}))
+
+    def mounted(self) -> set[str]:
+        """The digests of images that containers of this machine run on, whoever has made them."""
+        return collection.mounted(os.path.join(self.directory, "rootfs"))
+
     async def remove(self, reference: str) -> bool:
         """Take a name away; its blobs go with the next remove_unused. False when there was none."""
         name = str(parse_reference(reference))
@@ -416,7 +433,7 @@ class Images:
     def _collect(self, in_use: frozenset[str]) -> int:
         """Remove trees and blobs that neither a name nor a container leads to."""
         trees, named = os.path.join(self.directory, "rootfs"), {entry.digest for entry in self._layout.entries()}
-        digests = sorted(named | in_use | collection.mounted(trees))
+        digests = sorted(named | in_use | self.mounted())
         freed = 0
         for tree in os.listdir(trees):
             if f"sha256:{tree}" not in digests:
