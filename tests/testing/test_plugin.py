@@ -122,7 +122,7 @@ def test_options_say_how_many_nodes_and_the_ini_file_too(run):
 
 def test_what_needs_real_containers_is_skipped_where_there_are_none(run):
     done = run("import pytest\n@pytest.mark.petset_real\ndef test_it(cluster): pass", "-rs", "--strict-markers")
-    assert "1 skipped" in done.stdout and "run it as root with --petset-real" in done.stdout
+    assert "1 skipped" in done.stdout and "run it with --petset-real" in done.stdout
 
 
 def test_a_projects_own_fixtures_and_other_plugins_come_first(run):

@@ -5,7 +5,7 @@
         cluster.wait_for("petset/redis")
 
 Simulated, which is what it is when nothing is said, it lives in a thread of this process, with its API on a port of
-loopback, and is ready in a moment; with `simulate=False` it is `petset up` in a process of its own, as root, with real
+loopback, and is ready in a moment; with `simulate=False` it is `petset up` in a process of its own, with real
 containers. Its state is in a directory of its own that goes with it, or in the one that is given, which stays.
 What can be done with it are the verbs (verbs.py); `kubeconfig` is for every other client.
 """
@@ -19,6 +19,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -133,6 +134,9 @@ class Cluster(verbs.Verbs):
 
     def _clean_up(self) -> None:
         if self._directory is not None and self._given is None and not self._goes_on:
+            if not self.simulate and os.geteuid() != 0:  # What its containers wrote belongs to others.
+                words = ["--state", str(self._directory), "destroy", "--yes"]
+                subprocess.run([sys.executable, "-m", "petset", *words], capture_output=True, check=False)
             shutil.rmtree(self._directory, ignore_errors=True)
         self._directory = None
 

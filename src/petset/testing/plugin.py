@@ -25,7 +25,7 @@ KEPT = pytest.StashKey[list[str]]()  # Of the session: how to reach what is kept
 
 # (option, ini and its type, what it is for): the option wins.
 SETTINGS: tuple[tuple[str, str, Any, Any, str], ...] = (
-    ("--petset-real", "petset_real", "bool", False, "real containers (as root) instead of simulated ones"),
+    ("--petset-real", "petset_real", "bool", False, "real containers instead of simulated ones"),
     ("--petset-nodes", "petset_nodes", "string", "1", "how many nodes the cluster has (default 1)"),
     (
         "--petset-keep-on-failure",
@@ -71,7 +71,7 @@ def _is_fixture(found: object) -> bool:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("petset_real") and not setting(item.config, "petset_real"):
-        pytest.skip("it needs real containers: run it as root with --petset-real")
+        pytest.skip("it needs real containers: run it with --petset-real")
 
 
 def setting(config: pytest.Config, ini: str) -> Any:

@@ -195,3 +195,18 @@ def test_what_is_missing_is_one_line(nobody):
     assert done.returncode == 1
     assert done.stderr.startswith("petset: cannot run containers without root: nobody has not 65535 subordinate ids")
     assert "usermod --add-subuids" in done.stderr and done.stderr.count("\n") == 1
+
+
+PYTHON = """
+import os, petset
+os.environ["PETSET_IMAGES"] = os.path.join(os.environ["HOME"], "images")
+with petset.Cluster(simulate=False) as cluster:
+    [node] = cluster.list("nodes")
+    cluster.wait_for(node)
+    directory = cluster.directory
+print("left" if directory.exists() else "gone")
+"""
+
+
+def test_python_has_a_cluster_of_its_own_that_goes(nobody):
+    assert nobody.run(str(nobody._python), "-c", PYTHON).stdout == "gone\n"
