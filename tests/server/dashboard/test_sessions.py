@@ -209,8 +209,8 @@ def test_a_used_link_says_what_to_do(server):
 def test_who_is_not_signed_in_gets_a_page_that_says_how(server):
     answer = server.send(request("GET", "/dashboard/", ("accept", "text/html,*/*;q=0.8")))
     assert answer.code == 401 and answer.header("content-type").startswith("text/html")
-    assert b"petset open" in answer.body and b"app.js" not in answer.body
-    assert b"app.js" in server.send(request("GET", "/dashboard/", signed_in(server))).body
+    assert b"petset open" in answer.body and b"begin.js" not in answer.body
+    assert b"begin.js" in server.send(request("GET", "/dashboard/", signed_in(server))).body
     assert server.send(request("GET", "/dashboard")).header("location") == "/dashboard/"
 
 

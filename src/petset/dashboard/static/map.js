@@ -36,10 +36,10 @@ export function MapView() {
         <rect x=${SERVICE.x} y=${service.y} width=${SERVICE.width} height=${ROW + 10} rx="9" /><text class="title" x=${SERVICE.x + 12} y=${service.y + 18}>${service.name}<tspan class="detail" dx="8">${service.namespace}</tspan></text>
         <text class="detail" x=${SERVICE.x + 12} y=${service.y + 35}>${service.detail}</text></a>`)}
       ${pods.map((pod) => html`<a key=${pod.key} class=${`pod ${pod.state}${faded(pod.key)}`} href=${addressOf("map", { plural: "pods", namespace: pod.namespace, name: pod.name })} aria-label=${`${pod.name}, ${STATES[pod.state]}`} ...${point(pod.key)}>
-        <rect class="hit" x=${NODE.x - 4} y=${pod.y} width=${NODE.width + 8} height=${ROW - 4} rx="8" /><rect class="shape" x=${NODE.x} y=${pod.y + 3} width="28" height="24" rx="7" /><text class="number" x=${NODE.x + 14} y=${pod.y + 20} text-anchor="middle">${pod.number}</text>
+        <rect class="hit" x=${NODE.x - 4} y=${pod.y} width=${NODE.width + 8} height=${ROW - 4} rx="8" /><rect class="shape" x=${NODE.x + (pod.isPet ? 0 : 5)} y=${pod.y + (pod.isPet ? 3 : 6)} width=${pod.isPet ? 28 : 18} height=${pod.isPet ? 24 : 18} rx=${pod.isPet ? 7 : 9} /><text class="number" x=${NODE.x + 14} y=${pod.y + 20} text-anchor="middle">${pod.number}</text>
         <text class="title" x=${NODE.x + 38} y=${pod.y + 20}>${pod.shown}</text><text class="detail mono" x=${NODE.x + NODE.width} y=${pod.y + 20} text-anchor="end">${pod.address}</text></a>`)}
       ${claims.map((claim) => html`<a key=${claim.key} class=${`item claim ${claim.isBound ? "" : "pending"}${faded(claim.key)}`} href=${addressOf("map", { plural: "persistentvolumeclaims", namespace: claim.namespace, name: claim.name })} aria-label=${`claim ${claim.name}, ${claim.detail}`} ...${point(claim.key)}>
-        <rect x=${CLAIM.x} y=${claim.y + 2} width=${CLAIM.width} height=${ROW - 6} rx="8" />
+        <rect x=${CLAIM.x} y=${claim.y + 1} width=${CLAIM.width} height=${ROW - 6} rx="8" />
         ${claim.isBound && html`<rect class="fill" x=${CLAIM.x} y=${claim.y + ROW - 8} width=${Math.max(0, Math.min(1, use.ofClaims(claim.namespace, [claim.name]))) * CLAIM.width} height="4" rx="2" />`}
         <text class="title" x=${CLAIM.x + 12} y=${claim.y + 20}>${claim.shown}</text><text class="detail" x=${CLAIM.x + CLAIM.width - 12} y=${claim.y + 20} text-anchor="end">${claim.detail}</text></a>`)}
     </svg></section>`;
@@ -82,17 +82,17 @@ export function laidOut(cluster, namespace) {
       const key = `p:${pod.metadata.uid}`;
       const number = ordinalOf(pod.metadata.name);
       const isPet = pod.metadata.ownerReferences?.some((owner) => owner.kind === "StatefulSet" || owner.kind === "PetSet");
-      pods.push({ key, y, namespace: pod.metadata.namespace, name: pod.metadata.name, shown: cut(pod.metadata.name, 24), number: isPet ? number : "", state: stateOf(pod), address: pod.status?.podIP ?? "" });
+      pods.push({ key, y, namespace: pod.metadata.namespace, name: pod.metadata.name, shown: cut(pod.metadata.name, 20), isPet, number: isPet ? number : "", state: stateOf(pod), address: pod.status?.podIP ?? "" });
       at.set(pod.metadata.uid, { key, y });
       const own = (pod.spec.volumes ?? []).map((volume) => volume.persistentVolumeClaim && cluster.find("persistentvolumeclaims", pod.metadata.namespace, volume.persistentVolumeClaim.claimName)).filter(Boolean);
       own.forEach((claim, index) => {
         const row = y + index * ROW;
         if (claimed.has(claim.metadata.uid)) {
           const there = claims.find((one) => one.key === `c:${claim.metadata.uid}`);
-          links.push({ from: key, to: there.key, kind: "tray", d: curve(NODE.x + NODE.width + 6, y + ROW / 2 - 2, CLAIM.x, there.y + ROW / 2 - 1) });
+          links.push({ from: key, to: there.key, kind: "tray", d: curve(NODE.x + NODE.width + 6, y + ROW / 2 - 2, CLAIM.x, there.y + ROW / 2 - 2) });
           return;
         }
-        links.push({ from: key, to: addClaim(claim, row), kind: "tray", d: curve(NODE.x + NODE.width + 6, y + ROW / 2 - 2, CLAIM.x, row + ROW / 2 - 1) });
+        links.push({ from: key, to: addClaim(claim, row), kind: "tray", d: curve(NODE.x + NODE.width + 6, y + ROW / 2 - 2, CLAIM.x, row + ROW / 2 - 2) });
       });
       y += ROW * Math.max(1, own.length);
     }

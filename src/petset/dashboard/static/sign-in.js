@@ -5,17 +5,14 @@ async function signIn() {
   const secret = new URLSearchParams(location.hash.slice(1)).get("open");
   if (!secret) return;
   history.replaceState(null, "", "/dashboard/");
-  const answer = await fetch("/dashboard/session", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ link: secret }),
-  });
+  const body = JSON.stringify({ link: secret });
+  const answer = await fetch("/dashboard/session", { method: "POST", headers: { "content-type": "application/json" }, body }).catch((error) => error);
   if (answer.ok) {
     location.reload();
     return;
   }
   const said = document.getElementById("said");
-  said.textContent = (await answer.json()).message;
+  said.textContent = answer instanceof Error ? "cannot sign in: the connection was lost; run `petset open` again" : (await answer.json()).message;
   said.className = "error";
 }
 
