@@ -17,6 +17,7 @@ POD = {
     "metadata": {"name": "web-0", "namespace": "default", "labels": {"app": "web"}},
     "spec": {"containers": [CONTAINER], "volumes": [{"name": "data", "emptyDir": {}}]},
 }
+ROOT_VOLUME = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/"}}
 CLAIM_SPEC = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 SET_SPEC = {
     "serviceName": "web",
@@ -514,6 +515,14 @@ T = "spec/template/spec"
         ("persistentvolumeclaims", "spec/storageClassName", "A", "spec.storageClassName", INVALID, ""),
         ("persistentvolumes", "spec/hostPath", REMOVE, "spec", REQUIRED, "must specify a volume type"),
         ("persistentvolumes", "spec/local", {"path": "/x"}, "spec.local", FORBIDDEN, "more than 1"),
+        (
+            "persistentvolumes",
+            "spec",
+            {**ROOT_VOLUME, "persistentVolumeReclaimPolicy": "Recycle"},
+            "spec.persistentVolumeReclaimPolicy",
+            FORBIDDEN,
+            "recycle",
+        ),
         ("persistentvolumes", "spec/capacity", {}, "spec.capacity[storage]", REQUIRED, ""),
         (
             "persistentvolumes",

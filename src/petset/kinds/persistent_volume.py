@@ -118,6 +118,9 @@ def validate(obj: Object) -> Errors:
         yield FieldError.forbidden(f"spec.{extra}", "may not specify more than 1 volume type")
     if spec.get("hostPath") is not None:
         yield from volumes.host_path(spec["hostPath"], "spec.hostPath")
+        if spec["hostPath"].get("path") == "/" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+            where, why = "spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'"
+            yield FieldError.forbidden(where, why)
     if spec.get("local") is not None:
         if not spec["local"].get("path"):
             yield FieldError.required("spec.local.path")

@@ -26,7 +26,6 @@ class Directories(copies.Copies):
         self._held: dict[str, list[str]] = {}  # By path: all that it has held, the newest last.
         self._copies: dict[str, str] = {}  # By handle.
         self._reading: list[str] = []
-        laws.also = lambda key, old, obj: snapshots.broken_by(laws.objects, self, key, old, obj)
 
     def write(self, path: str, text: str) -> None:
         """What a pod would do."""

@@ -72,6 +72,7 @@ class World:
         self.laws = laws.Laws(loop.time, self._running)
         self.volumes = self.disk_of("volumes")
         self.directories = directories.Directories(self.laws, random.Random(f"{seed} disk"))
+        self.laws.also = partial(snapshots.broken_by, self.laws.objects, self.directories)
         plane = cluster.Config(hostpath=self.directories, volumes_directory=str(self.volumes), ca_pem="a certificate")
         self.kinds = snapshots.kinds() if config.snapshots else builtin.KINDS
         seen = server.SeenStore(self.laws.saw)
