@@ -174,6 +174,7 @@ MAY_WAIT_FOR_TIME = {
     "node/memory.py run": "the look every ten seconds at how much memory is available: nobody tells",
     "node/static_pods.py run": "a mirror pod that was refused is tried again after ten seconds",
     "node/registration.py renew_lease": "a lease is a promise that is renewed",
+    "node/agent.py _tell_images": "images that come at once are told together, a while after an event says so",
     "node/agent.py _stay_ready": "says once more what somebody denied, not sooner than the next lease",
     "node/pods/probing.py _probe": "a probe has a period: the pod's spec says so",
     "node/simulated.py events": "until the next simulated process ends",
