@@ -122,6 +122,25 @@ def test_port_forward_by_kubectl(kubectl, there, echo):
         forwarding.communicate(timeout=20)
 
 
+def test_port_forward_to_a_service_leads_to_a_pod_of_it(kubectl, there, echo):
+    kubectl("label", "pod", "x", "app=echo", "-n", there)
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "echo"},
+        "spec": {"selector": {"app": "echo"}, "ports": [{"name": "plain", "port": 7, "targetPort": echo}]},
+    }
+    kubectl("create", "-f", "-", "-n", there, stdin=json.dumps(service))
+    for port in ("7", "plain"):
+        forwarding = kubectl.start("port-forward", "service/echo", f":{port}", "-n", there, "--address=127.0.0.1")
+        try:
+            own, target = re.search(r":(\d+) -> (\d+)", forwarding.stdout.readline()).groups()
+            assert int(target) == echo and said_back(int(own), b"hello") == b"hello"
+        finally:
+            forwarding.terminate()
+            forwarding.communicate(timeout=20)
+
+
 def test_a_port_that_nobody_listens_on_is_told(kubectl, there):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -16,9 +16,11 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 
+from petset.kinds import volume_snapshots
 from tests.suites import go_suites
 from tests.suites.sources import HERE, Cache, default_directory
 
@@ -42,11 +44,26 @@ class Served:
         for name, path in self.files.items():
             path.write_bytes(base64.b64decode(parts[name]))
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, body: bytes | None = None) -> bytes:
+        """With a body: what a POST of it is answered."""
         context = ssl.create_default_context(cafile=str(self.files["authority"]))
         context.load_cert_chain(self.files["certificate"], self.files["key"])
-        with urllib.request.urlopen(f"{self.address}/{path}", context=context, timeout=ANSWER_SECONDS_MAX) as answer:
+        request = urllib.request.Request(f"{self.address}/{path}", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, context=context, timeout=ANSWER_SECONDS_MAX) as answer:
             return answer.read()
+
+    def groups(self) -> list[str]:
+        return list(json.loads(self.get("openapi/v3"))["paths"])
+
+    def make_snapshot_kinds(self) -> None:
+        """As a controller does in a whole cluster; they are there a moment later."""
+        for definition in volume_snapshots.definitions():
+            self.get("apis/apiextensions.k8s.io/v1/customresourcedefinitions", json.dumps(definition).encode())
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        while not any("snapshot" in group for group in self.groups()):
+            if time.monotonic() > deadline:
+                raise SystemExit("cannot make requests up: the kinds of snapshots are not served")
+            time.sleep(0.1)
 
 
 def main() -> int:
@@ -62,7 +79,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         with go_suites.api_alone(Path(directory, "server")) as kubeconfig:
             served = Served(kubeconfig, Path(directory))
-            groups = args.groups or sorted(json.loads(served.get("openapi/v3"))["paths"])
+            served.make_snapshot_kinds()
+            groups = args.groups or sorted(served.groups())
             for group in groups:
                 print(f"{group}: seed {args.seed}", flush=True)
                 if not _fuzzed(python, served, group, args):
