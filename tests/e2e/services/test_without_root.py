@@ -100,6 +100,9 @@ class Nobody:
     def petset(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run(str(self._python), "-m", "petset", *words, check=check)
 
+    def python(self, code: str) -> str:
+        return self.run(str(self._python), "-c", code).stdout
+
     def kubectl(self, *words: str) -> str:
         return self.run("kubectl", *words).stdout
 
@@ -209,4 +212,4 @@ print("left" if directory.exists() else "gone")
 
 
 def test_python_has_a_cluster_of_its_own_that_goes(nobody):
-    assert nobody.run(str(nobody._python), "-c", PYTHON).stdout == "gone\n"
+    assert nobody.python(PYTHON) == "gone\n"
