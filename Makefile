@@ -14,6 +14,7 @@ QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$
 
 # A file is one process's, and none is put before others for having more tests.
 IN_FILES := --dist loadfile --no-loadscope-reorder
+CHECK = $(MAKE) --no-print-directory check
 
 .PHONY: demo test test-fresh test-newest test-vm test-services test-clients conformance fuzz-api torture check bench profile docs clean pin setup setup-dev system system-test system-vm system-services
 
@@ -23,7 +24,7 @@ demo: system setup
 # Three at once on two cores: what waits for containers leaves a core to the others (tests/conftest.py says in which order). The checks of
 # the sources go on meanwhile, and are shown in the end.
 test: system-test setup-dev
-	@scripts/beside '$(MAKE) --no-print-directory check' '$(PYTHON) -m pytest -n 3 $(IN_FILES) tests'
+	@scripts/beside '$(CHECK)' '$(PYTHON) -m pytest -n 3 $(IN_FILES) tests'
 
 # The laws alone, with other examples every time, or with those of SEED.
 test-fresh: setup-dev
