@@ -2,14 +2,16 @@
 
 import { get } from "./api.js";
 import { pathOfChosen } from "./paths.js";
-import { html, useEffect, useState } from "./view.js";
+import { html, useEffect, useNow, useState } from "./view.js";
 
 const PAUSE_MS = 400; // Between a change and the next question.
+const AGAIN_MS = 15_000; // The cause may be of another object than the one that is looked at.
 const WELL = "well";
 
 export function Why({ chosen, version, otherwise }) {
   const [answer, hold] = useState(null);
   const path = pathOfChosen(chosen);
+  const tick = useNow(AGAIN_MS);
   useEffect(() => hold(null), [path]);
   useEffect(() => {
     const asking = new AbortController();
@@ -18,7 +20,7 @@ export function Why({ chosen, version, otherwise }) {
       clearTimeout(timer);
       asking.abort();
     };
-  }, [path, version]);
+  }, [path, version, tick]);
   if (!answer || answer.state === WELL) return otherwise ? html`<p class="reason">${otherwise}</p>` : null;
   return html`<section class="why-not" aria-label="Why it does not get on"><${Cause} cause=${answer} own=${answer.about} /></section>`;
 }
