@@ -71,8 +71,7 @@ async def _load(store: images.Images, args: argparse.Namespace) -> int:
 
 
 async def _pull(store: images.Images, args: argparse.Namespace) -> int:
-    with progress.working(args.reference) as tell:
-        tell("pulling")
+    with progress.working(f"pulling {args.reference}"):
         image = await store.pull(args.reference)
     print(f"{image.reference}: {_megabytes(image.size_bytes)}, {image.digest}")
     return 0
