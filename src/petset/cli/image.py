@@ -71,6 +71,7 @@ async def _load(store: images.Images, args: argparse.Namespace) -> int:
 
 
 async def _pull(store: images.Images, args: argparse.Namespace) -> int:
+    image_names.parse_reference(args.reference)  # What is no name is said before anything seems to begin.
     with progress.working(f"pulling {args.reference}"):
         image = await store.pull(args.reference)
     print(f"{image.reference}: {_megabytes(image.size_bytes)}, {image.digest}")
