@@ -111,3 +111,43 @@ def _ready_nodes(cluster) -> int:
         for condition in node["status"].get("conditions", ())
         if condition["type"] == "Ready"
     )
+
+
+def test_nodes_are_drained_as_the_budget_allows(make_cluster):
+    """One after the other, until all pods are on the last: those that must be there are there at every moment."""
+    cluster = make_cluster()
+    cluster.up("--nodes", "3")
+    kubectl = cluster.kubectl
+    kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=3")
+    kubectl("create", "poddisruptionbudget", "web", "--selector=app=web", "--min-available=2")
+    kubectl("rollout", "status", "deployment/web", "--timeout=120s")
+    first, second, last = sorted(meta["name"] for meta in (one["metadata"] for one in _nodes(kubectl)))
+    assert {one["spec"]["nodeName"] for one in _web(kubectl)} == {first, second, last}
+    kubectl("wait", "pdb/web", "--for=jsonpath={.status.disruptionsAllowed}=1", "--timeout=60s")
+    with kubectl.start(
+        "get", "deployment", "web", "--watch", "-o", "jsonpath={.status.availableReplicas}{'\\n'}"
+    ) as told:
+        for node in (first, second):
+            done = kubectl("drain", node, "--ignore-daemonsets", "--grace-period=1", "--timeout=120s")
+            assert f"node/{node} drained" in done
+            assert all(one["spec"]["nodeName"] != node for one in _web(kubectl))
+        kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        told.terminate()
+        numbers = [int(line) for line in told.stdout.read().split()]
+    assert min(numbers) >= 2, numbers
+    assert {one["spec"]["nodeName"] for one in _web(kubectl)} == {last}
+    assert "SchedulingDisabled" in kubectl("get", "node", first)
+    kubectl("uncordon", first, second)
+
+    # Nodes tell which images they have.
+    names = [name for one in _nodes(kubectl) for image in one["status"].get("images", ()) for name in image["names"]]
+    assert any(name.startswith("petset.local/nginx") for name in names), names
+
+
+def _nodes(kubectl) -> list[dict]:
+    return kubectl.json("get", "nodes")["items"]
+
+
+def _web(kubectl) -> list[dict]:
+    found = kubectl.json("get", "pods", "-l", "app=web")["items"]
+    return [one for one in found if "deletionTimestamp" not in one["metadata"]]
