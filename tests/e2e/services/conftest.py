@@ -20,7 +20,7 @@ RECIPES = {
     "test_tutorials_on_nodes": ("zookeeper",),
     "test_pages": ("debian", "nginx", "redis-install"),
     "test_without_root": ("debian", "nginx"),  # It builds its own, too.
-    "test_tutorials": ("debian", "nginx", "mysql", "xtrabackup", "redis", "guestbook"),
+    "test_tutorials": ("debian", "nginx", "mysql", "xtrabackup", "redis", "guestbook", "cassandra"),
     "test_wheel": ("debian",),  # It builds its own: that they can be had is known before.
 }
 

@@ -13,7 +13,7 @@ from tests.images_fixture import CHECKOUT
 pytestmark = pytest.mark.services
 
 
-SENTENCES = {"statefulset-basics": 7, "mysql-replicated": 6}
+SENTENCES = {"statefulset-basics": 7, "mysql-replicated": 6, "cassandra-ring": 6}
 
 
 @pytest.mark.parametrize("tutorial", sorted(SENTENCES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from petset.cli.proofs import (
     cassandra,
+    cassandra_ring,
     mysql,
     mysql_replicated,
     nginx,
@@ -19,6 +20,7 @@ __all__ = ["EXAMPLES", "Example", "Stage"]
 
 EXAMPLES = {
     "cassandra": cassandra.EXAMPLE,
+    "cassandra-ring": cassandra_ring.EXAMPLE,
     "mysql": mysql.EXAMPLE,
     "mysql-replicated": mysql_replicated.EXAMPLE,
     "nginx": nginx.EXAMPLE,
