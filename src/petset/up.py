@@ -287,8 +287,13 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.S
     metrics = telemetry.Telemetry()
     metrics.source(lambda: telemetry.read("petset_store", asdict(store.stats())))
     metrics.source(lambda: [("apiserver_storage_size_bytes", (instance.name,), _size(instance.database))])
+    token_key = pki.SigningKey(instance.keys / TOKEN_KEY)
+    try:
+        token_key.check()
+    except ValueError as error:
+        raise UpError(f"{error}; move that file away: tokens that it has signed are then no good any more") from None
     config = cluster.Config(
-        pki.SigningKey(instance.keys / TOKEN_KEY),
+        token_key,
         former_token_secret=_former_token_secret(instance),
         services=bootstrap.Plan(
             plan.cluster.kubernetes_address,

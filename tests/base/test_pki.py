@@ -174,3 +174,15 @@ def test_a_restart_does_not_import_cryptography(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert said.stdout.strip() == "False", said.stderr
+
+
+def test_a_foreign_key_is_told_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    own = pki.SigningKey(path)
+    own.check()  # There is none yet.
+    own.load()
+    assert pki.P256_PEM in path.read_bytes()
+    pki.SigningKey(path).check()
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True)
+    with pytest.raises(ValueError, match=f"cannot sign: {path} holds another kind of key than ECDSA P-256"):
+        pki.SigningKey(path).check()

@@ -11,6 +11,7 @@ without its certificate. A client certificate's common name is the user, its org
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -101,6 +102,9 @@ def _ended(child: int) -> None:
 # Signing
 
 
+P256_PEM = b"\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"  # What PKCS #8 says of its kind.
+
+
 class SigningKey:
     """An ECDSA P-256 key, read or made when first used. Its signatures are r and s, 32 bytes each (JWS's ES256)."""
 
@@ -121,6 +125,14 @@ class SigningKey:
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise ValueError(f"cannot sign: {self._path} holds another kind of key than ECDSA P-256")
         return key
+
+    def check(self) -> None:
+        """Raises ValueError for a key of another kind. One that petset has written is known by how it begins."""
+        text = b""
+        with contextlib.suppress(OSError):
+            text = self._path.read_bytes() if self._path else b""
+        if text and P256_PEM not in text:
+            self.load()
 
     def load(self) -> None:
         """Do now what the first use would: import, read or make. Takes a tenth of a second."""
