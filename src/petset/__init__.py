@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from petset.client.manifests import ManifestError as ManifestError
     from petset.objects.errors import ApiError as ApiError
     from petset.testing.clusters import Cluster as Cluster
     from petset.testing.failures import AlreadyExists as AlreadyExists
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from petset.testing.failures import Conflict as Conflict
     from petset.testing.failures import Forbidden as Forbidden
     from petset.testing.failures import Invalid as Invalid
-    from petset.testing.failures import ManifestError as ManifestError
     from petset.testing.failures import NotFound as NotFound
     from petset.testing.failures import WaitTimeout as WaitTimeout
     from petset.testing.virtual import Clock as Clock
@@ -26,6 +26,7 @@ LATER = {
     "Cluster": "petset.testing.clusters",
     "Clock": "petset.testing.virtual",
     "ApiError": "petset.objects.errors",
+    "ManifestError": "petset.client.manifests",
     **dict.fromkeys(
         (
             "AlreadyExists",
@@ -34,7 +35,6 @@ LATER = {
             "Conflict",
             "Forbidden",
             "Invalid",
-            "ManifestError",
             "NotFound",
             "WaitTimeout",
         ),

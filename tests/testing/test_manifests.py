@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from petset.testing import failures, manifests
+from petset.client.manifests import ManifestError
+from petset.testing import manifests
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}
 TEXT = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
@@ -34,17 +35,17 @@ def test_text_file_directory_object_and_lists_are_the_same(tmp_path):
     [
         ("nowhere.yaml", "cannot read nowhere.yaml: No such file"),
         ("a: [", "cannot read the text"),
-        ("just: this", "says no apiVersion or no kind"),
+        ("just: this", "lacks apiVersion or kind"),
         ("- 1\n- 2", "is no object"),
-        ({"apiVersion": "v1", "kind": "Pod"}, "a Pod has no name"),
-        ({"apiVersion": "v1", "kind": "Pod", "metadata": []}, "a Pod has no name"),
+        ({"apiVersion": "v1", "kind": "Pod"}, "a Pod in it has no metadata.name"),
+        ({"apiVersion": "v1", "kind": "Pod", "metadata": []}, "a Pod in it has no metadata.name"),
     ],
 )
 def test_what_is_no_manifest_is_told(given, said):
-    with pytest.raises(failures.ManifestError, match=said):
+    with pytest.raises(ManifestError, match=said):
         manifests.read(given)
 
 
 def test_an_empty_directory_is_told(tmp_path):
-    with pytest.raises(failures.ManifestError, match=r"has no \.yaml"):
+    with pytest.raises(ManifestError, match=r"there is no \.yaml"):
         manifests.read(tmp_path)

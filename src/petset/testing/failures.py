@@ -53,10 +53,6 @@ class ClusterError(Exception):
     """The cluster cannot start, or has ended, or cannot do what is asked of its sort."""
 
 
-class ManifestError(ValueError):
-    """What was given is no manifest."""
-
-
 class WaitTimeout(TimeoutError):
     """What was waited for did not come; `last` is the object as it was seen last, None where there was none."""
 
