@@ -114,7 +114,7 @@ system-vm:
 	@scripts/setup-system vm
 
 system-services:
-	@scripts/setup-system run build test jars browser rootless
+	@scripts/setup-system run build test jars browser monitor rootless
 
 # Takes away what make itself has made. The state directory stays: `petset destroy` is what deletes data.
 clean:
