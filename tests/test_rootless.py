@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from petset import rootless
+from petset.node import linux
 
 FIT = rootless.Machine(
     user="ada",
@@ -70,3 +71,8 @@ def test_without_pasta_pods_run_and_are_closed_off():
 )
 def test_subordinate_ids(text, most):
     assert rootless.ids(text, "ada", 1001) == most
+
+
+def test_whether_capabilities_count_on_the_whole_machine():
+    assert linux.is_first_user_namespace("         0          0 4294967295\n")
+    assert not linux.is_first_user_namespace("         0       1001          1\n         1     100000      65535\n")

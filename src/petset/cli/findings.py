@@ -42,6 +42,8 @@ class Picture:
     """What was seen of a machine. What only root can see is None where petset is not."""
 
     is_root: bool
+    rootless_lacks: Sequence[str] = ()  # Why containers cannot run without root, with what to do.
+    closed_off: str = ""  # Why pods would reach nothing outside then; "" when they do.
     kernel: str = ""
     openat2: str = ""  # Why not; "" when the kernel has it.
     cgroups: str = "v2"  # v1, v2, hybrid, none
@@ -84,7 +86,14 @@ def _user(seen: Picture) -> Iterable[Finding]:
     if seen.is_root:
         yield Finding("user", OK, "root")
     else:
-        yield Finding("user", WARN, "not root: only simulated clusters run", "run it with sudo to see all, too")
+        for why in seen.rootless_lacks:
+            what, _, to_do = why.partition("; ")
+            yield Finding("user", WARN, f"not root, and {what}: only simulated clusters run", f"{to_do}, or use sudo")
+        if not seen.rootless_lacks:
+            yield Finding("user", OK, "not root: containers run in a user namespace, and their limits do not hold")
+        if seen.closed_off and not seen.rootless_lacks:
+            what, _, to_do = seen.closed_off.partition("; ")
+            yield Finding("user", WARN, f"pods reach nothing outside of this machine: {what}", to_do)
 
 
 def _kernel(seen: Picture) -> Iterable[Finding]:

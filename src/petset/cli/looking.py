@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from petset import up
+from petset import rootless, up
 from petset.base import state, tasks
 from petset.cli import findings
 from petset.dns import forwarder
@@ -44,6 +44,8 @@ def look(instance: state.State) -> findings.Picture:
     may_write = os.access(directory, os.W_OK)
     return findings.Picture(
         is_root=is_root,
+        rootless_lacks=() if is_root else rootless.lacks(rootless.look()),
+        closed_off="" if is_root else rootless.closed_off(rootless.look()),
         kernel=platform.release(),
         openat2=paths.why_not(),
         cgroups=groups.version,

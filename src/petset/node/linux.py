@@ -225,6 +225,12 @@ def is_clock_synchronized() -> bool:
     return _libc.adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)) != TIME_ERROR
 
 
+def is_first_user_namespace(uid_map: str | None = None) -> bool:
+    """Whether capabilities count on the whole machine, and not only for what a user namespace owns."""
+    text = Path("/proc/self/uid_map").read_text() if uid_map is None else uid_map
+    return text.split() == ["0", "0", "4294967295"]
+
+
 def boot_id() -> str:
     """Differs after every start of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -162,6 +162,19 @@ def test_kubectl_reaches_it_from_the_host(pets):
     assert "a page" not in pets.kubectl("logs", "web-0")
 
 
+def test_a_pod_with_limits_runs_without_them_and_says_so(pets):
+    limits = {"memory": "64Mi", "cpu": "100m"}
+    image = "gcr.io/google_containers/nginx-slim:0.8"
+    container = {"name": "limited", "image": image, "resources": {"limits": limits}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "limited"}, "spec": {"containers": [container]}}
+    (pets.home / "limited.json").write_text(json.dumps(pod))
+    pets.kubectl("create", "-f", "limited.json")
+    pets.kubectl("wait", "--for=condition=Ready", "pod/limited", "--timeout=60s")
+    told = pets.kubectl("get", "events", "--field-selector=type=Warning,involvedObject.name=limited")
+    assert "memory" in told and "cpu" in told.lower()
+    pets.kubectl("delete", "pod", "limited", "--grace-period=0", "--force")
+
+
 def test_the_pods_outlive_petset_and_are_adopted(pets):
     before = pets.kubectl("get", "pod", "web-0", "-o", "jsonpath={.status.containerStatuses[0].containerID}")
     process = json.loads(pets.petset("status", "-o", "json").stdout)["process"]

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from petset.node import paths
+from petset.node import linux, paths
 from petset.node.containers import bundle, cgroups, seccomp
 from petset.objects import encoding
 
@@ -64,7 +64,7 @@ def read(groups: cgroups.Cgroups) -> bundle.Host:
         capabilities=capabilities,
         open_files_max=bundle.OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else hard,
         oom_score_adj_min=-1000
-        if "CAP_SYS_RESOURCE" in capabilities
+        if "CAP_SYS_RESOURCE" in capabilities and linux.is_first_user_namespace()
         else int(Path("/proc/self/oom_score_adj").read_text()),
         swap_limits=groups.version == "v2" or groups.has("memory", "memory.memsw.limit_in_bytes"),
         cpu_quota=groups.version == "v2" or groups.has("cpu", "cpu.cfs_quota_us"),
