@@ -105,3 +105,9 @@ def test_a_set_is_taken_and_put_back(tmp_path: Path, capfd: pytest.CaptureFixtur
         code, said = ran("snapshot", "take", "web", "--name", "two", "--class", "no-such", "--timeout", "1s")
         assert code == 1 and "cannot take web: " in said and "nothing was kept" in said
         assert "there are no snapshots" in ran("snapshot", "ls")[1]
+
+
+def test_nothing_is_made_of_a_snapshot_that_is_being_deleted() -> None:
+    going = {"metadata": {"name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    staying = {"metadata": {"name": "b"}}
+    assert snapshot.to_have([going, staying]) == [staying]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pytest
 
 from tests.e2e.cluster import IMAGES, Cluster
 from tests.e2e.leftovers import leftovers
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Whoever ran the tests may have it ignored (nohup); petset would, too.
 
 
 @pytest.fixture(scope="session")

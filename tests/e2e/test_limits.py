@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from petset.node import disk
+from petset.node import thresholds
 from petset.node.containers import logs
 from tests.e2e.leftovers import leftovers
 
@@ -136,7 +136,8 @@ def small_disk(make_cluster):
 def test_a_disk_that_fills_is_relieved(small_disk):
     cluster, kubectl = small_disk, small_disk.kubectl
     free = os.statvfs(cluster.state)
-    fill = free.f_bavail * free.f_frsize - SMALL_DISK_BYTES * disk.AVAILABLE_PERCENT_MIN // 100 // 2
+    least = next(one for one in thresholds.HARD if one.signal == thresholds.NODEFS).least(SMALL_DISK_BYTES)
+    fill = free.f_bavail * free.f_frsize - least // 2
     mounts, volumes = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}, [{"name": "v", "emptyDir": {}}]
     create(cluster, "modest", "sleep", "1000")
     cluster.wait_ready("modest")

@@ -12,6 +12,7 @@ from pathlib import Path
 from petset.base import networks, state, well_known
 from petset.cli import connection, demo, proofs
 from petset.objects import documents as yaml
+from petset.objects import package_data
 from tests.e2e.leftovers import leftovers, plan_of
 
 NGINX = str(Path(__file__).parent / "manifests" / "nginx.yaml")
@@ -232,7 +233,7 @@ def test_what_the_demo_applied_kubectl_applies_again_without_a_change(make_clust
     cluster = make_cluster()
     cluster.up("--simulate")
     example = proofs.EXAMPLES["redis"]
-    folder = demo.examples_folder() / example.folder
+    folder = package_data.place("examples") / example.folder
 
     async def apply() -> list[str]:
         async with connection.connect(state.State(cluster.state)) as connected:

@@ -33,6 +33,8 @@ TIMEOUT = "10m"
 API_VERSION = f"{volume_snapshots.GROUP}/v1"
 KEPT_OF_A_CLAIM = ("accessModes", "resources", "storageClassName", "volumeMode")
 
+GONE_SECONDS_MAX = 60.0
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -200,6 +202,11 @@ async def _remove(client: Client, kind: Kind, namespace: str, args: argparse.Nam
         raise CommandError(
             f"cannot delete {args.name}: there is no such snapshot in {namespace}; see `petset snapshot ls`"
         )
+    try:
+        await following.until(client, kind, namespace, lambda found: not found, GONE_SECONDS_MAX, _labelled(args.name))
+    except TimeoutError:
+        why = f"it is still there after {GONE_SECONDS_MAX:g} s, a claim may be being made of it"
+        raise CommandError(f"cannot delete {args.name}: {why}; it goes once that is done") from None
     print(f"{args.name}: deleted, {count} volumes")
     return 0
 
@@ -208,7 +215,7 @@ async def _remove(client: Client, kind: Kind, namespace: str, args: argparse.Nam
 
 
 async def _revert(client: Client, kind: Kind, namespace: str, args: argparse.Namespace) -> int:
-    found = await _taken(client, kind, namespace, args.name)
+    found = to_have(await _taken(client, kind, namespace, args.name))
     if not found:
         raise CommandError(f"cannot revert: there is no snapshot {args.name} in {namespace}; see `petset snapshot ls`")
     if not all(meta.get(one, "status", "readyToUse") is True for one in found):
@@ -229,6 +236,11 @@ async def _revert(client: Client, kind: Kind, namespace: str, args: argparse.Nam
     await _scaled(client, family.owner, before, None)
     print(f"{set_name}: {len(wanted)} volumes are as in {args.name}, and {before} pets come back")
     return 0
+
+
+def to_have(snapshots: Sequence[Object]) -> list[Object]:
+    """Those that a claim can begin with: nothing is made of one that is being deleted. Pure."""
+    return [one for one in snapshots if not meta.is_deleting(one)]
 
 
 def _agreed(called: str, set_name: str) -> bool:
