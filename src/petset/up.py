@@ -270,10 +270,10 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.S
     instance.keep()  # From now on it is this petset's.
     chosen = networks.choose_networks(instance.directory, max(options.nodes, 1))
     plan, lost = chosen.parted(options.nodes or len(chosen.nodes))
-    made = None if pki.is_there(instance.keys) else pki.apart(lambda: _first_keys(instance, plan))
-    store = await sqlite.SqliteStore.open(instance.database, accept_older=options.accept_older)
+    are_there = pki.is_there(instance.keys)
+    with contextlib.nullcontext() if are_there else pki.apart(lambda: _first_keys(instance, plan)):
+        store = await sqlite.SqliteStore.open(instance.database, accept_older=options.accept_older)
     opened.push_async_callback(store.close)
-    made() if made is not None else None
     keys = _keys(instance, plan)
     tls = pki.server_context(keys.api, keys.authority.certificate_pem + keys.front_proxies.certificate_pem)
     listening = _handed(options.api_descriptor) or api_socket(instance, options.api_port)

@@ -186,3 +186,16 @@ def test_a_foreign_key_is_told_at_the_start(tmp_path: Path) -> None:
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True)
     with pytest.raises(ValueError, match=f"cannot sign: {path} holds another kind of key than ECDSA P-256"):
         pki.SigningKey(path).check()
+
+
+def test_a_child_that_makes_keys_has_ended_whatever_comes_in_between(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+
+    def make() -> None:
+        subprocess.run(["sleep", "0.2"], check=True)
+        made.touch()
+
+    with pytest.raises(OSError, match="full"):
+        with pki.apart(make):
+            raise OSError("the disk is full")
+    assert made.exists()

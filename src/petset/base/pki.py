@@ -19,7 +19,7 @@ import ipaddress
 import json
 import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,22 +81,22 @@ def is_there(directory: Path, name: str = "ca") -> bool:
     return _record(directory, name).exists()
 
 
-def apart(make: Callable[[], object]) -> Callable[[], None]:
-    """Begin to make keys and certificates in a child of this process, which has no other threads yet.
+@contextlib.contextmanager
+def apart(make: Callable[[], object]) -> Generator[None]:
+    """Keys and certificates are made in a child of this process, which has no other threads yet, during the block.
 
-    What is returned waits until it has ended. What the child could not make is made by whoever needs it.
+    At its end, whichever it is, the child has ended. What it could not make is made by whoever needs it.
     """
     child = os.fork()
-    if child:
-        return lambda: _ended(child)
+    if not child:
+        try:
+            make()
+        finally:
+            os._exit(0)
     try:
-        make()
+        yield
     finally:
-        os._exit(0)
-
-
-def _ended(child: int) -> None:
-    os.waitpid(child, 0)
+        os.waitpid(child, 0)
 
 
 # Signing
