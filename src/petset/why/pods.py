@@ -1,7 +1,7 @@
 """Why a pod does not get on, in the order in which a pod comes to be: node, volumes, containers, probes.
 
 `pod` goes through CAUSES; the first that knows the pod says what holds it, the later ones have not had their turn yet.
-A pod that is not there is told of by whoever would make it: `absent`.
+A pod that is not there is told of by the set that would make it: `sets.absent_pod`.
 Follows: "Pod Lifecycle" and "Debug Pods" of the Kubernetes documentation.
 """
 
