@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from petset.base import well_known
+from petset.kinds.pod_spec import claims as pod_claims
 from petset.kinds.pod_spec import sources
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -121,12 +122,7 @@ UNSCHEDULABLE = (
 
 def _claims(obj: Object, picture: Picture) -> tuple[Finding, ...]:
     """What holds the claims that it mounts."""
-    names = [
-        meta.part(one, "persistentVolumeClaim").get("claimName")
-        or (f"{meta.name(obj)}-{one['name']}" if "ephemeral" in one else "")
-        for one in meta.parts(obj, "spec", "volumes")
-    ]
-    found = [claims.named(picture, name, meta.namespace(obj)) for name in names if name]
+    found = [claims.named(picture, name, meta.namespace(obj)) for name in pod_claims.names(obj)]
     return tuple(one for one in found if one is not None)
 
 
