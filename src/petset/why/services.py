@@ -6,6 +6,7 @@ Follows: "Service" of the Kubernetes documentation, and "Debug Services".
 from __future__ import annotations
 
 from petset.base import well_known
+from petset.kinds import endpoint_slice
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.pod import PODS
 from petset.objects import meta, selectors
@@ -56,8 +57,7 @@ def _endpoints(obj: Object, picture: Picture) -> tuple[int, int]:
         ENDPOINTSLICES, meta.namespace(obj), labels=f"{well_known.SERVICE_NAME_LABEL}={meta.name(obj)}"
     )
     all_of = {tuple(meta.texts(one, "addresses")): one for slice_ in slices for one in meta.parts(slice_, "endpoints")}
-    ready = [one for one in all_of.values() if meta.part(one, "conditions").get("ready") is not False]
-    return len(ready), len(all_of)
+    return sum(map(endpoint_slice.is_ready, all_of.values())), len(all_of)
 
 
 def _without_selector(obj: Object, ready: int) -> Finding:
