@@ -20,8 +20,8 @@ FINALIZERS = {
     well_known.PVC_PROTECTION_FINALIZER: "goes when no pod uses the claim any more",
     well_known.PV_PROTECTION_FINALIZER: "goes when no claim is bound to the volume any more",
     well_known.JOB_TRACKING_FINALIZER: "goes when the Job has counted the pod",
-    "foregroundDeletion": "goes when everything that it owns is gone",
-    "orphan": "goes when everything that it owned has been set free",
+    well_known.FOREGROUND_FINALIZER: "goes when everything that it owns is gone",
+    well_known.ORPHAN_FINALIZER: "goes when everything that it owned has been set free",
     "kubernetes": "goes when everything in the namespace is gone",
 }
 
