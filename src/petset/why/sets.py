@@ -7,13 +7,11 @@ Follows: "StatefulSets" of the Kubernetes documentation.
 
 from __future__ import annotations
 
-import re
-
 from petset.base import well_known
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
-from petset.kinds.stateful_set import STATEFULSETS
+from petset.kinds.stateful_set import STATEFULSETS, parse_pet_name
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
 from petset.why import deleted, finding, pods, refused
@@ -140,7 +138,7 @@ def _updating(obj: Object, wanted: dict[str, Object | None], said: str) -> Findi
         )
     partition = meta.get(obj, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
     start = meta.get(obj, "spec", "ordinals", "start", default=0)
-    kept = [name for name in old if int(name.rpartition("-")[2]) < start + partition]
+    kept = [name for name in old if parse_pet_name(name)[1] < start + partition]
     if partition and kept == old:
         says = f"{said}; {are} of an older template, as its partition {partition} wants"
         path = ("spec", "updateStrategy", "rollingUpdate", "partition")
@@ -161,8 +159,8 @@ def _without_service(obj: Object, picture: Picture, said: str) -> Finding | None
 
 def absent_pod(picture: Picture, name: str, namespace: str) -> Finding | None:
     """Of a pod that is not there: the set whose pet it would be."""
-    parent, _, ordinal = name.rpartition("-")
-    if not parent or not re.fullmatch(r"0|[1-9]\d{0,9}", ordinal):
+    parent, ordinal = parse_pet_name(name)
+    if not parent:
         return None
     for kind in KINDS:
         owner = picture.get(kind, parent, namespace)
@@ -175,7 +173,7 @@ def absent_pod(picture: Picture, name: str, namespace: str) -> Finding | None:
             return Finding(
                 about,
                 says,
-                mend=finding.kubectl("scale", owner, f"--replicas={int(ordinal) + 1}"),
+                mend=finding.kubectl("scale", owner, f"--replicas={ordinal + 1}"),
             )
         told = pet_set(owner, picture)
         return Finding(about, f"is not there yet; {whose} makes it", told.state, because=(told,))
