@@ -36,6 +36,11 @@ def of(obj: Object, says: str, state: State = "held", mend: str = "", because: t
     return Finding(called(obj), says, state, mend, because)
 
 
+def state_of(because: tuple[Finding, ...]) -> State:
+    """Of what has causes: held when one of them is, else it waits as they do."""
+    return "held" if any(one.state == "held" for one in because) else "waits"
+
+
 def called(obj: Object) -> str:
     return f"{obj['kind']} {meta.key(obj)}"
 

@@ -77,7 +77,7 @@ def _without_node(obj: Object, picture: Picture) -> Finding | None:
     if meta.get(obj, "spec", "nodeName"):
         return None
     held_by = _claims(obj, picture)
-    if held_by and any(one.state == "held" for one in held_by):
+    if finding.state_of(held_by) == "held":
         return finding.of(obj, "is on no node: it waits for its volumes", because=held_by)
     condition = meta.condition(obj, "PodScheduled") or {}
     said = finding.quoted(condition.get("message"))
@@ -215,13 +215,9 @@ def _containers(obj: Object, picture: Picture) -> Finding | None:
     troubles = _troubles(obj, picture)
     if not troubles:
         return None
-    state = "held" if any(one.state == "held" for one in troubles) else "waits"
-    return finding.of(
-        obj,
-        "is not ready" if _begun(obj) or any(one.ended for one in containers.of(obj)) else "does not start",
-        state,
-        because=troubles,
-    )
+    has_begun = _begun(obj) or any(one.ended for one in containers.of(obj))
+    says = "is not ready" if has_begun else "does not start"
+    return finding.of(obj, says, finding.state_of(troubles), because=troubles)
 
 
 def _readiness_gates(obj: Object, picture: Picture) -> Finding | None:

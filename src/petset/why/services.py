@@ -42,9 +42,7 @@ def service(obj: Object, picture: Picture) -> Finding:
     troubles = workloads.troubles(sorted(mine, key=meta.by_age), picture)
     if not ready:
         says = f"has no endpoints: none of its pods is ready ({len(mine)} with the labels {chosen})"
-        return finding.of(
-            obj, says, "held" if any(one.state == "held" for one in troubles) else "waits", because=troubles
-        )
+        return finding.of(obj, says, finding.state_of(troubles), because=troubles)
     if spec.get("type") == "LoadBalancer" and not meta.parts(obj, "status", "loadBalancer", "ingress"):
         says = f"has {finding.counted(ready, 'endpoint')}, but no address of a load balancer yet"
         return finding.of(obj, says, mend="see whether a load balancer's controller runs here, or use the NodePort")

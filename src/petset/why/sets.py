@@ -31,8 +31,8 @@ def pet_set(obj: Object, picture: Picture) -> Finding:
     said = f"{ready} of {len(wanted)} pets are ready"
     because = _held(obj, wanted, picture)
     if because:
-        state = "held" if any(one.state == "held" for one in because) else "waits"
-        return finding.of(obj, f"{said}{_blocking(obj, wanted, picture)}", state, because=because)
+        says = f"{said}{_blocking(obj, wanted, picture)}"
+        return finding.of(obj, says, finding.state_of(because), because=because)
     surplus = [pod for name, pod in mine.items() if name not in wanted]
     if surplus:
         going = tuple(pods.pod(pod, picture) for pod in surplus if meta.is_deleting(pod))

@@ -14,7 +14,7 @@ from petset.kinds.pod import PODS
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
 from petset.why import deleted, finding, pods, refused
-from petset.why.finding import Finding, State
+from petset.why.finding import Finding
 from petset.why.picture import Picture
 
 PODS_TOLD_MAX = 3
@@ -46,10 +46,6 @@ def troubles(members: list[Object], picture: Picture) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _state(because: tuple[Finding, ...]) -> State:
-    return "held" if any(one.state == "held" for one in because) else "waits"
-
-
 def replica_set(obj: Object, picture: Picture) -> Finding:
     if meta.is_deleting(obj):
         return deleted.deleting(obj, picture)
@@ -63,7 +59,7 @@ def replica_set(obj: Object, picture: Picture) -> Finding:
     ):
         because = (by, *because)
     if because or ready < wanted:
-        return finding.of(obj, said, _state(because), because=because)
+        return finding.of(obj, said, finding.state_of(because), because=because)
     return finding.of(obj, f"is well: {said}", "well")
 
 
@@ -116,7 +112,7 @@ def daemon_set(obj: Object, picture: Picture) -> Finding:
         mend = "give a node the labels that its nodeSelector or affinity wants, or let it tolerate the nodes' taints"
         return finding.of(obj, "is for no node: none matches its template", mend=mend)
     if because or ready < wanted:
-        return finding.of(obj, said, _state(because), because=because)
+        return finding.of(obj, said, finding.state_of(because), because=because)
     updated = status.get("updatedNumberScheduled", 0)
     if updated < wanted:
         is_by_hand = meta.get(obj, "spec", "updateStrategy", "type") == "OnDelete"
@@ -150,7 +146,7 @@ def job(obj: Object, picture: Picture) -> Finding:
         return finding.of(obj, f"is suspended: {said}", mend=command)
     if (by := refused.of(obj, picture)) is not None and not status.get("active"):
         because = (by, *because)
-    return finding.of(obj, said, _state(because), because=because)
+    return finding.of(obj, said, finding.state_of(because), because=because)
 
 
 def cron_job(obj: Object, picture: Picture) -> Finding:
