@@ -27,11 +27,11 @@ def pet_set(obj: Object, picture: Picture) -> Finding:
         return deleted.deleting(obj, picture)
     mine = members(obj, picture)
     wanted = {name: mine.get(name) for name in names(obj)}
-    ready = sum(pod is not None and is_well(pod, picture) for pod in wanted.values())
-    said = f"{ready} of {len(wanted)} pets are ready"
-    because = _held(obj, wanted, picture)
-    if because:
-        says = f"{said}{_blocking(obj, wanted, picture)}"
+    lacking = {name: pod for name, pod in wanted.items() if pod is None or not is_well(pod, picture)}
+    said = f"{len(wanted) - len(lacking)} of {len(wanted)} pets are ready"
+    if lacking:
+        because = _held(obj, lacking, picture)
+        says = f"{said}{_blocking(obj, lacking)}"
         return finding.of(obj, says, finding.state_of(because), because=because)
     surplus = [pod for name, pod in mine.items() if name not in wanted]
     if surplus:
@@ -66,12 +66,10 @@ def is_ordered(obj: Object) -> bool:
     return meta.get(obj, "spec", "podManagementPolicy", default="OrderedReady") == "OrderedReady"
 
 
-def _held(obj: Object, wanted: dict[str, Object | None], picture: Picture) -> tuple[Finding, ...]:
+def _held(obj: Object, lacking: dict[str, Object | None], picture: Picture) -> tuple[Finding, ...]:
     """What holds the pets that are not well: of an ordered set the first one, since the others wait for it."""
     found: list[Finding] = []
-    for name, pod in wanted.items():
-        if pod is not None and is_well(pod, picture):
-            continue
+    for name, pod in lacking.items():
         found.append(pods.pod(pod, picture) if pod is not None else _absent(obj, name, picture))
         if pod is not None and _is_rolled_back_by_hand(obj, pod):
             found.append(_forced_rollback(obj, pod))
@@ -92,14 +90,13 @@ def _absent(obj: Object, name: str, picture: Picture) -> Finding:
     return Finding(about, "is not there yet: the controller is about to make it", "waits")
 
 
-def _blocking(obj: Object, wanted: dict[str, Object | None], picture: Picture) -> str:
-    """Which pets wait for the one that is held."""
-    order = list(wanted)
-    first = next((i for i, pod in enumerate(wanted.values()) if pod is None or not is_well(pod, picture)), len(order))
-    waiting = [name for name in order[first + 1 :] if wanted[name] is None]
+def _blocking(obj: Object, lacking: dict[str, Object | None]) -> str:
+    """Which pets wait for the first that is held."""
+    first, *others = lacking
+    waiting = [name for name in others if lacking[name] is None]
     if not is_ordered(obj) or not waiting:
         return ""
-    return f"; {finding.listed(waiting)} {'are' if len(waiting) > 1 else 'is'} made only once {order[first]} is ready"
+    return f"; {finding.listed(waiting)} {'are' if len(waiting) > 1 else 'is'} made only once {first} is ready"
 
 
 def _is_rolled_back_by_hand(obj: Object, pod: Object) -> bool:
