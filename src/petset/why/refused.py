@@ -16,6 +16,7 @@ from petset.why import finding
 from petset.why.finding import Finding
 from petset.why.picture import Picture
 
+MADE = "SuccessfulCreate"
 REASONS = ("FailedCreate", "ReplicaSetCreateError")
 # What the answer says, whose it is, and what mends it.
 REFUSALS = (
@@ -68,9 +69,8 @@ REFUSALS = (
 
 def of(owner: Object, picture: Picture) -> Finding | None:
     """What refused an owner's newest pod; None when nothing is told of it, or it was made since."""
-    made = picture.event(owner, "SuccessfulCreate")
-    told = picture.event(owner, *REASONS)
-    if told is None or (made is not None and picture.events(owner).index(made) < picture.events(owner).index(told)):
+    told = picture.event(owner, MADE, *REASONS)
+    if told is None or told.get("reason") == MADE:
         return None
     said = told.get("message") or ""
     for pattern, whose, mend in REFUSALS:
