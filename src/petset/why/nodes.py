@@ -82,15 +82,10 @@ def reason(pod: Object, node: Object, picture: Picture) -> str:
             f"has the taint {finding.listed([taint_text(one) for one in untolerated])}, which the pod does not tolerate"
         )
     if not node_affinity.allows(pod, node):
-        wanted = [f"{key}={value}" for key, value in meta.part(pod, "spec", "nodeSelector").items()]
-        lacks = [text for text in wanted if not _has(node, text)]
+        wanted, has = meta.part(pod, "spec", "nodeSelector"), meta.labels(node)
+        lacks = [f"{key}={value}" for key, value in wanted.items() if has.get(key) != value]
         return f"has not the label {finding.listed(lacks)}" if lacks else "does not match the pod's node affinity"
     return _too_full(pod, node, picture)
-
-
-def _has(node: Object, text: str) -> bool:
-    key, _, value = text.partition("=")
-    return meta.labels(node).get(key) == value
 
 
 def taint_text(taint: Object) -> str:
