@@ -203,8 +203,7 @@ def _crashes(one: Container, picture: Picture) -> Finding | None:
         probe = probe_text(meta.part(one.spec, "livenessProbe"))
         return _unhealthy(one, picture, f"it is killed{again}, since its liveness probe ({probe})")
     lines = picture.last_lines(one.pod, one.name, previous=not is_over)
-    said = "".join(f"\n| {line[:200]}" for line in lines or ())
-    last = f"; the last that it wrote:{said}" if lines else "; it wrote nothing" if lines is not None else ""
+    last = finding.written(lines) or ("; it wrote nothing" if lines is not None else "")
     message = f" ({finding.quoted(ended['message'])})" if ended.get("message") else ""
     return one.says(f"it ended {exit_text(ended)}{message}{again}{last}", _of_exit(ended, bool(lines)))
 

@@ -6,7 +6,7 @@ same for the command line and for whoever shows it elsewhere; `as_object` is how
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ State = Literal["well", "waits", "held"]
 # What is said begins with one of them, or is a sentence of its own.
 VERBS = ("is", "has", "does", "waits", "cannot", "asks", "goes", "makes", "lets", "guards", "takes")
 TEXT_CHARACTERS_MAX = 600  # Of what others say, in a sentence of ours.
+LINE_CHARACTERS_MAX = 200  # Of a line of a log.
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ def quoted(text: str | None) -> str:
     if len(line) > TEXT_CHARACTERS_MAX:
         line = line[:TEXT_CHARACTERS_MAX] + "..."
     return line.rstrip(".") or "no reason is given"
+
+
+def written(lines: Sequence[str] | None) -> str:
+    """How a sentence ends with the last lines of a log, which stand below it; "" without any."""
+    below = "".join(f"\n| {line[:LINE_CHARACTERS_MAX]}" for line in lines or ())
+    return f"; the last that it wrote:{below}" if below else ""
 
 
 def counted(count: int, one: str) -> str:

@@ -204,11 +204,8 @@ def _init(obj: Object, picture: Picture) -> Finding | None:
     if not at.is_running:
         return finding.of(obj, f"{says}: it is starting", "waits", because=_pulling(obj, picture))
     lines = picture.last_lines(obj, at.name, previous=False)
-    last = "".join(f"\n| {line[:200]}" for line in lines or ())
     begun = meta.get(at.status, "state", "running", "startedAt", default="")
-    return finding.of(
-        obj, f"{says}: it runs since {begun}" + (f"; the last that it wrote:{last}" if lines else ""), "waits"
-    )
+    return finding.of(obj, f"{says}: it runs since {begun}{finding.written(lines)}", "waits")
 
 
 def _containers(obj: Object, picture: Picture) -> Finding | None:
