@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from petset.kinds.pod_disruption_budget import PODDISRUPTIONBUDGETS
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.wire import dns
-from petset.world import bounds, laws, rollouts
+from petset.world import bounds, evictions, laws, rollouts
 
 if TYPE_CHECKING:
     from petset.world.world import World
@@ -30,7 +29,7 @@ def what_is_wrong(world: World) -> list[str]:
             wrong += _of_claim(obj, objects)
         elif key.startswith(laws.VOLUMES):
             wrong += _of_volume(obj, objects)
-        elif key.startswith(PODDISRUPTIONBUDGETS.key()) and meta.part(obj, "status", "disruptedPods"):
+        elif key.startswith(evictions.BUDGETS) and meta.part(obj, "status", "disruptedPods"):
             wrong.append(f"{meta.key(obj)} expects evicted pods to go")
         elif key.startswith("/core/endpoints/default/") and meta.name(obj) != "kubernetes":
             wrong += _of_endpoints(obj, objects)

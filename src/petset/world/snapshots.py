@@ -17,10 +17,10 @@ from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kinds
 from petset.server.custom import kinds as custom
+from petset.world.laws import CLAIMS, VOLUMES
 
-SNAPSHOTS = f"/{volume_snapshots.GROUP}/volumesnapshots/"
-CONTENTS = f"/{volume_snapshots.GROUP}/volumesnapshotcontents/"
-CLAIMS, VOLUMES = "/core/persistentvolumeclaims/", "/core/persistentvolumes/"
+SNAPSHOTS = f"/{volume_snapshots.GROUP}/{volume_snapshots.SNAPSHOTS}/"
+CONTENTS = f"/{volume_snapshots.GROUP}/{volume_snapshots.CONTENTS}/"
 
 
 def kinds() -> Kinds:
