@@ -93,11 +93,12 @@ class Watch:
         """What is lacking, and the same for long enough that something must be done; hard ones go first."""
         found = list(crossed(self.thresholds, left))
         self._since = {one: self._since.get(one, now) for one, _ in found}
-        due = [(one, lack) for one, lack in found if now - self._since[one] >= (one.after_seconds or 0)]
-        first, most_urgent = (
-            min(some, key=lambda each: not each[1].is_hard, default=(None, None))[1] for some in (found, due)
-        )
-        return first, most_urgent
+        due = [lack for one, lack in found if now - self._since[one] >= (one.after_seconds or 0)]
+        return _first(lack for _, lack in found), _first(due)
+
+
+def _first(lacks: Iterable[Lack]) -> Lack | None:
+    return min(lacks, key=lambda lack: not lack.is_hard, default=None)
 
 
 def crossed(thresholds: Iterable[Threshold], left: Mapping[str, Left]) -> Iterator[tuple[Threshold, Lack]]:
