@@ -81,8 +81,10 @@ def needs_pods(autoscaler: Object, scale: Object) -> bool:
 
 def asked_elsewhere(autoscaler: Object, scale: Object) -> Mapping[int, Object]:
     """The metrics of other APIs that its size depends on, by their places in the list."""
+    if not _is_open(autoscaler, scale):
+        return {}
     metrics = enumerate(meta.parts(autoscaler, "spec", "metrics"))
-    return {place: one for place, one in metrics if one["type"] in elsewhere.TYPES and _is_open(autoscaler, scale)}
+    return {place: one for place, one in metrics if one["type"] in elsewhere.TYPES}
 
 
 def _is_open(autoscaler: Object, scale: Object) -> bool:
@@ -94,10 +96,7 @@ def _is_open(autoscaler: Object, scale: Object) -> bool:
 def _comes_back(autoscaler: Object, least: int) -> bool:
     """Whether what has no pods is not stopped by hand: it was brought to none for its metrics' sake."""
     types = [metric.get("type") for metric in meta.parts(autoscaler, "spec", "metrics")]
-    said = meta.part(autoscaler, "status")
-    return meta.is_condition_true({"status": said}, AT_ZERO) and (
-        least != 0 or "Object" in types or "External" in types
-    )
+    return meta.is_condition_true(autoscaler, AT_ZERO) and (least != 0 or "Object" in types or "External" in types)
 
 
 def _bounds(autoscaler: Object, scale: Object) -> tuple[int, int, int]:
@@ -224,11 +223,11 @@ def _wish(telling: Telling, found: looking.Found, pods: Pods, others: Sequence[s
         return Wish(None, "", statuses)
     best, name, first, wrong = 0, "", "", 0
     condition: tuple[str, str] = ("", "")
+    there: int = meta.get(found.scale, "status", "replicas", default=0)
+    scaled = elsewhere.Scaled(meta.namespace(telling.about), pods.objects, current, there)
     for index, metric in enumerate(metrics):
         try:
             if metric["type"] in elsewhere.TYPES:
-                there: int = meta.get(found.scale, "status", "replicas", default=0)
-                scaled = elsewhere.Scaled(meta.namespace(telling.about), pods.objects, current, there)
                 values = found.values.get(index, ())
                 proposed = elsewhere.proposed(metric, values, scaled, _tolerances(spec), now)
             else:
