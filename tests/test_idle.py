@@ -100,12 +100,13 @@ def test_before_the_api_answers_only_what_answers_is_imported():
 IDLE = """
 import asyncio
 from petset.controllers.storage import snapshot_kinds
+from petset.kinds import volume_snapshots
 from tests.controllers import cluster
 
 async def main():
     async with cluster.running(snapshots=True) as it:
         def is_made():
-            classes = snapshot_kinds.of(it.client.kinds.now, snapshot_kinds.CLASSES)
+            classes = snapshot_kinds.of(it.client.kinds.now, volume_snapshots.CLASSES)
             return classes is not None and it.get(classes, "standard", "")
         await it.until(is_made)
 

@@ -189,7 +189,7 @@ async def _ensure_snapshots(client: Client) -> None:
         is_served = asyncio.Event()
 
         def look(kinds: Kinds) -> None:
-            if snapshot_kinds.of(kinds, snapshot_kinds.CLASSES) is not None:
+            if snapshot_kinds.of(kinds, volume_snapshots.CLASSES) is not None:
                 is_served.set()
 
         with client.kinds.following(look):

@@ -16,6 +16,7 @@ from petset.kinds import persistent_volume_claim
 from petset.objects.meta import Object
 
 GROUP = persistent_volume_claim.SNAPSHOT_GROUP
+API_VERSION = f"{GROUP}/v1"
 SNAPSHOTS, CONTENTS, CLASSES = "volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from petset.base import well_known
 from petset.controllers.storage import snapshot_kinds, sources
+from petset.kinds import volume_snapshots
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
 from petset.kinds.event import EVENTS
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
@@ -25,14 +26,14 @@ from tests.controllers.cluster import Cluster
 def play(scene: Callable[[Cluster], Awaitable[None]], store: memory.MemoryStore | None = None) -> None:
     async def main() -> None:
         async with cluster.running(snapshots=True, store=store) as it:
-            await it.until(lambda: snapshot_kinds.of(it.client.kinds.now, snapshot_kinds.CLASSES) is not None)
-            await it.until(lambda: it.get(kind(it, snapshot_kinds.CLASSES), "standard", ""))
+            await it.until(lambda: snapshot_kinds.of(it.client.kinds.now, volume_snapshots.CLASSES) is not None)
+            await it.until(lambda: it.get(kind(it, volume_snapshots.CLASSES), "standard", ""))
             await scene(it)
 
     asyncio.run(main())
 
 
-def kind(it: Cluster, plural: str = snapshot_kinds.SNAPSHOTS) -> Kind:
+def kind(it: Cluster, plural: str = volume_snapshots.SNAPSHOTS) -> Kind:
     found = snapshot_kinds.of(it.client.kinds.now, plural)
     assert found is not None
     return found
@@ -50,7 +51,7 @@ def claim(name: str, size: str = "1Gi", **spec: Any) -> Object:
 def snapshot(name: str, of: str = "data", **spec: Any) -> Object:
     source = {"persistentVolumeClaimName": of}
     return {
-        "apiVersion": snapshot_kinds.API_VERSION,
+        "apiVersion": volume_snapshots.API_VERSION,
         "kind": "VolumeSnapshot",
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"source": source, **spec},
@@ -74,7 +75,7 @@ def said(it: Cluster, reason: str) -> list[str]:
 
 
 def of_snapshot(name: str) -> Object:
-    return {"apiGroup": snapshot_kinds.GROUP, "kind": "VolumeSnapshot", "name": name}
+    return {"apiGroup": volume_snapshots.GROUP, "kind": "VolumeSnapshot", "name": name}
 
 
 def test_a_snapshot_is_taken_restored_and_goes_with_its_copy() -> None:
@@ -83,7 +84,7 @@ def test_a_snapshot_is_taken_restored_and_goes_with_its_copy() -> None:
         await it.create(claim("data"), snapshot("s"))  # It waits for its claim to be bound.
         await it.until(lambda: status(it, "s").get("readyToUse"))
         told = status(it, "s")
-        (content,) = it.all(kind(it, snapshot_kinds.CONTENTS))
+        (content,) = it.all(kind(it, volume_snapshots.CONTENTS))
         assert told == {
             "boundVolumeSnapshotContentName": meta.name(content),
             "creationTime": "2001-09-09T01:46:40Z",
@@ -110,7 +111,7 @@ def test_a_snapshot_is_taken_restored_and_goes_with_its_copy() -> None:
         await it.until(lambda: said(it, "SnapshotDeletePending") == ["Snapshot is being used to restore a PVC"])
         assert it.get(kind(it), "s") is not None
         await it.client.delete(PERSISTENTVOLUMECLAIMS, "small", "default")
-        await it.until(lambda: not it.all(kind(it)) and not it.all(kind(it, snapshot_kinds.CONTENTS)))
+        await it.until(lambda: not it.all(kind(it)) and not it.all(kind(it, volume_snapshots.CONTENTS)))
         assert it.directories.snapshots == {}
 
     play(scene)
@@ -149,16 +150,16 @@ def test_a_retained_content_keeps_its_copy_and_can_be_bound_again_by_hand() -> N
         class_ = {**snapshot_kinds.standard_class(), "metadata": {"name": "kept"}, "deletionPolicy": "Retain"}
         await it.create(class_, claim("data"), snapshot("s", volumeSnapshotClassName="kept"))
         await it.until(lambda: status(it, "s").get("readyToUse"))
-        (content,) = it.all(kind(it, snapshot_kinds.CONTENTS))
+        (content,) = it.all(kind(it, volume_snapshots.CONTENTS))
         handle = content["status"]["snapshotHandle"]
         await it.client.delete(kind(it), "s", "default")
         await it.until(lambda: not it.all(kind(it)))
-        await it.client.delete(kind(it, snapshot_kinds.CONTENTS), meta.name(content))
-        await it.until(lambda: not it.all(kind(it, snapshot_kinds.CONTENTS)))
+        await it.client.delete(kind(it, volume_snapshots.CONTENTS), meta.name(content))
+        await it.until(lambda: not it.all(kind(it, volume_snapshots.CONTENTS)))
         assert list(it.directories.snapshots) == [handle], "the data is retained"
 
         by_hand = {
-            "apiVersion": snapshot_kinds.API_VERSION,
+            "apiVersion": volume_snapshots.API_VERSION,
             "kind": "VolumeSnapshotContent",
             "metadata": {"name": "by-hand"},
             "spec": {
@@ -175,7 +176,7 @@ def test_a_retained_content_keeps_its_copy_and_can_be_bound_again_by_hand() -> N
         await it.create(by_hand)
         await it.until(lambda: status(it, "again").get("readyToUse"))
         assert status(it, "again")["restoreSize"] == "1Gi"
-        bound = it.get(kind(it, snapshot_kinds.CONTENTS), "by-hand", "")
+        bound = it.get(kind(it, volume_snapshots.CONTENTS), "by-hand", "")
         assert bound is not None and bound["spec"]["volumeSnapshotRef"]["uid"]
 
         another = {**snapshot("another"), "spec": {"source": {"volumeSnapshotContentName": "by-hand"}}}
@@ -233,14 +234,14 @@ def test_snapshots_of_what_nobody_here_made_say_why_there_are_none() -> None:
 
 def test_definitions_that_somebody_brought_are_left_as_they_are() -> None:
     async def scene(it: Cluster) -> None:
-        name = f"{snapshot_kinds.SNAPSHOTS}.{snapshot_kinds.GROUP}"
+        name = f"{volume_snapshots.SNAPSHOTS}.{volume_snapshots.GROUP}"
         await it.client.patch(CUSTOMRESOURCEDEFINITIONS, name, "", {"metadata": {"labels": {"by": "a-chart"}}})
         with pytest.raises(errors.ApiError, match="exactly one of"):
             bad = snapshot("bad")
             await it.create({**bad, "spec": {"source": {}}})
 
     async def after(it: Cluster) -> None:
-        name = f"{snapshot_kinds.SNAPSHOTS}.{snapshot_kinds.GROUP}"
+        name = f"{volume_snapshots.SNAPSHOTS}.{volume_snapshots.GROUP}"
         await it.rests()
         found = it.get(CUSTOMRESOURCEDEFINITIONS, name, "")
         assert found is not None and meta.labels(found) == {"by": "a-chart"}

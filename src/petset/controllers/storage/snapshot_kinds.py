@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from petset.base import well_known
 from petset.client.views import View
-from petset.kinds import volume_snapshots
+from petset.kinds.volume_snapshots import API_VERSION, CLASSES, CONTENTS, GROUP, SNAPSHOTS
 from petset.objects.meta import Object
 from petset.objects.registry import Kind, Kinds
-
-GROUP = volume_snapshots.GROUP
-SNAPSHOTS, CONTENTS, CLASSES = volume_snapshots.SNAPSHOTS, volume_snapshots.CONTENTS, volume_snapshots.CLASSES
-API_VERSION = f"{GROUP}/v1"
 
 
 def is_such(kind: Kind) -> bool:

@@ -25,11 +25,11 @@ from petset.controllers import actions
 from petset.controllers.runner import Controller
 from petset.controllers.storage import provisioning, snapshot_kinds, sources
 from petset.controllers.storage.provisioning import Settings, event
-from petset.controllers.storage.snapshot_kinds import CLASSES, CONTENTS, SNAPSHOTS
-from petset.kinds import persistent_volume
+from petset.kinds import persistent_volume, volume_snapshots
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS, restored
 from petset.kinds.pod import PODS
+from petset.kinds.volume_snapshots import CLASSES, CONTENTS, SNAPSHOTS
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -142,7 +142,7 @@ def _make_content(snapshot: Object, view: View, now: float) -> list[actions.Acti
     name = meta.get(snapshot, "spec", "volumeSnapshotClassName")
     class_ = snapshot_kinds.find(view, CLASSES, "", name)
     if class_ is None:
-        why = f'volumesnapshotclass.{snapshot_kinds.GROUP} "{name}" not found'
+        why = f'volumesnapshotclass.{volume_snapshots.GROUP} "{name}" not found'
         return _failed(snapshot, now, "GetSnapshotClassFailed", f"Failed to get snapshot class with error {why}")
     claim = _source_claim(snapshot, view)
     source = _names_claim(snapshot)
@@ -160,7 +160,7 @@ def _make_content(snapshot: Object, view: View, now: float) -> list[actions.Acti
     protected = well_known.SNAPSHOT_CLAIM_FINALIZER in meta.finalizers(claim)
     protect = [] if protected else [actions.Update(meta.with_finalizers(claim, well_known.SNAPSHOT_CLAIM_FINALIZER))]
     content = {
-        "apiVersion": snapshot_kinds.API_VERSION,
+        "apiVersion": volume_snapshots.API_VERSION,
         "kind": "VolumeSnapshotContent",
         "metadata": {
             "name": content_name(snapshot),
@@ -173,7 +173,7 @@ def _make_content(snapshot: Object, view: View, now: float) -> list[actions.Acti
             "sourceVolumeMode": meta.get(volume, "spec", "volumeMode", default="Filesystem"),
             "volumeSnapshotClassName": name,
             "volumeSnapshotRef": {
-                "apiVersion": snapshot_kinds.API_VERSION,
+                "apiVersion": volume_snapshots.API_VERSION,
                 "kind": "VolumeSnapshot",
                 "namespace": meta.namespace(snapshot),
                 "name": meta.name(snapshot),

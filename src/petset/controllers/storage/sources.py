@@ -23,7 +23,7 @@ from petset.controllers import actions
 from petset.controllers.runner import Controller
 from petset.controllers.storage import provisioning, snapshot_kinds, volumes
 from petset.controllers.storage.provisioning import Settings, event
-from petset.kinds import persistent_volume, pod_phase
+from petset.kinds import persistent_volume, pod_phase, volume_snapshots
 from petset.kinds.persistent_volume import PERSISTENTVOLUMES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS, cloned, data_source, restored
 from petset.kinds.pod import PODS
@@ -133,14 +133,14 @@ def of(claim: Object, view: View) -> Source:
 
 def _of_snapshot(claim: Object, view: View) -> Source:
     name = restored(claim)
-    snapshot = snapshot_kinds.find(view, snapshot_kinds.SNAPSHOTS, meta.namespace(claim), name)
+    snapshot = snapshot_kinds.find(view, volume_snapshots.SNAPSHOTS, meta.namespace(claim), name)
     if snapshot is None:
-        kind = f"{snapshot_kinds.SNAPSHOTS}.{snapshot_kinds.GROUP}"
+        kind = f"{volume_snapshots.SNAPSHOTS}.{volume_snapshots.GROUP}"
         return Source(why_not=f'error getting snapshot {name} from api server: {kind} "{name}" not found')
     if not may_still_use(claim, snapshot):
         return Source(why_not=f"snapshot {name} is currently being deleted")
     bound = meta.get(snapshot, "status", "boundVolumeSnapshotContentName", default="")
-    content = snapshot_kinds.find(view, snapshot_kinds.CONTENTS, "", bound)
+    content = snapshot_kinds.find(view, volume_snapshots.CONTENTS, "", bound)
     handle = meta.get(content, "status", "snapshotHandle")
     if content is None or not handle or not meta.get(snapshot, "status", "readyToUse"):
         return Source(why_not=f"snapshot {name} is not Ready")
