@@ -72,8 +72,7 @@ class Claimed:
 
     def directory(self) -> str:
         """Where the volume is; one that is there already. Raises ConfigError."""
-        spec = self.volume["spec"]
-        path = meta.get(spec, "hostPath", "path") or meta.get(spec, "local", "path", default="")
+        path = persistent_volume.directory(self.volume) or meta.get(self.volume, "spec", "local", "path", default="")
         if not os.path.isdir(path):
             name = meta.name(self.volume)
             if os.path.exists(path):
