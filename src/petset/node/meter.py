@@ -1,7 +1,7 @@
 """How many bytes, and files, a place on the node's disk holds.
 
-Invariants: measuring follows no link and leaves no file system; it runs in a program of its own, one at a time for the
-volumes and one for the containers, so that a directory of a million files slows nobody else down.
+Invariants: measuring follows no link and leaves no file system; it runs in a program of its own, one at a time of each
+meter, so that a directory of a million files slows nobody else down.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MEASURING_SECONDS_MAX = 120.0
 
 
 class Meter:
-    """Measures one place after another, for all pods of a node: the volumes have one, the runtime another."""
+    """Measures one place after another; pods' own volumes have one, the runtime, copies and claims' volumes, too."""
 
     def __init__(self) -> None:
         self._one_at_a_time = asyncio.Semaphore(1)

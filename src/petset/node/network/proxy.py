@@ -1,9 +1,9 @@
 """Keeps nftables as the cluster's objects are: one program of an instance for all of its nodes.
 
-A change of a Service or of its EndpointSlices marks the Service; when the last script is in force, the parts of all
-that are marked are made anew and what differs goes to nft at once (ruleset.py). What is in force when it begins is
-replaced as a whole in one step: connections go on, whatever a killed petset has left. When nft refuses a change,
-because somebody took the table away, the whole is made once more.
+A change of a Service or of its EndpointSlices marks the Service, a node that comes to another zone marks all; when the
+last script is in force, the parts of all that are marked are made anew and what differs goes to nft at once
+(ruleset.py). What is in force when it begins is replaced as a whole in one step: connections go on, whatever a killed
+petset has left. When nft refuses a change, because somebody took the table away, the whole is made once more.
 """
 
 from __future__ import annotations
