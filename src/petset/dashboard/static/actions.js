@@ -1,17 +1,15 @@
 // What can be done to pets and sets: each asks first, and says before it does what will become of the data.
 
-import { ask, patch, pathOf } from "./api.js";
-import { claimNames, ordinalOf, shortRevision } from "./pets.js";
+import { ask, patch, pathOf, pluralOf } from "./api.js";
+import { claimNames, mountedClaims, ordinalOf, ownerOf, shortRevision } from "./pets.js";
 
 const RESTARTED_AT = "kubectl.kubernetes.io/restartedAt";
 
 const list = (names) => (names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(" and "));
 const isAre = (names) => (names.length > 1 ? "are" : "is");
 
-export const pluralOfSet = (set) => (set.kind === "PetSet" ? "petsets" : "statefulsets");
-
 function setPath(set, subresource) {
-  return pathOf(pluralOfSet(set), set.metadata.namespace, set.metadata.name, subresource);
+  return pathOf(pluralOf(set.kind), set.metadata.namespace, set.metadata.name, subresource);
 }
 
 // An action: its title, a sentence or more of what will happen (given what was put in), what its button says, and what it does.
@@ -68,7 +66,7 @@ export function rollBack(set, revision) {
     title: `Roll ${set.metadata.name} back to ${shortRevision(revision.metadata.name)}`,
     says: () => [`The template becomes that of revision ${revision.revision}; pets are replaced as by any update.`, "Volumes and their data stay as they are: a rollback does not bring older data back."],
     label: "Roll back",
-    does: () => ask("PATCH", setPath(set), { body: revision.data, type: "application/strategic-merge-patch+json" }),
+    does: () => patch(setPath(set), revision.data, "application/strategic-merge-patch+json"),
   };
 }
 
@@ -89,8 +87,8 @@ export function deleteSet(set, pods) {
 
 export function deletePod(pod, set) {
   const { namespace, name } = pod.metadata;
-  const claims = (pod.spec.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
-  const owner = pod.metadata.ownerReferences?.find((one) => one.controller);
+  const claims = mountedClaims(pod);
+  const owner = ownerOf(pod);
   return {
     title: set ? `Make ${name} anew` : `Delete ${name}`,
     says: () => [

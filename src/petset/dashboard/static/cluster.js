@@ -4,7 +4,8 @@
 // list. Failures are tried again after growing pauses with some chance in them. However many objects change, whoever
 // shows them is told once a frame. Objects are replaced, never changed, so that what is the same object looks the same.
 
-import { KINDS, ask, pathOf, socket } from "./api.js";
+import { KINDS, get, pathOf, socket } from "./api.js";
+import { ownerOf } from "./pets.js";
 
 const PAUSE_MS_MIN = 400;
 const PAUSE_MS_MAX = 20_000;
@@ -38,7 +39,7 @@ export class Cluster {
 
   // Pods by the uid of who made them, read anew when one has changed.
   podsByOwner() {
-    return this.derived("pods", "owner", (pod) => pod.metadata.ownerReferences?.find((one) => one.controller)?.uid ?? "");
+    return this.derived("pods", "owner", (pod) => ownerOf(pod)?.uid ?? "");
   }
 
   claimsOf(namespace) {
@@ -100,7 +101,7 @@ function slim(object) {
   return object;
 }
 
-export class Followed {
+class Followed {
   constructor(plural, told) {
     Object.assign(this, { plural, told, objects: new Map(), groups: new Map(), changes: 0, isListed: false, isMissing: false, trouble: "", revision: "" });
   }
@@ -137,7 +138,7 @@ export class Followed {
     let next = "";
     let page;
     do {
-      page = await ask("GET", `${pathOf(this.plural)}?limit=${PAGE_OBJECTS}${next && `&continue=${encodeURIComponent(next)}`}`);
+      page = await get(`${pathOf(this.plural)}?limit=${PAGE_OBJECTS}${next && `&continue=${encodeURIComponent(next)}`}`);
       for (const object of page.items) {
         const key = keyOf(object);
         const known = this.objects.get(key);

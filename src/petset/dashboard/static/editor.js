@@ -1,6 +1,6 @@
 // Any object as YAML, changed by server-side apply: what others own is theirs until one says to take it over.
 
-import { ApiError, ask, get } from "./api.js";
+import { ApiError, get, patch } from "./api.js";
 import { html, useEffect, useState } from "./view.js";
 
 const MANAGER = "petset-dashboard";
@@ -42,7 +42,7 @@ export function Editor({ path }) {
       const object = load(text);
       if (!object?.metadata?.name) throw new Error("cannot apply this: it has no metadata.name");
       const query = `fieldManager=${MANAGER}${isForced ? "&force=true" : ""}${isTrial ? "&dryRun=All" : ""}`;
-      await ask("PATCH", `${path}?${query}`, { body: JSON.stringify(object), type: "application/apply-patch+yaml" });
+      await patch(`${path}?${query}`, object, "application/apply-patch+yaml");
       if (isTrial) return say({ text: "the server would take it" });
       await read();
       say({ text: "applied" });

@@ -1,11 +1,11 @@
 // What is chosen, beside the view: a pet, a set, or any object; its facts, log, terminal, events and YAML, and what can be done.
 
-import { deleteAny, deletePod, deleteSet, pluralOfSet, restart, rollBack, scale, snapshot } from "./actions.js";
-import { KINDS, get } from "./api.js";
+import { deleteAny, deletePod, deleteSet, restart, rollBack, scale, snapshot } from "./actions.js";
+import { KINDS, get, pluralOf } from "./api.js";
 import { Question } from "./dialog.js";
 import { Editor } from "./editor.js";
 import { Logs } from "./logs.js";
-import { age, bytes, claimNames, condition, dnsName, isPetSet, ordinalOf, placesOf, quantity, restarts, revisionOf, shortRevision, stateOf, STATES, story, whyOf } from "./pets.js";
+import { age, bytes, claimNames, dnsName, isPetSet, mountedClaims, ordinalOf, ownerOf, placesOf, quantity, restarts, revisionOf, shortRevision, stateOf, STATES, story, whyOf } from "./pets.js";
 import { pathOfChosen } from "./paths.js";
 import { Plot, cores } from "./plot.js";
 import { TerminalTab } from "./terminal.js";
@@ -70,10 +70,9 @@ function PlainToken({ pod, set }) {
   return html`<${Token} place=${place} isOld=${isOld(set, place)} claims=${claimsState(cluster, set, place)} use=${use.ofClaims(pod.metadata.namespace, claimNames(set, place))} onChoose=${() => {}} />`;
 }
 
-export function setOf(cluster, pod) {
-  const owner = pod.metadata.ownerReferences?.find((one) => one.controller);
-  const plural = { StatefulSet: "statefulsets", PetSet: "petsets" }[owner?.kind];
-  return plural ? cluster.find(plural, pod.metadata.namespace, owner.name) : undefined;
+function setOf(cluster, pod) {
+  const owner = ownerOf(pod);
+  return isPetSet(owner) ? cluster.find(pluralOf(owner.kind), pod.metadata.namespace, owner.name) : undefined;
 }
 
 function Tab({ object, chosen, path, current, ask, now, view }) {
@@ -113,7 +112,7 @@ function PetFacts({ pod, ask, now, view }) {
   const set = setOf(cluster, pod);
   const { namespace, name } = pod.metadata;
   const why = whyOf(pod);
-  const claims = (pod.spec.volumes ?? []).map((volume) => volume.persistentVolumeClaim?.claimName).filter(Boolean).map((claim) => cluster.find("persistentvolumeclaims", namespace, claim)).filter(Boolean);
+  const claims = mountedClaims(pod).map((claim) => cluster.find("persistentvolumeclaims", namespace, claim)).filter(Boolean);
   const series = use.pods.get(`${namespace}/${name}`);
   const place = set && placesOf(set, cluster.podsByOwner().get(set.metadata.uid) ?? []);
   const wait = set && story(set, place).waits.get(ordinalOf(name));
@@ -126,7 +125,7 @@ function PetFacts({ pod, ask, now, view }) {
       ${claims.map((claim) => cluster.kinds.volumesnapshots.isListed && html`<button type="button" class="plain" key=${claim.metadata.name} onClick=${() => ask(snapshot(claim))}>Snapshot ${claims.length > 1 ? claim.metadata.name : "its volume"} …</button>`)}</div>
     <div class="plots"><${Plot} title="CPU" series=${series} what="cpu" format=${cores} now=${now} /><${Plot} title="Memory" series=${series} what="memory" format=${bytes} now=${now} /></div>
     <dl class="facts">
-      ${set && html`<${Fact} name="Set"><${To} view=${view} plural=${pluralOfSet(set)} namespace=${namespace} name=${set.metadata.name} /><//>`}
+      ${set && html`<${Fact} name="Set"><${To} view=${view} plural=${pluralOf(set.kind)} namespace=${namespace} name=${set.metadata.name} /><//>`}
       ${revisionOf(pod) && html`<${Fact} name="Revision"><code>${shortRevision(revisionOf(pod))}</code>${set && isOld(set, { pod }) ? " (older)" : ""}<//>`}
       ${pod.status?.podIP && html`<${Fact} name="Address"><code>${pod.status.podIP}</code><//>`}
       ${dnsName(pod) && html`<${Fact} name="Name in DNS"><code>${dnsName(pod)}</code><//>`}
@@ -174,7 +173,7 @@ function SetFacts({ set, ask, now, view }) {
   const retention = set.spec.persistentVolumeClaimRetentionPolicy;
   return html`<${Fragment}>
     <p class=${`says ${told.tone}`}>${told.text}</p>
-    <${Why} chosen=${{ plural: pluralOfSet(set), namespace, name }} version=${set.metadata.resourceVersion} />
+    <${Why} chosen=${{ plural: pluralOf(set.kind), namespace, name }} version=${set.metadata.resourceVersion} />
     <div class="actions"><button type="button" class="plain" onClick=${() => ask(scale(set))}>Scale …</button><button type="button" class="plain" onClick=${() => ask(restart(set))}>Restart …</button>
       <button type="button" class="plain" onClick=${() => ask(deleteSet(set, pods))}>Delete …</button></div>
     <dl class="facts">

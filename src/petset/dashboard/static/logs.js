@@ -1,6 +1,7 @@
 // A container's log, followed: by WebSocket, the last lines first. Lines go into the page once a frame, past Preact.
 
 import { get, pathOf, socket } from "./api.js";
+import { containers } from "./pets.js";
 import { html, useEffect, useRef, useState } from "./view.js";
 
 const TAIL_LINES = 500;
@@ -13,7 +14,7 @@ export function Logs({ pod, container, wasBefore }) {
   const [said, say] = useState("");
   const box = useRef();
   const { namespace, name, uid } = pod.metadata;
-  const status = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])].find((one) => one.name === container);
+  const status = containers(pod).find((one) => one.name === container);
   const life = wasBefore ? "" : (status?.containerID ?? status?.state?.waiting?.reason ?? "");
   useEffect(() => follow(box.current, `${pathOf("pods", namespace, name, "log")}?container=${encodeURIComponent(container)}&tailLines=${TAIL_LINES}${wasBefore ? "&previous=true" : "&follow=true"}`, say), [uid, container, wasBefore, life]);
   return html`<div class="log">

@@ -3,8 +3,8 @@
 // A line from a Service leads to the pods that its EndpointSlices name: whole to who is ready, dashed to who is not. A pod's
 // volume is in its own row, so that the line is straight. What is pointed at, or has the focus, keeps its lines; others fade.
 
-import { bytes, ordinalOf, quantity, stateOf, STATES } from "./pets.js";
-import { addressOf, html, useMemo, useShared, useState } from "./view.js";
+import { bytes, isPetSet, isTrue, mountedClaims, ordinalOf, quantity, stateOf, STATES } from "./pets.js";
+import { addressOf, byName, html, isIn, useMemo, useShared, useState } from "./view.js";
 
 const ROW = 34;
 const HEAD = 30;
@@ -47,13 +47,11 @@ export function MapView() {
 
 const count = (pods) => `${pods.length} pod${pods.length === 1 ? "" : "s"}`;
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-const byName = (one, other) => one.metadata.namespace?.localeCompare(other.metadata.namespace) || one.metadata.name.localeCompare(other.metadata.name, undefined, { numeric: true });
-const isHere = (namespace) => (object) => !namespace || object.metadata.namespace === namespace;
 const curve = (x1, y1, x2, y2) => `M${x1} ${y1}C${(x1 + x2) / 2} ${y1} ${(x1 + x2) / 2} ${y2} ${x2} ${y2}`;
 
 // Where everything is: rows of pods by node give all the heights; nothing is measured in the page.
 export function laidOut(cluster, namespace) {
-  const all = [...cluster.all("pods").values()].filter(isHere(namespace)).filter((pod) => !["Succeeded", "Failed"].includes(pod.status?.phase)).sort(byName);
+  const all = [...cluster.all("pods").values()].filter(isIn(namespace)).filter((pod) => !["Succeeded", "Failed"].includes(pod.status?.phase)).sort(byName);
   const drawn = all.slice(0, PODS_MAX);
   const named = [...cluster.all("nodes").values()].sort(byName);
   const places = [...named.map((node) => ({ name: node.metadata.name, object: node })), { name: "no node yet", object: null }];
@@ -81,10 +79,10 @@ export function laidOut(cluster, namespace) {
     for (const pod of here) {
       const key = `p:${pod.metadata.uid}`;
       const number = ordinalOf(pod.metadata.name);
-      const isPet = pod.metadata.ownerReferences?.some((owner) => owner.kind === "StatefulSet" || owner.kind === "PetSet");
+      const isPet = pod.metadata.ownerReferences?.some(isPetSet);
       pods.push({ key, y, namespace: pod.metadata.namespace, name: pod.metadata.name, shown: cut(pod.metadata.name, 20), isPet, number: isPet ? number : "", state: stateOf(pod), address: pod.status?.podIP ?? "" });
       at.set(pod.metadata.uid, { key, y });
-      const own = (pod.spec.volumes ?? []).map((volume) => volume.persistentVolumeClaim && cluster.find("persistentvolumeclaims", pod.metadata.namespace, volume.persistentVolumeClaim.claimName)).filter(Boolean);
+      const own = mountedClaims(pod).map((name) => cluster.find("persistentvolumeclaims", pod.metadata.namespace, name)).filter(Boolean);
       own.forEach((claim, index) => {
         const row = y + index * ROW;
         if (claimed.has(claim.metadata.uid)) {
@@ -97,13 +95,13 @@ export function laidOut(cluster, namespace) {
       y += ROW * Math.max(1, own.length);
     }
     y += 8;
-    const ready = place.object?.status?.conditions?.find((one) => one.type === "Ready")?.status === "True";
+    const ready = isTrue(place.object, "Ready");
     nodes.push({ key: `n:${place.name}`, name: place.name, object: place.object, y: top, height: y - top, isReady: !place.object || ready, detail: place.object ? (ready ? count(here) : "silent") : count(here) });
     y += 14;
   }
-  const used = new Set(all.slice(PODS_MAX).flatMap((pod) => (pod.spec.volumes ?? []).map((volume) => `${pod.metadata.namespace}/${volume.persistentVolumeClaim?.claimName}`)));
+  const used = new Set(all.slice(PODS_MAX).flatMap((pod) => mountedClaims(pod).map((name) => `${pod.metadata.namespace}/${name}`)));
   const isLoose = (claim) => !claimed.has(claim.metadata.uid) && !used.has(`${claim.metadata.namespace}/${claim.metadata.name}`);
-  const loose = [...cluster.all("persistentvolumeclaims").values()].filter(isHere(namespace)).filter(isLoose).sort(byName).slice(0, PODS_MAX);
+  const loose = [...cluster.all("persistentvolumeclaims").values()].filter(isIn(namespace)).filter(isLoose).sort(byName).slice(0, PODS_MAX);
   for (const claim of loose) {
     addClaim(claim, y);
     claims.at(-1).detail += ", kept";
@@ -120,7 +118,7 @@ function placedServices(cluster, namespace, at, links) {
     const key = `${slice.metadata.namespace}/${slice.metadata.labels?.["kubernetes.io/service-name"]}`;
     behind.set(key, [...(behind.get(key) ?? []), ...(slice.endpoints ?? [])]);
   }
-  const found = [...cluster.all("services").values()].filter(isHere(namespace)).map((service) => {
+  const found = [...cluster.all("services").values()].filter(isIn(namespace)).map((service) => {
     const { namespace: space, name, uid } = service.metadata;
     const endpoints = behind.get(`${space}/${name}`) ?? [];
     const rows = endpoints.map((one) => ({ ...at.get(one.targetRef?.uid), isReady: one.conditions?.ready !== false })).filter((one) => one.key);

@@ -1,8 +1,7 @@
 // Any object of any kind that the API has, found by discovery and shown in the server's own tables.
 
-import { get } from "./api.js";
+import { KINDS, get } from "./api.js";
 import { addressOf, html, useEffect, useMemo, useShared, useState } from "./view.js";
-import { KINDS } from "./api.js";
 
 const DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1";

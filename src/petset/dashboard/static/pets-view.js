@@ -1,18 +1,17 @@
 // The first view: every set as a row of its pets, and beneath them the pods that are no pets, by who makes them.
 
 import { pluralOf } from "./api.js";
-import { isReady, stateOf } from "./pets.js";
+import { isPetSet, isReady, ownerOf, stateOf } from "./pets.js";
 import { SetCard } from "./sets.js";
 import { Token } from "./tokens.js";
-import { addressOf, go, html, useShared } from "./view.js";
+import { addressOf, byName, go, html, isChosen, isIn, useShared } from "./view.js";
 
-const byName = (one, other) => one.metadata.namespace.localeCompare(other.metadata.namespace) || one.metadata.name.localeCompare(other.metadata.name, undefined, { numeric: true });
 const PODS_MAX = 200; // Of one maker that are shown here.
 
 export function PetsView() {
   const { cluster, namespace, place } = useShared();
   const owned = cluster.podsByOwner();
-  const isHere = (object) => !namespace || object.metadata.namespace === namespace;
+  const isHere = isIn(namespace);
   const sets = [...cluster.all("statefulsets").values(), ...cluster.all("petsets").values()].filter(isHere).sort(byName);
   const herds = herdsOf(cluster, isHere);
   if (!sets.length && !herds.length && cluster.isRead)
@@ -25,9 +24,9 @@ export function PetsView() {
 function herdsOf(cluster, isHere) {
   const herds = new Map();
   for (const pod of [...cluster.all("pods").values()].filter(isHere).sort(byName)) {
-    let owner = pod.metadata.ownerReferences?.find((one) => one.controller);
-    if (owner?.kind === "StatefulSet" || owner?.kind === "PetSet") continue;
-    if (owner?.kind === "ReplicaSet") owner = cluster.find("replicasets", pod.metadata.namespace, owner.name)?.metadata.ownerReferences?.find((one) => one.controller) ?? owner;
+    let owner = ownerOf(pod);
+    if (isPetSet(owner)) continue;
+    if (owner?.kind === "ReplicaSet") owner = ownerOf(cluster.find("replicasets", pod.metadata.namespace, owner.name)) ?? owner;
     const key = `${pod.metadata.namespace}/${owner ? `${owner.kind}/${owner.name}` : ""}`;
     const herd = herds.get(key) ?? { key, namespace: pod.metadata.namespace, kind: owner?.kind ?? "", name: owner?.name ?? "on their own", pods: [] };
     herd.pods.push(pod);
@@ -43,5 +42,5 @@ function Herd({ herd, chosen }) {
   return html`<div class="herd"><p><strong>${plural ? html`<a href=${addressOf("pets", { plural, namespace: herd.namespace, name: herd.name })}>${herd.name}</a>` : herd.name}</strong>
     <span class="kind">${herd.kind}</span> <span class="namespace">${herd.namespace}</span> <span class="soft">${ready} of ${herd.pods.length} ready</span></p>
     <div class="rail small">${herd.pods.slice(0, PODS_MAX).map((pod) => html`<${Token} key=${pod.metadata.uid} place=${{ ordinal: -1, name: pod.metadata.name, pod, state: stateOf(pod), isWanted: true }}
-      isChosen=${chosen?.plural === "pods" && chosen.namespace === herd.namespace && chosen.name === pod.metadata.name} onChoose=${choose} />`)}${herd.pods.length > PODS_MAX && html`<span class="soft">and ${herd.pods.length - PODS_MAX} more</span>`}</div></div>`;
+      isChosen=${isChosen(chosen, "pods", herd.namespace, pod.metadata.name)} onChoose=${choose} />`)}${herd.pods.length > PODS_MAX && html`<span class="soft">and ${herd.pods.length - PODS_MAX} more</span>`}</div></div>`;
 }

@@ -67,7 +67,8 @@ export function ordinalOf(name) {
 
 export const revisionOf = (pod) => pod?.metadata.labels?.["controller-revision-hash"] ?? "";
 export const shortRevision = (name) => name.slice(name.lastIndexOf("-") + 1);
-export const isPetSet = (set) => set.kind === "PetSet" || set.kind === "StatefulSet";
+export const isPetSet = (one) => one?.kind === "PetSet" || one?.kind === "StatefulSet"; // An object, or an owner.
+export const ownerOf = (object) => object?.metadata.ownerReferences?.find((one) => one.controller);
 
 // The places of a set: {ordinal, name, pod, state, isWanted}, lowest first.
 export function placesOf(set, pods) {
@@ -162,6 +163,9 @@ export function story(set, places) {
   }
   return told(wanted.length > 1 ? `All ${wanted.length} are ready.` : `${wanted[0].name} is ready.`, "calm");
 }
+
+// The names of the claims that a pod mounts.
+export const mountedClaims = (pod) => (pod.spec.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []);
 
 // The claims of a place: by the templates' names, whether or not the pet is there.
 export function claimNames(set, place) {

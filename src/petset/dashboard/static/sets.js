@@ -1,8 +1,9 @@
 // Sets as rows of numbered pets: what goes on, who waits for whom, and each pet's facts in a line.
 
+import { pluralOf } from "./api.js";
 import { age, bytes, claimNames, dnsName, isReady, placesOf, quantity, restarts, revisionOf, shortRevision, STATES, story, whyOf } from "./pets.js";
 import { Token, isOld } from "./tokens.js";
-import { addressOf, go, html, memo, useLayoutEffect, useMemo, useRef, useShared, useState } from "./view.js";
+import { addressOf, go, html, isChosen, memo, useLayoutEffect, useMemo, useRef, useShared, useState } from "./view.js";
 
 const OPEN_PETS_MAX = 8; // A set of more begins with its lines folded.
 const SMALL_TOKENS = 40; // From so many pets on they are smaller.
@@ -21,15 +22,14 @@ export function SetCard({ set, pods, chosen }) {
   const told = story(set, places);
   const [isOpen, open] = useState(places.length <= OPEN_PETS_MAX);
   const { namespace, name } = set.metadata;
-  const plural = set.kind === "PetSet" ? "petsets" : "statefulsets";
+  const plural = pluralOf(set.kind);
   const ready = places.filter((place) => place.isWanted && place.pod && isReady(place.pod)).length;
   const kept = useMemo(() => keptTrays(cluster, set, places), [cluster.kinds.persistentvolumeclaims.changes, set, places.length]);
   const tokens = useRef(new Map());
   const choosePet = (place) => place.pod && go("pets", { plural: "pods", namespace, name: place.name });
-  const isChosen = chosen?.plural === plural && chosen.namespace === namespace && chosen.name === name;
   const chained = places.length <= CHAIN_MAX;
   const updating = set.status?.updateRevision && set.status.currentRevision !== set.status.updateRevision;
-  return html`<section class=${`set ${told.tone} ${isChosen ? "chosen" : ""}`} aria-label=${`${set.kind} ${name}`} data-set=${name}>
+  return html`<section class=${`set ${told.tone} ${isChosen(chosen, plural, namespace, name) ? "chosen" : ""}`} aria-label=${`${set.kind} ${name}`} data-set=${name}>
     <header>
       <h2><a href=${addressOf("pets", { plural, namespace, name })}>${name}</a></h2>
       <span class="kind">${set.kind}</span><span class="namespace">${namespace}</span>
@@ -41,7 +41,7 @@ export function SetCard({ set, pods, chosen }) {
     <div class=${`rail ${places.length > SMALL_TOKENS ? "small" : ""}`}>
       ${places.flatMap((place, index) => {
         const facts = [place.pod, place.state, place.isWanted, isOld(set, place), told.waits.get(place.ordinal)?.on, claimsState(cluster, set, place),
-          use.ofClaims(namespace, claimNames(set, place)), chosen?.plural === "pods" && chosen.namespace === namespace && chosen.name === place.name];
+          use.ofClaims(namespace, claimNames(set, place)), isChosen(chosen, "pods", namespace, place.name)];
         const token = sameOr(tokens.current, place.name, facts, () => html`<${Token} key=${place.name} place=${place} isOld=${facts[3]} wait=${told.waits.get(place.ordinal)}
           claims=${facts[5]} use=${facts[6]} isChosen=${facts[7]} onChoose=${choosePet} />`);
         return index > 0 && chained ? [html`<${Link} key=${`link-${place.ordinal}`} wait=${linkBetween(told.waits, places[index - 1], place)} />`, token] : [token];
@@ -136,7 +136,7 @@ function Lines({ set, places, waits }) {
   </table></div>`;
 }
 
-export function volumeOf(cluster, use, set, place) {
+function volumeOf(cluster, use, set, place) {
   const { namespace } = set.metadata;
   const claims = claimNames(set, place).map((name) => cluster.find("persistentvolumeclaims", namespace, name)).filter(Boolean);
   if (!claims.length) return "";

@@ -2,11 +2,11 @@
 
 import { pluralOf } from "./api.js";
 import { age, ordinalOf } from "./pets.js";
-import { addressOf, html, memo, useShared, useState } from "./view.js";
+import { addressOf, html, isIn, memo, useShared, useState } from "./view.js";
 
 const SHOWN_EVENTS_MAX = 300;
 
-export const timeOf = (event) => event.series?.lastObservedTime ?? event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp;
+const timeOf = (event) => event.series?.lastObservedTime ?? event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp;
 
 export function newest(events) {
   const revision = (event) => Number(event.metadata.resourceVersion); // Times are of seconds; this tells which was later.
@@ -19,8 +19,7 @@ export function Timeline() {
   const [onlyWarnings, limit] = useState(false);
   const words = sought.toLowerCase();
   const events = newest(
-    [...cluster.all("events").values()].filter((event) => {
-      if (namespace && event.metadata.namespace !== namespace) return false;
+    [...cluster.all("events").values()].filter(isIn(namespace)).filter((event) => {
       if (onlyWarnings && event.type !== "Warning") return false;
       return !words || `${event.involvedObject?.name} ${event.reason} ${event.message}`.toLowerCase().includes(words);
     }),

@@ -5,7 +5,6 @@ import { quantity } from "./pets.js";
 
 const PERIOD_MS = 15_000;
 const KEPT_MS = 3_600_000;
-export const MEASURES = { cpu: "CPU", memory: "memory" };
 
 export class Use {
   constructor(cluster) {

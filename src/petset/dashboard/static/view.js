@@ -48,6 +48,12 @@ export function go(view, chosen, tab) {
   location.hash = addressOf(view, chosen, tab);
 }
 
+export const isChosen = (chosen, plural, namespace, name) => chosen?.plural === plural && chosen.namespace === namespace && chosen.name === name;
+
+// Which objects are shown, of all namespaces for "", and in which order.
+export const isIn = (namespace) => (object) => !namespace || object.metadata.namespace === namespace;
+export const byName = (one, other) => one.metadata.namespace?.localeCompare(other.metadata.namespace) || one.metadata.name.localeCompare(other.metadata.name, undefined, { numeric: true });
+
 // The time now, told again every so many milliseconds to whoever shows ages.
 export function useNow(milliseconds) {
   const [now, set] = useState(Date.now());
