@@ -15,6 +15,7 @@ import re
 from petset.base import tasks
 from petset.objects import encoding, errors, meta, package_data
 from petset.server import answers, unknown
+from petset.server.access import users
 from petset.server.dashboard import sessions
 from petset.server.routes import Call, Path, Route
 from petset.wire import http
@@ -69,7 +70,7 @@ class Dashboard:
         headers = (
             ("content-type", MEDIA_TYPES[name.rpartition(".")[2]]),
             ("cache-control", "no-cache" if code == 200 and name != INDEX else "no-store"),
-            *(("etag", tag) for _ in range(name != INDEX)),
+            *((("etag", tag),) if name != INDEX else ()),
             *protection(call.request),
         )
         if code == 200 and tag in call.request.header_items("if-none-match"):
@@ -133,6 +134,4 @@ def protection(request: http.Request) -> http.Headers:
 
 def others_answer(request: http.Request, asking: http.User) -> http.Headers:
     """Of an answer that pods, services or other servers made, when a browser may have asked for it by itself."""
-    from petset.server.access import users
-
     return SANDBOX if request.header("cookie") or asking is users.ANONYMOUS else ()
