@@ -136,8 +136,12 @@ class Api:
         """The answer, and into `records` what the audit log is to be told."""
         warnings: list[str] = []
         wanted = formats.wanted(request)
-        if self.tokens.is_away and not (request.user or request.peer.certificate_user):
-            await self.tokens.ready() if request.header("authorization") else None
+        if (
+            self.tokens.is_away
+            and not (request.user or request.peer.certificate_user)
+            and request.header("authorization")
+        ):
+            await self.tokens.ready()
         try:
             return await self._answer(request, wanted, warnings, records)
         except errors.ApiError as error:
