@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from petset.server.pods import log_messages, websocket_channels
+from petset.server.pods import websocket_channels
 from petset.server.pods.websocket_channels import Messages
 from petset.server.routes import Call
 from petset.wire import channels, http
@@ -17,7 +17,7 @@ from petset.wire import channels, http
 def accept(call: Call, pieces: AsyncGenerator[bytes, None]) -> http.Response:
     """The answer that tells the pieces, lines of events, by the message. Raises ApiError 400."""
     return websocket_channels.accept(
-        call, channels.EVENTS, lambda messages: log_messages.tell(messages, pieces, _send(messages, pieces))
+        call, channels.EVENTS, lambda messages: websocket_channels.tell(messages, pieces, _send(messages, pieces))
     )
 
 

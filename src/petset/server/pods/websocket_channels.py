@@ -1,8 +1,9 @@
 """WebSocket as a transport: the handshake's answer, messages both ways, and numbered channels in them.
 
 `accept` is the one place where a request to upgrade is judged: a wrong handshake is a refusal like any other.
-`Messages` is an open WebSocket on an upgraded connection, with flow control; `Channels` is streaming.Transport on it.
-Pings are answered while somebody receives. Import this module late: see wire/websocket.py.
+`Messages` is an open WebSocket on an upgraded connection, with flow control; `tell` is for what only the server says,
+and `Channels` is streaming.Transport. Pings are answered while somebody receives. Import this module late: see
+wire/websocket.py.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
+from petset.base import tasks
 from petset.net import failures
 from petset.server.routes import Call
 from petset.wire import channels, http, streaming, websocket
@@ -47,7 +50,7 @@ class Messages:
 
     async def send(self, message: bytes) -> None:
         """Waits while the client does not read. Raises ConnectionError when it is gone."""
-        self._stream.write(self._socket.send(message, self.dialect.is_base64))
+        self._stream.write(self._socket.send(message, self.dialect.is_text))
         await self._stream.drain()
 
     async def receive(self) -> bytes | None:
@@ -73,6 +76,29 @@ class Messages:
                     pass
         except (TimeoutError, ConnectionError):
             return
+
+
+async def tell(messages: Messages, pieces: AsyncGenerator[bytes, None], telling: Coroutine[Any, Any, None]) -> None:
+    """Until what sends the pieces is done, or the client has left; the pieces are closed then."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            sending = tasks.spawn(group, telling, "messages")
+            reading = tasks.spawn(group, _wait_for_end(messages), "the reader of messages")
+            await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
+            sent = sending.done() and not sending.exception()
+            sending.cancel()
+            reading.cancel()
+        if sent:
+            await messages.end()
+    except* ConnectionError as broken:
+        log.info("a reader of messages broke off: %s", broken.exceptions)
+    finally:
+        await pieces.aclose()
+
+
+async def _wait_for_end(messages: Messages) -> None:
+    while await messages.receive() is not None:
+        pass
 
 
 class Channels:
