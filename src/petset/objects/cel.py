@@ -122,20 +122,19 @@ def compile(expression: str, variables: Mapping[str, str], result: str = DYN) ->
         found: str = compiled.return_type().name().partition("<")[0]
     except (RuntimeError, TypeError, ValueError) as error:
         raise CompileError(_why(error)) from None
-    if why := checked.wrong(compiled.serialize()):
-        raise CompileError(why)
-    if why := _wrong_literal(expression, compiled):
+    program = Program(found, compiled)
+    if why := checked.wrong(compiled.serialize()) or _wrong_literal(expression, program):
         raise CompileError(why)
     if result != DYN and found not in (*result.split("|"), DYN):
         raise ResultError(f"must evaluate to {result.lower().replace('|', ' or ')}")
-    return Program(found, compiled)
+    return program
 
 
-def _wrong_literal(expression: str, compiled: Any) -> str:
+def _wrong_literal(expression: str, program: Program) -> str:
     """What is wrong with a duration, a time or a pattern that stands in the expression itself."""
     if literals.CONCERNED.search(expression) is None:
         return ""
-    return literals.wrong(tree.read(compiled.serialize()), expression, _is_worth_something)
+    return literals.wrong(program.tree(), expression, _is_worth_something)
 
 
 @functools.lru_cache(PROGRAMS_KEPT_MAX)
