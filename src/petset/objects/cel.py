@@ -25,7 +25,7 @@ from petset.objects.expressions.tree import Tree
 
 DYN, BOOL, INT, DOUBLE, STRING, BYTES = "DYN", "BOOL", "INT", "DOUBLE", "STRING", "BYTES"  # Types of variables ...
 LIST, MAP = "LIST", "MAP"  # ... of anything.
-_SCALARS = (DYN, BOOL, INT, "UINT", DOUBLE, STRING, BYTES, "TIMESTAMP", "DURATION", "NULL")
+_SCALARS = (DYN, *standard.NUMBERS, *standard.ORDERED, "NULL")
 OPTIONAL = "optional_type"  # What an expression may turn out to be.
 STRING_OR_NULL = "STRING|NULL"  # What an expression may be required to be.
 EXPRESSION_CHARACTERS_MAX = 16 * 1024

@@ -14,7 +14,7 @@ from typing import Any
 
 from petset.objects import meta
 from petset.objects.cel_functions import Function
-from petset.objects.expressions import rewriting
+from petset.objects.expressions import rewriting, standard
 
 RANGE_MAX = 10_000  # As many steps as an evaluation may have.
 
@@ -130,7 +130,7 @@ def _key(value: Any) -> Any:
 
 _INDEX, _LAST_INDEX = rewriting.RENAMED["indexOf"], rewriting.RENAMED["lastIndexOf"]
 # The runtime finds a function by what its arguments are, and takes none for "anything".
-_KINDS = ("BOOL", "INT", "UINT", "DOUBLE", "STRING", "BYTES", "TIMESTAMP", "DURATION", "NULL", "LIST", "MAP")
+_KINDS = (*standard.NUMBERS, *standard.ORDERED, "NULL", "LIST", "MAP")
 _SEARCHED = (("STRING", "STRING"), *(("LIST", one) for one in _KINDS))
 
 TABLE: Sequence[Function] = (

@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 Overloads = Sequence[tuple[tuple[str, ...], str]]  # Types of parameters, and of the value.
 
 _LIBRARIES = ("strings", "optional", "lists", "two-var-comprehensions", "math", "encoders", "bindings")
-_NUMBERS = ("INT", "UINT", "DOUBLE")
-_ORDERED = ("BOOL", "STRING", "BYTES", "TIMESTAMP", "DURATION")
+NUMBERS = ("INT", "UINT", "DOUBLE")
+ORDERED = ("BOOL", "STRING", "BYTES", "TIMESTAMP", "DURATION")
 _COMPARED: Overloads = [
-    *(((one, other), "BOOL") for one in _NUMBERS for other in _NUMBERS),
-    *(((one, one), "BOOL") for one in _ORDERED),
+    *(((one, other), "BOOL") for one in NUMBERS for other in NUMBERS),
+    *(((one, one), "BOOL") for one in ORDERED),
 ]
 WIDENED: Mapping[str, Overloads] = {
     "_<_": _COMPARED,
     "_<=_": _COMPARED,
     "_>_": _COMPARED,
     "_>=_": _COMPARED,
-    "string": [((one,), "STRING") for one in (*_ORDERED, *_NUMBERS)],  # And what cel_functions.py has.
+    "string": [((one,), "STRING") for one in (*ORDERED, *NUMBERS)],  # And what cel_functions.py has.
 }
 CONFIGURATION = "\n".join(
     [
