@@ -42,6 +42,8 @@ class Echo:
             return http.Response(200, body=self.forever(path))
         if path == "/flood":
             return http.Response(200, body=self.flood())
+        if path == "/held":
+            return http.Response(200, body=Held(self.flood(), self.closed))
         if path == "/large":
             return http.Response(200, body=b"x" * 1_000_000)
         if path == "/huge":
@@ -100,6 +102,23 @@ class Echo:
             if data.endswith(b"bye"):
                 break
         self.closed.append("shout")
+
+
+class Held:
+    """Parts that are no generator, as those whose end is told of; to close them fails."""
+
+    def __init__(self, parts: AsyncIterator[bytes], closed: list[str]):
+        self._parts, self._closed = parts, closed
+
+    def __aiter__(self) -> Held:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._parts)
+
+    async def aclose(self) -> None:
+        self._closed.append("held")
+        raise ValueError("cannot be closed")
 
 
 class Raw:

@@ -111,6 +111,23 @@ def test_a_slow_reader_holds_up_nobody_else_and_is_given_up_in_the_end(authority
     speaking(authority, check, runner, limits=listener.Limits(stall_seconds_max=0.5))
 
 
+def test_what_is_no_generator_is_closed_too_and_its_failure_is_nobodys(authority: pki.Authority) -> None:
+    async def check(echo: Echo, server: listener.Listener, client: Any) -> None:
+        async with client(server.port, window=20_000) as one:
+            one.reads_bodies = False
+            held = one.ask("/held")
+            while len(one.bodies.get(held, b"")) < 20_000:
+                await one.read()
+            one.http2.reset_stream(held, 8)
+            one.flush()
+            await until(lambda: "held" in echo.closed)
+            assert await one.answer(one.ask("/held", "HEAD")) == ("200", b"")
+            await until(lambda: echo.closed.count("held") == 2)
+            assert await one.answer(one.ask("/a")) == ("200", b"GET /a")
+
+    speaking(authority, check)
+
+
 def test_what_is_too_large_or_too_slow_is_told_so(authority: pki.Authority) -> None:
     async def check(echo: Echo, server: listener.Listener, client: Any) -> None:
         async with client(server.port) as one:

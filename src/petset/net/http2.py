@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from petset.base import tasks
-from petset.net import bodies, failures, upgraded
+from petset.net import bodies, failures, readers, upgraded
 from petset.objects import errors
 from petset.wire import http, http2
 
@@ -214,8 +214,7 @@ class Connection(asyncio.Protocol):
             self._http2.reset(answer.stream)  # A clean end would pass for a whole answer.
         finally:
             answer.is_streaming = False
-            if isinstance(body, AsyncGenerator):
-                await body.aclose()
+            await readers.end(body)
 
     async def _write(self, answer: _Answer, data: bytes) -> None:
         """All of it, as the client has room for it. Raises Gone."""

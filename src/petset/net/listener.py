@@ -421,10 +421,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._transport.abort()  # A clean end would pass for a whole answer.
             return False
         finally:
-            close = getattr(body, "aclose", None)
-            if close is not None:
-                with tasks.best_effort("close a stream"):
-                    await close()
+            await readers.end(body)
         return keep_alive
 
     async def _upgrade(self, response: http.Response, received: http1.Received) -> None:

@@ -2,12 +2,16 @@
 
 An answer is written piece by piece as it is read, but what was written and not taken waits here, a piece a connection.
 A slow reader costs nobody anything as long as there is room. When there is none, of one client or in all, those go
-that have taken nothing for the longest time: whoever reads, however slowly, begins that time anew.
+that have taken nothing for the longest time: whoever reads, however slowly, begins that time anew. `end` tells a
+streaming answer that nobody reads it any more.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol
+
+from petset.base import tasks
 
 
 class Reader(Protocol):
@@ -48,3 +52,11 @@ class Readers:
         left = self._by_client.pop(client, 0) + more
         if left:
             self._by_client[client] = left
+
+
+async def end(body: AsyncIterator[bytes]) -> None:
+    """Close it, if it can be closed, as not only generators can; a failure to is nobody's."""
+    close = getattr(body, "aclose", None)
+    if close is not None:
+        with tasks.best_effort("close a stream"):
+            await close()
