@@ -10,7 +10,6 @@ import argparse
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from petset.cli.main import CommandError
 
@@ -146,8 +145,7 @@ def _policy(file: str) -> policy.Policy:
 
 
 def _webhook(config: str, args: argparse.Namespace) -> webhook.Settings:
-    from petset.cli import tls
-    from petset.client import kubeconfig
+    from petset.client import dialing, kubeconfig
     from petset.objects import durations
     from petset.server.audit import webhook
 
@@ -158,23 +156,16 @@ def _webhook(config: str, args: argparse.Namespace) -> webhook.Settings:
 
     try:
         target = kubeconfig.target_of(_read(config), lambda path: _read(str(Path(config).parent / path)))
-        parts = urlsplit(target.server)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"its server {target.server!r} is no http or https address")
-        context = tls.context_of(target) if parts.scheme == "https" else None
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        way = dialing.way(target)
     except (OSError, ValueError) as error:
         named = error.filename if isinstance(error, OSError) and error.filename else config
         raise _wrong(str(named), error) from None
-    address, url = None, target.server
-    if target.server_name:
-        address, url = (parts.hostname, port), f"{parts.scheme}://{target.server_name}:{port}{parts.path}"
     throttles = given("batch_throttle_enable") != "false"
     return webhook.Settings(
-        url,
-        context,
-        (("authorization", target.authorization),) if target.authorization else (),
-        address,
+        way.url,
+        way.context,
+        way.headers,
+        way.address,
         int(given("batch_buffer_size") or usual.buffer_events_max),
         int(given("batch_max_size") or usual.batch_events_max),
         durations.seconds_of(given("batch_max_wait")) or usual.batch_seconds_max,

@@ -16,12 +16,11 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from petset.base import well_known
-from petset.cli import connection, tls
+from petset.cli import connection
 from petset.cli.main import CommandError
-from petset.client import kubeconfig
+from petset.client import dialing, kubeconfig
 from petset.client.client import Client
 from petset.net.dialer import Dialer
 from petset.objects import documents, encoding, meta
@@ -55,14 +54,8 @@ async def reached(args: argparse.Namespace) -> AsyncGenerator[Reached]:
     name = args.context or config["current-context"]
     try:
         target = kubeconfig.target_of(documents.dump(_with_credentials({**config, "current-context": name})), _read)
-        parts = urlsplit(target.server)
-        context = tls.context_of(target) if parts.scheme == "https" else None
-        address, url = None, target.server
-        if target.server_name:
-            port = parts.port or 443
-            address, url = (parts.hostname or "", port), f"{parts.scheme}://{target.server_name}:{port}{parts.path}"
-        headers = (("authorization", target.authorization),) if target.authorization else ()
-        dialer = Dialer(url, context, headers, address=address)
+        way = dialing.way(target)
+        dialer = Dialer(way.url, way.context, way.headers, address=way.address)
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot use the kubeconfig: {error}; see --kubeconfig and --context") from None
     async with dialer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -55,8 +54,8 @@ async def connect(instance: state.State) -> AsyncGenerator[Connection]:
     """A connection for as long as the context lasts."""
     found = access(instance)
     try:
-        tls = dialing.context(found)
-    except (ssl.SSLError, ValueError):
+        tls = dialing.context(found.target)
+    except ValueError:
         raise _unreadable(instance, "its certificates or its key are damaged") from None
     async with Dialer(found.server, tls) as dialer:
         yield Connection(Client(dialer, "petset"), dialer)

@@ -33,6 +33,10 @@ class Access:
     certificate_pem: bytes
     key_pem: bytes
 
+    @property
+    def target(self) -> Target:
+        return Target(self.server, self.ca_pem, certificate_pem=self.certificate_pem, key_pem=self.key_pem)
+
 
 def render(access: Access, name: str = "petset", state: str = "") -> bytes:
     """The YAML text of a kubeconfig with one cluster, user and context, all of that name."""
@@ -82,12 +86,14 @@ def parse(text: bytes) -> Access:
     config = documents.load(text)
     try:
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        return Access(
-            cluster["server"],
-            b64decode(cluster["certificate-authority-data"]),
-            b64decode(user["client-certificate-data"]),
-            b64decode(user["client-key-data"]),
+        pems = (
+            cluster["certificate-authority-data"],
+            user["client-certificate-data"],
+            user["client-key-data"],
         )
+        if not all(pems):
+            raise ValueError("it has an empty certificate or key")
+        return Access(cluster["server"], *map(b64decode, pems))
     except (KeyError, IndexError, TypeError):
         raise ValueError("it is not a kubeconfig of this instance") from None
 

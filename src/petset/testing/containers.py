@@ -84,7 +84,7 @@ async def living(wanted: Wanted) -> AsyncGenerator[Process]:
             if not await _is_announced(process):
                 raise ClusterError(f"cannot run petset: {_last_line(said) or f'it has ended; see {instance.log}'}")
             access = kubeconfig.parse(instance.kubeconfig.read_bytes())
-            async with Dialer(access.server, dialing.context(access)) as dialer:
+            async with Dialer(access.server, dialing.context(access.target)) as dialer:
                 reached = Process(instance, dialer)
                 await default_account.there(reached.client)
                 yield reached

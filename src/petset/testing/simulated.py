@@ -77,7 +77,7 @@ class Simulated:
 
     def dialer(self) -> Dialer:
         if self._dialer is None:
-            self._dialer = Dialer(self._access.server, dialing.context(self._access))
+            self._dialer = Dialer(self._access.server, dialing.context(self._access.target))
         return self._dialer
 
     async def close(self) -> None:
