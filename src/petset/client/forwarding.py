@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 
 from petset.base import tasks
+from petset.client import remote
 from petset.kinds.pod import PODS
 from petset.net.dialer import Dialer
-from petset.objects import encoding, errors
-from petset.wire import channels, http, websocket
+from petset.wire import channels, websocket
 
 PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
@@ -34,7 +34,7 @@ async def connect(
     asked = websocket.Client(f"{PODS.path(namespace, pod, 'portforward')}?ports={port}", (PROTOCOL,))
     response, stream = await dialer.open(asked.request)
     if stream is None:
-        raise await _refusal(response)
+        raise await remote.refusal(response)
     connection = asked.accepted(response)
 
     async def carry() -> None:
@@ -78,11 +78,3 @@ async def connect(
 
 
 _NUMBERED = channels.PORTS[PROTOCOL]
-
-
-async def _refusal(response: http.Response) -> errors.ApiError:
-    body = response.body if isinstance(response.body, bytes) else b"".join([part async for part in response.body])
-    try:
-        return errors.from_status(encoding.loads(body), response.code)
-    except ValueError:
-        return errors.ApiError(response.code, "Unknown", body.decode(errors="replace")[:300])

@@ -41,7 +41,7 @@ async def execute(
     client = websocket.Client(target, (PROTOCOL,))
     response, stream = await dialer.open(client.request)
     if stream is None:
-        raise await _refusal(response)
+        raise await refusal(response)
     output: dict[int, bytearray] = {channel: bytearray() for channel in range(5)}
     size = 0
     try:
@@ -69,7 +69,8 @@ async def execute(
     )
 
 
-async def _refusal(response: http.Response) -> errors.ApiError:
+async def refusal(response: http.Response) -> errors.ApiError:
+    """What an answer says that is no stream."""
     body = response.body if isinstance(response.body, bytes) else b"".join([part async for part in response.body])
     try:
         return errors.from_status(encoding.loads(body), response.code)
