@@ -1,15 +1,43 @@
-"""Waits until a list of objects is as it is wanted: told by a watch, never by asking again and again."""
+"""Lists of objects as they change: told by a watch, never by asking again and again.
+
+`states` goes on for good: a watch that ends, or whose revision is too old, begins anew with a list. `until` waits for
+one that is as it is wanted.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from petset.client.client import Client
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
+
+
+async def states(
+    client: Client, kind: Kind, namespace: str, label_selector: str = "", field_selector: str = ""
+) -> AsyncGenerator[Mapping[str, Object]]:
+    """The objects by namespace and name as they are, and again after each change. Raises ApiError, OSError."""
+    while True:
+        found, revision = await client.list(kind, namespace, label_selector, field_selector)
+        there = {meta.key(one): one for one in found}
+        yield there
+        try:
+            events = client.watch(kind, namespace, revision, label_selector, field_selector)
+            async with contextlib.aclosing(events):
+                async for type_, obj in events:
+                    if type_ == "BOOKMARK":
+                        continue
+                    there[meta.key(obj)] = obj
+                    if type_ == "DELETED":
+                        del there[meta.key(obj)]
+                    yield there
+        except errors.ApiError as error:
+            if error.code != 410:
+                raise
+        await asyncio.sleep(0)
 
 
 async def until(
@@ -21,30 +49,7 @@ async def until(
     label_selector: str = "",
 ) -> None:
     """Raises TimeoutError; what `holds` raises; ApiError, OSError."""
-    async with asyncio.timeout(seconds):
-        while not await _held(client, kind, namespace, holds, label_selector):
-            continue  # The watch ended: list again.
-
-
-async def _held(
-    client: Client, kind: Kind, namespace: str, holds: Callable[[Sequence[Object]], bool], label_selector: str
-) -> bool:
-    """Whether it came to hold before the watch ended."""
-    found, revision = await client.list(kind, namespace, label_selector)
-    there = {meta.name(one): one for one in found}
-    if holds(list(there.values())):
-        return True
-    try:
-        async with contextlib.aclosing(client.watch(kind, namespace, revision, label_selector)) as events:
-            async for type_, obj in events:
-                if type_ == "BOOKMARK":
-                    continue
-                there = {**there, meta.name(obj): obj}
-                if type_ == "DELETED":
-                    del there[meta.name(obj)]
-                if holds(list(there.values())):
-                    return True
-    except errors.ApiError as error:
-        if error.code != 410:
-            raise
-    return False
+    async with asyncio.timeout(seconds), contextlib.aclosing(states(client, kind, namespace, label_selector)) as found:
+        async for there in found:
+            if holds(list(there.values())):
+                return

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from petset.cli import printing
+from petset.cli import following, printing
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
-from petset.objects import errors, meta
+from petset.objects import meta
 from petset.objects.meta import Object
 
 if TYPE_CHECKING:
@@ -157,35 +156,23 @@ def showing(console: Console) -> Generator[Callable[[list[Pet]], None]]:
 
 async def situations(client: Client, example: Example, namespace: str) -> AsyncIterator[Situation]:
     """What there is now and after each change of a pod."""
-    while True:
-        owner = await client.get(example.resource, example.set_name, namespace)
-        pods, revision = await client.list(PODS, namespace)
-        mine = {meta.name(pod): pod for pod in pods if meta.is_controlled_by(pod, owner)}
-        claims, _ = await client.list(PERSISTENTVOLUMECLAIMS, namespace)
-        yield owner, list(mine.values()), claims
-        try:
-            async for kind, pod in client.watch(PODS, namespace, since=revision):
-                if kind == "BOOKMARK" or not meta.is_controlled_by(pod, owner):
-                    continue
-                if kind == "DELETED":
-                    mine.pop(meta.name(pod), None)
-                else:
-                    mine[meta.name(pod)] = pod
+    owner = await client.get(example.resource, example.set_name, namespace)
+    before: list[Object] | None = None
+    async with contextlib.aclosing(following.states(client, PODS, namespace)) as found:
+        async for pods in found:
+            mine = [pod for pod in pods.values() if meta.is_controlled_by(pod, owner)]
+            if mine != before:
                 claims, _ = await client.list(PERSISTENTVOLUMECLAIMS, namespace)
-                yield owner, list(mine.values()), claims
-        except errors.ApiError as error:
-            if error.code != 410:
-                raise
-        await asyncio.sleep(0)
+                yield owner, mine, claims
+                before = mine
 
 
 async def replaced(client: Client, name: str, namespace: str, old_uid: str) -> Object:
     """The successor of a pet, once it is ready."""
-    while True:
-        pods, revision = await client.list(PODS, namespace, field_selector=f"metadata.name={name}")
-        for pod in pods:
-            if meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
-                return pod
-        async for kind, pod in client.watch(PODS, namespace, since=revision, field_selector=f"metadata.name={name}"):
-            if kind != "DELETED" and meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
-                return pod
+    only = f"metadata.name={name}"
+    async with contextlib.aclosing(following.states(client, PODS, namespace, field_selector=only)) as found:
+        async for pods in found:
+            for pod in pods.values():
+                if meta.uid(pod) != old_uid and meta.is_pod_ready(pod):
+                    return pod
+    raise AssertionError("it goes on until there is one")

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from petset.base import tasks
-from petset.cli import applying, connection, exit_codes, manifests, pets, reaching, sets
+from petset.cli import applying, connection, exit_codes, following, manifests, pets, reaching, sets
 from petset.cli.applying import Applied
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
-from petset.objects import durations, errors, meta
+from petset.objects import durations, meta
 from petset.objects.registry import Kind
 from petset.why import finding, reading
 from petset.why.finding import Finding
@@ -173,18 +173,9 @@ def _places(wanted: Sequence[Applied]) -> list[tuple[Kind, str]]:
 
 async def _watch(client: Client, kind: Kind, namespace: str, changed: asyncio.Event) -> None:
     """Tells that something changed, however often the watch ends."""
-    while True:
-        _, revision = await client.list(kind, namespace)
-        changed.set()
-        try:
-            async with contextlib.aclosing(client.watch(kind, namespace, since=revision)) as events:
-                async for type_, _ in events:
-                    if type_ != "BOOKMARK":
-                        changed.set()
-        except errors.ApiError as error:
-            if error.code != 410:
-                raise
-        await asyncio.sleep(0)
+    async with contextlib.aclosing(following.states(client, kind, namespace)) as found:
+        async for _ in found:
+            changed.set()
 
 
 async def _held(client: Client, wanted: Sequence[Applied]) -> list[Finding]:
