@@ -12,7 +12,7 @@ import argparse
 import contextlib
 import os
 import subprocess
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,15 @@ CREDENTIAL_SECONDS_MAX = 60.0
 @dataclass(frozen=True, slots=True)
 class Reached:
     client: Client
-    namespace: str  # The one that is meant when none is given.
+    namespace: str  # The one that is meant; "" for all.
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser, of_all: str = "") -> None:
+    """Which cluster and namespace; with -A for a command that has things of all namespaces, `of_all` they are."""
+    if of_all:
+        parser.add_argument("-A", "--all-namespaces", action="store_true", help=f"{of_all} of all namespaces")
+    else:
+        parser.set_defaults(all_namespaces=False)
     parser.add_argument("-n", "--namespace", metavar="NAMESPACE", help="(default: the context's, else default)")
     parser.add_argument("--kubeconfig", metavar="FILE", help="ask the cluster that this kubeconfig names")
     parser.add_argument("--context", metavar="NAME", help="ask the cluster of this context of the kubeconfig")
@@ -48,7 +53,7 @@ async def reached(args: argparse.Namespace) -> AsyncGenerator[Reached]:
     """The cluster that is meant. Raises CommandError."""
     if not (args.kubeconfig or args.context or args.instance is None):
         async with connection.connect(args.instance) as connected:
-            yield Reached(connected.client, args.namespace or "default")
+            yield Reached(connected.client, _meant(args, "default"))
         return
     config = _merged(_files(args.kubeconfig))
     name = args.context or config["current-context"]
@@ -59,7 +64,16 @@ async def reached(args: argparse.Namespace) -> AsyncGenerator[Reached]:
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot use the kubeconfig: {error}; see --kubeconfig and --context") from None
     async with dialer:
-        yield Reached(Client(dialer, "petset"), args.namespace or _namespace(config, name))
+        yield Reached(Client(dialer, "petset"), _meant(args, _namespace(config, name)))
+
+
+def _meant(args: argparse.Namespace, usual: str) -> str:
+    return "" if args.all_namespaces else args.namespace or usual
+
+
+def columns(args: argparse.Namespace, usual: Sequence[str]) -> Sequence[str]:
+    """Those of a table; of all namespaces it says which, too."""
+    return ("namespace", *usual) if args.all_namespaces else usual
 
 
 def _files(given: str | None) -> list[Path]:

@@ -29,8 +29,7 @@ OF_OTHERS = {"ReplicaSet": r"{}-[a-z0-9]+", "Pod": r"{}-([a-z0-9]+-)?[a-z0-9]{{5
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="of a set or any object (default: everything)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is told, until interrupted")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="the events of all namespaces")
-    clusters.arguments(parser)
+    clusters.arguments(parser, of_all="the events")
     printing.arguments(parser)
 
 
@@ -41,14 +40,12 @@ def run(args: argparse.Namespace) -> int:
 
 async def _show(args: argparse.Namespace) -> None:
     async with clusters.reached(args) as cluster:
-        namespace = "" if args.all_namespaces else cluster.namespace
-        columns = ("namespace", *COLUMNS) if args.all_namespaces else COLUMNS
-        found, revision = await cluster.client.list(EVENTS, namespace)
+        found, revision = await cluster.client.list(EVENTS, cluster.namespace)
         told = rows(found, args.name or "", tasks.now())
         if not args.follow or told:
-            printing.rows(args.output, columns, told, none="there are no events")
+            printing.rows(args.output, clusters.columns(args, COLUMNS), told, none="there are no events")
         if args.follow:
-            await _follow(cluster.client, namespace, revision, args)
+            await _follow(cluster.client, cluster.namespace, revision, args)
 
 
 async def _follow(client: Client, namespace: str, revision: str, args: argparse.Namespace) -> None:
@@ -71,8 +68,7 @@ async def _follow(client: Client, namespace: str, revision: str, args: argparse.
 def _line(row: Row, args: argparse.Namespace) -> str:
     if args.output == "json":
         return json.dumps(row, ensure_ascii=False)
-    columns = ("namespace", *COLUMNS) if args.all_namespaces else COLUMNS
-    return "  ".join(printing.shown(row.get(column)) for column in columns)
+    return "  ".join(printing.shown(row.get(column)) for column in clusters.columns(args, COLUMNS))
 
 
 def rows(events: Iterable[Object], name: str, now: float) -> list[Row]:

@@ -15,21 +15,19 @@ COLUMNS = ("set", "ordinal", "phase", "ready", "revision", "restarts", "address"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     sets.arguments(parser)
-    clusters.arguments(parser)
-    printing.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     found = asyncio.run(_found(args))
-    columns = ("namespace", *COLUMNS) if args.all_namespaces else COLUMNS
-    printing.rows(args.output, columns, found, none="there are no pets; `petset run FILE` makes some")
+    printing.rows(
+        args.output, clusters.columns(args, COLUMNS), found, none="there are no pets; `petset run FILE` makes some"
+    )
     return 0
 
 
 async def _found(args: argparse.Namespace) -> list[Row]:
     async with clusters.reached(args) as cluster:
-        namespace = "" if args.all_namespaces else cluster.namespace
-        families = await sets.families(cluster.client, namespace, args.names)
+        families = await sets.families(cluster.client, cluster.namespace, args.names)
     return [row for family in families for row in rows(family, tasks.now())]
 
 

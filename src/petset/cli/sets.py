@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from petset.cli import clusters, printing
 from petset.cli.main import CommandError
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -20,8 +21,10 @@ KINDS = (PETSETS, STATEFULSETS)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which sets of which cluster, and how they are told."""
     parser.add_argument("names", nargs="*", metavar="SET", help="(default: all sets of the namespace)")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="the sets of all namespaces")
+    clusters.arguments(parser, of_all="the sets")
+    printing.arguments(parser)
 
 
 @dataclass(frozen=True, slots=True)
