@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petset.cli import sets
 from petset.cli.main import CommandError
 from petset.client.client import Client
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
@@ -23,7 +24,6 @@ MANAGER = "petset-run"
 KIND_SECONDS_MAX = 10.0
 GONE_SECONDS_MAX = 120.0
 AGAIN_SECONDS = 0.1
-SETS = ("PetSet", "StatefulSet")
 
 
 class Refused(CommandError):
@@ -106,7 +106,7 @@ async def take_away(client: Client, applied: Sequence[Applied]) -> list[str]:
     for one in new:
         await _delete(client, one.kind, meta.name(one.obj), meta.namespace(one.obj))
     left = await _remaining(client, [(one.kind, meta.name(one.obj), meta.namespace(one.obj)) for one in new])
-    claims = [claim for one in new if one.obj["kind"] in SETS for claim in await _claims(client, one.obj)]
+    claims = [claim for one in new if one.kind in sets.KINDS for claim in await _claims(client, one.obj)]
     for claim in claims:  # Only now: a set that is still there makes them again.
         await _delete(client, PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim))
     places = [(PERSISTENTVOLUMECLAIMS, meta.name(claim), meta.namespace(claim)) for claim in claims]

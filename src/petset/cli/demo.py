@@ -45,11 +45,8 @@ def run(args: argparse.Namespace) -> int:
     began = tasks.now()
     asyncio.run(_build(args.instance, example, console))
     if args.instance.running_process() is None:
-        args.enable_hostpath_provisioner, args.stand_ins, args.simulate, args.api_port = True, True, False, 0
-        args.seccomp_default = False
-        args.accept_older = args.log_requests = False
-        args.nodes = example.nodes if example.nodes > 1 else None
-        for line in up.start(args):
+        nodes = (f"--nodes={example.nodes}",) if example.nodes > 1 else ()
+        for line in up.start(up.options(args.instance, *nodes)):
             console.print(line)
     else:
         console.print(f"petset runs already in {args.instance.directory}")

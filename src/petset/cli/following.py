@@ -6,14 +6,23 @@ one that is as it is wanted.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from petset.client.client import Client
-from petset.objects import errors, meta
+from petset.objects import durations, errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
+
+
+def seconds(text: str) -> float:
+    """How long a flag says to wait. Raises ArgumentTypeError."""
+    found = durations.seconds_of(text)
+    if found is None or found <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration like 90s or 5m")
+    return found
 
 
 async def states(
@@ -45,11 +54,14 @@ async def until(
     kind: Kind,
     namespace: str,
     holds: Callable[[Sequence[Object]], bool],
-    seconds: float,
+    most_seconds: float,
     label_selector: str = "",
 ) -> None:
     """Raises TimeoutError; what `holds` raises; ApiError, OSError."""
-    async with asyncio.timeout(seconds), contextlib.aclosing(states(client, kind, namespace, label_selector)) as found:
+    async with (
+        asyncio.timeout(most_seconds),
+        contextlib.aclosing(states(client, kind, namespace, label_selector)) as found,
+    ):
         async for there in found:
             if holds(list(there.values())):
                 return

@@ -24,7 +24,7 @@ from petset.cli.applying import Applied
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
-from petset.objects import durations, meta
+from petset.objects import meta
 from petset.objects.registry import Kind
 from petset.why import finding, reading
 from petset.why.finding import Finding
@@ -41,7 +41,7 @@ WORKLOADS = ("PetSet", "StatefulSet", "Deployment", "DaemonSet", "ReplicaSet", "
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="manifests: files, directories, - for standard input")
     parser.add_argument("-n", "--namespace", default="default", help="of what names none (default: default)")
-    parser.add_argument("--timeout", type=_seconds, default=_seconds(TIMEOUT), metavar="DURATION", help=f"({TIMEOUT})")
+    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="DURATION", help=f"({TIMEOUT})")
     parser.add_argument("--rm", action="store_true", help="take all of it away again at the end, its data included")
     parser.add_argument("--force-conflicts", action="store_true", help="take over fields that others have set")
     parser.add_argument(
@@ -54,10 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = durations.seconds_of(text if not text.isdecimal() else f"{text}s")
-    if seconds is None or seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration like 90s or 5m")
-    return seconds
+    """A number alone is of seconds."""
+    return following.seconds(f"{text}s" if text.isdecimal() else text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,11 +86,7 @@ def _started(args: argparse.Namespace, console: Console) -> bool:
         return False
     from petset.cli import up
 
-    parser = argparse.ArgumentParser()
-    up.arguments(parser)
-    given = parser.parse_args(["--simulate"] if args.simulate else [])
-    given.instance = args.instance
-    for line in up.start(given):
+    for line in up.start(up.options(args.instance, *(["--simulate"] if args.simulate else []))):
         console.print(line, soft_wrap=True)
     return True
 
@@ -187,7 +181,7 @@ async def _pets(client: Client, wanted: Sequence[Applied]) -> list[pets.Pet]:
     """The rows of all sets together."""
     found: list[pets.Pet] = []
     for one in wanted:
-        if one.obj["kind"] in applying.SETS:
+        if one.kind in sets.KINDS:
             space, name = meta.namespace(one.obj), meta.name(one.obj)
             for family in await sets.families(client, space, [name]):
                 if family.owner["kind"] == one.obj["kind"]:

@@ -23,7 +23,7 @@ from petset.client.client import Client
 from petset.kinds import volume_snapshots
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
-from petset.objects import durations, errors, meta, tables
+from petset.objects import errors, meta, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.why import sets as pets
@@ -53,14 +53,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for one in (take, ls, revert, remove):
         clusters.arguments(one)
     for one in (take, revert):
-        one.add_argument("--timeout", type=_seconds, default=_seconds(TIMEOUT), metavar="DURATION", help=f"({TIMEOUT})")
-
-
-def _seconds(text: str) -> float:
-    seconds = durations.seconds_of(text)
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration like 90s or 5m")
-    return seconds
+        one.add_argument(
+            "--timeout",
+            type=following.seconds,
+            default=TIMEOUT,
+            metavar="DURATION",
+            help=f"({TIMEOUT})",
+        )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from typing import Any
 
-from petset.base import reasons
+from petset.base import reasons, state
 from petset.cli import auditing, scheduling
 from petset.cli.main import CommandError
 
@@ -356,6 +356,15 @@ def _as_root_of_its_own(args: argparse.Namespace) -> int:
         return 1
 
 
+def options(instance: state.State, *words: str) -> argparse.Namespace:
+    """What `petset up WORDS` is given, for who starts a cluster for something else."""
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    given = parser.parse_args(words)
+    given.instance = instance
+    return given
+
+
 def start(args: argparse.Namespace) -> list[str]:
     """Start the cluster in the background; the announced lines. Raises CommandError with its reason when it fails."""
     instance = args.instance
@@ -375,13 +384,9 @@ def start(args: argparse.Namespace) -> list[str]:
         f"--seccomp-default={'true' if args.seccomp_default else 'false'}",
         f"--api-port={args.api_port}",
         *(("--simulate",) if args.simulate else ()),
-        *((f"--nodes={args.nodes}",) if getattr(args, "nodes", 0) else ()),
-        *(
-            (f"--node-monitor-grace-period={after}",)
-            if (after := getattr(args, "node_monitor_grace_period", 0))
-            else ()
-        ),
-        *((f"--simulated-nodes={args.simulated_nodes}",) if getattr(args, "simulated_nodes", 0) else ()),
+        *((f"--nodes={args.nodes}",) if args.nodes else ()),
+        *((f"--node-monitor-grace-period={after}",) if (after := args.node_monitor_grace_period) else ()),
+        *((f"--simulated-nodes={args.simulated_nodes}",) if args.simulated_nodes else ()),
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
         *(f"{flag}={value}" for flag, name, *_ in FILES if (value := getattr(args, name, None)) is not None),
         *(("--accept-older",) if args.accept_older else ()),
