@@ -36,6 +36,7 @@ ROOT, NS = "", 2  # What every resolver knows: the servers of the name above all
 
 def look(instance: state.State) -> findings.Picture:
     is_root = os.geteuid() == 0
+    unprivileged = None if is_root else rootless.look()
     directory = _there(instance.directory)
     groups = cgroups.detect()
     space = disk.look(place=directory)["place"]
@@ -44,8 +45,8 @@ def look(instance: state.State) -> findings.Picture:
     may_write = os.access(directory, os.W_OK)
     return findings.Picture(
         is_root=is_root,
-        rootless_lacks=() if is_root else rootless.lacks(rootless.look()),
-        closed_off="" if is_root else rootless.closed_off(rootless.look()),
+        rootless_lacks=rootless.lacks(unprivileged) if unprivileged else (),
+        closed_off=rootless.closed_off(unprivileged) if unprivileged else "",
         kernel=platform.release(),
         openat2=paths.why_not(),
         cgroups=groups.version,

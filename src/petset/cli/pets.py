@@ -45,6 +45,7 @@ def columns(pet: Pet) -> tuple[str, ...]:
     )
 
 
+SUFFIX = "svc.cluster.local"  # Of every Service's name, after its namespace.
 NOT_CREATED = "not yet created"
 HEADINGS = ("ordinal", "pet", "phase", "ready", "address", "DNS name", "volume")
 
@@ -66,7 +67,7 @@ def rows(owner: Object, pods: Sequence[Object], claims: Sequence[Object]) -> lis
                 doing(pod) if pod else NOT_CREATED,
                 pod is not None and meta.is_pod_ready(pod) and not meta.is_deleting(pod),
                 meta.get(pod, "status", "podIP", default="") if pod else "",
-                f"{name}.{owner['spec']['serviceName']}.{meta.namespace(owner)}.svc.cluster.local",
+                f"{name}.{owner['spec']['serviceName']}.{meta.namespace(owner)}.{SUFFIX}",
                 volumes.get(f"{templates[0]}-{name}", "") if templates else "",
             )
         )

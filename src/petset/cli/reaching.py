@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from petset.cli import pets
 from petset.client.client import Client
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
 from petset.objects import meta
 from petset.objects.meta import Object
-
-SUFFIX = "svc.cluster.local"
 
 
 async def lines(client: Client, applied: Sequence[Object]) -> list[str]:
@@ -28,7 +27,7 @@ async def lines(client: Client, applied: Sequence[Object]) -> list[str]:
 
 def of_service(service: Object, node: str) -> list[str]:
     """Pure: its name in DNS, its address and ports, and where it is reached from outside."""
-    name, spec = f"{meta.name(service)}.{meta.namespace(service)}.{SUFFIX}", meta.part(service, "spec")
+    name, spec = f"{meta.name(service)}.{meta.namespace(service)}.{pets.SUFFIX}", meta.part(service, "spec")
     ports = meta.parts(spec, "ports")
     told = ", ".join(str(port["port"]) for port in ports)
     address = spec.get("clusterIP", "")
