@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from bench import instance
-from petset.cli import connection
+from petset.cli.asking import connection
 from petset.client.client import Client
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES

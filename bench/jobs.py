@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bench import by_hand, instance
-from petset.cli import connection
+from petset.cli.asking import connection
 from petset.kinds.batch.job import JOBS
 from petset.node.images.images import OWN_REGISTRY, Images
 from petset.objects import meta

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import idle, instance
-from petset.cli import connection
+from petset.cli.asking import connection
 from petset.client.client import Client
 from petset.kinds import builtin
 from petset.kinds.config_map import CONFIGMAPS

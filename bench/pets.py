@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from bench import by_hand, instance
-from petset.cli import connection
+from petset.cli.asking import connection
 from petset.kinds.pod import PODS
 from petset.node.images.images import Images
 from petset.node.runtime import Image

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from bench import instance, pets, scale
-from petset.cli import connection
+from petset.cli.asking import connection
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object

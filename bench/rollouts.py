@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import instance
-from petset.cli import connection
+from petset.cli.asking import connection
 from petset.client.client import Client
 from petset.kinds.apps.deployment import DEPLOYMENTS
 from petset.kinds.pod import PODS

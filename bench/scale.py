@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import idle, instance
-from petset.cli import connection
+from petset.cli.asking import connection
 from petset.client.client import Client
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES

@@ -153,7 +153,7 @@ def test_a_kind_is_a_file_and_its_row_is_made_in_no_other_room():
     # a custom one by its definition, and for a test and for `petset run` by discovery.
     others = [name for name in made if not name.startswith("kinds/")]
     assert others == [
-        "cli/applying.py",
+        "cli/given/applying.py",
         "server/aggregated/everywhere.py",
         "server/custom/kinds.py",
         "server/routes.py",
@@ -196,9 +196,9 @@ MAY_WAIT_FOR_TIME = {
     "server/audit/webhook.py keep": "batches are sent no more often than the settings say",
     "server/audit/webhook.py _send": "growing delays after a batch that was not taken",
     "server/expiry.py _follow": "until the time of the next event is over",
-    "cli/connection.py _until_ready": "a petset that is starting has nobody yet who could tell",
-    "cli/applying.py kind_of": "no event tells when a kind that was just defined is served",
-    "cli/applying.py _remaining": "until what was deleted is gone, of any kinds",
+    "cli/asking/connection.py _until_ready": "a petset that is starting has nobody yet who could tell",
+    "cli/given/applying.py kind_of": "no event tells when a kind that was just defined is served",
+    "cli/given/applying.py _remaining": "until what was deleted is gone, of any kinds",
     "cli/run.py _until_ready": "changes that come at once are looked at together",
     "cli/proofs/stage.py until": "the service that is shown tells nobody when it has done it",
     "testing/virtual.py advance": "virtual time: waiting costs nothing",

@@ -306,7 +306,7 @@ def test_a_mount_point_is_told_as_what_it_is(instance: state.State, tmp_path: Pa
 
 
 def test_progress_is_shown(instance: state.State, tmp_path: Path, capsys, monkeypatch):
-    from petset.cli import progress
+    from petset.cli.showing import progress
 
     (instance.volumes / "pvc-1" / "more").write_bytes(os.urandom(3 << 20))
     monkeypatch.setattr(progress, "LINE_BYTES", 1 << 20)

@@ -16,7 +16,8 @@ import pytest
 
 import petset
 from petset.base import state
-from petset.cli import connection, main
+from petset.cli import main
+from petset.cli.asking import connection
 from petset.kinds.pod import PODS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import meta

@@ -6,8 +6,9 @@ import argparse
 
 import pytest
 
-from petset.cli import auditing, up
-from petset.cli.main import CommandError
+from petset.cli import up
+from petset.cli.failures import CommandError
+from petset.cli.given import auditing
 
 
 def given(*flags: str) -> argparse.Namespace:

@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 from petset.base import well_known
-from petset.cli import demo, pets
+from petset.cli import demo
+from petset.cli.showing import pets
 
 NONE = pets.Pet(0, "rd-0", pets.NOT_CREATED, False, "", "rd-0.redis.default.svc.cluster.local", "")
 

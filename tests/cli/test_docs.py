@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from petset.base import state
-from petset.cli import connection, main
+from petset.cli import main
+from petset.cli.asking import connection
 from petset.objects import documents
 from tests.cli.test_start import running
 

@@ -15,7 +15,8 @@ import pytest
 
 from petset import up
 from petset.base import networks
-from petset.cli import findings, looking, main
+from petset.cli import main
+from petset.cli.machine import findings, looking
 from petset.node import linux
 
 GOOD = findings.Picture(

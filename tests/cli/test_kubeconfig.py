@@ -6,7 +6,7 @@ import pytest
 
 from petset.base import state
 from petset.cli import kubeconfig as command
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from petset.client import kubeconfig
 from petset.objects import documents
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from petset.cli import events, ls, printing, sets, top
+from petset.cli import events, ls, top
+from petset.cli.asking import sets
+from petset.cli.showing import printing
 from petset.objects.meta import Object
 
 NOW = 1470182410.0  # 2016-08-03T00:00:10Z

@@ -10,8 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from petset.base import state
-from petset.cli import connection, main, manifests, reaching
-from petset.cli.main import CommandError
+from petset.cli import main
+from petset.cli.asking import connection
+from petset.cli.failures import CommandError
+from petset.cli.given import manifests
+from petset.cli.showing import reaching
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS

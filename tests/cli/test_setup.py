@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from petset.cli import main, setup, system_packages
+from petset.cli import main, setup
+from petset.cli.machine import system_packages
 from tests.waiting import SECONDS_MAX
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from petset.cli import main, snapshot
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from petset.objects import meta
 from tests.cli.test_run import NGINX, there
 from tests.cli.test_start import running

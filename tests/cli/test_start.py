@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from petset.base import state
-from petset.cli import connection
+from petset.cli.asking import connection
 from petset.objects import errors, meta
 from petset.store import sqlite
 from tests.store.objects import config_map

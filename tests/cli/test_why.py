@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from petset.cli import main, why
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from tests.cli.test_start import running
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from petset.base import networks, state, well_known
-from petset.cli import connection, demo, proofs
+from petset.cli import demo, proofs
+from petset.cli.asking import connection
 from petset.objects import documents as yaml
 from petset.objects import package_data
 from tests.e2e.leftovers import leftovers, plan_of

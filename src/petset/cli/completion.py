@@ -102,7 +102,7 @@ def _images(instance: state.State) -> Iterable[str]:
 
 
 def _nodes(instance: state.State) -> Iterable[str]:
-    from petset.cli import connection
+    from petset.cli.asking import connection
 
     return connection.node_states(instance)
 
@@ -122,7 +122,7 @@ def _pets(instance: state.State) -> Iterable[str]:
 
 def _named(instance: state.State, *kinds: Kind) -> list[str]:
     """The names of objects, in whichever namespace they are."""
-    from petset.cli import connection
+    from petset.cli.asking import connection
     from petset.objects import meta
 
     async def ask() -> list[str]:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from petset.base import state, tasks, well_known
-from petset.cli import connection, pets, proofs, up
-from petset.cli.main import CommandError
+from petset.cli import proofs, up
+from petset.cli.asking import connection
+from petset.cli.failures import CommandError
+from petset.cli.showing import pets
 from petset.client.client import Client
 from petset.kinds.node import NODES
 from petset.node.images import images, recipes
@@ -106,7 +108,7 @@ async def _show(instance: state.State, example: proofs.Example, folder: Path, na
         console.print()
         try:
             async with asyncio.timeout(READY_SECONDS_MAX):
-                await pets.show_until_ready(client, example, namespace, console)
+                await pets.show_until_ready(client, example.resource, example.set_name, namespace, console)
         except TimeoutError:
             raise CommandError(
                 f"cannot show the demo: its pets are not ready after {READY_SECONDS_MAX} s; "

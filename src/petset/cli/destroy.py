@@ -14,7 +14,7 @@ import sys
 
 from petset.base import state
 from petset.cli import down
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

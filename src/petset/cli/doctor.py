@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from petset.cli import exit_codes, findings, looking, printing
+from petset.cli import exit_codes
+from petset.cli.machine import findings, looking
+from petset.cli.showing import printing
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import select
 import signal
 
 from petset.base import state
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 
 DOWN_SECONDS_MAX = 180
 

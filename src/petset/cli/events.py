@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable
 
 from petset.base import tasks
-from petset.cli import clusters, printing
-from petset.cli.printing import Row
+from petset.cli.asking import clusters
+from petset.cli.showing import printing
+from petset.cli.showing.printing import Row
 from petset.client.client import Client
 from petset.kinds.event import EVENTS
 from petset.objects import errors, meta, tables

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from petset.base import state
-from petset.cli import connection, printing, progress
-from petset.cli.main import CommandError
+from petset.cli.asking import connection
+from petset.cli.failures import CommandError
+from petset.cli.showing import printing, progress
 from petset.kinds.pod import PODS
 from petset.node.images import collection, image_names, images, recipes
 from petset.objects import errors, meta

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from petset.base import state
-from petset.cli import connection
-from petset.cli.main import CommandError
+from petset.cli.asking import connection
+from petset.cli.failures import CommandError
 from petset.client import kubeconfig
 from petset.objects import documents
 from petset.objects.meta import Json, Object

@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import TextIO
 
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

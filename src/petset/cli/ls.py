@@ -6,8 +6,9 @@ import argparse
 import asyncio
 
 from petset.base import tasks, well_known
-from petset.cli import clusters, pets, printing, sets
-from petset.cli.printing import Row
+from petset.cli.asking import clusters, sets
+from petset.cli.showing import pets, printing
+from petset.cli.showing.printing import Row
 from petset.objects import meta, tables
 
 COLUMNS = ("set", "ordinal", "phase", "ready", "revision", "restarts", "address", "name", "volume", "age")
@@ -15,6 +16,7 @@ COLUMNS = ("set", "ordinal", "phase", "ready", "revision", "restarts", "address"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     sets.arguments(parser)
+    printing.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -60,10 +60,6 @@ INSIDE = ("down", "destroy", "image", "backup", "restore")
 ENDING = ("down", "destroy")
 
 
-class CommandError(Exception):
-    """What a command cannot do, in one line for the user."""
-
-
 class Parser(argparse.ArgumentParser):
     """What it cannot understand is one line, too."""
 

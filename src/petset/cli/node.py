@@ -6,8 +6,10 @@ import argparse
 import asyncio
 
 from petset.base.state import State
-from petset.cli import connection, printing, status
-from petset.cli.main import CommandError
+from petset.cli import status
+from petset.cli.asking import connection
+from petset.cli.failures import CommandError
+from petset.cli.showing import printing
 
 ACTIONS = (
     # its name, what the node is then, what it does, and what is said

@@ -7,7 +7,7 @@ import os
 import sys
 
 from petset.base.state import State
-from petset.cli import connection
+from petset.cli.asking import connection
 
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from petset.cli import progress
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
+from petset.cli.showing import progress
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

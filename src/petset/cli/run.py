@@ -19,8 +19,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from petset.base import tasks
-from petset.cli import applying, connection, exit_codes, following, manifests, pets, reaching, sets
-from petset.cli.applying import Applied
+from petset.cli import exit_codes
+from petset.cli.asking import connection, following, sets
+from petset.cli.given import applying, manifests
+from petset.cli.given.applying import Applied
+from petset.cli.showing import pets, reaching
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS

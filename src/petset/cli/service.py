@@ -21,7 +21,7 @@ from pathlib import Path
 
 from petset.base import state
 from petset.cli import main
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 
 STOP_SECONDS_MAX = 300
 START_SECONDS_MAX = 300

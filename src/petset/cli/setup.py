@@ -13,8 +13,9 @@ import shlex
 import subprocess
 import sys
 
-from petset.cli import exit_codes, system_packages
-from petset.cli.main import CommandError
+from petset.cli import exit_codes
+from petset.cli.failures import CommandError
+from petset.cli.machine import system_packages
 
 INSTALL_SECONDS_MAX = 1800
 

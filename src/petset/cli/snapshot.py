@@ -17,8 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from petset.base import tasks, well_known
-from petset.cli import applying, clusters, following, printing, progress, sets
-from petset.cli.main import CommandError
+from petset.cli.asking import clusters, following, sets
+from petset.cli.failures import CommandError
+from petset.cli.given import applying
+from petset.cli.showing import printing, progress
 from petset.client.client import Client
 from petset.kinds import volume_snapshots
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS

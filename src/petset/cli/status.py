@@ -8,8 +8,10 @@ import contextlib
 from typing import Any
 
 from petset.base.state import State
-from petset.cli import connection, exit_codes, printing
-from petset.cli.main import CommandError
+from petset.cli import exit_codes
+from petset.cli.asking import connection
+from petset.cli.failures import CommandError
+from petset.cli.showing import printing
 from petset.kinds.node import NODES
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS

@@ -7,9 +7,10 @@ import asyncio
 from collections.abc import Mapping
 from fractions import Fraction
 
-from petset.cli import clusters, printing, sets
-from petset.cli.main import CommandError
-from petset.cli.printing import Row
+from petset.cli.asking import clusters, sets
+from petset.cli.failures import CommandError
+from petset.cli.showing import printing
+from petset.cli.showing.printing import Row
 from petset.client.client import Client
 from petset.kinds.metrics import pod_metrics
 from petset.kinds.metrics.pod_metrics import PODMETRICS
@@ -21,6 +22,7 @@ COLUMNS = ("set", "ordinal", "pet", "cpu", "memory")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     sets.arguments(parser)
+    printing.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

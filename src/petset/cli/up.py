@@ -17,8 +17,8 @@ import sys
 from typing import Any
 
 from petset.base import reasons, state
-from petset.cli import auditing, scheduling
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
+from petset.cli.given import auditing, scheduling
 
 NODE_READY = "node"
 STARTING = "start the cluster"
@@ -422,7 +422,7 @@ def start(args: argparse.Namespace) -> list[str]:
 def _detached(args: argparse.Namespace) -> int:
     instance = args.instance
     if (process := instance.running_process()) is not None:
-        from petset.cli import connection
+        from petset.cli.asking import connection
 
         connection.wait_until_ready(instance)
         print(f"petset runs already in {instance.directory} (process {process}), as it was started")

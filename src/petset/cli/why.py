@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from petset.cli import clusters, exit_codes, printing
-from petset.cli.main import CommandError
+from petset.cli import exit_codes
+from petset.cli.asking import clusters
+from petset.cli.failures import CommandError
+from petset.cli.showing import printing
 from petset.client.client import Client
 from petset.kinds import builtin
 from petset.objects import errors

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from petset import cluster
-from petset.cli import auditing
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
+from petset.cli.given import auditing
 from petset.net import listener
 from petset.server.audit import log, webhook
 from petset.store import memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.stateful_set import STATEFULSETS
 

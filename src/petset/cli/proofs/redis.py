@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.pet_set import PETSETS
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from petset.cli import pets
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
+from petset.cli.showing import pets
 from petset.client import remote
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS

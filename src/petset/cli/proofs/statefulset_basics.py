@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from petset.base import tasks
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.client.client import Client
 from petset.kinds.pod import PODS

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from petset.base import state
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from petset.client import dialing, kubeconfig
 from petset.client.client import Client
 from petset.kinds.node import NODES

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from petset.cli import clusters, printing
-from petset.cli.main import CommandError
+from petset.cli.asking import clusters
+from petset.cli.failures import CommandError
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pet_set import PETSETS
@@ -21,10 +21,9 @@ KINDS = (PETSETS, STATEFULSETS)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Which sets of which cluster, and how they are told."""
+    """Which sets of which cluster."""
     parser.add_argument("names", nargs="*", metavar="SET", help="(default: all sets of the namespace)")
     clusters.arguments(parser, of_all="the sets")
-    printing.arguments(parser)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 
 if TYPE_CHECKING:
     from petset.scheduler.profiles import Profiles

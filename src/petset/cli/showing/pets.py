@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from petset.cli import following, printing
+from petset.cli.asking import following
+from petset.cli.showing import printing
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import meta
 from petset.objects.meta import Object
+from petset.objects.registry import Kind
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from petset.cli.proofs import Example
 
 Situation = tuple[Object, list[Object], list[Object]]  # A set, its pods, and the claims of its namespace.
 
@@ -111,11 +111,11 @@ def written(pets: Sequence[Pet]) -> list[str]:
     return printing.aligned([HEADINGS, *map(columns, pets)])
 
 
-async def show_until_ready(client: Client, example: Example, namespace: str, console: Console) -> list[Pet]:
+async def show_until_ready(client: Client, kind: Kind, name: str, namespace: str, console: Console) -> list[Pet]:
     """Show the pets until all are ready; the last rows."""
     found: list[Pet] = []
     with showing(console) as show:
-        async for owner, pods, claims in situations(client, example, namespace):
+        async for owner, pods, claims in situations(client, kind, name, namespace):
             found = rows(owner, pods, claims)
             show(found)
             if found and all(pet.ready for pet in found):
@@ -155,9 +155,9 @@ def showing(console: Console) -> Generator[Callable[[list[Pet]], None]]:
         console.print("\n" + "\n".join(written(shown)), soft_wrap=True)
 
 
-async def situations(client: Client, example: Example, namespace: str) -> AsyncIterator[Situation]:
+async def situations(client: Client, kind: Kind, name: str, namespace: str) -> AsyncIterator[Situation]:
     """What there is now and after each change of a pod."""
-    owner = await client.get(example.resource, example.set_name, namespace)
+    owner = await client.get(kind, name, namespace)
     before: list[Object] | None = None
     async with contextlib.aclosing(following.states(client, PODS, namespace)) as found:
         async for pods in found:

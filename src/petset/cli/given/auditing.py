@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 
 if TYPE_CHECKING:
     from petset.server.audit import log as audit_log

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from petset.base import well_known
-from petset.cli import connection
-from petset.cli.main import CommandError
+from petset.cli.asking import connection
+from petset.cli.failures import CommandError
 from petset.client import dialing, kubeconfig
 from petset.client.client import Client
 from petset.net.dialer import Dialer

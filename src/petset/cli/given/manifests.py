@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from petset.cli.main import CommandError
+from petset.cli.failures import CommandError
 from petset.client import manifests
 from petset.objects import meta
 from petset.objects.meta import Object

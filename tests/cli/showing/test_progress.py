@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from petset.cli import progress
+from petset.cli.showing import progress
 
 
 class Terminal(io.StringIO):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from petset.cli import pets
+from petset.cli.showing import pets
 from petset.client.client import Client
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS

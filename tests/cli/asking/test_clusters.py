@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from petset.cli import clusters
-from petset.cli.main import CommandError
+from petset.cli.asking import clusters
+from petset.cli.failures import CommandError
 from petset.client import kubeconfig
 from petset.objects import documents
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from petset import rootless, up
 from petset.base import state, tasks
-from petset.cli import findings
+from petset.cli.machine import findings
 from petset.dns import forwarder
 from petset.node import disk, linux, paths
 from petset.node.containers import cgroups, host

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from petset.cli import sets
-from petset.cli.main import CommandError
+from petset.cli.asking import sets
+from petset.cli.failures import CommandError
 from petset.client.client import Client
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
