@@ -39,7 +39,7 @@ def test_fewer_pets_leave_from_the_highest_down_and_their_claims_stay(web):
 
 
 def test_a_set_without_its_selector_is_refused(namespace):
-    [service, broken] = petset_manifests()
+    [_, broken] = petset_manifests()
     del broken["spec"]["selector"]
     with pytest.raises(petset.Invalid, match=r"spec\.selector"):
         namespace.create(broken)

@@ -23,7 +23,7 @@ def test_the_set_outlives_the_scheduler_and_the_controllers(web, clock, faults):
 
 
 def test_a_pet_on_a_lost_node_waits_for_it(web, clock, faults):
-    """A StatefulSet never runs two pets of one name: the pod stays until its node is back, or somebody says it is gone."""
+    """A StatefulSet never runs two pets of one name: the pod stays until its node is back, or is said to be gone."""
     node = web.get("pod/web-0")["spec"]["nodeName"]
     uid = web.get("pod/web-0")["metadata"]["uid"]
     with faults.partition(node):
