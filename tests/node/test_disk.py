@@ -77,6 +77,73 @@ def test_the_node_tells_its_largest_images(tmp_path: Path):
     play(story, tmp_path)
 
 
+class Looks:
+    """The images of a node's machine, looked at slowly; how often, and what fails."""
+
+    def __init__(self, node: NodeUnderTest):
+        self.machine, self.count, self.failures = node.machine, 0, 0
+        self.seconds, self.began = 0.0, asyncio.Event()
+        node.runtime.images = self.look  # type: ignore[method-assign]  # Of this one.
+
+    async def look(self) -> list[tuple[list[str], int]]:
+        self.count += 1
+        self.began.set()
+        found = list(self.machine.images)
+        await asyncio.sleep(self.seconds)
+        if self.failures:
+            self.failures -= 1
+            raise OSError("cannot read the images")
+        return found
+
+
+async def told(node: NodeUnderTest) -> list[int]:
+    return [one["sizeBytes"] for one in meta.parts(await node.admin.get(NODES, NODE), "status", "images")]
+
+
+def test_images_that_change_while_they_are_looked_at_are_told_too(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        looks = Looks(node)
+        looks.seconds = 1.0
+        node.machine.images = [(["a:1"], 1)]
+        node.runtime.look_again("somebody")
+        await looks.began.wait()
+        node.machine.images = [(["a:1"], 1), (["b:1"], 2)]
+        node.runtime.look_again("somebody")
+        await asyncio.sleep(2 * registration.IMAGES_REST_SECONDS)
+        assert await told(node) == [2, 1] and looks.count == 2
+
+    play(story, tmp_path)
+
+
+def test_a_look_at_the_images_that_failed_is_tried_again_and_none_else(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        looks = Looks(node)
+        looks.failures = 2
+        node.machine.images = [(["a:1"], 1)]
+        node.runtime.look_again("somebody")
+        await asyncio.sleep(2 * registration.IMAGES_REST_SECONDS + 1)
+        assert await told(node) == [] and looks.count == 2
+        await asyncio.sleep(registration.IMAGES_REST_SECONDS)
+        assert await told(node) == [1] and looks.count == 3
+        await asyncio.sleep(100 * registration.IMAGES_REST_SECONDS)
+        assert looks.count == 3
+
+    play(story, tmp_path)
+
+
+def test_a_node_that_is_registered_anew_is_told_its_images_again(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        node.machine.images = [(["a:1"], 1)]
+        node.runtime.look_again("somebody")
+        await asyncio.sleep(2 * registration.IMAGES_REST_SECONDS)
+        assert await told(node) == [1]
+        await node.admin.delete(NODES, NODE)
+        await asyncio.sleep(2 * registration.IMAGES_REST_SECONDS)
+        assert await told(node) == [1]
+
+    play(story, tmp_path)
+
+
 NOW = 1_750_000_000.0
 
 

@@ -236,6 +236,8 @@ class Agent:
 
     def _node_changed(self, old: Object | None, new: Object | None) -> None:
         self._ledger.has(meta.part(new or {}, "status", "allocatable"))
+        if new is not None and (old is None or meta.uid(old) != meta.uid(new)):
+            self._images_changed.set()  # This one has been told of none.
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if old is not None and (new is None or meta.uid(new) != meta.uid(old)):
@@ -311,16 +313,26 @@ class Agent:
             self._images_changed.set()  # They may have: whatever begins has an image.
 
     async def _tell_images(self) -> None:
-        """Say in the Node which images there are, a while after they may have changed."""
+        """Say in the Node which images there are, a while after they may have changed; what failed, once more."""
+        rest = 0.0
         while True:
-            with tasks.best_effort("tell the node's images"):
-                node, found = self._registered(), registration.images(await self._runtime.images())
-                if node is not None and list(meta.parts(node, "status", "images")) != found:
-                    patch = {"status": {"images": found}}
-                    await self._client.patch(NODES, self._config.node_name, "", patch, subresource="status")
             await self._images_changed.wait()
-            await asyncio.sleep(registration.IMAGES_REST_SECONDS)
-            self._images_changed.clear()
+            await asyncio.sleep(rest)
+            rest = registration.IMAGES_REST_SECONDS
+            self._images_changed.clear()  # Before the look: what changes meanwhile asks for another.
+            with tasks.best_effort("tell the node's images"):
+                try:
+                    await self._tell_images_now()
+                except Exception:
+                    self._images_changed.set()
+                    raise
+
+    async def _tell_images_now(self) -> None:
+        found = registration.images(await self._runtime.images())
+        node = self._registered()  # Where there is none, its registration asks for another look.
+        if node is not None and list(meta.parts(node, "status", "images")) != found:
+            patch = {"status": {"images": found}}
+            await self._client.patch(NODES, self._config.node_name, "", patch, subresource="status")
 
     def _wake(self, uid: str) -> None:
         if uid in self._workers:

@@ -191,6 +191,49 @@ def test_without_a_meter_nothing_is_looked_at(tmp_path: Path) -> None:
     during(story, None, tmp_path)
 
 
+def test_a_volume_that_is_gone_misses_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scale = Scale()
+    here, gone, counted = (tmp_path / name for name in ("here", "gone", "counted"))
+    here.mkdir()
+    counted.mkdir()
+    asked: list[str] = []
+
+    def held(path: str) -> tuple[int, int] | None:
+        asked.append(path)
+        if not Path(path).exists():
+            raise FileNotFoundError(path)
+        return (3 * MI, 2) if path == str(counted) else None
+
+    monkeypatch.setattr(space.project_quotas, "held", held)
+
+    async def story(one: Space) -> None:
+        scale.bytes = 5 * MI
+        for place in (gone, here, counted):
+            one.use("p", place.name, bound(place, name=place.name), str(place))
+        await one.fresh()
+        assert asked == [str(gone), str(here), str(counted)]
+        assert {name: found.used_bytes for name, _, found in one.of_pod("p")} == {"here": 5 * MI, "counted": 3 * MI}
+
+    during(story, scale, tmp_path / "node")
+
+
+def test_a_place_that_cannot_be_measured_keeps_no_other_from_it(tmp_path: Path) -> None:
+    class Stuck(Scale):
+        async def held_in(self, directory: Path, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+            if directory.name == "bad":
+                raise FileNotFoundError(directory)
+            return await super().held_in(directory, names)
+
+    async def story(one: Space) -> None:
+        for name in ("bad", "good"):
+            (tmp_path / name / "pv").mkdir(parents=True)
+            one.use("p", name, bound(tmp_path / name / "pv", name=name), str(tmp_path / name / "pv"))
+        await one.fresh()
+        assert [name for name, *_ in one.of_pod("p")] == ["good"]
+
+    during(story, Stuck(), tmp_path / "node")
+
+
 def test_du_counts_bytes_and_files(tmp_path: Path) -> None:
     (tmp_path / "pvc-1" / "deep").mkdir(parents=True)
     (tmp_path / "pvc-1" / "deep" / "file").write_bytes(b"x" * 3 * MI)

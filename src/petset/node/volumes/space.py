@@ -198,15 +198,19 @@ class Space:
 
     async def _measured(self, ours: Sequence[InUse]) -> dict[str, tuple[int, int]]:
         """(bytes, files) by path: as the file system has counted them, or as they are found."""
-        counted = {one.path: await tasks.in_thread(project_quotas.held, one.path) for one in ours}
-        found = {path: held for path, held in counted.items() if held is not None}
+        found: dict[str, tuple[int, int]] = {}
         places: dict[Path, list[str]] = {}
-        for path in counted:
-            if path not in found:
+        for path in dict.fromkeys(one.path for one in ours):
+            held: tuple[int, int] | None = None
+            with contextlib.suppress(OSError):  # It may be gone; that is said where its own figures are made.
+                held = await tasks.in_thread(project_quotas.held, path)
+            if held is not None:
+                found[path] = held
+            else:
                 places.setdefault(Path(path).parent, []).append(os.path.basename(path))
         for directory, names in places.items():
-            if self._meter is not None:
-                there = await self._meter.held_in(directory, names)
+            with tasks.best_effort("measure the volumes in", str(directory)):
+                there = await self._meter.held_in(directory, names) if self._meter is not None else {}
                 found |= {str(directory / name): held for name, held in there.items()}
         return found
 
