@@ -117,7 +117,7 @@ class ControlPlane:
         self.api = api.Api(store, options, streams or self._streams_of, self.kinds, servers or self._server_of)
         self.api_services = Services(store, self.api, self.kinds, config.front_proxy, self.everywhere)
         self.kinds.follow(lambda kinds: self.api_services.look_everywhere())
-        self.definitions = Definitions(store, self.api.rest, self.kinds)
+        self.definitions = Definitions(store, self.api.rest, self.kinds, self.api.targets)
         self.handle: http.Handler = self.api.handle
         if config.metrics is not None:
             self.handle = meter.Meter(config.metrics, config.log_requests).counted(self.api.handle)

@@ -25,6 +25,11 @@ def is_ready(endpoint: Object) -> bool:
     return meta.part(endpoint, "conditions").get("ready") is not False
 
 
+def address_of(endpoint: Object) -> str:
+    """The one that is used of an endpoint's addresses, which all mean the same."""
+    return meta.texts(endpoint, "addresses")[0]
+
+
 def defaults(obj: Object) -> Object:
     def port(given: Object) -> Object:
         return fill(fill_empty(given, {"protocol": "TCP"}), {"name": ""})

@@ -39,6 +39,7 @@ from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
 from petset.server.dashboard import backend as dashboard
 from petset.server.dashboard import sessions
+from petset.server.elsewhere import service_targets
 from petset.server.measured import figures
 from petset.server.owner_versions import OwnerVersions
 from petset.server.pods import nodes, proxy, streams
@@ -88,7 +89,8 @@ class Api:
         metrics.source(self._stored)
         if self.audit is not None:
             metrics.source(self.audit.samples)
-        others = Others(store, kinds, self.authorizer, metrics)
+        self.targets = service_targets.Targets(store)
+        others = Others(store, kinds, self.authorizer, metrics, self.targets)
         admit = admission.Admission(store, self.authorizer)
         self.addresses = admit.addresses
         self.rest = rest.Rest(store, admit, others, Quotas(store), OwnerVersions(kinds))
@@ -108,7 +110,7 @@ class Api:
                 figures.Figures(store, servers_of),
             ),
             self.paths,
-            proxy.Proxy(store, others),
+            proxy.Proxy(store, self.targets, others),
             nodes.NodeProxy(store, servers_of, pod_streams, others),
             dashboard.Dashboard(self.sessions),
             why.Why(self._read_as),

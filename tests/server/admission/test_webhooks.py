@@ -16,7 +16,7 @@ from petset.server.admission import consulted, evaluation, mutation
 from petset.server.admission import matching as rules
 from petset.server.admission.matching import Asked
 from petset.server.admission.webhooks import matching, review
-from petset.server.elsewhere import calling
+from petset.server.elsewhere import calling, service_targets
 from petset.store import memory
 from petset.wire import http
 from tests.server.admission.webhook_server import WebhookServer, configuration, patched
@@ -206,36 +206,50 @@ def test_a_webhook_behind_a_service_is_at_one_of_its_ready_addresses() -> None:
         store = memory.MemoryStore()
         client = {"service": {"name": "hook", "namespace": "ops", "port": 443, "path": "/check"}}
 
-        def place() -> calling.Place:
-            return calling.place_of(store, client)
+        targets = service_targets.Targets(store)
+
+        async def place() -> calling.Place:
+            return await calling.place_of(targets, client)
 
         async def put(kind: str, **parts: Any) -> None:
             resource = builtin.KINDS.named("discovery.k8s.io/v1" if "Slice" in kind else "v1", kind)
             assert resource
-            name = parts.pop("name", "hook")
-            obj = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, **parts.pop("metadata", {})}, **parts}
+            name, labels = parts.pop("name", "hook"), parts.pop("labels", {})
+            obj = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "ops"}, **parts}
+            obj["metadata"] |= {"labels": labels} if labels else {}
             key = resource.key("ops", name)
             entry = store.get(key)
             await store.put(key, obj, entry.revision if entry else 0)
 
         with pytest.raises(calling.NoAnswer, match='service "hook" not found'):
-            place()
+            await place()
         await put("Service", spec={"ports": [{"name": "https", "port": 443, "targetPort": 8443}]})
         with pytest.raises(calling.NoAnswer, match='no endpoints available for service "hook"'):
-            place()
-        labels = {"labels": {"kubernetes.io/service-name": "hook"}}
+            await place()
+        labels = {"kubernetes.io/service-name": "hook"}
         ports, ready = [{"name": "https", "port": 8443}], [{"addresses": ["10.0.0.7"]}]
         away = {"addresses": ["10.0.0.8"], "conditions": {"ready": False}}
-        await put("EndpointSlice", name="hook-1", metadata=labels, ports=ports, endpoints=[*ready, away])
-        assert place().address == ("10.0.0.7", 8443)
-        subset = {"addresses": [{"ip": "10.0.0.9"}], "notReadyAddresses": [{"ip": "10.0.0.8"}], "ports": ports}
+        await put("EndpointSlice", name="hook-1", labels=labels, ports=ports, endpoints=[*ready, away])
+        assert await place() == calling.Place("https://hook.ops.svc:443", "/check", ("10.0.0.7", 8443))
+        await put("EndpointSlice", name="hook-1", labels=labels, ports=ports, endpoints=[away])
+        many = [{"addresses": [f"10.1.{n // 250}.{n % 250 + 1}"]} for n in range(1200)]
+        for number, first in enumerate(range(0, len(many), 100)):
+            await put("EndpointSlice", name=f"hook-many-{number}", labels=labels, ports=ports,
+                      endpoints=many[first : first + 100])  # fmt: skip
+        subset = {"addresses": [{"ip": "10.0.0.9"}], "ports": ports}
         await put("Endpoints", subsets=[subset])
-        assert place() == calling.Place("https://hook.ops.svc:443", "/check", ("10.0.0.9", 8443))
+        found = {(await place()).address for _ in range(2000)}
+        assert found <= {(one["addresses"][0], 8443) for one in many} and len(found) > 800, "Endpoints are not asked"
+        other = {"kubernetes.io/service-name": "other"}
+        for number in range(len(many) // 100):
+            await put("EndpointSlice", name=f"hook-many-{number}", labels=other, ports=ports, endpoints=many[:1])
+        with pytest.raises(calling.NoAnswer, match="no endpoints available"):
+            await place()
         await put("Service", spec={"ports": [{"port": 80}]})
         with pytest.raises(calling.NoAnswer, match='no service port 443 found for service "hook"'):
-            place()
+            await place()
         await put("Service", spec={"type": "ExternalName", "externalName": "hooks.example"})
-        assert place().address == ("hooks.example", 443)
+        assert (await place()).address == ("hooks.example", 443)
         await store.close()
 
     asyncio.run(check())
@@ -542,8 +556,10 @@ def test_a_webhook_behind_a_service_is_asked(server: Server, hooks: WebhookServe
     ports = [{"name": "https", "port": 443, "targetPort": 8443}]
     spec = {"clusterIP": "None", "ports": ports}
     server.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "hook"}, "spec": spec})
-    subset = {"addresses": [{"ip": "127.0.0.1"}], "ports": [{"name": "https", "port": hooks.port}]}
-    server.create({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "hook"}, "subsets": [subset]})
+    of_hook = {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}}
+    about = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": of_hook, "addressType": "IPv4"}
+    endpoints, there = [{"addresses": ["127.0.0.1"]}], [{"name": "https", "port": hooks.port}]
+    server.create({**about, "endpoints": endpoints, "ports": there})
     client = {"service": {"name": "hook", "namespace": "default", "path": "/check"}, "caBundle": hooks.bundle}
     server.create(configuration("Validating", hooks.hook("check", clientConfig=client)), "")
     refused = server("POST", CONFIGMAPS, configmap("a"))

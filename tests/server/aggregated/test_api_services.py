@@ -264,6 +264,24 @@ def test_what_is_kept_of_a_cluster_that_lacks_the_service(aggregated: Aggregated
     service = {**SERVICE, "spec": {"clusterIP": "None", "ports": [{"port": 443}], "selector": {"a": "b"}}}
     aggregated.create(service)
     aggregated.until(lambda: aggregated.condition() == ("False", "EndpointsNotFound"))
+    aggregated.create(slice_of("extension", []))
+    aggregated.until(lambda: aggregated.condition() == ("False", "MissingEndpoints"))
+    assert (
+        aggregated.message() == 'endpointslices for service/extension in "default" have no addresses with port name ""'
+    )
+    aggregated.ok("DELETE", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/extension-1")
+    aggregated.until(lambda: aggregated.condition() == ("False", "EndpointsNotFound"))
+
+
+def slice_of(service: str, endpoints: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{service}-1", "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "https", "port": 8443}],
+    }
 
 
 def cluster_service(port: int) -> dict[str, Any]:
@@ -271,22 +289,25 @@ def cluster_service(port: int) -> dict[str, Any]:
     return {"metadata": {"name": "extension"}, "spec": {"type": "ClusterIP", "ports": ports}}
 
 
-READY = {"subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"name": "https", "port": 8443}]}]}
+READY, NOT_READY = (
+    slice_of("extension", [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}]) for ready in (True, False)
+)
 
 
 @pytest.mark.parametrize(
-    ("service", "endpoints", "reason"),
+    ("service", "slices", "reason"),
     [
-        (None, None, "ServiceNotFound"),
-        (cluster_service(80), READY, "ServicePortError"),
-        (cluster_service(443), None, "EndpointsNotFound"),
-        (cluster_service(443), {"subsets": []}, "MissingEndpoints"),
-        (cluster_service(443), READY, None),
-        (SERVICE, None, None),
+        (None, [], "ServiceNotFound"),
+        (cluster_service(80), [READY], "ServicePortError"),
+        (cluster_service(443), [], "EndpointsNotFound"),
+        (cluster_service(443), [NOT_READY], "MissingEndpoints"),
+        (cluster_service(443), [{**READY, "ports": [{"name": "http", "port": 80}]}], "MissingEndpoints"),
+        (cluster_service(443), [NOT_READY, READY], None),
+        (SERVICE, [], None),
     ],
 )
-def test_what_the_cluster_says_of_a_service(service: Any, endpoints: Any, reason: str | None) -> None:
-    found = availability.of_cluster(api_service("", 443), service, endpoints)
+def test_what_the_cluster_says_of_a_service(service: Any, slices: Any, reason: str | None) -> None:
+    found = availability.of_cluster(api_service("", 443), service, slices)
     assert (found.reason if found else None) == reason
 
 

@@ -418,7 +418,7 @@ def test_nobody_is_there(converted: Converted, monkeypatch: pytest.MonkeyPatch) 
 def test_behind_a_service(converted: Converted, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def place(store: Any, client: Any) -> calling.Place:
+    async def place(targets: Any, client: Any) -> calling.Place:
         service = client["service"]
         seen.append(f"{service['name']}.{service['namespace']}:{service['port']}")
         return calling.Place(f"https://127.0.0.1:{converted.hook.port}", "/convert")

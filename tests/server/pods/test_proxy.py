@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -227,18 +228,34 @@ def service(server: Server, there: Pod, *addresses: dict) -> None:
             "spec": {"clusterIP": "None", "ports": ports},
         }
     )
-    subset = {"addresses": list(addresses), "ports": [{"name": "web", "port": there.port}]}
-    server.create({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "s"}, "subsets": [subset]})
+    # There are no Endpoints, and the pod's own address is beyond the 1,000 that they would have.
+    full = 1000
+    for number, first in enumerate(range(0, len(addresses), full)):
+        obj = {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": f"s-{number}", "labels": {"kubernetes.io/service-name": "s"}},
+            "addressType": "IPv4",
+            "endpoints": list(addresses[first : first + full]),
+            "ports": [{"name": "web", "port": there.port}],
+        }
+        server.create(obj)
+
+
+def endpoint(address: str, pod: str = "", **parts: Any) -> dict:
+    reference = {"targetRef": {"kind": "Pod", "name": pod, "namespace": "default"}} if pod else {}
+    return {"addresses": [address], **reference, **parts}
 
 
 @pytest.mark.parametrize("name", ["s:web", "s:80", "http:s:web"])
 def test_a_service_is_one_of_its_pods(server, there, name):
-    service(server, there, {"ip": "127.0.0.1", "targetRef": {"kind": "Pod", "name": "p", "namespace": "default"}})
+    others = [endpoint(f"10.1.{n // 250}.{n % 250 + 1}", "p", conditions={"ready": False}) for n in range(1500)]
+    service(server, there, *others, endpoint("127.0.0.1", "p"))
     assert server("GET", f"{SERVICES}/{name}/proxy/x").body == b'["GET", "/x"]'
 
 
 def test_services_that_lead_nowhere(server, there):
-    service(server, there, {"ip": "127.0.0.1"}, {"ip": "10.9.9.9", "targetRef": {"kind": "Pod", "name": "p"}})
+    service(server, there, endpoint("127.0.0.1"), endpoint("10.9.9.9", "p"))
     for name, why in (
         ("s:web", "no endpoints available"),
         ("s", "no endpoints available"),

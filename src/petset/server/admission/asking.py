@@ -15,6 +15,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind
 from petset.server import writes
 from petset.server.access import auth, users
+from petset.server.elsewhere.service_targets import Targets
 from petset.server.live import LiveView
 from petset.server.writes import Write
 from petset.store import store as stores
@@ -30,9 +31,14 @@ class Others:
     """All who are asked; `asking` says who is to be."""
 
     def __init__(
-        self, store: stores.Store, catalog: Catalog, authorizer: auth.Authorizer, metrics: telemetry.Telemetry
+        self,
+        store: stores.Store,
+        catalog: Catalog,
+        authorizer: auth.Authorizer,
+        metrics: telemetry.Telemetry,
+        targets: Targets,
     ):
-        self._among = store, catalog, authorizer, metrics
+        self._among = store, catalog, authorizer, metrics, targets
         self._consulted: Consulted | None = None  # Until there is anybody to consult.
         self._keys: dict[str, None] = {}  # Of objects of the group.
         self._view = LiveView(store, _PREFIX, self._told)

@@ -27,6 +27,7 @@ from petset.server.admission.request import Request
 from petset.server.admission.webhooks import asking as webhooks
 from petset.server.admission.webhooks.asking import Webhooks
 from petset.server.admission.webhooks.matching import Concerned
+from petset.server.elsewhere.service_targets import Targets
 from petset.server.writes import Write
 from petset.store import store as stores
 
@@ -55,10 +56,15 @@ class Chosen:
 
 class Consulted:
     def __init__(
-        self, store: stores.Store, catalog: Catalog, authorizer: auth.Authorizer, metrics: telemetry.Telemetry
+        self,
+        store: stores.Store,
+        catalog: Catalog,
+        authorizer: auth.Authorizer,
+        metrics: telemetry.Telemetry,
+        targets: Targets,
     ):
         self._store, self._catalog, self._authorizer = store, catalog, authorizer
-        self._webhooks = Webhooks(store, metrics)
+        self._webhooks = Webhooks(targets, metrics)
         self._policies = Policies(store, catalog)
         self._chosen: dict[tuple[Kind, str, str], Chosen] = {}
         self._kinds: Kinds | None = None

@@ -6,6 +6,7 @@ messages are upstream's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from petset.kinds import api_service
@@ -30,7 +31,7 @@ def failed(url: str, why: str) -> Verdict:
     return Verdict(False, "FailedDiscoveryCheck", f"failing or missing response from {url}: {why}")
 
 
-def of_cluster(obj: Object, service: Object | None, endpoints: Object | None) -> Verdict | None:
+def of_cluster(obj: Object, service: Object | None, slices: Sequence[Object]) -> Verdict | None:
     """What keeps it from being asked; None when nothing does."""
     wanted = meta.part(obj, "spec", "service")
     where = f'service/{wanted.get("name")} in "{wanted.get("namespace")}"'
@@ -43,10 +44,10 @@ def of_cluster(obj: Object, service: Object | None, endpoints: Object | None) ->
         named = service_targets.port_name(service, port)
     except service_targets.NoTarget:
         return Verdict(False, "ServicePortError", f"{where} is not listening on port {port}")
-    if endpoints is None:
-        return Verdict(False, "EndpointsNotFound", f"cannot find endpoints for {where}")
-    if not service_targets.ready(endpoints, named):
-        told = f'endpoints for {where} have no addresses with port name "{named}"'
+    if not slices:
+        return Verdict(False, "EndpointsNotFound", f"cannot find endpointslices for {where}")
+    if not service_targets.leads_anywhere(slices, named):
+        told = f'endpointslices for {where} have no addresses with port name "{named}"'
         return Verdict(False, "MissingEndpoints", told)
     return None
 

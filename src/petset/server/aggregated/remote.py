@@ -23,8 +23,8 @@ from petset.objects.registry import Kinds
 from petset.server import routes
 from petset.server.access import front_proxy
 from petset.server.elsewhere import calling, handing_on
+from petset.server.elsewhere.service_targets import Targets
 from petset.server.routes import Call, Path, Route
-from petset.store import store as stores
 from petset.wire import http
 
 ANSWER_SECONDS_MAX = 60.0  # From the request to the answer's head.
@@ -35,8 +35,8 @@ _HEADER_CHARACTERS = "!#$&'*+-.^_`|~"  # Of a header's name, beside letters and 
 class Remote:
     """The backend of one group version."""
 
-    def __init__(self, store: stores.Store, obj: Object, front_proxy: pki.Issued | None):
-        self._store, self._front_proxy = store, front_proxy
+    def __init__(self, targets: Targets, obj: Object, front_proxy: pki.Issued | None):
+        self._targets, self._front_proxy = targets, front_proxy
         self.spec = meta.part(obj, "spec")
         self.is_available = False
 
@@ -51,7 +51,7 @@ class Remote:
     async def ask(self, request: http.Request, user: http.User, seconds: float) -> http.Response:
         """His answer, to be read or closed. Raises ApiError 503."""
         try:
-            place = calling.place_of(self._store, {"service": self.spec["service"]})
+            place = await calling.place_of(self._targets, {"service": self.spec["service"]})
             tls = _context(
                 self.spec.get("caBundle") or "", bool(self.spec.get("insecureSkipTLSVerify")), self._front_proxy
             )

@@ -1,7 +1,7 @@
 """APIServices at work: those of this server stand for what it serves, others hand group versions on to who has them.
 
-`keep` follows them, their services and endpoints, and the kinds there are. Each round makes the APIServices of this
-server exactly those of its group versions, asks every other one for its resources (all at once, a few seconds at
+`keep` follows them, their services and EndpointSlices, and the kinds there are. Each round makes the APIServices of
+this server exactly those of its group versions, asks every other one for its resources (all at once, a few seconds at
 most), writes what became of that into condition Available, and gives the API its table of backends and discovery what
 they serve. A round comes when something changed, and every PROBE_SECONDS while there is somebody elsewhere: nobody
 tells when he goes. A group version that this server has of itself stays its own, but for one that steps back.
@@ -13,9 +13,9 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 
 from petset.base import pki, tasks, well_known
-from petset.kinds import api_service
+from petset.kinds import api_service, endpoint_slice
 from petset.kinds.api_service import APISERVICES
-from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.service import SERVICES
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
@@ -54,7 +54,7 @@ class Services:
         self._rest: rest.Rest = server.rest
         self._remotes: dict[str, Remote] = {}  # By name.
         self._seen: dict[str, remotes.Version] = {}  # By name: what each had when it was last reached.
-        self._concerned: dict[str, None] = {}  # Keys of the services and endpoints of those.
+        self._concerned: dict[str, None] = {}  # namespace/name of their Services.
         self._changed = asyncio.Event()
         self._descriptions = Descriptions(server.paths.openapi)
 
@@ -64,7 +64,7 @@ class Services:
             async with asyncio.TaskGroup() as group:
                 following = [
                     tasks.spawn(group, self._follow(kind), f"follow {kind.plural}")
-                    for kind in (APISERVICES, SERVICES, ENDPOINTS)
+                    for kind in (APISERVICES, SERVICES, ENDPOINTSLICES)
                 ]
                 others = [
                     tasks.spawn(group, self._rounds(), "look at APIServices"),
@@ -85,11 +85,20 @@ class Services:
                 with self._store.watch(kind.key(), self._store.revision) as watch:
                     self._changed.set()
                     async for change in watch:
-                        if change.entry.key in self._concerned or (kind is APISERVICES and _is_of_interest(change)):
+                        if self._is_of_interest(kind, change):
                             self._changed.set()
                     return  # The store is closed.
             except stores.Expired:
                 continue
+
+    def _is_of_interest(self, kind: Kind, change: stores.Change) -> bool:
+        if kind is APISERVICES:
+            return _says_more(change)
+        if not self._concerned:
+            return False
+        versions = [one.object for one in (change.previous, change.entry) if one is not None]
+        of = endpoint_slice.service_of if kind is ENDPOINTSLICES else meta.key
+        return any(of(one) in self._concerned for one in versions)
 
     async def _rounds(self) -> None:
         while True:
@@ -110,12 +119,7 @@ class Services:
         found = {meta.name(one): one for one in (entry.object for entry in self._store.list(APISERVICES.key())[1])}
         await self._keep_own(found)
         elsewhere = [one for one in found.values() if self._is_elsewhere(one)]
-        self._concerned = dict.fromkeys(
-            kind.key(service.get("namespace") or "", service.get("name") or "")
-            for one in elsewhere
-            for service in (meta.part(one, "spec", "service"),)
-            for kind in (SERVICES, ENDPOINTS)
-        )
+        self._concerned = dict.fromkeys("/".join(_service_of(one)) for one in elsewhere)
         known = self._remotes
         self._remotes = {meta.name(one): self._remote(known.get(meta.name(one)), one) for one in elsewhere}
         self._seen = {name: one for name, one in self._seen.items() if name in self._remotes}
@@ -143,7 +147,7 @@ class Services:
     def _remote(self, known: Remote | None, obj: Object) -> Remote:
         if known is not None and known.spec == meta.part(obj, "spec"):
             return known
-        made = Remote(self._store, obj, self._front_proxy)
+        made = Remote(self._api.targets, obj, self._front_proxy)
         made.is_available = availability.is_available(obj)
         return made
 
@@ -174,14 +178,13 @@ class Services:
     # Whether they are there
 
     async def _verdict(self, obj: Object) -> Verdict:
-        service = meta.part(obj, "spec", "service")
-        place = service.get("namespace") or "", service.get("name") or ""
-        against = availability.of_cluster(obj, self._object(SERVICES, *place), self._object(ENDPOINTS, *place))
+        place, targets = _service_of(obj), self._api.targets
+        against = availability.of_cluster(obj, targets.service(*place), await targets.slices(*place))
         if against is not None:
             return against
         group, version = api_service.group_version(obj)
         path = f"/apis/{group}/{version}"
-        port = service.get("port", api_service.SERVICE_PORT_DEFAULT)
+        port = meta.part(obj, "spec", "service").get("port", api_service.SERVICE_PORT_DEFAULT)
         url = f"https://{place[1]}.{place[0]}.svc:{port}{path}"
         try:
             async with asyncio.timeout(PROBE_ANSWER_SECONDS_MAX):
@@ -206,10 +209,6 @@ class Services:
         request = http.Request("GET", path, (("accept", "application/json"),))
         answer = await remote.ask(request, AGGREGATOR, PROBE_ANSWER_SECONDS_MAX)
         return answer.code, await calling.whole(answer, calling.ANSWER_BYTES_MAX)
-
-    def _object(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        found = self._store.get(kind.key(namespace, name))
-        return found.object if found is not None else None
 
     # Writing
 
@@ -267,7 +266,13 @@ async def _tolerant(work: Awaitable[object]) -> None:
             raise
 
 
-def _is_of_interest(change: stores.Change) -> bool:
+def _service_of(obj: Object) -> tuple[str, str]:
+    """Namespace and name."""
+    service = meta.part(obj, "spec", "service")
+    return service.get("namespace") or "", service.get("name") or ""
+
+
+def _says_more(change: stores.Change) -> bool:
     """Whether it is more than the status that a round has written."""
     before, now = change.previous, change.entry.object
     return before is None or change.type == "DELETED" or before.object.get("spec") != now.get("spec")

@@ -20,6 +20,7 @@ from petset.objects.registry import Catalog, Kind
 from petset.server import rest, writes
 from petset.server.custom import converting, kinds, naming
 from petset.server.elsewhere import calling
+from petset.server.elsewhere.service_targets import Targets
 from petset.store import store as stores
 
 REMOVED_AT_ONCE = 100
@@ -32,9 +33,9 @@ MadeOf = tuple[Object, Object, Sequence[str], str, bool]
 
 
 class Definitions:
-    def __init__(self, store: stores.Store, objects: rest.Rest, catalog: Catalog):
+    def __init__(self, store: stores.Store, objects: rest.Rest, catalog: Catalog, targets: Targets):
         self._store, self._rest, self._catalog = store, objects, catalog
-        self._caller = calling.Caller(store)
+        self._caller = calling.Caller(targets)
         self._made: dict[str, tuple[MadeOf, list[Kind]]] = {}  # By name: what the kinds were made of, and they.
         self._emptying: dict[str, None] = {}  # By uid.
 

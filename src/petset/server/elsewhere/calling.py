@@ -16,18 +16,13 @@ import weakref
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from petset.base import pki, well_known
-from petset.kinds import endpoint_slice
+from petset.base import pki
 from petset.kinds.client_config import SERVICE_PORT_DEFAULT
-from petset.kinds.endpoint_slice import ENDPOINTSLICES
-from petset.kinds.endpoints import ENDPOINTS
-from petset.kinds.service import SERVICES
 from petset.net import dialer
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kind
 from petset.server.elsewhere import service_targets
-from petset.store import store as stores
+from petset.server.elsewhere.service_targets import Targets
 from petset.wire import http
 
 CALLS_AT_ONCE_MAX = 64  # Of a webhook.
@@ -59,8 +54,8 @@ class Place:
 class Caller:
     """Of webhooks that are told apart by the objects that stand for them here."""
 
-    def __init__(self, store: stores.Store):
-        self._store = store
+    def __init__(self, targets: Targets):
+        self._targets = targets
         self._turns: weakref.WeakKeyDictionary[object, asyncio.Semaphore] = weakref.WeakKeyDictionary()
 
     async def call(
@@ -68,7 +63,7 @@ class Caller:
     ) -> bytes:
         """The answer's body; `client` is a clientConfig. Raises NoAnswer."""
         turns = self._turns.setdefault(webhook, asyncio.Semaphore(CALLS_AT_ONCE_MAX))
-        place = place_of(self._store, client)
+        place = await place_of(self._targets, client)
         target = f"{place.path}?timeout={seconds}s"
         request = http.Request("POST", target, _HEADERS, body)
         try:
@@ -139,7 +134,7 @@ def authority(bundle: str) -> ssl.SSLContext:
 # -- where it is --------------------------------------------------------------------------------------------------
 
 
-def place_of(store: stores.Store, client: Object) -> Place:
+async def place_of(targets: Targets, client: Object) -> Place:
     """Of a clientConfig, as the cluster is now. Raises NoAnswer."""
     service = client.get("service")
     if service is None:
@@ -148,12 +143,12 @@ def place_of(store: stores.Store, client: Object) -> Place:
     namespace, name, port = service["namespace"], service["name"], service.get("port", SERVICE_PORT_DEFAULT)
     path = "/" + (service.get("path") or "").removeprefix("/")
     url = f"https://{name}.{namespace}.svc:{port}"
-    return Place(url, path, _address(store, namespace, name, port))
+    return Place(url, path, await _address(targets, namespace, name, port))
 
 
-def _address(store: stores.Store, namespace: str, name: str, port: int) -> tuple[str, int]:
+async def _address(targets: Targets, namespace: str, name: str, port: int) -> tuple[str, int]:
     """One of the addresses that are ready. Raises NoAnswer."""
-    service = _found(store, SERVICES, namespace, name)
+    service = targets.service(namespace, name)
     if service is None:
         raise NoAnswer(f'service "{name}" not found')
     spec = meta.part(service, "spec")
@@ -161,28 +156,6 @@ def _address(store: stores.Store, namespace: str, name: str, port: int) -> tuple
         return spec["externalName"], port
     try:
         named = service_targets.port_name(service, port)
-        ready = service_targets.ready(_found(store, ENDPOINTS, namespace, name), named)
-        addresses = [(address["ip"], number) for address, number in ready]
-        return service_targets.chosen(addresses or _in_slices(store, namespace, name, named), name)
+        return service_targets.chosen(service, await targets.slices(namespace, name), named)
     except service_targets.NoTarget as error:
         raise NoAnswer(str(error)) from None
-
-
-def _found(store: stores.Store, kind: Kind, namespace: str, name: str) -> Object | None:
-    entry = store.get(kind.key(namespace, name))
-    return entry.object if entry is not None else None
-
-
-def _in_slices(store: stores.Store, namespace: str, name: str, port: str) -> list[tuple[str, int]]:
-    """Where slices say so that somebody made himself."""
-    _, entries = store.list(ENDPOINTSLICES.key(namespace))
-    return [
-        (address, one["port"])
-        for entry in entries
-        if meta.labels(entry.object).get(well_known.SERVICE_NAME_LABEL) == name
-        for one in meta.parts(entry.object, "ports")
-        if (one.get("name") or "") == port and one.get("port")
-        for endpoint in meta.parts(entry.object, "endpoints")
-        if endpoint_slice.is_ready(endpoint)
-        for address in meta.texts(endpoint, "addresses")
-    ]

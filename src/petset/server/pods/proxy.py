@@ -19,8 +19,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
 from petset.base import pki
-from petset.kinds import transient
-from petset.kinds.endpoints import ENDPOINTS
+from petset.kinds import endpoint_slice, transient
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
 from petset.net import dialer
@@ -30,6 +29,7 @@ from petset.objects.registry import Kind, Kinds
 from petset.server import writes
 from petset.server.admission.asking import Others
 from petset.server.elsewhere import handing_on, service_targets
+from petset.server.elsewhere.service_targets import Targets
 from petset.server.pods import links
 from petset.server.routes import Call, Path, Route
 from petset.store import store as stores
@@ -83,8 +83,8 @@ def named(text: str) -> Named | None:
 class Proxy:
     """The backend of everything below /proxy."""
 
-    def __init__(self, store: stores.Store, others: Others):
-        self._store, self._others = store, others
+    def __init__(self, store: stores.Store, targets: Targets, others: Others):
+        self._store, self._targets, self._others = store, targets, others
 
     def route(self, path: Path, kinds: Kinds) -> Route:
         _, _, _, namespace, plural, name, _, *_ = path.parts
@@ -101,7 +101,7 @@ class Proxy:
             raise errors.bad_request(f"invalid {call.resource.plural[:-1]} request {call.route.name[:100]!r}")
         shown = transient.POD_PROXY if call.resource is PODS else transient.SERVICE_PROXY
         await self._others.connected(writes.of_connection(call, call.route.name), shown, {"path": below or "/"})
-        target = self._of_pod(call, of) if call.resource is PODS else self._of_service(call, of)
+        target = self._of_pod(call, of) if call.resource is PODS else await self._of_service(call, of)
         answer = await ask(call.request, target, (below or "/") + question + query, before)
         return await _with_links_led(call, answer, target, before)
 
@@ -127,31 +127,28 @@ class Proxy:
             raise errors.bad_request(f"invalid pod request {call.route.name[:100]!r}: the port must be a number")
         return Target(of.scheme, address, int(port))
 
-    def _of_service(self, call: Call, of: Named) -> Target:
+    async def _of_service(self, call: Call, of: Named) -> Target:
         namespace, name, port = call.route.namespace, of.name, of.port
         service = self._get(SERVICES, namespace, name)
-        found = self._store.get(ENDPOINTS.key(namespace, name))
         try:
             port = service_targets.port_name(service, int(port)) if port.isdigit() else port
-            ready = service_targets.ready(found.object if found else None, port)
-            targets = [
-                Target(of.scheme, address["ip"], number)
-                for address, number in ready
-                if self._is_of_its_pod(namespace, address)
-            ]
-            target = service_targets.chosen(targets, name)
+            slices = await self._targets.slices(namespace, name)
+            address, number = service_targets.chosen(
+                service, slices, port, lambda endpoint: self._is_of_its_pod(namespace, endpoint)
+            )
         except service_targets.NoTarget as error:
             raise errors.unavailable(str(error)) from None
-        _require_proxyable(target.host)
-        return target
+        _require_proxyable(address)
+        return Target(of.scheme, address, number)
 
-    def _is_of_its_pod(self, namespace: str, address: Object) -> bool:
-        """Endpoints are anybody's to write; what a pod's own status says is its node's."""
-        reference = meta.part(address, "targetRef")
-        if reference.get("kind") != PODS.kind or reference.get("namespace", namespace) != namespace:
+    def _is_of_its_pod(self, namespace: str, endpoint: Object) -> bool:
+        """EndpointSlices are anybody's to write; what a pod's own status says is its node's."""
+        reference = meta.part(endpoint, "targetRef")
+        if reference.get("kind") != PODS.kind or reference.get("namespace") != namespace:
             return False
         found = self._store.get(PODS.key(namespace, str(reference.get("name") or "")))
-        return found is not None and meta.get(found.object, "status", "podIP") == address.get("ip")
+        address = meta.get(found.object, "status", "podIP") if found is not None else None
+        return address == endpoint_slice.address_of(endpoint)
 
 
 def _split(raw: str) -> tuple[str, str]:

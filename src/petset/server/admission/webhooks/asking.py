@@ -23,7 +23,7 @@ from petset.server.admission.request import Request
 from petset.server.admission.webhooks import matching, review
 from petset.server.admission.webhooks.matching import Concerned, Webhook
 from petset.server.elsewhere import calling
-from petset.store import store as stores
+from petset.server.elsewhere.service_targets import Targets
 
 ADMIT, VALIDATING = "admit", "validating"  # The phases, as they are counted.
 ASKED_AT_ONCE_MAX = 16  # Validating webhooks of one write.
@@ -34,8 +34,8 @@ _MUTATING, _VALIDATING = kinds.MUTATINGWEBHOOKCONFIGURATIONS.key(), kinds.VALIDA
 class Webhooks:
     """Of all configurations, as they are now."""
 
-    def __init__(self, store: stores.Store, metrics: telemetry.Telemetry):
-        self._caller, self._metrics = calling.Caller(store), metrics
+    def __init__(self, targets: Targets, metrics: telemetry.Telemetry):
+        self._caller, self._metrics = calling.Caller(targets), metrics
         self._webhooks: dict[str, list[Webhook]] = {}  # By the configuration's key.
 
     def told(self, key: str, obj: Object | None) -> None:
