@@ -28,7 +28,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 BODYLESS_CODES = (204, 304)
 USUAL_HEADERS_MAX = 256  # Kept as they were read, of all connections,
-USUAL_VALUE_BYTES_MAX = 64  # which is less than a token has.
+USUAL_VALUE_BYTES_MAX = 64  # which is less than a token has,
+USUAL_HEADERS_AT_ONCE_MAX = 6  # and as many in one answer.
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 HOP_BY_HOP = ("connection", "content-length", "keep-alive", "transfer-encoding")  # Ours to set, never a handler's.
@@ -257,9 +258,10 @@ def origin_form(target: bytes) -> str:
 
 def whole(response: http.Response, body: bytes, received: Received | None, keep_alive: bool, date: str = "") -> bytes:
     """A whole answer; to HEAD, its head alone."""
-    if keep_alive and date and received is not None and _is_usual(response, received):
-        begun = _begun(response.code, response.headers[0])
-        return b"%bdate: %b\r\ncontent-length: %d\r\n\r\n%b" % (begun, date.encode(), len(body), body)
+    if keep_alive and date and received is not None and received.chunks and received.request.method != "HEAD":
+        begun = _heads.begun(response.code, response.headers)
+        if begun:
+            return b"%bdate: %b\r\ncontent-length: %d\r\n\r\n%b" % (begun, date.encode(), len(body), body)
     headers = [] if response.code in BODYLESS_CODES else [("content-length", str(len(body)))]
     if not keep_alive:
         headers.append(("connection", "close"))
@@ -269,18 +271,33 @@ def whole(response: http.Response, body: bytes, received: Received | None, keep_
     return _head(response, headers, date) + (b"" if bodyless else body)
 
 
-def _is_usual(response: http.Response, received: Received) -> bool:
-    """Whether an answer has one short header, as nearly all have, and a body."""
-    headers = response.headers
-    if len(headers) != 1 or len(headers[0][1]) > USUAL_VALUE_BYTES_MAX or headers[0][0] in HOP_BY_HOP:
-        return False
-    return received.chunks and response.code not in BODYLESS_CODES and received.request.method != "HEAD"
+class _Heads:
+    """Heads of answers up to what each one has of its own: nearly all answers have the headers of one before."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, http.Headers], bytes] = {}
+
+    def begun(self, code: int, headers: http.Headers) -> bytes:
+        """b"" where such an answer has no body, or headers that are not kept."""
+        known = self._known.get((code, headers))
+        return self._made(code, headers) if known is None else known
+
+    def _made(self, code: int, headers: http.Headers) -> bytes:
+        if len(headers) > USUAL_HEADERS_AT_ONCE_MAX or code in BODYLESS_CODES:
+            return b""
+        if max((len(text) for header in headers for text in header), default=0) > USUAL_VALUE_BYTES_MAX:
+            return b""
+        if len(self._known) >= USUAL_HEADERS_MAX:
+            self._known.clear()
+        begun = self._known[code, headers] = _head(http.Response(code, headers), (), "").removesuffix(b"\r\n")
+        return begun
+
+    def forget(self) -> None:
+        self._known.clear()
 
 
-@memory.cached(USUAL_HEADERS_MAX)
-def _begun(code: int, header: tuple[str, str]) -> bytes:
-    """An answer up to what each one has of its own."""
-    return _head(http.Response(code, (header,)), (), "").removesuffix(b"\r\n")
+_heads = _Heads()
+memory.at_rest.add(_heads.forget)
 
 
 def begin(response: http.Response, received: Received, keep_alive: bool, date: str = "") -> bytes:
