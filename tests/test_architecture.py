@@ -157,7 +157,7 @@ def test_a_kind_is_a_file_and_its_row_is_made_in_no_other_room():
         "server/aggregated/everywhere.py",
         "server/custom/kinds.py",
         "server/routes.py",
-        "server/subresources.py",
+        "server/scales.py",
         "testing/kinds.py",
     ]
 

@@ -30,7 +30,7 @@ from petset.kinds import builtin
 from petset.kinds.pod import PODS
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kinds
-from petset.server import api, bootstrap, expiry, health, meter
+from petset.server import bootstrap, expiry, health, local, meter
 from petset.server.access import users
 from petset.server.aggregated import trust
 from petset.server.aggregated.services import Services
@@ -106,7 +106,7 @@ class ControlPlane:
         self._servers: dict[str, streaming.NodeServer] = {}  # By node's name.
         self._begun = self._stopping = False
         self._running: dict[str, None] = {}  # The programs of `running`.
-        options = api.Options(
+        options = local.Options(
             config.token_key,
             former_token_secret=config.former_token_secret,
             metrics=config.metrics,
@@ -114,7 +114,7 @@ class ControlPlane:
             components=self._components(),
             audit=config.audit,
         )
-        self.api = api.Api(store, options, streams or self._streams_of, self.kinds, servers or self._server_of)
+        self.api = local.LocalApi(store, options, streams or self._streams_of, self.kinds, servers or self._server_of)
         self.api_services = Services(store, self.api, self.kinds, config.front_proxy, self.everywhere)
         self.kinds.follow(lambda kinds: self.api_services.look_everywhere())
         self.definitions = Definitions(store, self.api.rest, self.kinds, self.api.targets)

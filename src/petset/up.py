@@ -31,9 +31,12 @@ from petset import __version__, cluster, nodes
 from petset.base import journal, networks, notices, pki, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client
+from petset.kinds import builtin
+from petset.kinds.pet_set import PETSETS
 from petset.net import listener
 from petset.node.volumes import hostpath
 from petset.objects import meta
+from petset.objects.registry import Kinds
 from petset.server import bootstrap
 from petset.server.access import front_proxy
 from petset.store import sqlite
@@ -53,6 +56,7 @@ COLLECTIONS = (5_000, 1, 1000)
 TOKEN_KEY = "service-accounts.key"
 FILES_OPEN_MAX = 65536
 SIMULATED = "simulated"
+OPTIONAL_GROUP_VERSIONS = (PETSETS.api_version,)  # A cluster may do without, or have them of another server.
 
 Announce = Callable[[str], None]
 
@@ -75,6 +79,7 @@ class Options:
     audit: audit_log.Settings | None = None
     scheduler_profiles: profiles.Profiles | None = None
     log_requests: bool = False  # A line each in the instance's log.
+    group_versions_off: tuple[str, ...] = ()  # Of OPTIONAL_GROUP_VERSIONS.
     accept_older: bool = False  # Begin although acknowledged writes are missing.
     in_background: bool = False  # Nobody reads standard error.
 
@@ -317,7 +322,8 @@ async def _serve(options: Options, opened: contextlib.AsyncExitStack) -> nodes.S
         node_silence_seconds=options.node_silence_seconds,
         checks={cluster.STORE_CHECK: lambda: store.trouble},
     )
-    plane = cluster.ControlPlane(store, config)
+    kinds = Kinds(kind for kind in builtin.KINDS if kind.api_version not in options.group_versions_off)
+    plane = cluster.ControlPlane(store, config, kinds=kinds if options.group_versions_off else builtin.KINDS)
     await plane.begin()
     await opened.enter_async_context(
         listener.serve(plane.handle, tls=tls, socket=listening, front_proxies=keys.front_proxies.name)

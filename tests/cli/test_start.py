@@ -17,6 +17,7 @@ from petset.base import state
 from petset.cli.asking import connection
 from petset.objects import errors, meta
 from petset.store import sqlite
+from petset.wire import http
 from tests.store.objects import config_map
 from tests.store.test_recovery import objects, opened, work
 
@@ -127,6 +128,30 @@ def test_a_start_that_lacks_writes_is_refused_until_that_is_accepted(tmp_path: P
         pass
     with running(tmp_path):
         pass
+
+
+def test_a_cluster_without_pet_sets_has_neither_the_kind_nor_the_api_service(tmp_path: Path) -> None:
+    async def look() -> list[int]:
+        async with connection.connect(state.State(tmp_path)) as connected:
+            paths = (
+                "/apis/apps/v1",
+                "/apis/apps/v1alpha1",
+                "/apis/apiregistration.k8s.io/v1/apiservices/v1alpha1.apps",
+            )
+            return [(await connected.dialer.send(http.Request("GET", path))).code for path in paths]
+
+    with running(tmp_path, "--runtime-config=apps/v1alpha1=false"):
+        assert asyncio.run(look()) == [200, 404, 404]
+        told = subprocess.run(
+            [sys.executable, "-m", "petset", "--state", str(tmp_path), "status"], capture_output=True, text=True
+        )
+        assert told.returncode == 0 and "answers" in told.stdout, told
+
+
+def test_what_cannot_be_turned_off_is_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "petset", "--state", str(tmp_path), "up", "--runtime-config=apps/v1=false"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS_MAX)
+    assert done.returncode == 2 and "'apps/v1' cannot be turned on or off; apps/v1alpha1 can" in done.stderr
 
 
 @mounts

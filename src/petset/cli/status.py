@@ -10,12 +10,11 @@ from typing import Any
 from petset.base.state import State
 from petset.cli import exit_codes
 from petset.cli.asking import connection
+from petset.cli.asking import sets as of_sets
 from petset.cli.failures import CommandError
 from petset.cli.showing import printing
 from petset.kinds.node import NODES
-from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
-from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import errors, meta
 
 
@@ -61,7 +60,7 @@ async def ask(instance: State) -> dict[str, Any]:
         try:
             nodes, _ = await client.list(NODES)
             pods, _ = await client.list(PODS)
-            sets = [item for resource in (PETSETS, STATEFULSETS) for item in (await client.list(resource))[0]]
+            sets = [item for kind in of_sets.KINDS for item in await of_sets.all_of(client, kind)]
         except (errors.ApiError, OSError) as error:
             return {"server": server, "api": f"does not answer ({error})", "nodes": [], "sets": []}
         return {

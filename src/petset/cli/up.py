@@ -210,6 +210,22 @@ def silence(text: str) -> float:
     )
 
 
+def runtime_config(text: str) -> tuple[str, ...]:
+    """The group versions that a kube-apiserver's flag of this name turns off, among those that may be missing here."""
+    from petset import up
+
+    off: list[str] = []
+    for one in filter(None, text.split(",")):
+        name, _, value = one.partition("=")
+        if name not in up.OPTIONAL_GROUP_VERSIONS:
+            raise argparse.ArgumentTypeError(
+                f"{name!r} cannot be turned on or off; {' and '.join(up.OPTIONAL_GROUP_VERSIONS)} can"
+            )
+        if not switch(value or "true"):
+            off.append(name)
+    return tuple(off)
+
+
 def port(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text) <= PORT_MAX:
         return int(text)
@@ -275,6 +291,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="begin although the last writes are missing from the state file, which is kept beside the new one",
     )
     parser.add_argument(
+        "--runtime-config",
+        type=runtime_config,
+        default=(),
+        metavar="GROUP/VERSION=BOOL,...",
+        help="apps/v1alpha1=false: no PetSets of this cluster's own, so that an APIService can name who serves them",
+    )
+    parser.add_argument(
         "--log-requests",
         action="store_true",
         help="a line in the log for each request: who asked for what, code, milliseconds, bytes (slow ones always)",
@@ -321,6 +344,7 @@ def run(args: argparse.Namespace) -> int:
         api_port=args.api_port,
         api_descriptor=args.api_fd,
         accept_older=args.accept_older,
+        group_versions_off=args.runtime_config,
         log_requests=args.log_requests,
         in_background=in_background,
     )
@@ -390,6 +414,11 @@ def start(args: argparse.Namespace) -> list[str]:
         *(f"--{name.replace('_', '-')}={value}" for name, value in _limits_given(args).items()),
         *(f"{flag}={value}" for flag, name, *_ in FILES if (value := getattr(args, name, None)) is not None),
         *(("--accept-older",) if args.accept_older else ()),
+        *(
+            (f"--runtime-config={','.join(f'{one}=false' for one in args.runtime_config)}",)
+            if args.runtime_config
+            else ()
+        ),
         *(("--log-requests",) if args.log_requests else ()),
         f"--announce-fd={writing}",
     ]

@@ -44,7 +44,7 @@ from petset.controllers.storage import (
     volumes,
 )
 from petset.controllers.workloads import daemons, deployment, replicas
-from petset.kinds import storage_class, volume_snapshots
+from petset.kinds import builtin, storage_class, volume_snapshots
 from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -136,6 +136,8 @@ async def run_controllers(
     rows = table(
         settings, ca_pem, tasks.now(), signs=authority is not None, silence=silence or nodes.NODE_LEASE_SECONDS_MAX
     )
+    off = [kind for kind in builtin.KINDS if kind not in client.kinds.now]  # What this cluster has not.
+    rows = [row for row in rows if not any(kind in off for kind, _ in row.watches)]
     runners = [runner.Runner(client, caches, row, perform) for row in rows]
     if metrics is not None:
         metrics.source(lambda: itertools.chain.from_iterable(one.samples() for one in runners))

@@ -10,42 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from petset.base import pki, telemetry
 from petset.objects import errors
 from petset.objects.registry import Catalog, Kinds
 from petset.server import (
     answers,
     backends,
-    components,
     compression,
     flow,
     formats,
     refusals,
-    rest,
     routes,
-    subresources,
-    watch,
     weight,
-    why,
 )
-from petset.server.access import auth, impersonation, reviews, tokens
-from petset.server.admission import admission
-from petset.server.admission.asking import Others
-from petset.server.admission.namespaces.quotas import Quotas
+from petset.server.access import auth, impersonation
 from petset.server.dashboard import backend as dashboard
-from petset.server.dashboard import sessions
-from petset.server.elsewhere import service_targets
-from petset.server.measured import figures
-from petset.server.owner_versions import OwnerVersions
-from petset.server.pods import nodes, proxy, streams
 from petset.server.routes import Call
 from petset.store import store as stores
-from petset.wire import http, streaming
+from petset.wire import http
 
 if TYPE_CHECKING:
     from petset.server.audit import log as audit_log
@@ -59,70 +45,21 @@ Query = dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    token_key: pki.SigningKey  # Signs service-account tokens.
-    former_token_secret: bytes = b""  # Signed them before; those that have not expired stay good.
-    issuer: str = tokens.DEFAULT_ISSUER
-    metrics: telemetry.Telemetry | None = None  # What is seen at /metrics.
-    checks: Mapping[str, Callable[[], str]] | None = None  # /readyz, /healthz: name -> "" or why it is not ready.
-    components: Mapping[str, Callable[[], str]] | None = None  # Name -> "" or why that part is not well.
-    audit: audit_log.Settings | None = None  # What is told of requests, and where.
+class Parts:
+    """Whom a request meets on its way: local.py has those of a whole cluster, delegated/ those of an extension."""
+
+    authenticator: auth.Authenticates
+    authorizer: auth.Authorizes
+    flow: flow.Flow
+    backends: backends.Backends
+    audit: audit_log.Audit | None = None
 
 
 class Api:
-    def __init__(
-        self,
-        store: stores.Store,
-        options: Options,
-        streams_of: streaming.StreamsOf,
-        kinds: Catalog,
-        servers_of: streaming.ServersOf,
-    ):
-        self._kinds, self._store = kinds, store
-        self.tokens = tokens.Tokens(options.token_key, options.issuer, options.former_token_secret)
-        self.sessions = sessions.Sessions()
-        self.authenticator = auth.Authenticator(store, self.tokens, self.sessions.user_of)
-        self.authorizer = auth.Authorizer(store)
-        self._refusals = refusals.Refusals()
-        self.audit = _audit(options.audit, self.authorizer)
-        metrics = options.metrics or telemetry.Telemetry()  # Whoever counts need not ask whether anybody looks.
-        metrics.source(self._stored)
-        if self.audit is not None:
-            metrics.source(self.audit.samples)
-        self.targets = service_targets.Targets(store)
-        others = Others(store, kinds, self.authorizer, metrics, self.targets)
-        admit = admission.Admission(store, self.authorizer)
-        self.addresses = admit.addresses
-        self.rest = rest.Rest(store, admit, others, Quotas(store), OwnerVersions(kinds))
-        self.watches = watch.Watches(store, kinds, metrics)
-        self.flow = flow.Flow(store, metrics)
-        self._line = weight.Line()
-        self.paths = backends.LocalPaths(self.tokens, options.metrics, options.checks)
-        pod_streams = streams.Streams(store, streams_of, others)
-        self.backends = backends.Backends(
-            backends.LocalKinds(
-                self.rest,
-                self.watches,
-                subresources.Subresources(store, self.rest, self.tokens),
-                pod_streams,
-                reviews.Reviews(self.authenticator, self.authorizer, others.question),
-                components.Components(options.components or {}),
-                figures.Figures(store, servers_of),
-            ),
-            self.paths,
-            proxy.Proxy(store, self.targets, others),
-            nodes.NodeProxy(store, servers_of, pod_streams, others),
-            dashboard.Dashboard(self.sessions),
-            why.Why(self._read_as),
-            of_groups={},
-        )
-
-    def _stored(self) -> Iterator[telemetry.Sample]:
-        for kind in self._kinds.now.each_once():
-            if "watch" in kind.verbs:  # The others are never stored.
-                count = self._store.count(kind.key())
-                yield "apiserver_resource_objects", (kind.group, kind.plural), count
-                yield "apiserver_storage_objects", (f"{kind.plural}.{kind.group}".rstrip("."),), count
+    def __init__(self, kinds: Catalog, parts: Parts):
+        self._kinds, self._refusals, self._line = kinds, refusals.Refusals(), weight.Line()
+        self.authenticator, self.authorizer = parts.authenticator, parts.authorizer
+        self.flow, self.backends, self.audit = parts.flow, parts.backends, parts.audit
 
     async def handle(self, request: http.Request) -> http.Response:
         response = await (self._handled(request) if self.audit is None else self._audited(request))
@@ -138,13 +75,10 @@ class Api:
         """The answer, and into `records` what the audit log is to be told."""
         warnings: list[str] = []
         wanted = formats.wanted(request)
-        if (
-            self.tokens.is_away
-            and not (request.user or request.peer.certificate_user)
-            and request.header("authorization")
-        ):
-            await self.tokens.ready()
         try:
+            pending = self.authenticator.pending(request)
+            if pending is not None:
+                await pending
             return await self._answer(request, wanted, warnings, records)
         except errors.ApiError as error:
             self._refusals.note(request, error)
@@ -185,7 +119,7 @@ class Api:
             verb = routes.verb_of(request.method, route, query)
             if impersonation.impersonates(request):
                 own = Call(request, route, user, query, work, kinds, verb, warnings)
-                user = impersonation.impersonated(request, user, self.authorizer, lambda: routes.attributes(own))
+                user = await impersonation.impersonated(request, user, self.authorizer, lambda: routes.attributes(own))
                 await self.authorizer.catch_up(user)
                 is_master = auth.is_master(user)
             call = Call(request, route, user, query, work, kinds, verb, warnings)
@@ -197,8 +131,8 @@ class Api:
                 await seat
             if not is_master:
                 asked = routes.attributes(call)
-                if not route.finer or not self.authorizer.allows(user, replace(asked, subresource=route.finer)):
-                    self.authorizer.require(user, asked)
+                if not route.finer or not await self.authorizer.allowed(user, replace(asked, subresource=route.finer)):
+                    await self.authorizer.required(user, asked)
             if wanted is not None:
                 formats.require(call, wanted)
             if streams:
@@ -218,7 +152,7 @@ class Api:
             if place is not None:
                 place.leave()
 
-    async def _read_as(self, request: http.Request, user: http.User) -> http.Response:
+    async def read_as(self, request: http.Request, user: http.User) -> http.Response:
         """A GET that another one of this user is answered out of, which holds its place in flow control for both."""
         path, _, text = request.target.partition("?")
         kinds = self._kinds.now
@@ -229,7 +163,7 @@ class Api:
             call = Call(request, route, user, query, weight.Work(self._line, user.name), kinds, verb)
             if not auth.is_master(user):
                 await self.authorizer.catch_up(user)
-                self.authorizer.require(user, routes.attributes(call))
+                await self.authorizer.required(user, routes.attributes(call))
             return await backend.answer(call)
         except errors.ApiError as error:
             return answers.failure(error)
@@ -251,14 +185,6 @@ class Api:
         call = Call(request, route, asking, query, weight.Work(self._line, asking.name), kinds, verb, [])
         if record := self.audit.begin(call, asking):
             records.append(record)
-
-
-def _audit(settings: audit_log.Settings | None, authorizer: auth.Authorizer) -> audit_log.Audit | None:
-    if settings is None:
-        return None
-    from petset.server.audit import log as audit_log
-
-    return audit_log.Audit(settings, authorizer)
 
 
 async def _within(seconds: float, answer: Awaitable[http.Response]) -> http.Response:

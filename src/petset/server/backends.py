@@ -19,8 +19,8 @@ from petset.kinds.metrics.pod_metrics import PODMETRICS
 from petset.kinds.reviews import AUTHENTICATION_GROUP, AUTHORIZATION_GROUP
 from petset.objects import encoding, errors
 from petset.objects.meta import Object
-from petset.objects.registry import APPROVAL, Kinds
-from petset.server import answers, components, health, rest, routes, subresources, unknown
+from petset.objects.registry import Kinds
+from petset.server import answers, components, health, rest, routes, scales, subresources, unknown
 from petset.server import watch as watches
 from petset.server.access import reviews, tokens
 from petset.server.dashboard import backend as dashboard
@@ -31,6 +31,7 @@ from petset.server.routes import Call, Path, Route
 from petset.wire import http
 
 Answer = Callable[[Call], Awaitable[http.Response]]
+OfSubresources = Mapping[tuple[str, str], Answer]  # By name and verb.
 PathAnswer = Callable[[Call], "http.Response | Awaitable[http.Response | None] | None"]
 
 
@@ -48,16 +49,29 @@ class Backend(Protocol):
         ...
 
 
+class NothingThere:
+    """Where a server has nothing."""
+
+    def route(self, path: Path, kinds: Kinds) -> Route:
+        raise unknown.path(path.raw)
+
+    def answer(self, call: Call) -> Awaitable[http.Response]:
+        raise unknown.path(call.route.path)
+
+
+NOTHING_THERE = NothingThere()
+
+
 @dataclass(slots=True)
 class Backends:
     kinds: Backend
     paths: Backend
-    proxy: Backend
-    node_proxy: Backend
-    dashboard: Backend
-    why: Backend
+    proxy: Backend = NOTHING_THERE
+    node_proxy: Backend = NOTHING_THERE
+    dashboard: Backend = NOTHING_THERE
+    why: Backend = NOTHING_THERE
     # Others, by (group, version): for all below /apis/<group>/<version>. Replaced as a whole.
-    of_groups: Mapping[tuple[str, str], Backend]
+    of_groups: Mapping[tuple[str, str], Backend] = field(default_factory=dict[tuple[str, str], Backend])
     # The ways of the paths asked for lately: of these kinds, and of these groups.
     _ways: dict[str, tuple[Backend, Route]] = field(default_factory=dict[str, "tuple[Backend, Route]"])
     _ways_of: tuple[object, object] = (None, None)
@@ -105,70 +119,13 @@ class Backends:
 
 
 class LocalKinds:
-    """The kinds that this server keeps."""
+    """The kinds that this server keeps: handlers by verb, by subresource and verb, and of kinds never stored."""
 
     def __init__(
-        self,
-        objects: rest.Rest,
-        watches: watches.Watches,
-        subs: subresources.Subresources,
-        pods: streams.Streams,
-        reviewer: reviews.Reviews,
-        parts: components.Components,
-        measured: figures.Figures,
+        self, verbs: Mapping[str, Answer], subresources: OfSubresources, unstored: Mapping[tuple[str, str], Answer]
     ):
-        # Of a collection or an object, by verb.
-        self._verbs: Mapping[str, Answer] = {
-            "get": objects.get,
-            "list": objects.list,
-            "watch": watches.answer,
-            "create": objects.post,
-            "update": objects.put,
-            "patch": objects.patch,
-            "delete": objects.delete,
-            "deletecollection": objects.delete_collection,
-        }
-        # Of a subresource, by name and verb.
-        self._subresources: Mapping[tuple[str, str], Answer] = {
-            ("status", "get"): objects.get,
-            ("status", "update"): objects.put,
-            ("status", "patch"): objects.patch,
-            ("ephemeralcontainers", "get"): objects.get,
-            ("ephemeralcontainers", "update"): objects.put,
-            ("ephemeralcontainers", "patch"): objects.patch,
-            ("resize", "get"): objects.get,
-            ("resize", "update"): objects.put,
-            ("resize", "patch"): objects.patch,
-            (APPROVAL, "get"): objects.get,
-            (APPROVAL, "update"): objects.put,
-            (APPROVAL, "patch"): objects.patch,
-            ("scale", "get"): subs.get_scale,
-            ("scale", "update"): subs.put_scale,
-            ("scale", "patch"): subs.patch_scale,
-            ("binding", "create"): subs.bind,
-            ("eviction", "create"): subs.evict,
-            ("token", "create"): subs.request_token,
-            ("finalize", "update"): subs.finalize,
-            ("log", "get"): pods.log,
-            ("exec", "get"): pods.exec,
-            ("exec", "create"): pods.exec,
-            ("attach", "get"): pods.attach,
-            ("attach", "create"): pods.attach,
-            ("portforward", "get"): pods.portforward,
-            ("portforward", "create"): pods.portforward,
-        }
-        # Of a kind that is never stored: a question, or what is made when it is asked for. By group and plural.
-        self._unstored: Mapping[tuple[str, str], Answer] = {
-            (AUTHORIZATION_GROUP, "selfsubjectaccessreviews"): reviewer.self_access,
-            (AUTHORIZATION_GROUP, "subjectaccessreviews"): reviewer.access,
-            (AUTHORIZATION_GROUP, "localsubjectaccessreviews"): reviewer.local_access,
-            (AUTHORIZATION_GROUP, "selfsubjectrulesreviews"): reviewer.self_rules,
-            (AUTHENTICATION_GROUP, "selfsubjectreviews"): reviewer.self_review,
-            (AUTHENTICATION_GROUP, "tokenreviews"): reviewer.token,
-            ("", "componentstatuses"): parts.answer,
-            (NODEMETRICS.group, NODEMETRICS.plural): measured.nodes,
-            (PODMETRICS.group, PODMETRICS.plural): measured.pods,
-        }
+        """`unstored`, by group and plural: a question, or what is made when it is asked for."""
+        self._verbs, self._subresources, self._unstored = verbs, subresources, unstored
 
     def route(self, path: Path, kinds: Kinds) -> Route:
         return routes.of_kind(path, kinds)
@@ -187,6 +144,66 @@ class LocalKinds:
         if resource.custom is not None and resource.custom.warning:
             call.warnings.append(resource.custom.warning)
         return found(call)
+
+
+# -- The tables of a whole cluster, of which a server of a few kinds takes what they need.
+
+
+def verbs(objects: rest.Rest, watching: watches.Watches) -> Mapping[str, Answer]:
+    """Of a collection or an object."""
+    return {
+        "get": objects.get,
+        "list": objects.list,
+        "watch": watching.answer,
+        "create": objects.post,
+        "update": objects.put,
+        "patch": objects.patch,
+        "delete": objects.delete,
+        "deletecollection": objects.delete_collection,
+    }
+
+
+def parts_of(objects: rest.Rest, *names: str) -> OfSubresources:
+    """Of subresources that are a part of the object and nothing else."""
+    ways = {"get": objects.get, "update": objects.put, "patch": objects.patch}
+    return {(name, verb): answer for name in names for verb, answer in ways.items()}
+
+
+def scale(sizes: scales.Scales) -> OfSubresources:
+    return {("scale", "get"): sizes.get, ("scale", "update"): sizes.put, ("scale", "patch"): sizes.patch}
+
+
+def of_pods(subs: subresources.Subresources, pods: streams.Streams) -> OfSubresources:
+    """And of what else is a cluster's alone: accounts, namespaces."""
+    return {
+        ("binding", "create"): subs.bind,
+        ("eviction", "create"): subs.evict,
+        ("token", "create"): subs.request_token,
+        ("finalize", "update"): subs.finalize,
+        ("log", "get"): pods.log,
+        ("exec", "get"): pods.exec,
+        ("exec", "create"): pods.exec,
+        ("attach", "get"): pods.attach,
+        ("attach", "create"): pods.attach,
+        ("portforward", "get"): pods.portforward,
+        ("portforward", "create"): pods.portforward,
+    }
+
+
+def unstored(
+    reviewer: reviews.Reviews, parts: components.Components, measured: figures.Figures
+) -> Mapping[tuple[str, str], Answer]:
+    return {
+        (AUTHORIZATION_GROUP, "selfsubjectaccessreviews"): reviewer.self_access,
+        (AUTHORIZATION_GROUP, "subjectaccessreviews"): reviewer.access,
+        (AUTHORIZATION_GROUP, "localsubjectaccessreviews"): reviewer.local_access,
+        (AUTHORIZATION_GROUP, "selfsubjectrulesreviews"): reviewer.self_rules,
+        (AUTHENTICATION_GROUP, "selfsubjectreviews"): reviewer.self_review,
+        (AUTHENTICATION_GROUP, "tokenreviews"): reviewer.token,
+        ("", "componentstatuses"): parts.answer,
+        (NODEMETRICS.group, NODEMETRICS.plural): measured.nodes,
+        (PODMETRICS.group, PODMETRICS.plural): measured.pods,
+    }
 
 
 ROOT_PATHS = [
@@ -208,10 +225,11 @@ class LocalPaths:
 
     def __init__(
         self,
-        issuer: tokens.Tokens,
+        issuer: tokens.Tokens | None,
         metrics: telemetry.Telemetry | None,
         checks: Mapping[str, Callable[[], str]] | None,
     ):
+        """Without an issuer nothing is said for those who verify tokens."""
         self.remotes = remotes.NOBODY  # What other servers have, for discovery. Replaced as a whole.
         self.openapi = openapi.OpenApi()
         self._health = health.Health(dict(checks or {}))
@@ -219,9 +237,10 @@ class LocalPaths:
         self._paths: dict[str, PathAnswer] = {
             "/": lambda call: answers.json(200, {"paths": ROOT_PATHS}),
             "/version": self._discovery,
-            tokens.DISCOVERY_PATH: lambda call: _for_verifiers("application/json", issuer.discovery()),
-            tokens.KEY_SET_PATH: lambda call: _key_set(issuer),
         }
+        if issuer is not None:
+            self._paths[tokens.DISCOVERY_PATH] = lambda call: _for_verifiers("application/json", issuer.discovery())
+            self._paths[tokens.KEY_SET_PATH] = lambda call: _key_set(issuer)
         if metrics is not None:
             metrics.source(self._health.samples)
             metrics.source(lambda: [("kubernetes_build_info", discovery.build(), 1)])

@@ -22,6 +22,7 @@ from petset.objects.errors import FieldError
 from petset.objects.meta import Json, Object
 from petset.objects.registry import APPROVAL, OF_STATUS, Kind
 from petset.server import answers, conversion, decoding, deletion, lists, ownership, turns, weight, writes
+from petset.server.access import auth, rbac
 from petset.server.admission import admission
 from petset.server.admission.asking import Others
 from petset.server.admission.namespaces.quotas import Quotas
@@ -60,9 +61,11 @@ class Rest:
         others: Others,
         quotas: Quotas,
         owner_versions: OwnerVersions,
+        authorizer: auth.Authorizes,
     ):
+        """`authorizer` is asked whether the user may create, where an apply finds nothing."""
         self.store, self.others = store, others
-        self._owner_versions = owner_versions
+        self._owner_versions, self._authorizer = owner_versions, authorizer
         self._admit, self._quotas = admit, quotas
         self._lists = lists.Lists(store)
         self._turns = turns.Turns()
@@ -180,7 +183,7 @@ class Rest:
         for _ in range(WRITE_ATTEMPTS_MAX):
             if write.subresource or self.store.get(resource.key(write.namespace, write.name)) is not None:
                 return await self.change(write, make), False
-            self._admit.require_create(write)
+            await self._authorizer.required(write.user, _creation(write))
             obj, missing = at_once(_unborn(write, config))
             creation = dataclasses.replace(write, operation=writes.CREATE, name="")
             try:
@@ -537,6 +540,11 @@ def carried(resource: Kind, subresource: str, wanted: Object, old: Object) -> di
         if "status" in old:
             new["status"] = old["status"]
     return new
+
+
+def _creation(write: Write) -> rbac.Attributes:
+    kind = write.resource
+    return rbac.Attributes(writes.CREATE, kind.group, kind.plural, "", write.namespace, write.name)
 
 
 def _keeper(write: Write, own: Object, old: Object | None) -> Callable[[Object], Object]:

@@ -37,7 +37,7 @@ class Family:
 
 async def families(client: Client, namespace: str, names: Sequence[str]) -> list[Family]:
     """Of the sets of these names, or of all; of all namespaces when none is given. Raises CommandError, ApiError."""
-    found = [one for kind in KINDS for one in await _all(client, kind, namespace)]
+    found = [one for kind in KINDS for one in await all_of(client, kind, namespace)]
     for name in names:
         if not any(meta.name(one) == name for one in found):
             raise CommandError(f"cannot list pets: there is no set {name} in namespace {namespace}; see `petset ls -A`")
@@ -54,7 +54,7 @@ async def families(client: Client, namespace: str, names: Sequence[str]) -> list
     ]
 
 
-async def _all(client: Client, kind: Kind, namespace: str) -> list[Object]:
+async def all_of(client: Client, kind: Kind, namespace: str = "") -> list[Object]:
     try:
         found, _ = await client.list(kind, namespace)
     except errors.ApiError as error:

@@ -10,7 +10,8 @@ Kubernetes' users know, or 401 for the anonymous, who would be told nothing usef
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from petset.base import tasks
 from petset.kinds.node import NODES
@@ -34,6 +35,16 @@ NODE_NAME = f"{BOUND}node-name"  # Of the extra of a token that is bound to a po
 SessionUser = Callable[[http.Request], http.User | None]  # Whom a request's cookie lets ask.
 
 
+class Authenticates(Protocol):
+    def pending(self, request: http.Request) -> Awaitable[None] | None:
+        """What is to be awaited before `identify`; None: nothing. Raises ApiError, as awaiting does."""
+        ...
+
+    def identify(self, request: http.Request) -> http.User:
+        """The caller. Raises ApiError 401, 403 for credentials that are wrong; having none is being anonymous."""
+        ...
+
+
 class Authenticator:
     def __init__(self, store: stores.Store, issuer: tokens.Tokens, session_user: SessionUser = lambda request: None):
         self.issuer, self._session_user = issuer, session_user
@@ -42,8 +53,13 @@ class Authenticator:
         self._joined: dict[http.User, http.User] = {}
         self._joined_last: tuple[http.User, http.User] | None = None  # To know a user again takes longer than this.
 
+    def pending(self, request: http.Request) -> Awaitable[None] | None:
+        """The key that a token was signed by may have to be read first."""
+        if not self.issuer.is_away or request.user or request.peer.certificate_user:
+            return None
+        return self.issuer.ready() if request.header("authorization") else None
+
     def identify(self, request: http.Request) -> http.User:
-        """The caller. Raises ApiError 401, 403 for credentials that are wrong; having none is being anonymous."""
         user = request.user or request.peer.certificate_user
         if user is None:
             is_proxy = request.peer.front_proxy is not None
@@ -115,6 +131,22 @@ def _account_user(claims: tokens.Claims) -> http.User:
     return http.User(claims.subject, groups, claims.account.uid, tuple(extra))
 
 
+class Authorizes(Protocol):
+    """Who says whether a request may; one that must ask somebody else takes its time."""
+
+    async def catch_up(self, user: http.User) -> None:
+        """To be awaited before the first question about a user."""
+        ...
+
+    async def allowed(self, user: http.User, asked: rbac.Attributes) -> bool:
+        """Raises ApiError where nobody can tell now."""
+        ...
+
+    async def required(self, user: http.User, asked: rbac.Attributes) -> None:
+        """Raises ApiError 403, or 401 when nobody said who they are."""
+        ...
+
+
 class Authorizer:
     """The chain: masters, nodes, RBAC."""
 
@@ -137,6 +169,12 @@ class Authorizer:
             return True
         return self.rbac.allows(user, asked)
 
+    async def allowed(self, user: http.User, asked: rbac.Attributes) -> bool:
+        return self.allows(user, asked)
+
+    async def required(self, user: http.User, asked: rbac.Attributes) -> None:
+        self.require(user, asked)
+
     def reason(self, user: http.User, asked: rbac.Attributes, is_allowed: bool = True) -> str:
         """Why it allows or refuses what it does, for people; "" where there is nothing to name."""
         if not is_allowed:
@@ -149,14 +187,17 @@ class Authorizer:
         """Raises ApiError 403, or 401 when nobody said who they are."""
         if users.MASTERS in user.groups or self.allows(user, asked):
             return
-        if user.name == users.ANONYMOUS.name:
-            raise errors.unauthorized()
-        raise refusal(user, asked, self.reason(user, asked, is_allowed=False))
+        raise refused(user, asked, self.reason(user, asked, is_allowed=False))
 
 
 def is_master(user: http.User) -> bool:
     """Whether the user may everything, so that nothing need be asked about him."""
     return users.MASTERS in user.groups
+
+
+def refused(user: http.User, asked: rbac.Attributes, reason: str = "") -> errors.ApiError:
+    """403, or 401 when nobody said who they are."""
+    return errors.unauthorized() if user.name == users.ANONYMOUS.name else refusal(user, asked, reason)
 
 
 def refusal(user: http.User, asked: rbac.Attributes, reason: str = "") -> errors.ApiError:

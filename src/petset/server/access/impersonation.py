@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from petset.kinds import reviews
 from petset.objects import errors
 from petset.server.access import rbac, users
-from petset.server.access.auth import NODE_NAME, Authorizer
+from petset.server.access.auth import NODE_NAME, Authorizes
 from petset.wire import http
 
 _IMPERSONATE = "impersonate-"
@@ -30,8 +30,8 @@ def impersonates(request: http.Request) -> bool:
     return any(key.startswith(_IMPERSONATE) for key, _ in request.headers)
 
 
-def impersonated(
-    request: http.Request, user: http.User, authorizer: Authorizer, asked_for: Callable[[], rbac.Attributes]
+async def impersonated(
+    request: http.Request, user: http.User, authorizer: Authorizes, asked_for: Callable[[], rbac.Attributes]
 ) -> http.User:
     """The user the request asks to act as, when the caller may. Raises ApiError."""
     name = request.header("impersonate-user")
@@ -47,14 +47,15 @@ def impersonated(
     parts = _impersonations(name, groups, uid, extra)
     for mode, identity in _modes(user, name, has_more, parts):
         one = asked_for()
-        if not authorizer.allows(user, dataclasses.replace(one, verb=f"impersonate-on:{mode}:{one.verb}")):
+        if not await authorizer.allowed(user, dataclasses.replace(one, verb=f"impersonate-on:{mode}:{one.verb}")):
             continue
         verb = f"impersonate:{mode}"
-        if all(authorizer.allows(user, dataclasses.replace(part, verb=verb, group=_GROUP)) for part in identity):
+        wished = [dataclasses.replace(part, verb=verb, group=_GROUP) for part in identity]
+        if all([await authorizer.allowed(user, part) for part in wished]):
             is_node = mode.endswith("-node")
             return http.User(name, (users.NODES, users.AUTHENTICATED)) if is_node else wanted
     for asked in parts:
-        authorizer.require(user, asked)
+        await authorizer.required(user, asked)
     return wanted
 
 

@@ -35,7 +35,7 @@ from petset.kinds.storage_class import STORAGECLASSES
 from petset.objects import errors, meta, quantity
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.server.access import auth, escalation, rbac, users
+from petset.server.access import auth, escalation, users
 from petset.server.admission import certificate_admission, class_admission, node_admission, pod_admission
 from petset.server.admission.namespaces import accounts, limits, security
 from petset.server.admission.service_addresses import Addresses
@@ -106,12 +106,6 @@ class Admission:
         if old is not None and write.resource is NAMESPACES:
             return await security.tell_of_pods(self._store, write, new, old)
         return False
-
-    def require_create(self, write: Write) -> None:
-        """That the user may create, where an apply finds nothing. Raises ApiError 403."""
-        kind = write.resource
-        asked = rbac.Attributes("create", kind.group, kind.plural, "", write.namespace, write.name)
-        self._authorizer.require(write.user, asked)
 
     def gives_rights(self, resource: Kind) -> bool:
         """Whether `require_held` is to be awaited of a write, during which the cluster goes on."""

@@ -20,7 +20,7 @@ from petset.kinds.service import SERVICES
 from petset.objects import encoding, errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog, Kind
-from petset.server import api, rest, writes
+from petset.server import local, rest, writes
 from petset.server.access import users
 from petset.server.aggregated import availability, everywhere
 from petset.server.aggregated.availability import Verdict
@@ -43,7 +43,7 @@ class Services:
     def __init__(
         self,
         store: stores.Store,
-        server: api.Api,
+        server: local.LocalApi,
         catalog: Catalog,
         front_proxy: pki.Issued | None,
         everywhere: Catalog | None = None,
