@@ -16,15 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import chain, islice
 from typing import Any
 
 from petset.base import tasks, well_known
 from petset.client.views import View, selector_of
 from petset.controllers import actions
 from petset.controllers.jobs import indexes, pods, policies
+from petset.controllers.jobs.tally import Tally
 from petset.controllers.runner import Controller, own_key
 from petset.controllers.workloads import claiming, ranking, replicas
-from petset.kinds import pod_phase
 from petset.kinds.batch.job import JOBS
 from petset.kinds.pod import PODS
 from petset.objects import meta
@@ -51,12 +52,16 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     """The next steps of one Job; [] when there is nothing to do now."""
     job = view.get(JOBS, *meta.split_key(key))
     if job is None or not is_ours(job):
+        view.forget(Tally, f"{JOBS.kind} {key}")
         return []
-    look = Look(job, view.by_index(PODS, "controller", meta.uid(job)), now)
+    tally = tally_of(job, view)
     if is_finished(job):
-        return untracked(pod for pod in look.pods if pods.is_tracked(pod))
-    if not meta.is_deleting(job) and (taking := _claimed(job, look.pods, view)):
+        if not tally:
+            view.forget(Tally, f"{JOBS.kind} {key}")
+        return untracked(by_name(tally.tracked.values()))
+    if not meta.is_deleting(job) and (taking := _claimed(job, tally, view)):
         return taking
+    look = Look(job, tally, now)
     end = look.end
     status = _status(look, end)
     steps = [*actions.report(job, status, COUNTS), *_events(job, status), *untracked(look.to_release)]
@@ -65,10 +70,19 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     return [*steps, *_look_again(look, end)]
 
 
-def _claimed(job: Object, of_it: Iterable[Object], view: View) -> list[actions.Action]:
+def tally_of(job: Object, view: View) -> Tally:
+    about = view.facts(JOBS, selector_of).of(job), pods.replaces_only_failed(job)
+    return view.kept(Tally, f"{JOBS.kind} {meta.key(job)}", meta.namespace(job), meta.uid(job), *about)
+
+
+def by_name(found: Iterable[Object]) -> list[Object]:
+    return sorted(found, key=meta.name)
+
+
+def _claimed(job: Object, tally: Tally, view: View) -> list[actions.Action]:
     """Steps that let go of pods it selects no more, and take over those that nobody controls, to be counted."""
     selector = view.facts(JOBS, selector_of).of(job)
-    strangers = [pod for pod in of_it if not selector.matches(meta.labels(pod))]
+    strangers = by_name(tally.strangers.values())
     orphans = [pods.tracked(pod) for pod in claiming.orphans(view, PODS, job, selector)]
     return [*claiming.released(job, strangers), *claiming.adopted(job, orphans)]
 
@@ -84,16 +98,13 @@ def is_finished(job: Object) -> bool:
 class Look:
     """One Job and its pods, and what follows from them."""
 
-    def __init__(self, job: Object, of_it: Sequence[Object], now: float):
+    def __init__(self, job: Object, tally: Tally, now: float):
         self.job, self.spec, self.said, self.now = job, meta.part(job, "spec"), meta.part(job, "status"), now
-        self.pods = of_it
+        self.tally, self.active, self.terminating = tally, tally.active, tally.terminating
         self.is_indexed = self.spec.get("completionMode") == "Indexed"
         self.completions: int | None = self.spec.get("completions")
         self.is_suspended = bool(self.spec.get("suspend"))
         self.limit_per_index: int | None = self.spec.get("backoffLimitPerIndex")
-        self.active = [pod for pod in of_it if pod_phase.is_active(pod)]
-        self.terminating = [pod for pod in of_it if pods.is_terminating(pod)]
-        self._by_uid = {meta.uid(pod): pod for pod in of_it}
         self._count()
 
     # What is counted
@@ -105,20 +116,20 @@ class Look:
         self.counted: dict[str, int] = {}
         for outcome, uids in self.uncounted.items():
             there = dict.fromkeys(meta.texts(waiting, outcome))
-            uids.update((uid, None) for uid in there if self._is_tracked(uid))
+            uids.update((uid, None) for uid in there if uid in self.tally.tracked)
             self.counted[outcome] = self.said.get(outcome, 0) + len(there) - len(uids)
         end = self.completions or 0
         completed: list[int] = []
         failed: list[int] = []
         self.to_release: list[Object] = []
         self.failing: list[Object] = []  # Those of them that failed.
-        for pod in self.pods:
-            if not pods.is_tracked(pod) or len(self.to_release) + len(self.failing) >= UNCOUNTED_MAX:
-                continue
+        last = self.tally.to_count_in_the_end if self._is_ending else {}
+        ended = islice(chain(self.tally.to_count.values(), last.values()), UNCOUNTED_MAX)
+        for pod in by_name(ended):
             if pods.has_succeeded(pod):
                 self.to_release.append(pod)
                 completed += self._succeeded_index(pod)
-            elif pods.has_failed(self.job, pod) or (self._is_ending and pods.is_terminating(pod)):
+            else:
                 self.failing.append(pod)
         self.completed = self._indexes("completedIndexes", end if self.is_indexed else 0).plus(completed)
         for pod in self.failing:
@@ -127,10 +138,6 @@ class Look:
         self.failed_indexes = self._indexes("failedIndexes", end if is_apart else 0).plus(failed)
         kept = {meta.uid(pod) for pod in self.delayed.values()}
         self.to_release += [pod for pod in self.failing if meta.uid(pod) not in kept]
-
-    def _is_tracked(self, uid: str) -> bool:
-        pod = self._by_uid.get(uid)
-        return pod is not None and pods.is_tracked(pod)
 
     def _indexes(self, field: str, end: int) -> indexes.Indexes:
         return indexes.read(self.said.get(field) or "", end)
@@ -165,7 +172,7 @@ class Look:
         """Failed pods, by index, that keep their finalizer until their successor is there, for their count's sake."""
         if self.limit_per_index is None or self._is_ending or meta.is_deleting(self.job):
             return {}
-        there = {pods.index_of(pod) for pod in self.active}
+        there = self.tally.active_by_index
         found: dict[int, Object] = {}
         for pod in self.failing:
             index = pods.index_of(pod)
@@ -222,8 +229,7 @@ class Look:
     def _is_restarted_too_often(self, limit: int) -> bool:
         if meta.get(self.spec, "template", "spec", "restartPolicy") != "OnFailure":
             return False
-        restarts = sum(map(pods.restarts, self.active))
-        return restarts >= max(limit, 1)
+        return self.tally.restarts >= max(limit, 1)
 
     def _success(self) -> End | None:
         if self.is_indexed and (why := policies.success(self.job, self.completed)):
@@ -265,14 +271,13 @@ class Look:
 
 def _status(look: Look, end: End | None) -> Object:
     said, moment = look.said, tasks.rfc3339(look.now)
-    ready = sum(meta.is_pod_ready(pod) for pod in look.active)
     numbers = {"active": len(look.active), "failed": look.counted["failed"]}
     numbers["succeeded"] = look.succeeded if look.is_indexed else look.counted["succeeded"]
     uncounted = {outcome: list(uids) for outcome, uids in look.uncounted.items() if uids}
     status: dict[str, Any] = {
         **{key: value for key, value in said.items() if key not in (*numbers, "startTime")},
         **{key: number for key, number in numbers.items() if number},
-        "ready": ready,
+        "ready": look.tally.ready,
         "terminating": len(look.terminating),
         "uncountedTerminatedPods": uncounted,
     }
@@ -369,7 +374,7 @@ def untrack(pod: Object) -> actions.Action:
 
 def _pod_steps(look: Look, end: End | None) -> list[actions.Action]:
     if end is not None:
-        return replicas.removed(look.job, look.active[:AT_ONCE_MAX])  # They count as failed.
+        return replicas.removed(look.job, by_name(islice(look.active.values(), AT_ONCE_MAX)))  # They count as failed.
     surplus = _surplus(look)
     if surplus:
         return actions.together(
@@ -389,58 +394,60 @@ def _pod_steps(look: Look, end: End | None) -> list[actions.Action]:
 
 def _surplus(look: Look) -> list[Object]:
     """Active pods that are too many: those without an index to do first, and all but one of each index."""
-    going: list[Object] = []
-    left = list(look.active)
-    if look.is_indexed:
-        left, seen = [], dict[int | None, None]()
-        for pod in sorted(look.active, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", meta.uid(pod))):
-            index = pods.index_of(pod)
-            is_needed = index in range(look.completions or 0) and index not in look.completed and index not in seen
-            seen[index] = None
-            (left if is_needed else going).append(pod)
-    most = look.wanted - len(left)
-    if most < 0:
-        going += ranking.in_order(left, left, look.now)[:-most]
-    return going
+    going = _needless(look) if look.is_indexed else {}
+    most = look.wanted - (len(look.active) - len(going))
+    if most >= 0:
+        return list(going.values())
+    left = [pod for name, pod in look.active.items() if name not in going]
+    return [*going.values(), *ranking.in_order(left, left, look.now)[:-most]]
+
+
+def _needless(look: Look) -> dict[str, Object]:
+    """By name, the oldest first."""
+    active, end = look.tally.active_by_index, look.completions or 0
+    over = [
+        *active.outside(end),
+        *(one for span in look.completed.spans for one in active.within(span[0], span[1] + 1)),
+    ]
+    found = list(active.pods.get(None, {}).values())
+    for index in dict.fromkeys((*over, *active.shared)):
+        there = sorted(active.pods[index].values(), key=_age)
+        is_needed = 0 <= index < end and index not in look.completed
+        found += there[1:] if is_needed else there
+    return {meta.name(pod): pod for pod in sorted(found, key=_age)}
+
+
+def _age(pod: Object) -> tuple[str, str]:
+    return pod["metadata"].get("creationTimestamp") or "", meta.uid(pod)
 
 
 def _alike(look: Look, missing: int) -> list[Object]:
-    if pods.backoff_seconds(look.job, _ended(look), look.now) > 0:
+    if look.tally.seconds_to_next(look.now) > 0:
         return []
     return [pods.pod_for(look.job)] * min(missing, AT_ONCE_MAX)
 
 
-def _ended(look: Look) -> list[Object]:
-    """But for those that were taken away, and not counted: they are no failures."""
-    return [
-        pod
-        for pod in look.pods
-        if (pods.is_tracked(pod) or not meta.is_deleting(pod))
-        and (pods.has_succeeded(pod) or pods.has_failed(look.job, pod))
-    ]
-
-
 def _indexed(look: Look, missing: int) -> list[Object]:
     """Of the lowest indexes that nobody does and that may begin now."""
-    if look.limit_per_index is None and pods.backoff_seconds(look.job, _ended(look), look.now) > 0:
+    if look.limit_per_index is None and look.tally.seconds_to_next(look.now) > 0:
         return []
-    busy = {pods.index_of(pod) for pod in look.active}
-    if pods.replaces_only_failed(look.job):
-        busy |= {pods.index_of(pod) for pod in look.terminating}
     found: list[Object] = []
     index = -1
     while len(found) < min(missing, AT_ONCE_MAX):
         index = _next_open(look, index + 1)
         if index >= (look.completions or 0):
             break
-        if index not in busy and _index_seconds(look, index) <= 0:
+        if _index_seconds(look, index) <= 0:
             found.append(pods.indexed_pod(look.job, index, _failures(look, index)))
     return found
 
 
 def _next_open(look: Look, index: int) -> int:
-    """From this index on the first that has neither succeeded nor failed."""
-    while (later := max(look.completed.gap_from(index), look.failed_indexes.gap_from(index))) != index:
+    """From this index on the first that has neither succeeded nor failed, and that nobody does."""
+    done = [look.completed, look.failed_indexes, look.tally.active_by_index]
+    if pods.replaces_only_failed(look.job):
+        done.append(look.tally.terminating_by_index)
+    while (later := max(one.gap_from(index) for one in done)) != index:
         index = later
     return index
 
@@ -469,7 +476,7 @@ def _look_again(look: Look, end: End | None) -> list[actions.Action]:
     if look.limit_per_index is not None:
         waits += [_index_seconds(look, index) for index in look.delayed]
     elif len(look.active) < look.wanted:
-        waits.append(pods.backoff_seconds(look.job, _ended(look), look.now))
+        waits.append(look.tally.seconds_to_next(look.now))
     waits = [wait for wait in waits if wait > 0]
     return [actions.RequeueAfter(min(*waits, LOOK_AGAIN_SECONDS_MAX))] if waits else []
 

@@ -42,6 +42,10 @@ def _tracked(pod: Object, view: View) -> Iterable[str]:
 
 
 def _pods_of(of: Object, view: View) -> Iterable[str]:
+    """Of a Job that is gone; while it is there, it counts them itself."""
+    there = view.get(JOBS, meta.namespace(of), meta.name(of))
+    if there is not None and meta.uid(there) == meta.uid(of):
+        return ()
     return [meta.key(pod) for pod in view.by_index(PODS, "controller", meta.uid(of)) if pods.is_tracked(pod)]
 
 

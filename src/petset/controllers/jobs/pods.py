@@ -8,7 +8,7 @@ since the last success.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from petset.base import tasks, well_known
@@ -18,6 +18,7 @@ from petset.objects import meta
 from petset.objects.meta import Object
 
 BACKOFF_FIRST_SECONDS, BACKOFF_SECONDS_MAX = 10.0, 600.0
+FAILURES_TOLD_APART = 7  # After so many in a row the longest back-off is reached.
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 
 
@@ -55,10 +56,11 @@ def replaces_only_failed(job: Object) -> bool:
     return spec.get("podReplacementPolicy") == "Failed" or spec.get("podFailurePolicy") is not None
 
 
-def has_failed(job: Object, pod: Object) -> bool:
+def has_failed(pod: Object, replaces_only_failed: bool) -> bool:
+    """`replaces_only_failed`: whether its Job does."""
     if meta.get(pod, "status", "phase") == "Failed":
         return True
-    return meta.is_deleting(pod) and not has_succeeded(pod) and (is_lost(pod) or not replaces_only_failed(job))
+    return meta.is_deleting(pod) and not has_succeeded(pod) and (is_lost(pod) or not replaces_only_failed)
 
 
 def restarts(pod: Object) -> int:
@@ -80,18 +82,11 @@ def ended_at(pod: Object) -> float:
     return max((tasks.parse_rfc3339(one) for one in told if one), default=0.0)
 
 
-def backoff_seconds(job: Object, ended: Iterable[Object], now: float) -> float:
-    """How long the next pod must wait for those that have ended; 0.0 when it need not."""
-    failures, last = 0, 0.0
-    for at, is_failure in sorted((ended_at(pod), has_failed(job, pod)) for pod in ended):
-        failures, last = (failures + 1, at) if is_failure else (0, 0.0)
-    return remaining(failures, last, now)
-
-
 def remaining(failures: int, last: float, now: float) -> float:
+    """How many seconds are left after so many failures without a success, the last one then; 0.0 for none."""
     if not failures:
         return 0.0
-    wait = min(BACKOFF_FIRST_SECONDS * 2 ** min(failures - 1, 10), BACKOFF_SECONDS_MAX)
+    wait = min(BACKOFF_FIRST_SECONDS * 2 ** (min(failures, FAILURES_TOLD_APART) - 1), BACKOFF_SECONDS_MAX)
     return max(0.0, last + wait - now)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from petset.base import tasks, well_known
 from petset.client.views import View
 from petset.controllers.pets import identity
-from petset.controllers.workloads import revisions
+from petset.controllers.workloads import numbers, revisions
 from petset.kinds import pod_phase
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -154,8 +154,7 @@ class Pets:
         """The ordinals from `first` up to `end` that nobody has, ascending; found by halving, not by walking."""
         place = bisect_left(self.ordinals, first)
         while first < end:
-            # As long as there is one for each number, the one at `place + n` has the ordinal `first + n`.
-            there = _run(self.ordinals, place, first)
+            there = numbers.run_length(self.ordinals, place, first)
             place, first = place + there, first + there
             until = self.ordinals[place] if place < len(self.ordinals) else end
             yield from range(first, min(until, end))
@@ -165,18 +164,6 @@ class Pets:
         """The ordinals that are not from `first` up to `end`, the highest first."""
         lower, upper = bisect_left(self.ordinals, first), bisect_left(self.ordinals, max(first, end))
         return [*reversed(self.ordinals[upper:]), *reversed(self.ordinals[:lower])]
-
-
-def _run(ordinals: list[int], place: int, first: int) -> int:
-    """How many ordinals from `place` on are `first`, `first + 1`, and so on."""
-    low, high = 0, len(ordinals) - place
-    while low < high:
-        middle = (low + high) // 2
-        if ordinals[place + middle] == first + middle:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 class Claims:
