@@ -113,6 +113,7 @@ TABLE = (
     _counter("workqueue_retries_total", "Keys put back since they failed.", "name"),
     _gauge("workqueue_unfinished_work_seconds", "Of all work under way together.", "name"),
     _gauge("workqueue_longest_running_processor_seconds", "Of the work under way that began first.", "name"),
+    _gauge("leader_election_master_status", "Whether this replica leads: 1 or 0.", "name"),
     # The scheduler.
     _counter("scheduler_schedule_attempts_total", "Attempts to place a pod.", "profile", "result"),
     _histogram(

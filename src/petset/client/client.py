@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -54,6 +54,12 @@ class Client:
         self._transport = transport
         self.kinds = kinds or Catalog(builtin.KINDS)
         self._headers = (("accept", "application/json"), ("user-agent", user_agent))
+
+    def through(self, wrap: Callable[[http.Transport], http.Transport]) -> Client:
+        """The same client over a transport that wraps this one's."""
+        made = Client(wrap(self._transport), kinds=self.kinds)
+        made._headers = self._headers
+        return made
 
     def kind_of(self, obj: Object) -> Kind:
         """The kind of an object's apiVersion and kind. Raises ApiError 404 when there is none now."""
