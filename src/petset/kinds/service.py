@@ -22,9 +22,12 @@ from petset.objects.validation import Errors, immutable, labels, listed, named, 
 
 def publishes_unready(service: Object) -> bool:
     """Whether it shows the addresses of pods that are not ready: by its spec, or by the annotation of 2016."""
-    annotated = meta.truth(meta.annotations(service).get(well_known.TOLERATE_UNREADY_ANNOTATION, ""))
-    is_asked = bool(meta.get(service, "spec", "publishNotReadyAddresses"))
-    return is_asked or annotated is True
+    return bool(meta.get(service, "spec", "publishNotReadyAddresses")) or tolerates_unready(service)
+
+
+def tolerates_unready(service: Object) -> bool:
+    """Whether the annotation of 2016 says so, which Kubernetes reads no more since 1.24."""
+    return meta.truth(meta.annotations(service).get(well_known.TOLERATE_UNREADY_ANNOTATION, "")) is True
 
 
 def is_headless(service: Object) -> bool:

@@ -13,6 +13,7 @@ from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.pets import identity
 from petset.controllers.pets.pets import Group, Pet, Pets
+from petset.controllers.pets.translation import Translation
 from petset.controllers.workloads import revisions
 from petset.kinds.apps import workloads
 from petset.kinds.pet_set import PETSETS
@@ -33,6 +34,7 @@ class Variant:
     pod_failed_text: str
     claim_text: str
     claim_failed_text: str
+    translation: Translation | None = None  # For a cluster that does not know the words of 2016.
 
 
 PETSET = Variant(
@@ -122,6 +124,16 @@ class Family:
         if not self.min_ready_seconds or pet.ready_since is None:
             return 0.0
         return pet.ready_since + self.min_ready_seconds - self.now
+
+    def pod_for(self, ordinal: int, template: Object, revision_name: str) -> Object:
+        """The pod of one pet as it is made here. Raises init_annotations.Unreadable."""
+        pod = identity.pod_for(self.set, ordinal, template, revision_name)
+        return self.kind.translation.pod(pod) if self.kind.translation else pod
+
+    def claims_for(self, pod_name: str) -> Iterator[Object]:
+        """The claims one pet needs as they are made here."""
+        claims = identity.claims_for(self.set, pod_name)
+        return map(self.kind.translation.claim, claims) if self.kind.translation else claims
 
     def pod_events(self, verb: str, pod_name: str) -> tuple[actions.EmitEvent, actions.EmitEvent]:
         """The events of a step on a pet: (when done, when failed)."""

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from petset.base import tasks
 from petset.client.views import View
 from petset.controllers import actions
-from petset.controllers.pets import identity, updating
+from petset.controllers.pets import identity, translation, updating
 from petset.controllers.pets.family import KINDS, Family, Variant, one_of
 from petset.controllers.pets.pets import IDENTITY, Group, Pet, Pets
 from petset.controllers.runner import Controller, own_key
@@ -28,10 +29,13 @@ from petset.controllers.workloads import claiming, revisions
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import init_annotations
+from petset.kinds.service import SERVICES
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
 
 COUNTS = ("replicas", "readyReplicas", "availableReplicas", "currentReplicas", "updatedReplicas")
+TRANSLATED, FAILED_TO_TRANSLATE = "Translated", "FailedTranslate"
 PET_SECONDS_MIN = 1.0  # Between a pet and its successor: a node may refuse each at once.
 
 
@@ -50,7 +54,8 @@ def reconcile(kind: Variant, key: str, view: View, now: float) -> list[actions.A
     if meta.is_deleting(set_):
         return report(family)
     side_by_side = actions.together([report(family), pet_steps(family)])  # No pet waits for what is said of the set.
-    return [*history.steps, *side_by_side, *history.forget, *look_again(family)]
+    last = [*published(family), *history.forget, *look_again(family)]
+    return [*history.steps, *translated(family), *side_by_side, *last]
 
 
 def _claiming(kind: Variant, set_: Object, strangers: Iterable[Object], view: View) -> list[actions.Action]:
@@ -178,26 +183,56 @@ def create_pet(family: Family, i: int) -> list[actions.Action]:
     name = identity.pod_name(family.set, i)
     done, failed = family.pod_events("create", name)
     steps: list[actions.Action] = []
-    for claim in identity.claims_for(family.set, name):
+    for claim in family.claims_for(name):
         there = family.view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(claim), meta.name(claim))
         if there is None:
             steps.append(actions.Create(claim, *family.claim_events(name, meta.name(claim))))
         elif meta.is_deleting(there) or identity.is_stale_claim(there, name):
-            why = f"pvc {meta.name(there)} is being deleted"
-            event = actions.EmitEvent(family.set, "Warning", failed.reason, failed.message.replace("{error}", why))
-            return [event, actions.Fail(why)]
+            return _cannot(failed, f"pvc {meta.name(there)} is being deleted")
     template = family.history.update
     if family.strategy == "RollingUpdate" and i < family.start + family.partition:
         template = family.history.current
-    pod = identity.pod_for(family.set, i, revisions.template_of(template), meta.name(template))
+    try:
+        pod = family.pod_for(i, revisions.template_of(template), meta.name(template))
+    except init_annotations.Unreadable as error:
+        return _cannot(failed, str(error))
     return [*steps, actions.Create(pod, done, failed)]
+
+
+def _cannot(failed: actions.EmitEvent, why: str) -> list[actions.Action]:
+    return [replace(failed, message=failed.message.replace("{error}", why)), actions.Fail(why)]
+
+
+def translated(family: Family) -> list[actions.Action]:
+    """What is told of a spec that is new: how its pets are written in the words of today, where that is asked for."""
+    is_seen = meta.get(family.set, "status", "observedGeneration") == meta.get(family.set, "metadata", "generation")
+    if family.kind.translation is None or is_seen:
+        return []
+    try:
+        notes = family.kind.translation.notes(family.set)
+    except init_annotations.Unreadable as error:
+        return [actions.EmitEvent(family.set, "Warning", FAILED_TO_TRANSLATE, str(error))]
+    return [actions.EmitEvent(family.set, "Normal", TRANSLATED, note) for note in notes]
+
+
+def published(family: Family) -> list[actions.Action]:
+    """The set's Service in the words of today; after the pets, which do not wait for it."""
+    name = meta.get(family.set, "spec", "serviceName", default="")
+    if family.kind.translation is None or not name:
+        return []
+    service = family.view.get(SERVICES, meta.namespace(family.set), name)
+    if service is None or (wanted := translation.published(service)) is None:
+        return []
+    done = actions.EmitEvent(family.set, "Normal", TRANSLATED, translation.published_note(service))
+    failed = actions.EmitEvent(family.set, "Warning", FAILED_TO_TRANSLATE, f"Service {name}: {{error}}")
+    return [actions.Update(wanted, done, failed)]
 
 
 def missing_claims(family: Family, pod: Object) -> list[actions.Action]:
     """Claims a pending pod still waits for: somebody deleted them, or it was adopted without."""
     return [
         actions.Create(claim, *family.claim_events(meta.name(pod), meta.name(claim)))
-        for claim in identity.claims_for(family.set, meta.name(pod))
+        for claim in family.claims_for(meta.name(pod))
         if family.view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(claim), meta.name(claim)) is None
     ]
 
@@ -310,7 +345,17 @@ def keys_of_claim(kind: Variant, claim: Object, view: View) -> Iterable[str]:
             yield meta.key(set_)
 
 
-def _controller(kind: Variant) -> Controller:
+def keys_of_service(kind: Variant, service: Object, view: View) -> Iterable[str]:
+    """The sets whose Service this is, where it says in 2016's words what has to be said in today's."""
+    if translation.published(service) is not None:
+        for set_ in view.list(kind.resource, meta.namespace(service)):
+            if meta.get(set_, "spec", "serviceName") == meta.name(service):
+                yield meta.key(set_)
+
+
+def controller(kind: Variant) -> Controller:
+    """The row of one kind of sets."""
+    services = ((SERVICES, partial(keys_of_service, kind)),) if kind.translation else ()
     return Controller(
         name=kind.resource.plural,
         component=kind.component,
@@ -319,9 +364,10 @@ def _controller(kind: Variant) -> Controller:
             (PODS, partial(keys_of_pod, kind)),
             (PERSISTENTVOLUMECLAIMS, partial(keys_of_claim, kind)),
             (CONTROLLERREVISIONS, partial(claiming.keys_of_controller, kind.resource)),
+            *services,
         ),
         reconcile=partial(reconcile, kind),
     )
 
 
-CONTROLLERS = tuple(_controller(kind) for kind in KINDS)
+CONTROLLERS = tuple(controller(kind) for kind in KINDS)

@@ -14,14 +14,13 @@ from typing import Any, Protocol
 
 from petset.base import tasks, well_known
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import init_annotations
 from petset.kinds.service_account import SERVICEACCOUNTS
-from petset.objects import encoding, errors, meta, schema
-from petset.objects.errors import FieldError
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.server.writes import Write
 
-ALPHA_INIT, BETA_INIT = well_known.INIT_CONTAINERS_ALPHA_ANNOTATION, well_known.INIT_CONTAINERS_BETA_ANNOTATION
 HOSTNAME, SUBDOMAIN = well_known.HOSTNAME_ANNOTATION, well_known.SUBDOMAIN_ANNOTATION
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 TOKEN_SECONDS = 3607
@@ -46,9 +45,9 @@ def annotations_of_2016(context: Context, pod: Object, old: Object | None) -> Ob
         if given.get(annotation) and not spec.get(field):
             spec[field] = given[annotation]
     try:
-        if containers := _init_containers(pod):
+        if containers := init_annotations.containers(pod):
             spec["initContainers"] = containers
-    except _Unreadable as error:
+    except init_annotations.Unreadable as error:
         raise errors.invalid("Pod", meta.name(pod), error.wrong) from None
     if spec == pod.get("spec"):
         return pod
@@ -61,50 +60,11 @@ def template_annotations_of_2016(context: Context, obj: Object, old: Object | No
     if old is not None and template == meta.get(old, "spec", "template", default={}):
         return obj
     try:
-        _init_containers(template)
-    except _Unreadable as error:
+        init_annotations.containers(template)
+    except init_annotations.Unreadable as error:
         wrong = [replace(one, field=f"spec.template.{one.field}") for one in error.wrong]
         raise errors.invalid(obj["kind"], meta.name(obj), wrong, context.write.resource.group) from None
     return obj
-
-
-class _Unreadable(Exception):
-    """What is wrong with an annotation, by paths in the pod or template that has it."""
-
-    def __init__(self, wrong: list[FieldError]):
-        super().__init__(wrong)
-        self.wrong = wrong
-
-
-def _init_containers(pod: Object) -> list[Object]:
-    """Those that a pod or template has in an annotation only. Raises _Unreadable."""
-    given = meta.get(pod, "metadata", "annotations", default={})
-    annotation = BETA_INIT if given.get(BETA_INIT) else ALPHA_INIT
-    if not given.get(annotation) or meta.get(pod, "spec", "initContainers"):
-        return []
-    return _containers(annotation, given[annotation])
-
-
-def _containers(annotation: str, text: str) -> list[Object]:
-    """The containers of an annotation's JSON. Raises _Unreadable."""
-    field = f"metadata.annotations[{annotation}]"
-    try:
-        containers = encoding.loads(text)
-        if not isinstance(containers, list):
-            raise ValueError("it is not a list of containers")
-        placeholder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
-        carrier: dict[str, Any] = {**placeholder, "spec": {"containers": [], "initContainers": containers}}
-        checked, _, missing = schema.check(carrier, PODS)
-    except (ValueError, errors.ApiError) as error:
-        raise _Unreadable([FieldError.invalid(field, _short(text), str(error))]) from None
-    wrong = [error for error in missing if error.field.startswith("spec.initContainers")]
-    if wrong:
-        raise _Unreadable(wrong)
-    return checked["spec"].get("initContainers") or []
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 120 else text[:117] + "..."
 
 
 def service_account(context: Context, pod: Object, old: Object | None) -> Object:
