@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ from petset.store import store as stores
 from petset.wire import http, streaming
 
 if TYPE_CHECKING:
+    from petset.controllers import replica
     from petset.controllers.run import HostPath
     from petset.dns import records
     from petset.node import agent, disk
@@ -52,6 +53,7 @@ CONTROLLERS = http.User("system:kube-controller-manager", (users.MASTERS,))
 SCHEDULER = http.User("system:kube-scheduler", (users.MASTERS,))
 DNS = http.User("system:kube-dns", (users.MASTERS,))
 PROXY = http.User("system:kube-proxy", (users.MASTERS,))
+PET_SETS = http.User("petset-controller", (users.MASTERS,))
 KUBELET = "kubelet"
 DOMAIN = "cluster.local"
 KUBERNETES_PORT = 443  # Of the Service of that name.
@@ -67,6 +69,7 @@ class Config:
     pod_cidrs: Mapping[str, str] = field(default_factory=dict[str, str])  # By the name of a node that is to begin.
     hostpath: HostPath | None = None  # Makes and removes the directories of volumes; None: nobody provisions any.
     volumes_directory: str = "/var/lib/petset/volumes"
+    controllers_elsewhere: Sequence[str] = ()  # Those that are programs of their own, by name.
     snapshots: bool = False  # Whether the kinds of snapshots are made, where there is a provisioner.
     ca_pem: str = ""  # Of the API, for pods.
     front_proxy: pki.Issued | None = None  # What this server shows to the APIs that it hands requests on to.
@@ -271,9 +274,22 @@ def controllers(config: Config) -> Program:
             metrics=config.metrics,
             silence=config.node_silence_seconds or None,
             snapshots_too=config.snapshots,
+            but=config.controllers_elsewhere,
         )
 
     return Program("controllers", CONTROLLERS, main, "kube-controller-manager", everywhere=True)
+
+
+def pet_sets(settings: replica.Settings, metrics: telemetry.Telemetry | None = None) -> Program:
+    """The controller of PetSets alone, one of several replicas of it."""
+
+    async def main(client: Client) -> None:
+        from petset.controllers import replica
+
+        await replica.run(client, settings, metrics)
+
+    name = settings.election.replica if settings.election else PET_SETS.name
+    return Program(name, PET_SETS, main, "petset-controller")
 
 
 def scheduler(metrics: telemetry.Telemetry | None = None, by: profiles.Profiles | None = None) -> Program:

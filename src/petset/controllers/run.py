@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -118,10 +119,11 @@ async def run_controllers(
     metrics: telemetry.Telemetry | None = None,
     silence: float | None = None,
     snapshots_too: bool = False,
+    but: Sequence[str] = (),
 ) -> None:
     """Run them all until cancelled. Without `hostpath` the hostPath provisioner is off, without `authority` signing.
 
-    `snapshots_too`: make the kinds of snapshots, where they are not there.
+    `snapshots_too`: make the kinds of snapshots, where they are not there. `but`: those that run elsewhere, by name.
     """
     settings = provisioning.Settings(volumes_directory, provisions=hostpath is not None)
     caches = informers or Informers(client)
@@ -137,7 +139,7 @@ async def run_controllers(
         settings, ca_pem, tasks.now(), signs=authority is not None, silence=silence or nodes.NODE_LEASE_SECONDS_MAX
     )
     off = [kind for kind in builtin.KINDS if kind not in client.kinds.now]  # What this cluster has not.
-    rows = [row for row in rows if not any(kind in off for kind, _ in row.watches)]
+    rows = [row for row in rows if row.name not in but and not any(kind in off for kind, _ in row.watches)]
     runners = [runner.Runner(client, caches, row, perform) for row in rows]
     if metrics is not None:
         metrics.source(lambda: itertools.chain.from_iterable(one.samples() for one in runners))

@@ -10,16 +10,19 @@ without a reason; nothing is written over that the writer has not read; a claim 
 and nobody uses it, a volume only with its claim; a claim's volume never changes and is no other claim's; a pet mounts
 its own claims; no two sandboxes of one namespace/name run at once, and no two of them on one directory; nothing comes
 for which a quota has no room (bounds.py); no Job counts a pod twice, or one that has not ended (counts.py);
-Deployments keep within their bounds (rollouts.py); no eviction breaks a disruption budget (evictions.py).
+Deployments keep within their bounds (rollouts.py); no eviction breaks a disruption budget (evictions.py); of replicas
+of one controller none writes but the one that holds the Lease.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from petset.controllers import replica
 from petset.kinds import pod_phase
 from petset.objects import encoding, meta
 from petset.objects.meta import Object
@@ -41,6 +44,7 @@ QUOTAS = "/core/resourcequotas/"
 NODES, REVISIONS = "/core/nodes/", "/apps/controllerrevisions/"
 MEDDLED = "world/meddled"  # An annotation with a number that only grows, written by somebody else in between.
 SETS = ("/apps/statefulsets/", "/apps/petsets/")
+ALL_MAY_WRITE = re.compile(r"/(leases|events)(/|\?|$)")
 NUMBERED_BY_NONE = ("ReplicaSet", "ReplicationController", "DaemonSet")  # Whose pods are no pets.
 
 
@@ -75,11 +79,18 @@ class Laws:
         self._cascaded: dict[str, None] = {}
         self._excused: dict[str, str] = {}  # uid -> what the monkey did to it
         self._is_bounded = False  # There was a quota.
+        self.replicas: tuple[str, ...] = ()
         self.counts = counts.Counts()
         self._rollouts = rollouts.Rollouts()
         self.evictions = evictions.Evictions()
         self.also: Callable[[str, Object | None, Object], Iterable[str]] = lambda key, old, obj: ()  # The disk's.
         self._unprotected: dict[str, None] = {}  # uids of pods whose own grace is 0: gone from the API while they run.
+
+    @property
+    def holder(self) -> str:
+        """Who holds the Lease of the replicas."""
+        lease = self.objects.get(f"{LEASES}default/{replica.LEASE}")
+        return meta.get(lease, "spec", "holderIdentity", default="") or ""
 
     # Told by the world
 
@@ -101,7 +112,13 @@ class Laws:
         self.note(f"BROKEN  {law}")
 
     def asked(self, who: str, request: http.Request) -> None:
-        """A program sends a request: what it deletes it must have seen, and name by its uid."""
+        """A program sends a request: what it deletes it must have seen, and name by its uid.
+
+        Of several replicas of a controller only the one that holds the Lease sends writes.
+        """
+        acts = who in self.replicas and request.method != "GET" and not ALL_MAY_WRITE.search(request.target)
+        if acts and not self.holder.startswith(f"{who}_"):
+            self.breaks(f"{who} writes {request.target} and {self.holder or 'nobody'} holds the lease")
         if request.method == "DELETE" and "/pods/" in request.target:
             options: Object = encoding.loads(request.body) if request.body else {}
             if not meta.get(options, "preconditions", "uid"):

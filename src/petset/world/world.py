@@ -28,8 +28,11 @@ from functools import partial
 from petset import cluster
 from petset.base import tasks
 from petset.client import client as api
+from petset.client import election
+from petset.controllers import replica
 from petset.dns import records
 from petset.kinds import builtin
+from petset.kinds.pet_set import PETSETS
 from petset.objects import encoding
 from petset.objects.registry import Catalog
 from petset.wire import http, streaming
@@ -52,10 +55,15 @@ class Config:
     seed: int
     nodes: int = 1
     snapshots: bool = False  # Whether there are the kinds of snapshots.
+    replicas: int = 0  # Of a controller of PetSets that is a program of its own; 0: it is one of the controllers.
     scripted: bool = False  # Nodes by script instead of the real agent on a simulated machine: they cost less.
 
 
 Story = Callable[["World"], Awaitable[None]]
+
+
+def _election(name: str) -> election.Settings:
+    return election.Settings(replica.LEASE, "default", name)
 
 
 class World:
@@ -73,7 +81,12 @@ class World:
         self.volumes = self.disk_of("volumes")
         self.directories = directories.Directories(self.laws, random.Random(f"{seed} disk"))
         self.laws.also = partial(snapshots.broken_by, self.laws.objects, self.directories)
-        plane = cluster.Config(hostpath=self.directories, volumes_directory=str(self.volumes), ca_pem="a certificate")
+        plane = cluster.Config(
+            hostpath=self.directories,
+            volumes_directory=str(self.volumes),
+            ca_pem="a certificate",
+            controllers_elsewhere=(PETSETS.plural,) if config.replicas else (),
+        )
         self.kinds = snapshots.kinds() if config.snapshots else builtin.KINDS
         seen = server.SeenStore(self.laws.saw)
         self.server = server.Server(seen, plane, self._streams_of, self._server_of, self.kinds)
@@ -84,10 +97,13 @@ class World:
         self.nodes: Sequence[agents.AgentNode | nodes.ScriptedNode] = [
             kind(self, f"node-{number}") for number in range(config.nodes)
         ]
+        self.replicas = [f"replica-{number}" for number in range(config.replicas)]
+        self.laws.replicas = tuple(self.replicas)
         self.processes = [
             Process(self, program)
             for program in (
                 cluster.controllers(plane),
+                *(cluster.pet_sets(replica.settings(_election(name))) for name in self.replicas),
                 cluster.scheduler(),
                 cluster.names(self._new_zone),
                 *(cluster.Program(node.name, node.user, node.run, cluster.KUBELET) for node in self.nodes),
@@ -118,6 +134,12 @@ class World:
     def disk_of(self, name: str) -> pathlib.Path:
         """Where a program of this name keeps what outlives it."""
         return pathlib.Path(self.disk) / name
+
+    @property
+    def leader(self) -> str:
+        """The replica that holds the Lease; "" for none."""
+        holder = self.laws.holder
+        return next((name for name in self.replicas if holder.startswith(f"{name}_")), "")
 
     def process(self, name: str) -> Process:
         return next(process for process in self.processes if process.name == name)
