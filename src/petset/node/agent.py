@@ -70,7 +70,8 @@ class Config:
     on_disk: bool = True  # Whether volumes are made; else they are judged only, and pods ask for no tokens.
     memory: Callable[[], int] | None = None  # How many bytes of it are available; None: nobody is to care.
     static_pods: Path | None = None  # The directory of their manifests.
-    handlers: Sequence[str] = ()  # The runtimes that RuntimeClasses may name, which the runtime says.
+    # What RuntimeClasses may name, and the usual runtime, "": whether pods have users of their own under it.
+    handlers: Mapping[str, bool] = field(default_factory=dict[str, bool])
     unsafe_sysctls: Sequence[str] = ()  # That pods may set: names, or beginnings of names with a `*`.
     space: space.Space | None = None  # How full the claims' volumes are; None: nobody looks.
     marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
@@ -98,7 +99,8 @@ async def run(
 
 class Agent:
     def __init__(self, client: Client, runtime: Runtime, config: Config, attempts: probes.Attempts | None = None):
-        config = dataclasses.replace(config, handlers=tuple(runtime.handlers))
+        handlers = {name: not runtime.lacks_users(name) for name in ("", *runtime.handlers)}
+        config = dataclasses.replace(config, handlers=handlers)
         self._client, self._runtime, self._config = client, runtime, config
         self._attempts = attempts or probes.Prober(runtime.streams)
         self._recorder = Recorder(client, "kubelet", config.node_name)

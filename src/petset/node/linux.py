@@ -2,8 +2,8 @@
 
 Thin wrappers over libc through ctypes; each raises OSError with the path it was about. Namespaces are changed for
 the calling thread only, so `in_namespaces` and `in_pinned` are for a thread, not for the loop's, and they put it back.
-Follows: mount(2), umount2(2), openat2(2), open_tree(2), move_mount(2), unshare(2), setns(2), inotify(7), quotactl(2),
-proc(5).
+Follows: mount(2), umount2(2), openat2(2), open_tree(2), move_mount(2), mount_setattr(2), unshare(2), setns(2),
+inotify(7), quotactl(2), proc(5).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RE
 AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH = 1, os.O_CLOEXEC, 4
 # The same numbers on every architecture, as for all calls this young; the C library of Debian 12 has no names for them.
-_OPEN_TREE, _MOVE_MOUNT, _OPENAT2, _QUOTACTL_FD = 428, 429, 437, 443
+_OPEN_TREE, _MOVE_MOUNT, _OPENAT2, _MOUNT_SETATTR, _QUOTACTL_FD = 428, 429, 437, 442, 443
+_MOUNT_ATTR_IDMAP = 0x100000
 
 _FS_IOC_FSGETXATTR, _FS_IOC_FSSETXATTR, _FS_XFLAG_PROJINHERIT = 0x801C581F, 0x401C5820, 0x200
 _ATTRIBUTES = struct.Struct("=IIIII8x")  # struct fsxattr: flags, extsize, nextents, project, cowextsize
@@ -93,6 +94,20 @@ def attach(tree: int, target: str) -> None:
     _check(_libc.syscall(_MOVE_MOUNT, tree, b"", -100, os.fsencode(target), flags), target)  # -100: absolute
 
 
+class _MountAttributes(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "user_namespace"))
+
+
+def map_ids(tree: int, user_namespace: int, about: str) -> None:
+    """Have what is in a mount of `clone_mount` belong to the ids of a user namespace that it belongs to on disk.
+
+    Not what is mounted below it. Raises OSError, with EINVAL where the file system cannot be mounted so.
+    """
+    wanted = _MountAttributes(_MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
+    size = ctypes.c_size_t(ctypes.sizeof(wanted))
+    _check(_libc.syscall(_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, ctypes.byref(wanted), size), about)
+
+
 def set_propagation(target: str, flags: int) -> None:
     """MS_PRIVATE or MS_SLAVE, for a mount and all below it."""
     _check(_libc.mount(None, os.fsencode(target), None, ctypes.c_ulong(MS_REC | flags), None), target)
@@ -100,13 +115,24 @@ def set_propagation(target: str, flags: int) -> None:
 
 def propagation(descriptor: int, mountinfo: str | None = None) -> str:
     """What the mount that a descriptor lies on shares with others: "shared", "master" (it is a slave) or "private"."""
+    tags = _mount_of(descriptor, mountinfo)[0][6:]
+    return next((tag.split(":")[0] for tag in tags if tag.startswith(("shared:", "master:"))), "private")
+
+
+def file_system(descriptor: int, mountinfo: str | None = None) -> str:
+    """The kind that a descriptor lies on, as ext4; "" when nobody knows."""
+    return next(iter(_mount_of(descriptor, mountinfo)[1]), "")
+
+
+def _mount_of(descriptor: int, mountinfo: str | None) -> tuple[list[str], list[str]]:
+    """The columns of the mount that a descriptor lies on, before and after the dash; none of one that is not told."""
     known = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines())
     text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
     for line in text.splitlines():
-        number, *rest = line.partition(" - ")[0].split(" ")
-        if number == known["mnt_id"].strip():
-            return next((tag.split(":")[0] for tag in rest[5:] if tag.startswith(("shared:", "master:"))), "private")
-    return "private"
+        before, _, after = line.partition(" - ")
+        if before.split(" ")[0] == known["mnt_id"].strip():
+            return before.split(" "), after.split(" ")
+    return [], []
 
 
 def mount_points(below: str, mountinfo: str | None = None) -> list[str]:

@@ -62,7 +62,7 @@ class NodeConfig(Protocol):
     @property
     def labels(self) -> Mapping[str, str]: ...
     @property
-    def handlers(self) -> Sequence[str]: ...
+    def handlers(self) -> Mapping[str, bool]: ...
     @property
     def taints(self) -> Sequence[Object]: ...
 
@@ -129,7 +129,7 @@ def node_status(
             "architecture": arch,
         },
         "features": {"supplementalGroupsPolicy": True},
-        "runtimeHandlers": [_handler(name) for name in ("", *config.handlers)],
+        "runtimeHandlers": [_handler(name, own_users) for name, own_users in config.handlers.items()],
     }
 
 
@@ -139,10 +139,10 @@ def images(found: Iterable[tuple[Sequence[str], int]]) -> list[dict[str, Any]]:
     return [{"names": names[:IMAGE_NAMES_MAX], "sizeBytes": -size} for size, names in largest]
 
 
-def _handler(name: str) -> dict[str, Any]:
+def _handler(name: str, own_users: bool) -> dict[str, Any]:
     """A runtime by the name that RuntimeClasses have for it; "" is the usual one."""
     named = {"name": name} if name else {}
-    return {**named, "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}}
+    return {**named, "features": {"recursiveReadOnlyMounts": True, "userNamespaces": own_users}}
 
 
 def _pressure(type_: str, is_there: bool) -> tuple[str, str, str, str]:

@@ -222,6 +222,10 @@ class Runtime(Protocol):
         """What RuntimeClasses may name."""
         ...
 
+    def lacks_users(self, handler: str) -> str:
+        """Why a pod under this one of the handlers ("" is the usual one) cannot have users of its own; or ""."""
+        ...
+
     async def create_sandbox(
         self, pod: Object, hosts: str, resolv_conf: str, hostname: str = "", handler: str = ""
     ) -> Sandbox:

@@ -157,6 +157,7 @@ class Machine:
     started: list[tuple[str, str, int]] = field(default_factory=list[tuple[str, str, int]])
     started_kept_max: int = STARTED_KEPT_MAX  # For whoever asks what was started.
     containers_made: int = 0
+    lacks_users: str = ""  # Why no pod has users of its own here.
     images: list[tuple[list[str], int]] = field(default_factory=list[tuple[list[str], int]])  # Names and bytes.
     collections: list[tuple[int, bool]] = field(default_factory=list[tuple[int, bool]])  # What `collect` was asked for.
     # By pod uid and container.
@@ -209,6 +210,9 @@ class SimulatedRuntime:
     @property
     def handlers(self) -> Sequence[str]:
         return ("crun",)
+
+    def lacks_users(self, handler: str) -> str:
+        return self.machine.lacks_users
 
     async def start(self) -> None:
         return None

@@ -25,11 +25,12 @@ def class_(name: str, handler: str) -> dict[str, Any]:
             f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN bad.{'s' * 40}.default.svc"
             ".cluster.local is too long (64 characters is the max, 70 characters requested)",
         ),
-        ({"hostUsers": False}, "hostUsers is false and petset has no user namespaces; leave it out"),
+        ({"hostUsers": False}, "hostUsers is false and there are no users of its own here: nobody is root"),
     ],
 )
 def test_a_sandbox_that_cannot_be_had_is_told(tmp_path: Path, spec: Any, said: str):
     async def story(node: NodeUnderTest) -> None:
+        node.machine.lacks_users = "nobody is root"
         await node.create(class_("vm", "kata"))
         await node.create(class_("usual", "crun"))
         await node.create(pod("good", runtimeClassName="usual"))
@@ -44,10 +45,15 @@ def test_a_sandbox_that_cannot_be_had_is_told(tmp_path: Path, spec: Any, said: s
     play(story, tmp_path)
 
 
-def test_a_node_tells_what_its_runtimes_can(tmp_path: Path):
+@pytest.mark.parametrize("own_users", [True, False])
+def test_a_node_tells_what_its_runtimes_can(tmp_path: Path, own_users: bool):
     async def story(node: NodeUnderTest) -> None:
+        if not own_users:
+            await node.kill()
+            node.machine.lacks_users = "nobody is root"
+            await node.boot()
         status = (await node.admin.get(NODES, NODE))["status"]
-        features = {"recursiveReadOnlyMounts": True, "userNamespaces": False}
+        features = {"recursiveReadOnlyMounts": True, "userNamespaces": own_users}
         assert status["runtimeHandlers"] == [{"features": features}, {"name": "crun", "features": features}]
         assert status["features"] == {"supplementalGroupsPolicy": True}
 

@@ -153,13 +153,19 @@ def _host_name(given: Object, path: str) -> Errors:
 
 
 def _host_users(given: Object, path: str) -> Errors:
-    """Users of its own go with nothing else of the host's."""
+    """Users of its own go with nothing else of the host's, and the whole of /proc with no others."""
+    fields = ("initContainers", "containers", "ephemeralContainers")
     if given.get("hostUsers") is not False:
+        for field in fields:
+            for index, container in enumerate(meta.parts(given, field)):
+                if meta.get(container, "securityContext", "procMount") == "Unmasked":
+                    where = f"{path}.{field}[{index}].securityContext.procMount"
+                    yield FieldError.invalid(where, "Unmasked", "`hostUsers` must be false to use `Unmasked`")
         return
     for field, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
         if given.get(field):
             yield FieldError.forbidden(f"{path}.{shown}", "when `hostUsers` is false")
-    for field in ("initContainers", "containers", "ephemeralContainers"):
+    for field in fields:
         for index, container in enumerate(meta.parts(given, field)):
             if container.get("volumeDevices"):
                 yield FieldError.forbidden(f"{path}.{field}[{index}].volumeDevices", "when `hostUsers` is false")

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from petset.base import tasks
+from petset.base import tasks, user_ids
 from petset.node import linux
 from petset.node.containers import attempts, pause, records
 from petset.node.containers.attempts import Tools
@@ -37,6 +37,8 @@ def read_all(node: Path, tools: Tools, boot_id: str) -> dict[str, Found]:
             and all(str(directory / "sandbox" / kind) in mounted for kind in sandbox.kinds)
             and (sandbox.pause is None or sandbox.pause.alive())
         )
+        if sandbox is not None and alive and sandbox.users:
+            user_ids.hold(sandbox.users, directory / "sandbox")
         tries = [
             record
             for name in sorted(_directories(directory / "containers"))

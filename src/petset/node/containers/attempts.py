@@ -20,7 +20,7 @@ import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from petset.node.containers import cgroups, host, logs, mounting, records
 from petset.node.containers.records import ContainerRecord
 from petset.node.linux import Process
 from petset.node.runtime import Mount, RuntimeError_
+from petset.node.user_namespaces import Users
 from petset.objects import encoding
 
 CREATE_SECONDS_MAX = 60.0
@@ -115,18 +116,28 @@ def start(
     config: dict[str, Any],
     lower: str,
     mounts: Sequence[Mount] = (),
+    users: Users | None = None,
+    shown: Mapping[str, str] | None = None,
 ) -> ContainerRecord:
-    """The container running. Raises RuntimeError_, and nothing is left then."""
+    """The container running, with its pod's own `users` where it has some: mounting.py says what is `shown` to those.
+
+    Raises RuntimeError_, and nothing is left then.
+    """
     tools = tools.of(record)
     try:
         for name in ("rootfs", "upper", "work", "exit", "persist"):
             (directory / name).mkdir(parents=True, exist_ok=True)
         (directory / "termination-log").touch(mode=0o666)
         os.chmod(directory / "termination-log", 0o666)  # Whoever the container runs as may write it.
+        if users is not None:
+            for name in ("upper", "termination-log"):
+                os.chown(directory / name, users.first, users.first)
         (directory / "config.json").write_bytes(encoding.dumps(config))
         records.write(directory, record)
-        _mount_rootfs(directory, lower)
-        with mounting.prepared(directory / VOLUMES, mounts, tools.hidden) as entering:
+        with _lower(directory, lower, users) as below:
+            _mount_rootfs(directory, below)
+        volumes = Path(mounting.on_stage(VOLUMES)) if users else directory / VOLUMES
+        with mounting.prepared(volumes, mounts, tools.hidden, users, shown) as entering:
             record = _create(tools, directory, record, entering)
         records.write(directory, record)
         done = tools.run("start", record.id)
@@ -142,6 +153,23 @@ def start(
         if isinstance(error, OSError):
             raise RuntimeError_("CreateContainerError", f"cannot create the container: {error}") from error
         raise
+
+
+@contextlib.contextmanager
+def _lower(directory: Path, lower: str, users: Users | None) -> Generator[str]:
+    """Where an image's tree is, whose files belong to the pod's own users; as long as the block lasts."""
+    if users is None:
+        yield lower
+        return
+    target = directory / "lower"
+    target.mkdir(exist_ok=True)
+    with paths.opened(lower) as root:
+        with mounting.cloned(root, lower, "/", users) as tree:
+            linux.attach(tree, str(target))
+    try:
+        yield str(target)
+    finally:
+        linux.unmount(str(target))  # An overlay keeps what it was made of.
 
 
 def _mount_rootfs(directory: Path, lower: str) -> None:
@@ -175,7 +203,8 @@ def _overlay_refused(directory: Path, error: OSError) -> str:
 def _create(tools: Tools, directory: Path, record: ContainerRecord, entering: Sequence[str]) -> ContainerRecord:
     """Let conmon create the container; it answers with the pid, or the runtime's complaint, on a pipe."""
     reading, writing = os.pipe()
-    creator = [*entering, tools.runtime, *tools.flags]
+    giving = ("sh", "-c", _GIVE_STREAMS, f"{record.users}:{record.users}") if record.users else ()
+    creator = [*entering, *giving, tools.runtime, *tools.flags]
     arguments = [
         tools.conmon,
         "--api-version=1",
@@ -231,6 +260,11 @@ def _create(tools: Tools, directory: Path, record: ContainerRecord, entering: Se
     supervisor = int((directory / "conmon.pid").read_text())
     cgroups.place_supervisor(tools.groups, tools.supervisors, supervisor)
     return replace(record, conmon=linux.process(supervisor) or Process(supervisor, 0), process=linux.process(pid))
+
+
+# Conmon's pipes are given to the pod's own root, so that /dev/stdout can be opened inside: the OCI runtime, which gives
+# them to the container's user, does it when it may no more.
+_GIVE_STREAMS = 'for n in 0 1 2; do [ ! -p /proc/self/fd/$n ] || chown "$0" /proc/self/fd/$n; done; exec "$@"'
 
 
 def _answer(descriptor: int) -> dict[str, Any] | None:

@@ -96,6 +96,7 @@ class Places:
     volumes: str  # Where mounting.py puts the container's mounts, by their number.
     hostname: str
     pid: str = ""  # Of another container, whose processes this one is to see; "" for a namespace of its own.
+    users: str = ""
 
 
 def config(
@@ -127,7 +128,8 @@ def config(
     namespaces: list[dict[str, str]] = [{"type": "mount"}]
     if not hostpid:
         namespaces.append({"type": "pid", **({"path": places.pid} if places.pid else {})})
-    for kind, path in (("network", places.network), ("uts", places.uts), ("ipc", places.ipc)):
+    pinned = {"user": places.users, "network": places.network, "uts": places.uts, "ipc": places.ipc}
+    for kind, path in pinned.items():
         if path:
             namespaces.append({"type": kind, "path": path})
     if host.cgroups == "v2" and not privileged:

@@ -19,8 +19,14 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from petset.base import networks
 from petset.node import linux, paths
 from petset.node.runtime import Mount, Propagation, RuntimeError_
+from petset.node.user_namespaces import Users
+
+# Where a user namespace's root finds everything: it may not pass the state directory, which is only root's. In each
+# mount namespace that is made here there is something else.
+STAGE = networks.RESERVATIONS / "stage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +57,93 @@ def place(directory: str, number: int) -> str:
 
 
 @contextlib.contextmanager
-def prepared(directory: Path, mounts: Sequence[Mount], hidden: str) -> Generator[tuple[str, ...], None, None]:
+def prepared(
+    directory: Path,
+    mounts: Sequence[Mount],
+    hidden: str,
+    users: Users | None = None,
+    shown: Mapping[str, str] | None = None,
+) -> Generator[tuple[str, ...], None, None]:
     """The words before a command that runs it where `mounts` have their places below `directory`.
 
-    `hidden` is a mount to take away there, or "". Raises RuntimeError_, OSError.
+    `hidden` is a mount to take away there, or "". Where a pod has `users` of its own, everything is on the STAGE, what
+    is to be `shown` there, too, by its name, and `directory` is below it. Raises RuntimeError_, OSError.
     """
-    directory.mkdir(exist_ok=True)
+    if users is None:
+        directory.mkdir(exist_ok=True)
+    else:
+        STAGE.mkdir(parents=True, exist_ok=True)
+        os.chmod(STAGE.parent, stat.S_IMODE(STAGE.parent.stat().st_mode) | 0o111)  # Whatever the umask of who made it.
     with contextlib.ExitStack() as kept:
         trees = {
-            place(str(directory), number): (_clone(mount, kept), mount)
+            place(str(directory), number): (_clone(mount, users, kept), mount)
             for number, mount in enumerate(mounts)
             if mount.kind == "bind"
         }
-        for target, (tree, _) in trees.items():
-            if stat.S_ISDIR(os.fstat(tree).st_mode):
-                Path(target).mkdir(exist_ok=True)
-            else:
-                Path(target).touch()
+        files = {on_stage(name): _shown(source, kept) for name, source in (shown or {}).items()}
         with linux.in_namespaces(("mnt",)):
             linux.set_propagation("/", linux.MS_PRIVATE)
             if hidden:
                 linux.unmount(hidden)
+            if users is not None:
+                linux.mount("petset", str(STAGE), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755,size=1m")
+                directory.mkdir()
+            for target, tree in files.items():
+                _place(tree, target, linux.MS_PRIVATE)
             for target, (tree, mount) in trees.items():
-                linux.attach(tree, target)
-                if flag := KERNEL[mount.propagation].flag:
-                    linux.set_propagation(target, flag)
+                _place(tree, target, KERNEL[mount.propagation].flag)
             namespace = kept.enter_context(paths.opened("/proc/thread-self/ns/mnt", os.O_RDONLY))
         enter = shutil.which("nsenter") or "nsenter"
         yield enter, f"--mount=/proc/{os.getpid()}/fd/{namespace}", "--"
 
 
-def _clone(mount: Mount, kept: contextlib.ExitStack) -> int:
+def on_stage(name: str) -> str:
+    return str(STAGE / name)
+
+
+def _shown(source: str, kept: contextlib.ExitStack) -> int:
+    with paths.opened(source) as found:
+        return kept.enter_context(cloned(found, source, "", None))
+
+
+def _place(tree: int, target: str, propagation: int) -> None:
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
+        Path(target).mkdir(exist_ok=True)
+    else:
+        Path(target).touch()
+    linux.attach(tree, target)
+    if propagation:
+        linux.set_propagation(target, propagation)
+
+
+@contextlib.contextmanager
+def cloned(found: int, source: str, target: str, users: Users | None) -> Generator[int]:
+    """A detached mount of what a descriptor stands for; its files belong to `users` as they do to the machine's.
+
+    Raises RuntimeError_, OSError.
+    """
+    tree = linux.clone_mount(found, source)
+    try:
+        if users is not None:
+            with paths.opened(users.namespace, os.O_RDONLY) as namespace:
+                try:
+                    linux.map_ids(tree, namespace, source)
+                except OSError as error:
+                    raise RuntimeError_("CreateContainerError", _not_mapped(found, source, target, error)) from error
+        yield tree
+    finally:
+        os.close(tree)
+
+
+def _not_mapped(found: int, source: str, target: str, error: OSError) -> str:
+    kind = linux.file_system(found) or "an unknown file system"
+    return (
+        f"cannot mount {source} at {target} in a pod with hostUsers false: it lies on {kind}, which this kernel does "
+        f"not mount with other ids ({error.strerror}); put it on ext4, xfs, btrfs or tmpfs, or leave hostUsers out"
+    )
+
+
+def _clone(mount: Mount, users: Users | None, kept: contextlib.ExitStack) -> int:
     """The detached mount of a volume, or of what is at its subPath now; made as a directory when nothing is."""
     with paths.opened(mount.source) as root:
         try:
@@ -93,11 +155,9 @@ def _clone(mount: Mount, kept: contextlib.ExitStack) -> int:
         needed = KERNEL[mount.propagation].needs
         if needed and not any(linux.propagation(found).startswith(one) for one in needed):
             raise RuntimeError_("CreateContainerError", _not_shared(mount))
-        tree = linux.clone_mount(found, mount.source)
+        return kept.enter_context(cloned(found, mount.source, mount.target, users))
     finally:
         os.close(found)
-    kept.callback(os.close, tree)
-    return tree
 
 
 def _found(root: int, mount: Mount) -> int:

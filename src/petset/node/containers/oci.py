@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, Protocol
 
-from petset.base import tasks
+from petset.base import tasks, user_ids
 from petset.base.networks import NetworkError, NodePlan
 from petset.kinds import requests
-from petset.node import linux, meter
+from petset.node import linux, meter, user_namespaces
 from petset.node.containers import (
     adoption,
     attempts,
@@ -135,6 +135,10 @@ class OciRuntime:
     def handlers(self) -> Sequence[str]:
         return list(host.runtimes())
 
+    def lacks_users(self, handler: str) -> str:
+        found = host.runtimes()
+        return user_namespaces.lacking(found.get(handler, "") if handler else next(iter(found.values()), ""))
+
     def node_info(self) -> dict[str, str]:
         """For the node's status.nodeInfo."""
         return host.node_info(self._boot_id)
@@ -234,17 +238,19 @@ class OciRuntime:
         if known.sandbox is not None and known.alive:
             return known.sandbox.seen(True)
         kinds, hostname = sandboxes.own_namespaces(pod), hostname or names.hostname(pod)
+        own_users = sandboxes.has_own_users(pod)
         directory = self._pod_directory(uid) / "sandbox"
         pod_name, namespace = meta.name(pod), meta.namespace(pod)
         try:
             sysctls = sandboxes.sysctls(pod, kinds)
-            await self._workers.submit(sandboxes.make, directory)
-            ip = await self._network.join(directory, f"{namespace}/{pod_name}", uid, hostname, sysctls, kinds)
+            users = await self._workers.submit(sandboxes.make, directory, own_users)
+            ip = await self._network.join(directory, f"{namespace}/{pod_name}", uid, hostname, sysctls, kinds, users)
+            kinds = (*kinds, user_namespaces.KIND) if users else kinds
             ports = tuple(requests.host_ports(pod)) if "net" in kinds else ()
             await self._network.publish(uid, ip, ports)
             ip = ip or self._plan.gateway
             hostname = hostname if "uts" in kinds else platform.node()
-            first = await self._pause(pod, directory)
+            first = await self._pause(pod, directory, users)
             files = {
                 "hosts": hosts.replace(names.POD_IP, ip),
                 "hostname": hostname + "\n",
@@ -254,9 +260,10 @@ class OciRuntime:
             sandbox = SandboxRecord(
                 *(uid, pod_name, namespace, hostname, ip, tasks.now(), self._boot_id, kinds, attempt, ports, handler),
                 pause=first,
+                users=users,
             )
             await self._settle(uid, known, sandbox, True, sandboxes.write_down, directory, files, sandbox)
-        except (OSError, NetworkError, RuntimeError_) as error:
+        except (OSError, NetworkError, RuntimeError_, user_ids.IdsError) as error:
             with tasks.best_effort("clean up a sandbox"):
                 await self._workers.submit(pause.stop, self._tools, uid)
                 await self._network.leave(directory, uid)
@@ -264,13 +271,13 @@ class OciRuntime:
             raise RuntimeError_("FailedCreatePodSandBox", f"cannot make the pod's sandbox: {error}") from error
         return sandbox.seen(True)
 
-    async def _pause(self, pod: Object, directory: Path) -> linux.Process | None:
+    async def _pause(self, pod: Object, directory: Path, users: int) -> linux.Process | None:
         """The first process of the namespace that all containers of the pod share, where they share one."""
         if not pod["spec"].get("shareProcessNamespace") or pod["spec"].get("hostPID"):
             return None
         group = cgroups.of_pod(self._plan.cgroup, meta.uid(pod))
         score = max(pause.OOM_SCORE_ADJ, self._starter.host.oom_score_adj_min)
-        return await self._workers.submit(pause.start, self._tools, directory, meta.uid(pod), group, score)
+        return await self._workers.submit(pause.start, self._tools, directory, meta.uid(pod), group, score, users)
 
     async def _settle(
         self,

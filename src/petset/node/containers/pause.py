@@ -15,11 +15,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from petset.node import linux
+from petset.node import linux, user_namespaces
 from petset.node.containers import mounting
-from petset.node.containers.attempts import Tools
+from petset.node.containers.attempts import VOLUMES, Tools
 from petset.node.linux import Process
 from petset.node.runtime import RuntimeError_
+from petset.node.user_namespaces import Users
 from petset.objects import encoding
 
 NAME = "pause"
@@ -57,8 +58,11 @@ def _id(pod_uid: str) -> str:
     return f"{NAME}-{pod_uid}"
 
 
-def start(tools: Tools, directory: Path, pod_uid: str, group: str, oom_score_adj: int) -> Process:
-    """Blocks: the process, in the pod's cgroup `group`. Raises RuntimeError_, OSError."""
+def start(tools: Tools, directory: Path, pod_uid: str, group: str, oom_score_adj: int, users: int = 0) -> Process:
+    """Blocks: the process, in the pod's cgroup `group`, and in its user namespace where `users` are its own.
+
+    Raises RuntimeError_, OSError.
+    """
     if platform.machine() != "x86_64":
         why = f"cannot share the process namespace of containers on {platform.machine()}"
         raise RuntimeError_("FailedCreatePodSandBox", why)
@@ -70,10 +74,12 @@ def start(tools: Tools, directory: Path, pod_uid: str, group: str, oom_score_adj
     executable = root / NAME
     executable.write_bytes(program())
     executable.chmod(0o755)
-    (bundle / "config.json").write_bytes(encoding.dumps(_config(f"{group}/{NAME}", oom_score_adj)))
+    own = Users(str(directory / user_namespaces.KIND), users) if users else None
+    (bundle / "config.json").write_bytes(encoding.dumps(_config(f"{group}/{NAME}", oom_score_adj, own)))
     words = ("run", "--detach", f"--bundle={bundle}", f"--pid-file={bundle}/pid", _id(pod_uid))
     said = bundle / "said"
-    with mounting.prepared(bundle / "volumes", (), tools.hidden) as entering:
+    volumes, shown = (Path(mounting.on_stage(VOLUMES)), {"rootfs": str(root)}) if own else (bundle / VOLUMES, None)
+    with mounting.prepared(volumes, (), tools.hidden, own, shown) as entering:
         started = tools.run_detached(*words, entering=entering, said=said)
     if not started:
         why = said.read_text(errors="replace").strip().splitlines()[-1:] or ["the OCI runtime gave no reason"]
@@ -91,8 +97,9 @@ def stop(tools: Tools, pod_uid: str) -> None:
             tools.run("delete", "--force", _id(pod_uid))
 
 
-def _config(group: str, oom_score_adj: int) -> dict[str, Any]:
+def _config(group: str, oom_score_adj: int, own: Users | None) -> dict[str, Any]:
     none: list[str] = []
+    users = [{"type": user_namespaces.KIND, "path": own.namespace}] if own else []
     proc = {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}
     devices = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "noexec", "size=64k"]}
     return {
@@ -107,7 +114,7 @@ def _config(group: str, oom_score_adj: int) -> dict[str, Any]:
             "noNewPrivileges": True,
             "oomScoreAdj": oom_score_adj,
         },
-        "root": {"path": "rootfs", "readonly": True},
+        "root": {"path": mounting.on_stage("rootfs") if own else "rootfs", "readonly": True},
         "mounts": [proc, devices],
-        "linux": {"cgroupsPath": group, "namespaces": [{"type": "mount"}, {"type": "pid"}]},
+        "linux": {"cgroupsPath": group, "namespaces": [*users, {"type": "mount"}, {"type": "pid"}]},
     }

@@ -36,6 +36,7 @@ class SandboxRecord:
     ports: tuple[HostPort, ...] = ()  # Of this machine, that lead to it.
     handler: str = ""  # The OCI runtime of its containers; "" for the node's usual one.
     pause: Process | None = None  # The first process of the PID namespace that its containers share.
+    users: int = 0  # The machine's id of its root, where its users are its own; 0: they are the machine's.
 
     def seen(self, alive: bool) -> Sandbox:
         return Sandbox(self.pod_uid, self.pod_name, self.namespace, self.ip, self.created_at, alive, self.attempt)
@@ -72,6 +73,7 @@ class ContainerRecord:
     user: tuple[int, ...] = ()  # uid, gid, supplementary groups.
     handler: str = ""  # The OCI runtime that made it; "" for the node's usual one.
     images: tuple[str, ...] = ()  # Of its volumes, by digest: they stay as long as it may.
+    users: int = 0  # As its sandbox's.
     resources: dict[str, Any] | None = None  # Of CPU and memory, as its spec said; None in those of an older petset.
 
     def seen(self) -> Container:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from petset.base import user_ids
 from petset.base.networks import NetworkError
 from petset.node import linux
 from petset.node.containers import records
@@ -24,6 +25,10 @@ def own_namespaces(pod: Object) -> tuple[str, ...]:
     return found if spec.get("hostIPC") else (*found, "ipc")
 
 
+def has_own_users(pod: Object) -> bool:
+    return pod["spec"].get("hostUsers") is False
+
+
 def sysctls(pod: Object, kinds: Sequence[str]) -> dict[str, str]:
     """The pod's sysctls on top of ours; only those that belong to the pod's own namespaces."""
     wanted = dict(SYSCTLS) if "net" in kinds else {}
@@ -36,19 +41,25 @@ def sysctls(pod: Object, kinds: Sequence[str]) -> dict[str, str]:
     return wanted
 
 
-def make(directory: Path) -> None:
-    """Blocks: its directory, and one /dev/shm for all containers of the pod."""
+def make(directory: Path, own_users: bool) -> int:
+    """Blocks: its directory, and one /dev/shm for all containers of the pod; the first id of the machine's that its
+    users are, 0 where they are the machine's own. Raises OSError, IdsError.
+    """
     shm = directory / "shm"
     shm.mkdir(parents=True, exist_ok=True)
+    users = user_ids.take(directory) if own_users else 0
     if not os.path.ismount(shm):
         flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-        linux.mount("shm", str(shm), "tmpfs", flags, f"mode=1777,size={SHM_BYTES}")
+        linux.mount("shm", str(shm), "tmpfs", flags, f"mode=1777,size={SHM_BYTES},uid={users},gid={users}")
+    return users
 
 
 def write_down(directory: Path, files: Mapping[str, str], sandbox: SandboxRecord) -> None:
     """Blocks: the files that its containers see in /etc, and last of all that there is a sandbox."""
     for name, text in files.items():
         (directory / name).write_text(text)
+        if sandbox.users:
+            os.chown(directory / name, sandbox.users, sandbox.users)
     records.write(directory, sandbox)
 
 
@@ -57,3 +68,5 @@ def let_go(directory: Path, dead: SandboxRecord | None) -> None:
     linux.unmount(str(directory / "shm"))
     if dead is not None:
         records.write(directory, dead)
+        if dead.users:
+            user_ids.give_back(dead.users, directory)

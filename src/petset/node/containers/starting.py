@@ -16,10 +16,11 @@ from pathlib import Path
 from petset.base import tasks
 from petset.kinds import requests
 from petset.kinds.pod_spec import resize
-from petset.node import linux, paths
-from petset.node.containers import attempts, bundle, cgroups, host, records, users
+from petset.node import linux, paths, user_namespaces
+from petset.node.containers import attempts, bundle, cgroups, host, mounting, records, users
 from petset.node.containers.records import ContainerRecord, SandboxRecord
 from petset.node.runtime import ContainerConfig, Image, RuntimeError_, Warning_
+from petset.node.user_namespaces import IDS_MAX, Users
 from petset.objects import encoding, meta
 from petset.objects.meta import Object
 
@@ -93,9 +94,13 @@ class Starter:
             raise RuntimeError_("CreateContainerConfigError", str(error)) from None
         own = meta.part(config.container, "securityContext")
         profile = bundle.seccomp_profile(config.pod, own)
+        places = self._places(config, record, sandbox, pid)
+        if places.users and (beyond := max(user.uid, user.gid, *user.groups)) > IDS_MAX:
+            why = f"cannot run as {beyond}: users and groups of a pod with hostUsers false are at most {IDS_MAX}"
+            raise RuntimeError_("CreateContainerConfigError", why)
         oci, said = bundle.config(
             config,
-            self._places(config, record, sandbox, pid),
+            places,
             user,
             self.host,
             pids_max=pids_max,
@@ -105,8 +110,17 @@ class Starter:
         )
         warnings += said
         given = dict(resize.resizable(meta.part(config.container, "resources")))
-        record = replace(record, handler=sandbox.handler, user=(user.uid, user.gid, *user.groups), resources=given)
-        started = attempts.start(self.tools, self._place(config), record, oci, config.image.rootfs, config.mounts)
+        record = replace(
+            record,
+            handler=sandbox.handler,
+            user=(user.uid, user.gid, *user.groups),
+            users=sandbox.users,
+            resources=given,
+        )
+        own_users = Users(places.users, sandbox.users) if sandbox.users else None
+        shown = self._files(config) if own_users else None
+        image, mounts = config.image.rootfs, config.mounts
+        started = attempts.start(self.tools, self._place(config), record, oci, image, mounts, own_users, shown)
         self._weigh(config.pod)
         warnings += self._limit(config.pod)
         return started
@@ -156,27 +170,42 @@ class Starter:
     def _places(
         self, config: ContainerConfig, record: ContainerRecord, sandbox: SandboxRecord, pid: str
     ) -> bundle.Places:
-        shared = records.pod_directory(self.directory, config.pod_uid) / "sandbox"
-        attempt = self._place(config)
+        shared = self._sandbox(config)
+        files = self._files(config)
+        volumes = str(self._place(config) / attempts.VOLUMES)
+        if sandbox.users:
+            files, volumes = {name: mounting.on_stage(name) for name in files}, mounting.on_stage(attempts.VOLUMES)
 
         def pinned(kind: str) -> str:
             return str(shared / kind) if kind in sandbox.kinds else ""
 
         return bundle.Places(
-            rootfs=str(attempt / "rootfs"),
+            rootfs=files["rootfs"],
             cgroup=record.group,
             network=pinned("net"),
             uts=pinned("uts"),
             ipc=pinned("ipc"),
-            shm=str(shared / "shm"),
-            hosts=str(shared / "hosts"),
-            hostname_file=str(shared / "hostname"),
-            resolv_conf=str(shared / "resolv.conf"),
-            termination_log=str(attempt / "termination-log"),
-            volumes=str(attempt / attempts.VOLUMES),
+            shm=files["shm"],
+            hosts=files["hosts"],
+            hostname_file=files["hostname"],
+            resolv_conf=files["resolv.conf"],
+            termination_log=files["termination-log"],
+            volumes=volumes,
             hostname=sandbox.hostname,
             pid=pid,
+            users=pinned(user_namespaces.KIND),
         )
+
+    def _files(self, config: ContainerConfig) -> dict[str, str]:
+        """What a container has of its attempt's and of its pod's, by name."""
+        attempt, shared = self._place(config), self._sandbox(config)
+        return {
+            **{name: str(attempt / name) for name in ("rootfs", "termination-log")},
+            **{name: str(shared / name) for name in ("shm", "hosts", "hostname", "resolv.conf")},
+        }
+
+    def _sandbox(self, config: ContainerConfig) -> Path:
+        return records.pod_directory(self.directory, config.pod_uid) / "sandbox"
 
     def _place(self, config: ContainerConfig) -> Path:
         return records.place(self.directory, config.pod_uid, config.name, config.attempt)

@@ -68,7 +68,7 @@ class Streams:
         if not options.command:
             raise StreamError(400, "cannot run a command: none was given; name it after --")
         self._count += 1
-        session = Exec(found.directory, f"exec-{os.getpid()}-{self._count}", options)
+        session = Exec(found.directory, f"exec-{os.getpid()}-{self._count}", options, found.record.users)
         await session.start(self._tools().of(found.record), found.record.id)
         return session
 
@@ -116,8 +116,9 @@ class Streams:
 class Exec:
     """One exec'd process."""
 
-    def __init__(self, directory: Path, name: str, options: ExecOptions):
-        self._directory, self._name, self._options = directory, name, options
+    def __init__(self, directory: Path, name: str, options: ExecOptions, users: int = 0):
+        """`users` is the machine's id of the container's root, where it is not 0."""
+        self._directory, self._name, self._options, self._users = directory, name, options, users
         self._process: subprocess.Popen[bytes] | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._input = -1
@@ -176,6 +177,8 @@ class Exec:
                         mine.append(writing if number == 0 else reading)
                         theirs.append(reading if number == 0 else writing)
                         stdio[number] = theirs[-1]
+                        if self._users:  # So that /dev/stdout can be opened inside.
+                            os.fchown(theirs[-1], self._users, self._users)
             self._process = subprocess.Popen(
                 [*arguments, container_id],
                 stdin=stdio[0],

@@ -25,7 +25,7 @@ from typing import Any
 from petset.base import networks, state, tasks
 from petset.base.networks import NetworkError, NodePlan
 from petset.kinds.requests import HostPort
-from petset.node import linux
+from petset.node import linux, user_namespaces
 from petset.node.network import addresses, host_ports, nftables, severing, wiring
 from petset.objects import encoding, package_data
 
@@ -67,9 +67,13 @@ class PodNetwork:
         hostname: str,
         sysctls: Mapping[str, str],
         kinds: Sequence[str] = ("net", "uts", "ipc"),
+        users: int = 0,
     ) -> str:
-        """New namespaces of these kinds, pinned at directory/<kind>, and eth0's address in them ("" without net)."""
-        return await self._thread.call(self._join, directory, pod, uid, hostname, dict(sysctls), tuple(kinds))
+        """New namespaces of these kinds, pinned at directory/<kind>, and eth0's address in them ("" without net).
+
+        `users` is the machine's id of the root of a user namespace that owns them; 0: there is none.
+        """
+        return await self._thread.call(self._join, directory, pod, uid, hostname, dict(sysctls), tuple(kinds), users)
 
     async def leave(self, directory: Path, uid: str) -> None:
         """Let the namespaces go, the interface with them, and give the address back."""
@@ -206,7 +210,14 @@ class PodNetwork:
         self._bridge_index = 0
 
     def _join(
-        self, directory: Path, pod: str, uid: str, hostname: str, sysctls: dict[str, str], kinds: tuple[str, ...]
+        self,
+        directory: Path,
+        pod: str,
+        uid: str,
+        hostname: str,
+        sysctls: dict[str, str],
+        kinds: tuple[str, ...],
+        users: int,
     ) -> str:
         self._unpin(directory)
         if not kinds:
@@ -219,14 +230,11 @@ class PodNetwork:
                 self._save()
                 wired = wiring.Wire(self.plan, address, self._mtu)
                 wired.clear(netlink)
-            with linux.in_namespaces(kinds):
+            with _made(directory, kinds, users):
                 if "uts" in kinds:
                     socket.sethostname(hostname)
                 for name, value in sysctls.items():
-                    _set_sysctl(name, value)
-                for kind in kinds:
-                    (directory / kind).touch()
-                    linux.mount(f"/proc/thread-self/ns/{kind}", str(directory / kind), "", linux.MS_BIND)
+                    _set_sysctl(name, value, directory if users else None)
                 if wired is not None:
                     with contextlib.closing(_iproute()) as inside:
                         wired.make(netlink, inside)
@@ -236,6 +244,8 @@ class PodNetwork:
             self._leave(directory, uid)
             if isinstance(error, addresses.NoAddress):
                 raise NetworkError(f"cannot give the pod an address: {error}") from None
+            if isinstance(error, user_namespaces.UserNamespaceError):
+                raise NetworkError(str(error)) from None
             if isinstance(error, (NetworkError, OSError)) or not isinstance(error, Exception):
                 raise
             raise _explained("connect the pod", error) from error
@@ -249,7 +259,7 @@ class PodNetwork:
         self._save()
 
     def _unpin(self, directory: Path) -> None:
-        for kind in ("net", "uts", "ipc"):
+        for kind in ("net", "uts", "ipc", user_namespaces.KIND):
             linux.unmount(str(directory / kind))
 
     def _save(self) -> None:
@@ -307,9 +317,29 @@ def table(plan: NodePlan) -> str:
     )
 
 
-def _set_sysctl(name: str, value: str) -> None:
+@contextlib.contextmanager
+def _made(directory: Path, kinds: Sequence[str], users: int) -> Generator[None]:
+    """New namespaces of these kinds, pinned at directory/<kind>, for this thread until the end of the block."""
+    with contextlib.ExitStack() as entered:
+        if users:
+            user_namespaces.make(directory, kinds, users)
+            for kind in kinds:
+                entered.enter_context(linux.in_pinned(kind, directory / kind))
+        else:
+            entered.enter_context(linux.in_namespaces(kinds))
+            for kind in kinds:
+                (directory / kind).touch()
+                linux.mount(f"/proc/thread-self/ns/{kind}", str(directory / kind), "", linux.MS_BIND)
+        yield
+
+
+def _set_sysctl(name: str, value: str, owned: Path | None) -> None:
+    """In this thread's namespaces, which are `owned` by the user namespace that is pinned in a directory, if any."""
     try:
-        Path("/proc/sys", name.replace(".", "/")).write_text(value)
+        if owned is not None and not name.startswith("net."):
+            user_namespaces.set_sysctl(owned, name, value)
+        else:
+            Path("/proc/sys", name.replace(".", "/")).write_text(value)
     except OSError as error:
         raise NetworkError(f"cannot set sysctl {name} to {value!r}: {error.strerror}") from None
 

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from petset.client.client import Client
 from petset.kinds.runtime_class import RUNTIMECLASSES
 from petset.node.network import names
-from petset.node.runtime import RuntimeError_
+from petset.node.runtime import Runtime, RuntimeError_
 from petset.objects import errors
 from petset.objects.meta import Object
 
 FAILED = "FailedCreatePodSandBox"
 
 
-def require_offered(pod: Object) -> None:
+def require_offered(pod: Object, runtime: Runtime, handler: str) -> None:
     """Raises RuntimeError_ for what must not be replaced by less."""
-    if pod["spec"].get("hostUsers") is False:
-        raise RuntimeError_(FAILED, "hostUsers is false and petset has no user namespaces; leave it out")
+    if pod["spec"].get("hostUsers") is False and (why := runtime.lacks_users(handler)):
+        raise RuntimeError_(FAILED, f"hostUsers is false and there are no users of its own here: {why}")
 
 
 def hostname(pod: Object, cluster_domain: str) -> str:

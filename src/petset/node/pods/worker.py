@@ -519,8 +519,8 @@ class PodWorker:
         self._name_wait_until, self._name_wait_told = 0.0, False
         try:
             hostname = sandboxes.hostname(self.pod, around.cluster_domain)
-            sandboxes.require_offered(self.pod)
             handler = await sandboxes.handler(around.client, self.pod, around.runtime.handlers)
+            sandboxes.require_offered(self.pod, around.runtime, handler)
             await around.runtime.create_sandbox(self.pod, hosts, resolv, hostname, handler)
         except RuntimeError_ as error:
             self._troubles["sandbox"] = _setup_trouble(self._troubles.get("sandbox"), error.reason, error.message)
