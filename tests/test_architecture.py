@@ -257,6 +257,7 @@ COLLECTING = re.compile(r"((collections|asyncio|queue)\.)?(deque|Queue|bytearray
 # Which names limit what a module collects (in a queue, a bytearray, or a list it keeps and adds to).
 BUFFERS = {
     "client/client.py": ("ANSWER_BYTES_MAX", "FRAME_BYTES_MAX"),
+    "client/events.py": ("WAITING_EVENTS_MAX",),
     "client/remote.py": ("OUTPUT_BYTES_MAX",),
     "net/bodies.py": ("bytes_max", "client_bytes_max"),
     "server/pods/proxy.py": ("PAGE_BYTES_MAX",),
@@ -264,7 +265,6 @@ BUFFERS = {
     "net/listener.py": ("WRITE_BUFFER_BYTES_MAX", "connections_max", "body_bytes_max"),
     "net/readers.py": ("bytes_max", "client_bytes_max"),
     "net/upgraded.py": ("READ_AHEAD_BYTES_MAX",),
-    "node/agent.py": ("EVENTS_WAITING_MAX",),
     "node/pods/probes.py": ("OUTPUT_BYTES_MAX", "HEADER_BYTES_MAX"),
     "node/programs.py": ("OUTPUT_LINES_MAX", "LINE_BYTES_MAX"),
     "server/audit/event.py": ("WAITING_EVENTS_MAX", "WAITING_BYTES_MAX"),

@@ -160,3 +160,47 @@ def test_what_is_remembered_is_one_text_at_rest_and_holds_afterwards() -> None:
         assert [event["count"] for event in written(store) if event["message"] == "message 3"] == [2]
 
     run(scene)
+
+
+def other(number: int) -> Object:
+    metadata = {**CLAIM["metadata"], "name": f"www-web-{number}", "uid": f"u{number}", "annotations": {"much": "text"}}
+    return {**CLAIM, "metadata": metadata}
+
+
+async def told(telling: events.Telling, store: memory.MemoryStore, count: int) -> list[Object]:
+    """The events that were written of what it was told, in their order."""
+    with store.watch(EVENTS.key(), store.revision) as watch:
+        async with asyncio.TaskGroup() as group:
+            writing = tasks.spawn(group, telling.run(), "events")
+            found = [(await anext(watch)).entry.object for _ in range(count)]
+            writing.cancel()
+    return found
+
+
+def test_what_is_told_of_many_shares_commits_and_what_is_told_of_one_keeps_its_order() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        telling = events.Telling(events.Recorder(client, "kubelet"))
+        for number in range(events.SIDE_BY_SIDE_MAX):
+            telling.tell(other(number), "Normal", "Said", "hello")
+        before = store.stats().commits
+        found = await told(telling, store, events.SIDE_BY_SIDE_MAX)
+        assert store.stats().commits - before == 1
+        assert {event["involvedObject"]["resourceVersion"] for event in found} == {"1"}
+        for message in ("one", "two", "three"):
+            telling.tell(CLAIM, "Normal", "Said", message)
+        assert [event["message"] for event in await told(telling, store, 3)] == ["one", "two", "three"]
+
+    run(scene)
+
+
+def test_of_too_many_that_wait_the_oldest_are_not_written() -> None:
+    async def scene(client: api.Client, store: memory.MemoryStore, clock: Clock) -> None:
+        telling = events.Telling(events.Recorder(client, "kubelet"))
+        for number in range(events.WAITING_EVENTS_MAX + 1):
+            telling.tell(other(number), "Normal", "Said", "hello")
+        telling.tell(CLAIM, "Normal", "Said", "the last")
+        kept = [told.about for told in telling._waiting]
+        assert len(kept) == events.WAITING_EVENTS_MAX and kept[0]["metadata"]["name"] == "www-web-2"
+        assert all("annotations" not in about["metadata"] for about in kept), "no more than events say of it"
+
+    run(scene)

@@ -3,6 +3,8 @@
 The object's name is made from what happened (object, reason, message, source), so the same happening finds its Event
 again, also after a restart: create, and where it exists already, patch count and lastTimestamp.
 
+`Telling` is for who cannot wait until it is recorded.
+
 Invariants: recording never fails its caller; an object can make EVENTS_BURST_MAX new events at once and then one every
 EVENTS_REFILL_SECONDS; repeats beyond their own, faster, allowance are counted and written with the next one. What is
 new and of weight is logged, too.
@@ -10,8 +12,11 @@ new and of weight is logged, too.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +33,8 @@ EVENTS_REFILL_SECONDS = 300.0
 REPEATS_REFILL_SECONDS = 5.0
 REMEMBERED_MAX = 4096
 MESSAGE_CHARACTERS_MAX = 1024
+WAITING_EVENTS_MAX = 4096
+SIDE_BY_SIDE_MAX = 8  # Events that are written at once: of many objects they share a commit.
 STARTS_AND_STOPS = ("Started", "Killing")
 
 
@@ -177,6 +184,54 @@ class Recorder:
             "reportingComponent": self._component,
             "reportingInstance": self._host,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event that waits to be recorded; `about` has no more of the object than events say of one."""
+
+    about: Object
+    type: str
+    reason: str
+    message: str
+    field_path: str
+
+
+class Telling:
+    """Events told where nobody can wait for a write: those of one object are written in the order in which they came.
+
+    Beyond WAITING_EVENTS_MAX the oldest go unwritten.
+    """
+
+    def __init__(self, recorder: Recorder):
+        self._recorder = recorder
+        self._waiting: deque[_Told] = deque(maxlen=WAITING_EVENTS_MAX)
+        self._any = asyncio.Event()
+
+    def tell(self, about: Object, type_: str, reason: str, message: str, field_path: str = "") -> None:
+        known = {key: text for key in _IDENTITY if (text := about["metadata"].get(key))}
+        bare = {"apiVersion": about["apiVersion"], "kind": about["kind"], "metadata": known}
+        self._waiting.append(_Told(bare, type_, reason, message, field_path))
+        self._any.set()
+
+    async def run(self) -> None:
+        """Write them until cancelled."""
+        while True:
+            await self._any.wait()
+            self._any.clear()
+            while self._waiting:
+                of_each: dict[str, list[_Told]] = {}
+                for _ in range(min(len(self._waiting), SIDE_BY_SIDE_MAX)):
+                    told = self._waiting.popleft()
+                    of_each.setdefault(meta.uid(told.about) or meta.key(told.about), []).append(told)
+                await tasks.side_by_side([*of_each.values()], self._record, SIDE_BY_SIDE_MAX, "record events")
+
+    async def _record(self, of_one: Sequence[_Told]) -> None:
+        for told in of_one:
+            await self._recorder.record(told.about, told.type, told.reason, told.message, told.field_path)
+
+
+_IDENTITY = ("name", "namespace", "uid", "resourceVersion")
 
 
 def _level(type_: str, reason: str) -> int:

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from pathlib import Path
 from petset.base import tasks
 from petset.client import views
 from petset.client.client import Client
-from petset.client.events import Recorder
+from petset.client.events import Recorder, Telling
 from petset.client.informer import Informer
 from petset.kinds import requests
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
@@ -44,7 +43,6 @@ from petset.objects.meta import Object
 
 log = logging.getLogger("petset.node")
 
-EVENTS_WAITING_MAX = 4096
 STOP_GRACE_SECONDS_MAX = 30.0
 
 
@@ -103,7 +101,7 @@ class Agent:
         config = dataclasses.replace(config, handlers=handlers)
         self._client, self._runtime, self._config = client, runtime, config
         self._attempts = attempts or probes.Prober(runtime.streams)
-        self._recorder = Recorder(client, "kubelet", config.node_name)
+        self._telling = Telling(Recorder(client, "kubelet", config.node_name))
         self._pods = Informer(client, PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._node = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}")
         self._services = Informer(client, SERVICES)
@@ -118,8 +116,6 @@ class Agent:
         self._static = self._static_pods(config.static_pods) if config.static_pods is not None else None
         self._workers: dict[str, worker.PodWorker] = {}
         self._of_name: dict[str, list[worker.PodWorker]] = {}  # By namespace/name, oldest first.
-        self._events: deque[tuple[Object, str, str, str, str]] = deque(maxlen=EVENTS_WAITING_MAX)
-        self._event_waits = asyncio.Event()
         self._images_changed = asyncio.Event()
 
     async def run(self, on_ready: Callable[[], None] | None, disks: Callable[[], disk.Disks] | None = None) -> None:
@@ -133,7 +129,7 @@ class Agent:
             self._around = self._surroundings(group)
             for informer in (self._node, self._services, self._slices, self._pods):
                 tasks.spawn(group, informer.run(), f"watch {informer.resource.plural}")
-            tasks.spawn(group, self._tell_events(), "node events")
+            tasks.spawn(group, self._telling.run(), "node events")
             tasks.spawn(group, self._follow_runtime(), "runtime events")
             await self._until_done("register", lambda: registration.register(self._client, self._config))
             lease = registration.renew_lease(self._client, self._config, self._node_there_is)
@@ -148,7 +144,9 @@ class Agent:
             if self._static is not None:
                 tasks.spawn(group, self._static.run(), "static pods")
             said = await self._until_done("say it is ready", self._say_ready)
-            self._tell(said, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", "")
+            self._telling.tell(
+                said, "Normal", "NodeReady", f"Node {self._config.node_name} status is now: NodeReady", ""
+            )
             tasks.spawn(group, self._stay_ready(said), "node readiness")
             tasks.spawn(group, self._tell_images(), "node images")
             for keeper, name in self._keepers(disks):
@@ -168,12 +166,12 @@ class Agent:
             total = quantity.to_bytes(config.capacity["memory"])
             yield memory.Keeper(self, config.memory, total, of(thresholds.MEMORY)), "node memory"
         if config.space is not None:
-            yield space.Keeper(self._client, config.space, self._tell), "the claims' volumes"
+            yield space.Keeper(self._client, config.space, self._telling.tell), "the claims' volumes"
 
     def _static_pods(self, directory: Path) -> static_pods.Keeper:
         def tell(reason: str, message: str) -> None:
             if (node := self._registered()) is not None:
-                self._tell(node, "Warning", reason, message, "")
+                self._telling.tell(node, "Warning", reason, message, "")
 
         name = self._config.node_name
         return static_pods.Keeper(self._client, directory, name, self._pods.list, self._registered, tell)
@@ -224,7 +222,7 @@ class Agent:
             services=self._services,
             slices=self._slices,
             ledger=self._ledger,
-            tell=self._tell,
+            tell=self._telling.tell,
             is_older_alive=self._is_older_alive,
             ended=self._ended,
             host_ip=config.host_ip,
@@ -362,7 +360,7 @@ class Agent:
         if (node := self._registered()) is not None:
             why = f"Attempted to free {wanted} bytes, but only found {freed} bytes eligible to free."
             message = f"Failed to garbage collect required amount of images. {why}"
-            self._tell(node, "Warning", "FreeDiskSpaceFailed", message, "")
+            self._telling.tell(node, "Warning", "FreeDiskSpaceFailed", message, "")
 
     # ---- what memory.Keeper asks
 
@@ -400,28 +398,14 @@ class Agent:
         if node is None:
             return  # It is said when the node is registered again.
         if lack is not None:
-            self._tell(node, "Warning", "EvictionThresholdMet", f"Attempting to reclaim {lack.resource}", "")
-        self._tell(node, "Normal", said, f"Node {name} status is now: {said}", "")
+            self._telling.tell(node, "Warning", "EvictionThresholdMet", f"Attempting to reclaim {lack.resource}", "")
+        self._telling.tell(node, "Normal", said, f"Node {name} status is now: {said}", "")
         await self._until_done(f"say how its {of} is", self._say_ready)
 
     def _pressures(self) -> list[str]:
         """The conditions of the node that are true and should not be."""
         found = (("DiskPressure", self._ledger.disk_pressure), ("MemoryPressure", self._ledger.memory_pressure))
         return [type_ for type_, is_so in found if is_so]
-
-    # ---- events
-
-    def _tell(self, about: Object, type_: str, reason: str, message: str, field_path: str) -> None:
-        self._events.append((about, type_, reason, message, field_path))
-        self._event_waits.set()
-
-    async def _tell_events(self) -> None:
-        while True:
-            await self._event_waits.wait()
-            self._event_waits.clear()
-            while self._events:
-                about, type_, reason, message, field_path = self._events.popleft()
-                await self._recorder.record(about, type_, reason, message, field_path)
 
 
 def _remains(uid: str, name: str, namespace: str) -> Object:
