@@ -24,6 +24,8 @@ NAMES: Mapping[str, str] = {
     "replicationcontrollers": "replicationmanager",
     "jobs": "job",
     "cronjobs": "cronjob",
+    "endpoints": "endpoint",
+    "endpointslices": "endpoint_slice",
     "namespaces": "namespace",
     "aggregation": "ClusterRoleAggregator",
     "disruptionbudgets": "disruption",

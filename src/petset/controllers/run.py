@@ -34,7 +34,7 @@ from petset.controllers.autoscaling import autoscaler, looking
 from petset.controllers.disruptions import budget, targets
 from petset.controllers.jobs import cron_job, job, leftovers
 from petset.controllers.pets import petset
-from petset.controllers.services import addresses, endpoints, load_balancers, mirroring
+from petset.controllers.services import addresses, endpoints, load_balancers, mirroring, slices
 from petset.controllers.storage import (
     copying,
     provisioning,
@@ -85,6 +85,7 @@ def table(
         *cron_job.CONTROLLERS,
         *leftovers.CONTROLLERS,
         *endpoints.CONTROLLERS,
+        *slices.CONTROLLERS,
         *mirroring.CONTROLLERS,
         *addresses.CONTROLLERS,
         *load_balancers.CONTROLLERS,

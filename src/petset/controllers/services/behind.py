@@ -1,10 +1,15 @@
 """Who is behind one service, kept as its pods and its slices change.
 
+Those selected that have an address, each ready or not. A service that publishes unready addresses
+(spec.publishNotReadyAddresses, or 2016's annotation) counts them all as ready, terminating ones too: that is how pets
+find each other while they start. A pod whose subdomain is the service's name is listed with its hostname, which is what
+gives it a name in DNS.
+
 `read` says what services show of a pod, `Endpoint` is a pod as one service sees it, `Maker` writes it as an
 EndpointSlice has it. `Behind` holds a service's endpoints in the order of their addresses, and which slices say
-something else of their pods than is so: all that the controller looks at when one pod of thousands has changed.
+something else of their pods than is so: all that is looked at when one pod of thousands has changed.
 
-Invariant: it is always what it would be if it were made anew (tests/controllers/test_endpoints.py).
+Invariant: it is always what it would be if it were made anew (tests/controllers/services/test_slices.py).
 """
 
 from __future__ import annotations
@@ -24,10 +29,12 @@ from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
+from petset.kinds.service import SERVICES
 from petset.objects import meta
 from petset.objects.meta import Object
 
 MANAGER = "endpointslice-controller.k8s.io"
+ADDRESSES_MAX = 1000  # Of all Endpoints of a service.
 
 Port = tuple[str, str, int, str]  # (name, protocol, number, application protocol)
 
@@ -252,6 +259,14 @@ def _hints(endpoint: Endpoint) -> dict[str, Any]:
     return {**for_zones, **for_nodes} if endpoint.ready else {}
 
 
+def by_ports(found: Iterable[Endpoint]) -> dict[tuple[Port, ...], list[Endpoint]]:
+    """Endpoints by the ports they share."""
+    groups: dict[tuple[Port, ...], list[Endpoint]] = {}
+    for endpoint in found:
+        groups.setdefault(endpoint.ports, []).append(endpoint)
+    return dict(sorted(groups.items()))
+
+
 def about(service: Object) -> Object:
     """What of a service its endpoints depend on."""
     given = service["metadata"]
@@ -263,7 +278,53 @@ def is_ours(slice_: Object) -> bool:
     return meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL) == MANAGER
 
 
+def of(key: str, view: View) -> Behind | None:
+    """Who is behind the service with this key; None for one that is gone, and for one that selects nobody."""
+    service = view.get(SERVICES, *meta.split_key(key))
+    if service is None or meta.is_deleting(service) or not _selects(service):
+        view.forget(Behind, key)
+        return None
+    return view.kept(Behind, key, about(service), view.kept(Zones, "").of)
+
+
+def _selects(service: Object) -> bool:
+    return bool(meta.part(service, "spec", "selector")) and meta.get(service, "spec", "type") != "ExternalName"
+
+
+# Which changes concern which services
+
+
+def shown_of(obj: Object) -> Any:
+    """What of an object counts here: of a pod, what services show (`read`), of a node its zone."""
+    if obj["kind"] == NODES.kind:
+        return meta.labels(obj).get(well_known.ZONE_LABEL)
+    if obj["kind"] != PODS.kind:
+        return obj["metadata"].get("resourceVersion")
+    address = meta.get(obj, "status", "podIP", default="")
+    if not address or pod_phase.has_ended(obj):
+        return meta.labels(obj)
+    spec = obj["spec"]
+    placed = spec.get("hostname"), spec.get("subdomain"), spec.get("nodeName")
+    return meta.labels(obj), meta.uid(obj), address, placed, meta.is_pod_ready(obj), meta.is_deleting(obj)
+
+
+def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
+    """The services that select the pod."""
+    labels, namespace = meta.labels(pod), meta.namespace(pod)
+    for label, value in labels.items():
+        for service in view.by_index(SERVICES, "selector", label_mark(namespace, label, value)):
+            if service["spec"]["selector"].items() <= labels.items():
+                yield meta.key(service)
+
+
+def keys_of_node(node: Object, view: View) -> Iterable[str]:
+    """All services that select pods, of a node that is in a zone."""
+    if well_known.ZONE_LABEL in meta.labels(node):
+        yield from (meta.key(service) for service in view.list(SERVICES) if meta.get(service, "spec", "selector"))
+
+
 Order = tuple[int, int, str]
+Shelf = tuple[tuple[Port, ...], bool]  # Ports, and whether they are not ready.
 Entries = dict[str, Any]  # By the pod's uid.
 
 
@@ -271,11 +332,13 @@ class Behind:
     """The endpoints of a service, and how far its slices say so."""
 
     def __init__(self, view: View, service: Object, zones: Mapping[str, str]):
-        self._service, self._selector = service, service["spec"]["selector"]
+        self.service, self._selector = service, service["spec"]["selector"]
         self._see, self._make = seer(service, zones), Maker(service)
         self.endpoints: dict[str, Endpoint] = {}  # By the pod's uid; those that are behind it.
-        self._shelves: dict[tuple[tuple[Port, ...], bool], list[Order]] = {}  # By ports and readiness, sorted.
+        self._shelves: dict[Shelf, list[Order]] = {}
         self._in_order: dict[Order, Endpoint] = {}
+        self._first: list[Endpoint] | None = None  # What `first` said, until that changes,
+        self._said_of: dict[Shelf, int] = {}  # and of how many it did, of shelves that it did not say all of.
         self.slices: dict[str, Object] = {}  # By name.
         self.said: dict[str, Entries] = {}  # By slice.
         self._where: dict[str, dict[str, None]] = {}  # The slices that name a pod, by its uid.
@@ -297,9 +360,18 @@ class Behind:
 
     # What there is
 
-    def first(self, count: int) -> list[Endpoint]:
-        """So many of those that are ready and of those that are not, the lowest addresses; the terminating are left."""
-        return [self._in_order[order] for shelf in self._shelves.values() for order in shelf[:count]]
+    def first(self) -> Sequence[Endpoint]:
+        """Those that Endpoints have room for: by ports the lowest addresses, of the ready before the others; who leaves
+        is left. The same sequence until one of them changes."""
+        if self._first is None:
+            self._first, self._said_of, left = [], {}, ADDRESSES_MAX
+            for shelf, orders in sorted(self._shelves.items()):
+                shown = orders[:left]
+                self._first += map(self._in_order.__getitem__, shown)
+                left -= len(shown)
+                if not left:
+                    self._said_of[shelf] = len(shown)
+        return self._first
 
     def __len__(self) -> int:
         return sum(map(len, self._shelves.values()))
@@ -335,17 +407,30 @@ class Behind:
             self._set(meta.uid(new), self._see(read(new)) if is_selected else None)
 
     def _set(self, uid: str, endpoint: Endpoint | None) -> None:
-        if (before := self.endpoints.pop(uid, None)) is not None:
+        before = self.endpoints.get(uid)
+        if endpoint == before:
+            return
+        if before is not None:
+            del self.endpoints[uid]
             self._in_order.pop(before.order, None)
             if not before.is_leaving:
-                shelf = self._shelves[before.ports, before.ready]
-                del shelf[bisect_left(shelf, before.order)]
+                orders, place = self._place(before)
+                del orders[place]
         if endpoint is not None:
             self.endpoints[uid] = self._in_order[endpoint.order] = endpoint
             if not endpoint.is_leaving:
-                shelf = self._shelves.setdefault((endpoint.ports, endpoint.ready), [])
-                shelf.insert(bisect_left(shelf, endpoint.order), endpoint.order)
+                orders, place = self._place(endpoint)
+                orders.insert(place, endpoint.order)
         self._judge(uid)
+
+    def _place(self, changing: Endpoint) -> tuple[list[Order], int]:
+        """On its shelf."""
+        shelf = changing.ports, not changing.ready
+        orders = self._shelves.setdefault(shelf, [])
+        place = bisect_left(orders, changing.order)
+        if place < self._said_of.get(shelf, ADDRESSES_MAX):
+            self._first = None
+        return orders, place
 
     def _slice_changed(self, old: Object | None, new: Object | None) -> None:
         touched: dict[str, None] = {}

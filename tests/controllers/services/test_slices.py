@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from petset.client.views import Snapshot
 from petset.controllers import actions
-from petset.controllers.services import behind, endpoints
+from petset.controllers.services import behind, endpoints, slices
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.node import NODES
@@ -54,6 +54,12 @@ def pod(number: int, ready: bool = True, **given: Any) -> Object:
             **ip,
         },
     }
+
+
+def reconciled(view: Snapshot) -> list[Any]:
+    """What both controllers do, but for how long they rest."""
+    steps = [*endpoints.reconcile("default/redis", view, 0), *slices.reconcile("default/redis", view, 0)]
+    return [step for step in steps if not isinstance(step, actions.Rest)]
 
 
 def subsets(service_: Object, *pods: Object) -> list[Any]:
@@ -107,7 +113,7 @@ def test_a_headless_service_needs_no_ports() -> None:
 def test_a_slice_tells_the_conditions() -> None:
     one = service(publishNotReadyAddresses=True)
     found = behind.endpoints_of(one, [behind.read(pod(1, ready=False, deleting=True))])
-    (slice_,) = endpoints.slices_of(one, found)
+    (slice_,) = slices.slices_of(one, found)
     assert slice_["endpoints"][0]["conditions"] == {"ready": True, "serving": False, "terminating": True}
     assert slice_["metadata"]["labels"]["kubernetes.io/service-name"] == "redis"
     assert slice_["metadata"]["labels"]["service.kubernetes.io/headless"] == ""
@@ -116,7 +122,7 @@ def test_a_slice_tells_the_conditions() -> None:
 def test_ready_endpoints_are_hinted_for_their_node_where_the_service_prefers_it() -> None:
     for preference, hints in (("PreferSameNode", [{"forNodes": [{"name": "n"}]}, None]), (None, [None, None])):
         one = service(trafficDistribution=preference)
-        (slice_,) = endpoints.slices_of(one, behind.endpoints_of(one, map(behind.read, [pod(1), pod(2, ready=False)])))
+        (slice_,) = slices.slices_of(one, behind.endpoints_of(one, map(behind.read, [pod(1), pod(2, ready=False)])))
         assert [endpoint.get("hints") for endpoint in slice_["endpoints"]] == hints
 
 
@@ -138,7 +144,7 @@ def test_endpoints_tell_their_zone_and_follow_it(preference: str | None, hints: 
     view = Snapshot([service(trafficDistribution=preference), pod(1), pod(2, ready=False), node("")])
 
     def written() -> list[Object]:
-        for step in endpoints.reconcile("default/redis", view, 0):
+        for step in reconciled(view):
             if isinstance(step, actions.Create | actions.Update):
                 view.of(view.kinds.of(step.object) or PODS).put(step.object)
         (slice_,) = view.list(ENDPOINTSLICES)
@@ -147,43 +153,43 @@ def test_endpoints_tell_their_zone_and_follow_it(preference: str | None, hints: 
     assert [one.get("zone") for one in written()] == [None, None]
     for zone in ("west", "east"):
         view.of(NODES).put(node(zone))
-        assert list(endpoints.keys_of_node(node(zone), view)) == ["default/redis"]
+        assert list(behind.keys_of_node(node(zone), view)) == ["default/redis"]
         said = written()
         assert [one["zone"] for one in said] == [zone, zone]
     assert [one.get("hints") for one in said] == [hints, None]
     view.of(NODES).remove(meta.key(node("")))
     assert [one.get("zone") for one in written()] == [None, None], "a node that is gone is in no zone"
     view.of(NODES).put(node("east"))
-    assert list(endpoints.keys_of_node(node(""), view)) == []
+    assert list(behind.keys_of_node(node(""), view)) == []
 
 
 def test_nothing_is_written_that_says_the_same() -> None:
     one, pods = service(), [pod(1), pod(2, ready=False)]
-    first = endpoints.reconcile("default/redis", Snapshot([one, *pods]), 0)
+    first = reconciled(Snapshot([one, *pods]))
     made = [step.object for step in first if isinstance(step, actions.Create)]
     assert [obj["kind"] for obj in made] == ["Endpoints", "EndpointSlice"]
-    assert endpoints.reconcile("default/redis", Snapshot([one, *pods, *made]), 0) == []
-    more = endpoints.reconcile("default/redis", Snapshot([one, *pods, pod(3), *made]), 0)
+    assert reconciled(Snapshot([one, *pods, *made])) == []
+    more = reconciled(Snapshot([one, *pods, pod(3), *made]))
     assert [type(step) for step in more] == [actions.Update, actions.Update]
 
 
 def test_a_service_without_a_selector_is_left_alone() -> None:
-    assert endpoints.reconcile("default/redis", Snapshot([service(selector={}), pod(1)]), 0) == []
+    assert reconciled(Snapshot([service(selector={}), pod(1)])) == []
 
 
 def test_endpoints_go_with_their_service() -> None:
     one = service()
-    made = [s.object for s in endpoints.reconcile("default/redis", Snapshot([one]), 0) if isinstance(s, actions.Create)]
-    steps = endpoints.reconcile("default/redis", Snapshot(made), 0)
+    made = [s.object for s in reconciled(Snapshot([one])) if isinstance(s, actions.Create)]
+    steps = reconciled(Snapshot(made))
     assert [(type(step), step.object["kind"]) for step in steps] == [(actions.Delete, "Endpoints")]  # type: ignore[union-attr]
     by_hand = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "redis", "namespace": "default"}}
-    assert endpoints.reconcile("default/redis", Snapshot([by_hand]), 0) == []
+    assert reconciled(Snapshot([by_hand])) == []
 
 
 def test_a_pods_change_brings_the_services_that_select_it() -> None:
     view = Snapshot([service(), meta.changed(service(), ("metadata", "name"), "second")])
-    assert list(endpoints.keys_of_pod(pod(1), view)) == ["default/redis", "default/second"]
-    assert list(endpoints.keys_of_pod(pod(1, labels={}), view)) == []
+    assert list(behind.keys_of_pod(pod(1), view)) == ["default/redis", "default/second"]
+    assert list(behind.keys_of_pod(pod(1, labels={}), view)) == []
 
 
 def shown(*numbers: int, ready: bool = True) -> list[behind.Endpoint]:
@@ -199,39 +205,68 @@ def uids(slice_: Object) -> list[str]:
 
 
 def test_a_slice_has_a_hundred_pods_and_a_new_pod_changes_one_of_them() -> None:
-    before = endpoints.slices_of(service(), shown(*range(250)))
+    before = slices.slices_of(service(), shown(*range(250)))
     assert [(meta.name(one), len(one["endpoints"])) for one in before] == [
         ("redis-0", 100),
         ("redis-1", 100),
         ("redis-2", 50),
     ]
-    after = endpoints.slices_of(service(), shown(*range(251)), before)
+    after = slices.slices_of(service(), shown(*range(251)), before)
     assert [one == two for one, two in zip(before, after, strict=True)] == [True, True, False]
-    fewer = endpoints.slices_of(service(), shown(*range(50, 250)), before)
+    fewer = slices.slices_of(service(), shown(*range(50, 250)), before)
     assert [len(one["endpoints"]) for one in fewer] == [50, 100, 50] and fewer[1:] == before[1:]
 
 
+def at(place: int, one: Object) -> Object:
+    return meta.changed(one, ("status", "podIP"), f"10.{place >> 16}.{place >> 8 & 255}.{place & 255}")
+
+
+def endpoints_writes(view: Snapshot) -> list[Any]:
+    return [step for step in endpoints.reconcile("default/redis", view, 0) if not isinstance(step, actions.Rest)]
+
+
 def test_endpoints_have_a_thousand_addresses_and_say_that_there_are_more() -> None:
-    (many,) = [
-        step.object
-        for step in endpoints._endpoints_writes(service(), shown(*range(1200)), 1200, Snapshot())
-        if isinstance(step, actions.Create)
-    ]
+    view = Snapshot([service(), *(at(i, pod(i)) for i in range(1200))])
+    (step,) = endpoints_writes(view)
+    many = step.object
+    assert isinstance(step, actions.Create)
     assert sum(len(subset["addresses"]) for subset in many["subsets"]) == 1000
     assert meta.annotations(many) == {"endpoints.kubernetes.io/over-capacity": "truncated"}
-    view = Snapshot([meta.changed(many, ("metadata", "resourceVersion"), "1")])
-    assert endpoints._endpoints_writes(service(), shown(*range(1200)), 1200, view) == []
-    (fewer,) = endpoints._endpoints_writes(service(), shown(*range(10)), 10, view)
+    view.of(ENDPOINTS).put(meta.changed(many, ("metadata", "resourceVersion"), "1"))
+    assert endpoints_writes(view) == []
+    for i in range(10, 1200):
+        view.of(PODS).remove(f"default/rd-{i}")
+    (fewer,) = endpoints_writes(view)
     assert isinstance(fewer, actions.Update) and meta.annotations(fewer.object) == {}
+
+
+def test_a_pod_that_endpoints_have_no_room_for_makes_none_of_their_addresses_anew(monkeypatch) -> None:
+    view = Snapshot([service(), *(at(i, pod(i)) for i in range(1200))])
+    for step in endpoints_writes(view):
+        view.of(ENDPOINTS).put(step.object)
+    made: list[str] = []
+    whole = endpoints._address
+    monkeypatch.setattr(endpoints, "_address", lambda one: made.append(one.address) or whole(one))
+    for change in (pod(1100, ready=False), pod(1200, ready=False), pod(1200), pod(1100), pod(1150, deleting=True)):
+        view.of(PODS).put(at(int(meta.name(change)[3:]), change))
+        assert endpoints_writes(view) == []
+    assert len(made) <= 1000, "once, since nobody was not ready before"
+    made.clear()
+    view.of(PODS).put(at(1100, pod(1100, ready=False)))
+    assert endpoints_writes(view) == [] and made == []
+    view.of(PODS).remove("default/rd-7")
+    (step,) = endpoints_writes(view)
+    addresses = [one["ip"] for one in step.object["subsets"][0]["addresses"]]
+    assert len(made) == len(addresses) == 1000 and "10.0.0.7" not in addresses and addresses[-1] == "10.0.3.232"
 
 
 @given(st.lists(st.sets(st.integers(0, 40), max_size=40), min_size=1, max_size=6))
 def test_every_pod_is_in_one_slice_and_stays_there(rounds) -> None:
     there: list[Object] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(endpoints, "SLICE_ENDPOINTS_MAX", 7)
+        patch.setattr(slices, "SLICE_ENDPOINTS_MAX", 7)
         for numbers in rounds:
-            after: list[Object] = list(endpoints.slices_of(service(), shown(*sorted(numbers)), there))
+            after: list[Object] = list(slices.slices_of(service(), shown(*sorted(numbers)), there))
             assert sorted(uid for one in after for uid in uids(one)) == sorted(f"u{number}" for number in numbers)
             assert all(len(one["endpoints"]) <= 7 for one in after)
             assert len({meta.name(one) for one in after}) == len(after)
@@ -244,12 +279,7 @@ def test_every_pod_is_in_one_slice_and_stays_there(rounds) -> None:
 def test_pods_that_have_none_of_the_ports_are_not_counted() -> None:
     named = service(ports=[{"port": 80, "targetPort": "web"}])
     pods = [meta.changed(pod(1), ("status", "podIP"), f"10.0.{i // 250}.{i % 250}") for i in range(1200)]
-    found = behind.endpoints_of(named, map(behind.read, pods))
-    (made,) = [
-        step.object
-        for step in endpoints._endpoints_writes(named, found, len(found), Snapshot())
-        if isinstance(step, actions.Create)
-    ]
+    (made,) = [step.object for step in endpoints_writes(Snapshot([named, *pods]))]
     assert made["subsets"] == [] and meta.annotations(made) == {}
 
 
@@ -280,13 +310,14 @@ def test_slices_by_what_has_changed_are_those_by_all_there_is(rounds, spec) -> N
     one = service(**spec)
     view = Snapshot([one])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(endpoints, "SLICE_ENDPOINTS_MAX", 4)
+        patch.setattr(slices, "SLICE_ENDPOINTS_MAX", 4)
+        patch.setattr(behind, "ADDRESSES_MAX", 5)
         for changes in rounds:
             for change in changes:
                 changed(view, change)
-            steps = endpoints.reconcile("default/redis", view, 0)
+            steps = reconciled(view)
             anew = Snapshot([*view.list(SERVICES), *view.list(PODS), *view.list(ENDPOINTS), *view.list(ENDPOINTSLICES)])
-            assert endpoints.reconcile("default/redis", anew, 0) == steps
+            assert reconciled(anew) == steps
             for step in steps:
                 assert isinstance(step, actions.Create | actions.Update | actions.Delete)
                 cache = view.of(ENDPOINTS if step.object["kind"] == "Endpoints" else ENDPOINTSLICES)
@@ -297,10 +328,16 @@ def test_slices_by_what_has_changed_are_those_by_all_there_is(rounds, spec) -> N
             there = view.list(ENDPOINTSLICES)
             found = behind.endpoints_of(one, map(behind.read, labelled(view)))
             assert sorted(uid for slice_ in there for uid in uids(slice_)) == sorted(e.target["uid"] for e in found)
-            assert sorted(map(endpoints._says, endpoints.slices_of(one, found, there)), key=str) == sorted(
-                map(endpoints._says, there), key=str
+            assert sorted(map(slices._says, slices.slices_of(one, found, there)), key=str) == sorted(
+                map(slices._says, there), key=str
             )
-            assert endpoints.subsets_of(found) == view.list(ENDPOINTS)[0]["subsets"]
+            assert endpoints.subsets_of(first_of(found, 5)) == view.list(ENDPOINTS)[0]["subsets"]
+
+
+def first_of(found: list[behind.Endpoint], most: int) -> list[behind.Endpoint]:
+    """Those that Endpoints have room for."""
+    there = [one for one in found if not one.is_leaving]
+    return sorted(there, key=lambda one: (one.ports, not one.ready, one.order))[:most]
 
 
 def labelled(view: Snapshot) -> list[Object]:
@@ -334,7 +371,7 @@ def changed(view: Snapshot, change: Any) -> None:
 def test_a_change_of_one_pod_is_a_look_at_one_slice(size, monkeypatch) -> None:
     pods = [meta.changed(pod(i), ("status", "podIP"), f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}") for i in range(size)]
     view = Snapshot([service(), *pods])
-    for step in endpoints.reconcile("default/redis", view, 0):
+    for step in reconciled(view):
         if isinstance(step, actions.Create):
             view.of(ENDPOINTS if step.object["kind"] == "Endpoints" else ENDPOINTSLICES).put(step.object)
     made: list[str] = []
@@ -342,7 +379,7 @@ def test_a_change_of_one_pod_is_a_look_at_one_slice(size, monkeypatch) -> None:
     monkeypatch.setattr(behind, "slice_endpoint", lambda one: made.append(one.address) or whole(one))
     last = pods[-1]
     view.of(PODS).put(meta.changed(last, ("status", "conditions"), []))
-    steps = endpoints.reconcile("default/redis", view, 0)
-    slices = [s.object for s in steps if isinstance(s, actions.Update) and s.object["kind"] == "EndpointSlice"]
-    assert len(slices) == 1 and meta.uid(last) in uids(slices[0])
-    assert len(made) <= endpoints.SLICE_ENDPOINTS_MAX + 1
+    steps = reconciled(view)
+    written = [s.object for s in steps if isinstance(s, actions.Update) and s.object["kind"] == "EndpointSlice"]
+    assert len(written) == 1 and meta.uid(last) in uids(written[0])
+    assert len(made) <= slices.SLICE_ENDPOINTS_MAX + 1
