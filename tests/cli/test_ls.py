@@ -29,6 +29,12 @@ def test_a_row_a_pet_also_of_one_that_is_not_made() -> None:
     assert (second["phase"], second["ready"], second["age"], second["restarts"]) == ("not yet created", False, None, 0)
 
 
+def test_a_set_without_a_service_has_pets_without_names_in_dns() -> None:
+    owner = {**OWNER, "spec": {"replicas": 1}}
+    [row] = ls.rows(sets.Family(owner, FAMILY.pods, []), NOW)
+    assert (row["ordinal"], row["name"], row["address"]) == (0, "", "10.0.0.2")
+
+
 def test_what_a_pet_uses_is_the_sum_of_its_containers() -> None:
     usage = [{"usage": {"cpu": "250m", "memory": "3Mi"}}, {"usage": {"cpu": "1", "memory": "1Mi"}}]
     [row] = top.rows(FAMILY, {"default/web-0": {"containers": usage}})

@@ -71,7 +71,7 @@ def test_a_claim_comes_back_as_it_is_or_as_its_template_has_it() -> None:
     assert meta.annotations(first) == {"volume.alpha.kubernetes.io/storage-class": "any"}
     assert meta.labels(first) == {"app": "web", "own": "label"}
     assert second["spec"]["accessModes"] == ["ReadWriteMany"] and meta.labels(second) == {"app": "web"}
-    with pytest.raises(CommandError, match="no claim template old"):
+    with pytest.raises(CommandError, match="no claim template any more that makes old-my-web-0"):
         snapshot.reverted_claims(OWNER, [], [taken("old-my-web-0")])
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies
 from petset.controllers import actions
 from petset.controllers.pets import identity, petset
 from petset.controllers.workloads import revisions
+from petset.kinds import pet_names
 from petset.objects import encoding, meta
 from tests import case_files
 from tests.controllers import sets
@@ -52,21 +53,6 @@ def test_a_pets_pod_carries_its_identity() -> None:
         {"name": "www", "persistentVolumeClaim": {"claimName": "www-web-3"}},
         {"name": "work", "emptyDir": {}},
     ]
-
-
-@pytest.mark.parametrize(
-    ("name", "parsed"),
-    [
-        ("web-0", ("web", 0)),
-        ("a-b-12", ("a-b", 12)),
-        ("web", ("", -1)),
-        ("web-01", ("", -1)),
-        ("web-", ("", -1)),
-        ("-1", ("", -1)),
-    ],
-)
-def test_only_canonical_names_are_pets(name: str, parsed: tuple[str, int]) -> None:
-    assert identity.parse_pet_name(name) == parsed
 
 
 # Revisions
@@ -183,8 +169,12 @@ def test_laws_of_the_ordered_policy(given: dict[str, Any]) -> None:
         pod = by_ordinal.get(i)
         return pod is not None and pod["phase"] == "Running" and pod["ready"] and not pod["deleting"]
 
-    created = [identity.ordinal(s.object) for s in steps if isinstance(s, actions.Create) and s.object["kind"] == "Pod"]
-    deleted = [identity.ordinal(s.object) for s in steps if isinstance(s, actions.Delete) and s.object["kind"] == "Pod"]
+    created = [
+        pet_names.ordinal(s.object) for s in steps if isinstance(s, actions.Create) and s.object["kind"] == "Pod"
+    ]
+    deleted = [
+        pet_names.ordinal(s.object) for s in steps if isinstance(s, actions.Delete) and s.object["kind"] == "Pod"
+    ]
     assert len(created) + len(deleted) <= 1, "one pet at a time"
     for i in created:
         assert i in wanted and i not in by_ordinal

@@ -17,13 +17,13 @@ from petset.cli.asking import clusters
 from petset.cli.showing import printing
 from petset.cli.showing.printing import Row
 from petset.client.client import Client
+from petset.kinds import pet_names
 from petset.kinds.event import EVENTS
 from petset.objects import errors, meta, tables
 from petset.objects.meta import Object
 from petset.why import picture
 
 COLUMNS = ("age", "type", "reason", "object", "times", "message")
-OF_SETS = {"Pod": r"{}-\d+", "PersistentVolumeClaim": r".+-{}-\d+"}
 OF_OTHERS = {"ReplicaSet": r"{}-[a-z0-9]+", "Pod": r"{}-([a-z0-9]+-)?[a-z0-9]{{5}}", "Job": r"{}-\d+"}
 
 
@@ -92,5 +92,7 @@ def rows(events: Iterable[Object], name: str, now: float) -> list[Row]:
 def is_about(event: Object, name: str) -> bool:
     about = meta.part(event, "involvedObject")
     called, kind = about.get("name", ""), about.get("kind", "")
-    patterns = [of[kind] for of in (OF_SETS, OF_OTHERS) if kind in of]
-    return called == name or any(re.fullmatch(one.format(re.escape(name)), called) for one in patterns)
+    if called == name or (kind in OF_OTHERS and re.fullmatch(OF_OTHERS[kind].format(re.escape(name)), called)):
+        return True
+    parent = pet_names.parsed(called)[0]
+    return (kind == "Pod" and parent == name) or (kind == "PersistentVolumeClaim" and parent.endswith(f"-{name}"))

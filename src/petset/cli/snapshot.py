@@ -22,17 +22,15 @@ from petset.cli.failures import CommandError
 from petset.cli.given import applying
 from petset.cli.showing import printing, progress
 from petset.client.client import Client
-from petset.kinds import volume_snapshots
+from petset.kinds import pet_names, volume_snapshots
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import errors, meta, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-from petset.why import sets as pets
 
 COLUMNS = ("name", "set", "volumes", "ready", "size", "age")
 TIMEOUT = "10m"
-API_VERSION = f"{volume_snapshots.GROUP}/v1"
 KEPT_OF_A_CLAIM = ("accessModes", "resources", "storageClassName", "volumeMode")
 
 GONE_SECONDS_MAX = 60.0
@@ -76,7 +74,7 @@ async def _run(args: argparse.Namespace) -> int:
 
 async def _kind(client: Client) -> Kind:
     try:
-        any_one = {"apiVersion": API_VERSION, "kind": "VolumeSnapshot", "metadata": {"name": ""}}
+        any_one = {"apiVersion": volume_snapshots.API_VERSION, "kind": "VolumeSnapshot", "metadata": {"name": ""}}
         return await applying.kind_of(client, any_one)
     except applying.Refused:
         raise CommandError(
@@ -121,14 +119,13 @@ def _moment() -> str:
 
 def claim_names(owner: Object) -> list[str]:
     """Of all claims that a set's pets should have, pet by pet; pure."""
-    templates = [meta.name(one) for one in meta.parts(owner, "spec", "volumeClaimTemplates")]
-    return [f"{template}-{name}" for name in pets.names(owner) for template in templates]
+    return [claim for pet in pet_names.names(owner) for claim in pet_names.claim_names(owner, pet)]
 
 
 def snapshot_of(claim: Object, called: str, set_name: str, class_: str | None) -> Object:
     labels = {well_known.SNAPSHOT_LABEL: called, well_known.SNAPSHOT_OF_LABEL: set_name}
     return {
-        "apiVersion": API_VERSION,
+        "apiVersion": volume_snapshots.API_VERSION,
         "kind": "VolumeSnapshot",
         "metadata": {"name": f"{called}-{meta.name(claim)}", "namespace": meta.namespace(claim), "labels": labels},
         "spec": {
@@ -254,14 +251,13 @@ def _agreed(called: str, set_name: str) -> bool:
 def reverted_claims(owner: Object, claims: Sequence[Object], snapshots: Sequence[Object]) -> list[Object]:
     """The claims that begin with what was taken, otherwise as they are, or as their template has them. Pure."""
     there = {meta.name(claim): claim for claim in claims}
-    templates = {meta.name(one): one for one in meta.parts(owner, "spec", "volumeClaimTemplates")}
     found: list[Object] = []
     for one in snapshots:
         name = one["spec"]["source"]["persistentVolumeClaimName"]
-        template = name.rpartition("-")[0].removesuffix(f"-{meta.name(owner)}")
-        pattern = there.get(name) or templates.get(template)
+        pattern = there.get(name) or pet_names.template_of(owner, name)
         if pattern is None:
-            raise CommandError(f"cannot revert: {meta.name(owner)} has no claim template {template} any more")
+            why = f"{meta.name(owner)} has no claim template any more that makes {name}"
+            raise CommandError(f"cannot revert: {why}; it can once the set is made anew with that template")
         spec = {key: value for key, value in meta.part(pattern, "spec").items() if key in KEPT_OF_A_CLAIM}
         source = {"apiGroup": volume_snapshots.GROUP, "kind": "VolumeSnapshot", "name": meta.name(one)}
         annotations = {key: value for key, value in meta.annotations(pattern).items() if key in CLASS_ANNOTATIONS}
@@ -284,7 +280,7 @@ CLASS_ANNOTATIONS = (well_known.STORAGE_CLASS_ALPHA_ANNOTATION, well_known.STORA
 async def _stopped(client: Client, owner: Object, seconds: float) -> int:
     """Stop a set's pets; how many there were, also when an earlier try has stopped them. Raises CommandError."""
     noted = meta.annotations(owner).get(well_known.REVERTING_ANNOTATION)
-    before = int(noted) if noted and noted.isdecimal() else meta.get(owner, "spec", "replicas", default=1)
+    before = int(noted) if noted and noted.isdecimal() else pet_names.replicas_wanted(owner)
     await _scaled(client, owner, 0, str(before))
 
     def are_gone(pods: Sequence[Object]) -> bool:

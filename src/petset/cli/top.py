@@ -12,6 +12,7 @@ from petset.cli.failures import CommandError
 from petset.cli.showing import printing
 from petset.cli.showing.printing import Row
 from petset.client.client import Client
+from petset.kinds import pet_names
 from petset.kinds.metrics import pod_metrics
 from petset.kinds.metrics.pod_metrics import PODMETRICS
 from petset.objects import errors, meta
@@ -53,24 +54,19 @@ async def _used(client: Client, namespace: str) -> dict[str, Object]:
 def rows(family: sets.Family, used: Mapping[str, Object]) -> list[Row]:
     """A row for each pet that is there; what is not measured (yet) is empty. Pure."""
     found: list[Row] = []
-    for pod in sorted(family.pods, key=_ordinal):
+    for pod in sorted(family.pods, key=pet_names.ordinal):
         metrics = used.get(meta.key(pod))
         found.append(
             {
                 "namespace": meta.namespace(pod),
                 "set": meta.name(family.owner),
-                "ordinal": _ordinal(pod),
+                "ordinal": pet_names.ordinal(pod),
                 "pet": meta.name(pod),
                 "cpu": _cpu(pod_metrics.used(metrics, "cpu")) if metrics else None,
                 "memory": _memory(pod_metrics.used(metrics, "memory")) if metrics else None,
             }
         )
     return found
-
-
-def _ordinal(pod: Object) -> int:
-    number = meta.name(pod).rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0
 
 
 def _cpu(cores: Fraction) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from petset.base import tasks
 from petset.client.client import Client
 from petset.client.informer import NAMESPACE_INDEX, Cache, Fact, Facts, Index, Informer
-from petset.kinds import aggregation, builtin, persistent_volume_claim, service, stateful_set, storage_class
+from petset.kinds import aggregation, builtin, persistent_volume_claim, pet_names, service, storage_class
 from petset.kinds import endpoint_slice as endpoint_slice_kind
 from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.apps.deployment import DEPLOYMENTS
@@ -43,7 +43,7 @@ def _controller_uid(obj: Object) -> Iterable[str]:
 
 def _masterless(pod: Object) -> Iterable[str]:
     """ "namespace/set" whose pet a pod would be by its name, when nobody controls it."""
-    set_name = stateful_set.parse_pet_name(meta.name(pod))[0]
+    set_name = pet_names.parent(pod)
     return (f"{meta.namespace(pod)}/{set_name}",) if set_name and meta.controller_of(pod) is None else ()
 
 
@@ -129,7 +129,7 @@ def _source(claim: Object) -> Iterable[str]:
 
 def _pet(claim: Object) -> Iterable[str]:
     """ "namespace/template-set" of a claim whose name is that of a pet's."""
-    parent = stateful_set.parse_pet_name(meta.name(claim))[0]
+    parent = pet_names.parent(claim)
     return (f"{meta.namespace(claim)}/{parent}",) if parent else ()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.kinds import pod_phase
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -34,7 +35,7 @@ def summary(pod: Object) -> Summary:
     scheduled = meta.condition(pod, "PodScheduled")
     if scheduled and scheduled.get("reason") == "SchedulingGated":
         result.status = "SchedulingGated"
-    sidecars = [c.get("name") for c in meta.parts(spec, "initContainers") if c.get("restartPolicy") == "Always"]
+    sidecars = [one.get("name") for one in pod_containers.sidecars(spec)]
     result.total += len(sidecars)
     initializing = _initial(result, spec, status, sidecars)
     if not initializing or meta.is_condition_true(pod, "Initialized"):

@@ -5,6 +5,7 @@ Follows: "Pod Quality of Service Classes" of the Kubernetes documentation.
 
 from __future__ import annotations
 
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
 
@@ -16,8 +17,7 @@ def of(pod: Object) -> str:
     """
     spec = meta.part(pod, "spec")
     guaranteed, anything = True, False
-    containers = (*meta.parts(spec, "initContainers"), *meta.parts(spec, "containers"))
-    for container in (spec,) if meta.part(spec, "resources") else containers:
+    for container in (spec,) if meta.part(spec, "resources") else pod_containers.own(spec):
         requests = meta.part(container, "resources", "requests")
         limits = meta.part(container, "resources", "limits")
         for name in ("cpu", "memory"):

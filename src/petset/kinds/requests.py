@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
 
@@ -99,7 +100,7 @@ def _together(spec: Object, of_container: Callable[[Object], Mapping[str, str]])
     largest: Amounts = {}
     for container in meta.parts(spec, "initContainers"):
         asked = amounts(of_container(container))
-        if container.get("restartPolicy") == "Always":
+        if pod_containers.is_sidecar(container):
             _add(kept, asked)
             asked = {}
         for name, amount in {**dict.fromkeys(kept, 0), **asked}.items():
@@ -155,9 +156,8 @@ class HostPort:
 def host_ports(pod: Object) -> list[HostPort]:
     """The ports it takes on its node, its sidecars' too; on the host's network every port of a container is one."""
     spec = pod["spec"]
-    sidecars = [one for one in meta.parts(spec, "initContainers") if one.get("restartPolicy") == "Always"]
     found: list[HostPort] = []
-    for container in (*meta.parts(spec, "containers"), *sidecars):
+    for container in (*meta.parts(spec, "containers"), *pod_containers.sidecars(spec)):
         for port in meta.parts(container, "ports"):
             number = port.get("hostPort") or (port["containerPort"] if spec.get("hostNetwork") else 0)
             if number:

@@ -20,15 +20,6 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.objects.validation import Errors, at_least, label_selector, listed, optional
 
-_PET_NAME = re.compile(r"(.+)-(0|[1-9][0-9]{0,9})")
-
-
-def parse_pet_name(pod_name: str) -> tuple[str, int]:
-    """(set's name, ordinal) of a pet's name; ("", -1) for any other name."""
-    match = _PET_NAME.fullmatch(pod_name)
-    return (match[1], int(match[2])) if match else ("", -1)
-
-
 REVISIONS_KEPT = 10
 
 

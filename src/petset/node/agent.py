@@ -29,6 +29,7 @@ from petset.kinds import requests
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import pod_containers
 from petset.kinds.service import SERVICES
 from petset.node import disk, environment, memory, registration, static_pods, thresholds
 from petset.node.network import names
@@ -457,7 +458,7 @@ async def _stop_pod(
     least = pods.least_grace_seconds(pod)
     grace = max(least, min(pods.grace_seconds(pod), grace_seconds_max))
     until = tasks.now() + grace
-    sidecars = [spec["name"] for spec in pods.init_containers(pod) if pods.is_sidecar(spec)]
+    sidecars = [spec["name"] for spec in pods.init_containers(pod) if pod_containers.is_sidecar(spec)]
 
     async def stop(name: str) -> None:
         with tasks.best_effort("stop container", f"{name} of pod {meta.name(pod)}"):

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from petset.kinds.pod_spec import sources
+from petset.kinds.pod_spec import pod_containers, sources
 from petset.kinds.pod_spec.sources import Reference, SourceKind
 from petset.node import env_files
 from petset.node.runtime import Image
@@ -278,9 +278,9 @@ def _quoted(text: str) -> str:
 def resource_value(ref: Object, container: Object, facts: Facts) -> str:
     """A limit or request of a container as a whole number of divisors, rounded up. Raises ConfigError."""
     if ref.get("containerName"):
-        spec = facts.pod["spec"]
-        everyone = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-        found = next((one for one in everyone if one["name"] == ref["containerName"]), None)
+        found = next(
+            (one for one in pod_containers.own(facts.pod["spec"]) if one["name"] == ref["containerName"]), None
+        )
         if found is None:
             raise ConfigError(f"cannot read a resource of container {ref['containerName']}: the pod has none such")
         container = found

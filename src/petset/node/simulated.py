@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from petset.base import tasks, well_known
 from petset.kinds.batch.job import JOBS
-from petset.kinds.pod_spec import resize
+from petset.kinds.pod_spec import pod_containers, resize
 from petset.node.pods.probes import Outcome
 from petset.node.runtime import (
     Container,
@@ -61,9 +61,9 @@ Load = Callable[[Sandbox, str], float]  # How many cores a container of this nam
 
 def usual(config: ContainerConfig) -> Behaviour:
     """Init containers and the pods of Jobs do their work and end; other containers stay."""
-    is_init = any(one["name"] == config.name for one in meta.parts(config.pod, "spec", "initContainers"))
+    is_init = any(one["name"] == config.name for one in meta.parts(config.pod, "spec", pod_containers.INIT))
     ends = is_init or (meta.controller_of(config.pod) or {}).get("kind") == JOBS.kind
-    ends = ends and config.container.get("restartPolicy") != "Always"
+    ends = ends and not pod_containers.is_sidecar(config.container)
     annotations = meta.part(config.pod, "metadata", "annotations")
     return Behaviour(
         runs_seconds=0.02 if ends else None,

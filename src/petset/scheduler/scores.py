@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from petset.kinds import node_affinity, tolerations
+from petset.kinds.pod_spec import pod_containers
 from petset.kinds.pod_spec.placement import PREFERRED
 from petset.objects import meta
 from petset.scheduler import affinity, spread
@@ -123,8 +124,7 @@ def _used(request: Request, place: Place) -> list[tuple[int, int]]:
 def images_there(request: Request, fitting: Sequence[Place], cluster: Cluster) -> list[int] | None:
     """How many bytes of its images need not be pulled; an image that few nodes have draws less."""
     spec = request.pod["spec"]
-    containers = [*meta.parts(spec, "containers"), *meta.parts(spec, "initContainers")]
-    names = [image_name(one.get("image", "")) for one in containers]
+    names = [image_name(one.get("image", "")) for one in pod_containers.own(spec)]
     everywhere = cluster.places.values()
     shares = {name: sum(name in place.facts.images for place in everywhere) for name in dict.fromkeys(names)}
     if not any(shares.values()):

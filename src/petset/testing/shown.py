@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from petset.kinds import pet_names
 from petset.objects import meta, tables
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -81,7 +82,7 @@ class Sets:
     def pets(self, set_: Object) -> list[Object]:
         """Its pods, by their ordinals."""
         uid = meta.uid(set_)
-        return sorted((pod for pod in self._pods if meta.controller_uid(pod) == uid), key=_ordinal)
+        return sorted((pod for pod in self._pods if meta.controller_uid(pod) == uid), key=pet_names.ordinal)
 
     def __iter__(self) -> Any:
         return iter(self.sets)
@@ -136,11 +137,6 @@ def _heading(set_: Object) -> str:
     wanted = meta.part(set_, "spec").get("replicas", 1)
     ready = f"{status.get('readyReplicas', 0)} of {wanted} ready"
     return f"{set_.get('kind')} {meta.namespace(set_)}/{meta.name(set_)}: {ready}"
-
-
-def _ordinal(pod: Object) -> tuple[str, int]:
-    stem, _, number = meta.name(pod).rpartition("-")
-    return (stem, int(number)) if number.isdigit() else (meta.name(pod), 0)
 
 
 def _indented(text: str) -> str:

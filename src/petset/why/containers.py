@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from petset.kinds.config_map import CONFIGMAPS
-from petset.kinds.pod_spec import sources
+from petset.kinds.pod_spec import pod_containers, sources
 from petset.kinds.secret import SECRETS
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -86,7 +86,7 @@ class Container:
 
     @property
     def is_sidecar(self) -> bool:
-        return self.is_init and self.spec.get("restartPolicy") == "Always"
+        return self.is_init and pod_containers.is_sidecar(self.spec)
 
     @property
     def is_settled(self) -> bool:
@@ -110,7 +110,7 @@ class Container:
 def of(pod: Object) -> list[Container]:
     """Init containers first, as they start."""
     found: list[Container] = []
-    for key, is_init in (("initContainers", True), ("containers", False)):
+    for key, is_init in ((pod_containers.INIT, True), (pod_containers.REGULAR, False)):
         statuses = {one["name"]: one for one in meta.parts(pod, "status", key[:-1] + "Statuses") if one.get("name")}
         found += [
             Container(pod, spec, statuses.get(spec["name"], {}), is_init) for spec in meta.parts(pod, "spec", key)

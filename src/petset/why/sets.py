@@ -8,10 +8,11 @@ Follows: "StatefulSets" of the Kubernetes documentation.
 from __future__ import annotations
 
 from petset.base import well_known
+from petset.kinds import pet_names
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
-from petset.kinds.stateful_set import STATEFULSETS, parse_pet_name
+from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import meta, selectors
 from petset.objects.meta import Object
 from petset.why import deleted, finding, pods, refused
@@ -26,7 +27,7 @@ def pet_set(obj: Object, picture: Picture) -> Finding:
     if meta.is_deleting(obj):
         return deleted.deleting(obj, picture)
     mine = members(obj, picture)
-    wanted = {name: mine.get(name) for name in names(obj)}
+    wanted = {name: mine.get(name) for name in pet_names.names(obj)}
     lacking = {name: pod for name, pod in wanted.items() if pod is None or not is_well(pod, picture)}
     said = f"{len(wanted) - len(lacking)} of {len(wanted)} pets are ready"
     if lacking:
@@ -44,12 +45,6 @@ def pet_set(obj: Object, picture: Picture) -> Finding:
         or _without_service(obj, picture, said)
         or finding.of(obj, f"is well: {said}", "well")
     )
-
-
-def names(obj: Object) -> list[str]:
-    """Of the pets that should be there."""
-    start = meta.get(obj, "spec", "ordinals", "start", default=0)
-    return [f"{meta.name(obj)}-{i}" for i in range(start, start + meta.get(obj, "spec", "replicas", default=1))]
 
 
 def members(obj: Object, picture: Picture) -> dict[str, Object]:
@@ -134,8 +129,7 @@ def _updating(obj: Object, wanted: dict[str, Object | None], said: str) -> Findi
             mend=f"`kubectl delete pod {' '.join(old[:PETS_TOLD_MAX])} -n {meta.namespace(obj)}`, one after another",
         )
     partition = meta.get(obj, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
-    start = meta.get(obj, "spec", "ordinals", "start", default=0)
-    kept = [name for name in old if parse_pet_name(name)[1] < start + partition]
+    kept = [name for name in old if pet_names.parsed(name)[1] < pet_names.first_ordinal(obj) + partition]
     if partition and kept == old:
         says = f"{said}; {are} of an older template, as its partition {partition} wants"
         path = ("spec", "updateStrategy", "rollingUpdate", "partition")
@@ -156,7 +150,7 @@ def _without_service(obj: Object, picture: Picture, said: str) -> Finding | None
 
 def absent_pod(picture: Picture, name: str, namespace: str) -> Finding | None:
     """Of a pod that is not there: the set whose pet it would be."""
-    parent, ordinal = parse_pet_name(name)
+    parent, ordinal = pet_names.parsed(name)
     if not parent:
         return None
     for kind in KINDS:
@@ -164,8 +158,8 @@ def absent_pod(picture: Picture, name: str, namespace: str) -> Finding | None:
         if owner is None:
             continue
         about, whose = f"Pod {namespace}/{name}", f"{kind.kind} {parent}"
-        if name not in names(owner):
-            replicas = meta.get(owner, "spec", "replicas", default=1)
+        if name not in pet_names.names(owner):
+            replicas = pet_names.replicas_wanted(owner)
             says = f"is not there: {whose} has {finding.counted(replicas, 'pet')}, and this is none of them"
             return Finding(
                 about,

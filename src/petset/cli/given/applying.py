@@ -14,6 +14,7 @@ from typing import Any
 from petset.cli.asking import sets
 from petset.cli.failures import CommandError
 from petset.client.client import Client
+from petset.kinds import pet_names
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import encoding, errors, meta
@@ -115,14 +116,11 @@ async def take_away(client: Client, applied: Sequence[Applied]) -> list[str]:
 
 async def _claims(client: Client, owner: Object) -> list[Object]:
     """Those of a set's pets, which were made from its templates after it was."""
-    templates = [meta.name(one) for one in meta.parts(owner, "spec", "volumeClaimTemplates")]
-    prefixes = tuple(f"{template}-{meta.name(owner)}-" for template in templates)
     found, _ = await client.list(PERSISTENTVOLUMECLAIMS, meta.namespace(owner))
     return [
         claim
         for claim in found
-        if meta.name(claim).startswith(prefixes) and meta.name(claim).rpartition("-")[2].isdecimal()
-        if meta.name(claim).rpartition("-")[0] + "-" in prefixes
+        if pet_names.template_of(owner, meta.name(claim)) is not None
         if claim["metadata"]["creationTimestamp"] >= owner["metadata"]["creationTimestamp"]
     ]
 

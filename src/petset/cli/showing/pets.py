@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from petset.cli.asking import following
 from petset.cli.showing import printing
 from petset.client.client import Client
+from petset.kinds import pet_names
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.objects import meta
@@ -40,7 +41,7 @@ def columns(pet: Pet) -> tuple[str, ...]:
         pet.phase,
         "yes" if pet.ready else "no",
         pet.address or "-",
-        pet.dns_name,
+        pet.dns_name or "-",
         pet.volume or "-",
     )
 
@@ -54,11 +55,10 @@ def rows(owner: Object, pods: Sequence[Object], claims: Sequence[Object]) -> lis
     """One row for each pet that should be there, in the order of ordinals; pure."""
     by_name = {meta.name(pod): pod for pod in pods}
     volumes = {meta.name(claim): meta.get(claim, "spec", "volumeName", default="") for claim in claims}
-    templates = [meta.name(template) for template in meta.parts(owner, "spec", "volumeClaimTemplates")]
-    start = meta.get(owner, "spec", "ordinals", "start", default=0)
+    service = meta.get(owner, "spec", "serviceName", default="")
     found: list[Pet] = []
-    for ordinal in range(start, start + owner["spec"].get("replicas", 1)):
-        name = f"{meta.name(owner)}-{ordinal}"
+    for ordinal in pet_names.ordinals(owner):
+        name = pet_names.name(owner, ordinal)
         pod = by_name.get(name)
         found.append(
             Pet(
@@ -67,8 +67,8 @@ def rows(owner: Object, pods: Sequence[Object], claims: Sequence[Object]) -> lis
                 doing(pod) if pod else NOT_CREATED,
                 pod is not None and meta.is_pod_ready(pod) and not meta.is_deleting(pod),
                 meta.get(pod, "status", "podIP", default="") if pod else "",
-                f"{name}.{owner['spec']['serviceName']}.{meta.namespace(owner)}.{SUFFIX}",
-                volumes.get(f"{templates[0]}-{name}", "") if templates else "",
+                f"{name}.{service}.{meta.namespace(owner)}.{SUFFIX}" if service else "",
+                next((volumes.get(claim, "") for claim in pet_names.claim_names(owner, name)), ""),
             )
         )
     return found

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from petset.base import tasks
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import durations, meta, quantity
 from petset.objects.meta import Object
 
@@ -137,8 +138,7 @@ def _request(pod: Object, asked: Asked) -> int:
         if asked.resource not in whole:
             raise Unknown(f"missing pod-level request for {asked.resource} in Pod {meta.name(pod)}")
         return milli(whole[asked.resource])
-    sidecars = [one for one in meta.parts(pod, "spec", "initContainers") if one.get("restartPolicy") == "Always"]
-    containers = [*meta.parts(pod, "spec", "containers"), *sidecars]
+    containers = [*meta.parts(pod, "spec", "containers"), *pod_containers.sidecars(meta.part(pod, "spec"))]
     if asked.container:
         containers = [one for one in containers if one["name"] == asked.container]
         if not containers:

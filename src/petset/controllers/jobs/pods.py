@@ -14,6 +14,7 @@ from typing import Any
 from petset.base import tasks, well_known
 from petset.controllers.workloads import templates
 from petset.kinds import pod_phase
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -138,5 +139,5 @@ def _indexed_spec(spec: Object, hostname: str) -> Object:
             for one in containers
         ]
 
-    fields = [field for field in ("containers", "initContainers") if spec.get(field)]
+    fields = [field for field in pod_containers.OWN if spec.get(field)]
     return {**spec, "hostname": hostname, **{field: told(meta.parts(spec, field)) for field in fields}}

@@ -15,6 +15,7 @@ from petset.controllers.pets import identity
 from petset.controllers.pets.pets import Group, Pet, Pets
 from petset.controllers.pets.translation import Translation
 from petset.controllers.workloads import revisions
+from petset.kinds import pet_names
 from petset.kinds.apps import workloads
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.stateful_set import STATEFULSETS
@@ -77,7 +78,7 @@ class Family:
         now: float,
     ):
         self.kind, self.set, self.pets, self.history, self.view, self.now = kind, set_, pets, history, view, now
-        self.start, self.size = identity.first_ordinal(set_), identity.replicas_wanted(set_)
+        self.start, self.size = pet_names.first_ordinal(set_), pet_names.replicas_wanted(set_)
         self.end = self.start + self.size
         self.is_ordered = meta.get(set_, "spec", "podManagementPolicy", default="OrderedReady") != "Parallel"
         self.strategy = meta.get(set_, "spec", "updateStrategy", "type", default="RollingUpdate")
@@ -85,7 +86,7 @@ class Family:
         missing = meta.get(set_, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
         self.max_unavailable = max(1, workloads.resolved(missing, self.size, up=False))
         self.min_ready_seconds = meta.get(set_, "spec", "minReadySeconds", default=0)
-        self.has_claims = bool(identity.claim_templates(set_))
+        self.has_claims = bool(pet_names.claim_templates(set_))
         # The clock makes a difference between pets of one state when they must be ready for long.
         self.groups = [alike for group in groups for alike in self._alike(group)]
         self.condemned = [pets.by_ordinal[i] for i in pets.outside(self.start, self.end)]

@@ -1,7 +1,7 @@
-"""What makes a pet itself: its ordinal and name, its pod, its claims, and who owns those.
+"""What makes a pet itself: its pod, its claims, and who owns those.
 
-A pet is `<set>-<ordinal>`; its pod carries that as name, hostname and labels, and its claims are
-`<template>-<set>-<ordinal>`. Everything here is pure and makes new trees; nothing here decides when something is done.
+Its pod carries its name (`kinds/pet_names.py`) as name, hostname and labels. Everything here is pure and makes new
+trees; nothing here decides when something is done.
 """
 
 from __future__ import annotations
@@ -10,46 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from petset.base import well_known
-from petset.kinds.stateful_set import parse_pet_name
+from petset.kinds import pet_names
 from petset.objects import meta
 from petset.objects.meta import Object
 
 
-def ordinal(pod: Object) -> int:
-    return parse_pet_name(meta.name(pod))[1]
-
-
-def parent(pod: Object) -> str:
-    return parse_pet_name(meta.name(pod))[0]
-
-
-def pod_name(set_: Object, ordinal: int) -> str:
-    return f"{meta.name(set_)}-{ordinal}"
-
-
-def first_ordinal(set_: Object) -> int:
-    return meta.get(set_, "spec", "ordinals", "start", default=0)
-
-
-def replicas_wanted(set_: Object) -> int:
-    return meta.get(set_, "spec", "replicas", default=1)
-
-
-def claim_templates(set_: Object) -> list[Object]:
-    return meta.get(set_, "spec", "volumeClaimTemplates", default=[])
-
-
-def claim_name(template: Object, pod_name: str) -> str:
-    return f"{meta.name(template)}-{pod_name}"
-
-
-def claim_names(set_: Object, pod_name: str) -> list[str]:
-    return [claim_name(template, pod_name) for template in claim_templates(set_)]
-
-
 def pod_for(set_: Object, ordinal: int, template: Object, revision_name: str) -> dict[str, Any]:
     """The pod of one pet, from a revision's template."""
-    name, given = pod_name(set_, ordinal), meta.part(template, "metadata")
+    name, given = pet_names.name(set_, ordinal), meta.part(template, "metadata")
     labels = {**meta.part(given, "labels"), **identity_labels(name, ordinal), well_known.REVISION_LABEL: revision_name}
     annotations = {**meta.part(given, "annotations"), **identity_annotations(set_, name)}
     return {
@@ -71,8 +39,8 @@ def pod_for(set_: Object, ordinal: int, template: Object, revision_name: str) ->
 def _spec_for(set_: Object, name: str, spec: Object) -> dict[str, Any]:
     service = meta.get(set_, "spec", "serviceName", default="")
     claims = [
-        {"name": meta.name(template), "persistentVolumeClaim": {"claimName": claim_name(template, name)}}
-        for template in claim_templates(set_)
+        {"name": meta.name(template), "persistentVolumeClaim": {"claimName": pet_names.claim_name(template, name)}}
+        for template in pet_names.claim_templates(set_)
     ]
     claimed = [volume["name"] for volume in claims]
     others = [volume for volume in meta.parts(spec, "volumes") if volume["name"] not in claimed]
@@ -99,7 +67,7 @@ def identity_annotations(set_: Object, pod_name: str) -> dict[str, str]:
 def with_identity(set_: Object, pod: Object) -> Object:
     """The pod with its identity's labels and annotations as they must be; itself when they are."""
     name = meta.name(pod)
-    labels = {**meta.labels(pod), **identity_labels(name, ordinal(pod))}
+    labels = {**meta.labels(pod), **identity_labels(name, pet_names.ordinal(pod))}
     annotations = {**meta.annotations(pod), **identity_annotations(set_, name)}
     if labels != meta.labels(pod):
         pod = meta.changed(pod, ("metadata", "labels"), labels)
@@ -111,14 +79,14 @@ def with_identity(set_: Object, pod: Object) -> Object:
 def claims_for(set_: Object, pod_name: str) -> Iterator[dict[str, Any]]:
     """The claims one pet needs, in the order of their templates."""
     selected = meta.get(set_, "spec", "selector", "matchLabels", default={})
-    for template in claim_templates(set_):
+    for template in pet_names.claim_templates(set_):
         given = template["metadata"]
         labels = {**meta.part(given, "labels"), **selected}
         claim: Object = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
             "metadata": {
-                "name": claim_name(template, pod_name),
+                "name": pet_names.claim_name(template, pod_name),
                 "namespace": meta.namespace(set_),
                 **({"labels": labels} if labels else {}),
                 **({"annotations": given["annotations"]} if given.get("annotations") else {}),

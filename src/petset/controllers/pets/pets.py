@@ -18,10 +18,9 @@ from petset.base import tasks, well_known
 from petset.client.views import View
 from petset.controllers.pets import identity
 from petset.controllers.workloads import numbers, revisions
-from petset.kinds import pod_phase
+from petset.kinds import pet_names, pod_phase
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
-from petset.kinds.stateful_set import parse_pet_name
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -66,7 +65,7 @@ class Pet:
 
 def read(pod: Object) -> Pet:
     name, labels = meta.name(pod), meta.labels(pod)
-    parent, ordinal = identity.parse_pet_name(name)
+    parent, ordinal = pet_names.parsed(name)
     phase = meta.get(pod, "status", "phase", default="")
     condition = meta.condition(pod, "Ready") or {}
     since = condition.get("lastTransitionTime")
@@ -121,7 +120,7 @@ class Pets:
         for pod in (old, new):
             if pod is None or meta.namespace(pod) != self._namespace:
                 continue
-            parent, ordinal = parse_pet_name(meta.name(pod))
+            parent, ordinal = pet_names.parsed(meta.name(pod))
             if parent == self._set_name:
                 self._leave(ordinal, stays=pod is old and new is not None)
                 if pod is new:
@@ -176,13 +175,13 @@ class Claims:
         self.close = view.follow(PERSISTENTVOLUMECLAIMS, "pet", f"{namespace}/{parent}", self._change)
 
     def _change(self, old: Object | None, new: Object | None) -> None:
-        if old is not None and self.by_ordinal.pop(ordinal := identity.ordinal(old), None) is not None:
+        if old is not None and self.by_ordinal.pop(ordinal := pet_names.ordinal(old), None) is not None:
             group = self.by_owners[_owners(old)]
             del group[ordinal]
             if not group:
                 del self.by_owners[_owners(old)]
         if new is not None:
-            ordinal = identity.ordinal(new)
+            ordinal = pet_names.ordinal(new)
             self.by_ordinal[ordinal] = self.by_owners.setdefault(_owners(new), {})[ordinal] = new
 
 

@@ -26,6 +26,7 @@ from petset.controllers.pets.family import KINDS, Family, Variant, one_of
 from petset.controllers.pets.pets import IDENTITY, Group, Pet, Pets
 from petset.controllers.runner import Controller, own_key
 from petset.controllers.workloads import claiming, revisions
+from petset.kinds import pet_names
 from petset.kinds.controller_revision import CONTROLLERREVISIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -138,8 +139,8 @@ def to_look_at(family: Family) -> Iterator[int]:
 def unsettled_claims(family: Family) -> Iterator[int]:
     """The ordinals of the range with a claim that may have to be made, or to change its owner."""
     pending = [i for group in family.groups if is_pending(one_of(group)) for i in family.in_range(group)]
-    for template in identity.claim_templates(family.set):
-        parent = identity.claim_name(template, meta.name(family.set))
+    for template in pet_names.claim_templates(family.set):
+        parent = pet_names.claim_name(template, meta.name(family.set))
         claims = family.pets.claims(parent)
         yield from (i for i in pending if i not in claims.by_ordinal)
         for group in claims.by_owners.values():
@@ -180,7 +181,7 @@ def is_pending(pet: Pet) -> bool:
 
 def create_pet(family: Family, i: int) -> list[actions.Action]:
     """Claims first, then the pod; nothing while a claim of it is going away."""
-    name = identity.pod_name(family.set, i)
+    name = pet_names.name(family.set, i)
     done, failed = family.pod_events("create", name)
     steps: list[actions.Action] = []
     for claim in family.claims_for(name):
@@ -240,7 +241,7 @@ def missing_claims(family: Family, pod: Object) -> list[actions.Action]:
 def owned_claims(family: Family, pod: Object, condemned: bool) -> list[actions.Action]:
     """Repairs of the owners of a pet's claims, as the retention policy wants them."""
     steps: list[actions.Action] = []
-    for name in identity.claim_names(family.set, meta.name(pod)):
+    for name in pet_names.claim_names(family.set, meta.name(pod)):
         claim = family.view.get(PERSISTENTVOLUMECLAIMS, meta.namespace(pod), name)
         if claim is not None and not meta.is_deleting(claim):
             steps += owner_steps(family, pod, claim, condemned)
@@ -328,7 +329,7 @@ def look_again(family: Family) -> list[actions.Action]:
 
 def keys_of_pod(kind: Variant, pod: Object, view: View) -> Iterable[str]:
     """The set that controls the pod, and the one its name belongs to (to adopt it, or to get the name back)."""
-    space, controller, parent = meta.namespace(pod), meta.controller_of(pod), identity.parent(pod)
+    space, controller, parent = meta.namespace(pod), meta.controller_of(pod), pet_names.parent(pod)
     if controller is not None and controller.get("kind") == kind.resource.kind:
         yield f"{space}/{controller['name']}"
     if parent:
@@ -337,11 +338,11 @@ def keys_of_pod(kind: Variant, pod: Object, view: View) -> Iterable[str]:
 
 def keys_of_claim(kind: Variant, claim: Object, view: View) -> Iterable[str]:
     """The sets whose claim, by its name, this is: the name ends with the pet's, that begins with the set's."""
-    parent = identity.parent(claim)
+    parent = pet_names.parent(claim)
     for place, character in enumerate(parent):
         template, set_name = parent[:place], parent[place + 1 :]
         set_ = view.get(kind.resource, meta.namespace(claim), set_name) if character == "-" and set_name else None
-        if set_ is not None and any(meta.name(one) == template for one in identity.claim_templates(set_)):
+        if set_ is not None and any(meta.name(one) == template for one in pet_names.claim_templates(set_)):
             yield meta.key(set_)
 
 

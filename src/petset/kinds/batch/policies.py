@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta, names
 from petset.objects.errors import FieldError
 from petset.objects.filling import at, each, fill_empty
@@ -33,7 +34,7 @@ def failure(spec: Object, path: str) -> Errors:
         yield FieldError.too_many(where, len(rules), RULES_MAX)
         return
     pods = meta.part(spec, "template", "spec")
-    names_of = [one.get("name") for field in ("containers", "initContainers") for one in meta.parts(pods, field)]
+    names_of = [one.get("name") for one in pod_containers.own(pods)]
     for index, rule in enumerate(rules):
         yield from _rule(rule, f"{where}[{index}]", spec, names_of)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -20,8 +21,7 @@ class Subject:
         self.annotations: Mapping[str, str] = meta.part(metadata, "annotations")
         self.spec = meta.part(pod, "spec")
         self.context = meta.part(self.spec, "securityContext")
-        fields = ("initContainers", "containers", "ephemeralContainers")
-        self.containers = [container for field in fields for container in meta.parts(self.spec, field)]
+        self.containers = pod_containers.every(self.spec)
 
     @property
     def is_windows(self) -> bool:

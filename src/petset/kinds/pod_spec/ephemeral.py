@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Container
 
 from petset.kinds.pod_spec import containers as of_container
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import Errors, listed
 
-FIELD = "ephemeralContainers"
+FIELD = pod_containers.EPHEMERAL
 FORBIDDEN = (
     *("ports", "resources", *of_container.PROBES, "lifecycle", "resizePolicy"),
     *("restartPolicy", "restartPolicyRules"),
@@ -25,8 +26,7 @@ _CANNOT = "cannot be set for an Ephemeral Container"
 
 def containers(given: Object, path: str, volumes: Container[str]) -> Errors:
     """Those of a PodSpec."""
-    targets = [one.get("name", "") for field in ("containers", "initContainers") for one in meta.parts(given, field)]
-    known = dict.fromkeys(targets)
+    known = dict.fromkeys(one.get("name", "") for one in pod_containers.own(given))
     seen = dict(known)
     for index, one in enumerate(meta.parts(given, FIELD)):
         where, name = f"{path}[{index}]", one.get("name", "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta
 from petset.objects.filling import at, each, fill, fill_empty, within
 from petset.objects.meta import Object
@@ -38,7 +39,7 @@ def template(obj: Object) -> Object:
 
 def pod_spec(given: Object) -> Object:
     given = fill(given, {"enableServiceLinks": True})
-    for field in ("initContainers", "containers"):
+    for field in pod_containers.OWN:
         given = at(given, field, lambda containers: each(containers, _requests))
     return spec(given)
 
@@ -67,7 +68,7 @@ def spec(given: Object) -> Object:
     if name and (given.get("serviceAccountName"), given.get("serviceAccount")) != (name, name):
         given = {**given, "serviceAccountName": name, "serviceAccount": name}
     on_host = bool(given.get("hostNetwork"))
-    for field in ("initContainers", "containers", "ephemeralContainers"):
+    for field in pod_containers.ALL:
         given = at(given, field, lambda containers: each(containers, lambda each_: _container(each_, on_host)))
     return at(given, "volumes", lambda volumes: each(volumes, _volume))
 

@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from petset.base import well_known
 from petset.kinds import quality_of_service
-from petset.kinds.pod_spec import lifecycle
+from petset.kinds.pod_spec import lifecycle, pod_containers
 from petset.objects import meta
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
 from petset.objects.validation import Errors, listed
 
-FIELDS = ("initContainers", "containers")
 OWN = ("resources", "resizePolicy")
 _ONLY = "only cpu and memory resources are mutable"
 _ONLY_OF_INIT = "only cpu and memory resources for init or sidecar containers are mutable"
@@ -26,7 +25,7 @@ def carried(wanted: Object, old: Object) -> Object:
     """The old pod with the resources that are wanted; with all of the containers where they are others."""
     spec = meta.part(old, "spec")
     new = {**spec}
-    for field in FIELDS:
+    for field in pod_containers.OWN:
         given, known = meta.parts(wanted, "spec", field), meta.parts(old, "spec", field)
         same = [one.get("name") for one in given] == [one.get("name") for one in known]
         if same:
@@ -58,7 +57,7 @@ def validate_update(new: Object, old: Object) -> Errors:
         yield FieldError.forbidden("metadata.annotations", "static pods cannot be resized")
         return
     wanted, given = meta.part(new, "spec"), meta.part(old, "spec")
-    reordered = [wrong for field in FIELDS for wrong in _order(wanted, given, field)]
+    reordered = [wrong for field in pod_containers.OWN for wrong in _order(wanted, given, field)]
     yield from reordered
     if reordered:
         return
@@ -69,11 +68,11 @@ def validate_update(new: Object, old: Object) -> Errors:
         yield FieldError.invalid("spec", after, "Pod QOS Class may not change as a result of resizing")
     if not _is_supported(old):
         yield FieldError.forbidden("spec", "Pod running on node without support for resize")
-    for field in FIELDS:
+    for field in pod_containers.OWN:
         pairs = zip(meta.parts(wanted, field), meta.parts(given, field), strict=True)
         for index, (one, was) in enumerate(pairs):
             if one is not was and one != was:
-                yield from _container(one, was, f"spec.{field}[{index}]", field == "initContainers")
+                yield from _container(one, was, f"spec.{field}[{index}]", field == pod_containers.INIT)
 
 
 def _order(wanted: Object, given: Object, field: str) -> Errors:
@@ -101,8 +100,11 @@ def _container(one: Object, was: Object, path: str, init: bool) -> Errors:
         wanted, given = meta.part(one, "resources", kind), meta.part(was, "resources", kind)
         if any(name not in wanted for name in given):
             yield FieldError.forbidden(f"{path}.resources.{kind}", f"resource {kind} cannot be removed")
-    is_sidecar = one.get("restartPolicy") == "Always"
-    if init and not is_sidecar and any(_restarts(policy) for policy in meta.parts(one, "resizePolicy")):
+    if (
+        init
+        and not pod_containers.is_sidecar(one)
+        and any(_restarts(policy) for policy in meta.parts(one, "resizePolicy"))
+    ):
         yield FieldError.forbidden(
             path, "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"
         )

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import meta
 from petset.objects.meta import Object
 
 SourceKind = Literal["ConfigMap", "Secret"]
 SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
-_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,5 @@ def of_pod(pod: Object) -> Iterator[Reference]:
     """All of them, some perhaps more than once."""
     yield from of_pull_secrets(pod)
     yield from of_volumes(meta.parts(pod, "spec", "volumes"))
-    for field in _CONTAINERS:
-        for container in meta.parts(pod, "spec", field):
-            yield from of_container(container)
+    for container in pod_containers.every(meta.part(pod, "spec")):
+        yield from of_container(container)

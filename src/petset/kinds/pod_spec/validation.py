@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Sequence
 from typing import Any
 
-from petset.kinds.pod_spec import containers, ephemeral, lifecycle, placement, volumes
+from petset.kinds.pod_spec import containers, ephemeral, lifecycle, placement, pod_containers, volumes
 from petset.objects import meta, names
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -110,17 +110,16 @@ def _containers(given: Object, path: str, mountable: Container[str]) -> Errors:
 def _variables_of_files(given: Object, own: Sequence[Object], path: str) -> Errors:
     """A file of variables lies in an emptyDir of the pod."""
     known = {volume.get("name"): volume for volume in own}
-    for field in ("initContainers", "containers", "ephemeralContainers"):
-        for index, container in enumerate(meta.parts(given, field)):
-            for position, variable in enumerate(meta.parts(container, "env")):
-                name = meta.get(variable, "valueFrom", "fileKeyRef", "volumeName")
-                if not name:
-                    continue
-                where = f"{path}.{field}[{index}].env[{position}].valueFrom.fileKeyRef.volumeName"
-                if name not in known:
-                    yield FieldError.not_found(where, name)
-                elif known[name].get("emptyDir") is None:
-                    yield FieldError.invalid(where, name, "referenced volume must be of type emptyDir")
+    for place, container in pod_containers.placed(given):
+        for position, variable in enumerate(meta.parts(container, "env")):
+            name = meta.get(variable, "valueFrom", "fileKeyRef", "volumeName")
+            if not name:
+                continue
+            where = f"{path}.{place}.env[{position}].valueFrom.fileKeyRef.volumeName"
+            if name not in known:
+                yield FieldError.not_found(where, name)
+            elif known[name].get("emptyDir") is None:
+                yield FieldError.invalid(where, name, "referenced volume must be of type emptyDir")
 
 
 def _names(given: Object, path: str) -> Errors:
@@ -154,21 +153,18 @@ def _host_name(given: Object, path: str) -> Errors:
 
 def _host_users(given: Object, path: str) -> Errors:
     """Users of its own go with nothing else of the host's, and the whole of /proc with no others."""
-    fields = ("initContainers", "containers", "ephemeralContainers")
     if given.get("hostUsers") is not False:
-        for field in fields:
-            for index, container in enumerate(meta.parts(given, field)):
-                if meta.get(container, "securityContext", "procMount") == "Unmasked":
-                    where = f"{path}.{field}[{index}].securityContext.procMount"
-                    yield FieldError.invalid(where, "Unmasked", "`hostUsers` must be false to use `Unmasked`")
+        for place, container in pod_containers.placed(given):
+            if meta.get(container, "securityContext", "procMount") == "Unmasked":
+                where = f"{path}.{place}.securityContext.procMount"
+                yield FieldError.invalid(where, "Unmasked", "`hostUsers` must be false to use `Unmasked`")
         return
     for field, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
         if given.get(field):
             yield FieldError.forbidden(f"{path}.{shown}", "when `hostUsers` is false")
-    for field in fields:
-        for index, container in enumerate(meta.parts(given, field)):
-            if container.get("volumeDevices"):
-                yield FieldError.forbidden(f"{path}.{field}[{index}].volumeDevices", "when `hostUsers` is false")
+    for place, container in pod_containers.placed(given):
+        if container.get("volumeDevices"):
+            yield FieldError.forbidden(f"{path}.{place}.volumeDevices", "when `hostUsers` is false")
 
 
 def _dns(given: Object, path: str) -> Errors:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from petset.base import well_known
 from petset.kinds import pod_phase, requests, storage_class
+from petset.kinds.pod_spec import pod_containers
 from petset.kinds.requests import Amounts
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -90,7 +91,7 @@ def missing(pod: Object, names: tuple[str, ...]) -> dict[str, list[str]]:
     if meta.part(spec, "resources"):
         return {}
     found: dict[str, list[str]] = {}
-    for container in (*meta.parts(spec, "containers"), *meta.parts(spec, "initContainers")):
+    for container in pod_containers.own(spec):
         for name in names:
             field, base = (LIMITS, name.removeprefix(LIMITS)) if name.startswith(LIMITS) else ("", name)
             base = base.removeprefix(REQUESTS)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from petset.base.networks import ClusterPlan
 from petset.kinds import pod_phase
+from petset.kinds.pod_spec import pod_containers
 from petset.node.network import blocks, ruleset
 from petset.node.network.ruleset import Element, Part
 from petset.objects import meta, selectors
@@ -176,7 +177,7 @@ def _numbers(pod: Object, protocol: str, name: str) -> list[int]:
     spec = meta.part(pod, "spec")
     return [
         port["containerPort"]
-        for container in (*meta.parts(spec, "containers"), *meta.parts(spec, "initContainers"))
+        for container in pod_containers.own(spec)
         for port in meta.parts(container, "ports")
         if port.get("name") == name and (port.get("protocol") or "TCP") == protocol
     ]

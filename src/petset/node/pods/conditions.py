@@ -13,6 +13,7 @@ from typing import Any
 
 from petset.base import tasks
 from petset.kinds import pod_phase
+from petset.kinds.pod_spec import pod_containers
 from petset.node.pods import decide as pods
 from petset.node.pods import restarting
 from petset.node.pods.view import View
@@ -73,7 +74,7 @@ def _restarting_all(view: View, done: bool) -> dict[str, str]:
 
 
 def _sidecar_statuses(pod: Object, init_statuses: list[Object]) -> list[Object]:
-    return [one for spec, one in zip(pods.init_containers(pod), init_statuses) if pods.is_sidecar(spec)]
+    return [one for spec, one in zip(pods.init_containers(pod), init_statuses) if pod_containers.is_sidecar(spec)]
 
 
 def _initialized(

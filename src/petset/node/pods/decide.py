@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 from petset.base import tasks
 from petset.kinds import pod_phase
+from petset.kinds.pod_spec import pod_containers
 from petset.node.pods import resizing, restarting
-from petset.node.pods.restarting import failed, is_sidecar
+from petset.node.pods.restarting import failed
 from petset.node.pods.view import RestartDelay, Trouble, View
 from petset.node.runtime import Container
 from petset.objects import meta
@@ -150,20 +151,19 @@ def ephemeral_containers(pod: Object) -> Sequence[Object]:
 
 def all_containers(pod: Object) -> list[Object]:
     """Those that the pod is made of."""
-    return [*init_containers(pod), *containers(pod)]
+    return pod_containers.own(pod["spec"])
 
 
 def container_named(pod: Object, name: str) -> Object | None:
-    every = (*all_containers(pod), *ephemeral_containers(pod))
-    return next((container for container in every if container["name"] == name), None)
+    return next((container for container in pod_containers.every(pod["spec"]) if container["name"] == name), None)
 
 
 def field_of(pod: Object, name: str) -> str:
     """The list of the spec that has the container of this name."""
-    for field_ in ("initContainers", "ephemeralContainers"):
+    for field_ in (pod_containers.INIT, pod_containers.EPHEMERAL):
         if any(container["name"] == name for container in pod["spec"].get(field_) or ()):
             return field_
-    return "containers"
+    return pod_containers.REGULAR
 
 
 def changed_images(before: Object, after: Object) -> list[str]:
@@ -243,7 +243,7 @@ def is_initialized(pod: Object, view: View) -> bool:
         current = view.current(spec["name"])
         if current is None:
             return False
-        if is_sidecar(spec):
+        if pod_containers.is_sidecar(spec):
             if not (current.state == "running" and view.memory_of(current).started):
                 return False
         elif current.state != "exited" or failed(current):
@@ -397,7 +397,7 @@ def _run_init_containers(pod: Object, view: View, plan: _Plan) -> bool:
     begun = any(view.current(container["name"]) for container in containers(pod))
     for spec in init_containers(pod):
         current = view.current(spec["name"])
-        if is_sidecar(spec):
+        if pod_containers.is_sidecar(spec):
             if current is not None and current.state == "running":
                 _check_health(pod, view, plan, spec, current)
                 if view.memory_of(current).started or begun:
@@ -470,7 +470,7 @@ def _stop(container: Container, until: float, message: str = "", hook: bool = Tr
 def _stop_all(pod: Object, view: View, plan: _Plan, until: float, hook: bool = True) -> bool:
     """The containers at once, then the sidecars in reverse order; True when nothing runs any more."""
     running = view.running()
-    sidecars = [spec["name"] for spec in init_containers(pod) if is_sidecar(spec)]
+    sidecars = [spec["name"] for spec in init_containers(pod) if pod_containers.is_sidecar(spec)]
     first = [container for container in running if container.name not in sidecars]
     for container in first:
         plan.step(_stop(container, until, hook=hook))

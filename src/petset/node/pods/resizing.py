@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from petset.kinds import requests
-from petset.kinds.pod_spec import lifecycle
-from petset.kinds.pod_spec.resize import FIELDS, resizable
+from petset.kinds.pod_spec import lifecycle, pod_containers
+from petset.kinds.pod_spec.resize import resizable
 from petset.node.pods.sysctls import Refusal
 from petset.node.runtime import Container
 from petset.objects import encoding, meta
@@ -50,7 +50,7 @@ def desired(pod: Object) -> dict[str, Object]:
     """What each container is to have by the pod's spec."""
     return {
         container["name"]: resizable(meta.part(container, "resources"))
-        for name in FIELDS
+        for name in pod_containers.OWN
         for container in meta.parts(pod, "spec", name)
     }
 
@@ -75,7 +75,7 @@ def restarts(container: Object, changed: Sequence[str]) -> bool:
 def with_allocation(pod: Object, allocated: Mapping[str, Object]) -> Object:
     """The pod as the node has agreed to it."""
     spec: Object = pod["spec"]
-    for name in FIELDS:
+    for name in pod_containers.OWN:
         given = meta.parts(pod, "spec", name)
         made = [_given(container, allocated.get(container["name"])) for container in given]
         if any(one is not before for one, before in zip(made, given, strict=True)):
@@ -152,7 +152,7 @@ class Allocation:
             return []
         self.state = Resize(wanted, generation=_generation(pod))
         tell("Normal", "ResizeStarted", summary(pod, "Pod resize started"))
-        specs = [container for name in FIELDS for container in meta.parts(pod, "spec", name)]
+        specs = [container for name in pod_containers.OWN for container in meta.parts(pod, "spec", name)]
         return [spec for spec in specs if restarts(spec, changed[spec["name"]])]
 
     def failed(self, pod: Object, why: str, retry_at: float, tell: Tell) -> None:
@@ -175,7 +175,7 @@ def summary(pod: Object, said: str, error: str = "") -> str:
     """An event's message: which resources of which generation it is about."""
     told: dict[str, object] = {
         name: [{"name": one["name"], "resources": meta.part(one, "resources")} for one in meta.parts(pod, "spec", name)]
-        for name in FIELDS
+        for name in pod_containers.OWN
         if meta.parts(pod, "spec", name)
     }
     told["generation"] = _generation(pod)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from petset.kinds.pod_spec import pod_containers
 from petset.node.runtime import Container
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -23,11 +24,6 @@ def failed(container: Container) -> bool:
     return container.state == "exited" and (container.exit_code is None or container.exit_code != 0)
 
 
-def is_sidecar(container: Object) -> bool:
-    """An init container that stays: it runs beside the containers and is stopped after them."""
-    return container.get("restartPolicy") == "Always"
-
-
 def policy_of(spec: Object, of_pod: str) -> str:
     return spec.get("restartPolicy") or of_pod
 
@@ -37,7 +33,7 @@ def begins_again(spec: Object, ended: Container, of_pod: str, init: bool = False
     if _action(spec, ended):
         return True
     policy = policy_of(spec, of_pod)
-    if init and not is_sidecar(spec):
+    if init and not pod_containers.is_sidecar(spec):
         return failed(ended) and policy != "Never"
     return policy == "Always" or (policy == "OnFailure" and failed(ended))
 

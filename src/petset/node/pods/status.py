@@ -14,6 +14,7 @@ from typing import Any
 
 from petset.base import tasks
 from petset.kinds import pod_phase, quality_of_service
+from petset.kinds.pod_spec import pod_containers
 from petset.node.pods import conditions, pulling, resizing
 from petset.node.pods import decide as pods
 from petset.node.pods.view import View
@@ -100,7 +101,7 @@ def _container_status(pod: Object, view: View, spec: Object, init: bool) -> dict
     state, last = _states(pod, view, spec, init, attempts, old)
     running = latest if latest is not None and latest.state == "running" and "running" in state else None
     memory = view.memory_of(running) if running is not None else None
-    if init and not pods.is_sidecar(spec):
+    if init and not pod_containers.is_sidecar(spec):
         ready = meta.get(state, "terminated", "exitCode") == 0
     else:
         ready = memory is not None and memory.ready
@@ -271,7 +272,7 @@ def is_replacing(pod: Object, view: View) -> bool:
         ended = view.current(spec["name"])
         if ended is None or ended.state != "exited" or not view.memory_of(ended).unhealthy:
             continue
-        goes_on = pods.begins_again(pod, view, spec, ended, init=pods.is_sidecar(spec))
+        goes_on = pods.begins_again(pod, view, spec, ended, init=pod_containers.is_sidecar(spec))
         is_soon = view.now < ended.finished_at + REPLACING_SECONDS_MAX
         if goes_on and is_soon and _waiting_again(pod, view, spec["name"], ended) is None:
             return True
@@ -294,7 +295,9 @@ def _is_its_turn(pod: Object, view: View, name: str) -> bool:
         if spec["name"] == name:
             return True
         current = view.current(spec["name"])
-        if current is None or (not pods.is_sidecar(spec) and (current.state != "exited" or pods.failed(current))):
+        if current is None or (
+            not pod_containers.is_sidecar(spec) and (current.state != "exited" or pods.failed(current))
+        ):
             return False
     return True
 

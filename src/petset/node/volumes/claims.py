@@ -18,6 +18,7 @@ from pathlib import Path
 
 from petset.base import state, tasks
 from petset.kinds import persistent_volume, persistent_volume_claim
+from petset.kinds.pod_spec import pod_containers
 from petset.node import paths
 from petset.node.environment import ConfigError
 from petset.objects import meta
@@ -53,7 +54,9 @@ class Claimed:
     def refusal(self, pod: Object, name: str) -> str:
         """Why the pod cannot have it as its volume of this name; "" when it can."""
         volume, what = meta.name(self.volume), list(persistent_volume.source(self.volume["spec"]))
-        is_device = name in (one.get("name") for each in _containers(pod) for one in meta.parts(each, "volumeDevices"))
+        is_device = name in (
+            one.get("name") for each in pod_containers.every(pod["spec"]) for one in meta.parts(each, "volumeDevices")
+        )
         if meta.get(self.volume, "spec", "volumeMode") == "Block":
             return (
                 f'cannot attach the block device of volume "{volume}": petset mounts directories only; '
@@ -79,11 +82,6 @@ class Claimed:
                 raise ConfigError(f"the path {path} of volume {name} is not a directory, which alone can be mounted")
             raise ConfigError(f"the directory {path} of volume {name} is gone; restore it or delete the claim")
         return path
-
-
-def _containers(pod: Object) -> Iterable[Object]:
-    for field in ("initContainers", "containers", "ephemeralContainers"):
-        yield from meta.parts(pod, "spec", field)
 
 
 class Holders:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from petset.base import tasks, well_known
 from petset.kinds.pod import PODS
-from petset.kinds.pod_spec import init_annotations
+from petset.kinds.pod_spec import init_annotations, pod_containers
 from petset.kinds.service_account import SERVICEACCOUNTS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
@@ -27,7 +27,6 @@ TOKEN_SECONDS = 3607
 ROOT_CA_CONFIGMAP = "kube-root-ca.crt"
 TOLERATION_SECONDS = 300
 TOLERATED = (well_known.NOT_READY_TAINT, well_known.UNREACHABLE_TAINT)
-CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 
 
 class Context(Protocol):
@@ -95,7 +94,7 @@ def _with_token(spec: Object) -> Object:
     name = volume or f"kube-api-access-{tasks.name_suffix()}"
     mount = {"name": name, "readOnly": True, "mountPath": TOKEN_DIRECTORY}
     changed: dict[str, Any] = {}
-    for field in CONTAINER_FIELDS:
+    for field in pod_containers.ALL:
         containers = meta.parts(spec, field)
         mounted = [_with_mount(container, mount) for container in containers]
         if mounted != list(containers):

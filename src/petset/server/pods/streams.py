@@ -13,6 +13,7 @@ from dataclasses import replace
 from petset.base import tasks, well_known
 from petset.kinds import pod_phase, transient
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -165,11 +166,8 @@ def stream_failure(error: streaming.StreamError) -> errors.ApiError:
 
 
 def _container(pod: Object, name: str) -> Object:
-    for field in ("containers", "initContainers", "ephemeralContainers"):
-        for container in meta.parts(pod, "spec", field):
-            if container.get("name") == name:
-                return container
-    return {}
+    nothing: Object = {}
+    return next((one for one in pod_containers.every(meta.part(pod, "spec")) if one.get("name") == name), nothing)
 
 
 def _names(pod: Object, field: str) -> Sequence[str]:

@@ -15,6 +15,7 @@ from petset.kinds import limit_range
 from petset.kinds.limit_range import LIMITRANGES
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -60,7 +61,7 @@ def _ranges(context: Context, pod: Object) -> Sequence[Object]:
     """Raises ApiError 403 when there is too much to compare."""
     ranges = context.within(LIMITRANGES, meta.namespace(pod))
     if ranges:
-        containers = sum(len(meta.parts(pod, "spec", field)) for field in ("containers", "initContainers"))
+        containers = len(pod_containers.own(meta.part(pod, "spec")))
         if containers * sum(map(limit_range.size, ranges)) > COMPARED_MAX:
             why = (
                 f"the LimitRanges of its namespace and its {containers} containers are more than {COMPARED_MAX} amounts"

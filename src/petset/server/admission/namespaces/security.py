@@ -24,6 +24,7 @@ from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
 from petset.kinds.pod_security import levels, standards
 from petset.kinds.pod_security.levels import Level, Policy
+from petset.kinds.pod_spec import pod_containers
 from petset.kinds.pod_template import PODTEMPLATES
 from petset.kinds.replication_controller import REPLICATIONCONTROLLERS
 from petset.kinds.stateful_set import STATEFULSETS
@@ -131,12 +132,12 @@ def _is_significant(pod: Object, old: Object) -> bool:
     """Whether an update adds a container or changes an image: all that it may change of what is looked at."""
     if pod.get("spec") is old.get("spec"):
         return False
-    for field in ("containers", "initContainers"):
+    for field in pod_containers.OWN:
         after, before = ([one.get("image") for one in meta.parts(version, "spec", field)] for version in (pod, old))
         if after != before:
             return True
-    known = {one["name"]: one.get("image") for one in meta.parts(old, "spec", "ephemeralContainers")}
-    added = meta.parts(pod, "spec", "ephemeralContainers")
+    known = {one["name"]: one.get("image") for one in meta.parts(old, "spec", pod_containers.EPHEMERAL)}
+    added = meta.parts(pod, "spec", pod_containers.EPHEMERAL)
     return any(one["name"] not in known or one.get("image") != known[one["name"]] for one in added)
 
 
