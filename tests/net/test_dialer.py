@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -42,6 +43,37 @@ def test_requests_share_a_connection_and_carry_the_dialers_headers(runner: objec
         assert echo.requests[0].header("host") == f"127.0.0.1:{server.port}"
 
     serving(check, runner)
+
+
+@loops
+def test_a_connection_notices_that_the_other_end_has_gone_without_a_word(runner: object) -> None:
+    """A machine that is switched off sends no end: the kernel asks for it, and a watch breaks after half a minute."""
+
+    async def check(echo: Echo, server: listener.Listener) -> None:
+        async with dialer.Dialer(url(server)) as client:
+            await client.send(http.Request("GET", "/a"))
+            [connection] = client._kept
+            connected = connection._transport.get_extra_info("socket")
+            assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+            assert [connected.getsockopt(socket.IPPROTO_TCP, one) for one in options] == [15, 5, 3, 30_000]
+
+    serving(check, runner)
+
+
+def test_what_is_under_way_in_a_retired_dialer_goes_on_and_nothing_is_kept() -> None:
+    async def check(echo: Echo, server: listener.Listener) -> None:
+        async with dialer.Dialer(url(server)) as client:
+            await client.send(http.Request("GET", "/a"))
+            watch = await client.send(http.Request("GET", "/watch"))
+            assert not isinstance(watch.body, bytes)
+            client.retire()
+            assert await anext(watch.body) == b"first\n" and not client.is_empty
+            await watch.body.aclose()  # type: ignore[attr-defined]
+            assert (await client.send(http.Request("GET", "/b"))).body == b"GET /b"
+            await until(lambda: client.is_empty)
+
+    serving(check)
 
 
 def test_concurrent_requests_have_a_connection_each_and_these_are_kept() -> None:

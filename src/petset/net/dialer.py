@@ -26,6 +26,10 @@ CONNECT_SECONDS_MAX = 10.0
 ANSWER_SECONDS_MAX = 60.0  # From the request to the answer's head.
 IDLE_SECONDS_MAX = 60.0  # An older kept connection is not used again; the server closes it later than that.
 KEPT_CONNECTIONS_MAX = 32
+# Whoever has gone without a word (a machine that is off, a network that is cut) is noticed in half a minute, though
+# nothing is sent to him: a watch would wait for ever. As Go's dialer keeps its connections alive.
+ALIVE_FIRST_SECONDS, ALIVE_AGAIN_SECONDS, ALIVE_TIMES = 15, 5, 3
+UNHEARD_SECONDS_MAX = 30
 WHOLE_BYTES_MAX = 64 << 20  # A longer answer is an iterator although its length is known.
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -59,7 +63,7 @@ class Dialer:
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._kept: list[_Connection] = []  # The one used last is at the end, and is used next.
         self._open: dict[_Connection, None] = {}
-        self._closed = False
+        self._closed = self._retired = False
 
     async def __aenter__(self) -> Dialer:
         return self
@@ -107,6 +111,17 @@ class Dialer:
         for connection in connections:
             connection.abort()
 
+    def retire(self) -> None:
+        """What is under way goes on to its end, and no connection is kept after it."""
+        self._retired = True
+        while self._kept:
+            self._kept.pop().close()
+
+    @property
+    def is_empty(self) -> bool:
+        """No connection is open."""
+        return not self._open
+
     async def _exchange(
         self, connection: _Connection, method: str, sent: bytes
     ) -> tuple[http.Response, http.ByteStream | None]:
@@ -145,7 +160,10 @@ class Dialer:
                 if self._unix_path:
                     _, connection = await loop.create_unix_connection(lambda: _Connection(self), self._unix_path)
                 else:
-                    _, connection = await loop.create_connection(lambda: _Connection(self), *self._address, **tls)
+                    transport, connection = await loop.create_connection(
+                        lambda: _Connection(self), *self._address, **tls
+                    )
+                    _keep_alive(transport.get_extra_info("socket"))
         except TimeoutError:
             raise ConnectionError(f"no connection within {self._connect_seconds_max:g} seconds") from None
         return connection
@@ -161,10 +179,21 @@ class Dialer:
             self._kept.remove(connection)
 
     def keep(self, connection: _Connection) -> None:
-        if self._closed or len(self._kept) >= KEPT_CONNECTIONS_MAX:
+        if self._closed or self._retired or len(self._kept) >= KEPT_CONNECTIONS_MAX:
             connection.close()
         else:
             self._kept.append(connection)
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, ALIVE_FIRST_SECONDS),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, ALIVE_AGAIN_SECONDS),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, ALIVE_TIMES),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_SECONDS_MAX * 1000),
+    ):
+        connected.setsockopt(level, option, value)
 
 
 def _why(error: BaseException) -> str:
