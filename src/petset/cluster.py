@@ -399,6 +399,8 @@ class Limits:
     eviction_soft: str | None = None
     eviction_soft_grace_period: str | None = None
     eviction_max_pod_grace_period: int | None = None
+    eviction_minimum_reclaim: str | None = None
+    eviction_pressure_transition_period: str | None = None
 
 
 def node_config(name: str, plan: networks.NodePlan, state_directory: Path, **own: Any) -> agent.Config:

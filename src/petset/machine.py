@@ -149,7 +149,14 @@ async def stop_left(machines: Sequence[Machine], client_of: Callable[[str], Clie
     return running
 
 
-EVICTION = ("eviction_hard", "eviction_soft", "eviction_soft_grace_period", "eviction_max_pod_grace_period")
+EVICTION = (
+    "eviction_hard",
+    "eviction_soft",
+    "eviction_soft_grace_period",
+    "eviction_max_pod_grace_period",
+    "eviction_minimum_reclaim",
+    "eviction_pressure_transition_period",
+)
 
 
 def eviction(instance: state.State, limits: cluster.Limits) -> thresholds.Eviction:
@@ -161,6 +168,8 @@ def eviction(instance: state.State, limits: cluster.Limits) -> thresholds.Evicti
             asked.get("eviction_soft") or "",
             asked.get("eviction_soft_grace_period") or "",
             asked.get("eviction_max_pod_grace_period") or 0,
+            asked.get("eviction_minimum_reclaim") or "",
+            asked.get("eviction_pressure_transition_period") or "",
         )
     except thresholds.ThresholdError as error:
         raise MachineError(f"cannot keep to the eviction thresholds: {error}") from None

@@ -230,7 +230,7 @@ def test_a_full_disk_is_collected_told_and_relieved_and_the_node_takes_its_word_
         assert is_ready(await node.pod("small"))
 
         node.disks = {"nodefs": FINE, "imagefs": FINE}
-        await asyncio.sleep(disk.PRESSURE_SECONDS_MIN - disk.LOOK_SECONDS)
+        await asyncio.sleep(thresholds.TRANSITION_SECONDS - disk.LOOK_SECONDS)
         assert await condition(node, "DiskPressure") == "True"
         await asyncio.sleep(2 * disk.LOOK_SECONDS)
         assert await condition(node, "DiskPressure") == "False"

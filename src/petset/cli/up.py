@@ -85,6 +85,14 @@ def threshold_periods(text: str) -> str:
     return _read("read_periods", text)
 
 
+def reclaims(text: str) -> str:
+    return _read("read_reclaims", text)
+
+
+def transition_period(text: str) -> str:
+    return _read("read_transition", text)
+
+
 def _read(how: str, text: str) -> str:
     from petset.node import thresholds
 
@@ -126,7 +134,7 @@ LIMITS = (
         thresholds,
         "SIGNAL<LIMIT,...",
         "evict pods at once below these, like memory.available<100Mi,nodefs.available<2Gi (default: the former, and "
-        "very full disks); remembered, as are the three that follow; empty: as usual again",
+        "very full disks); remembered, as are the five that follow; empty: as usual again",
     ),
     (
         "--eviction-soft",
@@ -148,6 +156,20 @@ LIMITS = (
         pod_grace,
         "SECONDS",
         "the most that a pod gets to stop which a soft threshold evicts (default 0)",
+    ),
+    (
+        "--eviction-minimum-reclaim",
+        "eviction_minimum_reclaim",
+        reclaims,
+        "SIGNAL=AMOUNT,...",
+        "how much more than a threshold there must be once pods are evicted for it, like nodefs.available=2Gi",
+    ),
+    (
+        "--eviction-pressure-transition-period",
+        "eviction_pressure_transition_period",
+        transition_period,
+        "TIME",
+        "how long a node must not have been low before it says so no more (default 30s)",
     ),
     (
         "--manifests",

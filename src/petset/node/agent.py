@@ -159,13 +159,12 @@ class Agent:
         self, disks: Callable[[], disk.Disks] | None
     ) -> Iterator[tuple[disk.Keeper | memory.Keeper | space.Keeper, str]]:
         """Who looks after what the machine has less and less of."""
-        config, of = self._config, self._config.eviction.of
+        config = self._config
         if disks is not None:
-            signals = (signal for signal in thresholds.RESOURCES if signal != thresholds.MEMORY)
-            yield disk.Keeper(self, disks, config.marks, of(*signals)), "node disks"
+            yield disk.Keeper(self, disks, config.marks, config.eviction), "node disks"
         if config.memory is not None:
             total = quantity.to_bytes(config.capacity["memory"])
-            yield memory.Keeper(self, config.memory, total, of(thresholds.MEMORY)), "node memory"
+            yield memory.Keeper(self, config.memory, total, config.eviction), "node memory"
         if config.space is not None:
             yield space.Keeper(self._client, config.space, self._telling.tell), "the claims' volumes"
 

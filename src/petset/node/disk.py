@@ -4,7 +4,7 @@ Every LOOK_SECONDS the file systems of the state directory and of the images are
 call each). Images over the high mark: unused ones go until the low mark is reached. Either disk low (thresholds.py):
 all that can be made again goes, ended attempts' logs too; while it stays low the node says DiskPressure, which taints
 it, and takes no pods; every further look evicts the pod that keeps most on the disk, those of a soft threshold once its
-time is over. The node takes its word back when the disk has not been low for PRESSURE_SECONDS_MIN.
+time is over. The node takes its word back when the disk has not been low for as long as its Eviction says.
 
 Decisions are pure (`bytes_to_free`, `thresholds.crossed`, `first_to_go` of pods/storage.py); `Keeper` looks and acts.
 Follows: a kubelet's image collection and node-pressure eviction; where the marks differ,
@@ -15,17 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from petset.base import tasks
-from petset.node.thresholds import Lack, Left, Threshold, Watch
+from petset.node.thresholds import MEMORY, RESOURCES, Eviction, Lack, Left, Watch
 
 LOOK_SECONDS = 10.0
 COLLECTION_PAUSE_SECONDS = 300.0  # After one that did not find enough.
-PRESSURE_SECONDS_MIN = 30.0
 EVERYTHING = 1 << 62
 
 
@@ -94,9 +93,9 @@ class Node(Protocol):
 
 
 class Keeper:
-    def __init__(self, node: Node, looks: Callable[[], Disks], marks: Marks, thresholds: Sequence[Threshold]):
-        self._node, self._looks, self._marks = node, looks, marks
-        self._watch = Watch(thresholds)
+    def __init__(self, node: Node, looks: Callable[[], Disks], marks: Marks, eviction: Eviction):
+        self._node, self._looks, self._marks, self._eviction = node, looks, marks, eviction
+        self._watch = Watch(eviction.of(*(signal for signal in RESOURCES if signal != MEMORY)))
         self._collect_at = 0.0  # Not before.
         self._low_at = 0.0
         self._was_urgent = False
@@ -122,7 +121,7 @@ class Keeper:
                 self.is_pressed = True
             elif urgent is not None:
                 await self._node.evict_largest(urgent)
-        elif self.is_pressed and now - self._low_at >= PRESSURE_SECONDS_MIN:
+        elif self.is_pressed and now - self._low_at >= self._eviction.transition_seconds:
             await self._node.say_pressure(None)
             self.is_pressed = False
 

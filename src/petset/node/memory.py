@@ -4,24 +4,24 @@ Every LOOK_SECONDS the kernel is asked how much memory is available. Less than a
 MemoryPressure, which taints it, takes no pods of the class BestEffort that do not tolerate that, and every look evicts
 one pod, of a soft threshold once its time is over: one that uses more than it requests before one that does not, the
 less important before the more important, the one furthest above its requests first. The node takes its word back when
-memory has not been low for PRESSURE_SECONDS_MIN. Follows: "Node-pressure Eviction" of the Kubernetes documentation.
+memory has not been low for as long as its Eviction says.
+Follows: "Node-pressure Eviction" of the Kubernetes documentation.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from petset.base import tasks
 from petset.kinds import requests
-from petset.node.thresholds import MEMORY, Lack, Left, Threshold, Watch
+from petset.node.thresholds import MEMORY, Eviction, Lack, Left, Watch
 from petset.objects import meta
 from petset.objects.meta import Object
 
 LOOK_SECONDS = 10.0
-PRESSURE_SECONDS_MIN = 30.0
 
 
 def available(meminfo: Path = Path("/proc/meminfo")) -> int:
@@ -55,9 +55,9 @@ class Node(Protocol):
 
 
 class Keeper:
-    def __init__(self, node: Node, looks: Callable[[], int], bytes_total: int, thresholds: Sequence[Threshold]):
-        self._node, self._looks, self._total = node, looks, bytes_total
-        self._watch = Watch(thresholds)
+    def __init__(self, node: Node, looks: Callable[[], int], bytes_total: int, eviction: Eviction):
+        self._node, self._looks, self._total, self._eviction = node, looks, bytes_total, eviction
+        self._watch = Watch(eviction.of(MEMORY))
         self._low_at = 0.0
         self.is_pressed = False
 
@@ -77,6 +77,6 @@ class Keeper:
                 await self._node.say_memory_pressure(lack)
             if urgent is not None:
                 await self._node.evict_for_memory(urgent)
-        elif self.is_pressed and now - self._low_at >= PRESSURE_SECONDS_MIN:
+        elif self.is_pressed and now - self._low_at >= self._eviction.transition_seconds:
             self.is_pressed = False
             await self._node.say_memory_pressure(None)

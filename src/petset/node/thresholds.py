@@ -4,7 +4,8 @@
 which count at once, and soft ones, each with the time for which it must have been crossed. A flag that is not given
 leaves what petset has of itself (HARD); what is given names all there are, so that a signal that is left out is not
 looked at. `Watch` is told what is left, at each look, and says what is crossed and what is to be done about it: pure
-but for what it remembers, which is since when.
+but for what it remembers, which is since when, and what it has had something done about: that counts as crossed until
+there is so much more than the threshold as --eviction-minimum-reclaim says.
 
 Follows: "Node-pressure Eviction" of the Kubernetes documentation; docs/decisions/disk-pressure.md says where petset's
 own thresholds differ from a kubelet's.
@@ -13,7 +14,7 @@ own thresholds differ from a kubelet's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from petset.objects import durations, quantity
 
@@ -28,8 +29,22 @@ RESOURCES = {  # What there is too little of, by the signal that tells.
 }
 
 
+TRANSITION_SECONDS = 30.0  # A node has not been low for so long when it takes back that it is.
+
+
 class ThresholdError(Exception):
     """Why a text is no threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaim:
+    """How much more than a threshold there must be, once it was crossed: an amount, or a part of the whole."""
+
+    amount: int = 0
+    percent: float = 0.0
+
+    def of(self, total: int) -> int:
+        return self.amount + int(total * self.percent / 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,7 @@ class Threshold:
     amount: int | None = None
     percent: float | None = None
     after_seconds: float | None = None  # For which a soft one must have been crossed; None: it is a hard one.
+    reclaim: Reclaim = Reclaim()
 
     def least(self, total: int) -> int:
         parts = [] if self.percent is None else [int(total * self.percent / 100)]
@@ -59,6 +75,7 @@ class Eviction:
 
     thresholds: Sequence[Threshold] = HARD
     pod_grace_seconds_max: int = 0  # Of pods that a soft threshold evicts; hard ones give none.
+    transition_seconds: float = TRANSITION_SECONDS
 
     def of(self, *signals: str) -> list[Threshold]:
         return [one for one in self.thresholds if one.signal in signals]
@@ -88,31 +105,45 @@ class Watch:
 
     thresholds: Sequence[Threshold]
     _since: dict[Threshold, float] = field(default_factory=dict[Threshold, float])
+    _acted_on: list[Threshold] = field(default_factory=list[Threshold])
 
     def look(self, left: Mapping[str, Left], now: float) -> tuple[Lack | None, Lack | None]:
         """What is lacking, and the same for long enough that something must be done; hard ones go first."""
-        found = list(crossed(self.thresholds, left))
-        self._since = {one: self._since.get(one, now) for one, _ in found}
-        due = [lack for one, lack in found if now - self._since[one] >= (one.after_seconds or 0)]
-        return _first(lack for _, lack in found), _first(due)
+        found = {**dict(crossed(self._acted_on, left, reclaiming=True)), **dict(crossed(self.thresholds, left))}
+        self._since = {one: self._since.get(one, now) for one in found}
+        due = {one: lack for one, lack in found.items() if now - self._since[one] >= (one.after_seconds or 0)}
+        self._acted_on = list(due)
+        return _first(found.values()), _first(due.values())
 
 
 def _first(lacks: Iterable[Lack]) -> Lack | None:
     return min(lacks, key=lambda lack: not lack.is_hard, default=None)
 
 
-def crossed(thresholds: Iterable[Threshold], left: Mapping[str, Left]) -> Iterator[tuple[Threshold, Lack]]:
+def crossed(
+    thresholds: Iterable[Threshold], left: Mapping[str, Left], reclaiming: bool = False
+) -> Iterator[tuple[Threshold, Lack]]:
+    """`reclaiming`: or there is not yet as much above them as there must be."""
     for one in thresholds:
-        if (there := left.get(one.signal)) is not None and there.available < (least := one.least(there.total)):
-            yield one, Lack(RESOURCES[one.signal], least, there.available, one.after_seconds is None)
+        if (there := left.get(one.signal)) is not None:
+            least = one.least(there.total)
+            if there.available < least + (one.reclaim.of(there.total) if reclaiming else 0):
+                yield one, Lack(RESOURCES[one.signal], least, there.available, one.after_seconds is None)
 
 
 # ---- the flags
 
 
-def read(hard: str | None, soft: str, soft_grace_period: str, pod_grace_seconds_max: int = 0) -> Eviction:
+def read(
+    hard: str | None,
+    soft: str,
+    soft_grace_period: str,
+    pod_grace_seconds_max: int = 0,
+    minimum_reclaim: str = "",
+    transition_period: str = "",
+) -> Eviction:
     """Raises ThresholdError. `hard` None: petset's own."""
-    periods = read_periods(soft_grace_period)
+    periods, reclaims = read_periods(soft_grace_period), read_reclaims(minimum_reclaim)
     found = list(HARD if hard is None else read_thresholds(hard))
     for one in read_thresholds(soft):
         if one.signal not in periods:
@@ -120,7 +151,8 @@ def read(hard: str | None, soft: str, soft_grace_period: str, pod_grace_seconds_
         found.append(Threshold(one.signal, one.amount, one.percent, periods.pop(one.signal)))
     for signal in periods:
         raise ThresholdError(f"{signal} of --eviction-soft-grace-period is not in --eviction-soft")
-    return Eviction(found, pod_grace_seconds_max)
+    found = [replace(one, reclaim=reclaims.get(one.signal, Reclaim())) for one in found]
+    return Eviction(found, pod_grace_seconds_max, read_transition(transition_period) or TRANSITION_SECONDS)
 
 
 def read_thresholds(text: str) -> list[Threshold]:
@@ -140,6 +172,29 @@ def read_periods(text: str) -> dict[str, float]:
     return periods
 
 
+def read_reclaims(text: str) -> dict[str, Reclaim]:
+    """Of `nodefs.available=2Gi,memory.available=5%`. Raises ThresholdError."""
+    found: dict[str, Reclaim] = {}
+    for signal, value in _pairs(text, "=", f"{NODEFS}=2Gi"):
+        if value.endswith("%"):
+            found[signal] = Reclaim(percent=_percent(signal, value))
+            if not found[signal].percent:
+                raise ThresholdError(f"{value!r} of {signal} is not more than nothing")
+        else:
+            found[signal] = Reclaim(_amount(signal, value))
+            if found[signal].amount < 0:
+                raise ThresholdError(f"{value!r} of {signal} is less than nothing")
+    return found
+
+
+def read_transition(text: str) -> float:
+    """Seconds of a duration; 0 of "" and of 0, which a kubelet takes for its own, too. Raises ThresholdError."""
+    seconds = durations.seconds_of(text) if text else 0.0
+    if seconds is None or seconds < 0:
+        raise ThresholdError(f"{text!r} is no duration, like 5m")
+    return seconds
+
+
 def _pairs(text: str, between: str, example: str) -> Iterator[tuple[str, str]]:
     seen: dict[str, None] = {}
     for part in filter(None, text.split(",")):
@@ -156,14 +211,22 @@ def _pairs(text: str, between: str, example: str) -> Iterator[tuple[str, str]]:
 
 def _threshold(signal: str, limit: str) -> Threshold:
     if limit.endswith("%"):
-        number = limit.removesuffix("%")
-        if number.isascii() and number.replace(".", "", 1).isdecimal() and 0 <= float(number) <= 100:
-            return Threshold(signal, percent=float(number))
-        raise ThresholdError(f"{limit!r} of {signal} is no part from 0% to 100%")
-    try:
-        amount = quantity.to_bytes(limit)
-    except ValueError:
-        raise ThresholdError(f"{limit!r} of {signal} is no quantity, like 100Mi or 5%") from None
+        return Threshold(signal, percent=_percent(signal, limit))
+    amount = _amount(signal, limit)
     if amount <= 0:
         raise ThresholdError(f"{limit!r} of {signal} is not more than nothing")
     return Threshold(signal, amount=amount)
+
+
+def _percent(signal: str, text: str) -> float:
+    number = text.removesuffix("%")
+    if number.isascii() and number.replace(".", "", 1).isdecimal() and 0 <= float(number) <= 100:
+        return float(number)
+    raise ThresholdError(f"{text!r} of {signal} is no part from 0% to 100%")
+
+
+def _amount(signal: str, text: str) -> int:
+    try:
+        return quantity.to_bytes(text)
+    except ValueError:
+        raise ThresholdError(f"{text!r} of {signal} is no quantity, like 100Mi or 5%") from None
