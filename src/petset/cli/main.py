@@ -33,6 +33,7 @@ COMMANDS = (
         "work with snapshots",
         "take the volumes of a set's pets as one, list what was taken, revert a set to it",
     ),
+    ("move", "move the set", "hand a set over to another cluster, pet by pet, with what is on its volumes"),
     ("node", "work with nodes", "list nodes, make one silent, cut one off, bring one back"),
     ("open", "open the dashboard", "open the dashboard in a browser, or print the link to it"),
     ("logs", "show the log", "what happened to the cluster: starts, stops, adoptions, refusals, warnings"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,21 +16,22 @@ from tests.site import console
 
 pytestmark = pytest.mark.services
 
-PAGES = ("tutorial/pets", "how-to/one-server", "how-to/images", "how-to/reach", "how-to/several-nodes")
+PAGES = ("tutorial/pets", "how-to/one-server", "how-to/images", "how-to/reach", "how-to/several-nodes", "how-to/move")
 ELSEWHERE = ("cli",)  # On a simulated cluster, by tests/cli/test_docs.py.
 COMMAND_SECONDS_MAX = 300
 
 
 @pytest.fixture
 def shell(make_cluster, tmp_path):
-    """A shell in the checkout in which petset is on the path, with an instance of its own."""
-    cluster = make_cluster()
+    """A shell in the checkout in which petset is on the path, with an instance of its own, and one at ~/elsewhere."""
+    cluster, home = make_cluster(), Path(tempfile.mkdtemp(prefix="petset-e2e-", dir="/tmp"))
     (tmp_path / "petset").write_text(f'#!/bin/sh\nexec {sys.executable} -m petset "$@"\n')
     (tmp_path / "petset").chmod(0o755)
     environment = {
         **os.environ,
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "src"),
+        "HOME": str(home),
         "PETSET_STATE": str(cluster.state),
         "PETSET_IMAGES": str(IMAGES),
         "KUBECONFIG": str(cluster.state / "kubeconfig"),
@@ -48,7 +51,10 @@ def shell(make_cluster, tmp_path):
         assert done.returncode == 0, f"$ {command}\n{done.stdout}"
         return done.stdout
 
-    return run
+    yield run
+    if (home / "elsewhere").exists():
+        run("petset --state ~/elsewhere destroy --yes")
+    shutil.rmtree(home)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -35,6 +35,8 @@ CREDENTIAL_SECONDS_MAX = 60.0
 class Reached:
     client: Client
     namespace: str  # The one that is meant; "" for all.
+    dialer: Dialer  # Beneath the client, for what needs a stream.
+    context: str = ""  # Of the kubeconfig; "": the instance's own.
 
 
 def arguments(parser: argparse.ArgumentParser, of_all: str = "") -> None:
@@ -53,7 +55,7 @@ async def reached(args: argparse.Namespace) -> AsyncGenerator[Reached]:
     """The cluster that is meant. Raises CommandError."""
     if not (args.kubeconfig or args.context or args.instance is None):
         async with connection.connect(args.instance) as connected:
-            yield Reached(connected.client, _meant(args, "default"))
+            yield Reached(connected.client, _meant(args, "default"), connected.dialer)
         return
     config = _merged(_files(args.kubeconfig))
     name = args.context or config["current-context"]
@@ -64,7 +66,7 @@ async def reached(args: argparse.Namespace) -> AsyncGenerator[Reached]:
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot use the kubeconfig: {error}; see --kubeconfig and --context") from None
     async with dialer:
-        yield Reached(Client(dialer, "petset"), _meant(args, _namespace(config, name)))
+        yield Reached(Client(dialer, "petset"), _meant(args, _namespace(config, name)), dialer, name)
 
 
 def _meant(args: argparse.Namespace, usual: str) -> str:

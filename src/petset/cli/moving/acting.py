@@ -1,0 +1,172 @@
+"""A move's steps, taken: look at both clusters, decide, do the one next thing, and look again.
+
+Nothing is remembered between two looks but what stands in the objects, so whoever is killed at any moment goes on by
+running the same command. A write that somebody else was quicker than is decided anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+from petset.cli.asking import following
+from petset.cli.failures import CommandError
+from petset.cli.moving import copying, deciding, making
+from petset.cli.moving.deciding import Side, Step
+from petset.cli.moving.record import Move
+from petset.client.client import Client
+from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
+from petset.kinds.pod import PODS
+from petset.kinds.service import SERVICES
+from petset.net.dialer import Dialer
+from petset.objects import errors, meta
+from petset.objects.meta import Object
+from petset.objects.registry import Kind
+
+QUICKER_MAX = 100  # So often in a row somebody else may be quicker.
+Tell = Callable[[str], None]
+TellBytes = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One cluster, and the place in it where the set is or is to be."""
+
+    client: Client
+    dialer: Dialer
+    namespace: str
+    kind: Kind
+    name: str
+    image: str = ""  # Of the mover; "": that of the pets' first container.
+
+    async def look(self) -> Side:
+        """Raises ApiError, OSError."""
+        set_ = await found(self.client, self.kind, self.namespace, self.name)
+        pods, _ = await self.client.list(PODS, self.namespace)
+        claims, _ = await self.client.list(PERSISTENTVOLUMECLAIMS, self.namespace)
+        services, _ = await self.client.list(SERVICES, self.namespace)
+        pets = making.pet_names({"metadata": {"name": self.name}}, map(meta.name, pods))
+        concerned = {*pets, *(meta.name(pod) for pod in pods if making.is_mover(pod, self.name))}
+        return Side(
+            set_,
+            {meta.name(pod): pod for pod in pods if meta.name(pod) in concerned},
+            {meta.name(claim): claim for claim in claims},
+            {meta.name(service): service for service in services},
+        )
+
+
+async def found(client: Client, kind: Kind, namespace: str, name: str) -> Object | None:
+    """None: there is no such object. Raises ApiError, OSError."""
+    try:
+        return await client.get(kind, name, namespace)
+    except errors.ApiError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """Who moves a set from one ground to another."""
+
+    here: Ground
+    there: Ground
+    move: Move
+    wishes: making.Wishes
+    tell: Tell
+    tell_bytes: TellBytes
+    seconds_max: float  # For a pod to be as it is wanted.
+
+    async def run(self) -> None:
+        """Until every pet is there. Raises CommandError, ApiError, OSError; run again, it goes on."""
+        quicker = 0
+        while True:
+            here, there = await asyncio.gather(self.here.look(), self.there.look())
+            try:
+                step = deciding.next_step(self.move, self.wishes, here, there)
+            except ValueError as error:
+                raise CommandError(f"cannot move {self.here.name}: {error}") from None
+            if isinstance(step, deciding.Done):
+                return
+            self.tell(step.why)
+            try:
+                await self._take(step, here)
+                quicker = 0
+            except errors.ApiError as error:
+                quicker += 1
+                if error.reason not in ("Conflict", "AlreadyExists", "NotFound") or quicker > QUICKER_MAX:
+                    raise
+
+    async def _take(self, step: Step, here: Side) -> None:
+        match step:
+            case deciding.Change(obj=obj):
+                await self._ground(step).client.update(obj)
+            case deciding.Make(obj=obj):
+                await self._ground(step).client.create(obj)
+            case deciding.Remove(obj=obj):
+                await self._remove(self._ground(step), obj)
+            case deciding.Await(pod=pod, holds=holds):
+                await self._wait(self._ground(step), pod, holds, step.why)
+            case deciding.Copy():
+                assert here.set_ is not None
+                await self._copy(step, here.set_)
+            case deciding.Done():
+                pass
+
+    def _ground(self, step: deciding.Change | deciding.Make | deciding.Remove | deciding.Await) -> Ground:
+        return self.there if step.there else self.here
+
+    async def _remove(self, ground: Ground, pod: Object) -> None:
+        await ground.client.delete(PODS, meta.name(pod), ground.namespace, uid=meta.uid(pod), grace_seconds=0)
+        await self._wait(
+            ground, meta.name(pod), lambda now: now is None or meta.uid(now) != meta.uid(pod), "it is gone"
+        )
+
+    async def _wait(self, ground: Ground, pod: str, holds: Callable[[Object | None], bool], why: str) -> None:
+        states = following.states(ground.client, PODS, ground.namespace, field_selector=f"metadata.name={pod}")
+        try:
+            async with asyncio.timeout(self.seconds_max), contextlib.aclosing(states) as seen:
+                async for there in seen:
+                    if holds(next(iter(there.values()), None)):
+                        return
+        except TimeoutError:
+            raise CommandError(
+                f"cannot go on: {why}: not within {self.seconds_max:g} s; `petset why {pod}` tells what holds it; "
+                "mend that and run the same command again"
+            ) from None
+
+    async def _copy(self, step: deciding.Copy, set_: Object) -> None:
+        async with self._holding(self.here, set_, step) as here, self._holding(self.there, set_, step) as there:
+            for at, name in enumerate(step.claims):
+                source = copying.Place(self.here.dialer, self.here.namespace, here, making.place(at))
+                target = copying.Place(self.there.dialer, self.there.namespace, there, making.place(at))
+                digest = await copying.copied(source, target, self._told(name))
+                claim = await self.there.client.get(PERSISTENTVOLUMECLAIMS, name, self.there.namespace)
+                await self.there.client.update(making.copied(claim, step.move, digest))
+
+    def _told(self, claim: str) -> copying.Tell:
+        return lambda done, total: self.tell_bytes(claim, done, total)
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, ground: Ground, set_: Object, step: deciding.Copy) -> AsyncGenerator[str]:
+        """The name of a pod that has the claims; what an earlier try left of it is removed first."""
+        image = ground.image or set_["spec"]["template"]["spec"]["containers"][0]["image"]
+        wanted = making.mover(set_, ground.namespace, step.pet, step.claims, image)
+        name = meta.name(wanted)
+        if (left := await found(ground.client, PODS, ground.namespace, name)) is not None:
+            await self._remove(ground, left)
+        made = await ground.client.create(wanted)
+        try:
+            await self._wait(ground, name, _runs, f"{name} runs, which copies with the image {image} (--image)")
+            yield name
+        finally:
+            with contextlib.suppress(errors.ApiError, OSError):  # Whoever goes on removes it.
+                await self._remove(ground, made)
+
+
+def _runs(pod: Object | None) -> bool:
+    if pod is not None and meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
+        raise CommandError(f"cannot copy: {meta.name(pod)} has ended; name an image that has sh and sleep with --image")
+    return meta.get(pod, "status", "phase") == "Running"
