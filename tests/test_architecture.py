@@ -256,9 +256,10 @@ LIMIT = re.compile(rf"(\w+_)?({UNITS})(_[A-Z]+)*_(MAX|KEPT)|(\w+_)?({UNITS.lower
 COLLECTING = re.compile(r"((collections|asyncio|queue)\.)?(deque|Queue|bytearray)")
 # Which names limit what a module collects (in a queue, a bytearray, or a list it keeps and adds to).
 BUFFERS = {
+    "cli/moving/copying.py": ("COMPLAINT_BYTES_MAX",),
     "client/client.py": ("ANSWER_BYTES_MAX", "FRAME_BYTES_MAX"),
     "client/events.py": ("WAITING_EVENTS_MAX",),
-    "client/remote.py": ("OUTPUT_BYTES_MAX",),
+    "client/remote.py": ("OUTPUT_BYTES_MAX", "STATUS_BYTES_MAX"),
     "net/bodies.py": ("bytes_max", "client_bytes_max"),
     "server/pods/proxy.py": ("PAGE_BYTES_MAX",),
     "net/dialer.py": ("READ_AHEAD_BYTES_MAX", "KEPT_CONNECTIONS_MAX"),

@@ -22,6 +22,7 @@ from petset.cli.failures import CommandError
 from petset.cli.moving import acting, deciding, foreseeing, making, record
 from petset.cli.moving.record import Move
 from petset.cli.showing import progress
+from petset.controllers.pets import translation
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.namespace import NAMESPACES
 from petset.kinds.secret import SECRETS
@@ -46,6 +47,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kubeconfig", metavar="FILE", help="that has the contexts (default: as kubectl)")
     parser.add_argument(
         "--storage-class", metavar="CLASS", help="of the claims there (default: the same if there, else the default)"
+    )
+    parser.add_argument(
+        "--image-map",
+        action="append",
+        default=[],
+        metavar="FROM=TO",
+        help="what images are called there; again for more",
     )
     parser.add_argument("--image", metavar="IMAGE", help="copies on both sides (default: the pets' own first image)")
     parser.add_argument("--at-once", action="store_true", help="all pets stop before the first one starts there")
@@ -178,14 +186,18 @@ async def _wishes(args: argparse.Namespace, here: Reached, there: Reached, set_:
     names = tuple(map(meta.name, classes))
     if args.storage_class and args.storage_class not in names:
         raise CommandError(f"cannot move {meta.name(set_)}: there is no StorageClass {args.storage_class} there")
-    return making.Wishes(there.namespace, args.storage_class, names, side.services)
+    try:
+        images = translation.images_of(args.image_map)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    return making.Wishes(there.namespace, args.storage_class, names, side.services, images)
 
 
 async def _foretell(move: Move, wishes: making.Wishes, here: acting.Ground, there: acting.Ground) -> int:
     sides = await asyncio.gather(here.look(), there.look())
     try:
         steps = list(foreseeing.foreseen(move, wishes, *sides))
-    except ValueError as error:
+    except deciding.CANNOT as error:
         raise CommandError(f"cannot move {here.name}: {error}") from None
     for number, step in enumerate((one for one in steps if not isinstance(one, deciding.Done)), 1):
         print(f"{number:3}  {step.why}")

@@ -107,6 +107,11 @@ class Running:
             if not data:
                 return
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is known to have ended otherwise than well."""
+        return bool(self._said) and encoding.loads(bytes(self._said)).get("status") != "Success"
+
     def exit_code(self) -> int:
         """Once the output has ended. Raises ConnectionError where nobody told, ApiError where it did not run."""
         return _exit_code(bytes(self._said))

@@ -14,6 +14,7 @@ from petset.base import well_known
 from petset.cli.moving import deciding, foreseeing, making, record
 from petset.cli.moving.deciding import Side, Step
 from petset.cli.moving.record import Move
+from petset.controllers.pets import translation
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -195,6 +196,27 @@ def test_a_claim_there_is_as_large_as_the_volume_and_of_a_class_that_is_there() 
     }
     chosen = making.claim(a_move(a_set()), replace(WISHES, storage_class="fast"), a_claim("data-db-0"))
     assert chosen["spec"]["storageClassName"] == "fast"
+
+
+def test_a_stateful_set_says_nothing_in_words_of_2016() -> None:
+    set_ = meta.changed(
+        a_set(kind="PetSet"),
+        ("spec", "template", "metadata", "annotations"),
+        {
+            "pod.alpha.kubernetes.io/initialized": "true",
+            "pod.alpha.kubernetes.io/init-containers": '[{"name":"first","image":"i","command":["true"]}]',
+            "own": "kept",
+        },
+    )
+    wishes = replace(WISHES, images=translation.images_of(["i=registry/i"]))
+    made = making.set_there(a_move(set_), wishes, set_)
+    template = made["spec"]["template"]
+    assert (made["apiVersion"], made["kind"]) == ("apps/v1", "StatefulSet")
+    assert meta.annotations(template) == {"own": "kept"}
+    assert [one["image"] for one in template["spec"]["initContainers"]] == ["registry/i"]
+    assert [one["image"] for one in template["spec"]["containers"]] == ["registry/i"]
+    same = making.set_there(a_move(set_, "PetSet"), WISHES, set_)
+    assert same["spec"]["template"] == set_["spec"]["template"], "a PetSet is left as it was written"
 
 
 def test_a_gate_is_no_pet_and_goes_with_the_set() -> None:

@@ -86,7 +86,7 @@ class Mover:
             here, there = await asyncio.gather(self.here.look(), self.there.look())
             try:
                 step = deciding.next_step(self.move, self.wishes, here, there)
-            except ValueError as error:
+            except deciding.CANNOT as error:
                 raise CommandError(f"cannot move {self.here.name}: {error}") from None
             if isinstance(step, deciding.Done):
                 return
@@ -153,6 +153,7 @@ class Mover:
     async def _holding(self, ground: Ground, set_: Object, step: deciding.Copy) -> AsyncGenerator[str]:
         """The name of a pod that has the claims; what an earlier try left of it is removed first."""
         image = ground.image or set_["spec"]["template"]["spec"]["containers"][0]["image"]
+        image = image if ground is self.here else self.wishes.images.renamed(image)
         wanted = making.mover(set_, ground.namespace, step.pet, step.claims, image)
         name = meta.name(wanted)
         if (left := await found(ground.client, PODS, ground.namespace, name)) is not None:

@@ -13,13 +13,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from petset.base import tasks
 from petset.cli.failures import CommandError
 from petset.client import remote
 from petset.net.dialer import Dialer
 from petset.wire import streaming
 
 CONTAINER = "mover"
-STDERR_BYTES_MAX = 4096
+COMPLAINT_BYTES_MAX = 4096  # Of what a program says of its failure.
 TOOLS = "tar find stat sort du sha256sum readlink"
 
 _OF_IT = "find . -mindepth 1 -path ./lost+found -prune -o"
@@ -90,9 +91,12 @@ async def _streamed(here: Place, there: Place, tell: Tell, total: int) -> None:
         remote.opened(here.dialer, here.namespace, here.pod, CONTAINER, here.words(READ), stdin=False) as reading,
         remote.opened(there.dialer, there.namespace, there.pod, CONTAINER, there.words(WRITE), stdin=True) as writing,
     ):
-        errors: dict[Place, bytearray] = {here: bytearray(), there: bytearray()}
+        complaints = {here: bytearray(), there: bytearray()}
 
-        async def pump() -> None:
+        def complain(place: Place, data: bytes) -> None:
+            complaints[place] += data[: COMPLAINT_BYTES_MAX - len(complaints[place])]
+
+        async def bring() -> None:
             done = 0
             async for channel, data in reading.output():
                 if channel == streaming.STDOUT:
@@ -100,21 +104,21 @@ async def _streamed(here: Place, there: Place, tell: Tell, total: int) -> None:
                     done += len(data)
                     tell(done, max(total, done))
                 else:
-                    errors[here] += data[: STDERR_BYTES_MAX - len(errors[here])]
+                    complain(here, data)
             writing.close_input()
 
-        pumping = asyncio.ensure_future(pump())
         try:
-            async for _, data in writing.output():
-                errors[there] += data[: STDERR_BYTES_MAX - len(errors[there])]
-            if code := writing.exit_code():
-                raise _failed(there, errors[there].decode(errors="replace"), code)
-            await pumping
-        finally:
-            pumping.cancel()
-            await asyncio.gather(pumping, return_exceptions=True)
-        if code := reading.exit_code():
-            raise _failed(here, errors[here].decode(errors="replace"), code)
+            async with asyncio.TaskGroup() as group:
+                bringing = tasks.spawn(group, bring(), "to the other cluster")
+                async for _, data in writing.output():
+                    complain(there, data)
+                if not bringing.done() and writing.has_failed:
+                    bringing.cancel()  # Nobody takes any more.
+        except* ConnectionError:
+            pass  # How far both came is asked below.
+        for place, running in ((there, writing), (here, reading)):
+            if code := running.exit_code():
+                raise _failed(place, complaints[place].decode(errors="replace"), code)
 
 
 def _failed(place: Place, stderr: str, code: int) -> CommandError:

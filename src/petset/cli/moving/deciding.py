@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from petset.cli.moving import making, record
 from petset.cli.moving.record import Move
+from petset.kinds.pod_spec import init_annotations
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -87,8 +88,11 @@ class Done:
 Step = Change | Make | Remove | Await | Copy | Done
 
 
+CANNOT = (ValueError, init_annotations.Unreadable)
+
+
 def next_step(move: Move, wishes: making.Wishes, here: Side, there: Side) -> Step:
-    """The one next thing to do. Raises ValueError where a person has to decide."""
+    """The one next thing to do. Raises one of CANNOT where a person has to decide."""
     set_ = here.set_
     if set_ is None:
         raise ValueError("the set is gone here")
@@ -117,7 +121,9 @@ def _set_there(move: Move, wishes: making.Wishes, set_: Object, there: Side) -> 
     if not record.is_tombstone(there.set_):
         name = meta.name(set_)
         raise ValueError(f"there is a {move.kind} {name} already, which no move has made; delete it, or give it a name")
-    return Change("take the set that was handed over from there once", making.revived(move, set_, there.set_), True)
+    return Change(
+        "take the set that was handed over from there once", making.revived(move, wishes, set_, there.set_), True
+    )
 
 
 def _all_handed_over(move: Move, wishes: making.Wishes, here: Side, there: Side) -> Step | None:

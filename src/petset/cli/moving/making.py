@@ -13,6 +13,7 @@ from typing import Any
 from petset.base import well_known
 from petset.cli.moving import record
 from petset.cli.moving.record import Move
+from petset.controllers.pets import translation
 from petset.kinds import storage_class
 from petset.kinds.pod_spec import sources
 from petset.kinds.stateful_set import parse_pet_name
@@ -36,7 +37,6 @@ CLASS_ANNOTATIONS = (well_known.STORAGE_CLASS_BETA_ANNOTATION, well_known.STORAG
 OF_A_SERVICE = ("selector", "ports", "publishNotReadyAddresses", "sessionAffinity", "sessionAffinityConfig")
 OF_A_CLAIM = ("accessModes", "resources", "volumeMode")
 FOLLOWED = (  # Of a set's spec: what may change once it is there, but for how many pets it has.
-    "template",
     "updateStrategy",
     "minReadySeconds",
     "revisionHistoryLimit",
@@ -54,6 +54,7 @@ class Wishes:
     storage_class: str | None = None  # Of all claims; None: the same where it is there, else the default.
     classes: tuple[str, ...] = ()  # Those that are there.
     services: Mapping[str, Object] = field(default_factory=dict[str, Object])  # By name: here, to be made there.
+    images: translation.Images = field(default_factory=translation.Images)  # What they are called there.
 
 
 # -- A set's own figures
@@ -130,8 +131,8 @@ def forgotten(set_: Object) -> Object:
 
 
 def set_there(move: Move, wishes: Wishes, set_: Object) -> Object:
-    """It begins without pets, above the highest."""
-    spec = dict(set_["spec"])
+    """It begins without pets, above the highest. Raises ValueError for init containers that are none."""
+    spec = {**set_["spec"], "template": _template(move, wishes, set_)}
     if templates := meta.parts(set_, "spec", "volumeClaimTemplates"):
         spec["volumeClaimTemplates"] = [_claim_template(one, wishes) for one in templates]
     kind = move.resource
@@ -144,9 +145,19 @@ def set_there(move: Move, wishes: Wishes, set_: Object) -> Object:
     return _annotated(scaled(made, move.top, 0), {well_known.MOVED_FROM_ANNOTATION: move.id})
 
 
-def revived(move: Move, set_: Object, tombstone: Object) -> Object:
+def _template(move: Move, wishes: Wishes, set_: Object) -> Object:
+    """The pets' template there; a StatefulSet's says nothing in words of 2016."""
+    template = meta.part(set_, "spec", "template")
+    if move.kind == set_["kind"] and not wishes.images.names:
+        return template
+    template = translation.Translation(wishes.images).pod(template)
+    return _annotated(template, {well_known.INITIALIZED_ANNOTATION: None}) if move.kind == "StatefulSet" else template
+
+
+def revived(move: Move, wishes: Wishes, set_: Object, tombstone: Object) -> Object:
     """The tombstone in the other cluster, without pets still, as it is to take them back."""
-    spec = {**tombstone["spec"], **{key: set_["spec"][key] for key in FOLLOWED if key in set_["spec"]}}
+    followed = {key: set_["spec"][key] for key in FOLLOWED if key in set_["spec"]}
+    spec = {**tombstone["spec"], **followed, "template": _template(move, wishes, set_)}
     marks = {well_known.MOVED_FROM_ANNOTATION: move.id, well_known.MOVED_TO_ANNOTATION: None}
     revived = _annotated({**tombstone, "spec": spec}, marks)
     if meta.get(revived, *RETENTION, default=RETAIN) != RETAIN:
@@ -223,6 +234,7 @@ def unmarked(claim: Object) -> Object:
 
 def service(wishes: Wishes, here: Object) -> Object:
     """The Service by whose name the pets are known; its address there is another."""
+    here = translation.published(here) or here
     spec = {key: here["spec"][key] for key in OF_A_SERVICE if key in here["spec"]}
     ports = [{key: value for key, value in port.items() if key != "nodePort"} for port in spec.get("ports") or ()]
     headless = {"clusterIP": "None"} if here["spec"].get("clusterIP") == "None" else {}
