@@ -223,7 +223,6 @@ def test_a_gate_is_no_pet_and_goes_with_the_set() -> None:
     gate = record.gate(a_set(), "db-1", "elsewhere")
     assert not meta.labels(gate) and meta.controller_of(gate) is None
     assert [one["uid"] for one in gate["metadata"]["ownerReferences"]] == ["set-uid"]
-    assert making.pet_names(a_set(), ["db-1", "db-1-mover", "db", "other-1"]) == ["db-1"]
     assert making.is_mover({"metadata": {"name": "db-1-mover"}}, "db")
     assert not making.is_mover({"metadata": {"name": "other-1-mover"}}, "db")
 

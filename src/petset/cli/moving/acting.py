@@ -17,6 +17,7 @@ from petset.cli.moving import copying, deciding, making
 from petset.cli.moving.deciding import Side, Step
 from petset.cli.moving.record import Move
 from petset.client.client import Client
+from petset.kinds import pet_names
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
@@ -47,14 +48,15 @@ class Ground:
         pods, _ = await self.client.list(PODS, self.namespace)
         claims, _ = await self.client.list(PERSISTENTVOLUMECLAIMS, self.namespace)
         services, _ = await self.client.list(SERVICES, self.namespace)
-        pets = making.pet_names({"metadata": {"name": self.name}}, map(meta.name, pods))
-        concerned = {*pets, *(meta.name(pod) for pod in pods if making.is_mover(pod, self.name))}
         return Side(
             set_,
-            {meta.name(pod): pod for pod in pods if meta.name(pod) in concerned},
+            {meta.name(pod): pod for pod in pods if self._concerns(pod)},
             {meta.name(claim): claim for claim in claims},
             {meta.name(service): service for service in services},
         )
+
+    def _concerns(self, pod: Object) -> bool:
+        return pet_names.parent(pod) == self.name or making.is_mover(pod, self.name)
 
 
 async def found(client: Client, kind: Kind, namespace: str, name: str) -> Object | None:

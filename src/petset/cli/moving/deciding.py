@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from petset.cli.moving import making, record
 from petset.cli.moving.record import Move
+from petset.kinds import pet_names
 from petset.kinds.pod_spec import init_annotations
 from petset.objects import meta
 from petset.objects.meta import Object
@@ -150,7 +151,7 @@ def _all_handed_over(move: Move, wishes: making.Wishes, here: Side, there: Side)
 def _in(move: Move, ordinal: int, there: Side) -> Await | None:
     """Who starts there is waited for: until it is ready, or runs, where the others do not wait for that either."""
     assert there.set_ is not None
-    name = f"{meta.name(there.set_)}-{ordinal}"
+    name = pet_names.name(there.set_, ordinal)
     side_by_side = meta.get(there.set_, "spec", "podManagementPolicy") == "Parallel" and ordinal > move.start
     what, holds = ("runs", _runs) if side_by_side else ("gets ready", _is_ready)
     return None if holds(there.pods.get(name)) else Await(f"{name} {what} there", name, holds, True)
@@ -159,7 +160,7 @@ def _in(move: Move, ordinal: int, there: Side) -> Await | None:
 def _out(move: Move, wishes: making.Wishes, ordinal: int, here: Side, there: Side) -> Step | None:
     """What is to be done before a pet may start there; None: it may."""
     assert here.set_ is not None
-    name = f"{meta.name(here.set_)}-{ordinal}"
+    name = pet_names.name(here.set_, ordinal)
     first, replicas = making.ordinals(here.set_)
     if replicas > ordinal - first:
         left = 0 if move.at_once else max(0, ordinal - first)
@@ -171,7 +172,7 @@ def _out(move: Move, wishes: making.Wishes, ordinal: int, here: Side, there: Sid
         return Make(f"its place here is taken: {name}", record.gate(here.set_, name, move.to))
     if not record.is_gate(gate):
         return Await(f"{name} is gone here", name, _is_gone)
-    names = [claim for claim in making.claim_names(here.set_, name) if claim in here.claims]
+    names = [claim for claim in pet_names.claim_names(here.set_, name) if claim in here.claims]
     for claim in names:
         if claim not in there.claims:
             return Make(f"make the claim {claim} there", making.claim(move, wishes, here.claims[claim]), True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from petset.cli.moving import deciding, making, record
 from petset.cli.moving.deciding import Side, Step
 from petset.cli.moving.record import Move
+from petset.kinds import pet_names
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -59,15 +60,14 @@ def _settled(side: Side) -> Side:
     """The pets that its set wants, where nobody has their places, and nobody else's."""
     if side.set_ is None:
         return side
-    first, replicas = making.ordinals(side.set_)
-    wanted = [f"{meta.name(side.set_)}-{ordinal}" for ordinal in range(first, first + replicas)]
+    wanted = pet_names.names(side.set_)
     others = {name: pod for name, pod in side.pods.items() if name in wanted or not is_pet(side.set_, pod)}
     pets: Mapping[str, Object] = {name: pet(side.set_, name) for name in wanted}
     return replace(side, pods={**pets, **others})
 
 
 def is_pet(set_: Object, pod: Object) -> bool:
-    return not record.is_gate(pod) and meta.name(pod) in making.pet_names(set_, [meta.name(pod)])
+    return not record.is_gate(pod) and pet_names.parent(pod) == meta.name(set_)
 
 
 def pet(set_: Object, name: str) -> Object:

@@ -6,7 +6,7 @@ where an object was, no owners, and, as a StatefulSet, nothing that only 2016 kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,8 @@ from petset.base import well_known
 from petset.cli.moving import record
 from petset.cli.moving.record import Move
 from petset.controllers.pets import translation
-from petset.kinds import storage_class
+from petset.kinds import pet_names, storage_class
 from petset.kinds.pod_spec import sources
-from petset.kinds.stateful_set import parse_pet_name
 from petset.objects import meta, quantity
 from petset.objects.meta import Object
 
@@ -62,18 +61,7 @@ class Wishes:
 
 def ordinals(set_: Object) -> tuple[int, int]:
     """(the first ordinal, how many pets)."""
-    first: int = meta.get(set_, "spec", "ordinals", "start", default=0)
-    replicas: int = meta.get(set_, "spec", "replicas", default=1)
-    return first, replicas
-
-
-def claim_names(set_: Object, pet: str) -> list[str]:
-    return [f"{meta.name(one)}-{pet}" for one in meta.parts(set_, "spec", "volumeClaimTemplates")]
-
-
-def pet_names(set_: Object, names: Iterable[str]) -> list[str]:
-    """Those of the names that the set's pets have, or had."""
-    return [one for one in names if parse_pet_name(one)[0] == meta.name(set_)]
+    return pet_names.first_ordinal(set_), pet_names.replicas_wanted(set_)
 
 
 def mover_name(pet: str) -> str:
@@ -83,7 +71,7 @@ def mover_name(pet: str) -> str:
 def is_mover(pod: Object, set_name: str) -> bool:
     """Whether a pod holds, or held, the claims of one of the set's pets."""
     pet = meta.name(pod).removesuffix(_MOVER)
-    return pet != meta.name(pod) and parse_pet_name(pet)[0] == set_name
+    return pet != meta.name(pod) and pet_names.parsed(pet)[0] == set_name
 
 
 def referred_to(set_: Object) -> dict[str, set[str]]:
