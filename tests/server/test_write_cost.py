@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from petset.base import turns as changing
 from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import validation
 from petset.objects import encoding, schema
-from petset.server import turns as changing
 from petset.wire import http
 from tests.server.conftest import ADMIN, Server, configmap, pod
 from tests.steps import counted

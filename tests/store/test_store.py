@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from petset.objects import encoding
-from petset.store import core, history, memory, sqlite
+from petset.store import core, feed, history, memory, sqlite
 from petset.store.store import Change, Conflict, Expired, Unavailable
 from tests.store.objects import config_map, key, value
 from tests.waiting import until
@@ -238,7 +238,7 @@ def test_a_watcher_that_falls_behind_is_expired_and_others_are_not(opened: Opene
 def test_a_watcher_that_keeps_many_bytes_is_expired(opened: Opener) -> None:
     async def check(store: core.Core) -> None:
         with store.watch("", since=0) as slow, store.watch("", since=0) as quick:
-            assert isinstance(slow, core.Watch) and isinstance(quick, core.Watch)
+            assert isinstance(slow, feed.Watch) and isinstance(quick, feed.Watch)
             for i in range(40):
                 await store.put(key("a"), config_map("a", "x" * 1000), None)
                 if i % 3 == 0:

@@ -532,4 +532,4 @@ def _named(certificate: dict[str, Any], whom: str, what: str) -> list[str]:
 
 def _too_many(most: int) -> errors.ApiError:
     why = f"cannot serve this connection: {most} are open, which is the most; close some, or try again"
-    return errors.ApiError(503, "ServiceUnavailable", why, {"retryAfterSeconds": 1}, (("retry-after", "1"),))
+    return errors.unavailable(why, retry_after_seconds=1)

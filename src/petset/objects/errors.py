@@ -235,5 +235,8 @@ def method_not_allowed(verb: str, what: str) -> ApiError:
     return ApiError(405, "MethodNotAllowed", f"cannot {verb} {what}: it does not offer that verb")
 
 
-def unavailable(message: str) -> ApiError:
-    return ApiError(503, "ServiceUnavailable", message)
+def unavailable(message: str, retry_after_seconds: int = 0) -> ApiError:
+    if not retry_after_seconds:
+        return ApiError(503, "ServiceUnavailable", message)
+    details, headers = {"retryAfterSeconds": retry_after_seconds}, (("retry-after", str(retry_after_seconds)),)
+    return ApiError(503, "ServiceUnavailable", message, details, headers)

@@ -209,7 +209,12 @@ def _query(text: str) -> dict[str, list[str]]:
 def _translated(request: http.Request, error: Exception) -> errors.ApiError:
     """A failure of a lower layer as the API tells it; a bug as a 500 that says no more than that."""
     if isinstance(error, stores.Unavailable):
-        return errors.unavailable(f"cannot write: {error}; free space in the state directory and retry")
+        doing = "read" if request.method in ("GET", "HEAD") else "write"
+        if isinstance(error, stores.Unknown):
+            return errors.timeout(f"cannot tell whether it was written: {error}; {error.advice}")
+        return errors.unavailable(f"cannot {doing}: {error}; {error.advice}", retry_after_seconds=1)
+    if isinstance(error, stores.TooLarge):
+        return errors.too_large(f"Request entity too large: {error}")
     if isinstance(error, stores.Expired):
         return errors.expired(str(error))
     if isinstance(error, stores.Conflict):

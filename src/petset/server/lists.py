@@ -138,7 +138,7 @@ class Lists:
                 )
             snapshot = dataclasses.replace(snapshot, made=tasks.monotonic())
         else:
-            await until_fresh(self._store, revision_number(call.parameter("resourceVersion")))
+            await until_fresh(self._store, call, wanted.prefix)
             check_revision(call, self._store.revision)
             start = 0
             revision, entries = await chosen(self._store, call, wanted)
@@ -227,8 +227,14 @@ def check_revision(call: Call, newest: int) -> None:
         raise errors.expired(f"The resourceVersion for the provided list is too old: {wanted}; list the newest")
 
 
-async def until_fresh(store: stores.Store, wanted: int) -> None:
-    """Give a revision that is still to come a moment to do so. Raises ApiError 504."""
+async def until_fresh(store: stores.Store, call: Call, prefix: str) -> None:
+    """Wait until what a read asks for can be seen under the prefix: all there is, where it names no resourceVersion, or
+    that revision, which is given a moment to come. Raises ApiError 504, Unavailable."""
+    text = call.parameter("resourceVersion")
+    if not text:
+        await store.fresh(prefix)
+        return
+    wanted = revision_number(text)
     if wanted <= store.revision:
         return
     with contextlib.suppress(TimeoutError, stores.Expired), store.watch("", store.revision) as watch:

@@ -16,12 +16,12 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from petset.base import tasks
+from petset.base import tasks, turns
 from petset.objects import encoding, errors, meta, owners, patch, validation
 from petset.objects.errors import FieldError
 from petset.objects.meta import Json, Object
 from petset.objects.registry import APPROVAL, OF_STATUS, Kind
-from petset.server import answers, conversion, decoding, deletion, lists, ownership, turns, weight, writes
+from petset.server import answers, conversion, decoding, deletion, lists, ownership, weight, writes
 from petset.server.access import auth, rbac
 from petset.server.admission import admission
 from petset.server.admission.asking import Others
@@ -72,15 +72,18 @@ class Rest:
 
     async def find(self, resource: Kind, namespace: str, name: str) -> stores.Entry | None:
         """As the kind shows it."""
-        found = self.store.get(resource.key(namespace, name))
+        key = resource.key(namespace, name)
+        await self.store.fresh(key)
+        found = self.store.get(key)
         return await conversion.shown(resource, found) if found is not None else None
 
     async def existing(self, resource: Kind, namespace: str, name: str) -> stores.Entry:
         """As the kind shows it. Raises ApiError 404."""
+        await self.store.fresh(resource.key(namespace, name))
         return await conversion.shown(resource, self._stored(resource, namespace, name))
 
     def _stored(self, resource: Kind, namespace: str, name: str) -> stores.Entry:
-        """As it is stored. Raises ApiError 404."""
+        """As it is stored, as far as it has been seen. Raises ApiError 404."""
         found = self.store.get(resource.key(namespace, name))
         if found is None:
             raise errors.not_found(resource.plural, name, resource.group)
@@ -97,8 +100,9 @@ class Rest:
         return await conversion.shown(resource, written)
 
     async def get(self, call: Call) -> http.Response:
-        await lists.until_fresh(self.store, lists.revision_number(call.parameter("resourceVersion")))
-        return answers.entry(call, await self.existing(call.resource, call.route.namespace, call.route.name))
+        resource, namespace, name = call.resource, call.route.namespace, call.route.name
+        await lists.until_fresh(self.store, call, resource.key(namespace, name))
+        return answers.entry(call, await conversion.shown(resource, self._stored(resource, namespace, name)))
 
     async def list(self, call: Call) -> http.Response:
         return await self._lists.answer(call)
@@ -134,6 +138,7 @@ class Rest:
             key = resource.key(write.namespace, name)
             claim = await self._quotas.claimed(write, key, new)
             if write.dry_run:
+                await self.store.fresh(key)
                 if self.store.get(key) is not None:
                     raise errors.already_exists(resource.plural, name, resource.group)
                 return dry_entry(key, new)
@@ -180,8 +185,10 @@ class Rest:
             several = self._owner_versions.others(resource, old)
             return self._applied(write, old, config) if several else at_once(old)
 
+        key = resource.key(write.namespace, write.name)
         for _ in range(WRITE_ATTEMPTS_MAX):
-            if write.subresource or self.store.get(resource.key(write.namespace, write.name)) is not None:
+            await self.store.fresh(key)
+            if write.subresource or self.store.get(key) is not None:
                 return await self.change(write, make), False
             await self._authorizer.required(write.user, _creation(write))
             obj, missing = at_once(_unborn(write, config))
@@ -340,6 +347,7 @@ class Rest:
         asking = self.others.asking(write, writes.DELETE)
         async with self._turn(write, asking):
             for attempt in range(WRITE_ATTEMPTS_MAX):
+                await self.store.fresh(resource.key(namespace, name))
                 old = self._stored(resource, namespace, name)
                 self._admit.delete(write, old.object)
                 outcome = deletion.decide(resource, old.object, write.options, tasks.now())
@@ -361,7 +369,9 @@ class Rest:
 
     async def delete_collection(self, call: Call) -> http.Response:
         write = writes.of_removal(call, await delete_options(call))
-        revision, entries = await lists.stored(self.store, call, lists.selection(call))
+        wanted = lists.selection(call)
+        await self.store.fresh(wanted.prefix)
+        revision, entries = await lists.stored(self.store, call, wanted)
         deleted: list[stores.Entry] = []
         for at in range(0, len(entries), REMOVED_AT_ONCE):
             async with asyncio.TaskGroup() as together:  # They share commits.

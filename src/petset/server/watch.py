@@ -265,7 +265,7 @@ class Watches:
             if match != "NotOlderThan":
                 raise errors.bad_request("cannot watch: sendInitialEvents needs resourceVersionMatch=NotOlderThan")
             if call.flag("sendInitialEvents"):
-                await lists.until_fresh(self._store, since)
+                await lists.until_fresh(self._store, call, wanted.prefix)
                 if not call.flag("allowWatchBookmarks"):
                     raise errors.bad_request("cannot watch: sendInitialEvents needs allowWatchBookmarks=true")
                 revision, entries = await lists.chosen(self._store, call, wanted)
@@ -275,6 +275,7 @@ class Watches:
             raise errors.bad_request("cannot watch: resourceVersionMatch is forbidden without sendInitialEvents")
         if since:
             return Start(since, (), False)
+        await lists.until_fresh(self._store, call, wanted.prefix)
         revision, entries = await lists.chosen(self._store, call, wanted)
         return Start(revision, entries, False)
 

@@ -1,4 +1,4 @@
-"""What every store does, whatever keeps its changes: index, judging of writes, group commit, history, watches.
+"""What a store of our own does, whatever keeps its changes: judging of writes, group commit, and what visible.py shows.
 
 A write's way: `put` judges it at once against the newest accepted version, gives it the next revision, encodes it and
 waits. The writes of one loop turn, and all that come while a commit is under way, are one batch: `_commit(batch)`
@@ -15,22 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import operator
 from array import array
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from petset.objects import encoding, sharing
 from petset.objects.meta import Object
 from petset.store import index, packed, store
-from petset.store.feed import Feed, Watch
-from petset.store.history import Decoded, History
-from petset.store.store import Change, Conflict, Entry, Interest, Unavailable
+from petset.store.history import History
+from petset.store.store import Change, Conflict, Entry, Unavailable
+from petset.store.visible import Visible
 
 HISTORY_SECONDS_MAX = 300.0  # Older changes go when there is rest; upstream compacts as often.
 BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
 BATCH_BYTES_MAX = 4 << 20  # Of encoded objects in one commit, unless a single one is larger.
-DECODED_BYTES_MAX = 1 << 20  # Of the versions written last, encoded, that keep the tree they came as for its own sake.
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class Write:
         return Change("MODIFIED" if self.previous else "ADDED", self.entry, self.previous)
 
 
-class Core:
+class Core(Visible):
     """A store but for its `_commit`."""
 
     def __init__(
@@ -100,15 +98,12 @@ class Core:
         watch_buffer_bytes_max: int = store.WATCH_BUFFER_BYTES_MAX,
         watches_bytes_max: int = store.WATCHES_BYTES_MAX,
     ):
-        self._index = index.Index()
-        self._decoded = Decoded(DECODED_BYTES_MAX)
         self._history = History(history_changes_max, history_bytes_max)
+        super().__init__(self._history, watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
         self._moments, self._newest_then = (
             array("d"),
             array("Q"),
         )  # The loop's times, and which revision was the newest.
-        self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
-        self._revision = 0  # Committed.
         self._accepted_revision = 0
         self._pending: dict[str, Write] = {}  # The newest uncommitted write of each key.
         self._waiting: list[Write] = []  # Accepted, not yet in a commit.
@@ -121,34 +116,14 @@ class Core:
         self.on_failure: Callable[[str], None] = lambda why: None  # Told of every commit that fails.
         self._quiet: asyncio.Future[None] | None = None  # What close() waits for.
 
-    # Reading
-
-    @property
-    def revision(self) -> int:
-        return self._revision
+    # Reading, beside what visible.py says
 
     @property
     def waiting_bytes(self) -> int:
         return self._waiting_bytes
 
-    def get(self, key: str) -> Entry | None:
-        return self._index.get(key)
-
-    def list(self, prefix: str) -> tuple[int, Sequence[Entry]]:
-        return self._revision, self._index.under(prefix)
-
-    async def snapshot(self, prefix: str) -> tuple[int, Sequence[Entry]]:
-        if not self._index.anything_rests:
-            return self.list(prefix)
-        revision, found = self._revision, list[Entry]()
-        for entries in self._index.slices(prefix):
-            if found:
-                await asyncio.sleep(0)
-            found += entries
-        return revision, sorted(found, key=operator.attrgetter("key"))
-
-    def count(self, prefix: str) -> int:
-        return self._index.count(prefix)
+    async def fresh(self, prefix: str) -> None:
+        pass  # What is committed is seen at once.
 
     def stats(self) -> Stats:
         return Stats(
@@ -160,16 +135,6 @@ class Core:
             writes=self._committed_writes,
             failed_writes=self._failed_writes,
         )
-
-    @contextlib.contextmanager
-    def watch(self, prefix: str, since: int, interest: Interest | None = None) -> Generator[Watch]:
-        past = self._history.after(since, self._revision)
-        own = [change for change in past if change.entry.key.startswith(prefix)]
-        watch = self._feed.subscribe(prefix, since, own, interest)
-        try:
-            yield watch
-        finally:
-            self._feed.unsubscribe(watch)
 
     # Writing
 
@@ -290,17 +255,10 @@ class Core:
             self._quiet.set_result(None)
 
     def _publish(self, write: Write) -> None:
-        entry, change = write.entry, write.change()
-        if self._pending.get(entry.key) is write:
-            del self._pending[entry.key]
-        self._revision = entry.revision
-        if write.deleted:
-            self._index.remove(entry.key)
-        else:
-            self._index.set(entry)
-            self._decoded.keep(entry)
-        self._history.append(change)
-        self._feed.offer(change)
+        key = write.entry.key
+        if self._pending.get(key) is write:
+            del self._pending[key]
+        self._show(write.change())
 
     def _rest(self) -> None:
         """Be as small as it gets. Trees that others hold stay, and their entries with them; the rest is packed."""

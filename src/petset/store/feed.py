@@ -214,6 +214,13 @@ class Feed:
         waiting = (watch for group in self._groups.values() for watch in group.watches() if watch.next_revision)
         return min(waiting, key=lambda watch: watch.next_revision, default=None)
 
+    def expire(self) -> None:
+        """Nobody knows what was between the last change and the next one: all are to list again."""
+        for group in list(self._groups.values()):
+            for watch in list(group.watches()):
+                watch.expire()
+                self._forget(watch)
+
     def end(self) -> None:
         for group in list(self._groups.values()):
             for watch in list(group.watches()):

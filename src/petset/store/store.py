@@ -1,13 +1,15 @@
-"""What a store is: seven methods over (key, object) with one gap-free revision for all.
+"""What a store is: eight methods over (key, object) with one revision for all, which only ever grows.
 
 Keys are `registry.Kind.key(namespace, name)`: "/<group or core>/<plural>/<namespace>/<name>" (cluster-scoped:
 no namespace segment), so a prefix names a kind or a kind in a namespace. The store sets metadata.resourceVersion to
 the write's revision and encodes the object once (orjson); lists, gets and watches hand out those bytes.
 
 Invariants: a write is acknowledged (its future returns) and becomes visible to reads and watches only after its
-commit; revisions are consecutive; conflicts are judged against the newest accepted write, committed or not; a watch
-from revision r, be it in the future, yields every change with a greater revision, in order, none twice, or raises
-Expired; a watcher whose buffer is full is ended with Expired, never waited for.
+commit; each change has a revision of its own, greater than those before (in a store of our own the next one; where a
+cluster keeps the objects, other kinds take revisions between, and `revision` may grow without a change); conflicts are
+judged against the newest accepted write, committed or not; a watch from revision r, be it in the future, yields every
+change with a greater revision, in order, none twice, or raises Expired; a watcher whose buffer is full is ended with
+Expired, never waited for.
 """
 
 from __future__ import annotations
@@ -44,7 +46,25 @@ class Expired(Exception):
 
 
 class Unavailable(Exception):
-    """The write could not be made durable (disk full, I/O error); nothing of it is visible."""
+    """It could not be done (disk full, I/O error, a cluster that does not answer); of a write nothing is visible.
+
+    `advice` is what who asked for it may do.
+    """
+
+    def __init__(self, why: str, advice: str = "free space in the state directory and retry"):
+        super().__init__(why)
+        self.advice = advice
+
+
+class Unknown(Unavailable):
+    """Whether the write was made, or will be, cannot be told; who cares reads again."""
+
+    def __init__(self, why: str, advice: str = "it may have been done: read again"):
+        super().__init__(why, advice)
+
+
+class TooLarge(Exception):
+    """The object is larger than what keeps it takes; the message says how large it may be."""
 
 
 class CannotOpen(Exception):
@@ -64,7 +84,8 @@ class Entry:
     def __init__(self, key: str, revision: int, created_revision: int, encoded: bytes, object: Object | None = None):
         self.key = key
         self.revision = revision  # Of this version.
-        self.created_revision = created_revision  # Of the key's first version since it was last absent.
+        # Of the key's first version since it was last absent, or of the first one that was seen here of a cluster's.
+        self.created_revision = created_revision
         self.encoded = encoded
         self._object = object
 
@@ -182,12 +203,25 @@ class Store(Protocol):
 
     def count(self, prefix: str) -> int: ...
 
+    async def fresh(self, prefix: str) -> None:
+        """Return when reads under the prefix show every write that was acknowledged to anybody before the call.
+
+        At once, unless others write, too. Raises Unavailable.
+        """
+        ...
+
     async def put(self, key: str, obj: Object, expected: int | None) -> Entry:
-        """Write. expected 0: must be absent; n: must be at n; None: whatever is there. Raises Conflict, Unavailable."""
+        """Write. expected 0: must be absent; n: must be at n; None: whatever is there.
+
+        Raises Conflict, Unavailable, Unknown, TooLarge.
+        """
         ...
 
     async def delete(self, key: str, expected: int | None) -> Entry | None:
-        """Remove; the last version with the deletion's revision, or None when it was absent. Raises Conflict."""
+        """Remove; the last version with the deletion's revision, or None when it was absent.
+
+        Raises Conflict, Unavailable, Unknown.
+        """
         ...
 
     def watch(self, prefix: str, since: int, interest: Interest | None = None) -> AbstractContextManager[Watch]:

@@ -13,7 +13,7 @@ from petset.controllers.pets import family as families
 from petset.controllers.pets import pets, petset, updating
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.objects import meta
-from petset.store import core
+from petset.store import core, feed
 from petset.store.store import Conflict
 from tests.worlds.schedules import explore, sets, stores
 
@@ -176,13 +176,13 @@ def a_watch_forgets_the_past(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_full_watch_drops_events(patch: pytest.MonkeyPatch) -> None:
-    def offer(self: core.Watch, change: Any) -> bool:
+    def offer(self: feed.Watch, change: Any) -> bool:
         if len(self._changes) < 2:
             self._changes.append(change)
             self._held.take(change)
         return True
 
-    patch.setattr(core.Watch, "offer", offer)
+    patch.setattr(feed.Watch, "offer", offer)
 
 
 def deletions_are_acknowledged_at_once(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,98 @@
+"""What is seen of a store: the latest entries, the changes before them, and who watches; whoever decides on writes.
+
+`_show` makes one change visible, in its order: index, history, watchers. Everything that reads is here, so that stores
+differ only in how a change comes about (core.py, and the one that a cluster keeps, kept/store.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import operator
+from collections.abc import Generator, Sequence
+from typing import Protocol
+
+from petset.store import index, store
+from petset.store.feed import Feed, Watch
+from petset.store.history import Decoded
+from petset.store.store import Change, Entry, Interest
+
+DECODED_BYTES_MAX = 1 << 20  # Of the versions written last, encoded, that keep the tree they came as for its own sake.
+
+
+class Past(Protocol):
+    """The changes that a watch may still begin before."""
+
+    def __len__(self) -> int: ...
+
+    def append(self, change: Change) -> None: ...
+
+    def after(self, since: int, newest: int) -> Sequence[Change]:
+        """Those with a greater revision. Raises Expired."""
+        ...
+
+
+class Visible:
+    """What a store shows."""
+
+    def __init__(
+        self,
+        past: Past,
+        watch_buffer_events_max: int = store.WATCH_BUFFER_EVENTS_MAX,
+        watch_buffer_bytes_max: int = store.WATCH_BUFFER_BYTES_MAX,
+        watches_bytes_max: int = store.WATCHES_BYTES_MAX,
+    ):
+        self._past = past
+        self._index = index.Index()
+        self._decoded = Decoded(DECODED_BYTES_MAX)
+        self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
+        self._revision = 0
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    def get(self, key: str) -> Entry | None:
+        return self._index.get(key)
+
+    def list(self, prefix: str) -> tuple[int, Sequence[Entry]]:
+        return self._revision, self._index.under(prefix)
+
+    async def snapshot(self, prefix: str) -> tuple[int, Sequence[Entry]]:
+        if not self._index.anything_rests:
+            return self.list(prefix)
+        revision, found = self._revision, list[Entry]()
+        for entries in self._index.slices(prefix):
+            if found:
+                await asyncio.sleep(0)
+            found += entries
+        return revision, sorted(found, key=operator.attrgetter("key"))
+
+    def count(self, prefix: str) -> int:
+        return self._index.count(prefix)
+
+    def watch(
+        self, prefix: str, since: int, interest: Interest | None = None
+    ) -> contextlib.AbstractContextManager[Watch]:
+        return self._watching(prefix, since, interest)
+
+    @contextlib.contextmanager
+    def _watching(self, prefix: str, since: int, interest: Interest | None) -> Generator[Watch]:
+        past = self._past.after(since, self._revision)
+        own = [change for change in past if change.entry.key.startswith(prefix)]
+        watch = self._feed.subscribe(prefix, since, own, interest)
+        try:
+            yield watch
+        finally:
+            self._feed.unsubscribe(watch)
+
+    def _show(self, change: Change) -> None:
+        entry = change.entry
+        self._revision = entry.revision
+        if change.type == "DELETED":
+            self._index.remove(entry.key)
+        else:
+            self._index.set(entry)
+            self._decoded.keep(entry)
+        self._past.append(change)
+        self._feed.offer(change)
