@@ -143,7 +143,7 @@ def test_copies_are_whole_and_nobodys_else_whatever_dies(seed: int, policy: str)
         await until(it, lambda: not contents or policy == "Retain" or not all_of(it, snapshots.CONTENTS))
         assert sorted(it.directories.snapshots) == (kept if policy == "Retain" else [])
 
-    world.run(world.Config(seed=seed, snapshots=True), story)
+    world.run(world.Config(seed=seed, definitions=volume_snapshots.definitions()), story)
 
 
 def source_of(snapshot_: Object) -> str:
@@ -197,4 +197,4 @@ def test_the_laws_see(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(directories.Directories, "_copy", nothing)
     wrong = {"half": "not what its snapshot s holds", "early": "there is no copy of it", "shared": "was removed"}
     with pytest.raises(laws.Broken, match=wrong[what]):
-        world.run(world.Config(seed=1, snapshots=True), story)
+        world.run(world.Config(seed=1, definitions=volume_snapshots.definitions()), story)

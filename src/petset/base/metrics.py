@@ -136,5 +136,11 @@ TABLE = (
     _gauge("petset_store_history_changes", "Changes that a watch can still begin from."),
     _counter("petset_store_commits_total", "Commits; writes by commits is the mean size of a group commit."),
     _counter("petset_store_writes_total", "Writes acknowledged."),
-    _counter("petset_store_failed_writes_total", "Writes that the disk did not take."),
+    _counter("petset_store_failed_writes_total", "Writes that the disk, or the cluster that keeps them, did not take."),
+    # Of a store that a cluster keeps.
+    _counter("petset_store_unknown_writes_total", "Writes of which nobody could tell whether they were made."),
+    _counter("petset_store_watch_restarts_total", "How often the watch of the cluster was opened again."),
+    _counter("petset_store_lists_total", "How often all was listed; each after the first expires every open watch."),
+    _counter("petset_store_unreadable_objects_total", "Stored objects that hold no PetSet, each time they came."),
+    _gauge("petset_store_silent_seconds", "Since the cluster last said anything; a bookmark comes every minute."),
 )

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from petset.base import well_known
 from petset.client import elsewhere
 from petset.kinds import builtin
 from petset.objects import encoding, errors, meta
@@ -32,6 +33,8 @@ APPLY_TYPE = "application/apply-patch+yaml"  # JSON is YAML.
 # Programs write here, not people: the server's second look for repeated and misspelt fields would cost a tenth of it.
 WRITE = {"fieldValidation": "Ignore"}
 STRICT = {"fieldValidation": "Strict"}  # For people.
+PARTIAL = f"application/json;as=PartialObjectMetadata;g={well_known.META_GROUP};v=v1"
+PARTIAL_LIST = PARTIAL.replace("Metadata;", "MetadataList;")
 ANSWER_BYTES_MAX = 512 * 1024 * 1024
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 
@@ -85,6 +88,20 @@ class Client:
             return _listed_elsewhere(resource, answer)
         items = [_typed(resource, item) for item in answer.get("items") or ()]
         return items, meta.get(answer, "metadata", "resourceVersion", default="")
+
+    async def versions(
+        self, resource: Kind, namespace: str = "", label_selector: str = ""
+    ) -> tuple[dict[str, str], str]:
+        """(each object's resourceVersion by "namespace/name", the list's): their metadata is all that comes."""
+        query = {"labelSelector": label_selector}
+        answer = await self._call("GET", resource.path(namespace), query, accept=f"{PARTIAL_LIST},application/json")
+        found = {meta.key(item): str(item["metadata"]["resourceVersion"]) for item in meta.parts(answer, "items")}
+        return found, meta.get(answer, "metadata", "resourceVersion", default="")
+
+    async def version(self, resource: Kind, name: str, namespace: str = "") -> str:
+        """The resourceVersion that an object is at; its metadata is all that comes."""
+        answer = await self._call("GET", resource.path(namespace, name), accept=f"{PARTIAL},application/json")
+        return str(answer["metadata"]["resourceVersion"])
 
     async def create(
         self,
@@ -175,10 +192,12 @@ class Client:
         since: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        opened: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[WatchEvent, None]:
         """(ADDED | MODIFIED | DELETED | BOOKMARK, object) until the server ends it; raises ApiError (410: list again).
 
-        Close it (`contextlib.aclosing`) when leaving early, so that the server can forget it.
+        Close it (`contextlib.aclosing`) when leaving early, so that the server can forget it. `opened` is called when
+        the server has granted it.
         """
         query = {
             "watch": "true",
@@ -190,6 +209,7 @@ class Client:
         response = await self._send("GET", resource.path(namespace), query)
         if response.code != 200:
             raise _failure(response.code, await _whole(response.body))
+        opened()
         if response.objects is not None:
             async with contextlib.aclosing(response.objects) as pieces:
                 async for piece in pieces:
@@ -220,8 +240,9 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Object | Sequence[Any] | None = None,
         content_type: str = "application/json",
+        accept: str = "",
     ) -> Object:
-        response = await self._send(method, path, query, body, content_type)
+        response = await self._send(method, path, query, body, content_type, accept)
         if response.objects is not None:
             return response.objects
         answer = await _whole(response.body)
@@ -236,12 +257,14 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Object | Sequence[Any] | None = None,
         content_type: str = "application/json",
+        accept: str = "",
     ) -> http.Response:
         given = {key: value for key, value in (query or {}).items() if value}
         target = quote(path) + ("?" + urlencode(given) if given else "")
-        request = http.Request(method, target, self._headers, takes_objects=True)
+        headers = self._headers if not accept else (("accept", accept), *self._headers[1:])
+        request = http.Request(method, target, headers, takes_objects=True)
         if body is not None:
-            headers = (*self._headers, ("content-type", content_type))
+            headers = (*headers, ("content-type", content_type))
             request = dataclasses.replace(request, headers=headers, body=encoding.dumps(body))
         return await self._transport.send(request)
 

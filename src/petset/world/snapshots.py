@@ -3,7 +3,7 @@
 A content that says it is ready has its copy, whole, and a snapshot that says so has such a content; a copy goes only
 with a content that is being deleted and whose policy says Delete; a volume made of a snapshot holds what that holds,
 and one made of another volume what that held at some time; nothing is removed while it is read. What is on the disk
-directories.py remembers. A world has these kinds from its beginning when it is asked for them (`kinds`).
+directories.py remembers. A world has these kinds from its beginning when it is asked for them.
 """
 
 from __future__ import annotations
@@ -12,25 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from petset.controllers.storage.snapshots import handle_of
-from petset.kinds import builtin, persistent_volume, persistent_volume_claim, volume_snapshots
+from petset.kinds import persistent_volume, persistent_volume_claim, volume_snapshots
 from petset.objects import meta
 from petset.objects.meta import Object
-from petset.objects.registry import Kinds
-from petset.server.custom import kinds as custom
 from petset.world.laws import CLAIMS, VOLUMES
 
 SNAPSHOTS = f"/{volume_snapshots.GROUP}/{volume_snapshots.SNAPSHOTS}/"
 CONTENTS = f"/{volume_snapshots.GROUP}/{volume_snapshots.CONTENTS}/"
-
-
-def kinds() -> Kinds:
-    """The built-in kinds and those of snapshots, as they are once their definitions are established."""
-    found = builtin.KINDS
-    for definition in volume_snapshots.definitions():
-        status = {"acceptedNames": definition["spec"]["names"], "storedVersions": ["v1"]}
-        for kind in custom.of({**definition, "status": status}):
-            found = found.with_kind(kind)
-    return found
 
 
 class Disk(Protocol):

@@ -31,12 +31,12 @@ from petset.client import client as api
 from petset.client import election
 from petset.controllers import replica
 from petset.dns import records
-from petset.kinds import builtin
 from petset.kinds.pet_set import PETSETS
 from petset.objects import encoding
+from petset.objects.meta import Object
 from petset.objects.registry import Catalog
 from petset.wire import http, streaming
-from petset.world import agents, directories, faults, laws, link, nodes, server, settled, snapshots
+from petset.world import agents, directories, faults, kinds, laws, link, nodes, server, settled, snapshots
 from petset.world import loop as virtual
 from petset.world.process import Process
 
@@ -54,7 +54,7 @@ class Config:
 
     seed: int
     nodes: int = 1
-    snapshots: bool = False  # Whether there are the kinds of snapshots.
+    definitions: Sequence[Object] = ()  # Of custom kinds that there are from the beginning.
     replicas: int = 0  # Of a controller of PetSets that is a program of its own; 0: it is one of the controllers.
     scripted: bool = False  # Nodes by script instead of the real agent on a simulated machine: they cost less.
 
@@ -87,7 +87,7 @@ class World:
             ca_pem="a certificate",
             controllers_elsewhere=(PETSETS.plural,) if config.replicas else (),
         )
-        self.kinds = snapshots.kinds() if config.snapshots else builtin.KINDS
+        self.kinds = kinds.established(config.definitions)
         seen = server.SeenStore(self.laws.saw)
         self.server = server.Server(seen, plane, self._streams_of, self._server_of, self.kinds)
         chance = random.Random(f"{seed} admin")
