@@ -80,6 +80,26 @@ def test_the_node_is_registered_and_renews_its_lease(tmp_path: Path):
     play(story, tmp_path)
 
 
+def test_a_lease_that_somebody_deletes_is_made_anew_at_once(tmp_path: Path):
+    async def story(node: NodeUnderTest) -> None:
+        await asyncio.sleep(1)
+        for _ in range(3):
+            before = await node.admin.get(LEASES, NODE, "kube-node-lease")
+            node.node_requests.clear()
+            await node.admin.delete(LEASES, NODE, "kube-node-lease")
+            await asyncio.sleep(registration.LEASE_RENEW_SECONDS / 10)
+            after = await node.admin.get(LEASES, NODE, "kube-node-lease")
+            assert meta.uid(after) != meta.uid(before)
+            assert after["metadata"]["ownerReferences"] == before["metadata"]["ownerReferences"]
+            place = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+            assert node.node_requests == [f"GET {place}/{NODE}", f"POST {place}"]
+        await asyncio.sleep(registration.LEASE_RENEW_SECONDS)
+        later = await node.admin.get(LEASES, NODE, "kube-node-lease")
+        assert meta.uid(later) == meta.uid(after) and later["spec"]["renewTime"] > after["spec"]["renewTime"]
+
+    play(story, tmp_path)
+
+
 def test_deletion_stops_within_the_grace_and_removes_the_pod(tmp_path: Path):
     async def story(node: NodeUnderTest) -> None:
         hook = {"preStop": {"exec": {"command": ["true"]}}}

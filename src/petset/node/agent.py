@@ -27,6 +27,8 @@ from petset.client.events import Recorder, Telling
 from petset.client.informer import Informer
 from petset.kinds import requests
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
+from petset.kinds.lease import LEASES
+from petset.kinds.namespace import NODE_LEASES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
 from petset.kinds.pod_spec import pod_containers
@@ -104,7 +106,9 @@ class Agent:
         self._attempts = attempts or probes.Prober(runtime.streams)
         self._telling = Telling(Recorder(client, "kubelet", config.node_name))
         self._pods = Informer(client, PODS, field_selector=f"spec.nodeName={config.node_name}")
-        self._node = Informer(client, NODES, field_selector=f"metadata.name={config.node_name}")
+        of_node = f"metadata.name={config.node_name}"
+        self._node = Informer(client, NODES, field_selector=of_node)
+        self._lease = Informer(client, LEASES, namespace=NODE_LEASES, field_selector=of_node)
         self._services = Informer(client, SERVICES)
         self._slices = Informer(client, ENDPOINTSLICES, indices=views.indices_of(ENDPOINTSLICES))
         self._volumes = volumes_.Volumes(
@@ -128,12 +132,12 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._around = self._surroundings(group)
-            for informer in (self._node, self._services, self._slices, self._pods):
+            for informer in (self._node, self._lease, self._services, self._slices, self._pods):
                 tasks.spawn(group, informer.run(), f"watch {informer.resource.plural}")
             tasks.spawn(group, self._telling.run(), "node events")
             tasks.spawn(group, self._follow_runtime(), "runtime events")
             await self._until_done("register", lambda: registration.register(self._client, self._config))
-            lease = registration.renew_lease(self._client, self._config, self._node_there_is)
+            lease = registration.renew_lease(self._client, self._config, self._node_there_is, self._lease_gone)
             tasks.spawn(group, lease, "node lease")
             for informer in (self._services, self._slices, self._pods):
                 await informer.synced.wait()
@@ -183,6 +187,10 @@ class Agent:
         while (node := self._registered()) is None:
             await self._node.until(lambda: self._registered() is not None)
         return node
+
+    async def _lease_gone(self, written: Object) -> None:
+        seen, revision, key = self._lease, written["metadata"]["resourceVersion"], (NODE_LEASES, meta.name(written))
+        await seen.until(lambda: seen.has_seen(revision) and seen.get(*key) is None)
 
     async def _say_ready(self) -> Object:
         node = self._registered() or await registration.register(self._client, self._config)

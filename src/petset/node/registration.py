@@ -9,6 +9,7 @@ Follows: the page "Nodes" of the Kubernetes documentation; condition reasons are
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -216,8 +217,16 @@ def renewed(lease: Object | None, node: Object, now: float) -> dict[str, Any]:
     return meta.changed(new, ("spec", "renewTime"), tasks.rfc3339_micro(now))
 
 
-async def renew_lease(client: Client, config: NodeConfig, current: Callable[[], Awaitable[Object]]) -> None:
-    """Say that the node lives, until cancelled; `current` gives its Node, and waits while there is none."""
+async def renew_lease(
+    client: Client,
+    config: NodeConfig,
+    current: Callable[[], Awaitable[Object]],
+    gone: Callable[[Object], Awaitable[None]],
+) -> None:
+    """Say that the node lives, until cancelled; `current` gives its Node, and waits while there is none.
+
+    `gone` returns when a Lease that was written is there no more: it is made anew at once.
+    """
     lease: Object | None = None
     while True:
         node = await current()
@@ -228,7 +237,12 @@ async def renew_lease(client: Client, config: NodeConfig, current: Callable[[], 
         except (errors.ApiError, OSError) as error:
             log.warning("cannot renew the lease of node %s: %s", config.node_name, error)
             lease = None
-        await asyncio.sleep(LEASE_RENEW_SECONDS)
+            await asyncio.sleep(LEASE_RENEW_SECONDS)
+            continue
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEASE_RENEW_SECONDS):
+                await gone(lease)
+                lease = None
 
 
 async def _found_lease(client: Client, node: Object) -> Object | None:
