@@ -98,7 +98,31 @@ def test_names_of_images(image, name):
     assert images.renamed(image) == name
 
 
-@pytest.mark.parametrize("text", ["", "a", "=b", "a=", "a/=b", "a=b/"])
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("debian:jessie", "here/debian:1"),
+        ("debian:jessie-slim", "here/debian:1"),
+        ("gcr.io/google_containers/nginx-slim:0.8", "here/nginx:1"),
+        ("gcr.io/google_containers/nginx-slim", "here/nginx:1"),  # Its tag is latest.
+        ("gcr.io/google_containers/nginx-slim-2", "gcr.io/google_containers/nginx-slim-2"),
+        ("gcr.io/google_containers/redis-install-3.2.0:e2e", "mine/redis:own"),  # A name counts before a pattern.
+        ("gcr.io/google_containers/redis-install-3.2.0:other", "here/redis-install:1"),
+    ],
+)
+def test_patterns_of_names(image, name):
+    images = images_of(
+        [
+            "debian:jessie*=here/debian:1",
+            "gcr.io/google_containers/nginx-slim:*=here/nginx:1",
+            "gcr.io/google_containers/redis-install*=here/redis-install:1",
+            "gcr.io/google_containers/redis-install-3.2.0:e2e=mine/redis:own",
+        ]
+    )
+    assert images.renamed(image) == name
+
+
+@pytest.mark.parametrize("text", ["", "a", "=b", "a=", "a/=b", "a=b/", "a*=b*"])
 def test_a_map_of_images_that_is_none_is_refused(text):
     with pytest.raises(ValueError, match="cannot map an image by"):
         replica.settings(image_map=[text])

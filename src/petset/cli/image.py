@@ -1,4 +1,5 @@
-"""`petset image`: build the local stand-ins, load archives, pull from registries, list, name and remove what is there.
+"""`petset image`: build the local stand-ins, load archives, pull from registries, list, name and remove what is there,
+and push the stand-ins into a registry, for a cluster that has forgotten the images of 2016.
 
 What a container runs on stays: its pod is named where the instance that runs knows it; a container of another instance,
 or of a petset that was killed, is found by its mounts.
@@ -17,7 +18,7 @@ from petset.cli.asking import connection
 from petset.cli.failures import CommandError
 from petset.cli.showing import printing, progress
 from petset.kinds.pod import PODS
-from petset.node.images import collection, image_names, images, recipes
+from petset.node.images import collection, image_names, images, pushing, recipes
 from petset.objects import errors, meta
 from petset.objects.meta import Json
 
@@ -32,6 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--name", metavar="REFERENCE", help="the name to give it (default: the one in the archive)")
     pull = actions.add_parser("pull", help="fetch an image from a registry")
     pull.add_argument("reference", metavar="REFERENCE")
+    push = actions.add_parser("push", help="put the stand-ins into a registry, built where they are not there yet")
+    push.add_argument("registry", metavar="REGISTRY", help="a host, perhaps with a port and a path")
+    push.add_argument("names", nargs="*", metavar="RECIPE", help="these (default: all that stand in for an image)")
+    push.add_argument("--tls-verify", choices=("true", "false"), default="true", help="(default: true, or loopback)")
+    push.add_argument("--map", action="store_true", help="only say which images of manifests are which of the registry")
     printing.arguments(actions.add_parser("ls", help="list the images"))
     remove = actions.add_parser("rm", help="take names of images away, and what no other name leads to")
     remove.add_argument("references", nargs="+", metavar="REFERENCE")
@@ -76,6 +82,24 @@ async def _pull(store: images.Images, args: argparse.Namespace) -> int:
     with progress.working(f"pulling {args.reference}"):
         image = await store.pull(args.reference)
     print(f"{image.reference}: {_megabytes(image.size_bytes)}, {image.digest}")
+    return 0
+
+
+async def _push(store: images.Images, args: argparse.Namespace) -> int:
+    stand_ins = store.recipes.stand_ins
+    names = args.names or list(dict.fromkeys(recipe for _, recipe in stand_ins))
+    wanted = {name: pushing.name_in(args.registry, name) for name in names}  # What is no name is said before all else.
+    if unknown := [name for name in names if name not in store.recipes.names()]:
+        known = ", ".join(store.recipes.names())
+        raise CommandError(f'cannot push "{unknown[0]}": there is no recipe of that name; the recipes are {known}')
+    if args.map:
+        print("\n".join(pushing.image_map(args.registry, [one for one in stand_ins if one[1] in names])))
+        return 0
+    for name, to in wanted.items():
+        with progress.working(name) as tell:
+            await store.build(name, tell)
+            image = await store.push(f"{images.OWN_REGISTRY}/{name}", to, args.tls_verify == "true", tell)
+        print(f"{image.reference}: {_megabytes(image.size_bytes)}, {image.digest}")
     return 0
 
 
@@ -184,7 +208,16 @@ def _digests(pod: meta.Object) -> list[str]:
     return list(dict.fromkeys(one.rpartition("@")[2] for one in ids if one))
 
 
-_ACTIONS = {"build": _build, "load": _load, "pull": _pull, "ls": _list, "rm": _remove, "tag": _tag, "prune": _prune}
+_ACTIONS = {
+    "build": _build,
+    "load": _load,
+    "pull": _pull,
+    "push": _push,
+    "ls": _list,
+    "rm": _remove,
+    "tag": _tag,
+    "prune": _prune,
+}
 
 
 def _megabytes(size: int) -> str:

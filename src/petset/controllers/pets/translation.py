@@ -10,6 +10,7 @@ written. `notes` says each change in a sentence, for events on the set. Pure.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,19 +29,19 @@ class Images:
     """What images are called in a cluster, by what manifests call them.
 
     A name is looked up as it is written, then without its tag or digest, which stays, then by the longest beginning
-    that ends with a slash.
+    that ends with a slash; then among patterns with a `*`, whose first match counts, with the tag latest where the name
+    has none.
     """
 
     names: Mapping[str, str] = field(default_factory=dict[str, str])
+    patterns: tuple[tuple[str, str], ...] = ()
 
     def renamed(self, image: str) -> str:
-        if not self.names or not image:
+        if not image or not (self.names or self.patterns):
             return image
         if image in self.names:
             return self.names[image]
-        repository = image.partition("@")[0]
-        slash, colon = repository.rfind("/"), repository.rfind(":")
-        repository = repository[:colon] if colon > slash else repository
+        repository = _repository(image)
         if repository in self.names:
             return self.names[repository] + image[len(repository) :]
         end = image.rfind("/", 0, len(repository)) + 1
@@ -48,20 +49,35 @@ class Images:
             if image[:end] in self.names:
                 return self.names[image[:end]] + image[end:]
             end = image.rfind("/", 0, end - 1) + 1
-        return image
+        tagged = image if repository != image else f"{image}:latest"
+        matching = (name for pattern, name in self.patterns if fnmatch.fnmatchcase(tagged, pattern))
+        return next(matching, image)
+
+
+def _repository(image: str) -> str:
+    """Without tag and digest."""
+    name = image.partition("@")[0]
+    colon = name.rfind(":")
+    return name[:colon] if colon > name.rfind("/") else name
 
 
 def images_of(given: Iterable[str]) -> Images:
     """What `FROM=TO` each says; raises ValueError."""
     names: dict[str, str] = {}
+    patterns: list[tuple[str, str]] = []
     for text in given:
         before, equals, after = text.partition("=")
         if not (before and equals and after):
             raise ValueError(f"cannot map an image by {text!r}: it is not FROM=TO; name both")
         if before.endswith("/") != after.endswith("/"):
             raise ValueError(f"cannot map an image by {text!r}: one is a beginning; end both with a slash, or none")
-        names[before] = after
-    return Images(names)
+        if "*" in after:
+            raise ValueError(f"cannot map an image by {text!r}: no image is called {after}; only FROM has a *")
+        if "*" in before:
+            patterns.append((before, after))
+        else:
+            names[before] = after
+    return Images(names, tuple(patterns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,30 @@ class Images:
         self._built.pop(name, None)
         return await self._built_image(name, progress)
 
+    async def push(
+        self, name: str, to: Reference, tls_verify: bool = True, progress: Callable[[str], None] = log.info
+    ) -> Image:
+        """Copy an image that is here to a registry, as whom the machine's own login says. Raises ImageError."""
+        wanted = parse_reference(name)
+        entry = self._layout.entry(str(wanted))
+        if entry is None:
+            why = "there is no image of that name"
+            raise ImageError("ErrImageNeverPull", f"cannot push {name}: {why}; see petset image ls")
+        options = [] if tls_verify and not is_loopback(to.registry) else ["--dest-tls-verify=false"]
+        async with self._lock("blobs", shared=True), self._work() as work:
+            aside = self._layout.aside(work, entry, building.TAG)
+            try:
+                await programs.run(
+                    ["skopeo", "copy", "--insecure-policy", "--retry-times=1", *options,
+                     f"oci:{aside}:{building.TAG}", f"docker://{to}"],
+                    timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work, "GOTRACEBACK": "none"},
+                    on_line=progress,
+                )  # fmt: skip
+            except programs.ProgramFailed as error:
+                kind = AccessRefused if re.search(sources.REFUSED, error.why) else ImageError
+                raise kind("ErrImagePush", sources.push_failure(str(to), to.registry, error.why)) from None
+        return replace(self._image(entry.digest), reference=str(to))
+
     async def known(self) -> Sequence[tuple[Sequence[str], int]]:
         """Names and bytes of all, as a node tells them."""
         return [(one.names, one.size_bytes) for one in await tasks.in_thread(self.list)]

@@ -12,7 +12,7 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petset.node.runtime import ImageError
@@ -136,14 +136,37 @@ _REASONS = (  # (what skopeo says, why, what to do)
 )
 
 
+# What to do instead, where an image is put into a registry.
+_PUSH_REMEDIES = {
+    REFUSED: "log in with skopeo login {host}",
+    r"HTTP response to HTTPS client": "say --tls-verify=false if that is meant",
+    r"[Nn]o space left on device": "make room there",
+}
+_PUSH_REMEDY = "check its name and that it runs"
+
+
+_OF_THIS_MACHINE = (r"certificate", r"is not installed")  # Whatever is done.
+
+
 def pull_failure(name: str, source: str, said: str) -> str:
     """skopeo's last line as a sentence that says what to do."""
-    found = re.search(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"', said)
-    text = found[1].replace('\\"', '"') if found else said
     doing = f'cannot pull image "{name}"' if source.startswith("docker://") else f"cannot load image {name}"
     host = source.removeprefix("docker://").partition("/")[0] if source.startswith("docker://") else ""
+    return _failure(doing, host, said)
+
+
+def push_failure(name: str, host: str, said: str) -> str:
+    """The same where an image was to be put into a registry."""
+    return _failure(f"cannot push {name}", host, said, _PUSH_REMEDIES, _PUSH_REMEDY)
+
+
+def _failure(doing: str, host: str, said: str, instead: Mapping[str, str] | None = None, usual: str = "") -> str:
+    found = re.search(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"', said)
+    text = found[1].replace('\\"', '"') if found else said
     for pattern, why, remedy in _REASONS:
         if answer := re.search(pattern, text):
             said = f" ({text[answer.start() :][:ANSWER_CHARS_MAX]})" if pattern == REFUSED else ""
+            if instead is not None and pattern not in _OF_THIS_MACHINE:
+                remedy = instead.get(pattern, usual).replace("{host}", host)
             return f"{doing}: {host + ': ' if host else ''}{why}{said}; {remedy}"
     return f"{doing}: {text.rpartition(': ')[2] if len(text) > 200 else text}; see the registry's answer"
