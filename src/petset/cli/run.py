@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 from petset.base import tasks
 from petset.cli import exit_codes
-from petset.cli.asking import connection, following, sets
-from petset.cli.given import applying, manifests
+from petset.cli.asking import connection, sets
+from petset.cli.given import applying, flags, manifests
 from petset.cli.given.applying import Applied
 from petset.cli.showing import pets, reaching
+from petset.client import following
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -44,7 +45,7 @@ WORKLOADS = ("PetSet", "StatefulSet", "Deployment", "DaemonSet", "ReplicaSet", "
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="manifests: files, directories, - for standard input")
     parser.add_argument("-n", "--namespace", default="default", help="of what names none (default: default)")
-    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="DURATION", help=f"({TIMEOUT})")
+    parser.add_argument("--timeout", type=flags.seconds, default=TIMEOUT, metavar="DURATION", help=f"({TIMEOUT})")
     parser.add_argument("--rm", action="store_true", help="take all of it away again at the end, its data included")
     parser.add_argument("--force-conflicts", action="store_true", help="take over fields that others have set")
     parser.add_argument(
@@ -54,11 +55,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="run this once all are ready, with KUBECONFIG set; last",
     )
     parser.add_argument("--simulate", action="store_true", help="start a cluster that runs no containers")
-
-
-def _seconds(text: str) -> float:
-    """A number alone is of seconds."""
-    return following.seconds(f"{text}s" if text.isdecimal() else text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from petset.base import tasks, well_known
-from petset.cli.asking import clusters, following, sets
+from petset.cli.asking import clusters, sets
 from petset.cli.failures import CommandError
-from petset.cli.given import applying
+from petset.cli.given import applying, flags
 from petset.cli.showing import printing, progress
+from petset.client import following
 from petset.client.client import Client
 from petset.kinds import pet_names, volume_snapshots
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
@@ -55,7 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for one in (take, revert):
         one.add_argument(
             "--timeout",
-            type=following.seconds,
+            type=flags.seconds,
             default=TIMEOUT,
             metavar="DURATION",
             help=f"({TIMEOUT})",

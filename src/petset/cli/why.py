@@ -12,12 +12,16 @@ from petset.cli import exit_codes
 from petset.cli.asking import clusters
 from petset.cli.failures import CommandError
 from petset.cli.showing import printing
+from petset.client import discovery
 from petset.client.client import Client
 from petset.kinds import builtin
+from petset.kinds.pod import PODS
 from petset.objects import errors
 from petset.objects.registry import Kind
 from petset.why import finding, reading, why
 from petset.why.finding import Finding
+
+READABLE = tuple(kind for kind in builtin.KINDS if "get" in kind.verbs)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,35 +40,38 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _told(args: argparse.Namespace) -> Finding:
-    kind, name = parsed(args.name)
+    word, name = parsed(args.name)
     async with clusters.reached(args) as cluster:
-        if kind is None:
-            kind = await _kind_of(cluster.client, name, cluster.namespace)
+        kind = (
+            await _kind_meant(cluster.client, word) if word else await _kind_of(cluster.client, name, cluster.namespace)
+        )
         return await reading.told(cluster.client, kind, name, cluster.namespace if kind.namespaced else "")
 
 
-def parsed(words: list[str]) -> tuple[Kind | None, str]:
-    """(the kind, if it is said, and the name) of NAME, KIND/NAME or KIND NAME. Raises CommandError."""
+def parsed(words: list[str]) -> tuple[str, str]:
+    """(the word for the kind, "" where none is said, and the name) of NAME, KIND/NAME or KIND NAME.
+
+    Raises CommandError.
+    """
     if len(words) == 1 and "/" not in words[0]:
-        return None, words[0]
+        return "", words[0]
     word, _, name = " ".join(words).replace("/", " ", 1).partition(" ")
     if not name or " " in name or "/" in name:
         raise CommandError("cannot tell why: one object is asked about at a time; say NAME or KIND/NAME")
-    return kind_named(word), name
+    return word, name
 
 
-def kind_named(word: str) -> Kind:
-    """A kind by its plural, singular or short name, with its group or without. Raises CommandError."""
-    plain, _, group = word.lower().partition(".")
-    for kind in (*(kind for kind, _ in why.SUBJECTS), *builtin.KINDS):
-        known = (kind.plural, kind.singular, *kind.short_names)
-        if (
-            plain in known
-            and "get" in kind.verbs
-            and (not group or group in (kind.group, f"{kind.version}.{kind.group}"))
-        ):
-            return kind
-    raise CommandError(f"cannot tell why: {word} is no kind that is known here; see `kubectl api-resources`")
+def known_kind(word: str) -> Kind | None:
+    """A built-in kind that a word means: first of those that more is known of than of any."""
+    return discovery.called((*(kind for kind, _ in why.SUBJECTS), *READABLE), word)
+
+
+async def _kind_meant(client: Client, word: str) -> Kind:
+    """One of the cluster's own kinds, too. Raises CommandError."""
+    kind = known_kind(word) or discovery.called(await discovery.others(client, builtin.KINDS), word)
+    if kind is None:
+        raise CommandError(f"cannot tell why: {word} is no kind that the cluster has; see `kubectl api-resources`")
+    return kind
 
 
 async def _kind_of(client: Client, name: str, namespace: str) -> Kind:
@@ -78,10 +85,9 @@ async def _kind_of(client: Client, name: str, namespace: str) -> Kind:
             if error.code not in (403, 404):
                 raise
             refused = refused or (error.message if error.code == 403 else "")
-    pod = next(kind for kind, _ in why.SUBJECTS if kind.plural == "pods")
-    told = await reading.told(client, pod, name, namespace)
+    told = await reading.told(client, PODS, name, namespace)
     if told.because or told.mend:
-        return pod  # One that somebody is to make.
+        return PODS  # One that somebody is to make.
     why_not = f" ({refused})" if refused else ""
     what = f"nothing called {name} is in namespace {namespace}{why_not}"
     raise CommandError(f"cannot tell why: {what}; name another with -n, or KIND/NAME")

@@ -49,6 +49,13 @@ def precise(error: errors.ApiError) -> errors.ApiError:
     return kind(error.code, error.reason, error.message, error.details, error.headers)
 
 
+def unknown_kind(word: str) -> NotFound:
+    """What a word that no kind has is answered with."""
+    return NotFound(
+        404, "NotFound", f"cannot find the kind {word!r}: the server has none of that name; is its definition applied?"
+    )
+
+
 class ClusterError(Exception):
     """The cluster cannot start, or has ended, or cannot do what is asked of its sort."""
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from typing import TypeVar
 
-from petset.client.client import WatchEvent
+from petset.client import following
 from petset.objects import errors
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
@@ -29,25 +29,23 @@ class Following:
     def __init__(self, way: Way, kind: Kind, name: str, namespace: str):
         self._way, self._kind, self._namespace = way, kind, namespace
         self._fields = f"metadata.name={name}"
-        self._events: AsyncGenerator[WatchEvent] | None = None
+        self._states: AsyncGenerator[Mapping[str, Object]]
         self.last: Object | None = None
 
     def begin(self) -> None:
-        self._way.run(self._list())
+        self._way.run(self._begin())
 
     def next(self, deadline: float) -> bool:
         """Return when it has changed; False when the deadline came first."""
         return self._way.run(self._next(deadline))
 
     def end(self) -> None:
-        if self._events is not None:
-            self._way.run(self._close())
+        self._way.run(self._close())
 
-    async def _list(self) -> None:
+    async def _begin(self) -> None:
         client = self._way.reached.client
-        items, revision = await client.list(self._kind, self._namespace, field_selector=self._fields)
-        self.last = items[0] if items else None
-        self._events = client.watch(self._kind, self._namespace, revision, field_selector=self._fields)
+        self._states = following.states(client, self._kind, self._namespace, field_selector=self._fields)
+        await self._changed()
 
     async def _next(self, deadline: float) -> bool:
         try:
@@ -58,22 +56,11 @@ class Following:
         return True
 
     async def _changed(self) -> None:
-        while True:
-            try:
-                type_, obj = await anext(self._events) if self._events is not None else ("", None)
-            except (StopAsyncIteration, ConnectionError):
-                return await self._list()
-            except errors.ApiError as error:
-                if error.code != 410:
-                    raise
-                return await self._list()
-            if type_ != "BOOKMARK":
-                self.last = None if type_ == "DELETED" else obj
-                return None
+        there = await anext(self._states)
+        self.last = next(iter(there.values()), None)
 
     async def _close(self) -> None:
-        if self._events is not None:
-            await self._events.aclose()
+        await self._states.aclose()
 
 
 class Changes:
@@ -83,11 +70,13 @@ class Changes:
         self._way, self._places = way, places
         self._reading: list[asyncio.Task[None]] = []
         self._changed: asyncio.Event
+        self._failed: Exception | None = None
 
     def begin(self) -> None:
         self._way.run(self._begin())
 
     def next(self, deadline: float) -> bool:
+        """Return when something has changed; False when the deadline came first. Raises ApiError, OSError."""
         return self._way.run(self._next(deadline))
 
     def end(self) -> None:
@@ -95,22 +84,19 @@ class Changes:
 
     async def _begin(self) -> None:
         self._changed = asyncio.Event()
-        client = self._way.reached.client
-        revisions = [(await client.list(kind, namespace))[1] for kind, namespace in self._places]
-        for (kind, namespace), revision in zip(self._places, revisions, strict=True):
-            work = self._read(kind, namespace, revision)
+        for kind, namespace in self._places:
+            work = self._read(kind, namespace)
             self._reading.append(asyncio.get_running_loop().create_task(work, name=f"changes of {kind.plural}"))
 
-    async def _read(self, kind: Kind, namespace: str, revision: str) -> None:
-        client = self._way.reached.client
-        while True:
-            with contextlib.suppress(ConnectionError, errors.ApiError):
-                async with contextlib.aclosing(client.watch(kind, namespace, revision)) as events:
-                    async for type_, _ in events:
-                        if type_ != "BOOKMARK":
-                            self._changed.set()
+    async def _read(self, kind: Kind, namespace: str) -> None:
+        """The first state, too, is something to look at: what was there before nobody has looked at with it in mind."""
+        try:
+            async with contextlib.aclosing(following.states(self._way.reached.client, kind, namespace)) as states:
+                async for _ in states:
+                    self._changed.set()
+        except (OSError, errors.ApiError) as error:
+            self._failed = error
             self._changed.set()
-            _, revision = await client.list(kind, namespace)
 
     async def _next(self, deadline: float) -> bool:
         try:
@@ -119,6 +105,8 @@ class Changes:
         except TimeoutError:
             return False
         self._changed.clear()
+        if self._failed is not None:
+            raise self._failed
         return True
 
     async def _end(self) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from petset.client import discovery
 from petset.kinds.event import EVENTS
 from petset.kinds.namespace import NAMESPACES
 from petset.kinds.pod import PODS
 from petset.kinds.service_account import SERVICEACCOUNTS
 from petset.objects import errors, meta
 from petset.objects.registry import Kind
-from petset.testing import kinds, manifests, ready, shown
+from petset.testing import failures, manifests, ready, shown
 from petset.testing.failures import AlreadyExists, CommandFailed, NotFound, WaitTimeout
 from petset.testing.manifests import Given, Manifest
 from petset.testing.ways import Way
@@ -281,26 +282,26 @@ class Verbs:
 
     def _kind(self, word: str) -> Kind:
         known = self.way.reached.client.kinds.now
-        found = kinds.find(known, word) or kinds.find(self._discovered, word)
+        found = discovery.called(known, word) or discovery.called(self._discovered, word)
         if found is None:
-            self._discovered = self.way.run(kinds.discovered(self.way.reached.client, known))
-            found = kinds.find(self._discovered, word)
+            self._discovered = self.way.run(discovery.others(self.way.reached.client, known))
+            found = discovery.called(self._discovered, word)
         if found is None:
-            raise kinds.unknown(word)
+            raise failures.unknown_kind(word)
         return found
 
     def _kind_of(self, obj: Mapping[str, Any]) -> Kind:
         client = self.way.reached.client
         for look in (False, True):
             if look:
-                self._discovered = self.way.run(kinds.discovered(client, client.kinds.now))
-            found = kinds.of(client.kinds.now, obj) or next(
+                self._discovered = self.way.run(discovery.others(client, client.kinds.now))
+            found = client.kinds.now.of(obj) or next(
                 (one for one in self._discovered if (one.api_version, one.kind) == (obj["apiVersion"], obj["kind"])),
                 None,
             )
             if found is not None:
                 return found
-        raise kinds.unknown(f"{obj['kind']} of {obj['apiVersion']}")
+        raise failures.unknown_kind(f"{obj['kind']} of {obj['apiVersion']}")
 
     def _named(self, what: What, name: str, namespace: str | None) -> tuple[Kind, str, str]:
         """(kind, name, namespace) of what is meant."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from petset.cli.asking import sets
 from petset.cli.failures import CommandError
+from petset.client import discovery
 from petset.client.client import Client
 from petset.kinds import pet_names
 from petset.kinds.custom_resource_definition import CUSTOMRESOURCEDEFINITIONS
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
-from petset.objects import encoding, errors, meta
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
@@ -74,26 +74,13 @@ async def kind_of(client: Client, obj: Object) -> Kind:
     loop = asyncio.get_running_loop()
     give_up = loop.time() + KIND_SECONDS_MAX
     while True:
-        if (found := await _discovered(client, obj["apiVersion"], obj["kind"])) is not None:
+        served = await discovery.of_version(client, obj["apiVersion"])
+        if (found := next((one for one in served if one.kind == obj["kind"]), None)) is not None:
             return found
         if loop.time() >= give_up or not await _is_being_defined(client, obj["kind"]):
             what = f"{obj['kind']} {meta.name(obj)}"
             raise Refused(f"cannot apply {what}: the cluster has no kind {obj['kind']} in {obj['apiVersion']}")
         await asyncio.sleep(AGAIN_SECONDS)
-
-
-async def _discovered(client: Client, api_version: str, kind: str) -> Kind | None:
-    group, _, version = api_version.rpartition("/")
-    try:
-        answer: Any = encoding.loads_answer(
-            await client.raw(f"/apis/{group}/{version}" if group else f"/api/{version}")
-        )
-    except errors.ApiError:
-        return None
-    for one in meta.parts(answer, "resources"):
-        if one.get("kind") == kind and "/" not in one.get("name", ""):
-            return Kind(group, version, one["name"], kind, bool(one.get("namespaced")))
-    return None
 
 
 async def _is_being_defined(client: Client, kind: str) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from petset.cli.asking import following
 from petset.cli.showing import printing
+from petset.client import following
 from petset.client.client import Client
 from petset.kinds import pet_names
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS

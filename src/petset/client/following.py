@@ -1,28 +1,19 @@
 """Lists of objects as they change: told by a watch, never by asking again and again.
 
-`states` goes on for good: a watch that ends, or whose revision is too old, begins anew with a list. `until` waits for
-one that is as it is wanted.
+`states` goes on for good: a watch that ends, is cut off, or whose revision is too old, begins anew with a list; what
+that raises is raised. `until` waits for one that is as it is wanted. (A controller's cache is an informer's.)
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from petset.client.client import Client
-from petset.objects import durations, errors, meta
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
-
-
-def seconds(text: str) -> float:
-    """How long a flag says to wait. Raises ArgumentTypeError."""
-    found = durations.seconds_of(text)
-    if found is None or found <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration like 90s or 5m")
-    return found
 
 
 async def states(
@@ -43,6 +34,8 @@ async def states(
                     if type_ == "DELETED":
                         del there[meta.key(obj)]
                     yield there
+        except ConnectionError:
+            pass  # Whether anybody is there still, the list shows.
         except errors.ApiError as error:
             if error.code != 410:
                 raise

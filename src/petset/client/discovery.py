@@ -1,22 +1,22 @@
-"""Which kind a word means: `pods`, `po`, `Pod`, `statefulsets.apps`, or what an object says of itself.
+"""Which kinds a server has, and which one a word means: `pods`, `po`, `Pod`, `statefulsets.apps`.
 
 A word is looked up as kubectl does: plural, singular, kind or short name, with its group after a dot where several
 have it, first in the order of discovery. What is not among the known kinds is asked of the server's discovery: custom
 kinds come and go.
+Follows: "API Discovery" in "Kubernetes API Concepts".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from petset.client.client import Client
 from petset.objects import encoding, errors, meta
 from petset.objects.registry import Kind, Kinds
-from petset.testing.failures import NotFound
 
 
-def find(kinds: Iterable[Kind], word: str) -> Kind | None:
+def called(kinds: Iterable[Kind], word: str) -> Kind | None:
     """The first kind that the word means."""
     name, _, group = word.lower().partition(".")
     for kind in kinds:
@@ -26,35 +26,29 @@ def find(kinds: Iterable[Kind], word: str) -> Kind | None:
     return None
 
 
-def of(kinds: Kinds, obj: Mapping[str, Any]) -> Kind | None:
-    return kinds.named(str(obj.get("apiVersion", "")), str(obj.get("kind", "")))
-
-
-def unknown(word: str) -> NotFound:
-    """What a word that no kind has is answered with."""
-    return NotFound(
-        404, "NotFound", f"cannot find the kind {word!r}: the server has none of that name; is its definition applied?"
-    )
-
-
-async def discovered(client: Client, known: Kinds) -> list[Kind]:
-    """The kinds that the server has and that are not known."""
+async def others(client: Client, known: Kinds) -> list[Kind]:
+    """The kinds that the server has and that are not known. Raises ApiError, OSError."""
     groups: Any = encoding.loads(await client.raw("/apis"))
     versions = [
         one.get("groupVersion") for group in meta.parts(groups, "groups") for one in meta.parts(group, "versions")
     ]
     found: list[Kind] = []
     for group_version in versions:
-        try:
-            listed: Any = encoding.loads(await client.raw(f"/apis/{group_version}"))
-        except errors.ApiError:
-            continue  # Of a server that is not there now.
-        group, _, version = str(group_version).rpartition("/")
-        for one in meta.parts(listed, "resources"):
-            plural = str(one.get("name", ""))
-            if "/" not in plural and known.at(group, version, plural) is None:
-                found.append(_kind(group, version, plural, one))
+        of_group = await of_version(client, str(group_version))
+        found += [kind for kind in of_group if known.at(kind.group, kind.version, kind.plural) is None]
     return found
+
+
+async def of_version(client: Client, api_version: str) -> list[Kind]:
+    """The kinds of one group version; none where it is not served, or whose server is not there now. Raises OSError."""
+    group, _, version = api_version.rpartition("/")
+    try:
+        answer = await client.raw(f"/apis/{api_version}" if group else f"/api/{version}")
+    except errors.ApiError:
+        return []
+    listed: Any = encoding.loads_answer(answer)
+    resources = [(str(one.get("name", "")), one) for one in meta.parts(listed, "resources")]
+    return [_kind(group, version, plural, one) for plural, one in resources if "/" not in plural]
 
 
 def _kind(group: str, version: str, plural: str, says: meta.Object) -> Kind:
