@@ -16,9 +16,10 @@ import asyncio
 import sys
 
 from petset.base import tasks, well_known
-from petset.cli.asking import clusters, following
+from petset.cli.asking import clusters
 from petset.cli.asking.clusters import Reached
 from petset.cli.failures import CommandError
+from petset.cli.given import flags
 from petset.cli.moving import acting, deciding, foreseeing, making, record
 from petset.cli.moving.record import Move
 from petset.cli.showing import progress
@@ -59,7 +60,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at-once", action="store_true", help="all pets stop before the first one starts there")
     parser.add_argument("--dry-run", action="store_true", help="tell each step, and do none")
     parser.add_argument(
-        "--timeout", type=following.seconds, default=TIMEOUT, metavar="DURATION", help=f"for each pet ({TIMEOUT})"
+        "--timeout", type=flags.seconds, default=TIMEOUT, metavar="DURATION", help=f"for each pet ({TIMEOUT})"
     )
 
 

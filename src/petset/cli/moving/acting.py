@@ -11,11 +11,11 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
-from petset.cli.asking import following
 from petset.cli.failures import CommandError
 from petset.cli.moving import copying, deciding, making
 from petset.cli.moving.deciding import Side, Step
 from petset.cli.moving.record import Move
+from petset.client import following
 from petset.client.client import Client
 from petset.kinds import pet_names
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
