@@ -1,12 +1,9 @@
-"""What the demo prints while pets come up, and what it writes down for kubectl."""
+"""What the demo prints while pets come up."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
-from petset.base import well_known
-from petset.cli import demo
 from petset.cli.showing import pets
 
 NONE = pets.Pet(0, "rd-0", pets.NOT_CREATED, False, "", "rd-0.redis.default.svc.cluster.local", "")
@@ -25,19 +22,6 @@ def test_a_change_is_a_line_and_says_only_what_changed():
     ]
     assert pets.changes([running], [replace(running, ready=False)]) == ["rd-0: is not ready"]
     assert pets.changes([running], [NONE]) == ["rd-0: not yet created, is not ready"]
-
-
-def test_what_was_applied_is_what_the_annotation_says_without_itself():
-    obj = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "ä", "annotations": {"a": "<b> && c"}},
-        "spec": {},
-    }
-    once = demo.with_last_applied(obj)
-    text = once["metadata"]["annotations"][well_known.LAST_APPLIED_ANNOTATION]
-    assert json.loads(text) == obj and text.endswith("}\n") and "ä" in text and "\\u003cb\\u003e" in text
-    assert demo.with_last_applied(once) == once
 
 
 def test_the_table_is_whole_however_narrow_the_reader_is():

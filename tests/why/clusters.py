@@ -12,29 +12,34 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.why import why
 from petset.why.finding import Finding
-from petset.why.picture import Answer, Picture, Unread
+from petset.why.picture import PAGE_OBJECTS_MAX, Answer, Picture, Unread
 
-ROUNDS_MAX = 12
+ROUNDS_MAX = 60
 
 
 class Fake:
     def __init__(
-        self, objects: Sequence[Object], logs: Mapping[str, str], is_petset: bool, refused: Sequence[str] = ()
+        self,
+        objects: Sequence[Object],
+        logs: Mapping[str, str],
+        is_petset: bool,
+        refused: Sequence[str] = (),
+        page_objects: int = PAGE_OBJECTS_MAX,
     ):
         self.objects = [whole(obj) for obj in objects]
-        self.logs, self.is_petset, self.refused = logs, is_petset, refused
+        self.logs, self.is_petset, self.refused, self.page_objects = logs, is_petset, refused, page_objects
         self.asked: list[str] = []
 
     def told(self, kind: Kind, name: str, namespace: str) -> Finding:
-        answers: dict[str, Answer] = {}
+        picture = Picture()
         for _ in range(ROUNDS_MAX):
-            picture = Picture(answers)
             found = why.of(kind, name, namespace, picture)
             if not picture.wanted:
                 return found
             for target in picture.wanted:
-                assert target not in answers
-                answers[target] = self.answer(target)
+                assert target not in picture.answers
+                picture.answers[target] = self.answer(target)
+            picture.wanted.clear()
         raise AssertionError(f"still wants {list(picture.wanted)}")
 
     def answer(self, target: str) -> Answer:
@@ -55,7 +60,11 @@ class Fake:
                 if is_a(obj, kind) and kind.path(meta.namespace(obj), meta.name(obj)) == path:
                     return encoding.dumps(obj)
         if text:
-            return encoding.dumps({"items": [obj for obj in self.objects if self.is_chosen(obj, path, query)]})
+            found = [obj for obj in self.objects if self.is_chosen(obj, path, query)]
+            begin = int(query.get("continue", 0))
+            end = begin + self.page_objects
+            more = {"continue": str(end)} if end < len(found) else {}
+            return encoding.dumps({"metadata": more, "items": found[begin:end]})
         return Unread(404, "not found")
 
     def is_chosen(self, obj: Object, path: str, query: Mapping[str, str]) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from petset.why import finding
+from petset.objects import errors
+from petset.why import finding, reading
+from petset.why.picture import Unread
 from tests.case_files import cases
 from tests.why.clusters import Fake, kind_of
 
@@ -19,6 +23,54 @@ def test_why(case):
     assert "\n".join(finding.lines(told)).split("\n") == "\n".join(case["then"]).split("\n")
     assert told.state == case["state"]
     assert len(fake.asked) == len(set(fake.asked)), "nothing is read twice"
+
+
+@pytest.mark.parametrize("case", cases("why"))
+def test_lists_that_come_in_pages_say_the_same(case):
+    """A server may cut a list wherever it wants to."""
+    fake = Fake(case["given"], case.get("logs", {}), case.get("petset", True), case.get("refused", ()), page_objects=1)
+    kind, _, name = case["about"].partition("/")
+    row = kind_of(kind)
+    told = fake.told(row, name, "default" if row.namespaced else "")
+    assert "\n".join(finding.lines(told)).split("\n") == "\n".join(case["then"]).split("\n")
+
+
+class Raw:
+    """A client of a fake cluster, for GETs alone."""
+
+    def __init__(self, fake: Fake):
+        self._fake = fake
+
+    async def raw(self, target: str) -> bytes:
+        found = self._fake.answer(target)
+        if isinstance(found, Unread):
+            raise errors.ApiError(found.code, "NotFound" if found.is_missing else "Forbidden", found.message)
+        return found
+
+
+def test_lists_are_read_to_their_end_in_one_round_and_none_twice():
+    pods = [{"kind": "Pod", "name": f"web-{i}", "labels": {"app": f"a{i}"}} for i in range(250)]
+    service = {"kind": "Service", "name": "web", "spec": {"selector": {"app": "a249x"}}}
+    near = {"kind": "Pod", "name": "last", "labels": {"app": "a249"}}
+    fake = Fake([service, near, *pods[:249]], {}, True, page_objects=50)
+    found = asyncio.run(reading.told(Raw(fake), kind_of("Service"), "web", "default"))
+    assert "has no endpoints" in found.says
+    pages = [target for target in fake.asked if "/pods?" in target and "labelSelector" not in target]
+    assert len(pages) == 5 and len(fake.asked) == len(set(fake.asked))
+
+
+def test_a_list_without_an_end_is_read_for_so_many_pages_only():
+    fake = Fake(
+        [
+            {"kind": "Service", "name": "web", "spec": {"selector": {"app": "none"}}},
+            *({"kind": "Pod", "name": f"p{i}"} for i in range(100)),
+        ],
+        {},
+        True,
+        page_objects=1,
+    )
+    assert "has no endpoints" in asyncio.run(reading.told(Raw(fake), kind_of("Service"), "web", "default")).says
+    assert len([target for target in fake.asked if "/pods?" in target and "labelSelector" not in target]) == 20
 
 
 @pytest.mark.parametrize("case", cases("why"))

@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from petset.base import state, tasks, well_known
+from petset.base import state, tasks
 from petset.cli import proofs, up
 from petset.cli.asking import connection
 from petset.cli.failures import CommandError
+from petset.cli.given import applying, manifests
 from petset.cli.showing import pets
-from petset.client.client import Client
 from petset.kinds.node import NODES
 from petset.node.images import images, recipes
-from petset.objects import documents, errors, meta, package_data
-from petset.objects.meta import Object
+from petset.objects import package_data
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 READY_SECONDS_MAX = 300
-ESCAPED = "<>&\u2028\u2029"  # By Go's encoder of JSON.
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,9 +99,10 @@ async def _show(instance: state.State, example: proofs.Example, folder: Path, na
                 f"cannot show the demo: it needs {example.nodes} nodes, and there is {there}; "
                 f"run `{_command()} down` and `{_command()} up -d --nodes={example.nodes}` first"
             )
-        for path in sorted(folder.glob("*.yaml")):
-            for obj in documents.load_all(path.read_bytes()):
-                console.print(await _apply(client, obj, namespace))
+        for obj in manifests.read(sorted(map(str, folder.glob("*.yaml")))):
+            # What somebody tried in the demo before is made as the example has it again.
+            applied = await applying.apply(client, obj, namespace, force=True)
+            console.print(applied.told, soft_wrap=True)
         console.print()
         try:
             async with asyncio.timeout(READY_SECONDS_MAX):
@@ -117,42 +115,3 @@ async def _show(instance: state.State, example: proofs.Example, folder: Path, na
         console.print("\n[bold]What a pet is[/bold]")
         stage = proofs.Stage(client, connected.dialer, namespace, example, console)
         await example.proof(stage)
-
-
-async def _apply(client: Client, obj: Object, namespace: str) -> str:
-    """Create it, or bring what is there to it by a merge patch; the line kubectl would print. What was applied is
-    written down where kubectl looks for it, so that `kubectl apply` of the same file can go on from there.
-    """
-    resource = client.kinds.now.of(obj)
-    if resource is None:
-        raise CommandError(f"cannot apply a {obj['kind']} of {obj['apiVersion']}: petset does not serve that kind")
-    name = obj["metadata"]["name"]
-    space = obj["metadata"].get("namespace", namespace) if resource.namespaced else ""
-    if space:
-        obj = {**obj, "metadata": {**obj["metadata"], "namespace": space}}
-    obj = with_last_applied(obj)
-    label = f"{resource.singular}{'.' + resource.group if resource.group else ''}/{name}"
-    try:
-        await client.create(obj)
-        return f"{label} created"
-    except errors.ApiError as error:
-        if error.reason != "AlreadyExists":
-            raise CommandError(f"cannot create {label}: {error.message}") from None
-    before = await client.get(resource, name, space)
-    after = await client.patch(resource, name, space, obj)
-    same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
-    return f"{label} {'unchanged' if same else 'configured'}"
-
-
-def with_last_applied(obj: Object) -> dict[str, Any]:
-    """The object with itself in its annotation, in kubectl's own letters: to apply it again changes nothing."""
-    annotations = {
-        key: value for key, value in meta.annotations(obj).items() if key != well_known.LAST_APPLIED_ANNOTATION
-    }
-    plain = {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
-    text = json.dumps(plain, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
-    text = text.translate({ord(character): f"\\u{ord(character):04x}" for character in ESCAPED})
-    return {
-        **plain,
-        "metadata": {**plain["metadata"], "annotations": {**annotations, well_known.LAST_APPLIED_ANNOTATION: text}},
-    }

@@ -100,7 +100,7 @@ async def _run(args: argparse.Namespace, objects: Sequence[meta.Object], console
             for obj in objects:
                 one = await applying.apply(client, obj, args.namespace, args.force_conflicts)
                 applied.append(one)
-                console.print(f"{one.called} {'created' if one.is_new else 'applied'}", soft_wrap=True)
+                console.print(one.told, soft_wrap=True)
             held = await _until_ready(client, applied, args.timeout, console)
             for told in held:
                 console.print("\n".join(finding.lines(told)), soft_wrap=True)

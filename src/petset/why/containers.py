@@ -148,16 +148,22 @@ def _image(one: Container, picture: Picture) -> Finding | None:
 
 def _answer(one: Container, picture: Picture) -> str:
     """What the registry said: the back-off only says that there is one, the event before it has the answer."""
-    told = [event for event in picture.events(one.pod) if event.get("reason") == "Failed" and _is_about(event, one)]
-    of_pull = [event["message"] for event in told if "pull" in event.get("message", "").lower()]
+    of_pull = [
+        event["message"] for event in _told(one, picture, "Failed") if "pull" in event.get("message", "").lower()
+    ]
     precise = [text for text in of_pull if not re.fullmatch(r"Error: \w+", text.strip())]
     said = one.waiting.get("message") or ""
     return said if one.waiting.get("reason") == "ErrImagePull" and said else next(iter(precise), said)
 
 
-def _is_about(event: Object, one: Container) -> bool:
-    field = meta.get(event, "involvedObject", "fieldPath", default="")
-    return not field or f"{{{one.name}}}" in field
+def _told(one: Container, picture: Picture, reason: str) -> list[Object]:
+    """The events of a reason that are about it, or about the pod as a whole; the newest first."""
+
+    def is_about(event: Object) -> bool:
+        field = meta.get(event, "involvedObject", "fieldPath", default="")
+        return not field or f"{{{one.name}}}" in field
+
+    return [event for event in picture.events(one.pod, reason) if is_about(event)]
 
 
 def _load(picture: Picture) -> str:
@@ -198,8 +204,8 @@ def _crashes(one: Container, picture: Picture) -> Finding | None:
         return None
     count = one.status.get("restartCount", 0)
     again = f" and was restarted {finding.counted(count, 'time')}" if count else ""
-    by_probe = picture.event(one.pod, "Killing")
-    if by_probe and _is_about(by_probe, one) and "liveness" in by_probe.get("message", "") and ended.get("exitCode"):
+    by_probe = next(iter(_told(one, picture, "Killing")), None)
+    if by_probe and "liveness" in by_probe.get("message", "") and ended.get("exitCode"):
         probe = probe_text(meta.part(one.spec, "livenessProbe"))
         return _unhealthy(one, picture, f"it is killed{again}, since its liveness probe ({probe})")
     lines = picture.last_lines(one.pod, one.name, previous=not is_over)
@@ -242,7 +248,7 @@ def _probe(one: Container, picture: Picture) -> Finding | None:
 
 
 def _unhealthy(one: Container, picture: Picture, says: str, kind: str = "liveness") -> Finding:
-    told = [event for event in picture.events(one.pod) if event.get("reason") == "Unhealthy" and _is_about(event, one)]
+    told = _told(one, picture, "Unhealthy")
     newest = next((event for event in told if event.get("message", "").lower().startswith(kind)), None)
     if newest is None:
         return one.waits(f"{says} has not succeeded yet")

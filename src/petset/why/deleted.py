@@ -6,6 +6,9 @@ Follows: "Finalizers" and "Disruptions" of the Kubernetes documentation.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 from petset.base import well_known
 from petset.kinds import disruptions
 from petset.kinds.pod_disruption_budget import PODDISRUPTIONBUDGETS
@@ -14,6 +17,8 @@ from petset.objects.meta import Object
 from petset.why import finding
 from petset.why.finding import Finding
 from petset.why.picture import Picture
+
+Tell = Callable[[Object, Picture], Finding]
 
 # Who takes a finalizer away, and when.
 FINALIZERS = {
@@ -24,6 +29,16 @@ FINALIZERS = {
     well_known.ORPHAN_FINALIZER: "goes when everything that it owned has been set free",
     "kubernetes": "goes when everything in the namespace is gone",
 }
+
+
+def first(tell: Tell) -> Tell:
+    """Of what is marked for deletion it is told what holds it; of the rest, what `tell` says."""
+
+    @functools.wraps(tell)
+    def told(obj: Object, picture: Picture) -> Finding:
+        return deleting(obj, picture) if meta.is_deleting(obj) else tell(obj, picture)
+
+    return told
 
 
 def deleting(obj: Object, picture: Picture) -> Finding:

@@ -10,8 +10,9 @@ sentence must not say of what it could not see that it is not there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,8 @@ from petset.objects import encoding, meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
-LIST_OBJECTS_MAX = 1000  # Of one kind; those beyond it are not looked at.
+PAGE_OBJECTS_MAX = 1000  # Of one GET of a list.
+LIST_PAGES_MAX = 20  # Of one list; what is beyond them is not looked at.
 LOG_LINES_MAX = 5
 
 
@@ -42,18 +44,50 @@ Answer = bytes | Unread
 
 @dataclass(slots=True)
 class Picture:
-    answers: Mapping[str, Answer]  # By the target of the GET.
+    answers: dict[str, Answer] = field(default_factory=dict[str, Answer])  # By the target of the GET.
     wanted: dict[str, None] = field(default_factory=dict[str, None])
+    # What was made of answers, so that each is read once, however often it is looked at.
     _read: dict[str, Object] = field(default_factory=dict[str, Object])
+    _lists: dict[str, Sequence[Object]] = field(default_factory=dict[str, Sequence[Object]])
+    _events: dict[str, Sequence[Object]] = field(default_factory=dict[str, Sequence[Object]])
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
         found = self._object(kind.path(namespace, name))
         return {"apiVersion": kind.api_version, "kind": kind.kind, **found} if found else None
 
     def list(self, kind: Kind, namespace: str = "", *, labels: str = "", fields: str = "") -> Sequence[Object]:
-        found = self._object(_listed(kind, namespace, labels, fields))
+        first = _listed(kind, namespace, labels, fields)
+        if first in self._lists:
+            return self._lists[first]
         own = {"apiVersion": kind.api_version, "kind": kind.kind}
-        return [{**own, **item} for item in meta.parts(found, "items")]
+        found: list[Object] = []
+        for target in self._pages(first):
+            found += [{**own, **item} for item in meta.parts(self._object(target), "items")]
+        if not any(target in self.wanted for target in self._pages(first)):
+            self._lists[first] = found
+        return found
+
+    def _pages(self, first: str) -> Iterator[str]:
+        """The targets of a list's pages, as far as they are known."""
+        target = first
+        for _ in range(LIST_PAGES_MAX):
+            yield target
+            more = meta.part(self._object(target), "metadata").get("continue")
+            if not more:
+                return
+            target = f"{first}&{urlencode({'continue': more})}"
+
+    def page_after(self, target: str) -> str | None:
+        """The target of the page that follows one that was answered; None after the last one that is looked at."""
+        if f"limit={PAGE_OBJECTS_MAX}" not in target:
+            return None
+        pages = list(self._pages(target.partition("&continue=")[0]))
+        return next((after for before, after in pairwise(pages) if before == target), None)
+
+    def owned(self, kind: Kind, owner: Object, labels: str = "") -> Sequence[Object]:
+        """The objects of a kind that one controls."""
+        found = self.list(kind, meta.namespace(owner), labels=labels)
+        return [one for one in found if meta.is_controlled_by(one, owner)]
 
     def unread(self, kind: Kind, name: str = "", namespace: str = "") -> Unread | None:
         """Why an object, or a list of all, could not be read; None when it was read, or was not asked for yet."""
@@ -66,15 +100,19 @@ class Picture:
         answer = self.unread(kind, name, namespace)
         return answer is not None and answer.is_missing
 
-    def events(self, obj: Object) -> Sequence[Object]:
-        """What is told of an object, the newest first."""
+    def events(self, obj: Object, *reasons: str) -> Sequence[Object]:
+        """What is told of an object, the newest first; of some reasons only where they are given."""
         space, uid = meta.namespace(obj) or "default", meta.uid(obj)
         about = f"involvedObject.uid={uid}" if uid else f"involvedObject.name={meta.name(obj)}"
-        return sorted(self.list(EVENTS, space, fields=about), key=last_seen, reverse=True)
+        target = _listed(EVENTS, space, "", about)
+        if target not in self._events or target not in self._lists:
+            self._events[target] = sorted(self.list(EVENTS, space, fields=about), key=last_seen, reverse=True)
+        told = self._events[target]
+        return [event for event in told if event.get("reason") in reasons] if reasons else told
 
     def event(self, obj: Object, *reasons: str) -> Object | None:
         """The newest one of these reasons."""
-        return next((event for event in self.events(obj) if event.get("reason") in reasons), None)
+        return next(iter(self.events(obj, *reasons)), None)
 
     def last_lines(self, pod: Object, container: str, *, previous: bool) -> Sequence[str] | None:
         """The last lines that a container wrote, before it last ended when that is asked for; None when unread."""
@@ -108,7 +146,7 @@ class Picture:
 
 
 def _listed(kind: Kind, namespace: str, labels: str, fields: str) -> str:
-    query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(LIST_OBJECTS_MAX)}
+    query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE_OBJECTS_MAX)}
     return f"{kind.path(namespace)}?{urlencode({key: value for key, value in query.items() if value})}"
 
 

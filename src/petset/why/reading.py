@@ -1,7 +1,7 @@
 """Asks a cluster for what a decision wants to know, round by round, until it wants nothing more.
 
-Any Kubernetes will do: only GETs are sent, and what is refused or not served is part of the picture. What is read at
-once is bounded, and so are the rounds.
+Any Kubernetes will do: only GETs are sent, and what is refused or not served is part of the picture. A list is read to
+its end, page by page. What is read at once is bounded, and so are the rounds and all answers together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from petset.objects import errors
 from petset.objects.registry import Kind
 from petset.why import why
 from petset.why.finding import Finding
-from petset.why.picture import Answer, Picture, Unread
+from petset.why.picture import Picture, Unread
 
 ROUNDS_MAX = 20
 ANSWERS_MAX = 400
@@ -23,19 +23,23 @@ AT_ONCE_MAX = 16
 
 async def told(client: Client, kind: Kind, name: str, namespace: str = "") -> Finding:
     """Raises OSError when the cluster does not answer."""
-    answers: dict[str, Answer] = {}
+    picture = Picture()
     for _ in range(ROUNDS_MAX):
-        picture = Picture(answers)
         found = why.of(kind, name, namespace, picture)
-        wanted = list(picture.wanted)[: ANSWERS_MAX - len(answers)]
+        wanted = list(picture.wanted)[: ANSWERS_MAX - len(picture.answers)]
         if not wanted:
             return found
-        await tasks.side_by_side(wanted, partial(_read, client, answers), AT_ONCE_MAX, "why")
-    return why.of(kind, name, namespace, Picture(answers))
+        await tasks.side_by_side(wanted, partial(_read, client, picture), AT_ONCE_MAX, "why")
+        picture.wanted.clear()
+    return why.of(kind, name, namespace, picture)
 
 
-async def _read(client: Client, answers: dict[str, Answer], target: str) -> None:
-    try:
-        answers[target] = await client.raw(target)
-    except errors.ApiError as error:
-        answers[target] = Unread(error.code, error.message)
+async def _read(client: Client, picture: Picture, target: str) -> None:
+    """And the pages that follow, where it is a list."""
+    page: str | None = target
+    while page is not None and len(picture.answers) < ANSWERS_MAX:
+        try:
+            picture.answers[page] = await client.raw(page)
+        except errors.ApiError as error:
+            picture.answers[page] = Unread(error.code, error.message)
+        page = picture.page_after(page)

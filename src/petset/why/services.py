@@ -18,9 +18,8 @@ from petset.why.picture import Picture
 LABELS_TOLD_MAX = 3
 
 
+@deleted.first
 def service(obj: Object, picture: Picture) -> Finding:
-    if meta.is_deleting(obj):
-        return deleted.deleting(obj, picture)
     spec = meta.part(obj, "spec")
     if spec.get("type") == "ExternalName":
         return finding.of(

@@ -13,9 +13,9 @@ from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
 from petset.kinds.service import SERVICES
 from petset.kinds.stateful_set import STATEFULSETS
-from petset.objects import meta, selectors
+from petset.objects import meta
 from petset.objects.meta import Object
-from petset.why import deleted, finding, pods, refused
+from petset.why import deleted, finding, pods, refused, workloads
 from petset.why.finding import Finding
 from petset.why.picture import Picture
 
@@ -23,9 +23,8 @@ PETS_TOLD_MAX = 5
 KINDS = (STATEFULSETS, PETSETS)
 
 
+@deleted.first
 def pet_set(obj: Object, picture: Picture) -> Finding:
-    if meta.is_deleting(obj):
-        return deleted.deleting(obj, picture)
     mine = members(obj, picture)
     wanted = {name: mine.get(name) for name in pet_names.names(obj)}
     lacking = {name: pod for name, pod in wanted.items() if pod is None or not is_well(pod, picture)}
@@ -48,9 +47,8 @@ def pet_set(obj: Object, picture: Picture) -> Finding:
 
 
 def members(obj: Object, picture: Picture) -> dict[str, Object]:
-    chosen = str(selectors.from_object(meta.get(obj, "spec", "selector")))
-    found = picture.list(PODS, meta.namespace(obj), labels=chosen)
-    return {meta.name(pod): pod for pod in found if meta.is_controlled_by(pod, obj)}
+    """The pods that it controls, by name, the oldest first."""
+    return {meta.name(pod): pod for pod in workloads.members(obj, picture)}
 
 
 def is_well(pod: Object, picture: Picture) -> bool:

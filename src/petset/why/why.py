@@ -6,8 +6,6 @@ Kinds that are not in the table are told of by their conditions, their events an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.apps.deployment import DEPLOYMENTS
 from petset.kinds.apps.replica_set import REPLICASETS
@@ -26,10 +24,9 @@ from petset.objects import meta
 from petset.objects.meta import Object
 from petset.objects.registry import Kind
 from petset.why import claims, deleted, finding, nodes, pods, services, sets, workloads
+from petset.why.deleted import Tell
 from petset.why.finding import Finding
 from petset.why.picture import Picture
-
-Tell = Callable[[Object, Picture], Finding]
 
 # The order is that in which a bare name is looked for.
 SUBJECTS: tuple[tuple[Kind, Tell], ...] = (
@@ -78,10 +75,9 @@ def _namespace(name: str, picture: Picture) -> str:
     return f", and neither is its namespace {name}" if name and picture.is_missing(NAMESPACES, name) else ""
 
 
+@deleted.first
 def _anything(obj: Object, picture: Picture) -> Finding:
     """Any other kind: what it says of itself, and what is told of it."""
-    if meta.is_deleting(obj):
-        return deleted.deleting(obj, picture)
     bad = [
         one for one in meta.parts(obj, "status", "conditions") if one.get("status") == "False" and one.get("message")
     ]

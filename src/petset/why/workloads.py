@@ -21,9 +21,8 @@ PODS_TOLD_MAX = 3
 
 
 def members(obj: Object, picture: Picture) -> list[Object]:
-    chosen = str(_selector(obj))
-    found = picture.list(PODS, meta.namespace(obj), labels=chosen)
-    return sorted((pod for pod in found if meta.is_controlled_by(pod, obj)), key=meta.by_age)
+    """The pods that it controls, the oldest first."""
+    return sorted(picture.owned(PODS, obj, str(_selector(obj))), key=meta.by_age)
 
 
 def _selector(obj: Object) -> selectors.Selector:
@@ -46,9 +45,8 @@ def troubles(members: list[Object], picture: Picture) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+@deleted.first
 def replica_set(obj: Object, picture: Picture) -> Finding:
-    if meta.is_deleting(obj):
-        return deleted.deleting(obj, picture)
     wanted, ready = meta.get(obj, "spec", "replicas", default=1), meta.get(obj, "status", "readyReplicas", default=0)
     said = f"{ready} of {wanted} pods are ready"
     mine = members(obj, picture)
@@ -63,13 +61,12 @@ def replica_set(obj: Object, picture: Picture) -> Finding:
     return finding.of(obj, f"is well: {said}", "well")
 
 
+@deleted.first
 def deployment(obj: Object, picture: Picture) -> Finding:
-    if meta.is_deleting(obj):
-        return deleted.deleting(obj, picture)
     wanted, status = meta.get(obj, "spec", "replicas", default=1), meta.part(obj, "status")
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     said = f"{available} of {wanted} pods are available, {updated} are of the newest template"
-    mine = [one for one in picture.list(REPLICASETS, meta.namespace(obj)) if meta.is_controlled_by(one, obj)]
+    mine = picture.owned(REPLICASETS, obj)
     newest = max(mine, key=_revision, default=None)
     if meta.get(obj, "spec", "paused") and (updated < wanted or newest is None):
         command = finding.kubectl("rollout resume", obj)
@@ -99,9 +96,8 @@ def _revision(replica_set: Object) -> int:
     return meta.annotated_number(replica_set, well_known.DEPLOYMENT_REVISION_ANNOTATION) or 0
 
 
+@deleted.first
 def daemon_set(obj: Object, picture: Picture) -> Finding:
-    if meta.is_deleting(obj):
-        return deleted.deleting(obj, picture)
     status = meta.part(obj, "status")
     wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
     said = f"{ready} of {wanted} pods are ready, one for each node that it is for"
@@ -125,9 +121,8 @@ def daemon_set(obj: Object, picture: Picture) -> Finding:
     return finding.of(obj, f"is well: {said}", "well")
 
 
+@deleted.first
 def job(obj: Object, picture: Picture) -> Finding:
-    if meta.is_deleting(obj):
-        return deleted.deleting(obj, picture)
     spec, status = meta.part(obj, "spec"), meta.part(obj, "status")
     wanted, done, failed = spec.get("completions"), status.get("succeeded", 0), status.get("failed", 0)
     said = f"{done} of {wanted if wanted is not None else 'any number of'} pods have succeeded, {failed} have failed"
@@ -149,9 +144,8 @@ def job(obj: Object, picture: Picture) -> Finding:
     return finding.of(obj, said, finding.state_of(because), because=because)
 
 
+@deleted.first
 def cron_job(obj: Object, picture: Picture) -> Finding:
-    if meta.is_deleting(obj):
-        return deleted.deleting(obj, picture)
     spec, status = meta.part(obj, "spec"), meta.part(obj, "status")
     if spec.get("suspend"):
         command = finding.patched(obj, ("spec", "suspend"), "false")
@@ -160,7 +154,7 @@ def cron_job(obj: Object, picture: Picture) -> Finding:
         told := picture.event(obj, "FailedCreate", "UnknownTimeZone", "TooManyMissedTimes", "InvalidSchedule")
     ) is not None:
         return finding.of(obj, f"makes no Job: {finding.quoted(told.get('message'))}")
-    mine = [one for one in picture.list(JOBS, meta.namespace(obj)) if meta.is_controlled_by(one, obj)]
+    mine = picture.owned(JOBS, obj)
     newest = max(mine, key=meta.by_age, default=None)
     last = status.get("lastScheduleTime")
     said = f"makes a Job at {spec.get('schedule')}" + (f", the last at {last}" if last else ", and has made none yet")

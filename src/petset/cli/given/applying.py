@@ -42,6 +42,11 @@ class Applied:
         group = f".{self.kind.group}" if self.kind.group else ""
         return f"{self.kind.singular}{group}/{meta.name(self.obj)}"
 
+    @property
+    def told(self) -> str:
+        """What became of it, as kubectl says it."""
+        return f"{self.called} {'created' if self.is_new else 'applied'}"
+
 
 async def apply(client: Client, obj: Object, namespace: str, force: bool) -> Applied:
     """Raises Refused, OSError."""
