@@ -155,6 +155,8 @@ NO_OTHERS: Comparisons = {}
 
 def other_versions(entries: Sequence[Object], api_version: str) -> list[str]:
     """The versions that owners wrote in, but this one."""
+    if not entries:
+        return []
     return list(dict.fromkeys([entry["apiVersion"] for entry in entries if entry["apiVersion"] != api_version]))
 
 

@@ -63,16 +63,19 @@ class Write:
 
     def __init__(self, entry: Entry, previous: Entry | None, deleted: bool, done: asyncio.Future[Entry]):
         self.entry, self.previous, self.deleted, self.done = entry, previous, deleted, done  # `done` is its writer's.
-        self._others: list[asyncio.Future[Entry]] = []
+        self._others: tuple[asyncio.Future[Entry], ...] = ()
 
     def settled(self) -> asyncio.Future[Entry]:
         """For somebody else than its writer, who may have gone before it is."""
-        self._others.append(asyncio.get_running_loop().create_future())
-        return self._others[-1]
+        waiting: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self._others = (*self._others, waiting)
+        return waiting
 
     def answer(self) -> None:
-        for waiting in (self.done, *self._others):
-            if not waiting.done():  # Its writer may have been cancelled.
+        if not self.done.done():  # Its writer may have been cancelled.
+            self.done.set_result(self.entry)
+        for waiting in self._others:
+            if not waiting.done():
                 waiting.set_result(self.entry)
 
     def fail(self, error: BaseException) -> None:
@@ -220,8 +223,11 @@ class Core(Visible):
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        count = _batch_length(self._waiting)
-        self._committing, self._waiting = self._waiting[:count], self._waiting[count:]
+        if len(self._waiting) <= BATCH_WRITES_MAX and self._waiting_bytes <= BATCH_BYTES_MAX:  # As nearly always.
+            self._committing, self._waiting = self._waiting, []
+        else:
+            count = _batch_length(self._waiting)
+            self._committing, self._waiting = self._waiting[:count], self._waiting[count:]
         commit = self._commit(self._committing)
         if commit.done():
             self._committed(commit)
@@ -248,7 +254,7 @@ class Core(Visible):
             for write in batch:
                 write.fail(error)
             self.on_failure(self.trouble)
-        self._waiting_bytes -= sum(len(write.entry.encoded) for write in batch)
+        self._waiting_bytes -= sum([len(write.entry.encoded) for write in batch])
         if self._waiting:
             self._flush_soon(asyncio.get_running_loop())
         elif self._quiet is not None and not self._quiet.done():

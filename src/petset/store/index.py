@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from petset.store.packed import RUN_ROWS_MAX, Building, Run, Span
 from petset.store.store import Entry
 
+INSERTED_MAX = 8  # Keys that came and find their places one by one; to sort all again is quicker for more.
 RESTING_MIN = 256  # Fewer are not worth a run.
 SLICE_ENTRIES_MAX = 2000  # Unpacked before the loop goes on.
 
@@ -25,15 +26,29 @@ Member = tuple[Entry, Run | None, int]  # An entry that comes to rest, and the r
 class Index:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}  # Those that do not rest.
-        self._keys: list[str] = []
+        self._sorted: list[str] = []  # Their keys, but for
+        self._came: list[str] = []  # those that came since somebody wanted them in order.
         self._runs: list[Run] = []
+
+    @property
+    def _keys(self) -> list[str]:
+        """In order. Who only writes never comes here: a place among many for each of his keys would cost him more."""
+        if self._came:
+            if len(self._came) <= INSERTED_MAX:
+                for key in self._came:
+                    insort(self._sorted, key)
+            else:
+                self._sorted += self._came
+                self._sorted.sort()
+            self._came = []
+        return self._sorted
 
     def __len__(self) -> int:
         return len(self.entries) + sum(run.left for run in self._runs)
 
     def fill(self, entries: Sequence[Entry]) -> None:
         self.entries = {entry.key: entry for entry in entries}
-        self._keys = sorted(self.entries)
+        self._sorted, self._came = sorted(self.entries), []
         self._runs = []
 
     def get(self, key: str) -> Entry | None:
@@ -41,20 +56,22 @@ class Index:
         if found is None and self._runs:
             found = self._taken(key)
             if found is not None:
-                insort(self._keys, key)
+                self._came.append(key)
                 self.entries[key] = found
         return found
 
     def set(self, entry: Entry) -> None:
         if entry.key not in self.entries:
-            self._taken(entry.key)
-            insort(self._keys, entry.key)
+            if self._runs:
+                self._taken(entry.key)
+            self._came.append(entry.key)
         self.entries[entry.key] = entry
 
     def remove(self, key: str) -> None:
         if key in self.entries:
             del self.entries[key]
-            del self._keys[bisect_left(self._keys, key)]
+            keys = self._keys
+            del keys[bisect_left(keys, key)]
         else:
             self._taken(key)
 
@@ -98,7 +115,7 @@ class Index:
             else:
                 run.drop(row)
         self._runs = [one for one in (*self._runs, run) if one.left]
-        self._keys = [key for key in self._keys if key in entries]
+        self._sorted = [key for key in self._keys if key in entries]
         self.entries = dict(entries)  # A dict stays as large as it ever was.
 
     def _taken(self, key: str) -> Entry | None:
@@ -109,17 +126,18 @@ class Index:
 
     def _live(self, prefix: str) -> list[Entry]:
         first, end = self._range(prefix)
-        return list(map(self.entries.__getitem__, self._keys[first:end]))
+        return list(map(self.entries.__getitem__, self._sorted[first:end]))
 
     def _spans(self, prefix: str) -> list[Span]:
         following = _after(prefix)
         return [run.span(prefix, following) for run in self._runs]
 
     def _range(self, prefix: str) -> tuple[int, int]:
+        keys = self._keys
         if not prefix:
-            return 0, len(self._keys)
-        first = bisect_left(self._keys, prefix)
-        return first, bisect_left(self._keys, _after(prefix), first)
+            return 0, len(keys)
+        first = bisect_left(keys, prefix)
+        return first, bisect_left(keys, _after(prefix), first)
 
 
 def _after(prefix: str) -> str:

@@ -109,7 +109,7 @@ class Entry:
         return f"Entry({self.key!r}, revision={self.revision}, created_revision={self.created_revision})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Never changed; to freeze it would take longer than to make it.
 class Change:
     type: Literal["ADDED", "MODIFIED", "DELETED"]
     entry: Entry  # For DELETED: the last version, with resourceVersion = the deletion's revision.
