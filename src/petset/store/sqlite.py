@@ -44,7 +44,7 @@ class SqliteStore(core.Core):
         super().__init__(**limits)
         self._path = path
         self._lock = lock
-        self._thread = tasks.Thread("petset-store")
+        self._thread = tasks.Worker("petset-store")
         self._rest_thread = tasks.Thread("petset-rest")
         self._connection: sqlite3.Connection | None = None
         self._witness: witness.Witness | None = None
