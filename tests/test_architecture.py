@@ -197,6 +197,7 @@ MAY_WAIT_FOR_TIME = {
     "server/aggregated/services.py _rounds": "an API elsewhere is asked every 30 s whether it is there: nobody tells",
     "server/audit/webhook.py keep": "batches are sent no more often than the settings say",
     "server/audit/webhook.py _send": "growing delays after a batch that was not taken",
+    "server/delegated/answers.py _tried": "growing delays after a question that the cluster did not answer",
     "server/expiry.py _follow": "until the time of the next event is over",
     "cli/asking/connection.py _until_ready": "a petset that is starting has nobody yet who could tell",
     "cli/given/applying.py kind_of": "no event tells when a kind that was just defined is served",

@@ -62,7 +62,7 @@ LIBRARIES = {
     "pyroute2": ("node/network/bridge.py", "node/network/conntrack.py"),
     "re2": ("objects/patterns.py",),
     "rich": ("cli/",),
-    "uvloop": ("up.py",),
+    "uvloop": ("base/process.py",),
     "websockets": ("wire/websocket.py",),
     "yaml": ("objects/documents.py",),
 }

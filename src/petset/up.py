@@ -19,7 +19,6 @@ import logging
 import os
 import platform
 import re
-import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from petset import __version__, cluster, nodes
-from petset.base import journal, networks, notices, pki, reasons, state, tasks, telemetry
+from petset.base import journal, networks, notices, pki, process, reasons, state, tasks, telemetry
 from petset.client import kubeconfig
 from petset.client.client import Client
 from petset.kinds import builtin
@@ -54,7 +53,6 @@ API_BACKLOG = 1024
 # thousand. The middle ones look at 15,000, where 120,000 took 100 ms; all is looked at after as many objects as ever.
 COLLECTIONS = (5_000, 1, 1000)
 TOKEN_KEY = "service-accounts.key"
-FILES_OPEN_MAX = 65536
 SIMULATED = "simulated"
 OPTIONAL_GROUP_VERSIONS = (PETSETS.api_version,)  # A cluster may do without, or have them of another server.
 
@@ -91,29 +89,15 @@ def run(options: Options, announce: Announce) -> None:
             "cannot run containers: petset is not root; run it with sudo, or without containers: up --simulate"
         )
     with options.state.lock(), journal.kept(options.state.log, also_on_stderr=not options.in_background):
-        _prepare_process()
+        process.prepare()
         try:
-            with asyncio.Runner(loop_factory=_loop) as runner:
+            with asyncio.Runner(loop_factory=process.loop) as runner:
                 runner.run(_run(options, announce))
         except Exception as error:
             why = reasons.reason(error, "run the cluster", str(options.state.directory))
             log.info("ended: %s", why, exc_info=error if reasons.is_defect(error) else None)
             raise UpError(why) from None
         log.info("stopped")
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
-
-
-def _prepare_process() -> None:
-    """Many files at once; the usual umask, which containers inherit."""
-    os.umask(0o022)  # What must be private is written so, in a directory that is.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES_OPEN_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_OPEN_MAX)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 async def _run(options: Options, announce: Announce) -> None:

@@ -228,6 +228,50 @@ def _is_authority(certificate: Any) -> bool:
         return False
 
 
+class Authorities:
+    """Those of a text in PEM, and whether one of them has signed a certificate itself."""
+
+    def __init__(self, pem: str):
+        from cryptography import x509
+
+        found, _ = trust_anchors(pem.encode())
+        self.pem = b"".join(found).decode()
+        self._certificates = [x509.load_pem_x509_certificate(one) for one in found]
+
+    def __len__(self) -> int:
+        return len(self._certificates)
+
+    def have_signed(self, certificate: Certificate) -> bool:
+        def is_signed(authority: Any) -> bool:
+            try:
+                _of_strangers(lambda: certificate.read.verify_directly_issued_by(authority))
+            except ValueError:
+                return False
+            return True
+
+        return any(is_signed(authority) for authority in self._certificates)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What one that a client shows says of it, and until when (seconds since 1970); `read` is cryptography's."""
+
+    common_name: str
+    organizations: tuple[str, ...]
+    not_after: float
+    read: Any
+
+
+def read_certificate(der: bytes) -> Certificate:
+    """Raises ValueError."""
+    from cryptography import x509
+
+    found = _of_strangers(lambda: x509.load_der_x509_certificate(der))
+    ends = _of_strangers(lambda: found.not_valid_after_utc.timestamp())
+    names = _of_subject(found, "COMMON_NAME")
+    return Certificate("".join(names[:1]), _of_subject(found, "ORGANIZATION_NAME"), ends, found)
+
+
 def issue(authority: pki.Authority, pem: bytes, usages: Collection[str], seconds: float) -> str:
     """A certificate in PEM for what the request asks for, for the usages named here. Raises ValueError, OSError.
 

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import logging.handlers
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from petset.base import tasks
@@ -31,8 +31,7 @@ class Lines(logging.Formatter):
         return f"{tasks.rfc3339(record.created)} {level} {part}: {text}"
 
 
-@contextlib.contextmanager
-def kept(path: Path, also_on_stderr: bool) -> Generator[None]:
+def kept(path: Path, also_on_stderr: bool) -> contextlib.AbstractContextManager[None]:
     """Keep the log for as long as the context lasts."""
     handlers: list[logging.Handler] = []
     with contextlib.suppress(OSError):
@@ -41,6 +40,16 @@ def kept(path: Path, also_on_stderr: bool) -> Generator[None]:
     if also_on_stderr:
         handlers.append(logging.StreamHandler(sys.stderr))
         handlers[-1].setLevel(logging.WARNING)
+    return _handled_by(handlers)
+
+
+def told() -> contextlib.AbstractContextManager[None]:
+    """Tell all of it on standard error for as long as the context lasts: where others keep what processes say."""
+    return _handled_by([logging.StreamHandler(sys.stderr)])
+
+
+@contextlib.contextmanager
+def _handled_by(handlers: Sequence[logging.Handler]) -> Generator[None]:
     logging.raiseExceptions = False
     root, ours = logging.getLogger(), logging.getLogger("petset")
     ours.setLevel(logging.INFO)

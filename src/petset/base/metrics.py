@@ -60,6 +60,9 @@ TABLE = (
     _gauge("apiserver_current_inflight_requests", "Requests without an answer yet.", "request_kind"),
     _gauge("apiserver_longrunning_requests", "Watches, logs, execs and the like that are open.", *STREAM),
     _counter("apiserver_watch_events_total", "Events sent to watchers.", "group", "version", "resource"),
+    # What an extension server asks of the cluster, an attempt each.
+    _counter("apiserver_delegated_authn_request_total", "TokenReviews, by the code of the answer.", "code"),
+    _counter("apiserver_delegated_authz_request_total", "SubjectAccessReviews, by the code of the answer.", "code"),
     # Priority and fairness.
     _gauge("apiserver_flowcontrol_nominal_limit_seats", "A level's share of the seats.", FLOW[0]),
     _gauge("apiserver_flowcontrol_lower_limit_seats", "What a level never lends.", FLOW[0]),

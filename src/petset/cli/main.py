@@ -21,6 +21,7 @@ from petset.cli import exit_codes
 COMMANDS = (
     # name, and its module; what cannot be done when it fails; what it is for
     ("up", "start the cluster", "start the cluster (in the foreground, or -d in the background)"),
+    ("serve", "serve", "serve PetSets beside a cluster that is somewhere else, as its API's extension"),
     ("down", "stop the cluster", "stop all pods cleanly and the cluster with them; data stays"),
     ("run", "run the manifests", "start the cluster if need be, apply manifests, show the pets until all are ready"),
     ("status", "tell what runs", "what runs, where, and how to reach it"),

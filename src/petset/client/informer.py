@@ -237,6 +237,7 @@ class Informer(Cache):
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.synced = asyncio.Event()
         self.revision = ""  # The resourceVersion up to which the cache is complete.
+        self.trouble = "nothing was read yet"  # Why it cannot be read since the last time that it could; "": it can.
 
     def on_change(self, callback: Change) -> None:
         """Call it for every change from now on; for what is cached already it is called at once as (None, object)."""
@@ -271,11 +272,16 @@ class Informer(Cache):
             except errors.ApiError as error:
                 if error.code == 410:
                     self.revision = ""
-                log.info("cannot watch %s: %s", self.resource.plural, error.message)
+                self._say(error.message)
             except OSError as error:
-                log.info("cannot watch %s: %s", self.resource.plural, error)
+                self._say(str(error))
             # A watch's end is normal and resumed almost at once; one that ends again and again without a word is not.
             await asyncio.sleep(backoff.next())
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self.trouble:  # Whoever is away for long is told of once.
+            log.info("cannot watch %s: %s", self.resource.plural, trouble)
+        self.trouble = trouble
 
     async def end(self, told: bool) -> None:
         """After `run`: what was known of the objects goes, `told` of or not, and nobody waits any more."""
@@ -300,7 +306,7 @@ class Informer(Cache):
             old = self._objects.get(meta.key(item))
             if old is None or old["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion"):
                 self._changed(self.put(item), item)
-        self.revision = revision
+        self.revision, self.trouble = revision, ""
         self.synced.set()
         self._look_again()
 
@@ -309,6 +315,7 @@ class Informer(Cache):
         async with contextlib.aclosing(watch) as events:
             async for type_, obj in events:
                 backoff.reset()
+                self.trouble = ""
                 old = None
                 if type_ == "DELETED":
                     old = self.remove(meta.key(obj))

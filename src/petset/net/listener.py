@@ -63,11 +63,12 @@ async def serve(
     *,
     socket: Any = None,
     limits: Limits | None = None,
-    front_proxies: str = "",
+    front_proxies: str | None = "",
 ) -> AsyncGenerator[Listener]:
     """Listen on host:port (or on a socket that is bound already) for as long as the context lasts.
 
-    `front_proxies` is the name of the authority whose certificates are of who asks for others, and of no users.
+    `front_proxies` is the name of the authority whose certificates are of who asks for others, and of no users; None:
+    whose a certificate is, that TLS has found good, is the handler's to say.
     """
     asyncio.sslproto.SSLProtocol.max_size = 16 << 10  # 39 KiB a connection, not 279.
     loop = asyncio.get_running_loop()
@@ -105,7 +106,7 @@ class Connection(Protocol):
 class Listener:
     """A running listener: where it listens, and how many connections it has."""
 
-    def __init__(self, handler: http.Handler, group: asyncio.TaskGroup, limits: Limits, front_proxies: str):
+    def __init__(self, handler: http.Handler, group: asyncio.TaskGroup, limits: Limits, front_proxies: str | None):
         self.handler, self.group, self.limits, self.front_proxies = handler, group, limits, front_proxies
         self.sockets: tuple[Any, ...] = ()
         self.connections: dict[Connection, None] = {}
@@ -508,12 +509,14 @@ class _Connection(asyncio.BufferedProtocol):
                 self._transport.resume_reading()
 
 
-def _peer(transport: asyncio.BaseTransport, front_proxies: str) -> http.Peer:
+def _peer(transport: asyncio.BaseTransport, front_proxies: str | None) -> http.Peer:
     address: Sequence[str | int] | None = transport.get_extra_info("peername")
     host = str(address[0]) if isinstance(address, (tuple, list)) and address else ""
     certificate = transport.get_extra_info("peercert")
     if not certificate:
         return http.Peer(host)
+    if front_proxies is None:
+        return http.Peer(host, certificate=transport.get_extra_info("ssl_object").getpeercert(True))
     # Both authorities are known to TLS, which has found the one whose name this is; neither makes further ones.
     if front_proxies and _named(certificate, "issuer", "commonName") == [front_proxies]:
         return http.Peer(host, None, "".join(_named(certificate, "subject", "commonName")[:1]))

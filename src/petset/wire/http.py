@@ -34,6 +34,7 @@ class Peer:
     address: str = ""
     certificate_user: User | None = None
     front_proxy: str | None = None  # Whom the certificate names instead, which is of the front proxies' authority.
+    certificate: bytes = b""  # Instead of both the certificate itself (DER), where the handler judges whose it is.
 
 
 class ByteStream(Protocol):

@@ -62,8 +62,9 @@ class Authenticator:
     def identify(self, request: http.Request) -> http.User:
         user = request.user or request.peer.certificate_user
         if user is None:
-            is_proxy = request.peer.front_proxy is not None
-            if is_proxy and (said := front_proxy.user(request, self._front_proxies)) is not None:
+            proxy = request.peer.front_proxy
+            is_proxy = proxy is not None
+            if is_proxy and (said := front_proxy.user(request, proxy, self._front_proxies)) is not None:
                 return said
             header = request.header("authorization")
             if not header and is_proxy:

@@ -8,6 +8,8 @@ of this server to others. Follows: "Authenticating Proxy" of the Kubernetes docu
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from petset.objects import errors
 from petset.server.access import users
 from petset.wire import http
@@ -19,20 +21,37 @@ USER, UID, GROUP, EXTRA = USER_HEADER.lower(), UID_HEADER.lower(), GROUP_HEADER.
 _NAMES = (USER, UID, GROUP)
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The headers (in lower case) that tell who asks: of several for the same, the first that says something."""
+
+    users: tuple[str, ...] = (USER,)
+    uids: tuple[str, ...] = (UID,)
+    groups: tuple[str, ...] = (GROUP,)
+    extra_prefixes: tuple[str, ...] = (EXTRA,)
+
+
+OWN = Told()
+
+
 def is_told_by(name: str) -> bool:
     """Whether a header (in lower case) is one that tells who asks."""
     return name.startswith("x-remote-") and (name in _NAMES or name.startswith(EXTRA))
 
 
-def user(request: http.Request, allowed: tuple[str, ...]) -> http.User | None:
+def user(request: http.Request, proxy: str | None, allowed: tuple[str, ...], told: Told = OWN) -> http.User | None:
     """Whom a proxy says it asks for; None when it says nobody. Raises ApiError 401 for one that is not allowed to."""
-    if request.peer.front_proxy not in allowed:
+    if proxy not in allowed:
         raise errors.unauthorized()
-    name = request.header(USER).strip()
+    name = _first(request, told.users).strip()
     if not name:
         return None
-    groups = tuple(group for group in request.header_values(GROUP) if group)
-    extra = users.extra_of(users.extras_in(request, EXTRA))
+    groups = tuple(group for header in told.groups for group in request.header_values(header) if group)
+    extra = users.extra_of(one for prefix in told.extra_prefixes for one in users.extras_in(request, prefix))
     is_anybody = name == users.ANONYMOUS.name or users.AUTHENTICATED in groups or users.UNAUTHENTICATED in groups
     everybody = () if is_anybody else (users.AUTHENTICATED,)
-    return http.User(name, (*groups, *everybody), request.header(UID), extra)
+    return http.User(name, (*groups, *everybody), _first(request, told.uids), extra)
+
+
+def _first(request: http.Request, names: tuple[str, ...]) -> str:
+    return next((value for name in names if (value := request.header(name))), "")

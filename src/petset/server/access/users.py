@@ -36,6 +36,13 @@ def extra_of(extras: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, .
     return tuple(found.items())
 
 
+def with_everybody(user: http.User) -> http.User:
+    """Somebody who is known is in the group of all who are."""
+    if AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
+        return user
+    return http.User(user.name, (*user.groups, AUTHENTICATED), user.uid, user.extra)
+
+
 def node_name(user: http.User) -> str:
     """The node a user is, "" for other users."""
     return user.name.removeprefix(_NODE) if user.name.startswith(_NODE) else ""

@@ -1,0 +1,89 @@
+"""`petset serve`: PetSets beside a cluster that is somewhere else, which hands their API on to this process.
+
+Flags that a kube-apiserver has are named as there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from petset.base import pki
+from petset.cli import up
+from petset.cli.failures import CommandError
+from petset.objects import durations
+
+SECONDS_MAX = 3600.0
+
+
+def seconds(text: str) -> float:
+    """As Kubernetes' flags have a duration, like 15s."""
+    found = durations.seconds_of(text)
+    if found is None or not 0 <= found <= SECONDS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration from 0s to {SECONDS_MAX:g}s")
+    return found
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="the cluster, and as whom it is asked (default: that of the pod it runs in)",
+    )
+    parser.add_argument("--store", metavar="DIR", required=True, help="keep PetSets in a file in this directory")
+    parser.add_argument(
+        "--bind-address", default="0.0.0.0", metavar="ADDRESS", help="where to listen (default 0.0.0.0: everywhere)"
+    )
+    parser.add_argument(
+        "--secure-port", type=up.port, default=8443, metavar="PORT", help="the port (default 8443; 0: a free one)"
+    )
+    parser.add_argument(
+        "--tls-cert-file",
+        metavar="FILE",
+        help="the certificate to show, followed as it is renewed (default: one of an authority of its own, in DIR/pki)",
+    )
+    parser.add_argument("--tls-private-key-file", metavar="FILE", help="its key")
+    parser.add_argument(
+        "--namespace", default="petset-system", metavar="NAME", help="the namespace of its Service (petset-system)"
+    )
+    parser.add_argument(
+        "--service", default="petset", metavar="NAME", help="its Service, which its own certificate names (petset)"
+    )
+    parser.add_argument(
+        "--shutdown-delay-duration",
+        type=seconds,
+        default=0.0,
+        metavar="TIME",
+        help="how long it still answers, while it is not ready any more, once it is told to stop (default 0s)",
+    )
+    parser.add_argument(
+        "--log-requests",
+        action="store_true",
+        help="a line in the log for each request: who asked for what, code, milliseconds, bytes (slow ones always)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from petset import serve
+
+    if bool(args.tls_cert_file) != bool(args.tls_private_key_file):
+        raise CommandError(
+            "cannot serve: --tls-cert-file and --tls-private-key-file go together; give both, or neither"
+        )
+    tls = pki.Issued(Path(args.tls_cert_file), Path(args.tls_private_key_file)) if args.tls_cert_file else None
+    options = serve.Options(
+        store=Path(args.store),
+        kubeconfig=Path(args.kubeconfig) if args.kubeconfig else None,
+        address=args.bind_address,
+        port=args.secure_port,
+        tls=tls,
+        service=args.service,
+        namespace=args.namespace,
+        shutdown_delay_seconds=args.shutdown_delay_duration,
+        log_requests=args.log_requests,
+    )
+    try:
+        serve.run(options, lambda line: print(line, flush=True))
+    except serve.ServeError as error:
+        raise CommandError(str(error)) from None
+    return 0
