@@ -232,7 +232,7 @@ class Informer(Cache):
     ):
         super().__init__(resource, indices)
         self._client, self._namespace = client, namespace
-        self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
+        self._selectors = label_selector, field_selector
         self._callbacks: list[Change] = []
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.synced = asyncio.Event()
@@ -278,6 +278,9 @@ class Informer(Cache):
             # A watch's end is normal and resumed almost at once; one that ends again and again without a word is not.
             await asyncio.sleep(backoff.next())
 
+    def _is_well(self) -> None:
+        self.trouble = ""
+
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:  # Whoever is away for long is told of once.
             log.info("cannot watch %s: %s", self.resource.plural, trouble)
@@ -297,7 +300,7 @@ class Informer(Cache):
                 future.set_result(None)
 
     async def _list(self) -> None:
-        items, revision = await self._client.list(self.resource, self._namespace, **self._selectors)
+        items, revision = await self._client.list(self.resource, self._namespace, *self._selectors)
         listed = {meta.key(item): item for item in items}
         gone = [key for key in self._objects if key not in listed]
         for key in sorted(gone):
@@ -311,11 +314,12 @@ class Informer(Cache):
         self._look_again()
 
     async def _follow(self, backoff: tasks.Backoff) -> None:
-        watch = self._client.watch(self.resource, self._namespace, self.revision, **self._selectors)
+        watch = self._client.watch(
+            self.resource, self._namespace, self.revision, *self._selectors, opened=self._is_well
+        )
         async with contextlib.aclosing(watch) as events:
             async for type_, obj in events:
                 backoff.reset()
-                self.trouble = ""
                 old = None
                 if type_ == "DELETED":
                     old = self.remove(meta.key(obj))
