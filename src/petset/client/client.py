@@ -82,12 +82,30 @@ class Client:
         field_selector: str = "",
     ) -> tuple[list[Object], str]:
         """(items, resourceVersion of the list)."""
-        query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        answer = await self._call("GET", resource.path(namespace), query)
-        if resource.elsewhere:
-            return _listed_elsewhere(resource, answer)
-        items = [_typed(resource, item) for item in answer.get("items") or ()]
-        return items, meta.get(answer, "metadata", "resourceVersion", default="")
+        async with contextlib.aclosing(self.pieces(resource, namespace, label_selector, field_selector)) as pieces:
+            async for piece in pieces:
+                return piece
+        raise AssertionError("a list has a piece")
+
+    async def pieces(
+        self, resource: Kind, namespace: str = "", label_selector: str = "", field_selector: str = "", most: int = 0
+    ) -> AsyncGenerator[tuple[list[Object], str], None]:
+        """A list by the piece, of so many items at most (0: all): (items, resourceVersion of the whole).
+
+        Raises ApiError 410 when the list is too old to go on with.
+        """
+        query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(most) if most else ""}
+        rest = ""
+        while True:
+            answer = await self._call("GET", resource.path(namespace), {**query, "continue": rest})
+            if resource.elsewhere:
+                yield _listed_elsewhere(resource, answer)
+                return
+            items = [_typed(resource, item) for item in answer.get("items") or ()]
+            rest = meta.get(answer, "metadata", "continue", default="")
+            yield items, meta.get(answer, "metadata", "resourceVersion", default="")
+            if not rest:
+                return
 
     async def versions(
         self, resource: Kind, namespace: str = "", label_selector: str = ""

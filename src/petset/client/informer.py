@@ -27,6 +27,7 @@ log = logging.getLogger("petset.informer")
 
 Change = Callable[[Object | None, Object | None], None]  # (old, new): None before it existed or after it is gone.
 Index = Callable[[Object], Iterable[str]]
+Keep = Callable[[Object], Object]  # With its name, namespace, uid and resourceVersion at least.
 RECONNECT_SECONDS_MAX = 5.0
 ENDED_AT_ONCE = 256  # Objects, before the loop goes on.
 Fact = TypeVar("Fact")
@@ -229,9 +230,13 @@ class Informer(Cache):
         label_selector: str = "",
         field_selector: str = "",
         indices: Mapping[str, Index] | None = None,
+        keep: Keep | None = None,
+        piece: int = 0,
     ):
+        """`keep` says what of an object is kept, `piece` by how many the list is read (0: all at once)."""
         super().__init__(resource, indices)
         self._client, self._namespace = client, namespace
+        self._keep, self._piece = keep, piece
         self._selectors = label_selector, field_selector
         self._callbacks: list[Change] = []
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -300,13 +305,18 @@ class Informer(Cache):
                 future.set_result(None)
 
     async def _list(self) -> None:
-        items, revision = await self._client.list(self.resource, self._namespace, *self._selectors)
-        listed = {meta.key(item): item for item in items}
+        listed: Cached = {}
+        pieces = self._client.pieces(self.resource, self._namespace, *self._selectors, self._piece)
+        revision = ""
+        async with contextlib.aclosing(pieces):
+            async for items, of_all in pieces:
+                listed |= {meta.key(item): self._kept(item) for item in items}
+                revision = of_all
         gone = [key for key in self._objects if key not in listed]
         for key in sorted(gone):
             self._changed(self.remove(key), None)
-        for item in items:
-            old = self._objects.get(meta.key(item))
+        for key, item in listed.items():
+            old = self._objects.get(key)
             if old is None or old["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion"):
                 self._changed(self.put(item), item)
         self.revision, self.trouble = revision, ""
@@ -324,6 +334,7 @@ class Informer(Cache):
                 if type_ == "DELETED":
                     old = self.remove(meta.key(obj))
                 elif type_ != "BOOKMARK":
+                    obj = self._kept(obj)
                     old = self.put(obj)
                 self.revision = obj["metadata"]["resourceVersion"]
                 if type_ == "DELETED":
@@ -334,6 +345,9 @@ class Informer(Cache):
                     self._changed(old, obj)
                 self._look_again()
                 del obj, old  # While it waits for the next one.
+
+    def _kept(self, obj: Object) -> Object:
+        return obj if self._keep is None else self._keep(obj)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         for callback in self._callbacks:

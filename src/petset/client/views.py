@@ -307,9 +307,10 @@ class Snapshot(View):
 class Informers(View):
     """The live view: one informer a kind, shared."""
 
-    def __init__(self, client: Client):
+    def __init__(self, client: Client, keep: Callable[[Object], Object] | None = None, piece: int = 0):
+        """`keep` and `piece` as informers have them."""
         super().__init__()
-        self._client = client
+        self._client, self._keep, self._piece = client, keep, piece
         self._informers: dict[str, Informer] = {}
         self._followed = client.kinds.now
         self._group: asyncio.TaskGroup | None = None  # While it runs.
@@ -326,7 +327,7 @@ class Informers(View):
 
     def _made(self, key: str, resource: Kind) -> Informer:
         kind = self.kinds.keeping(key) or resource
-        informer = Informer(self._client, kind, indices=indices_of(kind))
+        informer = Informer(self._client, kind, indices=indices_of(kind), keep=self._keep, piece=self._piece)
         self._informers[key] = informer
         if self._group is not None:
             self._start(self._group, key, informer)

@@ -17,7 +17,7 @@ from petset.client import election
 from petset.client.client import Client
 from petset.client.views import Informers
 from petset.controllers import runner
-from petset.controllers.pets import family, petset, translation
+from petset.controllers.pets import family, keeping, petset, translation
 from petset.controllers.pets.translation import Translation
 
 LEASE = "petset-controller"
@@ -42,7 +42,7 @@ async def run(client: Client, settings: Settings, metrics: telemetry.Telemetry |
     acting: list[runner.Runner] = []  # At most one.
 
     async def lead(client: Client) -> None:
-        caches = Informers(client)
+        caches = Informers(client, keeping.kept, keeping.PIECE)
         one = runner.Runner(client, caches, row)
         acting[:] = [one]
         try:
