@@ -59,6 +59,8 @@ SKIP_MIRROR_LABEL = "endpointslice.kubernetes.io/skip-mirror"
 LAST_CHANGE_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 LEADER_ANNOTATION = "control-plane.alpha.kubernetes.io/leader"
 INGRESS_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+TOPOLOGY_MODE_ANNOTATION = "service.kubernetes.io/topology-mode"
+TOPOLOGY_HINTS_ANNOTATION = "service.kubernetes.io/topology-aware-hints"  # What it was called first.
 TOLERATE_UNREADY_ANNOTATION = "service.alpha.kubernetes.io/tolerate-unready-endpoints"
 
 # Of claims, volumes and their classes
@@ -93,6 +95,7 @@ HOSTNAME_LABEL = "kubernetes.io/hostname"
 ROLE_LABEL = "kubernetes.io/role"
 INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 REGION_LABEL = "topology.kubernetes.io/region"
+CONTROL_PLANE_LABELS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 ZONE_LABEL = "topology.kubernetes.io/zone"
 ARCH_BETA_LABEL = "beta.kubernetes.io/arch"
 OS_BETA_LABEL = "beta.kubernetes.io/os"

@@ -66,14 +66,23 @@ def health_port(service: Object | None) -> int | None:
     return meta.get(service, "spec", "healthCheckNodePort")
 
 
+def is_shared_by_zones(service: Object) -> bool:
+    """Whether zones share its endpoints by their CPUs (KEP-2433): nothing else that it prefers counts then."""
+    asked = meta.annotations(service)
+    mode = asked.get(well_known.TOPOLOGY_HINTS_ANNOTATION, asked.get(well_known.TOPOLOGY_MODE_ANNOTATION))
+    return mode in ("Auto", "auto")
+
+
 def prefers_same_node(service: Object) -> bool:
     """Whether who asks it is led to an endpoint of his own node where there is one (KEP-3015)."""
-    return meta.get(service, "spec", "trafficDistribution") == PREFER_SAME_NODE
+    preferred = meta.get(service, "spec", "trafficDistribution") == PREFER_SAME_NODE
+    return preferred and not is_shared_by_zones(service)
 
 
 def prefers_same_zone(service: Object) -> bool:
     """Whether he is led to one of his own zone where there is one, and none of his node is preferred."""
-    return meta.get(service, "spec", "trafficDistribution") in TRAFFIC_DISTRIBUTIONS
+    preferred = meta.get(service, "spec", "trafficDistribution") in TRAFFIC_DISTRIBUTIONS
+    return preferred and not is_shared_by_zones(service)
 
 
 def cluster_ips(service: Object) -> Sequence[str]:
@@ -208,6 +217,12 @@ SESSION_SECONDS_MAX = 86_400
 def validate(obj: Object) -> Errors:
     spec = meta.part(obj, "spec")
     kind, address = spec.get("type"), spec.get("clusterIP") or ""
+    asked = meta.annotations(obj)
+    modes = [asked.get(name) for name in (well_known.TOPOLOGY_HINTS_ANNOTATION, well_known.TOPOLOGY_MODE_ANNOTATION)]
+    if None not in modes and modes[0] != modes[1]:
+        where = f"metadata.annotations[{well_known.TOPOLOGY_MODE_ANNOTATION}]"
+        why = f"must match annotations[{well_known.TOPOLOGY_HINTS_ANNOTATION}] when both are specified"
+        yield FieldError.invalid(where, modes[1], why)
     yield from one_of(kind, "spec.type", SERVICE_TYPES)
     yield from labels(spec.get("selector"), "spec.selector")
     if kind == "ExternalName":

@@ -17,13 +17,14 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from petset.base import well_known
 from petset.client.informer import NAMESPACE_INDEX
 from petset.client.views import View, label_mark
+from petset.controllers.services import topology
 from petset.kinds import pod_phase
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
@@ -54,7 +55,7 @@ class Endpoint:
     ports: tuple[Port, ...]
     zone: str = ""  # Of its node.
     is_for_its_node: bool = False  # Rather than for others, as long as it is ready.
-    is_for_its_zone: bool = False  # The same.
+    for_zone: str = ""  # The same, for those in a zone: its own, or one that it is lent to.
 
     @property
     def family(self) -> str:
@@ -154,7 +155,7 @@ def seer(service: Object, zones: Mapping[str, str]) -> Callable[[Shown], Endpoin
             ports=ports,
             zone=(zone := zones.get(one.node, "")),
             is_for_its_node=for_its_node and bool(one.node),
-            is_for_its_zone=for_its_zone and bool(zone),
+            for_zone=zone if for_its_zone else "",
         )
 
     return see
@@ -254,7 +255,7 @@ def slice_endpoint(endpoint: Endpoint) -> dict[str, Any]:
 
 def _hints(endpoint: Endpoint) -> dict[str, Any]:
     """For whom it is rather than for others, as long as it is ready."""
-    for_zones = {"forZones": [{"name": endpoint.zone}]} if endpoint.is_for_its_zone else {}
+    for_zones = {"forZones": [{"name": endpoint.for_zone}]} if endpoint.for_zone else {}
     for_nodes = {"forNodes": [{"name": endpoint.node}]} if endpoint.is_for_its_node else {}
     return {**for_zones, **for_nodes} if endpoint.ready else {}
 
@@ -295,9 +296,9 @@ def _selects(service: Object) -> bool:
 
 
 def shown_of(obj: Object) -> Any:
-    """What of an object counts here: of a pod, what services show (`read`), of a node its zone."""
+    """What of an object counts here: of a pod, what services show (`read`), of a node its zone and its part of it."""
     if obj["kind"] == NODES.kind:
-        return meta.labels(obj).get(well_known.ZONE_LABEL)
+        return meta.labels(obj).get(well_known.ZONE_LABEL), topology.part_of(obj)
     if obj["kind"] != PODS.kind:
         return obj["metadata"].get("resourceVersion")
     address = meta.get(obj, "status", "podIP", default="")
@@ -318,9 +319,11 @@ def keys_of_pod(pod: Object, view: View) -> Iterable[str]:
 
 
 def keys_of_node(node: Object, view: View) -> Iterable[str]:
-    """All services that select pods, of a node that is in a zone."""
-    if well_known.ZONE_LABEL in meta.labels(node):
-        yield from (meta.key(service) for service in view.list(SERVICES) if meta.get(service, "spec", "selector"))
+    """All services that select pods, of a node that is in a zone; those that zones share, of any node."""
+    is_in_zone = well_known.ZONE_LABEL in meta.labels(node)
+    for service in view.list(SERVICES):
+        if (is_in_zone or service_kind.is_shared_by_zones(service)) and meta.get(service, "spec", "selector"):
+            yield meta.key(service)
 
 
 Order = tuple[int, int, str]
@@ -345,6 +348,7 @@ class Behind:
         self._wrong: dict[str, dict[str, None]] = {}  # By slice: the pods of which it says what is not so.
         self._askew: dict[str, None] = {}  # Slices that are not as they are made here.
         self.unplaced: dict[str, None] = {}  # Pods that are in no slice.
+        self.told = ""  # Why zones do not share them.
         namespace = meta.namespace(service)
         marks = [label_mark(namespace, label, value) for label, value in self._selector.items()]
         fewest = min(marks, key=lambda mark: len(view.by_index(PODS, "label", mark)))
@@ -375,6 +379,15 @@ class Behind:
 
     def __len__(self) -> int:
         return sum(map(len, self._shelves.values()))
+
+    def share(self, zones: Mapping[str, str]) -> None:
+        """Who is for which zone, by the pod's uid; who is not named is for none."""
+        for uid, endpoint in list(self.endpoints.items()):
+            if endpoint.for_zone != (zone := zones.get(uid, "")):
+                self._set(uid, replace(endpoint, for_zone=zone))
+
+    def has_hints(self) -> bool:
+        return any("hints" in entry for entries in self.said.values() for entry in entries.values())
 
     def wrong_slices(self) -> Iterator[str]:
         """The slices that have to change, and those that have nobody while there is somebody."""

@@ -18,13 +18,13 @@ from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.controllers.services import behind
+from petset.controllers.services import behind, topology
 from petset.controllers.services.behind import MANAGER, Behind, Endpoint, Maker
 from petset.kinds import endpoint_slice
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
-from petset.kinds.service import SERVICES
+from petset.kinds.service import SERVICES, is_shared_by_zones
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -40,10 +40,28 @@ def reconcile(key: str, view: View, now: float) -> list[actions.Action]:
     kept = behind.of(key, view)
     if kept is None:
         return []  # They go by their owner, the service.
+    events = _shared_out(kept, view.kept(topology.Shares, "")) if is_shared_by_zones(kept.service) else []
     writes = _writes(kept)
     written = sum(len(step.object["endpoints"]) for step in writes if not isinstance(step, actions.Delete))
     seconds = REST_SECONDS_OF_EACH * written
-    return [*writes, actions.Rest(seconds)] if seconds > REST_SECONDS_MIN else [*writes]
+    steps = [*writes, *events]
+    return [*steps, actions.Rest(seconds)] if seconds > REST_SECONDS_MIN else steps
+
+
+def _shared_out(kept: Behind, shares: topology.Shares) -> list[actions.Action]:
+    """Have each endpoint be for a zone, or none of them; what is to be told of it, once."""
+    ready = sorted((one.order, uid, one.zone) for uid, one in kept.endpoints.items() if one.ready)
+    had, told_before = kept.has_hints(), kept.told
+    try:
+        kept.share(topology.hints([(uid, zone) for _, uid, zone in ready], shares.by_zone()))
+        kept.told = ""
+    except topology.NoHints as why:
+        kept.share({})
+        kept.told = f"Endpoints are not shared out among zones: {why}"
+        told = actions.EmitEvent(kept.service, "Warning", topology.DISABLED, kept.told)
+        return [told] if kept.told != told_before else []
+    message = "Endpoints are shared out among zones by their CPUs"
+    return [] if had else [actions.EmitEvent(kept.service, "Normal", topology.ENABLED, message)]
 
 
 def _writes(kept: Behind) -> list[Write]:
