@@ -204,7 +204,6 @@ MAY_WAIT_FOR_TIME = {
     "cli/given/applying.py _remaining": "until what was deleted is gone, of any kinds",
     "cli/run.py _until_ready": "changes that come at once are looked at together",
     "cli/proofs/stage.py until": "the service that is shown tells nobody when it has done it",
-    "testing/virtual.py advance": "virtual time: waiting costs nothing",
     "testing/virtual.py _ready": "as there",
     "world/": "virtual time: waiting costs nothing",
 }

@@ -130,7 +130,7 @@ class ControlPlane:
     ) -> Client:
         """A client in this process; who it is, is believed. `everywhere`: it knows other servers' kinds."""
         kinds = self.everywhere if everywhere else self.kinds
-        return Client(over or InProcess(self.handle, user), agent or user.name, kinds)
+        return Client(over or InProcess(self.handle, user), agent or user.name, kinds, is_near=True)
 
     async def begin(self) -> None:
         """Write what is missing of what a cluster begins with, before anybody is served."""

@@ -177,12 +177,32 @@ def test_initial_events_end_with_a_bookmark(server):
 
 def test_bookmarks_come_while_nothing_happens(server, monkeypatch):
     monkeypatch.setattr(watches, "BOOKMARK_SECONDS", 0.01)
+    monkeypatch.setattr(watches, "BOOKMARK_CHANGES_MIN", 1)
     watch = server.watch(f"{CONFIGMAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={server.store.revision}")
     server.create(petset("elsewhere"))
     bookmark = watch.next()
     assert bookmark["type"] == "BOOKMARK"
     assert bookmark["object"]["metadata"]["resourceVersion"] == str(server.store.revision)
     watch.close()
+
+
+def test_bookmarks_come_only_after_many_changes_elsewhere_and_then_to_all(server, monkeypatch):
+    monkeypatch.setattr(watches, "BOOKMARK_SECONDS", 0.01)
+    monkeypatch.setattr(watches, "BOOKMARK_CHANGES_MIN", 5)
+    target = f"{CONFIGMAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={server.store.revision}"
+    watching = [server.watch(target) for _ in range(2)]
+    told = [server.loop.create_task(anext(watch._frames)) for watch in watching]
+    for number in range(4):
+        server.create(configmap(f"elsewhere-{number}"), namespace="kube-system")
+    server.run(asyncio.sleep(0.1))
+    assert not any(one.done() for one in told)
+    server.create(configmap("elsewhere-4"), namespace="kube-system")
+    events = [json.loads(server.run(one)) for one in told]
+    wanted = [("BOOKMARK", str(server.store.revision))] * 2
+    assert [(event["type"], event["object"]["metadata"]["resourceVersion"]) for event in events] == wanted
+    for watch in watching:
+        watch.close()
+    assert server.api.watches._marking is None, "no timer is left"
 
 
 def test_a_watch_ends_at_its_timeout(server):
@@ -193,6 +213,7 @@ def test_a_watch_ends_at_its_timeout(server):
 
 def test_a_watch_from_a_revision_to_come_begins_after_it(server, monkeypatch):
     monkeypatch.setattr(watches, "BOOKMARK_SECONDS", 0.01)
+    monkeypatch.setattr(watches, "BOOKMARK_CHANGES_MIN", 0)
     since = server.store.revision + 2
     watch = server.watch(f"{CONFIGMAPS}?watch=true&allowWatchBookmarks=true&resourceVersion={since}")
     bookmark = watch.next()

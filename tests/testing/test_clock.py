@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,45 @@ def test_time_passes_when_it_is_told_to(clock):
     clock.advance(hours=1, seconds=1)
     assert 3601 <= (clock.now - began).total_seconds() < 3602
     clock.cluster.wait_for("node/node-0", "Ready")
+
+
+def test_time_in_which_nothing_happens_is_jumped(clock):
+    """Counted in turns of the loop, which were thousands: leases, bookmarks, watches that end."""
+    loop = clock.world._loop
+
+    def turns(hours: int) -> int:
+        clock.advance(hours=hours)
+        return loop.turns
+
+    clock.settle()
+    empty = turns(1)
+    for name in "abc":
+        clock.cluster.apply(petset_of(name, 3))
+    clock.settle()
+    assert empty < 150 and turns(1) < 600, "in which the events of their start expire"
+    assert turns(1) < 150
+    lease = clock.cluster.get("lease", "node-0", namespace="kube-node-lease")
+    assert datetime.datetime.fromisoformat(lease["spec"]["renewTime"]) <= clock.now, "nobody sees the future"
+    clock.advance(seconds=45)
+    clock.cluster.wait_for("node/node-0", "Ready", timeout=1)
+    newer = clock.cluster.get("lease", "node-0", namespace="kube-node-lease")
+    assert newer["spec"]["renewTime"] > lease["spec"]["renewTime"], "a short time is lived through as always"
+
+
+def test_a_node_that_is_cut_off_after_a_long_quiet_time_is_silent_as_soon_as_any(clock, faults):
+    clock.advance(hours=3)
+    with faults.partition("node-0"):
+        clock.advance(seconds=38)
+        assert clock.cluster.wait_for("node/node-0", "Ready", timeout=0.5)
+        clock.advance(seconds=5)
+        (ready,) = [
+            one for one in clock.cluster.get("node", "node-0")["status"]["conditions"] if one["type"] == "Ready"
+        ]
+        assert ready["status"] == "Unknown"
+        clock.advance(hours=3)
+    clock.cluster.wait_for("node/node-0", "Ready", timeout=120)
+    clock.advance(hours=3)
+    clock.cluster.wait_for("node/node-0", "Ready", timeout=1)
 
 
 def test_a_set_comes_up_and_settles(clock):

@@ -37,6 +37,7 @@ PARTIAL = f"application/json;as=PartialObjectMetadata;g={well_known.META_GROUP};
 PARTIAL_LIST = PARTIAL.replace("Metadata;", "MetadataList;")
 ANSWER_BYTES_MAX = 512 * 1024 * 1024
 FRAME_BYTES_MAX = 16 * 1024 * 1024
+WATCH_SECONDS_MAX = 24 * 3600  # Of one whose server is near.
 
 WatchEvent = tuple[str, Object]
 
@@ -52,15 +53,24 @@ class InProcess:
 
 
 class Client:
-    def __init__(self, transport: http.Transport, user_agent: str = "petset", kinds: Catalog | None = None):
-        """`kinds` are those that the server has; by default the built-in ones."""
-        self._transport = transport
+    def __init__(
+        self,
+        transport: http.Transport,
+        user_agent: str = "petset",
+        kinds: Catalog | None = None,
+        is_near: bool = False,
+    ):
+        """`kinds` are those that the server has; by default the built-in ones.
+
+        `is_near`: the server is in this process and does not go without a word: watches need not end now and then.
+        """
+        self._transport, self.is_near = transport, is_near
         self.kinds = kinds or Catalog(builtin.KINDS)
         self._headers = (("accept", "application/json"), ("user-agent", user_agent))
 
     def through(self, wrap: Callable[[http.Transport], http.Transport]) -> Client:
         """The same client over a transport that wraps this one's."""
-        made = Client(wrap(self._transport), kinds=self.kinds)
+        made = Client(wrap(self._transport), kinds=self.kinds, is_near=self.is_near)
         made._headers = self._headers
         return made
 
@@ -223,6 +233,7 @@ class Client:
             "resourceVersion": since,
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
+            "timeoutSeconds": str(WATCH_SECONDS_MAX) if self.is_near and not resource.elsewhere else "",
         }
         response = await self._send("GET", resource.path(namespace), query)
         if response.code != 200:

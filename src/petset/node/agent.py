@@ -77,6 +77,7 @@ class Config:
     space: space.Space | None = None  # How full the claims' volumes are; None: nobody looks.
     marks: disk.Marks = field(default_factory=disk.Marks)  # From when on a disk is too full.
     eviction: thresholds.Eviction = field(default_factory=thresholds.Eviction)  # From when on pods must go.
+    promise: registration.Promise = field(default_factory=registration.Promise)  # That it lives for some time to come.
 
     @property
     def runtime_name(self) -> str:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import petset
@@ -66,6 +66,8 @@ class NodeConfig(Protocol):
     def handlers(self) -> Mapping[str, bool]: ...
     @property
     def taints(self) -> Sequence[Object]: ...
+    @property
+    def promise(self) -> Promise: ...
 
 
 def capacity_of_machine(pods: int = PODS_MAX) -> dict[str, str]:
@@ -217,6 +219,35 @@ def renewed(lease: Object | None, node: Object, now: float) -> dict[str, Any]:
     return meta.changed(new, ("spec", "renewTime"), tasks.rfc3339_micro(now))
 
 
+class Promise:
+    """For how long a node's Lease is renewed: from now on as usual, or until when somebody answers for the node."""
+
+    def __init__(self) -> None:
+        self._until = 0.0  # Seconds since 1970.
+        self._pause: asyncio.Timeout | None = None
+
+    def give(self, until: float) -> None:
+        """The node lives until then: the lease says so at once, and is not renewed before."""
+        self._until = until
+        if self._pause is not None:
+            self._pause.reschedule(asyncio.get_running_loop().time())
+
+    def moment(self) -> float:
+        """What the lease is renewed for."""
+        return max(self._until, tasks.now())
+
+    @contextlib.asynccontextmanager
+    async def pause(self, said: float) -> AsyncGenerator[None]:
+        """What waits inside ends when the lease, by which the node lives until `said`, is to be renewed."""
+        seconds = 0.0 if self._until > said else max(LEASE_RENEW_SECONDS, self._until - tasks.now())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds) as self._pause:
+                try:
+                    yield
+                finally:
+                    self._pause = None
+
+
 async def renew_lease(
     client: Client,
     config: NodeConfig,
@@ -229,20 +260,19 @@ async def renew_lease(
     """
     lease: Object | None = None
     while True:
-        node = await current()
+        node, moment = await current(), config.promise.moment()
         try:
             lease = lease or await _found_lease(client, node)
             write = client.create if lease is None else client.update
-            lease = await write(renewed(lease, node, tasks.now()))
+            lease = await write(renewed(lease, node, moment))
         except (errors.ApiError, OSError) as error:
             log.warning("cannot renew the lease of node %s: %s", config.node_name, error)
             lease = None
             await asyncio.sleep(LEASE_RENEW_SECONDS)
             continue
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEASE_RENEW_SECONDS):
-                await gone(lease)
-                lease = None
+        async with config.promise.pause(moment):
+            await gone(lease)
+            lease = None
 
 
 async def _found_lease(client: Client, node: Object) -> Object | None:

@@ -29,7 +29,8 @@ from petset.server.routes import Call
 from petset.store import store as stores
 from petset.wire import http, http1
 
-BOOKMARK_SECONDS = 55.0
+BOOKMARK_SECONDS = 55.0  # Bookmarks are told at least so long after the last ones,
+BOOKMARK_CHANGES_MIN = 100  # and after so many changes: the history holds far more, for who begins before them.
 WATCH_SECONDS_MIN, WATCH_SECONDS_MAX = 1800.0, 3600.0  # A watch without a timeout ends at a random time between.
 TIMER_SECONDS = 0.002  # By how much a timer may be early.
 FRAMES_CACHED_BYTES_MAX = 1 << 20
@@ -215,6 +216,9 @@ class Watches:
         self._frames = Frames()
         self._shown = conversion.Shown()
         self._open: dict[stores.Watch, Kind] = {}
+        self._marked: dict[stores.Watch, None] = {}  # Those that are told bookmarks,
+        self._marked_revision = 0  # up to which all of them were told, or began.
+        self._marking: asyncio.TimerHandle | None = None
         self.open_count = 0
         kinds.follow(self._end_of_gone)
         memory.after_rest.add(self._look_up)
@@ -223,6 +227,34 @@ class Watches:
         """A bookmark for everybody: what waits in them dates from many moments, and is made anew in one place."""
         for watch in self._open:
             watch.nudge()
+
+    def _mark(self) -> None:
+        """One timer for all: an idle server has hundreds of watches, and nothing to tell them."""
+        if self._store.revision - self._marked_revision >= BOOKMARK_CHANGES_MIN:
+            self._marked_revision = self._store.revision
+            for watch in self._marked:
+                watch.nudge()
+        self._marking = asyncio.get_running_loop().call_later(BOOKMARK_SECONDS, self._mark)
+
+    def _mark_no_more(self) -> None:
+        if self._marking is not None:
+            self._marking.cancel()
+            self._marking = None
+
+    @contextlib.contextmanager
+    def _bookmarked(self, watch: stores.Watch, since: int) -> Generator[None, None, None]:
+        """While it lasts the watch, which begins after that revision, is told bookmarks."""
+        if self._marking is None:
+            self._marked_revision = self._store.revision
+            self._marking = asyncio.get_running_loop().call_later(BOOKMARK_SECONDS, self._mark)
+        self._marked_revision = min(self._marked_revision, since)
+        self._marked[watch] = None
+        try:
+            yield
+        finally:
+            del self._marked[watch]
+            if not self._marked:
+                self._mark_no_more()
 
     def _end_of_gone(self, kinds: Kinds) -> None:
         for watch, kind in self._open.items():
@@ -282,7 +314,7 @@ class Watches:
     async def _pieces(self, viewer: Viewer, start: Start, seconds: float, bookmarks: bool) -> AsyncGenerator[Any]:
         self.open_count += 1
         try:
-            with self._opened(viewer, start) as watch:
+            with self._opened(viewer, start) as watch, contextlib.ExitStack() as telling:
                 async for piece in viewer.work.in_runs(start.taken(), answers.size, viewer.initial):
                     viewer.told.value += events_in(piece)
                     yield piece
@@ -291,6 +323,8 @@ class Watches:
                     yield viewer.notice(
                         "BOOKMARK", _bookmark(viewer, start.since, {well_known.INITIAL_EVENTS_END_ANNOTATION: "true"})
                     )
+                if bookmarks:
+                    telling.enter_context(self._bookmarked(watch, start.since))
                 async for piece in self._live(viewer, watch, start.since, tasks.monotonic() + seconds, bookmarks):
                     yield piece
                     del piece  # While it waits for the next.
@@ -316,8 +350,7 @@ class Watches:
         self, viewer: Viewer, watch: stores.Watch, since: int, end: float, bookmarks: bool
     ) -> AsyncIterator[Any]:
         # One timer for many changes: to begin and end a timeout for each would cost more than to tell it.
-        pause = min(end, tasks.monotonic() + BOOKMARK_SECONDS) if bookmarks else end
-        timer = asyncio.get_running_loop().call_at(pause, watch.nudge)
+        timer = asyncio.get_running_loop().call_at(end, watch.nudge)
         try:
             while True:
                 if viewer.sink is not None and not await watch.handed(viewer.take):
@@ -336,12 +369,8 @@ class Watches:
                     yield piece
                 if bookmarks:
                     yield viewer.notice("BOOKMARK", _bookmark(viewer, revision))
-                now = tasks.monotonic()
-                if now >= end - TIMER_SECONDS:
-                    return
-                timer.cancel()  # It may have been somebody else's nudge.
-                pause = min(end, now + BOOKMARK_SECONDS) if bookmarks else end
-                timer = asyncio.get_running_loop().call_at(pause, watch.nudge)
+                if tasks.monotonic() >= end - TIMER_SECONDS:
+                    return  # Else it was somebody else's nudge.
         finally:
             timer.cancel()
 

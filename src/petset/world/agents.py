@@ -16,7 +16,7 @@ from petset import cluster
 from petset.base import tasks
 from petset.client import client as api
 from petset.kinds.batch.job import JOBS
-from petset.node import agent, simulated
+from petset.node import agent, registration, simulated
 from petset.node.runtime import Container, ContainerConfig, RuntimeError_, Sandbox, Warning_
 from petset.node.served import kubelet
 from petset.objects import meta
@@ -44,6 +44,7 @@ class AgentNode:
         self.machine = simulated.Machine(script=self._behaviour, network=f"10.{self.number}.0.")
         self.directories: dict[str, tuple[str, ...]] = {}  # By pod uid.
         self.runtime: LookedAt | None = None
+        self.promise = registration.Promise()
 
     async def run(self, client: api.Client) -> None:
         self.runtime = LookedAt(self)
@@ -57,6 +58,8 @@ class AgentNode:
             capacity=CAPACITY,
             node_info={"containerRuntimeVersion": "simulated://1"},
             may_mount=False,
+            on_disk=self.world.on_disk,
+            promise=self.promise,
         )
         node = cluster.Node(config, self.runtime, simulated.SimulatedAttempts(self.machine))
         await node.program().main(client)

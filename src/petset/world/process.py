@@ -40,7 +40,7 @@ class Process:
         while True:
             self.link = self.world.link(self.name, self._program.user)
             kinds = Catalog(self.world.kinds)
-            work = self._program.main(Client(self.link, self._program.agent, kinds))
+            work = self._program.main(Client(self.link, self._program.agent, kinds, is_near=True))
             self.task = asyncio.get_running_loop().create_task(work, name=self.name)
             try:
                 await asyncio.wait([self.task])

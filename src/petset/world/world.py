@@ -56,6 +56,7 @@ class Config:
     nodes: int = 1
     definitions: Sequence[Object] = ()  # Of custom kinds that there are from the beginning.
     replicas: int = 0  # Of a controller of PetSets that is a program of its own; 0: it is one of the controllers.
+    on_disk: bool = True  # Whether nodes make the volumes of pods; nothing of a simulated container reads them.
     scripted: bool = False  # Nodes by script instead of the real agent on a simulated machine: they cost less.
 
 
@@ -70,7 +71,8 @@ class World:
     """The server, the programs around it, the machines, and the laws that watch over them."""
 
     def __init__(self, config: Config, loop: virtual.VirtualLoop):
-        seed = self.seed = config.seed
+        seed, self.on_disk = config.seed, config.on_disk
+        self.seed = seed
         self.loop = loop
         self.failure: Exception | None = None  # The story's.
         self.faults = faults.Faults.none()
@@ -157,6 +159,12 @@ class World:
             partial(self.laws.asked, name),
             lambda: name in self.partitioned,
         )
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether everybody is up and reaches the server in good weather."""
+        are_up = self.server.plane is not None and all(process.is_up for process in self.processes)
+        return are_up and not self.partitioned and self.faults == faults.Faults.none()
 
     def partition(self, name: str) -> None:
         """Cut a program off from the server, until `mend`; it goes on by what it knows."""
