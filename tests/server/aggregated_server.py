@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sized
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,20 @@ class ExtensionServer:
         self.bundle = base64.b64encode(authority.certificate_pem.encode()).decode()
         self._tls = pki.server_context(authority.server("extension", hosts), client_ca)
         self._stop, self.port = asyncio.Event(), 0
+        self.connections: Sized = ()  # That are open.
         self._changed = asyncio.Event()
+        self.begin()
+
+    def begin(self) -> None:
+        """Serve, at the same port as before."""
+        self._stop = asyncio.Event()
         started = asyncio.Event()
-        self._task = loop.create_task(self._serve(started))
-        loop.run_until_complete(started.wait())
+        self._task = self.loop.create_task(self._serve(started))
+        self.loop.run_until_complete(started.wait())
 
     async def _serve(self, started: asyncio.Event) -> None:
         async with listener.serve(self._handle, "127.0.0.1", self.port, self._tls) as serving:
-            self.port = serving.port
+            self.port, self.connections = serving.port, serving.connections
             started.set()
             await self._stop.wait()
 

@@ -112,6 +112,30 @@ def test_requests_are_handed_on_with_who_asks(aggregated: Aggregated) -> None:
     assert aggregated("DELETE", f"{FLUNDERS}/a").code == 200
 
 
+def test_requests_share_a_connection_which_goes_with_the_api_service(aggregated: Aggregated) -> None:
+    """A handshake takes longer than the answer: one for each request made a get of 0.5 ms one of 28."""
+    aggregated.register()
+    aggregated.get(FLUNDERS)
+    before = len(aggregated.extension.connections)
+    for number in range(20):
+        aggregated.ok("POST", FLUNDERS, flunder(f"f{number}"))
+        aggregated.get(f"{FLUNDERS}/f{number}")
+    assert 1 <= len(aggregated.extension.connections) == before <= 3  # Also that of probes, and of what it describes.
+    aggregated.ok("DELETE", f"{API_SERVICES}/{NAME}")
+    aggregated.until(lambda: not aggregated.extension.connections)
+
+
+def test_a_connection_that_was_closed_over_there_is_none_to_ask_by(aggregated: Aggregated) -> None:
+    aggregated.register()
+    aggregated.get(FLUNDERS)
+    aggregated.extension.close()
+    assert aggregated("GET", FLUNDERS).code == 503
+    aggregated.extension.begin()
+    aggregated.look()
+    aggregated.get(FLUNDERS)
+    aggregated.ok("POST", FLUNDERS, flunder("again"))
+
+
 def test_a_watch_comes_through_as_it_happens(aggregated: Aggregated) -> None:
     aggregated.register()
     watch = aggregated.watch(f"{FLUNDERS}?watch=1")

@@ -3,7 +3,8 @@
 Who asks was authenticated and authorized here. His name, groups, uid and extra go along in headers that nobody else may
 set, over a connection on which this server shows the certificate of the front proxy: by that the other one believes
 them. Where he is the APIService says by its service, whose certificate must be of NAME.NAMESPACE.svc and of its
-caBundle. A watch or another long answer comes through piece by piece, an upgrade as two joined connections.
+caBundle. A watch or another long answer comes through piece by piece, an upgrade as two joined connections; each of
+these has a connection of its own, all else shares those that are kept.
 Follows: "Kubernetes API Aggregation Layer" of the Kubernetes documentation.
 """
 
@@ -13,6 +14,7 @@ import base64
 import functools
 import ssl
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 from petset.base import pki
@@ -29,6 +31,7 @@ from petset.wire import http
 
 ANSWER_SECONDS_MAX = 60.0  # From the request to the answer's head.
 CONTEXTS_KEPT_MAX = 64
+DIALERS_KEPT_MAX = 8  # Of one group version: as many addresses are asked over connections that are kept.
 _HEADER_CHARACTERS = "!#$&'*+-.^_`|~"  # Of a header's name, beside letters and digits.
 
 
@@ -39,6 +42,13 @@ class Remote:
         self._targets, self._front_proxy = targets, front_proxy
         self.spec = meta.part(obj, "spec")
         self.is_available = False
+        self._dialers: dict[tuple[Any, ...], dialer.Dialer] = {}  # By whom they reach, and how; used last at the end.
+
+    def retire(self) -> None:
+        """It is asked no more; what is under way goes on."""
+        for one in self._dialers.values():
+            one.retire()
+        self._dialers.clear()
 
     def route(self, path: Path, kinds: Kinds) -> Route:
         return routes.of_strangers(path)
@@ -57,18 +67,37 @@ class Remote:
             )
         except (calling.NoAnswer, OSError) as error:
             raise errors.unavailable(f"error trying to reach service: {error}") from None
-        there = dialer.Dialer(
-            place.base_url,
-            tls,
-            connect_seconds_max=min(seconds, dialer.CONNECT_SECONDS_MAX),
-            answer_seconds_max=seconds,
-            whole_bytes_max=calling.ANSWER_BYTES_MAX,
-            address=place.address,
-        )
         asked = http.Request(request.method, request.target, headers(request, user), request.body)
-        answer = await handing_on.exchange(there, asked)
+        if asked.header("upgrade") or is_watch(request):
+            answer = await handing_on.exchange(_dialer(place, tls, seconds), asked)
+        else:
+            answer = await handing_on.over_kept(self._kept(place, tls, seconds), asked)
         back = tuple((name, value) for name, value in answer.headers if name not in handing_on.NOT_HANDED_BACK)
         return replace(answer, headers=back)
+
+    def _kept(self, place: calling.Place, tls: ssl.SSLContext, seconds: float) -> dialer.Dialer:
+        key = place.base_url, place.address, id(tls), seconds
+        found = self._dialers.pop(key, None) or _dialer(place, tls, seconds)
+        self._dialers[key] = found
+        if len(self._dialers) > DIALERS_KEPT_MAX:
+            self._dialers.pop(next(iter(self._dialers))).retire()
+        return found
+
+
+def is_watch(request: http.Request) -> bool:
+    """Whether its answer goes on for as long as somebody reads it."""
+    return any(name == "watch" and value not in ("false", "0") for name, value in request.query)
+
+
+def _dialer(place: calling.Place, tls: ssl.SSLContext, seconds: float) -> dialer.Dialer:
+    return dialer.Dialer(
+        place.base_url,
+        tls,
+        connect_seconds_max=min(seconds, dialer.CONNECT_SECONDS_MAX),
+        answer_seconds_max=seconds,
+        whole_bytes_max=calling.ANSWER_BYTES_MAX,
+        address=place.address,
+    )
 
 
 def headers(request: http.Request, user: http.User) -> http.Headers:

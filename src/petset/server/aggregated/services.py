@@ -70,7 +70,11 @@ class Services:
                     tasks.spawn(group, self._rounds(), "look at APIServices"),
                     tasks.spawn(group, self._descriptions.keep(), "read what APIs elsewhere say of themselves"),
                 ]
-                await asyncio.wait(following)
+                try:
+                    await asyncio.wait(following)
+                finally:
+                    for remote in self._remotes.values():
+                        remote.retire()
                 for one in others:
                     one.cancel()
 
@@ -122,6 +126,9 @@ class Services:
         self._concerned = dict.fromkeys("/".join(_service_of(one)) for one in elsewhere)
         known = self._remotes
         self._remotes = {meta.name(one): self._remote(known.get(meta.name(one)), one) for one in elsewhere}
+        for name, remote in known.items():
+            if self._remotes.get(name) is not remote:
+                remote.retire()
         self._seen = {name: one for name, one in self._seen.items() if name in self._remotes}
         self._tell()
         verdicts: dict[str, Verdict] = {name: availability.LOCAL for name in found if name not in self._remotes}

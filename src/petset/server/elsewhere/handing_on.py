@@ -67,6 +67,14 @@ async def exchange(there: dialer.Dialer, request: http.Request) -> http.Response
     return replace(answer, body=_until_closed(answer, there))
 
 
+async def over_kept(there: dialer.Dialer, request: http.Request) -> http.Response:
+    """The answer of who is dialled, over connections that stay for the next request. Raises ApiError 503."""
+    try:
+        return await there.send(request)  # A body that comes by the piece gives its connection back itself.
+    except ConnectionError as error:
+        raise errors.unavailable(f"error trying to reach service: {error}") from None
+
+
 async def _until_closed(answer: http.Response, there: dialer.Dialer) -> AsyncGenerator[bytes, None]:
     """The body; whoever closes it closes the connection, too."""
     assert not isinstance(answer.body, bytes)
