@@ -16,7 +16,7 @@ QUICK_TESTS := $(filter-out tests/clients tests/e2e tests/images tests/torture,$
 IN_FILES := --dist loadfile --no-loadscope-reorder
 CHECK = $(MAKE) --no-print-directory check
 
-.PHONY: demo test test-fresh test-newest test-vm test-services test-clients conformance fuzz-api torture check bench profile docs clean pin setup setup-dev system system-test system-vm system-services
+.PHONY: demo test test-fresh test-newest test-vm test-services test-clients test-cluster conformance fuzz-api torture check bench profile docs clean pin setup setup-dev system system-test system-vm system-services
 
 demo: system setup
 	@$(VENV)/bin/petset demo redis
@@ -53,6 +53,11 @@ test-clients: system-test setup-dev
 # GROUPS says which (sig-apps, sig-node, ...; default: all), SECONDS how long each may take.
 conformance: system-test setup-dev
 	@$(PYTHON) -m tests.suites.conformance $(GROUPS) $(if $(SECONDS),--seconds=$(SECONDS))
+
+# petset beside a real Kubernetes, whose own programs PETSET_KUBERNETES names (etcd, kube-apiserver, kube-controller-manager, kube-scheduler);
+# without it they are compiled from their modules (the first time takes the better part of an hour; needs go 1.26).
+test-cluster: system-test setup-dev
+	@$(PYTHON) -m tests.suites.kubernetes $(PYTHON) -m pytest tests/e2e/test_serve.py
 
 # Requests made up from the served OpenAPI documents: GROUPS says which (api/v1, apis/apps/v1, ...; default: all), SECONDS for how long each,
 # SEED where it begins.

@@ -230,8 +230,10 @@ def test_a_leader_that_is_stopped_is_replaced_at_once_and_it_is_told():
         await stage.stop("a")
         assert await stage.until(lambda: stage.leader == "b", 1.0) < 0.5
         await asyncio.sleep(1.0)
-        said = [event["message"] for event in (await stage.admin.list(EVENTS, "default"))[0]]
+        events = (await stage.admin.list(EVENTS, "default"))[0]
+        said = [event["message"] for event in events]
         assert sorted(text.partition("_")[0] + text[-14:] for text in said) == ["a became leader", "b became leader"]
+        assert all(event.get("count", 1) == 1 for event in events), "each is told once"
 
     play(2, story)
 

@@ -28,6 +28,22 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGES = Path(os.environ.get("PETSET_TEST_IMAGES", ROOT / ".petset" / "test-images"))
 
 
+def waited(condition: Callable[[], T], what: str, seconds: float, situation: Callable[[], str]) -> T:
+    """The first true value of the condition; an exception of it counts as not yet. Fails with the situation."""
+    deadline = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = condition()
+        except (AssertionError, KeyError, IndexError, subprocess.TimeoutExpired) as error:
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds} s for {what}; last: {last}\n{situation()}")
+
+
 class Cluster:
     def __init__(self, state: Path):
         self.state = state
@@ -76,18 +92,7 @@ class Cluster:
 
     def wait(self, condition: Callable[[], T], what: str, seconds: float = 60) -> T:
         """The first true value of the condition; an exception of it counts as not yet."""
-        deadline = time.monotonic() + seconds
-        last: object = None
-        while time.monotonic() < deadline:
-            try:
-                last = condition()
-            except (AssertionError, KeyError, IndexError, subprocess.TimeoutExpired) as error:
-                last = error
-            else:
-                if last:
-                    return last
-            time.sleep(0.1)
-        raise AssertionError(f"waited {seconds} s for {what}; last: {last}\n{self.situation()}")
+        return waited(condition, what, seconds, self.situation)
 
     def situation(self) -> str:
         shown = self.kubectl.run("get", "pods,pvc,events", "-A", "-o", "wide")

@@ -10,18 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import kubernetes
 from tests.e2e.cluster import ROOT, Cluster
 from tests.e2e.extension import Replica, objects
+from tests.e2e.kubernetes import Kubernetes
 
 POST = ROOT / "tests" / "e2e" / "manifests" / "nginx.yaml"
 
 
 @pytest.fixture(scope="module")
-def there(make_cluster) -> Cluster:
-    """The cluster, without PetSets."""
+def there(make_cluster) -> Iterator[Cluster | Kubernetes]:
+    """The cluster, without PetSets: a petset, or, where there is one, a real Kubernetes."""
+    if (programs := kubernetes.directory()) is not None:
+        with tempfile.TemporaryDirectory(prefix="kubernetes-", dir="/tmp") as folder:
+            with kubernetes.running(Path(folder), programs) as real:
+                yield real
+        return
     cluster = make_cluster()
     cluster.up("--simulate", "--runtime-config=apps/v1alpha1=false")
-    return cluster
+    yield cluster
 
 
 @pytest.fixture(scope="module")

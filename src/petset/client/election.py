@@ -298,7 +298,7 @@ class Election:
             async with asyncio.TaskGroup() as group:
                 leading = tasks.spawn(group, lead(client), "what the leader does")
                 renewing = tasks.spawn(group, self._renew(), "renewals of the lease")
-                telling = tasks.spawn(group, self._tell("became leader"), "event of the lease")
+                telling = tasks.spawn(group, self._tell(), "event of the lease")
                 await asyncio.wait((leading, renewing), return_when=asyncio.FIRST_COMPLETED)
                 if not renewing.done() and not leading.cancelled() and leading.exception() is None:
                     raise RuntimeError("what the leader does has ended, and it holds the lease")
@@ -310,15 +310,13 @@ class Election:
                 await self._release(held)
 
     async def _renew(self) -> None:
-        await self._recorder.record(
-            self._seen.lease or {}, "Normal", "LeaderElection", f"{self.identity} became leader"
-        )
         while self._seen.renewed is not None:
             await self._step()
 
-    async def _tell(self, what: str) -> None:
+    async def _tell(self) -> None:
+        """Beside the renewals: none waits until it is told."""
         if (lease := self._seen.lease) is not None:
-            await self._recorder.record(lease, "Normal", "LeaderElection", f"{self.identity} {what}")
+            await self._recorder.record(lease, "Normal", "LeaderElection", f"{self.identity} became leader")
 
     async def _release(self, held: Seen) -> None:
         """Let others take it at once. Whoever held it acts no more: that is why it may be said."""

@@ -44,21 +44,30 @@ class Programs:
 def build(folder: Path, processes: int = 1) -> Programs:
     """All programs, compiled into `folder`, behind all else that wants the processors."""
     folder.mkdir(parents=True, exist_ok=True)
-    said = _go("list", "-m", "-json", MODULE)
-    version = json.loads(said)["Version"]
-    module = Path(json.loads(_go("mod", "download", "-json", MODULE))["Dir"])
-    major, minor = version.removeprefix("v").split(".")[:2]
+    of = version()
+    module = Path(json.loads(go("mod", "download", "-json", MODULE))["Dir"])
+    how = flags(of, processes)
+    for program, (package, *_) in IN_IMAGES.items():
+        go("build", *how, "-o", str(folder / program), package)
+    go("build", *how, "-o", str(folder / GINKGO), "github.com/onsi/ginkgo/v2/ginkgo")
+    go("build", *how, "-o", str(folder / KUBECTL), f"{MODULE}/cmd/kubectl")
+    go("test", "-c", "-vet=off", *how, "-o", str(folder / SUITE), f"{MODULE}/test/e2e")
+    return Programs(folder, module, of)
+
+
+def version() -> str:
+    """Of Kubernetes, as go.mod has it."""
+    return json.loads(go("list", "-m", "-json", MODULE))["Version"]
+
+
+def flags(of: str, processes: int = 1) -> tuple[str, ...]:
+    """For the go command: the programs know which version they are."""
+    major, minor = of.removeprefix("v").split(".")[:2]
     stamp = " ".join(
         f"-X k8s.io/component-base/version.{name}={value}"
-        for name, value in (("gitVersion", version), ("gitMajor", major), ("gitMinor", minor))
+        for name, value in (("gitVersion", of), ("gitMajor", major), ("gitMinor", minor))
     )
-    flags = ("-mod=readonly", "-p", str(processes), f"-ldflags=-s -w {stamp}")
-    for program, (package, *_) in IN_IMAGES.items():
-        _go("build", *flags, "-o", str(folder / program), package)
-    _go("build", *flags, "-o", str(folder / GINKGO), "github.com/onsi/ginkgo/v2/ginkgo")
-    _go("build", *flags, "-o", str(folder / KUBECTL), f"{MODULE}/cmd/kubectl")
-    _go("test", "-c", "-vet=off", *flags, "-o", str(folder / SUITE), f"{MODULE}/test/e2e")
-    return Programs(folder, module, version)
+    return ("-mod=readonly", "-p", str(processes), f"-ldflags=-s -w {stamp}")
 
 
 def recipes(programs: Programs, own: Path, folder: Path) -> str:
@@ -84,11 +93,12 @@ def _add(source: Path, target: Path) -> None:
     target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
 
-def _go(*words: str) -> str:
+def go(*words: str, module: Path = HERE) -> str:
+    """What the go command says, in the folder of a go.mod. Raises SystemExit."""
     done = subprocess.run(
-        ["nice", "-n", "19", "go", *words], cwd=HERE, env={**os.environ, **go_suites.ENVIRONMENT},
+        ["nice", "-n", "19", "go", *words], cwd=module, env={**os.environ, **go_suites.ENVIRONMENT},
         capture_output=True, text=True, timeout=BUILD_SECONDS_MAX, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise SystemExit(f"cannot build the suite: go {' '.join(words)}:\n{done.stderr or done.stdout}")
+        raise SystemExit(f"cannot build it: go {' '.join(words)}:\n{done.stderr or done.stdout}")
     return done.stdout
