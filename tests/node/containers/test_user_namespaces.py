@@ -13,6 +13,7 @@ from petset.base import user_ids
 from petset.node import linux
 from petset.node.containers import records
 from petset.node.runtime import Container, RuntimeError_
+from petset.wire.streaming import ExecOptions
 from tests.node import machine
 from tests.node.machine import Mount
 
@@ -128,6 +129,22 @@ async def test_what_cannot_be_mounted_with_other_ids_is_said_and_nothing_runs(tm
             await here.run(pod, "sleep", "1000", container={"securityContext": {"runAsUser": 70000}})
         assert [one for _, containers in here.runtime.observe().values() for one in containers] == []
         await here.run(pod, "sleep", "1000", container={"securityContext": {"runAsUser": 65535}})
+
+
+@machine.on_machine
+async def test_terminals_belong_to_it_and_signals_come_to_it(tmp_path, root):
+    async with machine.running(tmp_path / "s", root) as here:
+        pod = await here.sandbox(hostUsers=False)
+        look = "tty; stat -c %u $(tty); echo said >$(tty); trap 'exit 5' TERM; while :; do usleep 10000; done"
+        one = await here.run(pod, "sh", "-c", look, container={"tty": True})
+        session = await here.runtime.streams.exec(
+            one.pod_uid, "main", ExecOptions(("stat", "-c", "%u", "/dev/tty"), tty=True)
+        )
+        assert b"".join([piece async for _, piece in session.output()]).strip() == b"65534"  # As the machine's node is.
+        await session.close()
+        await here.runtime.stop_container(one.pod_uid, "main", 10.0)
+        assert here.seen(one).exit_code == 5
+        assert (await here.log(pod)).split() == ["/dev/pts/0", "0", "said"]
 
 
 @machine.on_machine

@@ -139,7 +139,8 @@ def _not_mapped(found: int, source: str, target: str, error: OSError) -> str:
     kind = linux.file_system(found) or "an unknown file system"
     return (
         f"cannot mount {source} at {target} in a pod with hostUsers false: it lies on {kind}, which this kernel does "
-        f"not mount with other ids ({error.strerror}); put it on ext4, xfs, btrfs or tmpfs, or leave hostUsers out"
+        f"not mount with other ids ({error.strerror}); ext4, xfs, btrfs and, from Linux 6.3 on, tmpfs can be: put it "
+        "there, or leave hostUsers out"
     )
 
 
