@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +102,26 @@ def test_the_kernel_is_asked_in_its_own_words(tmp_path: Path) -> None:
     assert linux._ATTRIBUTES.size == 28 and linux._QUOTA.size == 72  # As the kernel's headers have them.
     path = made(tmp_path)
     assert project_quotas.bind(path, MI) == (project_quotas.held(path) is not None)
+
+
+def test_a_volume_grows_to_what_its_disk_has_and_not_to_what_it_has_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a directory with a project the kernel says the project's size, as if it were the disk's."""
+    there = hostpath.HostPath(tmp_path / "volumes", tmp_path / "snapshots", Still())
+    volume = tmp_path / "volumes" / "pvc-1"
+
+    def usage(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(total=4 * MI if Path(path) == volume else 64 * MI)
+
+    async def scene() -> None:
+        await there.make(str(volume), 4 * MI)
+        monkeypatch.setattr(hostpath.shutil, "disk_usage", usage)
+        await there.resize(str(volume), 64 * MI)
+        with pytest.raises(OSError, match=r"has 0\.1Gi in all; ask for less"):
+            await there.resize(str(volume), 65 * MI)
+
+    asyncio.run(scene())
 
 
 # ---- a disk that has them, where the kernel can mount one

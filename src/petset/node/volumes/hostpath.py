@@ -55,7 +55,7 @@ class HostPath:
     async def resize(self, path: str, wanted_bytes: int) -> None:
         """Let a directory hold so many bytes. Raises OSError when its whole disk has fewer."""
         name = self._name(path)
-        disk = await tasks.in_thread(shutil.disk_usage, self._directory / name)
+        disk = await tasks.in_thread(shutil.disk_usage, self._directory)  # The volume's own is what it may hold now.
         if wanted_bytes > disk.total:
             raise OSError(f"the disk of the volume has {disk.total / 2**30:.1f}Gi in all; ask for less")
         await tasks.in_thread(project_quotas.change, self._directory / name, wanted_bytes)
