@@ -232,12 +232,14 @@ def _begin(instance: state.State, resolver: str) -> linux.Process:
     if process.stdout.readline().strip() != "kept":
         said = process.stderr.read().strip().splitlines()
         process.wait(BEGIN_SECONDS_MAX)
-        raise RootlessError(f"cannot run containers without root: {said[-1] if said else 'unshare says nothing'}")
+        why = said[-1] if said else "unshare says nothing"
+        raise RootlessError(f"cannot run containers without root: {why}; `petset doctor` looks at what it needs")
     process.stdout.close()
     process.stderr.close()
     found = linux.process(process.pid)
     if found is None:
-        raise RootlessError("cannot run containers without root: the process that keeps the namespaces has ended")
+        why = "the process that keeps the namespaces has ended"
+        raise RootlessError(f"cannot run containers without root: {why}; `petset doctor` looks at what it needs")
     return found
 
 

@@ -20,7 +20,7 @@ def given(*flags: str) -> argparse.Namespace:
 @pytest.mark.parametrize(
     ("policy", "flags", "says"),
     [
-        ("", ["--audit-log-path=log"], "go together"),
+        ("", ["--audit-log-path=log"], "nor is a place without a policy"),
         ("", ["--audit-policy-file=absent", "--audit-log-path=log"], "absent: No such file"),
         ("kind: x", ["--audit-policy-file=policy", "--audit-log-path=log"], "it is no Policy of audit.k8s.io/v1"),
         ("a: [", ["--audit-policy-file=policy", "--audit-log-path=log"], "cannot keep an audit log"),

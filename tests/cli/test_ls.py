@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from petset.cli import events, ls, top
 from petset.cli.asking import sets
 from petset.cli.showing import printing
+from petset.objects import documents
 from petset.objects.meta import Object
 
 NOW = 1470182410.0  # 2016-08-03T00:00:10Z
@@ -60,6 +62,14 @@ def test_what_a_pet_uses_is_the_sum_of_its_containers() -> None:
 )
 def test_what_is_about_a_set(kind: str, name: str, is_about: bool) -> None:
     assert events.is_about({"involvedObject": {"kind": kind, "name": name}}, "web") is is_about
+
+
+def test_a_row_that_comes_alone_is_a_line_or_a_document() -> None:
+    row = {"age": "1s", "message": "- é", "extra": True}
+    assert printing.line("table", ("age", "message"), row) == "1s  - é"
+    assert json.loads(printing.line("json", ("age",), row)) == row
+    first, second = printing.line("yaml", ("age",), row), printing.line("yaml", ("age",), row)
+    assert list(documents.load_all(f"{first}\n{second}\n".encode())) == [row, row]
 
 
 def test_events_are_told_the_newest_last_and_on_one_line() -> None:

@@ -136,7 +136,7 @@ def test_nobody_is_there_to_answer(monkeypatch, tmp_path, capsys):
     machine = Machine(monkeypatch, tmp_path, "debian", (), root=True)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     assert main.main(["setup"]) == 1
-    assert capsys.readouterr().err.startswith("petset: cannot install packages without asking")
+    assert capsys.readouterr().err.startswith("petset: cannot install packages: it asks first")
     assert machine.commands() == []
 
 

@@ -18,7 +18,7 @@ from petset.cli import proofs, up
 from petset.cli.asking import connection
 from petset.cli.failures import CommandError
 from petset.cli.given import applying, manifests
-from petset.cli.showing import pets
+from petset.cli.showing import pets, progress
 from petset.kinds.node import NODES
 from petset.node.images import images, recipes
 from petset.objects import package_data
@@ -80,9 +80,9 @@ async def _build(instance: state.State, example: proofs.Example, console: Consol
     store = images.Images(str(instance.images))
     for name in example.recipes:
         began = tasks.now()
-        with console.status(f"image {name}") as status:
+        with progress.working(f"image {name}") as tell:
             try:
-                image = await store.build(name, lambda line, name=name: status.update(f"image {name}: {line}"))
+                image = await store.build(name, tell)
             except (images.ImageError, recipes.RecipeError) as error:
                 raise CommandError(str(error)) from None
         took = tasks.now() - began

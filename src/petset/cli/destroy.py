@@ -10,11 +10,12 @@ import argparse
 import contextlib
 import os
 import shutil
-import sys
 
 from petset.base import state
-from petset.cli import down
+from petset.cli import down, exit_codes
 from petset.cli.failures import CommandError
+from petset.cli.given import consent
+from petset.cli.showing import progress
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,21 +27,14 @@ def run(args: argparse.Namespace) -> int:
     if not instance.exists():
         print(f"nothing to destroy: there is no instance in {instance.directory}")
         return 0
-    if not args.yes and not _agreed(instance):
-        print("nothing was changed")
-        return 1
+    lost = f"This deletes {instance.directory} for ever: {_described(instance)}."
+    if not consent.given(args.yes, "destroy the cluster", lost=lost):
+        return exit_codes.NOT_SO
     down.stop(instance)
-    with instance.lock():
+    with instance.lock(), progress.working(f"deleting {instance.directory}"):
         kept = _delete(instance)
     print(f"destroyed; what is not petset's stays in {instance.directory}: {', '.join(kept)}" if kept else "destroyed")
     return 0
-
-
-def _agreed(instance: state.State) -> bool:
-    if not sys.stdin.isatty():
-        raise CommandError("cannot destroy without asking, and nobody is there to answer; say it with --yes")
-    print(f"This deletes {instance.directory} for ever: {_described(instance)}.")
-    return input("Type yes to go on: ").strip().lower() == "yes"
 
 
 def _described(instance: state.State) -> str:

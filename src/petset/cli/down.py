@@ -10,6 +10,7 @@ import signal
 
 from petset.base import state
 from petset.cli.failures import CommandError
+from petset.cli.showing import progress
 
 DOWN_SECONDS_MAX = 180
 
@@ -35,12 +36,14 @@ def stop(instance: state.State, seconds: int = DOWN_SECONDS_MAX) -> str:
     process = instance.running_process()
     if process is None:
         # Nobody runs it, but containers may: a killed petset leaves them alone on purpose.
-        return f"petset was not running; {up.stop_left_over(instance)}"
+        with progress.working("stopping what a killed petset left"):
+            return f"petset was not running; {up.stop_left_over(instance)}"
     with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
         descriptor = os.pidfd_open(process)
         try:
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            ended, _, _ = select.select([descriptor], [], [], seconds)
+            with progress.working("stopping the pods, each with its grace"):
+                ended, _, _ = select.select([descriptor], [], [], seconds)
         finally:
             os.close(descriptor)
         if not ended:
@@ -48,5 +51,6 @@ def stop(instance: state.State, seconds: int = DOWN_SECONDS_MAX) -> str:
                 f"cannot stop within {seconds} s: process {process} is still stopping its pods; see {instance.log}"
             )
     if up.has_left_over(instance):  # It was killed before it could.
-        return f"petset was killed; {up.stop_left_over(instance)}"
+        with progress.working("stopping what a killed petset left"):
+            return f"petset was killed; {up.stop_left_over(instance)}"
     return f"stopped; the data stays in {instance.directory}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import re
 from collections.abc import Iterable
 
@@ -58,18 +57,12 @@ async def _follow(client: Client, namespace: str, revision: str, args: argparse.
                     revision = meta.get(event, "metadata", "resourceVersion", default=revision)
                     if kind in ("ADDED", "MODIFIED"):
                         for row in rows([event], args.name or "", tasks.now()):
-                            print(_line(row, args), flush=True)
+                            print(printing.line(args.output, clusters.columns(args, COLUMNS), row), flush=True)
         except errors.ApiError as error:
             if error.code != 410:
                 raise
             _, revision = await client.list(EVENTS, namespace)
         await asyncio.sleep(0)
-
-
-def _line(row: Row, args: argparse.Namespace) -> str:
-    if args.output == "json":
-        return json.dumps(row, ensure_ascii=False)
-    return "  ".join(printing.shown(row.get(column)) for column in clusters.columns(args, COLUMNS))
 
 
 def rows(events: Iterable[Object], name: str, now: float) -> list[Row]:

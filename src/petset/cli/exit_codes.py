@@ -16,7 +16,7 @@ MEANING = {
     WRONG_USAGE: "The command was not understood; --help tells what there is.",
     NOT_SO: "Nothing failed, but what was asked for is not so: nothing runs (status), something is still to be "
     "installed (setup), something has to be mended (doctor), something does not get on (why), "
-    "or is not ready in time (run).",
+    "is not ready in time (run), or was not agreed to (where a command asks first).",
     REFUSED: "The server refused an object (run).",
     INTERRUPTED: "Ctrl-C ended it.",
     TERMINATED: "SIGTERM ended it, and what it had made was taken away where it was asked to (run).",

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from petset.base import state
+from petset.cli import exit_codes
 from petset.cli.asking import connection
 from petset.cli.failures import CommandError
+from petset.cli.given import consent
 from petset.cli.showing import printing, progress
 from petset.kinds.pod import PODS
 from petset.node.images import collection, image_names, images, pushing, recipes
@@ -71,8 +71,10 @@ async def _build(store: images.Images, args: argparse.Namespace) -> int:
 
 async def _load(store: images.Images, args: argparse.Namespace) -> int:
     if not Path(args.path).exists():
-        raise CommandError(f"cannot load {args.path}: there is no such file or directory")
-    for image in await store.load(args.path, args.name):
+        raise CommandError(f"cannot load {args.path}: there is no such file or directory; name an image's archive")
+    with progress.working(f"loading {args.path}"):
+        found = await store.load(args.path, args.name)
+    for image in found:
         print(f"{image.reference}: {_megabytes(image.size_bytes)}, {image.digest}")
     return 0
 
@@ -148,7 +150,9 @@ async def _remove(store: images.Images, args: argparse.Namespace) -> int:
             raise CommandError(f"cannot remove {given}: it is in use by {by}; delete that first")
         await store.remove(given)
         print(f"{name}: removed")
-    print(f"{_megabytes(await store.remove_unused(users))} are free again")
+    with progress.working("removing what nothing uses"):
+        freed = await store.remove_unused(users)
+    print(f"{_megabytes(freed)} are free again")
     return 0
 
 
@@ -162,21 +166,15 @@ async def _prune(store: images.Images, args: argparse.Namespace) -> int:
     users = await _users(store, args.instance)
     named = [image for image in store.list() if args.all and image.digest not in users]
     names = [name for image in named for name in image.references]
-    if names and not args.yes and not _agreed(names):
-        print("nothing was changed")
-        return 1
-    freed = await store.remove_unused(users, names)
+    lost = f"This removes {', '.join(names)}."
+    if names and not consent.given(args.yes, "remove images", lost=lost):
+        return exit_codes.NOT_SO
+    with progress.working("removing what nothing uses"):
+        freed = await store.remove_unused(users, names)
     for name in names:
         print(f"{name}: removed")
     print(f"{_megabytes(freed)} are free again")
     return 0
-
-
-def _agreed(names: Sequence[str]) -> bool:
-    if not sys.stdin.isatty():
-        raise CommandError("cannot remove images without asking, and nobody is there to answer; say it with --yes")
-    print("This removes " + ", ".join(names))
-    return input("Type yes to go on: ").strip().lower() == "yes"
 
 
 async def _users(store: images.Images, instance: state.State) -> dict[str, list[str]]:

@@ -66,7 +66,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.to == args.source:
-        raise CommandError("cannot move it to where it is: name another cluster with --to CONTEXT or --from CONTEXT")
+        raise CommandError(
+            "cannot move it: both are the same cluster; name another with --to CONTEXT or --from CONTEXT"
+        )
     return asyncio.run(_run(args))
 
 
@@ -100,7 +102,9 @@ def _asked(args: argparse.Namespace, context: str | None) -> argparse.Namespace:
     given = vars(args)
     instance = args.instance if context is None else None
     if context is None and instance is None:
-        raise CommandError("cannot tell which clusters are meant: name both, with --from CONTEXT and --to CONTEXT")
+        raise CommandError(
+            "cannot move it: no instance is meant; name both clusters, with --from CONTEXT and --to CONTEXT"
+        )
     kubeconfig = None if context is None else args.kubeconfig
     return argparse.Namespace(
         **{**given, "context": context, "kubeconfig": kubeconfig, "instance": instance, "all_namespaces": False}
@@ -135,10 +139,12 @@ async def _move(args: argparse.Namespace, here: Reached, set_: Object, there: Re
             raise CommandError(f"cannot move {name}: it is on its way to {begun.to} as a {begun.kind}; go on with that")
         return begun
     if meta.is_deleting(set_):
-        raise CommandError(f"cannot move {name}: it is being deleted")
+        raise CommandError(
+            f"cannot move {name}: it is being deleted; wait until it is gone, and move what comes after it"
+        )
     if record.is_tombstone(set_):
         where = meta.annotations(set_)[well_known.MOVED_TO_ANNOTATION]
-        raise CommandError(f"cannot move {name}: it was moved already, to {where}")
+        raise CommandError(f"cannot move {name}: it was moved already, to {where}; look there")
     start, replicas = making.ordinals(set_)
     when_scaled = meta.get(set_, *making.RETENTION, default=making.RETAIN)
     kind = args.kind or await _kind_there(there, name) or set_["kind"]
@@ -178,7 +184,9 @@ async def _check(move: Move, set_: Object, there: Reached) -> None:
     ]
     if lacking:
         what = ", ".join(lacking)
-        raise CommandError(f"cannot move {name}: its pets need {what}, which namespace {there.namespace} there lacks")
+        raise CommandError(
+            f"cannot move {name}: its pets need {what}, which namespace {there.namespace} there lacks; copy them"
+        )
 
 
 async def _wishes(args: argparse.Namespace, here: Reached, there: Reached, set_: Object) -> making.Wishes:
@@ -186,7 +194,9 @@ async def _wishes(args: argparse.Namespace, here: Reached, there: Reached, set_:
     classes, _ = await there.client.list(STORAGECLASSES)
     names = tuple(map(meta.name, classes))
     if args.storage_class and args.storage_class not in names:
-        raise CommandError(f"cannot move {meta.name(set_)}: there is no StorageClass {args.storage_class} there")
+        raise CommandError(
+            f"cannot move {meta.name(set_)}: there is no class {args.storage_class} there; see `kubectl get sc`"
+        )
     try:
         images = translation.images_of(args.image_map)
     except ValueError as error:

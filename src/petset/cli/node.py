@@ -53,7 +53,7 @@ def turn(instance: State, name: str, to: str) -> None:
     """Raises CommandError when it cannot be done."""
     answer = connection.asked(instance, {"node": name, "to": to})
     if why := answer.get("error"):
-        raise CommandError(f"cannot turn node {name} to {to}: {why}")
+        raise CommandError(f"cannot turn node {name} to {to}: {why}; see `petset node ls`")
 
 
 def _nodes(instance: State) -> list[printing.Row]:

@@ -11,10 +11,10 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
 
 from petset.cli import exit_codes
 from petset.cli.failures import CommandError
+from petset.cli.given import consent
 from petset.cli.machine import system_packages
 
 INSTALL_SECONDS_MAX = 1800
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {'' if is_root else 'sudo '}{shlex.join(command)}", flush=True)
     if not is_root:
         return exit_codes.NOT_SO
-    if not args.yes and not _agreed():
-        print("nothing was changed")
+    if not consent.given(args.yes, "install packages", lost="Nothing else of this machine is changed."):
         return exit_codes.NOT_SO
     for command in commands:
         _must_run(command)
@@ -87,15 +86,6 @@ def is_installed(name: str) -> bool:
         if done.returncode == 0 and done.stdout == says:
             return True
     return False
-
-
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise CommandError(
-            "cannot install packages without asking, and nobody is there to answer; say it with --yes, "
-            "or run the commands above"
-        )
-    return input("Type yes to go on: ").strip().lower() == "yes"
 
 
 def _must_run(command: tuple[str, ...]) -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from petset.base import tasks, well_known
+from petset.cli import exit_codes
 from petset.cli.asking import clusters, sets
 from petset.cli.failures import CommandError
-from petset.cli.given import applying, flags
+from petset.cli.given import applying, consent, flags
 from petset.cli.showing import printing, progress
 from petset.client import following
 from petset.client.client import Client
@@ -221,9 +221,11 @@ async def _revert(client: Client, kind: Kind, namespace: str, args: argparse.Nam
         raise CommandError(f"cannot revert to {args.name}: not all of its volumes are ready; see `petset snapshot ls`")
     set_name = meta.labels(found[0]).get(well_known.SNAPSHOT_OF_LABEL, "")
     [family] = (await sets.families(client, namespace, [set_name]))[:1]
-    if not args.yes and not _agreed(args.name, set_name):
-        print("nothing was changed")
-        return 1
+    lost = (
+        f"This stops {set_name} and puts its volumes back as they were in {args.name}: what was written since is lost."
+    )
+    if not consent.given(args.yes, f"revert {set_name}", lost=lost):
+        return exit_codes.NOT_SO
     wanted = reverted_claims(family.owner, family.claims, found)
     before = await _stopped(client, family.owner, args.timeout)
     try:
@@ -240,13 +242,6 @@ async def _revert(client: Client, kind: Kind, namespace: str, args: argparse.Nam
 def to_have(snapshots: Sequence[Object]) -> list[Object]:
     """Those that a claim can begin with: nothing is made of one that is being deleted. Pure."""
     return [one for one in snapshots if not meta.is_deleting(one)]
-
-
-def _agreed(called: str, set_name: str) -> bool:
-    if not sys.stdin.isatty():
-        raise CommandError("cannot revert without asking, and nobody is there to answer; say it with --yes")
-    print(f"This stops {set_name} and puts its volumes back as they were in {called}: what was written since is lost.")
-    return input("Type yes to go on: ").strip().lower() == "yes"
 
 
 def reverted_claims(owner: Object, claims: Sequence[Object], snapshots: Sequence[Object]) -> list[Object]:
@@ -291,7 +286,9 @@ async def _stopped(client: Client, owner: Object, seconds: float) -> int:
         await following.until(client, PODS, meta.namespace(owner), are_gone, seconds)
     except TimeoutError:
         await _scaled(client, owner, before, None)
-        raise CommandError(f"cannot revert {meta.name(owner)}: its pets did not stop within {seconds:g} s") from None
+        name = meta.name(owner)
+        why = f"its pets did not stop within {seconds:g} s, and run on; `petset why {name}` tells why"
+        raise CommandError(f"cannot revert {name}: {why}") from None
     return before
 
 

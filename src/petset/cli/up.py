@@ -19,6 +19,7 @@ from typing import Any
 from petset.base import reasons, state
 from petset.cli.failures import CommandError
 from petset.cli.given import auditing, scheduling
+from petset.cli.showing import progress
 
 NODE_READY = "node"
 STARTING = "start the cluster"
@@ -456,9 +457,10 @@ def start(args: argparse.Namespace) -> list[str]:
         )
     os.close(writing)
     lines: list[str] = []
-    with os.fdopen(reading) as announcements:
+    with os.fdopen(reading) as announcements, progress.working("starting the cluster") as tell:
         for announced in announcements:
             line = announced.rstrip("\n")
+            tell(line)
             if line.startswith(reasons.SENTENCE):
                 process.wait()
                 raise CommandError(f"{line} (more: {instance.log})")

@@ -68,16 +68,16 @@ class Cluster(verbs.Verbs):
         if not 1 <= nodes <= NODES_MAX or bool(capacity if self.own_process else options):
             is_many = not 1 <= nodes <= NODES_MAX
             why = (
-                f"nodes are 1 to {NODES_MAX}"
+                f"{nodes} nodes are asked for; it may have 1 to {NODES_MAX}"
                 if is_many
-                else "capacity is for one in this process, options for one of its own"
+                else "it has no use for what it is given; capacity is for one in this process, options for its own"
             )
             raise ClusterError(f"cannot make a cluster: {why}")
 
     def start(self) -> Self:
         """Return when it is ready. Raises ClusterError."""
         if self._way is not None:
-            raise ClusterError("cannot start the cluster: it runs already")
+            raise ClusterError("cannot start the cluster: it runs already; stop it first, or use it")
         self._directory = self._given or Path(tempfile.mkdtemp(prefix="petset-", dir=self._place()))
         collects = gc.isenabled()
         gc.disable()  # What a start makes is there to stay, modules most of all.
@@ -152,7 +152,7 @@ class Cluster(verbs.Verbs):
     def directory(self) -> Path:
         """The state directory, as `petset --state` takes it."""
         if self._directory is None:
-            raise ClusterError("cannot tell where the cluster is: it is not running")
+            raise ClusterError("cannot tell where the cluster is: it is not running; start it first")
         return self._directory
 
     @property

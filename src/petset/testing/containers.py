@@ -66,7 +66,7 @@ class Process:
         if why := answer.get("error"):
             if node not in await self.nodes():
                 raise KeyError(node)
-            raise ClusterError(f"cannot turn node {node}: {why}")
+            raise ClusterError(f"cannot turn node {node}: {why}; its log, {self._instance.log}, tells more")
         return answer
 
     async def _said(self, question: Object) -> Object:

@@ -52,7 +52,7 @@ class Faults:
         node = self._clock.node(str(meta.part(found, "spec").get("nodeName") or "none, as it is not bound"))
         name = container or str(meta.parts(found, "spec", "containers")[0]["name"])
         if not self._clock.world.call(lambda: node.crash(meta.uid(found), name, exit_code)):
-            raise ClusterError(f"cannot kill container {name} of {pod}: it does not run")
+            raise ClusterError(f"cannot kill container {name} of {pod}: it does not run; wait_for the pod first")
 
     def reboot(self, node: str, down_seconds: float = 10.0) -> None:
         """The machine: nothing that ran on it runs any more, and its agent comes back after so many seconds."""
@@ -142,7 +142,9 @@ class Faults:
         name = UPSTREAM.get(who, who)
         processes = {one.name: one for one in self._clock.world.it.processes}
         if name not in processes:
-            raise ClusterError(f"cannot find the program {who}: there are {', '.join([*processes, SERVER])}")
+            raise ClusterError(
+                f"cannot find the program {who}: there is none; there are {', '.join([*processes, SERVER])}"
+            )
         return processes[name]
 
 

@@ -73,7 +73,9 @@ def _number(pod: Object, port: int | str) -> int:
                 return int(each["containerPort"])
     if port.isdigit():
         return int(port)
-    raise ClusterError(f"cannot forward to {meta.name(pod)}: no container of it has a port named {port!r}")
+    raise ClusterError(
+        f"cannot forward to {meta.name(pod)}: no container of it has a port named {port!r}; say a number"
+    )
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ class World:
     def it(self) -> world.World:
         """Raises ClusterError when it has ended."""
         if self._world is None or self._main is None or self._main.done():
-            raise ClusterError("cannot ask the cluster: its virtual time is over")
+            raise ClusterError("cannot ask the cluster: its virtual time is over; use it inside of its `with`")
         return self._world
 
     @property
@@ -99,7 +99,7 @@ class World:
         """Let time pass until it is done."""
         if self._main is None or self._main.done():
             work.close()
-            raise ClusterError("cannot ask the cluster: its virtual time is over")
+            raise ClusterError("cannot ask the cluster: its virtual time is over; use it inside of its `with`")
         return self._until(self._loop.create_task(work, context=self._context))
 
     def call(self, do: Callable[[], T]) -> T:
@@ -304,4 +304,4 @@ class Clock:
             if node.name == name and isinstance(node, agents.AgentNode):
                 return node
         known = ", ".join(node.name for node in self.world.it.nodes)
-        raise ClusterError(f"cannot find the node {name}: there are {known}")
+        raise ClusterError(f"cannot find the node {name}: there is none; there are {known}")

@@ -71,7 +71,7 @@ class LoopThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._why = "it was stopped"
+        self._why = "it was stopped; start it again"
 
     def start(self) -> None:
         """Return when it lives. Raises ClusterError."""
@@ -80,7 +80,9 @@ class LoopThread:
             self._started.result(START_SECONDS_MAX)
         except TimeoutError:
             self.stop()
-            raise ClusterError(f"cannot {self._what}: it is not ready after {START_SECONDS_MAX:.0f} s") from None
+            raise ClusterError(
+                f"cannot {self._what}: it is not ready after {START_SECONDS_MAX:.0f} s; the machine may be too busy"
+            ) from None
         except BaseException:
             self.stop()
             raise
@@ -105,7 +107,9 @@ class LoopThread:
             raise ClusterError(f"cannot ask the cluster: {self._why}")
         if threading.current_thread() is self._thread:
             work.close()
-            raise ClusterError("cannot wait for the cluster in its own thread: it would wait for itself")
+            raise ClusterError(
+                "cannot wait for the cluster in its own thread: it would wait for itself; ask in another"
+            )
         future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return future.result()

@@ -1,4 +1,4 @@
-"""How far a step has come: lines where nothing can be written over, a bar on a terminal, and nothing left of it."""
+"""How far a step has come: nothing where nothing can be written over, a bar on a terminal, and nothing left of it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_without_a_terminal_a_line_is_said_now_and_then_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    step = progress.LINE_BYTES
+def test_without_a_terminal_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.shown() as tell:
-        for done in (1, step, step + 1, 2 * step, 2 * step + 5):
-            tell("saved", done, 2 * step + 5)
-    assert capsys.readouterr().err.splitlines() == [
-        f"saved {step / 1e6:.0f} of {2 * step / 1e6:.0f} MB",
-        f"saved {2 * step / 1e6:.0f} of {2 * step / 1e6:.0f} MB",
-        f"saved {2 * step / 1e6:.0f} of {2 * step / 1e6:.0f} MB",
-    ]
+        for done in (1, 1 << 30, 2 << 30):
+            tell("saved", done, 2 << 30)
     with progress.counted("snapshot", 3, "volumes") as count:
         count(2)
-    assert capsys.readouterr().err == ""
     with progress.working("debian") as say:
         say("[fetching]")
-    assert capsys.readouterr().err == "debian: [fetching]\n"
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
 
 
 def test_on_a_terminal_a_bar_comes_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,8 @@ async def kind_of(client: Client, obj: Object) -> Kind:
             return found
         if loop.time() >= give_up or not await _is_being_defined(client, obj["kind"]):
             what = f"{obj['kind']} {meta.name(obj)}"
-            raise Refused(f"cannot apply {what}: the cluster has no kind {obj['kind']} in {obj['apiVersion']}")
+            why = f"the cluster has no kind {obj['kind']} in {obj['apiVersion']}"
+            raise Refused(f"cannot apply {what}: {why}; correct the apiVersion, or apply the kind's definition, too")
         await asyncio.sleep(AGAIN_SECONDS)
 
 

@@ -109,8 +109,8 @@ def settings(args: argparse.Namespace) -> audit_log.Settings | None:
         return None
     if file is None or (path is None and config is None):
         raise CommandError(
-            "cannot keep an audit log: --audit-policy-file and one of --audit-log-path and --audit-webhook-config-file "
-            "go together"
+            "cannot keep an audit log: a policy without a place for the log is none, nor is a place without a policy; "
+            "give --audit-policy-file and one of --audit-log-path and --audit-webhook-config-file, or neither"
         )
     from petset.server.audit import log as audit_log
 
@@ -127,7 +127,7 @@ def settings(args: argparse.Namespace) -> audit_log.Settings | None:
 
 def _wrong(file: str, error: Exception) -> CommandError:
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return CommandError(f"cannot keep an audit log: {file}: {' '.join(why.split())}")
+    return CommandError(f"cannot keep an audit log: {file}: {' '.join(why.split())}; mend it, or name another")
 
 
 def _read(file: str) -> bytes:

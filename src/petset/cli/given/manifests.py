@@ -21,7 +21,7 @@ def read(places: Sequence[str]) -> list[Object]:
     except manifests.ManifestError as error:
         raise CommandError(str(error)) from None
     if not found:
-        raise CommandError(f"cannot run {' '.join(places)}: there is no object in it")
+        raise CommandError(f"cannot run {' '.join(places)}: there is no object in it; name files with manifests")
     return sorted(found, key=lambda obj: FIRST.index(obj["kind"]) if obj["kind"] in FIRST else len(FIRST))
 
 
@@ -34,6 +34,6 @@ def _of(place: str) -> Iterator[Object]:
     for obj in found:
         if not meta.name(obj):
             raise CommandError(
-                f"cannot read {place}: a {obj['kind']} in it has no metadata.name, so it cannot be applied"
+                f"cannot read {place}: a {obj['kind']} in it has no metadata.name to apply it by; give it one"
             )
         yield obj

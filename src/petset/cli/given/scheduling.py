@@ -37,4 +37,6 @@ def profiles(args: argparse.Namespace) -> Profiles | None:
             return profiles.read(opened.read(FILE_BYTES_MAX))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CommandError(f"cannot read the scheduler's configuration: {file}: {why}") from None
+        raise CommandError(
+            f"cannot read the scheduler's configuration: {file}: {why}; mend it, or name another"
+        ) from None

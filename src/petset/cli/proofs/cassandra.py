@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.stateful_set import STATEFULSETS
 
@@ -29,7 +28,7 @@ async def prove(stage: stages.Stage) -> None:
     before, after = await stage.replace("cassandra-2")
     stage.came_back(before, after, volume, await stage.volume("data-cassandra-2"))
     if not mine or await tokens("cassandra-2") != mine:
-        raise CommandError("cannot prove it: the new cassandra-2 has other tokens")
+        raise stages.Unproven("the new cassandra-2 has other tokens")
     await stage.until("a ring of three", whole)
     stage.says(f"the new cassandra-2 has the {len(mine)} tokens of the old one: nothing had to be moved")
 

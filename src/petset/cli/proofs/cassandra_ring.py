@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pod import PODS
@@ -27,13 +26,13 @@ async def prove(stage: stages.Stage) -> None:
 async def _comes_back(stage: stages.Stage) -> None:
     claims = [await _claim(stage, number) for number in range(MEMBERS)]
     if any(meta.get(one, "spec", "storageClassName") != CLASS for one in claims):
-        raise CommandError(f"cannot prove it: not every claim is of the class {CLASS}")
+        raise stages.Unproven(f"not every claim is of the class {CLASS}")
     stage.says(f"each has a volume of the class {CLASS}")
     mine, volume = await _tokens(stage, "ring-1"), await stage.volume("data-ring-1")
     before, after = await stage.replace("ring-1")
     stage.came_back(before, after, volume, await stage.volume("data-ring-1"))
     if not mine or await _tokens(stage, "ring-1") != mine:
-        raise CommandError("cannot prove it: the new ring-1 has other tokens")
+        raise stages.Unproven("the new ring-1 has other tokens")
     await stage.until("a ring of three", lambda: _has(stage, MEMBERS))
     stage.says(f"the new ring-1 has the {len(mine)} tokens of the old one")
 

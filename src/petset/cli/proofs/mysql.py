@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.stateful_set import STATEFULSETS
 
@@ -21,14 +20,14 @@ async def prove(stage: stages.Stage) -> None:
         return [line.split()[-1] for line in said]
 
     if await sizes() != ["3", "3", "3"]:
-        raise CommandError("cannot prove it: the pets are not one cluster of three")
+        raise stages.Unproven("the pets are not one cluster of three")
     stage.says("they are one cluster of three: each is primary and takes writes")
     await sql("mysql-0", "create database if not exists petset_demo")
     await sql("mysql-0", "create table if not exists petset_demo.said (id int auto_increment primary key, word text)")
     await sql("mysql-0", "insert into petset_demo.said (word) values ('written on mysql-0')")
     count = "select count(*) from petset_demo.said"
     if "written on mysql-0" not in await sql("mysql-2", "select word from petset_demo.said"):
-        raise CommandError("cannot prove it: mysql-2 does not have the row of mysql-0")
+        raise stages.Unproven("mysql-2 does not have the row of mysql-0")
     stage.says("a row written on mysql-0 is read on mysql-2")
 
     volume = await stage.volume("data-mysql-2")
@@ -36,7 +35,7 @@ async def prove(stage: stages.Stage) -> None:
     (before, after), _ = await asyncio.gather(stage.replace("mysql-2"), sql("mysql-0", meanwhile))
     stage.came_back(before, after, volume, await stage.volume("data-mysql-2"))
     if await sql("mysql-2", count) != await sql("mysql-0", count):
-        raise CommandError("cannot prove it: the new mysql-2 does not have all rows")
+        raise stages.Unproven("the new mysql-2 does not have all rows")
     stage.says("the new mysql-2 has the rows of the old one, and what was written meanwhile")
 
 

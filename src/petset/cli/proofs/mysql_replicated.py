@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.stateful_set import STATEFULSETS
@@ -23,7 +22,7 @@ async def prove(stage: stages.Stage) -> None:
     stage.says("a row written on mysql-0 is read on mysql-1 and mysql-2")
     insert = "mysql -e \"insert into petset_demo.said values ('of a follower')\" 2>&1 || true"
     if "read-only" not in await stage.run("mysql-1", CONTAINER, "sh", "-c", insert):
-        raise CommandError("cannot prove it: mysql-1 takes writes")
+        raise stages.Unproven("mysql-1 takes writes")
     stage.says("mysql-1 refuses to be written to: it follows")
     await _read_by_any(stage)
     await _come_back(stage)
@@ -34,7 +33,7 @@ async def _read_by_any(stage: stages.Stage) -> None:
     asked = f"for i in $(seq {ASKED}); do mysql -h mysql-read -N -e 'select @@server_id'; done | sort -u"
     found = (await stage.run(PRIMARY, CONTAINER, "bash", "-c", asked)).split()
     if len(found) < 2 or not {*found} <= {"100", "101", "102"}:
-        raise CommandError(f"cannot prove it: mysql-read led to {', '.join(found) or 'nobody'}")
+        raise stages.Unproven(f"mysql-read led to {', '.join(found) or 'nobody'}")
     stage.says(f"mysql-read leads to any of them: {ASKED} questions were answered by servers {', '.join(found)}")
 
 
@@ -50,7 +49,7 @@ async def _come_back(stage: stages.Stage) -> None:
 async def _grow(stage: stages.Stage) -> None:
     await _scale(stage, 4)
     if not await _has(stage, "mysql-3", "written on mysql-0"):
-        raise CommandError("cannot prove it: mysql-3 began without the data of the others")
+        raise stages.Unproven("mysql-3 began without the data of the others")
     await _sql(stage, PRIMARY, "insert into petset_demo.said values ('for four')")
     await stage.until("mysql-3 following", lambda: _has(stage, "mysql-3", "for four"))
     stage.says("a fourth, mysql-3, began as a copy of mysql-2 and follows mysql-0")

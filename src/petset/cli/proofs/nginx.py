@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.pet_set import PETSETS
 
@@ -12,13 +11,13 @@ async def prove(stage: stages.Stage) -> None:
     await stage.run("web-0", "nginx", "sh", "-c", f"echo 'the page of web-0' > {page}")
     ask = "exec 3<>/dev/tcp/web-0.nginx/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
     if "the page of web-0" not in await stage.run("web-1", "nginx", "bash", "-c", ask):
-        raise CommandError("cannot prove it: web-1 does not get web-0's page")
+        raise stages.Unproven("web-1 does not get web-0's page")
     stage.says("web-1 reads the page of web-0 by its name, web-0.nginx")
     volume = await stage.volume("www-web-0")
     before, after = await stage.replace("web-0")
     stage.came_back(before, after, volume, await stage.volume("www-web-0"))
     if "the page of web-0" not in await stage.run("web-1", "nginx", "bash", "-c", ask):
-        raise CommandError("cannot prove it: the page is gone")
+        raise stages.Unproven("the page is gone")
     stage.says("the new web-0 serves the page of the old one")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.pet_set import PETSETS
 
@@ -19,7 +18,7 @@ async def prove(stage: stages.Stage) -> None:
     roles = {pet: await role(pet) for pet in ("rd-0", "rd-1", "rd-2")}
     master = next((pet for pet, role in roles.items() if role == "master"), None)
     if master is None:
-        raise CommandError(f"cannot prove it: no pet is the master ({roles})")
+        raise stages.Unproven(f"no pet is the master ({roles})")
     replicas = [pet for pet in roles if pet != master]
     stage.says(f"they found each other by name: {master} is the master, {' and '.join(replicas)} follow it")
     value = f"written on {master}"

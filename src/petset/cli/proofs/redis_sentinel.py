@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.stateful_set import STATEFULSETS
 
@@ -23,7 +22,7 @@ async def prove(stage: stages.Stage) -> None:
     value = f"written on {old}"
     confirmed = await redis(old, f"printf 'set petset:demo \"{value}\"\\nwait 1 5000\\n' | redis-cli")
     if confirmed.split()[:1] != ["OK"] or confirmed.split()[-1] not in ("1", "2"):
-        raise CommandError(f"cannot prove it: {old} took the key, but no replica confirmed it ({confirmed})")
+        raise stages.Unproven(f"{old} took the key, but no replica confirmed it ({confirmed})")
     stage.says(f"a key written on {old} was confirmed by {confirmed.split()[-1]} of its replicas")
 
     volume = await stage.volume(f"data-{old}")
@@ -37,7 +36,7 @@ async def prove(stage: stages.Stage) -> None:
     new = await master(others[0])
     stage.says(f"while it was away the sentinels elected {new} the master")
     if await redis(new, "redis-cli get petset:demo") != value:
-        raise CommandError(f"cannot prove it: {new} does not have the key")
+        raise stages.Unproven(f"{new} does not have the key")
     stage.says(f"the key is on {new}, and {old} follows it now")
 
 

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 STEP_SECONDS_MAX = 120
 
 
+class Unproven(CommandError):
+    """A step that did not hold."""
+
+    def __init__(self, why: str):
+        super().__init__(f"cannot prove it: {why}; the pets go on running: `petset why` and `petset logs` tell more")
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     folder: str
@@ -52,12 +59,10 @@ class Stage:
         self.console.print(f"  [green]✓[/green] {line}", soft_wrap=True)
 
     async def run(self, pod: str, container: str, *command: str) -> str:
-        """A command's output in a pet. Raises CommandError when it fails."""
+        """A command's output in a pet. Raises Unproven when it fails."""
         done = await remote.execute(self.dialer, self.namespace, pod, container, command)
         if done.exit_code != 0:
-            raise CommandError(
-                f"cannot prove it: `{' '.join(command)}` in {pod} failed: {(done.stderr or done.stdout).strip()}"
-            )
+            raise Unproven(f"`{' '.join(command)}` in {pod} failed: {(done.stderr or done.stdout).strip()}")
         return done.stdout.strip()
 
     async def until(self, what: str, attempt: Callable[[], Awaitable[bool]]) -> None:
@@ -67,7 +72,7 @@ class Stage:
                 while not await attempt():  # noqa: ASYNC110 (the service tells nobody when it has done it)
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            raise CommandError(f"cannot prove it: {what} did not happen within {STEP_SECONDS_MAX} s") from None
+            raise Unproven(f"{what} did not happen within {STEP_SECONDS_MAX} s") from None
 
     async def replace(self, name: str) -> tuple[Object, Object]:
         """Delete a pet and wait for its successor: (before, after)."""
@@ -83,7 +88,7 @@ class Stage:
     def came_back(self, before: Object, after: Object, volume_before: str, volume_after: str) -> None:
         name = meta.name(before)
         if volume_before != volume_after or meta.uid(before) == meta.uid(after):
-            raise CommandError(f"cannot prove it: {name} came back with another volume, or not as a new pod")
+            raise Unproven(f"{name} came back with another volume, or not as a new pod")
         same = "the same address" if before["status"]["podIP"] == after["status"]["podIP"] else "another address"
         self.says(
             f"{name} was deleted and came back as a new pod: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from petset.base import tasks
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.client.client import Client
 from petset.kinds.pod import PODS
@@ -25,13 +24,13 @@ async def prove(stage: stages.Stage) -> None:
 async def _names_and_pages(stage: stages.Stage) -> None:
     await stage.run("web-0", CONTAINER, "sh", "-c", f"echo the page of $(hostname) > {PAGE}")
     if "the page of web-0" not in await _asked(stage, "web-0"):
-        raise CommandError("cannot prove it: web-1 does not get web-0's page")
+        raise stages.Unproven("web-1 does not get web-0's page")
     stage.says("web-1 reads the page of web-0 by its name, web-0.nginx")
     volume = await stage.volume("www-web-0")
     before, after = await stage.replace("web-0")
     stage.came_back(before, after, volume, await stage.volume("www-web-0"))
     if "the page of web-0" not in await _asked(stage, "web-0"):
-        raise CommandError("cannot prove it: the page is gone")
+        raise stages.Unproven("the page is gone")
     stage.says("the new web-0 serves the page of the old one")
 
 
@@ -44,7 +43,7 @@ async def _down_and_up_again(stage: stages.Stage) -> None:
     await _in_order(stage)
     page = await stage.run("web-2", CONTAINER, "cat", PAGE)
     if page != "the page of web-2" or await stage.volume("www-web-2") != volume:
-        raise CommandError("cannot prove it: web-2 came back without its page")
+        raise stages.Unproven("web-2 came back without its page")
     stage.says("web-2 went when the set was made smaller, its claim stayed, and it came back to its page")
     await _scale(stage, 3)
 
@@ -54,7 +53,7 @@ async def _in_order(stage: stages.Stage) -> None:
     ready = next(one for one in meta.parts(first, "status", "conditions") if one["type"] == "Ready")
     made = meta.get(second, "metadata", "creationTimestamp", default="")
     if tasks.parse_rfc3339(made) < tasks.parse_rfc3339(ready["lastTransitionTime"]):
-        raise CommandError("cannot prove it: web-3 was made before web-2 was ready")
+        raise stages.Unproven("web-3 was made before web-2 was ready")
     stage.says("the set grew in order: web-3 was made when web-2 was ready")
 
 
@@ -67,12 +66,12 @@ async def _in_stages(stage: stages.Stage) -> None:
     await _patched(stage, {"template": template})
     await stage.until("the canary's update", lambda: _updated(stage, 1))
     if [await _stage_of(stage, ordinal) == stage_now for ordinal in (0, 1, 2)] != [False, False, True]:
-        raise CommandError("cannot prove it: the partition did not hold back web-0 and web-1")
+        raise stages.Unproven("the partition did not hold back web-0 and web-1")
     stage.says("with partition 2 an update reached web-2 and no other")
     await _patched(stage, {"updateStrategy": {"rollingUpdate": {"partition": 0}}})
     await stage.until("the update of all", lambda: _updated(stage, 3))
     if [await _stage_of(stage, ordinal) == stage_now for ordinal in (0, 1, 2)] != [True, True, True]:
-        raise CommandError("cannot prove it: the update did not reach every pet")
+        raise stages.Unproven("the update did not reach every pet")
     stage.says("with partition 0 it reached web-1, then web-0")
 
 

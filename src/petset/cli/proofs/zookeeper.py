@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.stateful_set import STATEFULSETS
 
@@ -28,7 +27,7 @@ async def prove(stage: stages.Stage) -> None:
         found = await modes()
         leaders = [pet for pet, mode in found.items() if mode == "leader"]
         if not leaders:
-            raise CommandError(f"cannot prove it: no pet leads the ensemble ({found})")
+            raise stages.Unproven(f"no pet leads the ensemble ({found})")
         return leaders[0]
 
     leader = await leading()
@@ -39,7 +38,7 @@ async def prove(stage: stages.Stage) -> None:
     await cli(writer, "create /petset-demo")  # It may be there from the last demo.
     await cli(writer, f'set /petset-demo "{value}"')
     if value not in await cli(reader, "sync /petset-demo", "get /petset-demo"):
-        raise CommandError(f"cannot prove it: {reader} does not have what {writer} was given")
+        raise stages.Unproven(f"{reader} does not have what {writer} was given")
     stage.says(f"a node written on {writer} is read on {reader}")
 
     before_epoch, volume = await epoch(leader), await stage.volume(f"data-{leader}")
@@ -47,10 +46,10 @@ async def prove(stage: stages.Stage) -> None:
     stage.came_back(before, after, volume, await stage.volume(f"data-{leader}"))
     elected = await leading()
     if await epoch(elected) <= before_epoch:
-        raise CommandError("cannot prove it: no leader was elected")
+        raise stages.Unproven("no leader was elected")
     stage.says(f"with the leader gone the others elected a new one: now {elected} leads")
     if value not in await cli(leader, "sync /petset-demo", "get /petset-demo"):
-        raise CommandError(f"cannot prove it: the new {leader} does not have the data")
+        raise stages.Unproven(f"the new {leader} does not have the data")
     stage.says(f"the new {leader} has the data of the old one")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from petset.cli.failures import CommandError
 from petset.cli.proofs import stage as stages
 from petset.kinds.node import NODES
 from petset.kinds.pod import PODS
@@ -21,11 +20,11 @@ async def prove(stage: stages.Stage) -> None:
     await _whole(stage)
     places = [await _node_of(stage, pet) for pet in PETS]
     if len({*places}) < len(PETS):
-        raise CommandError(f"cannot prove it: {SET}'s pods share nodes: {', '.join(places)}")
+        raise stages.Unproven(f"{SET}'s pods share nodes: {', '.join(places)}")
     stage.says(f"each has a node of its own: {', '.join(f'{pet} on {node}' for pet, node in zip(PETS, places))}")
     found = [await stage.run(pet, CONTAINER, "bash", "-c", "echo $(hostname -f) $(cat /data/myid)") for pet in PETS]
     if [line.split()[1:] for line in found] != [["1"], ["2"], ["3"]] or ".zk-hs." not in found[0]:
-        raise CommandError(f"cannot prove it: they are {', '.join(found)}")
+        raise stages.Unproven(f"they are {', '.join(found)}")
     stage.says(f"each is who it is by its ordinal: {found[0].split()[0]} is server 1, and so on")
     await _cli(stage, "zk-0", "create /petset-demo x")  # It may be there from the last demo.
     await _cli(stage, "zk-0", f'set /petset-demo "{WORD}"')
@@ -39,7 +38,7 @@ async def _drained(stage: stages.Stage, places: list[str]) -> None:
     await _cordoned(stage, places[0], True)
     try:
         if why := await _evicted(stage, "zk-0"):
-            raise CommandError(f"cannot prove it: zk-0 may not be evicted: {why}")
+            raise stages.Unproven(f"zk-0 may not be evicted: {why}")
 
         async def waits() -> bool:
             pod = await _pod(stage, "zk-0")
@@ -49,7 +48,7 @@ async def _drained(stage: stages.Stage, places: list[str]) -> None:
         stage.says(f"{places[0]} was emptied: the new zk-0 waits, for on the other nodes there is one already")
         why = await _evicted(stage, "zk-1")
         if not why:
-            raise CommandError("cannot prove it: zk-1 was evicted, too")
+            raise stages.Unproven("zk-1 was evicted, too")
         await _is_read(stage, "zk-2")
         stage.says(f"zk-1 may not be evicted now ({why}), and the two serve what was written")
     finally:
@@ -114,7 +113,7 @@ async def _cli(stage: stages.Stage, pet: str, *commands: str) -> str:
 
 async def _is_read(stage: stages.Stage, pet: str) -> None:
     if WORD not in await _cli(stage, pet, "sync /petset-demo", "get /petset-demo"):
-        raise CommandError(f"cannot prove it: {pet} does not have what zk-0 was given")
+        raise stages.Unproven(f"{pet} does not have what zk-0 was given")
 
 
 EXAMPLE = stages.Example(

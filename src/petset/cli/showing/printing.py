@@ -30,6 +30,17 @@ def rows(output: str, columns: Sequence[str], found: Sequence[Row], *, none: str
         print(none)
 
 
+def line(output: str, columns: Sequence[str], row: Row) -> str:
+    """One row of those that come one by one: a line of text or of JSON, or a document of YAML."""
+    if output == "table":
+        return "  ".join(shown(row.get(column)) for column in columns)
+    if output == "json":
+        return json.dumps(dict(row), ensure_ascii=False)
+    from petset.objects import documents
+
+    return f"---\n{documents.dump(dict(row)).decode()}".rstrip("\n")
+
+
 def table(columns: Sequence[str], found: Sequence[Row]) -> list[str]:
     """The lines of a table, as wide as what is in it."""
     headings = [column.upper() for column in columns]

@@ -1,7 +1,7 @@
-"""How far a long step has come, on standard error: a bar on a terminal, elsewhere a line now and then, or none.
+"""How far a long step has come, on standard error: a bar or a line on a terminal, elsewhere nothing.
 
-`shown` is of bytes, `counted` of things, `working` of what nobody knows the length of. The bars are rich's, which is
-imported only for a terminal; whoever pipes standard error gets lines that can be read later.
+`shown` is of bytes, `counted` of things, `working` of what nobody knows the length of. All are rich's, which is
+imported only for a terminal, and nothing is left of them: what came out is said on standard output.
 """
 
 from __future__ import annotations
@@ -14,33 +14,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-LINE_BYTES = 256 << 20  # How much must be done for another line where there is no bar.
-
 Count = Callable[[int], None]
 
 
 @contextlib.contextmanager
 def shown() -> Generator[Callable[[str, int, int], None]]:
     """A function to call with (what is done, how many bytes of it, of how many)."""
-    if sys.stderr.isatty():
-        with _bars(of_bytes=True) as bars:
-            yield _Told(bars).tell
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
         return
-    told: dict[str, int] = {}
-
-    def tell(what: str, done: int, total: int) -> None:
-        last = told.get(what, 0)
-        if done - last < LINE_BYTES and not (last and done >= total > last):
-            return
-        told[what] = done
-        print(f"{what} {done / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
-
-    yield tell
+    with _bars(of_bytes=True) as bars:
+        yield _Told(bars).tell
 
 
 @contextlib.contextmanager
 def counted(what: str, total: int, things: str) -> Generator[Count]:
-    """A function to call with how many are done. Where there is no bar nothing is said: the end is soon told."""
+    """A function to call with how many are done."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return
@@ -53,7 +42,7 @@ def counted(what: str, total: int, things: str) -> Generator[Count]:
 def working(what: str) -> Generator[Callable[[str], None]]:
     """A function to call with each line that is said meanwhile, of which a terminal shows the last one."""
     if not sys.stderr.isatty():
-        yield lambda line: print(f"{what}: {line}", file=sys.stderr, flush=True)
+        yield lambda line: None
         return
     from rich.console import Console
     from rich.markup import escape
