@@ -69,6 +69,9 @@ def _gated(obj: Object, picture: Picture) -> Finding | None:
     gates = [one["name"] for one in meta.parts(obj, "spec", "schedulingGates")]
     if not gates:
         return None
+    if (where := meta.annotations(obj).get(well_known.MOVED_TO_ANNOTATION)) is not None:
+        says = f"takes the place of a pet that has moved to {where}: no second one is made here"
+        return finding.of(obj, says, "well")
     says = f"is given no node before its gates are taken away: {finding.listed(gates)}"
     return finding.of(obj, says, mend="let whoever set the gates take them out of spec.schedulingGates")
 

@@ -25,6 +25,8 @@ KINDS = (STATEFULSETS, PETSETS)
 
 @deleted.first
 def pet_set(obj: Object, picture: Picture) -> Finding:
+    if (moved := _moved(obj)) is not None:
+        return moved
     mine = members(obj, picture)
     wanted = {name: mine.get(name) for name in pet_names.names(obj)}
     lacking = {name: pod for name, pod in wanted.items() if pod is None or not is_well(pod, picture)}
@@ -44,6 +46,22 @@ def pet_set(obj: Object, picture: Picture) -> Finding:
         or _without_service(obj, picture, said)
         or finding.of(obj, f"is well: {said}", "well")
     )
+
+
+def _moved(obj: Object) -> Finding | None:
+    """What became of a set that `petset move` hands over, or has handed over."""
+    annotations = meta.annotations(obj)
+    if well_known.MOVE_ANNOTATION in annotations:
+        mend = "run the same `petset move` again, if it was interrupted"
+        return finding.of(obj, "is on its way to another cluster", "waits", mend)
+    where = annotations.get(well_known.MOVED_TO_ANNOTATION)
+    if where is None:
+        return None
+    says = f"has moved to {where}"
+    if pet_names.replicas_wanted(obj):
+        mend = finding.kubectl("scale", obj, "--replicas=0")
+        return finding.of(obj, f"{says}, and is to have pets here, whose places are taken", mend=mend)
+    return finding.of(obj, f"{says}, with its pets; its claims here are kept", "well")
 
 
 def members(obj: Object, picture: Picture) -> dict[str, Object]:
