@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from petset.base import tasks
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.stateful_set import STATEFULSETS
 from petset.objects import meta
-from petset.store import memory
+from petset.store import core, memory
 from petset.world import loop as virtual
 from petset.world.process import persistently
 from tests.test_cluster import node, pets_are_ready, stateful_set
@@ -86,3 +86,44 @@ def moments(there: int) -> dict[str, Callable[[Any], bool]]:
         "ready": lambda obj: is_it(obj) and meta.is_pod_ready(obj),
         "told": lambda obj: obj["kind"] == "StatefulSet" and meta.get(obj, "status", "readyReplicas") == there + 1,
     }
+
+
+FSYNC_SECONDS = 0.002
+WRITES_A_TURN_MAX = 50  # Of controllers, scheduler, node and events, at most half a ms each.
+
+
+class Batches(memory.MemoryStore):
+    """How many writes each commit has, on a disk that takes its time: they all come back in one turn of the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: list[int] = []
+
+    def _commit(self, batch: Sequence[core.Write]) -> asyncio.Future[None]:
+        self.lengths.append(len(batch))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        loop.call_later(FSYNC_SECONDS, done.set_result, None)
+        return done
+
+
+@pytest.mark.parametrize("pets", [50, 150])
+def test_what_comes_back_in_one_turn_does_not_grow_with_the_pets_that_come_up(pets: int, tmp_path: Path):
+    async def main() -> None:
+        kept = Batches()
+        plane = cluster.ControlPlane(kept)
+        await plane.begin()
+        async with plane.running(), plane.nodes(node("n1", tmp_path)):
+            await asyncio.sleep(60)
+            kept.lengths.clear()
+            made = {**stateful_set("web", pets)}
+            made["spec"]["podManagementPolicy"] = "Parallel"
+            await persistently(lambda: plane.client(cluster.ADMINISTRATOR).create(made))
+            await pets_are_ready(plane, pets)
+        assert sum(kept.lengths) > 3 * pets and max(kept.lengths) <= WRITES_A_TURN_MAX
+
+    async def in_time(loop: virtual.VirtualLoop) -> None:
+        with tasks.environment(tasks.Environment(lambda: 1.8e9 + loop.time(), random.Random(1), threads=False)):
+            await main()
+
+    virtual.run(in_time, seed=1)

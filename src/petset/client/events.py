@@ -220,11 +220,15 @@ class Telling:
             await self._any.wait()
             self._any.clear()
             while self._waiting:
-                of_each: dict[str, list[_Told]] = {}
-                for _ in range(min(len(self._waiting), SIDE_BY_SIDE_MAX)):
-                    told = self._waiting.popleft()
-                    of_each.setdefault(meta.uid(told.about) or meta.key(told.about), []).append(told)
-                await tasks.side_by_side([*of_each.values()], self._record, SIDE_BY_SIDE_MAX, "record events")
+                await tasks.side_by_side(self._next(), self._record, SIDE_BY_SIDE_MAX, "record events")
+
+    def _next(self) -> list[list[_Told]]:
+        """Those that are written next, by their object."""
+        of_each: dict[str, list[_Told]] = {}
+        for _ in range(min(len(self._waiting), SIDE_BY_SIDE_MAX)):
+            told = self._waiting.popleft()
+            of_each.setdefault(meta.uid(told.about) or meta.key(told.about), []).append(told)
+        return [*of_each.values()]
 
     async def _record(self, of_one: Sequence[_Told]) -> None:
         for told in of_one:

@@ -38,7 +38,7 @@ log = logging.getLogger("petset.scheduler")
 CATCH_UP_SECONDS_MAX = 10.0
 REPEAT_SECONDS = 60.0
 AT_A_TIME_MAX = 64  # Pods that are decided about before others on the loop have their turn.
-SIDE_BY_SIDE_MAX = 32  # Decisions that are carried out at once.
+SIDE_BY_SIDE_MAX = 16  # Decisions that are carried out at once: they come back in one turn of the loop.
 PATIENCE_SECONDS = 1.0  # A claim is usually bound sooner, and then there was nothing to say.
 KINDS = (
     PODS,

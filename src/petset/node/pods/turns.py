@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 
 LOOKS_A_TURN = 8  # A look takes a quarter of a millisecond.
-WRITES_SIDE_BY_SIDE_MAX = 16  # Statuses that are being written: more come no faster, and all end in the same turn.
+WRITES_SIDE_BY_SIDE_MAX = 8  # Statuses that are being written: more come no faster, and all end in the same turn.
 
 
 class Turns:
