@@ -409,6 +409,35 @@ async def test_a_cluster_that_begins_anew_from_a_backup_is_listed_anew() -> None
 
 
 @in_a_loop
+async def test_what_is_told_while_a_question_is_answered_is_no_sign_of_another_cluster() -> None:
+    """The watch is quicker than the answer: by then more has come than there was when it was asked."""
+    async with Cluster().running() as cluster, cluster.replica() as other:
+        way = cluster.way()
+        async with cluster.replica(way) as one:
+            await other.put(key("web"), pet_set("web"), 0)
+
+            async def write_meanwhile(request: Any) -> None:
+                if request.method == "GET" and "watch" not in request.target:
+                    way.after = None
+                    entry = await other.put(key("more"), pet_set("more"), 0)
+                    await until(lambda: one.revision >= entry.revision)
+
+            lists, way.after = one.stats().lists, write_meanwhile
+            await one.fresh(ALL)
+            assert way.after is None and one.stats().lists == lists and one.stats().watch_restarts == 0
+
+
+@in_a_loop
+async def test_a_watch_that_is_just_given_up_is_given_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Cluster().running() as cluster, cluster.replica() as one:
+        watches = one.stats().watch_restarts
+        one._following.begin_watch_anew()
+        await asyncio.sleep(0)  # Its time is over, and who waits in it has not heard of it yet.
+        one._following.begin_watch_anew()
+        await until(lambda: one.stats().watch_restarts == watches + 1)
+
+
+@in_a_loop
 async def test_closing_waits_for_writes_and_refuses_later_ones() -> None:
     async with Cluster().running() as cluster:
         way = cluster.way()

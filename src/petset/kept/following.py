@@ -89,7 +89,7 @@ class Following:
 
     def begin_watch_anew(self) -> None:
         """Somebody knows of a change that it should have told long ago."""
-        if self._silence is not None:
+        if self._silence is not None and not self._silence.expired():  # It is about to.
             self._silence.reschedule(asyncio.get_running_loop().time())
 
     async def _list(self) -> None:

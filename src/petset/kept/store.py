@@ -194,10 +194,11 @@ class KeptStore(visible.Visible):
             raise Unavailable(_said(error), ADVICE) from None
 
     async def _caught_up_with_all(self, prefix: str, place: Place) -> None:
+        before = self._revision  # The watch may tell more while the answer is on its way.
         question = self._client.versions(STORED_PETSETS, self._home, place.label_selector)
         versions, revision = await self._asked(question)
-        if int(revision) < self._revision:  # As no cluster's are, unless it began anew from a backup.
-            log.warning("the cluster is at revision %s, and was at %s: all is listed anew", revision, self._revision)
+        if int(revision) < before:  # As no cluster's are, unless it began anew from a backup.
+            log.warning("the cluster is at revision %s, and was at %s: all is listed anew", revision, before)
             lists = self._following.lists
             self._following.begin_list_anew()
             await self._until(lambda: self._following.lists > lists)
