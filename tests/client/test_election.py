@@ -85,16 +85,19 @@ def test_a_lease_that_somebody_deleted_may_still_be_held():
 
 
 def test_who_leads_renews_and_stops_before_anybody_may_take_it():
-    seen = Seen(ME, tried=10.0).wrote(lease(ME), sent=10.0, now=10.5)
-    assert decide(seen, SETTINGS, 10.5, 0.0) == Wait(1.5)
-    renewal = decide(seen, SETTINGS, 12.0, 0.0)
+    seen = Seen(ME, tried=10.0).wrote(lease(ME), sent=10.0, wall=1000.0, now=10.5)
+    assert decide(seen, SETTINGS, 10.5, 1000.5) == Wait(1.5)
+    renewal = decide(seen, SETTINGS, 12.0, 1002.0)
     assert isinstance(renewal, Write) and renewal.lease["metadata"]["resourceVersion"] == "5"
-    assert decide(seen, SETTINGS, 17.9, 0.0) != decide(seen, SETTINGS, 18.0, 0.0)
-    assert decide(seen, SETTINGS, 18.0, 0.0) == Stop("it could not be renewed for 8 s")
+    assert isinstance(decide(seen, SETTINGS, 17.9, 1007.9), Write)
+    over = Stop("it could not be renewed for 8 s")
+    assert decide(seen, SETTINGS, 18.0, 1008.0) == over
+    assert decide(seen, SETTINGS, 10.6, 5000.0) == over, "the machine slept, and its clock with it"
+    assert isinstance(decide(seen, SETTINGS, 18.0, 900.0), Stop), "a time of day that is set back gains nothing"
     taken = seen.saw(lease(OTHER, 2, "6"), 11.0)
-    assert decide(taken, SETTINGS, 11.0, 0.0) == Stop(f"{OTHER} holds it")
+    assert decide(taken, SETTINGS, 11.0, 1001.0) == Stop(f"{OTHER} holds it")
     gone = seen.saw(None, 12.0)
-    assert isinstance(decide(gone, SETTINGS, 12.0, 0.0), Write), "who holds it makes it anew"
+    assert isinstance(decide(gone, SETTINGS, 12.0, 1002.0), Write), "who holds it makes it anew"
 
 
 def test_an_attempt_that_failed_is_made_again_after_a_pause():
@@ -167,7 +170,7 @@ class Stage:
 
     @property
     def leader(self) -> str:
-        return next((name for name, (_, _, part) in self.replicas.items() if part.leads), "")
+        return next((name for name, (_, _, part) in self.replicas.items() if part.leads()), "")
 
     async def until(self, true: Callable[[], object], seconds: float) -> float:
         """How long it took."""
@@ -257,6 +260,24 @@ def test_a_leader_that_reaches_nobody_stops_before_another_begins():
     play(3, story)
 
 
+def test_a_leader_whose_machine_slept_sends_nothing_when_it_wakes(monkeypatch: pytest.MonkeyPatch):
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.begin(group, "a")
+        await stage.until(lambda: stage.leader == "a" and stage.acted, 1.0)
+        acted, now = len(stage.acted), tasks.now
+        slept = 3600.0
+        monkeypatch.setattr(tasks, "now", lambda: now() + slept)
+        part = stage.replicas["a"][2]
+        assert not part.leads()
+        sending = election.Fenced(stage.replicas["a"][1], part.leads)
+        with pytest.raises(ConnectionError, match="leads no longer"):
+            await sending.send(http.Request("DELETE", "/api/v1/namespaces/default/pods/web-0"))
+        assert len(stage.acted) == acted
+        await stage.until(lambda: stage.leader == "a", 5.0)  # Nobody else has taken it.
+
+    play(7, story)
+
+
 def test_a_lease_that_is_deleted_leaves_the_leader_alone_to_act():
     async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
         for name in ("a", "b", "c"):
@@ -315,7 +336,7 @@ def test_never_two_act_whatever_the_weather(seed):
 
 
 def test_the_law_sees_a_leader_that_does_not_stop(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(election.Election, "_until", lambda self: float("inf"))
+    monkeypatch.setattr(election.Election, "leads", lambda self: True)
     monkeypatch.setattr(election, "_leading", lambda seen, *rest: Wait(100.0))
 
     async def story(stage: Stage, group: asyncio.TaskGroup) -> None:

@@ -166,7 +166,7 @@ def test_a_leader_whose_watches_are_forgotten_and_whose_requests_are_slow_still_
 
 def test_the_law_sees_two_that_act(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replicas that believe they lead whatever the Lease says."""
-    monkeypatch.setattr(election.Election, "_until", lambda self: float("inf"))
+    monkeypatch.setattr(election.Election, "leads", lambda self: True)
     monkeypatch.setattr(election, "_leading", lambda seen, *rest: election.Wait(1000.0))
 
     async def story(it: world.World) -> None:

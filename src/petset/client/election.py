@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,6 +64,7 @@ class Seen:
     since: float = 0.0  # Since when its record is as it is, or it is gone.
     was_there: bool = False  # It was held when it went: its holder may not know yet.
     renewed: float | None = None  # When this replica sent the last renewal that succeeded; None: it does not lead.
+    renewed_wall: float = 0.0  # The same by the time of day.
     tried: float | None = None  # When it last tried to write.
     pause: float = 0.0  # Until the next attempt, after that.
 
@@ -82,9 +82,15 @@ class Seen:
         is_same = self.lease is not None and _record(lease) == _record(self.lease)
         return replace(self, lease=lease, since=self.since if is_same else now)
 
-    def wrote(self, lease: Object, sent: float, now: float) -> Seen:
-        """After a write that made this replica the holder, or left it so."""
-        return replace(self, lease=lease, since=now, renewed=sent)
+    def wrote(self, lease: Object, sent: float, wall: float, now: float) -> Seen:
+        """After a write that made this replica the holder, or left it so; it was sent at these times."""
+        return replace(self, lease=lease, since=now, renewed=sent, renewed_wall=wall)
+
+    def may_act(self, settings: Settings, now: float, wall: float) -> bool:
+        """Whether nobody else can have taken it: for so long after it was last renewed, whichever clock went faster."""
+        if self.renewed is None:
+            return False
+        return max(now - self.renewed, wall - self.renewed_wall) < settings.renew_seconds
 
     def lost(self) -> Seen:
         return replace(self, renewed=None)
@@ -139,7 +145,7 @@ def _leading(seen: Seen, renewed: float, settings: Settings, now: float, wall: f
     end = renewed + settings.renew_seconds
     if seen.lease is not None and seen.holder != seen.identity:
         return Stop(f"{seen.holder or 'nobody'} holds it")
-    if now >= end:
+    if not seen.may_act(settings, now, wall):
         return Stop(f"it could not be renewed for {settings.renew_seconds:g} s")
     due = (renewed if seen.tried is None else seen.tried) + settings.retry_seconds
     return Wait(min(due, end) - now) if due > now else Write(_taken(seen, settings, wall))
@@ -186,12 +192,11 @@ def released(lease: Object, wall: float) -> Object:
 class Fenced:
     """A transport that sends only while it may: what is asked of it later is a ConnectionError, and nothing is sent."""
 
-    def __init__(self, transport: http.Transport, until: Callable[[], float]):
-        """`until`: a time of the loop's clock."""
-        self._transport, self._until = transport, until
+    def __init__(self, transport: http.Transport, may: Callable[[], bool]):
+        self._transport, self._may = transport, may
 
     async def send(self, request: http.Request) -> http.Response:
-        if tasks.monotonic() >= self._until():
+        if not self._may():
             raise ConnectionError(f"cannot send a {request.method}: this replica leads no longer")
         return await self._transport.send(request)
 
@@ -214,16 +219,12 @@ class Election:
     def identity(self) -> str:
         return self._seen.identity
 
-    @property
     def leads(self) -> bool:
-        return tasks.monotonic() < self._until()
+        """Whether this replica may act, now."""
+        return self._seen.may_act(self._settings, tasks.monotonic(), tasks.now())
 
     def samples(self) -> Iterator[telemetry.Sample]:
-        yield "leader_election_master_status", (self._settings.name,), float(self.leads)
-
-    def _until(self) -> float:
-        """Until when this replica may act."""
-        return -math.inf if self._seen.renewed is None else self._seen.renewed + self._settings.renew_seconds
+        yield "leader_election_master_status", (self._settings.name,), float(self.leads())
 
     async def run(self, lead: Lead) -> None:
         """Take part until cancelled. What `lead` raises is raised; it may not end while this replica leads."""
@@ -258,7 +259,7 @@ class Election:
                 self._seen = self._seen.lost()
 
     async def _write(self, lease: Object) -> None:
-        sent, settings = tasks.monotonic(), self._settings
+        sent, wall, settings = tasks.monotonic(), tasks.now(), self._settings
         pause = settings.retry_seconds * (1 + JITTER * tasks.rng().random())
         self._seen = replace(self._seen, tried=sent, pause=pause)
         try:
@@ -270,7 +271,7 @@ class Election:
         except OSError as error:
             log.info("%s cannot hold the lease %s: %s", settings.replica, settings.name, error or "no answer in time")
         else:
-            self._seen = self._seen.wrote(written, sent, tasks.monotonic())
+            self._seen = self._seen.wrote(written, sent, wall, tasks.monotonic())
 
     async def _written(self, lease: Object) -> Object:
         try:
@@ -293,7 +294,7 @@ class Election:
     async def _lead(self, lead: Lead) -> None:
         """Renew, and let `lead` run, until the Lease is lost; when cancelled, release it after `lead` has ended."""
         log.info("%s leads: it holds the lease %s", self._settings.replica, self._settings.name)
-        client = self._acting.through(lambda transport: Fenced(transport, self._until))
+        client = self._acting.through(lambda transport: Fenced(transport, self.leads))
         try:
             async with asyncio.TaskGroup() as group:
                 leading = tasks.spawn(group, lead(client), "what the leader does")
