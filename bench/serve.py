@@ -283,10 +283,10 @@ class Created:
     received: int
 
 
-async def created(bench: Bench, kind: Kind, sets: int, pets: int, leader: Replica, waiting: Replica) -> Created:
+async def created(bench: Bench, kind: Kind, sets: int, pets: int, leader: Replica, serving: Replica) -> Created:
     processes = {"the cluster": bench.one.process.pid, "the replica that leads": leader.process.pid}
-    if waiting is not leader:
-        processes["the one that waits"] = waiting.process.pid
+    if serving is not leader:
+        processes["the replica that serves"] = serving.process.pid
     before, own = await bench.counts(), bench.looking.own
     cpu = {what: idle.cpu_seconds(pid) for what, pid in processes.items()}
     received, began = leader.received, time.monotonic()
@@ -308,8 +308,8 @@ async def created(bench: Bench, kind: Kind, sets: int, pets: int, leader: Replic
     seconds = time.monotonic() - began
     taken = {what: idle.cpu_seconds(pid) - cpu[what] for what, pid in processes.items()}
     counts = (await bench.counts()).since(before)
-    lists = bench.looking.own - own - sets - 1
-    counts.requests[f"LIST {kind.plural}"] = counts.requests.get(f"LIST {kind.plural}", 0) - lists
+    if (looks := f"LIST {kind.plural}") in counts.requests:
+        counts.requests[looks] -= bench.looking.own - own - sets - 1
     return Created(seconds, taken, counts, leader.received - received)
 
 
@@ -328,7 +328,10 @@ def a_set(kind: Kind, name: str, pets: int) -> dict[str, Any]:
     }
 
 
-OWN = ("storedpetsets", "petsets", "statefulsets", "pods", "controllerrevisions", "events", "leases")
+OWN = (
+    *("storedpetsets", "subjectaccessreviews", "tokenreviews", "statefulsets"),
+    *("pods", "controllerrevisions", "events", "leases"),
+)
 
 
 def rows_of_counts(where: str, counts: Counts, sets: int) -> None:
@@ -400,7 +403,7 @@ async def row_one_more(bench: Bench, where: str, pets: int) -> None:
     requests = {key: n for key, n in found.requests.items() if key.partition(" ")[2] in OWN and "leases" not in key}
     instance.row(f"{where}: one pet more, until its set says so", f"{seconds * 1e3:.0f} ms")
     instance.row(
-        f"{where}: its requests, less {mine - 1} looks", ", ".join(f"{k} {n:.0f}" for k, n in requests.items())
+        f"{where}: its requests, {mine - 1} looks among them", ", ".join(f"{k} {n:.0f}" for k, n in requests.items())
     )
 
 
