@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from petset.base import tasks
 from petset.node import programs
-from petset.node.images import recipes
+from petset.node.images import distributions, recipes
 
 SOURCE_DATE_EPOCH = 1470182400  # 2016-08-03: the day of the post that petset grew from.
 BUILD_SECONDS_MAX = 1800.0
@@ -65,6 +65,8 @@ async def build(recipe: recipes.Recipe, space: Workspace, progress: Progress) ->
         await builder.unpack(recipe.unpack, rootfs)
         if recipe.maven:
             await builder.fetch_jars()
+        if recipe.python:
+            await builder.copy_distributions()
         for folder in (*recipes.included(recipe), os.path.join(recipe.folder, "files")):
             await tasks.in_thread(copy_files, folder, rootfs)
         if recipe.run:
@@ -196,6 +198,18 @@ class _Builder:
             env={name: value for name, value in os.environ.items() if name.startswith(("MAVEN_", "JAVA_"))}
             | {"HOME": os.path.expanduser("~")},
         )  # fmt: skip
+
+    async def copy_distributions(self) -> None:
+        """As they are installed here, for an image whose Python is this one's release."""
+        name = self.recipe.name
+        self.progress(f"{name}: copying {' '.join(self.recipe.python)}")
+        if not os.path.isdir(f"{self.rootfs}/usr/lib/{distributions.RELEASE}"):
+            has = ", ".join(map(os.path.basename, glob.glob(f"{self.rootfs}/usr/lib/python3.*"))) or "none"
+            raise recipes.RecipeError(
+                f'cannot build image "{name}": petset runs on {distributions.RELEASE} here, and the image has {has}; '
+                "run petset with this machine's own Python"
+            )
+        await tasks.in_thread(distributions.copy, self.recipe.python, self.rootfs + self.recipe.python_into)
 
     async def run_steps(self) -> None:
         tools = os.path.join(self.space.work, "tools")

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from petset.node.images import distributions
 from petset.objects import package_data
 from petset.objects.meta import Json
 
@@ -39,6 +40,8 @@ class Recipe:
     tools: tuple[str, ...] = ()  # on the PATH of the run steps, not in the image
     maven: tuple[str, ...] = ()  # group:artifact:version; it and what it needs go to maven_into
     maven_into: str = "/usr/share/java"
+    python: tuple[str, ...] = ()  # distributions that this petset runs on, or itself; copied to python_into
+    python_into: str = "/usr/lib/python3/dist-packages"
     exclude: tuple[str, ...] = ()  # paths that no package may bring, here and in every image made from this one
     include: tuple[str, ...] = ()  # folders of files that several recipes add, relative to the recipes' folder
     run: tuple[str, ...] = ()  # shell steps inside the image, without network
@@ -135,6 +138,11 @@ class Recipes:
                 else:
                     with open(full, "rb") as file:
                         digest.update(hashlib.sha256(file.read()).digest())
+        if recipe.python:
+            try:
+                digest.update(distributions.digest(recipe.python))
+            except distributions.Missing as error:
+                raise RecipeError(f'cannot build image "{recipe.name}": {error}; install petset whole') from None
         return digest.hexdigest()
 
 
