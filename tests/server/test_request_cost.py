@@ -21,8 +21,8 @@ from tests.steps import counted
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 TURNS = 20  # More than any of these takes from its bytes to its answer's, over a store in memory.
 
-# A request, and the most steps that it may take; a tenth above what it takes.
-MOST = {"GET": 510, "POST": 1_370, "PUT": 1_610}
+# A request, and the most steps that it may take: a twentieth above what it takes.
+MOST = {"GET": 490, "POST": 1_270, "PUT": 1_530}
 
 
 class Wire(asyncio.Transport):

@@ -35,14 +35,14 @@ def steps(server: Server, method: str, path: str, body: Any, kind: str = "applic
 
 def test_the_steps_of_a_write(server: Server) -> None:
     writes = {
-        "create a ConfigMap": ("POST", CONFIGMAPS, lambda n: configmap(f"c{n}", k="v"), 1_010),
-        "update a ConfigMap": ("PUT", f"{CONFIGMAPS}/c0", lambda n: configmap("c0", k=f"w{n}"), 1_270),
+        "create a ConfigMap": ("POST", CONFIGMAPS, lambda n: configmap(f"c{n}", k="v"), 960),
+        "update a ConfigMap": ("PUT", f"{CONFIGMAPS}/c0", lambda n: configmap("c0", k=f"w{n}"), 1_220),
         "create a Pod": ("POST", PODS_PATH, lambda n: pod(f"p{n}"), 3_200),
         "patch a Pod's status": (
             "PATCH",
             f"{PODS_PATH}/p0/status",
             lambda n: {"status": {"podIP": f"10.0.0.{n}"}},
-            2_060,
+            2_000,
         ),
     }
     for what, (method, path, body, most) in writes.items():

@@ -322,8 +322,8 @@ class Informers(View):
 
     def of(self, resource: Kind) -> Informer:
         """The kind's informer; one that is asked for while they run begins at once, and is not filled yet."""
-        informer = self._informers.get(resource.key())
-        return informer if informer is not None else self._made(resource.key(), resource)
+        informer = self._informers.get(resource.prefix)
+        return informer if informer is not None else self._made(resource.prefix, resource)
 
     def _made(self, key: str, resource: Kind) -> Informer:
         kind = self.kinds.keeping(key) or resource

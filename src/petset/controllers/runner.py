@@ -194,15 +194,17 @@ class Runner:
         return [informer for informer in self._filling if not informer.synced.is_set()]
 
     def _waker(self, keys: Keys) -> Callable[[Object | None, Object | None], None]:
-        sees = self._controller.sees
+        sees, view, add = self._controller.sees, self._view, self._queue.add
+        passing_on = tasks.best_effort("pass on a change to the controller", self._controller.name)
 
         def wake(old: Object | None, new: Object | None) -> None:
-            with tasks.best_effort("pass on a change to the controller", self._controller.name):
+            with passing_on:
                 if sees is not None and old is not None and new is not None and sees(old) == sees(new):
                     return
                 for obj in (old, new):
-                    for key in keys(obj, self._view) if obj is not None else ():
-                        self._queue.add(key)
+                    if obj is not None:
+                        for key in keys(obj, view):
+                            add(key)
 
         return wake
 

@@ -133,11 +133,14 @@ class Kind:
     # Made of those above; every request asks for them.
     api_version: str = field(init=False)
     type_name: str = field(init=False)  # core_v1.Pod: the module and class of its schema.
+    prefix: str = field(init=False)  # Of the store's keys of all its objects.
 
     def __post_init__(self) -> None:
         version = f"{self.group}/{self.version}" if self.group else self.version
         object.__setattr__(self, "api_version", version)
         object.__setattr__(self, "type_name", type_name(self.group, self.version, self.kind))
+        stored = self.stored_as or self
+        object.__setattr__(self, "prefix", f"/{stored.group or 'core'}/{stored.plural}/")
 
     def field_selector(self, text: str) -> selectors.FieldSelector:
         """What a fieldSelector query parameter means. Raises ApiError 400."""
@@ -160,9 +163,9 @@ class Kind:
 
     def key(self, namespace: str = "", name: str = "") -> str:
         """The store's key, or the prefix of all its objects (of one namespace) without a name."""
-        space = f"{namespace}/" if self.namespaced and namespace else ""
-        stored = self.stored_as or self
-        return f"/{stored.group or 'core'}/{stored.plural}/{space}{name}"
+        if namespace and self.namespaced:
+            return f"{self.prefix}{namespace}/{name}"
+        return self.prefix + name
 
 
 class Kinds:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from petset.objects import encoding, errors, quantity, schema_nodes
 from petset.objects.errors import FieldError
@@ -58,7 +58,16 @@ def check(
     """
     if resource.custom is not None and isinstance(obj, dict):
         return resource.custom.read(obj)
+    if stored is None and not duplicates and _is_as_stored(obj, resource):
+        return obj, [], []
     return check_as(obj, resource.type_name, resource.api_version, resource.kind, strict, duplicates, stored)
+
+
+def _is_as_stored(obj: Json, resource: Kind) -> TypeGuard[dict[str, Any]]:
+    """Whether there is nothing to do: most objects that are written are such."""
+    if not isinstance(obj, dict) or obj.get("kind") != resource.kind or obj.get("apiVersion") != resource.api_version:
+        return False
+    return node(resource.type_name).ok(obj)
 
 
 def metadata(

@@ -83,7 +83,7 @@ def typed(tree: Any, resource: Kind) -> dict[str, Any]:
         tree = {**tree, "metadata": {}}
     elif not isinstance(tree["metadata"], Mapping):
         raise errors.bad_request(f"cannot read the {resource.kind}: its metadata is not an object")
-    if tree.get("apiVersion") == version and tree.get("kind") == kind and list(islice(tree, 2)) == _FIRST:
+    if list(islice(tree, 2)) == _FIRST and tree["apiVersion"] and tree["kind"]:
         return tree  # As it is to be stored.
     return {"apiVersion": version, "kind": kind, **{k: v for k, v in tree.items() if k not in ("apiVersion", "kind")}}
 

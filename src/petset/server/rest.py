@@ -486,14 +486,15 @@ def _identified(resource: Kind, obj: Object, namespace: str) -> dict[str, Any]:
             [FieldError.required("metadata.name", "name or generateName is required")],
             resource.group,
         )
-    metadata = {
-        **({"name": name} if name else {}),
-        **({"namespace": namespace} if resource.namespaced else {}),
-        "uid": tasks.new_uid(),
-        "creationTimestamp": tasks.rfc3339(tasks.now()),
-        **({"generation": 1} if resource.has_generation else {}),
-        **{key: value for key, value in given.items() if key not in _NEW_ONES_OWN},
-    }
+    metadata: dict[str, Any] = {"name": name}
+    if resource.namespaced:
+        metadata["namespace"] = namespace
+    metadata["uid"], metadata["creationTimestamp"] = tasks.new_uid(), tasks.rfc3339(tasks.now())
+    if resource.has_generation:
+        metadata["generation"] = 1
+    for key, value in given.items():
+        if key not in _NEW_ONES_OWN:
+            metadata[key] = value
     return {**obj, "metadata": metadata}
 
 
@@ -571,11 +572,16 @@ def _metadata(given: Object, kept: Object, own: tuple[str, ...], *named: str) ->
     """The metadata that was given, but for the server's `own` fields and where it was `named`; in its stored order."""
     if given == kept:
         return kept
-    metadata = {
-        **{key: value for key, value in given.items() if key not in own and key not in _DROPPED_FIELDS},
-        **{key: kept[key] for key in (*named, *own) if key in kept},
-    }
-    return {key: metadata[key] for key in (*kept, *metadata) if key in metadata}
+    metadata: dict[str, Any] = {}
+    for key, value in kept.items():
+        if key in own or key in named:
+            metadata[key] = value
+        elif key in given and key not in _DROPPED_FIELDS:
+            metadata[key] = given[key]
+    for key, value in given.items():
+        if key not in kept and key not in own and key not in _DROPPED_FIELDS:
+            metadata[key] = value
+    return metadata
 
 
 async def patch_function(call: Call, resource: Kind) -> Callable[[Object], Object]:

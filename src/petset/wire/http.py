@@ -64,7 +64,8 @@ class Request:
     route: object = field(default=None, init=False, repr=False, compare=False)
     answer_headers: Headers = field(default=(), init=False, repr=False, compare=False)
     asking: User | None = field(default=None, init=False, repr=False, compare=False)
-    _first: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)  # Values of headers.
+    # First values of headers, once somebody knows them: by lower-case names.
+    first: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def path(self) -> str:
@@ -78,10 +79,13 @@ class Request:
 
     def header(self, name: str, default: str = "") -> str:
         """The first value of a header, by its lower-case name."""
-        first = self._first
-        if first is None:
-            first = self._first = dict(reversed(self.headers))
-        return first.get(name, default)
+        return (self.first or self.first_values()).get(name, default)
+
+    def first_values(self) -> dict[str, str]:
+        """The first value of each header."""
+        if self.first is None:
+            self.first = dict(reversed(self.headers))
+        return self.first
 
     def header_values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]

@@ -98,16 +98,6 @@ class RequestParser:
         events, self._events = self._events, []
         return events
 
-    @property
-    def is_partial(self) -> bool:
-        """Whether a request has begun and is not complete."""
-        return self._partial
-
-    @property
-    def body_bytes(self) -> int:
-        """How much is here of the body of a request that is not complete."""
-        return self._body_bytes
-
     def take_over(self) -> bytes:
         """The bytes that came after the request to upgrade; the parser is done."""
         held, self._held = self._held or b"", None
@@ -132,7 +122,8 @@ class RequestParser:
         self._events.append(Refused(refusal))
 
     def _begin(self) -> None:
-        self._in_head = self._partial = False
+        self._in_head = False
+        self.is_partial = False  # Whether a request has begun and is not complete.
         self._messages = 0
         self._unfinished_bytes = 0
         self._reset()
@@ -140,17 +131,17 @@ class RequestParser:
     def _reset(self) -> None:
         self._target = b""
         self._headers: list[tuple[str, str]] = []
-        self._hosts = 0
+        self._first: dict[str, str] = {}  # First values of the headers.
         self._version = "1.1"
         self._head_bytes = 0
         self._body: list[bytes] = []
-        self._body_bytes = 0
+        self.body_bytes = 0  # How much is here of the body of a request that is not complete.
 
     # Called by httptools
 
     def on_message_begin(self) -> None:
         self._messages += 1
-        self._in_head = self._partial = True
+        self._in_head = self.is_partial = True
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -165,21 +156,20 @@ class RequestParser:
         if self._head_bytes > HEAD_BYTES_MAX or len(self._headers) >= HEADERS_MAX:
             raise head_too_large()
         if self._in_head:  # Otherwise it is a trailer, which nobody here reads.
-            header = _usual_header(name, value) if len(value) <= USUAL_VALUE_BYTES_MAX else _header(name, value)
-            self._headers.append(header)
-            if header[0] == "host":
-                self._hosts += 1
+            read = _usual_header if len(value) <= USUAL_VALUE_BYTES_MAX else _header
+            self._headers.append(read(name, value))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         self._in_head = False
-        headers = dict(self._headers)
+        headers = self._first = dict(reversed(self._headers))
+        hosts = "host" in headers if len(headers) == len(self._headers) else _count(self._headers, "host")
         version = self._version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise http.Malformed(
                 505, "BadRequest", f"cannot read the request: HTTP {version} is not offered; use HTTP/1.1"
             )
-        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
+        if hosts > 1 or (not hosts and version == "1.1"):
             raise http.Malformed(400, "BadRequest", "cannot read the request: it needs one Host header")
         if self._parser.get_method() == b"CONNECT":
             raise http.Malformed(405, "MethodNotAllowed", "cannot connect elsewhere: this is not a proxy")
@@ -196,15 +186,15 @@ class RequestParser:
             self._events.append(Continue())
 
     def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        if self._body_bytes > self._body_bytes_max:
+        self.body_bytes += len(body)
+        if self.body_bytes > self._body_bytes_max:
             raise self._body_too_large()
         self._body.append(body)
 
     def on_message_complete(self) -> None:
         parser, body = self._parser, self._body
         assert parser is not None
-        self._partial = False
+        self.is_partial = False
         request = http.Request(
             parser.get_method().decode("ascii"),
             origin_form(self._target),
@@ -212,12 +202,17 @@ class RequestParser:
             body[0] if len(body) == 1 else b"".join(body),
             self._peer,
         )
+        request.first = self._first
         upgrade = parser.should_upgrade()
         self._events.append(Received(request, upgrade or parser.should_keep_alive(), upgrade, self._version == "1.1"))
         self._reset()
 
     def _body_too_large(self) -> http.Malformed:
         return body_too_large(self._body_bytes_max)
+
+
+def _count(headers: Iterable[tuple[str, str]], name: str) -> int:
+    return sum(key == name for key, _ in headers)
 
 
 def _header(name: bytes, value: bytes) -> tuple[str, str]:

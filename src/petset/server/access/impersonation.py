@@ -25,9 +25,8 @@ _GROUP = reviews.AUTHENTICATION_GROUP
 
 def impersonates(request: http.Request) -> bool:
     """Whether the request asks to act as somebody else."""
-    if _IMPERSONATE not in " ".join(dict(request.headers)):  # One look, however many headers there are.
-        return False
-    return any(key.startswith(_IMPERSONATE) for key, _ in request.headers)
+    names = " ".join(request.first or request.first_values())  # One look, however many headers there are.
+    return _IMPERSONATE in names and any(key.startswith(_IMPERSONATE) for key, _ in request.headers)
 
 
 async def impersonated(
