@@ -103,7 +103,7 @@ async def _living(served: Served, machines: Sequence[switches.Switched], is_read
         name, to = asked.get("node"), asked.get("to")
         if name is not None or to is not None:
             if name not in turned.states or to not in switches.STATES:
-                return {"error": f"there is no node {name}; there are {', '.join(turned.states)}"}
+                return {"error": f"there is no node {name}, but {', '.join(turned.states)}"}
             try:
                 await turned.turn(str(name), str(to))
             except (networks.NetworkError, OSError) as error:

@@ -18,10 +18,10 @@ from petset.cli.showing import printing
 SOURCES = Path(main.__file__).parents[1]
 SAYING = [
     *sorted(SOURCES.glob("cli/**/*.py")),
-    *(SOURCES / f"{name}.py" for name in ("up", "backup", "rootless")),
+    *(SOURCES / f"{name}.py" for name in ("up", "backup", "rootless", "client/manifests")),
     *sorted(SOURCES.glob("testing/*.py")),
 ]
-FAILURES = re.compile(r"(.*\.)?(CommandError|UpError|BackupError|RootlessError|ClusterError|Refused)")
+FAILURES = re.compile(r"(.*\.)?(CommandError|UpError|BackupError|RootlessError|ClusterError|ManifestError|Refused)")
 PLACE = "{}"  # Of what is put into a message.
 
 

@@ -155,6 +155,9 @@ def main(argv: list[str] | None = None, of_kubectl: bool = False) -> int:
 def _why(error: Exception, args: argparse.Namespace) -> str:
     """The line for the user; what nobody has foreseen leaves its traceback in the instance's log."""
     doing = next(doing for name, doing, _ in COMMANDS if name == args.command)
+    from petset.cli import failures
+
+    error = failures.foreseen(error, doing)
     if args.instance is None:
         return reasons.reason(error, doing, "")
     line = reasons.reason(error, doing, str(args.instance.directory))

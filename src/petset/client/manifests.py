@@ -27,7 +27,7 @@ def of_path(path: Path) -> Iterator[Object]:
         if path.is_dir():
             files = sorted(one for one in path.iterdir() if one.suffix in SUFFIXES and one.is_file())
             if not files:
-                raise ManifestError(f"cannot read {path}: there is no {', '.join(SUFFIXES)} in it")
+                raise ManifestError(f"cannot read {path}: there is no {', '.join(SUFFIXES)} in it; name another")
             for file in files:
                 yield from of_path(file)
             return
@@ -48,7 +48,8 @@ def of_text(text: bytes | str, where: str) -> Iterator[Object]:
     try:
         trees = documents.load_all(text)
     except ValueError as error:
-        raise ManifestError(f"cannot read {where}: {error}") from None
+        why = str(error).replace('in "<unicode string>", ', "at ").replace('in "<byte string>", ', "at ")
+        raise ManifestError(f"cannot read {where}: {why}; mend it there") from None
     yield from of_trees(trees, where)
 
 
@@ -56,15 +57,17 @@ def of_trees(trees: Iterable[Any], where: str) -> Iterator[Object]:
     """Each as an object. Raises ManifestError."""
     for tree in trees:
         if not meta.is_struct(tree):
-            raise ManifestError(f"cannot read {where}: {str(tree)[:60]!r} is no object")
+            raise ManifestError(
+                f"cannot read {where}: {str(tree)[:60]!r} is no object; begin one with apiVersion and kind"
+            )
         kind = tree.get("kind")
         if isinstance(kind, str) and kind.endswith("List") and meta.is_list(tree.get("items")):
             yield from of_trees(tree["items"], where)
             continue
         if not isinstance(kind, str) or not isinstance(tree.get("apiVersion"), str):
-            raise ManifestError(f"cannot read {where}: an object in it lacks apiVersion or kind")
+            raise ManifestError(f"cannot read {where}: an object in it lacks apiVersion or kind; give it both")
         metadata: Any = tree.get("metadata")
         names = [metadata.get(key) for key in ("name", "generateName")] if meta.is_struct(metadata) else []
         if not any(isinstance(name, str) and name for name in names):
-            raise ManifestError(f"cannot read {where}: a {kind} in it has no metadata.name")
+            raise ManifestError(f"cannot read {where}: a {kind} in it has no metadata.name; give it one")
         yield tree

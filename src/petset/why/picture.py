@@ -42,6 +42,13 @@ class Unread:
 Answer = bytes | Unread
 
 
+class Unseen(Exception):
+    """A list that is looked at as a whole could not be read: of what is in it nothing can be said."""
+
+    def __init__(self, answer: Unread):
+        super().__init__(answer.message)
+
+
 @dataclass(slots=True)
 class Picture:
     answers: dict[str, Answer] = field(default_factory=dict[str, Answer])  # By the target of the GET.
@@ -84,9 +91,16 @@ class Picture:
         pages = list(self._pages(target.partition("&continue=")[0]))
         return next((after for before, after in pairwise(pages) if before == target), None)
 
+    def seen(self, kind: Kind, namespace: str = "", *, labels: str = "") -> Sequence[Object]:
+        """A list that is only good for anything when it was read. Raises Unseen when it may not be."""
+        answer = self.answers.get(_listed(kind, namespace, labels, ""))
+        if isinstance(answer, Unread) and not answer.is_missing:
+            raise Unseen(answer)
+        return self.list(kind, namespace, labels=labels)
+
     def owned(self, kind: Kind, owner: Object, labels: str = "") -> Sequence[Object]:
-        """The objects of a kind that one controls."""
-        found = self.list(kind, meta.namespace(owner), labels=labels)
+        """The objects of a kind that one controls. Raises Unseen when they may not be read."""
+        found = self.seen(kind, meta.namespace(owner), labels=labels)
         return [one for one in found if meta.is_controlled_by(one, owner)]
 
     def unread(self, kind: Kind, name: str = "", namespace: str = "") -> Unread | None:

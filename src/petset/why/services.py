@@ -29,7 +29,7 @@ def service(obj: Object, picture: Picture) -> Finding:
     if not spec.get("selector"):
         return _without_selector(obj, ready)
     chosen = selectors.from_map(meta.part(spec, "selector"))
-    mine = [pod for pod in picture.list(PODS, meta.namespace(obj), labels=str(chosen)) if not meta.is_deleting(pod)]
+    mine = [pod for pod in picture.seen(PODS, meta.namespace(obj), labels=str(chosen)) if not meta.is_deleting(pod)]
     if not mine:
         return _matches_nobody(obj, chosen, picture)
     if wrong := _ports_of_nobody(obj, mine):

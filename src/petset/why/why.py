@@ -6,6 +6,8 @@ Kinds that are not in the table are told of by their conditions, their events an
 
 from __future__ import annotations
 
+import contextlib
+
 from petset.kinds.apps.daemon_set import DAEMONSETS
 from petset.kinds.apps.deployment import DEPLOYMENTS
 from petset.kinds.apps.replica_set import REPLICASETS
@@ -26,7 +28,7 @@ from petset.objects.registry import Kind
 from petset.why import claims, deleted, finding, nodes, pods, services, sets, workloads
 from petset.why.deleted import Tell
 from petset.why.finding import Finding
-from petset.why.picture import Picture
+from petset.why.picture import Picture, Unseen
 
 # The order is that in which a bare name is looked for.
 SUBJECTS: tuple[tuple[Kind, Tell], ...] = (
@@ -51,7 +53,11 @@ def of(kind: Kind, name: str, namespace: str, picture: Picture) -> Finding:
     obj = picture.get(kind, name, namespace)
     if obj is None:
         return _unread(kind, name, namespace, picture)
-    return _tell(kind)(obj, picture)
+    try:
+        return _tell(kind)(obj, picture)
+    except Unseen as unseen:
+        says = f"cannot be looked into: {finding.quoted(str(unseen))}"
+        return finding.of(obj, says, mend="ask as a user who may read that, too")
 
 
 def _tell(kind: Kind) -> Tell:
@@ -65,9 +71,10 @@ def _unread(kind: Kind, name: str, namespace: str, picture: Picture) -> Finding:
         return Finding(about, "is being looked for", "waits")
     if not answer.is_missing:
         return Finding(about, f"cannot be read: {finding.quoted(answer.message)}", mend="ask as a user who may read it")
-    found = sets.absent_pod(picture, name, namespace) if kind.key() == PODS.key() else None
-    if found is not None:
-        return found
+    with contextlib.suppress(Unseen):
+        found = sets.absent_pod(picture, name, namespace) if kind.key() == PODS.key() else None
+        if found is not None:
+            return found
     return Finding(about, f"is not there{_namespace(namespace, picture)}")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from petset.cli.asking import clusters
 from petset.cli.failures import CommandError
+from petset.client import discovery
 from petset.client.client import Client
 from petset.kinds.persistent_volume_claim import PERSISTENTVOLUMECLAIMS
 from petset.kinds.pet_set import PETSETS
@@ -58,7 +59,8 @@ async def all_of(client: Client, kind: Kind, namespace: str = "") -> list[Object
     try:
         found, _ = await client.list(kind, namespace)
     except errors.ApiError as error:
-        if error.code == 404 and kind is PETSETS:
-            return []  # Most clusters have none of 2016's.
+        # Most clusters have none of 2016's; who may not list what is not there is told that he may not.
+        if kind is PETSETS and (error.code == 404 or not await discovery.of_version(client, kind.api_version)):
+            return []
         raise
     return found

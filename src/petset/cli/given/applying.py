@@ -22,6 +22,12 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
 MANAGER = "petset-run"
+# What to do about a refusal, by its reason.
+MENDS = {
+    "Conflict": "--force-conflicts takes the fields over",
+    "Invalid": "correct it and run it again",
+    "Forbidden": "apply it as a user who may, or change what forbids it",
+}
 KIND_SECONDS_MAX = 10.0
 GONE_SECONDS_MAX = 120.0
 AGAIN_SECONDS = 0.1
@@ -57,7 +63,7 @@ async def apply(client: Client, obj: Object, namespace: str, force: bool) -> App
         was_there = await _is_there(client, kind, meta.name(obj), space)
         return Applied(kind, await client.apply(wanted, MANAGER, force=force, resource=kind), not was_there)
     except errors.ApiError as error:
-        mend = "; --force-conflicts takes the fields over" if error.reason == "Conflict" else ""
+        mend = f"; {MENDS[error.reason]}" if error.reason in MENDS else ""
         raise Refused(f"cannot apply {obj['kind']} {meta.name(obj)}: {error.message}{mend}") from None
 
 
