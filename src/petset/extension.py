@@ -12,7 +12,7 @@ from the start, and is ready (`/readyz`) from when it knows the cluster until it
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from petset import cluster
 from petset.base import telemetry
@@ -24,6 +24,24 @@ from petset.server.delegated import api, trust
 from petset.server.delegated.surroundings import Surroundings
 from petset.store import store as stores
 from petset.wire import http
+
+
+def controllers(
+    namespace: str,
+    replica: str,
+    elects: bool = True,
+    image_map: Sequence[str] = (),
+    metrics: telemetry.Telemetry | None = None,
+) -> cluster.Program:
+    """The controller of PetSets, acting by the cluster's API: one of several replicas, of which a Lease elects one.
+
+    Raises ValueError for an image map that is none.
+    """
+    from petset.client import election
+    from petset.controllers import replica as replicas
+
+    elected = election.Settings(replicas.LEASE, namespace, replica) if elects else None
+    return cluster.pet_sets(replicas.settings(elected, image_map), metrics)
 
 
 class Extension:

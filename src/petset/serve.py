@@ -1,9 +1,11 @@
 """The process around an extension: `petset serve`, PetSets beside a cluster that is somewhere else.
 
-`run` serves from the first moment, and is ready when it has read from the cluster whom to believe and which namespaces
-there are; a cluster that cannot be reached is tried for ever, and /readyz says why. SIGTERM and SIGINT end it with
-grace: /readyz fails at once, so that nobody new is sent here; after the time that this takes to be heard of no
-connection is taken any more, watches end, and what is under way is finished. What is said goes to standard error.
+`run` serves from the first moment, and is ready when it has read from the cluster whom to believe, which namespaces
+there are and, where the cluster keeps them, the PetSets; a cluster that cannot be reached is tried for ever, and
+/readyz says why. Beside the API it takes part in the election of who acts on PetSets. SIGTERM and SIGINT end it with
+grace: /readyz fails at once, so that nobody new is sent here; after the time that this takes to be heard of the lease
+is given back, no connection is taken any more, watches end, and what is under way is finished. What is said goes to
+standard error.
 """
 
 from __future__ import annotations
@@ -14,16 +16,23 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petset import __version__, cluster, extension
 from petset.base import followed_tls, journal, notices, pki, process, reasons, tasks, telemetry
 from petset.client import lasting
 from petset.client.client import Client
+from petset.kinds import stored_pet_set
 from petset.net import listener
-from petset.store import sqlite
+from petset.objects import errors
+from petset.store import store as stores
+
+if TYPE_CHECKING:
+    from petset.kept.store import KeptStore
+    from petset.store.sqlite import SqliteStore
 
 log = logging.getLogger("petset")
 
@@ -39,15 +48,24 @@ class ServeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    store: Path  # The directory of its objects, and of its keys where none are given.
+    store: Path | None = None  # The directory of its PetSets; None: the cluster keeps them.
     kubeconfig: Path | None = None  # None: it runs in a pod of the cluster.
+    namespace: str = "petset-system"  # Of its Service, its Lease and what the cluster keeps for it.
+    service: str = "petset"  # By whose name the cluster reaches it, which its own certificate says.
     address: str = "0.0.0.0"
     port: int = 8443
-    tls: pki.Issued | None = None  # None: it makes a pair of its own.
-    service: str = "petset"  # By whose name the cluster reaches it, which its own certificate says.
-    namespace: str = "petset-system"
+    tls: pki.Issued | None = None
+    keys: Path | None = None  # The directory of a pair that it makes, where none is given.
+    replica: str = field(default_factory=socket.gethostname)
+    elects: bool = True  # Who acts on PetSets; without, this one acts.
+    acts: bool = True  # At all.
+    image_map: tuple[str, ...] = ()  # FROM=TO
     shutdown_delay_seconds: float = 0.0
     log_requests: bool = False
+
+    @property
+    def place(self) -> str:
+        return str(self.store) if self.store is not None else "the cluster"
 
 
 def run(options: Options, announce: Announce) -> None:
@@ -60,7 +78,7 @@ def run(options: Options, announce: Announce) -> None:
         except ServeError:
             raise
         except Exception as error:
-            why = reasons.reason(error, "serve", str(options.store))
+            why = reasons.reason(error, "serve", options.place)
             log.info("ended: %s", why, exc_info=error if reasons.is_defect(error) else None)
             raise ServeError(why) from None
         log.info("stopped")
@@ -69,27 +87,97 @@ def run(options: Options, announce: Announce) -> None:
 async def _run(options: Options, announce: Announce) -> None:
     told = notices.taken()
     stop = _stop_signal(told)
-    log.info("starting: petset %s serve, process %d, %s", __version__, os.getpid(), options.store)
+    log.info("starting: petset %s serve, process %d, PetSets in %s", __version__, os.getpid(), options.place)
     async with contextlib.AsyncExitStack() as opened:
         client = await opened.enter_async_context(reached(options.kubeconfig))
-        options.store.mkdir(parents=True, exist_ok=True, mode=0o700)
         tls = followed_tls.FollowedTls(options.tls or _own_pair(options))
-        metrics = telemetry.Telemetry()
-        store = await sqlite.SqliteStore.open(options.store / DATABASE)
-        opened.push_async_callback(store.close)
-        metrics.source(lambda: telemetry.read("petset_store", asdict(store.stats())))
-        here = extension.Extension(
-            store, client, metrics, tls.believe, {cluster.STORE_CHECK: lambda: store.trouble}, options.log_requests
-        )
         listening = opened.enter_context(_listening(options.address, options.port))
-        async with (
-            here.running(("readiness", _readiness(here, told, announce)), ("the watchdog", told.keep_alive())),
-            listener.serve(here.handle, tls=tls.context, socket=listening, front_proxies=None),
-        ):
+        metrics = telemetry.Telemetry()
+        kept = await opened.enter_async_context(_opened(options, client, metrics))
+        here = extension.Extension(kept.store, client, metrics, tls.believe, kept.checks, options.log_requests)
+        parts: list[cluster.Part] = [("the watchdog", told.keep_alive())]
+        if options.acts:
+            controllers = extension.controllers(
+                options.namespace, options.replica, options.elects, options.image_map, metrics
+            )
+            parts.append((controllers.name, controllers.main(client.named(controllers.agent))))
+        readiness = _readiness(here, kept, told, announce)
+        serving = listener.serve(here.handle, tls=tls.context, socket=listening, front_proxies=None)
+        async with here.running(*kept.parts), serving:  # What is kept is followed until the last answer.
             announce(f"api: https://{options.address}:{listening.getsockname()[1]} answers")
-            await stop.wait()
-            here.stop_soon()
-            await asyncio.sleep(options.shutdown_delay_seconds)
+            async with cluster.together(*parts, ("readiness", readiness)):
+                await stop.wait()
+                here.stop_soon()
+                await asyncio.sleep(options.shutdown_delay_seconds)
+
+
+# -- Its store
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """PetSets and what keeps them: the store, when it is to be used, what must run, and what /readyz asks."""
+
+    store: stores.Store
+    ready: Callable[[], Coroutine[None, None, None]]
+    parts: list[cluster.Part]
+    checks: Mapping[str, Callable[[], str]]
+
+
+@contextlib.asynccontextmanager
+async def _opened(options: Options, client: Client, metrics: telemetry.Telemetry) -> AsyncGenerator[_Kept]:
+    store: SqliteStore | KeptStore
+    if options.store is None:
+        from petset.kept.store import KeptStore
+
+        store = found = KeptStore(client, options.namespace)
+        parts: list[cluster.Part] = [("the kind of what is kept", _defined(client)), ("the store", found.keep())]
+        kept = _Kept(found, found.ready, parts, {cluster.STORE_CHECK: lambda: found.trouble})
+        metrics.source(lambda: telemetry.read("petset_store", asdict(found.stats())))
+    else:
+        from petset.store.sqlite import SqliteStore
+
+        options.store.mkdir(parents=True, exist_ok=True, mode=0o700)
+        store = local = await SqliteStore.open(options.store / DATABASE)
+        kept = _Kept(local, _at_once, [], {cluster.STORE_CHECK: lambda: local.trouble})
+        metrics.source(lambda: telemetry.read("petset_store", asdict(local.stats())))
+    try:
+        yield kept
+    finally:
+        await store.close()
+
+
+async def _at_once() -> None:
+    """It is."""
+
+
+async def _defined(client: Client) -> None:
+    """The cluster knows what it is to keep, or is taught it, where this one may."""
+
+    async def once() -> None:
+        try:
+            await client.create(stored_pet_set.definition())
+        except errors.ApiError as error:
+            if error.is_temporary:
+                raise ConnectionError(error.message) from error
+            if error.reason != "AlreadyExists":
+                log.info("cannot define what the cluster is to keep, which somebody else must do: %s", error.message)
+
+    await tasks.retrying("define what the cluster is to keep", once, OSError)
+
+
+# -- What is around it
+
+
+async def _readiness(here: extension.Extension, kept: _Kept, told: notices.Notices, announce: Announce) -> None:
+    began = tasks.monotonic()
+    await here.ready()
+    await kept.ready()
+    line = f"ready: the cluster is known after {tasks.monotonic() - began:.2f} s"
+    log.info("%s", line)
+    told.tell(notices.READY)
+    told.tell_status(line)
+    announce(line)
 
 
 def _listening(address: str, port: int) -> socket.socket:
@@ -106,16 +194,6 @@ def _listening(address: str, port: int) -> socket.socket:
     return found
 
 
-async def _readiness(here: extension.Extension, told: notices.Notices, announce: Announce) -> None:
-    began = tasks.monotonic()
-    await here.ready()
-    line = f"ready: the cluster is known after {tasks.monotonic() - began:.2f} s"
-    log.info("%s", line)
-    told.tell(notices.READY)
-    told.tell_status(line)
-    announce(line)
-
-
 def _stop_signal(told: notices.Notices) -> asyncio.Event:
     stop = asyncio.Event()
 
@@ -130,10 +208,18 @@ def _stop_signal(told: notices.Notices) -> asyncio.Event:
 
 
 def _own_pair(options: Options) -> pki.Issued:
+    """Raises ServeError."""
+    keys = options.keys or (options.store / KEYS if options.store is not None else None)
+    if keys is None:
+        raise ServeError(
+            "cannot serve: it has no certificate to show; give one with --tls-cert-file and --tls-private-key-file, or "
+            "name a directory with --cert-dir, in which it makes its own"
+        )
     service, namespace = options.service, options.namespace
     names = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc"]
     hosts = ["localhost", "127.0.0.1", *names, f"{names[-1]}.{cluster.DOMAIN}"]
-    return pki.authority(options.store / KEYS, user="petset-serve-ca").server("serve", hosts)
+    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return pki.authority(keys, user="petset-serve-ca").server("serve", hosts)
 
 
 @contextlib.asynccontextmanager

@@ -5,13 +5,17 @@ The cluster hands apps/v1alpha1 on to a Service whose name leads to this machine
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.cluster import ROOT, Cluster
 
@@ -22,22 +26,22 @@ START_SECONDS_MAX = 60.0
 class Replica:
     """A process of `petset serve`, and what it has said."""
 
-    def __init__(self, directory: Path, cluster: Cluster, *flags: str, kubeconfig: Path | None = None):
-        self.directory, self._cluster = directory, cluster
-        self._kubeconfig = kubeconfig or cluster.state / "kubeconfig"
-        self._flags = flags
+    def __init__(self, directory: Path, cluster: Cluster, name: str, *flags: str):
+        """Its keys are in the directory, which others may share; so is its log, by its name."""
+        self.directory, self.name = directory, name
+        self._cluster, self._flags = cluster, flags
         self.process: subprocess.Popen[str]
         self.lines: list[str] = []
         self.port = 0
 
     def start(self, until: str = "ready") -> Replica:
         """Until it has said so."""
-        command = [sys.executable, "-m", "petset", "serve", "--kubeconfig", str(self._kubeconfig)]
-        command += ["--store", str(self.directory), "--bind-address", "127.0.0.1", f"--secure-port={self.port}"]
+        command = [sys.executable, "-m", "petset", "serve", "--kubeconfig", str(self._cluster.state / "kubeconfig")]
+        command += ["--bind-address=127.0.0.1", f"--secure-port={self.port}", f"--replica-name={self.name}"]
         self.directory.mkdir(parents=True, exist_ok=True)
-        with open(self.directory / "log", "a") as log:
+        with open(self._log, "a") as log:
             self.process = subprocess.Popen(
-                [*command, *self._flags],
+                [*command, f"--cert-dir={self.directory / 'pki'}", *self._flags],
                 env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -56,8 +60,16 @@ class Replica:
             self.lines.append(line)
 
     @property
+    def _log(self) -> Path:
+        return self.directory / f"{self.name}.log"
+
+    @property
     def log(self) -> str:
-        return (self.directory / "log").read_text()
+        return self._log.read_text()
+
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
 
     @property
     def authority(self) -> bytes:
@@ -74,20 +86,58 @@ class Replica:
         return self.process.wait(30)
 
 
-def objects(replica: Replica) -> list[dict]:
-    """What an administrator installs for it."""
+class Balancer:
+    """A port of this machine behind which replicas are, one after another, dead or not: as a Service's address is."""
+
+    def __init__(self, *replicas: Replica):
+        self._replicas = itertools.cycle(replicas)
+        self._loop = asyncio.new_event_loop()
+        self._stop, began = asyncio.Event(), threading.Event()
+        self.port = 0
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run(began)), daemon=True)
+        self._thread.start()
+        began.wait()
+
+    async def _run(self, began: threading.Event) -> None:
+        server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        began.set()
+        await self._stop.wait()
+        server.close()
+
+    async def _joined(self, *client: Any) -> None:
+        try:
+            there = await asyncio.open_connection("127.0.0.1", next(self._replicas).port)
+        except OSError:
+            client[1].close()
+            return
+        await asyncio.gather(self._copied(client[0], there[1]), self._copied(there[0], client[1]))
+
+    async def _copied(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(1 << 16):
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+
+def objects(replica: Replica, port: int) -> list[dict]:
+    """What an administrator installs, for what is at a port of this machine and shows this replica's certificate."""
     spec = {
         "group": "apps",
         "version": "v1alpha1",
         "groupPriorityMinimum": 17800,
         "versionPriority": 1,
         "caBundle": base64.b64encode(replica.authority).decode(),
-        "service": {"namespace": NAMESPACE, "name": SERVICE, "port": replica.port},
+        "service": {"namespace": NAMESPACE, "name": SERVICE, "port": port},
     }
     service = {"type": "ExternalName", "externalName": "localhost"}
     about = {"name": SERVICE, "namespace": NAMESPACE}
     return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         {"apiVersion": "v1", "kind": "Service", "metadata": about, "spec": service},
         {
             "apiVersion": "apiregistration.k8s.io/v1",

@@ -14,6 +14,7 @@ from petset.cli.failures import CommandError
 from petset.objects import durations
 
 SECONDS_MAX = 3600.0
+CLUSTER = "cluster"
 
 
 def seconds(text: str) -> float:
@@ -30,7 +31,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the cluster, and as whom it is asked (default: that of the pod it runs in)",
     )
-    parser.add_argument("--store", metavar="DIR", required=True, help="keep PetSets in a file in this directory")
+    parser.add_argument(
+        "--store",
+        default=CLUSTER,
+        metavar="cluster|DIR",
+        help="who keeps the PetSets: the cluster, for any number of replicas (default), or a file in this directory",
+    )
     parser.add_argument(
         "--bind-address", default="0.0.0.0", metavar="ADDRESS", help="where to listen (default 0.0.0.0: everywhere)"
     )
@@ -40,14 +46,42 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-cert-file",
         metavar="FILE",
-        help="the certificate to show, followed as it is renewed (default: one of an authority of its own, in DIR/pki)",
+        help="the certificate to show, followed as it is renewed (default: one of an authority of its own)",
     )
     parser.add_argument("--tls-private-key-file", metavar="FILE", help="its key")
     parser.add_argument(
-        "--namespace", default="petset-system", metavar="NAME", help="the namespace of its Service (petset-system)"
+        "--cert-dir", metavar="DIR", help="where that authority is (default: pki in the directory of --store)"
+    )
+    parser.add_argument(
+        "--namespace",
+        default="petset-system",
+        metavar="NAME",
+        help="its namespace: of its Service, Lease and what the cluster keeps for it (petset-system)",
     )
     parser.add_argument(
         "--service", default="petset", metavar="NAME", help="its Service, which its own certificate names (petset)"
+    )
+    parser.add_argument(
+        "--leader-elect",
+        type=up.switch,
+        default=True,
+        metavar="BOOL",
+        help="have a Lease elect which of several replicas acts on PetSets (default true; false: this one)",
+    )
+    parser.add_argument(
+        "--controllers",
+        type=up.switch,
+        default=True,
+        metavar="BOOL",
+        help="whether it acts on PetSets at all, or serves their API alone (default true)",
+    )
+    parser.add_argument("--replica-name", default="", metavar="NAME", help="its name, for people (default: the host's)")
+    parser.add_argument(
+        "--image-map",
+        action="append",
+        default=[],
+        metavar="FROM=TO",
+        help="what an image is called there, or all whose names begin so where both end with a slash; may be repeated",
     )
     parser.add_argument(
         "--shutdown-delay-duration",
@@ -65,20 +99,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from petset import serve
+    from petset.controllers.pets.translation import images_of
 
     if bool(args.tls_cert_file) != bool(args.tls_private_key_file):
         raise CommandError(
             "cannot serve: --tls-cert-file and --tls-private-key-file go together; give both, or neither"
         )
     tls = pki.Issued(Path(args.tls_cert_file), Path(args.tls_private_key_file)) if args.tls_cert_file else None
+    try:
+        images_of(args.image_map)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
     options = serve.Options(
-        store=Path(args.store),
+        store=None if args.store == CLUSTER else Path(args.store),
         kubeconfig=Path(args.kubeconfig) if args.kubeconfig else None,
         address=args.bind_address,
         port=args.secure_port,
         tls=tls,
         service=args.service,
         namespace=args.namespace,
+        keys=Path(args.cert_dir) if args.cert_dir else None,
+        elects=args.leader_elect,
+        acts=args.controllers,
+        image_map=tuple(args.image_map),
+        **({"replica": args.replica_name} if args.replica_name else {}),
         shutdown_delay_seconds=args.shutdown_delay_duration,
         log_requests=args.log_requests,
     )

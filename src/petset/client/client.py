@@ -68,6 +68,10 @@ class Client:
         self.kinds = kinds or Catalog(builtin.KINDS)
         self._headers = (("accept", "application/json"), ("user-agent", user_agent))
 
+    def named(self, user_agent: str) -> Client:
+        """The same client under another name, by which it owns the fields that it writes."""
+        return Client(self._transport, user_agent, self.kinds)
+
     def through(self, wrap: Callable[[http.Transport], http.Transport]) -> Client:
         """The same client over a transport that wraps this one's."""
         made = Client(wrap(self._transport), kinds=self.kinds, is_near=self.is_near)

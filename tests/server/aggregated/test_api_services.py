@@ -15,7 +15,7 @@ import pytest
 from petset.base import pki
 from petset.kinds import api_service as kind
 from petset.server.access import front_proxy
-from petset.server.aggregated import availability, remote, trust
+from petset.server.aggregated import availability, remote, services, trust
 from petset.server.aggregated.services import Services
 from petset.server.described import remotes
 from petset.wire import http
@@ -249,6 +249,27 @@ def test_one_that_is_away_is_stale_and_holds_up_nobody(aggregated: Aggregated) -
     aggregated.look()
     assert aggregated.condition() == ("True", "Passed") and aggregated.group()["versions"][0]["freshness"] == "Current"
     assert aggregated.get(FLUNDERS)["items"] == []
+
+
+def test_one_of_several_servers_that_answers_is_enough(aggregated: Aggregated) -> None:
+    """Behind a Service some may be gone, and the cluster does not know it yet."""
+    aggregated.register()
+    refused = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500}
+    asked: list[http.Request] = []
+
+    def fourth_time(request: http.Request) -> http.Response:
+        asked.append(request)
+        if len(asked) % services.PROBE_ATTEMPTS != 4:
+            return http.Response(500, (("content-type", "application/json"),), json.dumps(refused).encode())
+        return http.Response(200, (("content-type", "application/json"),), b"{}")
+
+    aggregated.extension.say = lambda request: fourth_time(request) if request.path == ROOT else http.Response(404)
+    aggregated.look()
+    assert aggregated.condition() == ("True", "Passed")
+    assert len(asked) == services.PROBE_ATTEMPTS  # The others were asked with it.
+    aggregated.extension.say = lambda request: http.Response(500)
+    aggregated.look()
+    assert aggregated.condition() == ("False", "FailedDiscoveryCheck") and "bad status" in aggregated.message()
 
 
 def test_a_certificate_of_somebody_else(aggregated: Aggregated, tmp_path: Path) -> None:
