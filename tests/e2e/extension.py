@@ -91,14 +91,15 @@ class Balancer:
 
     def __init__(self, *replicas: Replica):
         self._replicas = itertools.cycle(replicas)
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._stop, began = asyncio.Event(), threading.Event()
         self.port = 0
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run(began)), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(began)), daemon=True)
         self._thread.start()
         began.wait()
 
     async def _run(self, began: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         began.set()
