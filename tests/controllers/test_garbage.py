@@ -151,6 +151,12 @@ def test_whom_a_change_concerns() -> None:
     assert list(garbage.keys(owner, view)) == [], "it is there and stays"
     going = thing("owner", finalizers=["foregroundDeletion"], deletionTimestamp=WHEN)
     assert key_of(going) in list(garbage.keys(leaf, Snapshot([going]))), "a dependent is gone"
+    let_go = meta.changed(leaf, ("metadata", "ownerReferences"), [])
+    assert key_of(going) in list(garbage.keys(leaf, Snapshot([going, let_go]))), "it is no dependent any more"
+    (reference,) = leaf["metadata"]["ownerReferences"]
+    unblocked = meta.changed(leaf, ("metadata", "ownerReferences"), [{**reference, "blockOwnerDeletion": False}])
+    assert key_of(going) in list(garbage.keys(leaf, Snapshot([going, unblocked]))), "nobody waits for it any more"
+    assert key_of(going) not in list(garbage.keys(leaf, Snapshot([going, leaf])))
 
 
 def pod(**given: Any) -> Object:

@@ -225,7 +225,10 @@ def ties(obj: Object) -> tuple[Any, ...]:
 
 
 def keys(obj: Object, view: View) -> Iterable[str]:
-    """Itself when it has owners or is being deleted; its dependents when it goes; its owners that wait for it."""
+    """Itself when it has owners or is being deleted; its dependents when it goes; its owners that wait for it to go.
+
+    An owner that waits looks again, too, when it is an owner no longer, or does not have to wait.
+    """
     metadata = obj["metadata"]
     kind = view.kinds.of(obj)
     current = None
@@ -233,9 +236,12 @@ def keys(obj: Object, view: View) -> Iterable[str]:
         if metadata.get("ownerReferences") or metadata.get("finalizers"):
             yield key_of(obj, kind)
         current = view.get(kind, meta.namespace(obj), meta.name(obj))
-    if current is None or meta.uid(current) != meta.uid(obj) or meta.is_deleting(obj):
+    goes = current is None or meta.uid(current) != meta.uid(obj) or meta.is_deleting(obj)
+    if goes:
         yield from _keys_of(dependents_of(obj, view), view)
-        for reference in metadata.get("ownerReferences") or ():
+    owned_now = meta.parts(current or {}, "metadata", "ownerReferences")
+    for reference in metadata.get("ownerReferences") or ():
+        if goes or reference not in owned_now:
             owner = _owner(reference, obj, view)
             if owner is not None and meta.is_deleting(owner):
                 yield from _keys_of([owner], view)
