@@ -33,7 +33,7 @@ test-fresh: setup-dev
 # Its worlds are others than those of `test`.
 test-newest: system-test $(NEWEST)/installed
 	@$(NEWEST)/bin/python --version
-	@WORLD_FIRST=150 $(NEWEST)/bin/python -m pytest -n 2 $(IN_FILES) $(QUICK_TESTS)
+	@WORLD_FIRST=400 $(NEWEST)/bin/python -m pytest -n 2 $(IN_FILES) $(QUICK_TESTS)
 
 # A Debian 12 with systemd, booted by qemu: minutes, or an hour under emulation. What it saw last: docs/reliability.md.
 test-vm: system system-vm setup

@@ -1,7 +1,7 @@
 """Worlds, each of another seed, and two of them twice: what the laws say holds, and a seed is one run.
 
 A failure prints the seed, the trace's last lines and the command that replays it. WORLD_SEEDS=1000 runs more of them,
-WORLD_FIRST others: `make test` has the first 150, `make test-newest` the next ones.
+WORLD_FIRST others: `make test` has the first 400, `make test-newest` the next ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 from tests.worlds import history
 
 FIRST = int(os.environ.get("WORLD_FIRST", "0"))
-END = FIRST + int(os.environ.get("WORLD_SEEDS", "150"))
+END = FIRST + int(os.environ.get("WORLD_SEEDS", "400"))
 CHUNK = 10
 ROOT = pathlib.Path(__file__).parent.parent.parent
 

@@ -28,9 +28,12 @@ class Told:
 
     def __init__(self) -> None:
         self._methods: list[weakref.WeakMethod[Method]] = []
+        self._looked_at = 0  # How many there were when those whose objects are gone went.
 
     def add(self, method: Method) -> None:
-        self._methods = [known for known in self._methods if known() is not None]
+        if len(self._methods) >= 2 * self._looked_at:
+            self._methods = [known for known in self._methods if known() is not None]
+            self._looked_at = len(self._methods)
         self._methods.append(weakref.WeakMethod(method))
 
     def tell(self) -> None:

@@ -120,6 +120,7 @@ class World:
         self.run(asyncio.sleep(seconds))
 
     def begin(self) -> None:
+        _outside_of_loops(world.begun)
         self._main = self._loop.create_task(self._live(), name="world")
         is_there: asyncio.Future[None] = self._loop.create_future()
         self._begun = is_there

@@ -58,7 +58,8 @@ class Link:
             return self._refusal()
         if self._meddle is not None and request.method in ("PUT", "PATCH") and self._happens(self.faults.conflict):
             await self._meddle(request)
-        response = await self.server.handle(dataclasses.replace(request, user=self.user, takes_objects=False))
+        carried = http.Request(request.method, request.target, request.headers, request.body, request.peer, self.user)
+        response = await self.server.handle(carried)
         if isinstance(response.body, bytes):
             if self._happens(self.faults.lost_answer):
                 raise ConnectionResetError("the answer was lost")

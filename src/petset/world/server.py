@@ -23,8 +23,8 @@ from petset.world.stream import Stream
 class SeenStore(memory.MemoryStore):
     """The store's model, telling every change to somebody at the moment it becomes visible."""
 
-    def __init__(self, saw: Callable[[store.Change], None]):
-        super().__init__(history_changes_max=500)
+    def __init__(self, saw: Callable[[store.Change], None], like: core.Core | None = None):
+        super().__init__(like, history_changes_max=500)
         self.saw = saw
         self.dead = False
 

@@ -75,10 +75,12 @@ class Stream:
                 if arrives <= loop.time():
                     self._pieces.popleft()
                     return piece
-                with contextlib.suppress(TimeoutError):
-                    self._wake.clear()
-                    async with asyncio.timeout_at(arrives):
-                        await self._wake.wait()
+                self._wake.clear()
+                timer = loop.call_at(arrives, self._wake.set)
+                try:
+                    await self._wake.wait()
+                finally:
+                    timer.cancel()
                 continue
             if self._end is not None:
                 await self.aclose()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import pathlib
@@ -35,6 +36,7 @@ from petset.kinds.pet_set import PETSETS
 from petset.objects import encoding
 from petset.objects.meta import Object
 from petset.objects.registry import Catalog
+from petset.store import memory
 from petset.wire import http, streaming
 from petset.world import agents, directories, faults, kinds, laws, link, nodes, server, settled, snapshots
 from petset.world import loop as virtual
@@ -90,7 +92,8 @@ class World:
             controllers_elsewhere=(PETSETS.plural,) if config.replicas else (),
         )
         self.kinds = kinds.established(config.definitions)
-        seen = server.SeenStore(self.laws.saw)
+        seen = server.SeenStore(self.laws.saw, None if config.definitions else begun())
+        self.laws.objects.update((entry.key, entry.object) for entry in seen.list("")[1])
         self.server = server.Server(seen, plane, self._streams_of, self._server_of, self.kinds)
         chance = random.Random(f"{seed} admin")
         way = link.Link(self.server, cluster.ADMINISTRATOR, chance, faults.Faults.none)
@@ -238,6 +241,19 @@ class World:
             self.laws.breaks(f"it does not come to rest: {self.laws.writes - writes} writes in {QUIET_SECONDS:.0f} s")
 
 
+@functools.cache
+def begun() -> memory.MemoryStore:
+    """What any cluster begins with: written once, the same in every process, and in a loop of its own: in none else."""
+
+    async def main(loop: virtual.VirtualLoop) -> memory.MemoryStore:
+        with environment(0, loop):
+            store = memory.MemoryStore()
+            await cluster.ControlPlane(store).begin()
+            return store
+
+    return virtual.run(main, 0)
+
+
 def environment(seed: int, loop: virtual.VirtualLoop) -> contextlib.AbstractContextManager[None]:
     """What is inside, and the tasks it starts, has the loop's time and chance of the seed."""
     chance = random.Random(f"{seed} product")
@@ -250,6 +266,7 @@ def run(config: Config, story: Story, about: Sequence[str] = ()) -> World:
     `about` are lines that stand before the trace.
     """
     worlds: list[World] = []
+    begun()
 
     async def main(loop: virtual.VirtualLoop) -> None:
         with environment(config.seed, loop):
@@ -263,13 +280,15 @@ def run(config: Config, story: Story, about: Sequence[str] = ()) -> World:
     log = logging.getLogger("petset")
     level = log.level
     log.setLevel(logging.CRITICAL)  # What goes wrong on purpose is nobody's news.
+    was_enabled = gc.isenabled()
     gc.disable()  # Its moments are nobody's seed.
     try:
         virtual.run(main, config.seed)
     except virtual.Stuck as stuck:
         worlds[0].laws.breaks(str(stuck))
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
         log.setLevel(level)
         for each in worlds:
             shutil.rmtree(each.disk, ignore_errors=True)
