@@ -25,13 +25,14 @@ from petset import __version__, cluster, extension
 from petset.base import followed_tls, journal, notices, pki, process, reasons, tasks, telemetry
 from petset.client import lasting
 from petset.client.client import Client
-from petset.kinds import stored_pet_set
+from petset.kinds import pet_set, stored_pet_set
 from petset.net import listener
 from petset.objects import errors
 from petset.store import store as stores
 
 if TYPE_CHECKING:
     from petset.kept.store import KeptStore
+    from petset.serving.keeper import Keeper
     from petset.store.sqlite import SqliteStore
 
 log = logging.getLogger("petset")
@@ -55,7 +56,8 @@ class Options:
     address: str = "0.0.0.0"
     port: int = 8443
     tls: pki.Issued | None = None
-    keys: Path | None = None  # The directory of a pair that it makes, where none is given.
+    keys: Path | None = None  # The directory of a pair that it makes, where none is given;
+    serving_secret: str = ""  # with the Secret that all replicas keep one in: of that pair.
     replica: str = field(default_factory=socket.gethostname)
     elects: bool = True  # Who acts on PetSets; without, this one acts.
     acts: bool = True  # At all.
@@ -90,11 +92,16 @@ async def _run(options: Options, announce: Announce) -> None:
     log.info("starting: petset %s serve, process %d, PetSets in %s", __version__, os.getpid(), options.place)
     async with contextlib.AsyncExitStack() as opened:
         client = await opened.enter_async_context(reached(options.kubeconfig))
-        tls = followed_tls.FollowedTls(options.tls or _own_pair(options))
+        pair = _kept_pair(options, client)
+        tls = followed_tls.FollowedTls(pair.issued if pair is not None else options.tls or _own_pair(options))
         listening = opened.enter_context(_listening(options.address, options.port))
         metrics = telemetry.Telemetry()
         kept = await opened.enter_async_context(_opened(options, client, metrics))
-        here = extension.Extension(kept.store, client, metrics, tls.believe, kept.checks, options.log_requests)
+        checks, around = kept.checks, kept.parts
+        if pair is not None:
+            checks = {**checks, "serving-certificate": lambda: pair.trouble}
+            around = [*around, ("the serving certificate", pair.keep())]
+        here = extension.Extension(kept.store, client, metrics, tls.believe, checks, options.log_requests)
         parts: list[cluster.Part] = [("the watchdog", told.keep_alive())]
         if options.acts:
             controllers = extension.controllers(
@@ -103,7 +110,7 @@ async def _run(options: Options, announce: Announce) -> None:
             parts.append((controllers.name, controllers.main(client.named(controllers.agent))))
         readiness = _readiness(here, kept, told, announce)
         serving = listener.serve(here.handle, tls=tls.context, socket=listening, front_proxies=None)
-        async with here.running(*kept.parts), serving:  # What is kept is followed until the last answer.
+        async with here.running(*around), serving:  # What is kept is followed until the last answer.
             announce(f"api: https://{options.address}:{listening.getsockname()[1]} answers")
             async with cluster.together(*parts, ("readiness", readiness)):
                 await stop.wait()
@@ -131,7 +138,10 @@ async def _opened(options: Options, client: Client, metrics: telemetry.Telemetry
         from petset.kept.store import KeptStore
 
         store = found = KeptStore(client, options.namespace)
-        parts: list[cluster.Part] = [("the kind of what is kept", _defined(client)), ("the store", found.keep())]
+        parts: list[cluster.Part] = [
+            ("the kind of what is kept", _defined(client, options)),
+            ("the store", found.keep()),
+        ]
         kept = _Kept(found, found.ready, parts, {cluster.STORE_CHECK: lambda: found.trouble})
         metrics.source(lambda: telemetry.read("petset_store", asdict(found.stats())))
     else:
@@ -151,10 +161,16 @@ async def _at_once() -> None:
     """It is."""
 
 
-async def _defined(client: Client) -> None:
+async def _defined(client: Client, options: Options) -> None:
     """The cluster knows what it is to keep, or is taught it, where this one may."""
 
     async def once() -> None:
+        try:
+            await client.versions(stored_pet_set.STORED_PETSETS, options.namespace)
+            return
+        except errors.ApiError as error:
+            if error.code != 404:
+                raise ConnectionError(error.message) from error
         try:
             await client.create(stored_pet_set.definition())
         except errors.ApiError as error:
@@ -207,19 +223,35 @@ def _stop_signal(told: notices.Notices) -> asyncio.Event:
     return stop
 
 
-def _own_pair(options: Options) -> pki.Issued:
-    """Raises ServeError."""
+def _keys(options: Options) -> Path:
+    """Where a pair is written. Raises ServeError."""
     keys = options.keys or (options.store / KEYS if options.store is not None else None)
     if keys is None:
         raise ServeError(
             "cannot serve: it has no certificate to show; give one with --tls-cert-file and --tls-private-key-file, or "
             "name a directory with --cert-dir, in which it makes its own"
         )
+    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return keys
+
+
+def _kept_pair(options: Options, client: Client) -> Keeper | None:
+    """The one that all replicas keep in the cluster, if they do. Raises ServeError, OSError."""
+    if not options.serving_secret:
+        return None
+    from petset.serving.keeper import Keeper
+
+    kind = pet_set.PETSETS
+    told = f"{kind.version}.{kind.group}"
+    return Keeper(client, _keys(options), options.namespace, options.serving_secret, options.service, told)
+
+
+def _own_pair(options: Options) -> pki.Issued:
+    """Raises ServeError."""
     service, namespace = options.service, options.namespace
     names = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc"]
     hosts = ["localhost", "127.0.0.1", *names, f"{names[-1]}.{cluster.DOMAIN}"]
-    keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return pki.authority(keys, user="petset-serve-ca").server("serve", hosts)
+    return pki.authority(_keys(options), user="petset-serve-ca").server("serve", hosts)
 
 
 @contextlib.asynccontextmanager

@@ -9,8 +9,9 @@ use belongs beside the loop. PKCS 10 (RFC 2986), RFC 5280, PEM as of RFC 7468.
 from __future__ import annotations
 
 import binascii
+import contextlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -217,6 +218,53 @@ def trust_anchors(pem: bytes) -> tuple[dict[bytes, None], list[str]]:
     twice = [where for where in found.values() if len(where) > 1]
     wrong = wrong or [f"duplicate trust anchor (indices [{' '.join(map(str, where))}])" for where in twice]
     return dict.fromkeys(found), wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server's certificate says of it, and how far it is good with its key and the authorities beside it."""
+
+    hosts: tuple[str, ...]
+    not_after: float  # In seconds since 1970.
+    has_key: bool  # The key is the certificate's.
+    signed_by: int  # Which of the authorities; -1: none of them.
+
+
+def read_served(pair: pki.Pair, authorities: Sequence[bytes]) -> Served:
+    """Of a pair that others may have written. Raises ValueError where it is none."""
+    from cryptography import x509
+
+    found = _of_strangers(lambda: x509.load_pem_x509_certificate(pair.certificate))
+    names = _alternative_names(found)
+    signed_by = -1
+    for number, authority in enumerate(authorities):
+        signer = _of_strangers(lambda pem=authority: x509.load_pem_x509_certificate(pem))
+        with contextlib.suppress(ValueError):
+            _of_strangers(lambda signer=signer: found.verify_directly_issued_by(signer))
+            signed_by = number
+    hosts = (*_named(names, "DNSName"), *_named(names, "IPAddress"))
+    return Served(hosts, found.not_valid_after_utc.timestamp(), _is_key_of(pair.key, found), signed_by)
+
+
+def read_authority(pair: pki.Pair) -> tuple[float, bool]:
+    """(when an authority ends, in seconds since 1970, whether the key is its). Raises ValueError where it is none."""
+    from cryptography import x509
+
+    found = _of_strangers(lambda: x509.load_pem_x509_certificate(pair.certificate))
+    if not _is_authority(found):
+        raise ValueError("it is no authority's certificate")
+    return found.not_valid_after_utc.timestamp(), _is_key_of(pair.key, found)
+
+
+def _is_key_of(key_pem: bytes, certificate: Any) -> bool:
+    from cryptography.hazmat.primitives import serialization
+
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    try:
+        key = _of_strangers(lambda: serialization.load_pem_private_key(key_pem, None))
+    except ValueError:
+        return False
+    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
 
 
 def _is_authority(certificate: Any) -> bool:

@@ -22,7 +22,7 @@ import ssl
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from petset.base import state, tasks
 
@@ -74,6 +74,23 @@ def authority(directory: Path, name: str = "ca", user: str = "petset-ca") -> Aut
     says: dict[str, Any] = {"use": "authority", "hosts": [], "user": user, "groups": []}
     issued = _load(directory, name, says) or _issue(directory, name, says, AUTHORITY_DAYS, None)
     return Authority(directory, issued, user)
+
+
+class Pair(NamedTuple):
+    """A certificate and its key in PEM, which are no files."""
+
+    certificate: bytes
+    key: bytes
+
+
+def new_authority(user: str, seconds: float) -> Pair:
+    """An authority of that name for so long."""
+    return _made({"use": "authority", "hosts": [], "user": user, "groups": []}, tasks.now() + seconds, None)
+
+
+def new_server(issuer: Pair, user: str, hosts: Sequence[str], seconds: float) -> Pair:
+    """A server's that is reached under these DNS names and addresses, signed by an authority. Raises ValueError."""
+    return _made({"use": "server", "hosts": list(hosts), "user": user, "groups": []}, tasks.now() + seconds, issuer)
 
 
 def is_there(directory: Path, name: str = "ca") -> bool:
@@ -238,7 +255,8 @@ def _load(directory: Path, name: str, says: dict[str, Any]) -> Issued | None:
 def _issue(directory: Path, name: str, says: dict[str, Any], days: int, issuer: Issued | None) -> Issued:
     issued = _paths(directory, name)
     not_after = tasks.now() + days * DAY_SECONDS
-    certificate_pem, key_pem = _made(says, not_after, issuer)
+    signer = Pair(issuer.certificate.read_bytes(), issuer.key.read_bytes()) if issuer is not None else None
+    certificate_pem, key_pem = _made(says, not_after, signer)
     state.write_private(issued.key, key_pem)
     state.write_private(issued.certificate, certificate_pem)
     # The record comes last: with it missing or of another pair, all three are made anew.
@@ -259,8 +277,8 @@ def _digest(issued: Issued) -> str:
     return hashlib.sha256(issued.certificate.read_bytes() + issued.key.read_bytes()).hexdigest()
 
 
-def _made(says: dict[str, Any], not_after: float, issuer: Issued | None) -> tuple[bytes, bytes]:
-    """(certificate, key) in PEM; signed by its own key without an issuer."""
+def _made(says: dict[str, Any], not_after: float, issuer: Pair | None) -> Pair:
+    """Signed by its own key without an issuer."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -271,8 +289,8 @@ def _made(says: dict[str, Any], not_after: float, issuer: Issued | None) -> tupl
     subject = x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, says["user"])])
     signer_name, signer_key, signer_public = subject, key, key.public_key()
     if issuer is not None:
-        signer = x509.load_pem_x509_certificate(issuer.certificate.read_bytes())
-        loaded = serialization.load_pem_private_key(issuer.key.read_bytes(), None)
+        signer = x509.load_pem_x509_certificate(issuer.certificate)
+        loaded = serialization.load_pem_private_key(issuer.key, None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         signer_name, signer_key, signer_public = signer.subject, loaded, loaded.public_key()
     builder = (
@@ -288,7 +306,7 @@ def _made(says: dict[str, Any], not_after: float, issuer: Issued | None) -> tupl
     )
     for extension, critical in _extensions(says):
         builder = builder.add_extension(extension, critical)
-    return (
+    return Pair(
         builder.sign(signer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
         _private_pem(key),
     )

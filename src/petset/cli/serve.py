@@ -53,6 +53,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--cert-dir", metavar="DIR", help="where that authority is (default: pki in the directory of --store)"
     )
     parser.add_argument(
+        "--serving-secret",
+        default="",
+        metavar="NAME",
+        help="make that authority and certificate together with all replicas: keep them in this Secret of the "
+        "namespace, renew them, and tell the APIService whom to believe",
+    )
+    parser.add_argument(
         "--namespace",
         default="petset-system",
         metavar="NAME",
@@ -105,6 +112,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(
             "cannot serve: --tls-cert-file and --tls-private-key-file go together; give both, or neither"
         )
+    if args.serving_secret and args.tls_cert_file:
+        raise CommandError("cannot serve: --serving-secret and --tls-cert-file are two certificates; give one of them")
     tls = pki.Issued(Path(args.tls_cert_file), Path(args.tls_private_key_file)) if args.tls_cert_file else None
     try:
         images_of(args.image_map)
@@ -119,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
         service=args.service,
         namespace=args.namespace,
         keys=Path(args.cert_dir) if args.cert_dir else None,
+        serving_secret=args.serving_secret,
         elects=args.leader_elect,
         acts=args.controllers,
         image_map=tuple(args.image_map),
