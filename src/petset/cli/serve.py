@@ -91,6 +91,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="what an image is called there, or all whose names begin so where both end with a slash; may be repeated",
     )
     parser.add_argument(
+        "--image-registry",
+        default="",
+        metavar="REGISTRY",
+        help="where `petset image push` has put the stand-ins of 2016's images; what --image-map says comes first",
+    )
+    parser.add_argument(
         "--shutdown-delay-duration",
         type=seconds,
         default=0.0,
@@ -106,7 +112,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from petset import serve
-    from petset.controllers.pets.translation import images_of
 
     if bool(args.tls_cert_file) != bool(args.tls_private_key_file):
         raise CommandError(
@@ -115,10 +120,7 @@ def run(args: argparse.Namespace) -> int:
     if args.serving_secret and args.tls_cert_file:
         raise CommandError("cannot serve: --serving-secret and --tls-cert-file are two certificates; give one of them")
     tls = pki.Issued(Path(args.tls_cert_file), Path(args.tls_private_key_file)) if args.tls_cert_file else None
-    try:
-        images_of(args.image_map)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    images = image_map(args)
     options = serve.Options(
         store=None if args.store == CLUSTER else Path(args.store),
         kubeconfig=Path(args.kubeconfig) if args.kubeconfig else None,
@@ -131,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         serving_secret=args.serving_secret,
         elects=args.leader_elect,
         acts=args.controllers,
-        image_map=tuple(args.image_map),
+        image_map=images,
         **({"replica": args.replica_name} if args.replica_name else {}),
         shutdown_delay_seconds=args.shutdown_delay_duration,
         log_requests=args.log_requests,
@@ -141,3 +143,21 @@ def run(args: argparse.Namespace) -> int:
     except serve.ServeError as error:
         raise CommandError(str(error)) from None
     return 0
+
+
+def image_map(args: argparse.Namespace) -> tuple[str, ...]:
+    """What images are called in the cluster: FROM=TO each, the user's own first. Raises CommandError."""
+    from petset.controllers.pets.translation import images_of
+    from petset.node.images import pushing, recipes
+    from petset.node.runtime import ImageError
+
+    found: list[str] = list(args.image_map)
+    try:
+        if args.image_registry:
+            found += pushing.image_map(args.image_registry, recipes.Recipes(recipes.default_folder()).stand_ins)
+        images_of(found)
+    except ImageError as error:
+        raise CommandError(error.message) from None
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    return tuple(found)

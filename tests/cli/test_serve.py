@@ -1,0 +1,39 @@
+"""`petset serve`: what its flags say of images, before anything is begun."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from petset import __version__
+from petset.cli import main, serve
+from petset.controllers.pets import translation
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    serve.arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_the_stand_ins_of_a_registry_and_what_the_user_says_before_them():
+    own = "--image-map=gcr.io/google_containers/nginx-slim:0.8=mine/nginx:1"
+    images = translation.images_of(serve.image_map(parsed("--image-registry=r.example/pets", own)))
+    assert images.renamed("gcr.io/google_containers/nginx-slim:0.8") == "mine/nginx:1"
+    assert images.renamed("gcr.io/google_containers/nginx-slim:0.9") == f"r.example/pets/nginx:{__version__}"
+    assert images.renamed("debian:jessie") == f"r.example/pets/debian:{__version__}"
+    assert serve.image_map(parsed()) == ()
+
+
+@pytest.mark.parametrize(
+    ("flag", "why"),
+    [
+        ("--image-map=a", "cannot map an image by 'a': it is not FROM=TO; name both"),
+        ("--image-registry=http://r.example", "a name has no scheme such as http://"),
+    ],
+)
+def test_what_is_no_name_is_said_in_one_line(capsys, flag, why):
+    assert main.main(["serve", flag]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("petset: cannot ") and said.count("\n") == 1 and why in said
