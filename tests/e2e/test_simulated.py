@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from petset.base import networks, state, well_known
-from petset.cli import demo, proofs
+from petset.cli import proofs
 from petset.cli.asking import connection
-from petset.objects import documents as yaml
+from petset.cli.given import applying, manifests
 from petset.objects import package_data
 from tests.e2e.leftovers import leftovers, plan_of
 
@@ -233,22 +233,23 @@ def documents(lines: Iterable[str]) -> Iterator[dict]:
 def test_what_the_demo_applied_kubectl_applies_again_without_a_change(make_cluster):
     cluster = make_cluster()
     cluster.up("--simulate")
-    example = proofs.EXAMPLES["redis"]
-    folder = package_data.place("examples") / example.folder
+    folder = package_data.place("examples") / proofs.EXAMPLES["redis"].folder
 
-    async def apply() -> list[str]:
+    async def apply() -> list[bool]:
         async with connection.connect(state.State(cluster.state)) as connected:
-            objects = [obj for path in sorted(folder.glob("*.yaml")) for obj in yaml.load_all(path.read_bytes())]
-            return [await demo._apply(connected.client, obj, "default") for obj in objects]
+            objects = manifests.read(sorted(map(str, folder.glob("*.yaml"))))
+            return [(await applying.apply(connected.client, obj, "default", force=True)).is_new for obj in objects]
 
-    assert [line.rpartition(" ")[2] for line in asyncio.run(apply())] == ["created", "created"]
-    before = [cluster.kubectl.json("get", *one)["metadata"] for one in (("svc", "redis"), ("petset", "rd"))]
+    def generation() -> int:
+        return cluster.kubectl.json("get", "petset", "rd")["metadata"]["generation"]
+
+    assert asyncio.run(apply()) == [True, True]
+    before = generation()
+    done = cluster.kubectl.run("apply", "--server-side", "--field-manager=petset-run", "-f", str(folder))
+    assert (done.returncode, generation()) == (0, before), done.stderr
     done = cluster.kubectl.run("apply", "-f", str(folder))
-    assert (done.returncode, done.stderr) == (0, "")  # No warning that the annotation is missing.
-    after = [cluster.kubectl.json("get", *one)["metadata"] for one in (("svc", "redis"), ("petset", "rd"))]
-    assert [one["annotations"] for one in after] == [one["annotations"] for one in before]
-    assert [one["generation"] for one in after[1:]] == [one["generation"] for one in before[1:]]
-    assert [line.rpartition(" ")[2] for line in asyncio.run(apply())] == ["unchanged", "unchanged"]
+    assert (done.returncode, generation()) == (0, before), done.stderr
+    assert (asyncio.run(apply()), generation()) == ([False, False], before)
 
 
 def test_an_instance_whose_network_is_taken_meanwhile_moves_to_another(make_cluster, tmp_path):
