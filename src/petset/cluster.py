@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -336,6 +337,21 @@ def proxy(plan: networks.Plan, first: str, node_port_addresses: str = "") -> Pro
             tasks.spawn(group, policing.run(client, plan.cluster), "policies")
 
     return Program("proxy", PROXY, main, "kube-proxy")
+
+
+def led_in(plan: networks.Plan, lender: Path) -> Program:
+    """Ports of nodes on the host's loopback, for a plan in a network namespace of its own."""
+
+    async def main(client: Client) -> None:
+        from petset.net import lending
+        from petset.node.network import led_in
+
+        async def borrow(port: int) -> socket.socket:
+            return await tasks.in_thread(lending.borrowed, lender, port)
+
+        await led_in.run(client, borrow, plan.nodes[0].gateway)
+
+    return Program("ports of the host", PROXY, main, "kube-proxy")
 
 
 def names(begin: Callable[[], records.Zone]) -> Program:

@@ -17,7 +17,7 @@ from typing import Any
 
 from petset import cluster, switches
 from petset.base import networks, state, well_known
-from petset.net import control, listener
+from petset.net import control, lending, listener
 from petset.objects.meta import Object
 from petset.server.access import users
 from petset.store import sqlite
@@ -153,8 +153,10 @@ async def run_containers(served: Served, limits: cluster.Limits, stop: asyncio.E
             await opened.enter_async_context(there)
         await opened.enter_async_context(plane.living(cluster.dns(plan, machine.read("/etc/resolv.conf"))))
         proxy = cluster.proxy(plan, served.node_name, limits.node_port_addresses)
+        lender = lending.lender_of(served.state)
+        ports = [cluster.led_in(plan, lender)] if lender is not None else []
         everywhere = [*machines, *_simulated_machines(served, TAINT)]
-        async with plane.living(proxy), _living(served, everywhere, is_ready):
+        async with plane.living(proxy, *ports), _living(served, everywhere, is_ready):
             await stop.wait()
             plane.stop_soon()
         await machine.take_down(machines, lambda name: plane.client(users.of_node(name)))

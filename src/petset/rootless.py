@@ -6,8 +6,9 @@
 Inside, a user namespace over the user's subordinate ids, everything is as for root: the same runtime, bridge, nftables
 and DNS; nothing else of petset knows the difference. A process that only sleeps keeps the namespaces, so that
 containers that outlive petset and the petset that adopts them are in the same ones; `namespaces.json` says who it is.
-What is outside is reached through pasta, where that can run; nothing listens on the host but the API, whose socket is
-made before. The host's cgroups are no user's to write, so they are hidden: no limit of CPU, memory or processes holds.
+What is outside is reached through pasta, where that can run. On the host listen the API, whose socket is made before,
+and ports of nodes on loopback, whose sockets a process that stays outside lends (net/lending.py). The host's cgroups
+are no user's to write, so they are hidden: no limit of CPU, memory or processes holds.
 Follows: user_namespaces(7), subuid(5), newuidmap(1), unshare(1), pasta(1).
 """
 
@@ -27,10 +28,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from petset.base import networks, state
+from petset.net import lending
 from petset.node import linux
 from petset.objects import meta
 
 RECORD = "namespaces.json"
+HELPERS = ("pasta", "lender")  # Processes beside the one that keeps the namespaces.
 IDS_MIN = 65535  # So that an image's every id up to nobody's is somebody.
 RESOLVER = "169.254.1.53"  # Where pasta answers inside for the host's name server.
 BEGIN_SECONDS_MAX = 20.0
@@ -147,10 +150,10 @@ def within(instance: state.State, words: Sequence[str], ends: bool) -> int:
     """
     was_kept = keeper_of(instance) is not None
     keeper = _kept(instance, lambda line: None)
-    pasta = _recorded(instance, "pasta")  # Read now: the command may delete all that is written.
+    helpers = [_recorded(instance, name) for name in HELPERS]  # Read now: the command may delete all that is written.
     code = subprocess.run(_entering(keeper, instance, words), env=_environment(), check=False).returncode
     if (ends and code == 0) or not was_kept:
-        for one in (pasta, keeper):
+        for one in (*helpers, keeper):
             _end(one)
     return code
 
@@ -205,6 +208,8 @@ def _kept(instance: state.State, tell: Callable[[str], None]) -> linux.Process:
     known: dict[str, Any] = {"keeper": asdict(keeper), "boot": linux.boot_id()}
     if not closed and (pasta := linux.process(int(instance.path("pasta.pid").read_text()))):
         known["pasta"] = asdict(pasta)
+    if (lender := _lender(instance)) is not None:
+        known["lender"] = asdict(lender)
     instance.write(RECORD, known)
     if closed:
         tell(f"network: pods reach nothing outside of this machine: {closed}")
@@ -241,6 +246,18 @@ def _begin(instance: state.State, resolver: str) -> linux.Process:
         why = "the process that keeps the namespaces has ended"
         raise RootlessError(f"cannot run containers without root: {why}; `petset doctor` looks at what it needs")
     return found
+
+
+def _lender(instance: state.State) -> linux.Process | None:
+    """Who lends sockets of the host, from now on."""
+    process = subprocess.Popen(
+        (sys.executable, "-m", "petset.net.lending", str(instance.path(lending.SOCKET))),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return linux.process(process.pid)
 
 
 def _connect(keeper: linux.Process, named: Path) -> str:

@@ -39,7 +39,7 @@ DYING_SECONDS_MAX = 10.0  # For a process that was killed to be gone.
 # What stands directly in a state directory, with what a killed process left half-written. Nothing else is ever deleted.
 OURS = (
     *(LOCK, RECORD, "network.json", "addresses.json", "kubeconfig", "petset.log*", "store.db*"),
-    *("control", SWITCHES, "namespaces.json", "pasta.pid", "resolv.conf"),
+    *("control", SWITCHES, "namespaces.json", "pasta.pid", "ports.sock", "resolv.conf"),
     *("images", "node", "nodes", "oci", "pki", "pods", "seccomp", "snapshots", "volumes"),
     *(".instance.json.*", ".network.json.*", ".addresses.json.*", ".kubeconfig.*", f".{SWITCHES}.*"),
     ".namespaces.json.*",

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -162,6 +163,40 @@ def test_kubectl_reaches_it_from_the_host(pets):
     assert "a page" not in pets.kubectl("logs", "web-0")
 
 
+def page(port: int) -> str:
+    """What the host's loopback answers at a port."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def test_ports_of_nodes_and_of_pods_are_reached_on_the_hosts_loopback(pets):
+    pets.kubectl("expose", "pod", "web-0", "--name=outside", "--type=NodePort", "--port=80")
+    port = int(pets.kubectl("get", "service", "outside", "-o", "jsonpath={.spec.ports[0].nodePort}"))
+
+    def is_served(port: int) -> bool:
+        with contextlib.suppress(OSError):
+            return page(port) == "a page\n"
+        return False
+
+    until(lambda: is_served(port), 60)
+    pets.kubectl("delete", "service", "outside")
+    until(lambda: not is_served(port))
+    image = "gcr.io/google_containers/nginx-slim:0.8"
+    container = {"name": "c", "image": image, "ports": [{"containerPort": 80, "hostPort": port}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hosting"}, "spec": {"containers": [container]}}
+    (pets.home / "hosting.json").write_text(json.dumps(pod))
+    pets.kubectl("create", "-f", "hosting.json")
+    pets.kubectl("wait", "--for=condition=Ready", "pod/hosting", "--timeout=60s")
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            return "nginx" in page(port).lower() or bool(page(port))
+        return False
+
+    until(answers, 60)
+    pets.kubectl("delete", "pod", "hosting", "--grace-period=0", "--force")
+
+
 def test_a_pod_with_limits_runs_without_them_and_says_so(pets):
     limits = {"memory": "64Mi", "cpu": "100m"}
     image = "gcr.io/google_containers/nginx-slim:0.8"
@@ -189,7 +224,9 @@ def test_the_pods_outlive_petset_and_are_adopted(pets):
 
 def test_down_ends_everything_and_up_brings_it_back(pets):
     assert "stopped" in pets.petset("down").stdout
-    until(lambda: not any("conmon" in line or "pasta" in line or "sleep" in line for line in pets.processes()))
+    until(
+        lambda: not any(word in line for word in ("conmon", "pasta", "sleep", "lending") for line in pets.processes())
+    )
     pets.petset("up", "-d")
     pets.kubectl("wait", "--for=condition=Ready", "pod/web-0", "pod/web-1", "--timeout=60s")
     assert pets.kubectl("exec", "web-0", "--", "cat", "/usr/share/nginx/html/index.html") == "a page\n"
