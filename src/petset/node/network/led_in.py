@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -22,8 +21,6 @@ from petset.kinds.pod_spec import pod_containers
 from petset.kinds.service import SERVICES
 from petset.objects import meta
 from petset.objects.meta import Object
-
-log = logging.getLogger("petset.network")
 
 PIECE_BYTES_MAX = 64 << 10
 CONNECTIONS_MAX = 256  # Of one port; more wait until one ends.
