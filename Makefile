@@ -57,7 +57,7 @@ conformance: system-test setup-dev
 # petset beside a real Kubernetes, whose own programs PETSET_KUBERNETES names (etcd, kube-apiserver, kube-controller-manager, kube-scheduler);
 # without it they are compiled from their modules (the first time takes the better part of an hour; needs go 1.26).
 test-cluster: system-test setup-dev
-	@$(PYTHON) -m tests.suites.kubernetes $(PYTHON) -m pytest tests/e2e/test_serve.py
+	@$(PYTHON) -m tests.suites.kubernetes $(PYTHON) -m pytest tests/e2e/test_serve.py tests/e2e/test_serve_rights.py
 
 # Requests made up from the served OpenAPI documents: GROUPS says which (api/v1, apis/apps/v1, ...; default: all), SECONDS for how long each,
 # SEED where it begins.

@@ -13,30 +13,53 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from tests.e2e import kubernetes
 from tests.e2e.cluster import ROOT, Cluster
+from tests.e2e.kubernetes import Kubernetes
 
 NAMESPACE, SERVICE = "petset-system", "petset"
 START_SECONDS_MAX = 60.0
 
 
+@contextlib.contextmanager
+def without_petsets(make_cluster: Callable[[], Cluster], *flags: str) -> Generator[Cluster | Kubernetes]:
+    """A cluster that serves none: a petset, or, where there is one, a real Kubernetes; the flags are its API's."""
+    if (programs := kubernetes.directory()) is not None:
+        with tempfile.TemporaryDirectory(prefix="kubernetes-", dir="/tmp") as folder:
+            with kubernetes.running(Path(folder), programs, *flags) as real:
+                yield real
+        return
+    cluster = make_cluster()
+    cluster.up("--simulate", "--runtime-config=apps/v1alpha1=false", *flags)
+    yield cluster
+
+
 class Replica:
     """A process of `petset serve`, and what it has said."""
 
-    def __init__(self, directory: Path, cluster: Cluster, name: str, *flags: str):
-        """Its keys are in the directory, which others may share; so is its log, by its name."""
+    def __init__(
+        self, directory: Path, cluster: Cluster | Kubernetes, name: str, *flags: str, access: Path | None = None
+    ):
+        """Its keys are in the directory, which others may share; so is its log, by its name.
+
+        `access` is the kubeconfig of whom it asks as; None: the administrator's.
+        """
         self.directory, self.name = directory, name
         self._cluster, self._flags = cluster, flags
+        self._access = access or cluster.state / "kubeconfig"
         self.process: subprocess.Popen[str]
         self.lines: list[str] = []
         self.port = 0
 
     def start(self, until: str = "ready") -> Replica:
         """Until it has said so."""
-        command = [sys.executable, "-m", "petset", "serve", "--kubeconfig", str(self._cluster.state / "kubeconfig")]
+        command = [sys.executable, "-m", "petset", "serve", "--kubeconfig", str(self._access)]
         command += ["--bind-address=127.0.0.1", f"--secure-port={self.port}", f"--replica-name={self.name}"]
         self.directory.mkdir(parents=True, exist_ok=True)
         with open(self._log, "a") as log:

@@ -83,8 +83,8 @@ class Kubernetes:
 
 
 @contextlib.contextmanager
-def running(folder: Path, programs: Path) -> Generator[Kubernetes]:
-    """The four of them, until the block is left; whatever they say is in the folder."""
+def running(folder: Path, programs: Path, *flags: str) -> Generator[Kubernetes]:
+    """The four of them, until the block is left; the flags are kube-apiserver's; what they say is in the folder."""
     keys = folder / "pki"
     keys.mkdir(parents=True)
     authority = pki.authority(keys)
@@ -132,6 +132,7 @@ def running(folder: Path, programs: Path) -> Generator[Kubernetes]:
             f"--service-cluster-ip-range={SERVICE_CIDR}",
             "--authorization-mode=Node,RBAC",
             "--allow-privileged=true",
+            *flags,
         )
         there = Kubernetes(folder, api, authority)
         _until(lambda: there.kubectl.run("get", "--raw", "/readyz").stdout == "ok", "kube-apiserver", server, folder)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import kubernetes
 from tests.e2e.cluster import ROOT, Cluster
-from tests.e2e.extension import NAMESPACE, Balancer, Replica, objects
+from tests.e2e.extension import NAMESPACE, Balancer, Replica, objects, without_petsets
 from tests.e2e.kubernetes import Kubernetes
 
 POST = ROOT / "tests" / "e2e" / "manifests" / "nginx.yaml"
@@ -24,15 +23,8 @@ Make = Callable[..., Replica]
 
 @pytest.fixture(scope="module")
 def there(make_cluster) -> Iterator[Cluster | Kubernetes]:
-    """The cluster, without PetSets: a petset, or, where there is one, a real Kubernetes."""
-    if (programs := kubernetes.directory()) is not None:
-        with tempfile.TemporaryDirectory(prefix="kubernetes-", dir="/tmp") as folder:
-            with kubernetes.running(Path(folder), programs) as real:
-                yield real
-        return
-    cluster = make_cluster()
-    cluster.up("--simulate", "--runtime-config=apps/v1alpha1=false")
-    yield cluster
+    with without_petsets(make_cluster) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
