@@ -40,6 +40,9 @@ def test_a_page_has_its_commands_in_order():
         ('pod "web-0" deleted...\n', 'pod "web-0" deleted from default namespace\n'),
         ("", ""),
         ("...\n", ""),
+        ("10...\n", "10.175.108.10\n"),
+        ("web-0  pvc-...  1Gi ...\n", "web-0  pvc-71b75ebf-7754-42fb-ae5f-481513724ac9  1Gi  RWO  12s\n"),
+        ("web-0  10.1.2.3  4m\n", "web-0  10.9.9.9  12s\n"),
     ],
 )
 def test_an_answer_is_as_the_page_says(expected, said):
