@@ -234,10 +234,10 @@ class Live:
     def __init__(self):
         self.feeds = {}
 
-    async def list(self, resource, namespace="", **selectors):
-        return [], "1"
+    async def pieces(self, resource, namespace="", *selectors):
+        yield [], "1"
 
-    async def watch(self, resource, namespace="", since="", **selectors):
+    async def watch(self, resource, namespace="", since="", *selectors):
         feed = self._feed(resource.plural)
         while True:
             yield await feed.get()

@@ -54,7 +54,7 @@ def test_a_snapshot_is_taken_of_a_running_pod_restored_and_cloned(cluster):
     create(cluster, snapshot)
     cluster.kubectl("wait", "vs/then", "--for=jsonpath={.status.readyToUse}=true", "--timeout=60s")
     cluster.exec("writer", "sh", "-c", "echo after > /data/kept")
-    written = int(cluster.exec("writer", "cat", "/data/b"))
+    written = int(cluster.wait(lambda: cluster.exec("writer", "cat", "/data/b").strip(), "what it has written", 30))
     cluster.wait(lambda: int(cluster.exec("writer", "cat", "/data/b") or 0) > written, "it to go on writing", 30)
 
     header, row = cluster.kubectl("get", "volumesnapshot").splitlines()

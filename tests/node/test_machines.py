@@ -131,7 +131,11 @@ async def test_two_nodes_side_by_side(tmp_path, monkeypatch):
         asked = [*(one.plan.gateway for one in nodes.machines), "127.0.0.1"]
         for number, address in enumerate(asked):
             await asyncio.to_thread(ask, f"http://{address}:{PORT}/asked-{number}")
-        seen = [[f"/asked-{number} " in await nodes.logs(found) for number in range(3)] for found in pods]
+        while True:  # What is written of a request may come after its answer.
+            seen = [[f"/asked-{number} " in await nodes.logs(found) for number in range(3)] for found in pods]
+            if all(map(any, zip(*seen, strict=True))):
+                break
+            await asyncio.sleep(0.05)
         assert [one[:2] for one in seen] == [[True, False], [False, True]]
         assert sorted(one[2] for one in seen) == [False, True]
         places = (*addresses, *(one.plan.gateway for one in nodes.machines))

@@ -187,7 +187,7 @@ def test_a_cluster_that_does_not_run_says_so(one):
     with pytest.raises(petset.ClusterError, match="not running"):
         namespace.list("pods")
     assert threading.active_count() == threads
-    with pytest.raises(petset.ClusterError, match="nodes are 1 to 1000"):
+    with pytest.raises(petset.ClusterError, match="it may have 1 to 1000"):
         petset.Cluster(nodes=0)
 
 

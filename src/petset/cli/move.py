@@ -78,6 +78,9 @@ async def _run(args: argparse.Namespace) -> int:
         name = meta.name(set_)
         target = Reached(there.client, args.to_namespace or here.namespace, there.dialer, there.context)
         move = await _move(args, here, set_, target)
+        if move is None:
+            print(f"{name}: all its pets are in {meta.annotations(set_)[well_known.MOVED_TO_ANNOTATION]}")
+            return 0
         await _check(move, set_, target)
         wishes = await _wishes(args, here, target, set_)
         grounds = [
@@ -127,8 +130,8 @@ async def _set(here: Reached, words: str) -> tuple[Kind, Object]:
     return found[0]
 
 
-async def _move(args: argparse.Namespace, here: Reached, set_: Object, there: Reached) -> Move:
-    """The move that is under way, or a new one. Raises CommandError."""
+async def _move(args: argparse.Namespace, here: Reached, set_: Object, there: Reached) -> Move | None:
+    """The move that is under way, or a new one; None: it is over. Raises CommandError."""
     name, to = meta.name(set_), f"{there.context or INSTANCE}, namespace {there.namespace}"
     try:
         begun = record.of(set_)
@@ -144,6 +147,8 @@ async def _move(args: argparse.Namespace, here: Reached, set_: Object, there: Re
         )
     if record.is_tombstone(set_):
         where = meta.annotations(set_)[well_known.MOVED_TO_ANNOTATION]
+        if where == to:
+            return None
         raise CommandError(f"cannot move {name}: it was moved already, to {where}; look there")
     start, replicas = making.ordinals(set_)
     when_scaled = meta.get(set_, *making.RETENTION, default=making.RETAIN)

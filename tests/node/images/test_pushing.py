@@ -166,7 +166,7 @@ def test_the_command_builds_and_pushes_the_stand_ins(instance, registry, tmp_pat
     monkeypatch.setattr(images.Images, "build", build)
     assert petset(instance, f"{registry.host}/pets", "redis") == 0
     said = capsys.readouterr()
-    assert built == ["redis"] and "redis: Copying blob" in said.err
+    assert built == ["redis"] and said.err == "", "no terminal is there to show how far it is"
     assert said.out.startswith(f"{registry.host}/pets/redis:{__version__}: ") and "sha256:" in said.out
     other = images.Images(str(tmp_path / "other"))
     name = f"{registry.host}/pets/redis:{__version__}"

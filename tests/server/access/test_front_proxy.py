@@ -59,7 +59,7 @@ def test_a_proxy_says_who_asks(server: Server) -> None:
 def test_who_is_not_said_to_be_in_one_is_authenticated(name: str, groups: Any, all_groups: Any) -> None:
     headers = (("x-remote-user", name), *(("x-remote-group", group) for group in groups))
     request = http.Request("GET", "/", headers, peer=PROXY)
-    assert front_proxy.user(request, (front_proxy.ALLOWED,)) == http.User(name, all_groups)
+    assert front_proxy.user(request, front_proxy.ALLOWED, (front_proxy.ALLOWED,)) == http.User(name, all_groups)
 
 
 def test_what_the_proxy_asks_for_is_judged_by_whom_it_names(server: Server) -> None:

@@ -8,7 +8,6 @@ package that runs, without the examples and recipes that only the command line h
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -41,6 +40,8 @@ def _own() -> Iterator[tuple[Path, str]]:
 
 
 def _of(name: str) -> Iterator[tuple[Path, str]]:
+    import importlib.metadata  # For an image that is built, perhaps never; 2 MiB, for it reads what looks like mail.
+
     try:
         found = importlib.metadata.distribution(name).files or ()
     except importlib.metadata.PackageNotFoundError:
