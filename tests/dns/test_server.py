@@ -237,7 +237,7 @@ class Live:
     async def pieces(self, resource, namespace="", *selectors):
         yield [], "1"
 
-    async def watch(self, resource, namespace="", since="", *selectors):
+    async def watch(self, resource, namespace="", since="", *selectors, opened=None):
         feed = self._feed(resource.plural)
         while True:
             yield await feed.get()
