@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -180,6 +181,22 @@ def test_a_pod_asks_as_its_service_account_and_its_token_is_renewed(tmp_path: Pa
                 account(tmp_path, token, authority)
                 await way.send(GET)
                 assert echo.requests[-1].header("authorization") == f"Bearer {token.decode().strip()}"
+
+    serving(check, tls=pki.server_context(authority.server("server", ["127.0.0.1"])))
+
+
+def test_a_pod_that_may_write_nowhere_asks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only root file system leaves no temporary directory."""
+    authority = pki.authority(tmp_path)
+    account(tmp_path, b"t", authority)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+
+    async def check(echo: Echo, server: listener.Listener) -> None:
+        environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port)}
+        async with lasting.Lasting(lasting.of_pod(environment, tmp_path)) as way:
+            await way.send(GET)
+        assert echo.requests[-1].header("authorization") == "Bearer t"
 
     serving(check, tls=pki.server_context(authority.server("server", ["127.0.0.1"])))
 

@@ -19,7 +19,6 @@ import hashlib
 import ipaddress
 import json
 import os
-import tempfile
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,12 +27,13 @@ from typing import Any
 from petset.base import state
 
 OWNER = "PETSET_OWNER"  # In a user namespace, where everybody looks like root: who it is outside (rootless.py).
-# Who is not root has networks of his own, or simulates a node; they are chosen and reserved all the same.
+# Who is not root has networks of his own, or simulates a node; they are chosen and reserved all the same. Whether the
+# directory can be written is seen when it is: `petset serve`, which reserves nothing, may have none.
 _USER = os.environ.get(OWNER) or str(os.geteuid())
 RESERVATIONS = (
     Path("/run/petset")
     if _USER == "0"
-    else Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), f"petset-{_USER}")
+    else Path(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp", f"petset-{_USER}")
 )
 BLOCKS = ("10.128.0.0/9", "10.0.0.0/9", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 BRIDGE_PREFIX = "petset"  # Of every instance's; nothing else on the machine is named so.

@@ -41,22 +41,27 @@ def way(target: kubeconfig.Target) -> Way:
 def context(target: kubeconfig.Target) -> ssl.SSLContext:
     """Its authority, or none, and a client certificate where there is one.
 
-    Raises OSError and ValueError for certificates that are none.
+    Only for that one something is written: a pod with a token may have nowhere to. Raises OSError and ValueError for
+    certificates that are none.
     """
+    if not target.certificate_pem:
+        return _context(target, None)
     with tempfile.TemporaryDirectory(prefix="petset-") as directory:
-        issued = None
-        if target.certificate_pem:
-            issued = pki.Issued(Path(directory, "certificate"), Path(directory, "key"))
-            state.write_private(issued.certificate, target.certificate_pem)  # ssl reads keys from files only.
-            state.write_private(issued.key, target.key_pem)
-        try:
-            if target.trusts_anybody:
-                return pki.unverified_context(issued)
-            if target.ca_pem:
-                return pki.client_context(target.ca_pem.decode(), issued)
-            found = ssl.create_default_context()
-            if issued is not None:
-                found.load_cert_chain(issued.certificate, issued.key)
-            return found
-        except ssl.SSLError:
-            raise ValueError("a certificate or a key in it is none") from None
+        issued = pki.Issued(Path(directory, "certificate"), Path(directory, "key"))
+        state.write_private(issued.certificate, target.certificate_pem)  # ssl reads keys from files only.
+        state.write_private(issued.key, target.key_pem)
+        return _context(target, issued)
+
+
+def _context(target: kubeconfig.Target, issued: pki.Issued | None) -> ssl.SSLContext:
+    try:
+        if target.trusts_anybody:
+            return pki.unverified_context(issued)
+        if target.ca_pem:
+            return pki.client_context(target.ca_pem.decode(), issued)
+        found = ssl.create_default_context()
+        if issued is not None:
+            found.load_cert_chain(issued.certificate, issued.key)
+        return found
+    except ssl.SSLError:
+        raise ValueError("a certificate or a key in it is none") from None

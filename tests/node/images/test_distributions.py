@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,51 @@ def test_petsets_own_recipe_has_what_serving_needs_and_nobody_compiled_or_tests(
     assert not [path for path in inside if "__pycache__" in path or "/tests/" in path or path.endswith(".pyc")]
     assert not [path for path in inside if path.startswith(("petset/images/", "petset/examples/", "../"))]
     assert len(inside) == len(set(inside))
+
+
+SERVE = """
+import sys, tempfile
+
+def none(*_):
+    raise FileNotFoundError("no usable temporary directory")
+
+tempfile._get_default_tempdir = none
+sys.path.insert(0, sys.argv.pop(1))
+from petset.cli import main
+sys.exit(main.main(sys.argv[1:]))
+"""
+CONFIG = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],  # Where nobody listens.
+    "users": [{"name": "u", "user": {"token": "t"}}],
+    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    "current-context": "c",
+}
+
+
+def test_what_is_copied_serves_as_nobody_who_may_write_to_one_directory_only(tmp_path: Path) -> None:
+    """As deploy/ runs it: a module that is missing, or a file that is written elsewhere, would end it."""
+    distributions.copy(["petset"], str(tmp_path / "packages"))
+    (tmp_path / "kubeconfig").write_text(json.dumps(CONFIG))
+    flags = ["serve", f"--kubeconfig={tmp_path / 'kubeconfig'}", f"--cert-dir={tmp_path / 'pki'}"]
+    flags += ["--bind-address=127.0.0.1", "--secure-port=0", "--serving-secret=petset-serving"]
+    environment = {"PETSET_OWNER": "65532", "PATH": "/usr/bin:/bin"}
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-I", "-c", SERVE, str(tmp_path / "packages"), *flags],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        process.terminate()
+    assert said.startswith("api: https://127.0.0.1:"), (tmp_path / "log").read_text()
+    assert process.returncode == 0, (tmp_path / "log").read_text()
 
 
 def test_they_are_copied_for_everybody_to_read(tmp_path: Path) -> None:

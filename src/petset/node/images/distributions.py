@@ -2,7 +2,7 @@
 
 So an image has just the versions that were pinned, checked by their hashes and tested, and nobody is asked for them. A
 distribution is its files as its record says them (PEP 376), without tests, sources and what was compiled; petset is the
-package that runs, without the examples and recipes that only the command line has a use for.
+package that runs, without the examples, recipes and pages that only the machine it was installed on has a use for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path, PurePath
 from petset.objects import package_data
 
 OWN = "petset"
-LEFT_OUT_FOLDERS = ("__pycache__", "tests", "testing", "images", "examples", "dashboard")
+LEFT_OUT_FOLDERS = ("__pycache__", "tests", "testing")
+OWN_LEFT_OUT_FOLDERS = ("images", "examples", "dashboard")  # At the top: packages further down are called so, too.
 LEFT_OUT_SUFFIXES = (".pyc", ".c", ".h", ".pxd", ".pyx", ".pyi")
 RELEASE = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -35,7 +36,7 @@ def _own() -> Iterator[tuple[Path, str]]:
     root = Path(str(package_data.place("")))
     for path in sorted(root.rglob("*")):  # Which follows no links: recipes and examples are some in a checkout.
         inside = path.relative_to(root)
-        if path.is_file() and _is_wanted(inside):
+        if path.is_file() and inside.parts[0] not in OWN_LEFT_OUT_FOLDERS and _is_wanted(inside):
             yield path, f"{OWN}/{inside}"
 
 
