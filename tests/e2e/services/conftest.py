@@ -18,6 +18,7 @@ RECIPES = {
     "test_2016_mysql": ("debian", "galera-install", "mariadb-galera"),
     "test_cassandra": ("cassandra",),
     "test_tutorials_on_nodes": ("zookeeper",),
+    "test_deploy": ("debian", "nginx", "petset"),
     "test_pages": ("debian", "nginx", "redis-install"),
     "test_without_root": ("debian", "nginx"),  # It builds its own, too.
     "test_tutorials": ("debian", "nginx", "mysql", "xtrabackup", "redis", "guestbook", "cassandra"),
