@@ -348,12 +348,21 @@ class Laws:
         for other_identity, other in self._machines():
             if other.uid == new.uid:
                 continue
-            # Whoever deletes a pod by force gives this up, but only between nodes: one node knows better.
-            if other_identity == identity and (other.node == new.node or not self._may_run_on(other.uid)):
+            # Whoever deletes a pod by force gives this up, but only between nodes: one node knows better. It may be the
+            # one that starts, when its node was just about to.
+            is_given_up = self._may_run_on(other.uid) or (
+                self._may_run_on(new.uid) and self._is_gone(identity, new.uid)
+            )
+            if other_identity == identity and (other.node == new.node or not is_given_up):
                 self.breaks(f"two of {identity} run: {other.uid} on {other.node} and {new.uid} on {new.node}")
             shared = [path for path in new.directories if path in other.directories]
             if shared and other_identity != identity:
                 self.breaks(f"{identity} and {other_identity} share {', '.join(shared)}")
+
+    def _is_gone(self, identity: str, uid: str) -> bool:
+        """Whether the API has no pod with this uid any more."""
+        there = self.objects.get(f"{PODS}{identity}")
+        return there is None or meta.uid(there) != uid
 
     def _may_run_on(self, uid: str) -> bool:
         """Whether the API has let go of a pod before its node has: by force, or because its own grace is 0."""
