@@ -114,3 +114,41 @@ def test_what_is_said_of_a_set_reads_no_more_of_more_pets():
         return len(fake.asked)
 
     assert asked(50) == asked(5)
+
+
+@pytest.mark.parametrize(
+    "policy, says",
+    [
+        (
+            "OrderedReady",
+            "1 of 2147483647 pets are ready; web-2, web-3, web-4, web-5, web-6 and 2147483639 more are made only once "
+            "web-1 is ready",
+        ),
+        ("Parallel", "1 of 2147483647 pets are ready"),
+    ],
+)
+def test_pets_that_are_not_there_are_counted_and_never_walked(policy: str, says: str):
+    """As many as the field can hold: any user may ask for them, and the server answers why."""
+    spec = {
+        "replicas": 2**31 - 1,
+        "selector": {"matchLabels": {"app": "web"}},
+        "podManagementPolicy": policy,
+    }
+    pods = [
+        {
+            "kind": "Pod",
+            "name": f"web-{i}",
+            "of": "StatefulSet/web",
+            "labels": {"app": "web"},
+            "spec": {"nodeName": "a", "containers": [{"name": "c", "image": "i"}]},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]},
+        }
+        for i, ready in ((0, "True"), (1, "False"), (7, "False"))
+    ]
+    fake = Fake([{"kind": "StatefulSet", "name": "web", "spec": spec}, *pods], {}, True)
+    found = fake.told(kind_of("StatefulSet"), "web", "default")
+    assert found.says == says and 0 < len(found.because) <= 5
+    absent = fake.told(kind_of("Pod"), "web-2147483646", "default")
+    assert absent.says == "is not there yet; StatefulSet web makes it"
+    absent = fake.told(kind_of("Pod"), "web-2147483647", "default")
+    assert absent.says == "is not there: StatefulSet web has 2147483647 pets, and this is none of them"

@@ -76,10 +76,13 @@ def counted(count: int, one: str) -> str:
     return f"{count} {one}" if count == 1 else f"{count} {one}s"
 
 
-def listed(names: list[str], most: int = 5) -> str:
-    """a, b and c; and how many more there are."""
-    shown = names[:most]
-    if more := len(names) - len(shown):
+NAMES_LISTED_MAX = 5
+
+
+def listed(names: Sequence[str], count: int = 0) -> str:
+    """a, b and c; and how many more there are. `count`: of so many they are the first, where not all are given."""
+    shown = names[:NAMES_LISTED_MAX]
+    if more := (count or len(names)) - len(shown):
         return f"{', '.join(shown)} and {more} more"
     return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
 

@@ -7,6 +7,10 @@ Follows: "StatefulSets" of the Kubernetes documentation.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
 from petset.base import well_known
 from petset.kinds import pet_names
 from petset.kinds.pet_set import PETSETS
@@ -28,21 +32,20 @@ def pet_set(obj: Object, picture: Picture) -> Finding:
     if (moved := _moved(obj)) is not None:
         return moved
     mine = members(obj, picture)
-    wanted = {name: mine.get(name) for name in pet_names.names(obj)}
-    lacking = {name: pod for name, pod in wanted.items() if pod is None or not is_well(pod, picture)}
-    said = f"{len(wanted) - len(lacking)} of {len(wanted)} pets are ready"
-    if lacking:
-        because = _held(obj, lacking, picture)
-        says = f"{said}{_blocking(obj, lacking)}"
+    pets = _pets(obj, mine, picture)
+    said = f"{len(pets.well)} of {pets.size} pets are ready"
+    if len(pets.well) < pets.size:
+        because = _held(pets, picture)
+        says = f"{said}{_blocking(pets)}"
         return finding.of(obj, says, finding.state_of(because), because=because)
-    surplus = [pod for name, pod in mine.items() if name not in wanted]
+    surplus = [pod for name, pod in mine.items() if name not in pets.there]
     if surplus:
         going = tuple(pods.pod(pod, picture) for pod in surplus if meta.is_deleting(pod))
         return finding.of(
             obj, f"{said}; {finding.listed(sorted(map(meta.name, surplus)))} must go still", "waits", because=going
         )
     return (
-        _updating(obj, wanted, said)
+        _updating(obj, pets.there, said)
         or _without_service(obj, picture, said)
         or finding.of(obj, f"is well: {said}", "well")
     )
@@ -73,18 +76,47 @@ def is_well(pod: Object, picture: Picture) -> bool:
     return meta.is_pod_ready(pod) and not meta.is_deleting(pod) and pods.pod(pod, picture).is_well
 
 
-def is_ordered(obj: Object) -> bool:
-    return meta.get(obj, "spec", "podManagementPolicy", default="OrderedReady") == "OrderedReady"
+@dataclass(frozen=True, slots=True)
+class Pets:
+    """The pets that should be there: who is not is counted, and walked no further than is told of him.
+
+    A set may ask for 2**31 of them.
+    """
+
+    set: Object
+    there: dict[str, Object]  # By name, ascending by ordinal; as the next.
+    well: dict[str, Object]
+
+    @property
+    def size(self) -> int:
+        return pet_names.replicas_wanted(self.set)
+
+    @property
+    def is_ordered(self) -> bool:
+        return meta.get(self.set, "spec", "podManagementPolicy", default="OrderedReady") == "OrderedReady"
+
+    def lacking(self) -> Iterator[tuple[str, Object | None]]:
+        """Those that are not well, ascending by ordinal; None: it is not there."""
+        names = (pet_names.name(self.set, ordinal) for ordinal in pet_names.ordinals(self.set))
+        return ((name, self.there.get(name)) for name in names if name not in self.well)
 
 
-def _held(obj: Object, lacking: dict[str, Object | None], picture: Picture) -> tuple[Finding, ...]:
+def _pets(obj: Object, mine: dict[str, Object], picture: Picture) -> Pets:
+    wanted = pet_names.ordinals(obj)
+    found = [pod for pod in mine.values() if pet_names.parent(pod) == meta.name(obj)]
+    in_range = sorted((pod for pod in found if pet_names.ordinal(pod) in wanted), key=pet_names.ordinal)
+    there = {meta.name(pod): pod for pod in in_range}
+    return Pets(obj, there, {name: pod for name, pod in there.items() if is_well(pod, picture)})
+
+
+def _held(pets: Pets, picture: Picture) -> tuple[Finding, ...]:
     """What holds the pets that are not well: of an ordered set the first one, since the others wait for it."""
     found: list[Finding] = []
-    for name, pod in lacking.items():
-        found.append(pods.pod(pod, picture) if pod is not None else _absent(obj, name, picture))
-        if pod is not None and _is_rolled_back_by_hand(obj, pod):
-            found.append(_forced_rollback(obj, pod))
-        if is_ordered(obj) or len(found) >= PETS_TOLD_MAX:
+    for name, pod in pets.lacking():
+        found.append(pods.pod(pod, picture) if pod is not None else _absent(pets.set, name, picture))
+        if pod is not None and _is_rolled_back_by_hand(pets, pod):
+            found.append(_forced_rollback(pets.set, pod))
+        if pets.is_ordered or len(found) >= PETS_TOLD_MAX:
             break
     return tuple(found)
 
@@ -101,20 +133,22 @@ def _absent(obj: Object, name: str, picture: Picture) -> Finding:
     return Finding(about, "is not there yet: the controller is about to make it", "waits")
 
 
-def _blocking(obj: Object, lacking: dict[str, Object | None]) -> str:
+def _blocking(pets: Pets) -> str:
     """Which pets wait for the first that is held."""
-    first, *others = lacking
-    waiting = [name for name in others if lacking[name] is None]
-    if not is_ordered(obj) or not waiting:
+    lacking = pets.lacking()
+    first, pod = next(lacking)
+    count = pets.size - len(pets.there) - (pod is None)
+    if not pets.is_ordered or not count:
         return ""
-    return f"; {finding.listed(waiting)} {'are' if len(waiting) > 1 else 'is'} made only once {first} is ready"
+    waiting = [name for name, _ in islice((one for one in lacking if one[1] is None), finding.NAMES_LISTED_MAX)]
+    return f"; {finding.listed(waiting, count)} {'are' if count > 1 else 'is'} made only once {first} is ready"
 
 
-def _is_rolled_back_by_hand(obj: Object, pod: Object) -> bool:
+def _is_rolled_back_by_hand(pets: Pets, pod: Object) -> bool:
     """A pet of an older revision that is not ready: the controller waits for it and never replaces it."""
-    newest = meta.get(obj, "status", "updateRevision", default="")
+    newest = meta.get(pets.set, "status", "updateRevision", default="")
     revision = _revision(pod)
-    return bool(newest and revision and revision != newest) and is_ordered(obj) and not meta.is_deleting(pod)
+    return bool(newest and revision and revision != newest) and pets.is_ordered and not meta.is_deleting(pod)
 
 
 def _revision(pod: Object) -> str:
@@ -127,10 +161,10 @@ def _forced_rollback(obj: Object, pod: Object) -> Finding:
     return finding.of(pod, says, mend=f"{command}, so that it comes back of the newest template")
 
 
-def _updating(obj: Object, wanted: dict[str, Object | None], said: str) -> Finding | None:
+def _updating(obj: Object, there: dict[str, Object], said: str) -> Finding | None:
     """All are ready, and some are of an older template."""
     newest = meta.get(obj, "status", "updateRevision", default="")
-    old = [name for name, pod in wanted.items() if pod is not None and newest and _revision(pod) not in ("", newest)]
+    old = [name for name, pod in there.items() if newest and _revision(pod) not in ("", newest)]
     if not old:
         return None
     strategy = meta.get(obj, "spec", "updateStrategy", "type", default="RollingUpdate")
@@ -174,7 +208,7 @@ def absent_pod(picture: Picture, name: str, namespace: str) -> Finding | None:
         if owner is None:
             continue
         about, whose = f"Pod {namespace}/{name}", f"{kind.kind} {parent}"
-        if name not in pet_names.names(owner):
+        if ordinal not in pet_names.ordinals(owner):
             replicas = pet_names.replicas_wanted(owner)
             says = f"is not there: {whose} has {finding.counted(replicas, 'pet')}, and this is none of them"
             return Finding(
