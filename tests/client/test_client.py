@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from petset.client.client import Client, InProcess
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.pod import PODS
 from petset.objects import encoding, errors
@@ -64,6 +65,20 @@ def test_a_delete_names_what_it_means() -> None:
         "propagationPolicy": "Orphan",
         "preconditions": {"uid": "u", "resourceVersion": "5"},
     }
+
+
+def test_a_client_of_another_name_or_way_is_as_near_and_as_called() -> None:
+    """A near server's watches need not end; whom a field belongs to follows the name."""
+    server = scripted.Server(*(scripted.stream() for _ in range(3)))
+    first = Client(InProcess(server.handle, scripted.USER), "one", is_near=True)
+
+    async def watched(client: Client) -> None:
+        assert [event async for event in client.watch(CONFIGMAPS)] == []
+
+    for client in (first, first.named("two"), first.named("two").through(lambda transport: transport)):
+        asyncio.run(watched(client))
+    assert [one.header("user-agent") for one in server.asked] == ["one", "two", "two"]
+    assert [dict(one.query).get("timeoutSeconds") for one in server.asked] == ["86400"] * 3
 
 
 def test_selectors_are_escaped() -> None:

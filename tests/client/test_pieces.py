@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -58,12 +59,15 @@ def made(name: str) -> Object:
     return {**whole, "metadata": {"name": name, "namespace": "default"}}
 
 
-def test_the_pieces_are_the_list_at_one_revision() -> None:
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_pieces_are_the_list_at_one_revision(elsewhere: bool) -> None:
+    kind = dataclasses.replace(CONFIGMAPS, elsewhere=elsewhere)
+
     async def check(client: Client, counted: Counted, store: memory.MemoryStore) -> None:
-        whole, revision = await client.list(CONFIGMAPS, "default")
+        whole, revision = await client.list(kind, "default")
         counted.targets.clear()
         found: list[str] = []
-        async for items, of_all in client.pieces(CONFIGMAPS, "default", most=2):
+        async for items, of_all in client.pieces(kind, "default", most=2):
             assert of_all == revision, "what is written meanwhile is not in it"
             found += map(meta.name, items)
             await client.create(made(f"later-{len(found)}"))

@@ -64,19 +64,17 @@ class Client:
 
         `is_near`: the server is in this process and does not go without a word: watches need not end now and then.
         """
-        self._transport, self.is_near = transport, is_near
+        self._transport, self._user_agent, self.is_near = transport, user_agent, is_near
         self.kinds = kinds or Catalog(builtin.KINDS)
         self._headers = (("accept", "application/json"), ("user-agent", user_agent))
 
     def named(self, user_agent: str) -> Client:
         """The same client under another name, by which it owns the fields that it writes."""
-        return Client(self._transport, user_agent, self.kinds)
+        return Client(self._transport, user_agent, self.kinds, self.is_near)
 
     def through(self, wrap: Callable[[http.Transport], http.Transport]) -> Client:
         """The same client over a transport that wraps this one's."""
-        made = Client(wrap(self._transport), kinds=self.kinds, is_near=self.is_near)
-        made._headers = self._headers
-        return made
+        return Client(wrap(self._transport), self._user_agent, self.kinds, self.is_near)
 
     def kind_of(self, obj: Object) -> Kind:
         """The kind of an object's apiVersion and kind. Raises ApiError 404 when there is none now."""
@@ -96,10 +94,8 @@ class Client:
         field_selector: str = "",
     ) -> tuple[list[Object], str]:
         """(items, resourceVersion of the list)."""
-        async with contextlib.aclosing(self.pieces(resource, namespace, label_selector, field_selector)) as pieces:
-            async for piece in pieces:
-                return piece
-        raise AssertionError("a list has a piece")
+        items, revision, _ = await self._piece(resource, namespace, label_selector, field_selector)
+        return items, revision
 
     async def pieces(
         self, resource: Kind, namespace: str = "", label_selector: str = "", field_selector: str = "", most: int = 0
@@ -108,18 +104,25 @@ class Client:
 
         Raises ApiError 410 when the list is too old to go on with.
         """
-        query = {"labelSelector": label_selector, "fieldSelector": field_selector, "limit": str(most) if most else ""}
         rest = ""
         while True:
-            answer = await self._call("GET", resource.path(namespace), {**query, "continue": rest})
-            if resource.elsewhere:
-                yield _listed_elsewhere(resource, answer)
-                return
-            items = [_typed(resource, item) for item in answer.get("items") or ()]
-            rest = meta.get(answer, "metadata", "continue", default="")
-            yield items, meta.get(answer, "metadata", "resourceVersion", default="")
+            items, revision, rest = await self._piece(resource, namespace, label_selector, field_selector, most, rest)
+            yield items, revision
             if not rest:
                 return
+
+    async def _piece(
+        self, resource: Kind, namespace: str, label_selector: str, field_selector: str, most: int = 0, rest: str = ""
+    ) -> tuple[list[Object], str, str]:
+        """(items, resourceVersion of the whole, what the rest of it is asked for by; "": that is all)."""
+        limited = {"limit": str(most) if most else "", "continue": rest}
+        query = {"labelSelector": label_selector, "fieldSelector": field_selector, **limited}
+        answer = await self._call("GET", resource.path(namespace), query)
+        if resource.elsewhere:
+            return _listed_elsewhere(resource, answer)
+        items = [_typed(resource, item) for item in answer.get("items") or ()]
+        metadata = meta.part(answer, "metadata")
+        return items, metadata.get("resourceVersion") or "", metadata.get("continue") or ""
 
     async def versions(
         self, resource: Kind, namespace: str = "", label_selector: str = ""
@@ -309,11 +312,14 @@ def _decoded(text: bytes) -> Any:
         raise ConnectionError(f"cannot read the answer: {error}; was the connection cut?") from error
 
 
-def _listed_elsewhere(resource: Kind, answer: Any) -> tuple[list[Object], str]:
-    items = meta.parts(answer, "items") if meta.is_struct(answer) else ()
-    revision: Any = meta.part(answer, "metadata").get("resourceVersion") if meta.is_struct(answer) else ""
-    found = [obj for item in items if (obj := elsewhere.read(resource, item)) is not None]
-    return found, revision if isinstance(revision, str) else ""
+def _listed_elsewhere(resource: Kind, answer: Any) -> tuple[list[Object], str, str]:
+    """As `_piece` answers."""
+    items: Any = meta.get(answer, "items")
+    read = (elsewhere.read(resource, item) for item in (items if meta.is_list(items) else ()))
+    found = [obj for obj in read if obj is not None]
+    said = (meta.get(answer, "metadata", key) for key in ("resourceVersion", "continue"))
+    revision, rest = (text if isinstance(text, str) else "" for text in said)
+    return found, revision, rest
 
 
 def _event_elsewhere(resource: Kind, event: Any) -> WatchEvent | None:

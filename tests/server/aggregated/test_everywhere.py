@@ -235,7 +235,13 @@ def test_what_another_server_keeps_is_patched_since_only_its_metadata_is_known()
 # -- a stranger's answers
 
 
-@pytest.mark.parametrize("says", [b"[]", b"{}", b"null", b'{"items": [1, {}, {"metadata": []}]}', b'{"items": {}}'])
+@pytest.mark.parametrize(
+    "says",
+    [
+        *(b"[]", b"{}", b"null", b'{"items": [1, {}, {"metadata": []}]}', b'{"items": {}}', b'{"items": 7}'),
+        *(b'{"metadata": [1]}', b'{"metadata": {"resourceVersion": 5, "continue": {}}}'),
+    ],
+)
 def test_nonsense_is_no_objects(says: bytes) -> None:
     class Nonsense:
         async def send(self, request: http.Request) -> http.Response:
