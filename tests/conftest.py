@@ -25,7 +25,7 @@ hypothesis.settings.load_profile("steady")
 
 # What takes longest, so that nobody waits for one of them in the end while the other processes have nothing to do.
 LONGEST = (
-    "e2e", "torture/test_torture.py", "worlds/test_world.py", "cli/test_failures.py", "test_architecture.py", "clients",
+    "e2e", "torture/test_torture.py", "worlds/seeds", "cli/test_failures.py", "test_architecture.py", "clients",
     "cli", "node/containers", "test_house.py", "worlds", "images", "laws",
 )  # fmt: skip
 WAITING = ("cli", "clients", "e2e", "images", "node", "torture")  # For programs and containers, much of their time.

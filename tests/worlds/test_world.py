@@ -1,8 +1,4 @@
-"""Worlds, each of another seed, and two of them twice: what the laws say holds, and a seed is one run.
-
-A failure prints the seed, the trace's last lines and the command that replays it. WORLD_SEEDS=1000 runs more of them,
-WORLD_FIRST others: `make test` has the first 400, `make test-newest` the next ones.
-"""
+"""A seed is one run: worlds that are played twice. (What the laws say of the worlds of many seeds: seeds/.)"""
 
 from __future__ import annotations
 
@@ -13,18 +9,7 @@ import sys
 
 import pytest
 
-from tests.worlds import history
-
-FIRST = int(os.environ.get("WORLD_FIRST", "0"))
-END = FIRST + int(os.environ.get("WORLD_SEEDS", "400"))
-CHUNK = 10
 ROOT = pathlib.Path(__file__).parent.parent.parent
-
-
-@pytest.mark.parametrize("first", range(FIRST, END, CHUNK))
-def test_laws_hold(first):
-    for seed in range(first, min(first + CHUNK, END)):
-        history.run(seed)
 
 
 @pytest.mark.parametrize("seed", [5, 181])
