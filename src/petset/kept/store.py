@@ -52,13 +52,9 @@ ADVICE = "the cluster's API server keeps PetSets: see that it answers, and retry
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
-    """What an operator wants to see of it; counts are since its opening."""
+class Stats(visible.Stats):
+    """Counts are since its opening."""
 
-    revision: int
-    objects: int
-    watchers: int
-    history_changes: int
     writes: int
     failed_writes: int
     unknown_writes: int
@@ -109,11 +105,9 @@ class KeptStore(visible.Visible):
         self._turns, self._rounds = Turns(), Rounds()
         self._under_way: dict[str, Attempt] = {}  # By key.
         self._waiting: dict[object, tuple[Callable[[], bool], asyncio.Future[None]]] = {}
-        self._waiting_bytes = self._writing = 0
+        self._writing = 0
         self._writes = self._failed_writes = self._unknown_writes = self._unreadable = 0
         self._listed = asyncio.Event()
-        self._closed = False
-        self._quiet: asyncio.Future[None] | None = None  # What close() waits for.
 
     async def keep(self) -> None:
         """Follow the cluster until cancelled."""
@@ -133,10 +127,6 @@ class KeptStore(visible.Visible):
         return follows.trouble if lost else ""
 
     # Reading
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._waiting_bytes
 
     def get(self, key: str) -> Entry | None:
         self._require_listed()
@@ -161,10 +151,7 @@ class KeptStore(visible.Visible):
     def stats(self) -> Stats:
         follows, now = self._following, asyncio.get_running_loop().time()
         return Stats(
-            revision=self._revision,
-            objects=len(self._index),
-            watchers=len(self._feed),
-            history_changes=len(self._history),
+            *self._counts(),
             writes=self._writes,
             failed_writes=self._failed_writes,
             unknown_writes=self._unknown_writes,
@@ -293,12 +280,8 @@ class KeptStore(visible.Visible):
                         raise Conflict(key, 0, found.revision)
                 return await self._made(key, None, expected)
 
-    async def close(self) -> None:
-        self._closed = True
-        if self._writing:
-            self._quiet = self._quiet or asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._quiet)
-        self._feed.end()
+    def _is_writing(self) -> bool:
+        return bool(self._writing)
 
     @contextlib.contextmanager
     def _counting(self, key: str, size: int) -> Generator[None]:
@@ -319,8 +302,8 @@ class KeptStore(visible.Visible):
         finally:
             self._waiting_bytes -= size
             self._writing -= 1
-            if not self._writing and self._quiet is not None and not self._quiet.done():
-                self._quiet.set_result(None)
+            if not self._writing:
+                self._all_written()
 
     async def _made(self, key: str, obj: Object | None, expected: int | None) -> Entry:
         """The version that a write has made; where any version may be replaced, of the newest one."""

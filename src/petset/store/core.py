@@ -21,10 +21,9 @@ from dataclasses import dataclass
 
 from petset.objects import encoding, sharing
 from petset.objects.meta import Object
-from petset.store import index, packed, store
+from petset.store import index, packed, store, visible
 from petset.store.history import History
 from petset.store.store import Change, Conflict, Entry, Unavailable
-from petset.store.visible import Visible
 
 HISTORY_SECONDS_MAX = 300.0  # Older changes go when there is rest; upstream compacts as often.
 BATCH_WRITES_MAX = 1000  # Of one commit, so that making it visible stays a short loop turn.
@@ -32,13 +31,9 @@ BATCH_BYTES_MAX = 4 << 20  # Of encoded objects in one commit, unless a single o
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
-    """What an operator wants to see of a store; counts are since its opening."""
+class Stats(visible.Stats):
+    """Counts are since its opening."""
 
-    revision: int
-    objects: int
-    watchers: int
-    history_changes: int
     commits: int
     writes: int
     failed_writes: int
@@ -90,19 +85,17 @@ class Write:
         return Change("MODIFIED" if self.previous else "ADDED", self.entry, self.previous)
 
 
-class Core(Visible):
+class Core(visible.Visible):
     """A store but for its `_commit`."""
 
     def __init__(
         self,
         history_changes_max: int = store.HISTORY_CHANGES_MAX,
         history_bytes_max: int = store.HISTORY_BYTES_MAX,
-        watch_buffer_events_max: int = store.WATCH_BUFFER_EVENTS_MAX,
-        watch_buffer_bytes_max: int = store.WATCH_BUFFER_BYTES_MAX,
-        watches_bytes_max: int = store.WATCHES_BYTES_MAX,
+        **watch_limits: int,
     ):
         self._history = History(history_changes_max, history_bytes_max)
-        super().__init__(self._history, watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
+        super().__init__(self._history, **watch_limits)
         self._moments, self._newest_then = (
             array("d"),
             array("Q"),
@@ -111,29 +104,19 @@ class Core(Visible):
         self._pending: dict[str, Write] = {}  # The newest uncommitted write of each key.
         self._waiting: list[Write] = []  # Accepted, not yet in a commit.
         self._committing: list[Write] = []
-        self._waiting_bytes = 0  # Of both.
         self._flush_is_due = False
-        self._closed = False
         self._commits = self._committed_writes = self._failed_writes = 0
         self.trouble = ""  # Why the last commit failed; "" when it did not.
         self.on_failure: Callable[[str], None] = lambda why: None  # Told of every commit that fails.
-        self._quiet: asyncio.Future[None] | None = None  # What close() waits for.
 
     # Reading, beside what visible.py says
-
-    @property
-    def waiting_bytes(self) -> int:
-        return self._waiting_bytes
 
     async def fresh(self, prefix: str) -> None:
         pass  # What is committed is seen at once.
 
     def stats(self) -> Stats:
         return Stats(
-            revision=self._revision,
-            objects=len(self._index),
-            watchers=len(self._feed),
-            history_changes=len(self._history),
+            *self._counts(),
             commits=self._commits,
             writes=self._committed_writes,
             failed_writes=self._failed_writes,
@@ -166,12 +149,8 @@ class Core(Visible):
         entry = Entry(key, revision, previous.created_revision, encoding.dumps(tree), tree)
         return await self._accept(entry, previous, True)
 
-    async def close(self) -> None:
-        self._closed = True
-        if self._waiting or self._committing:
-            self._quiet = self._quiet or asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._quiet)
-        self._feed.end()
+    def _is_writing(self) -> bool:
+        return bool(self._waiting or self._committing)
 
     def _judge(self, key: str, expected: int | None) -> Entry | Write | None:
         """The newest accepted version of the key, which is what the write expected it to be.
@@ -257,8 +236,8 @@ class Core(Visible):
         self._waiting_bytes -= sum([len(write.entry.encoded) for write in batch])
         if self._waiting:
             self._flush_soon(asyncio.get_running_loop())
-        elif self._quiet is not None and not self._quiet.done():
-            self._quiet.set_result(None)
+        else:
+            self._all_written()
 
     def _publish(self, write: Write) -> None:
         key = write.entry.key

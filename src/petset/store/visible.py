@@ -1,7 +1,7 @@
 """What is seen of a store: the latest entries, the changes before them, and who watches; whoever decides on writes.
 
-`_show` makes one change visible, in its order: index, history, watchers. Everything that reads is here, so that stores
-differ only in how a change comes about (core.py, and the one that a cluster keeps, kept/store.py).
+`_show` makes one change visible, in its order: index, history, watchers. Everything that reads is here, and how a store
+ends, so that stores differ only in how a change comes about (core.py, and the one that a cluster keeps, kept/store.py).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import operator
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from petset.store import index, store
@@ -18,6 +19,16 @@ from petset.store.history import Decoded
 from petset.store.store import Change, Entry, Interest
 
 DECODED_BYTES_MAX = 1 << 20  # Of the versions written last, encoded, that keep the tree they came as for its own sake.
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What an operator wants to see of any store."""
+
+    revision: int
+    objects: int
+    watchers: int
+    history_changes: int
 
 
 class Past(Protocol):
@@ -47,10 +58,17 @@ class Visible:
         self._decoded = Decoded(DECODED_BYTES_MAX)
         self._feed = Feed(watch_buffer_events_max, watch_buffer_bytes_max, watches_bytes_max)
         self._revision = 0
+        self._waiting_bytes: int = 0  # Of all writes under way.
+        self._closed = False
+        self._quiet: asyncio.Future[None] | None = None  # What close() waits for.
 
     @property
     def revision(self) -> int:
         return self._revision
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting_bytes
 
     def get(self, key: str) -> Entry | None:
         return self._index.get(key)
@@ -85,6 +103,25 @@ class Visible:
             yield watch
         finally:
             self._feed.unsubscribe(watch)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._is_writing():
+            self._quiet = self._quiet or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._quiet)
+        self._feed.end()
+
+    def _is_writing(self) -> bool:
+        """Whether writes are under way. `_all_written` is called when none is any more."""
+        raise NotImplementedError
+
+    def _all_written(self) -> None:
+        if self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
+
+    def _counts(self) -> tuple[int, int, int, int]:
+        """What the `Stats` of any store begin with."""
+        return self._revision, len(self._index), len(self._feed), len(self._past)
 
     def _show(self, change: Change) -> None:
         entry = change.entry
