@@ -410,7 +410,7 @@ USED_FROM_OUTSIDE = {
     "client.client.Client.raw": "health and metrics, for whoever tests or measures",
     "client.lasting": "how a program beside a cluster reaches it: whoever composes one",
     "client.views.Snapshot": "a picture without a server: what pure decisions are tried on",
-    "controllers.services.behind.endpoints_of": "all of a service at once: what slices of changes are held against",
+    "controllers.services.seen.endpoints_of": "all of a service at once: what slices of changes are held against",
     "server.routes.of_strangers": "the paths of another server, once one can be behind ours",
     "kept.store.Stats": "shown whole as metrics; tests count with it",
     "kinds.stored_pet_set.definition": "a cluster is taught it by whoever installs petset there",

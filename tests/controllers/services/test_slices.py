@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from petset.client.views import Snapshot
 from petset.controllers import actions
-from petset.controllers.services import behind, endpoints, slices
+from petset.controllers.services import behind, endpoints, seen, slices
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
 from petset.kinds.node import NODES
@@ -64,7 +64,7 @@ def reconciled(view: Snapshot) -> list[Any]:
 
 def subsets(service_: Object, *pods: Object) -> list[Any]:
     shown = []
-    for subset in endpoints.subsets_of(behind.endpoints_of(service_, map(behind.read, pods))):
+    for subset in endpoints.subsets_of(seen.endpoints_of(service_, map(seen.read, pods))):
         ready = [address["ip"] for address in subset.get("addresses", ())]
         waiting = [address["ip"] for address in subset.get("notReadyAddresses", ())]
         shown.append((ready, waiting, [port["port"] for port in subset.get("ports", ())]))
@@ -92,7 +92,7 @@ def test_unready_and_going_pods_are_published_when_the_service_asks_for_it() -> 
 
 
 def test_a_pet_is_named_only_by_the_service_it_belongs_to() -> None:
-    found = behind.endpoints_of(service(), map(behind.read, [pod(1), pod(2, subdomain="other")]))
+    found = seen.endpoints_of(service(), map(seen.read, [pod(1), pod(2, subdomain="other")]))
     assert [endpoint.hostname for endpoint in found] == ["rd-1", ""]
 
 
@@ -112,7 +112,7 @@ def test_a_headless_service_needs_no_ports() -> None:
 
 def test_a_slice_tells_the_conditions() -> None:
     one = service(publishNotReadyAddresses=True)
-    found = behind.endpoints_of(one, [behind.read(pod(1, ready=False, deleting=True))])
+    found = seen.endpoints_of(one, [seen.read(pod(1, ready=False, deleting=True))])
     (slice_,) = slices.slices_of(one, found)
     assert slice_["endpoints"][0]["conditions"] == {"ready": True, "serving": False, "terminating": True}
     assert slice_["metadata"]["labels"]["kubernetes.io/service-name"] == "redis"
@@ -122,7 +122,7 @@ def test_a_slice_tells_the_conditions() -> None:
 def test_ready_endpoints_are_hinted_for_their_node_where_the_service_prefers_it() -> None:
     for preference, hints in (("PreferSameNode", [{"forNodes": [{"name": "n"}]}, None]), (None, [None, None])):
         one = service(trafficDistribution=preference)
-        (slice_,) = slices.slices_of(one, behind.endpoints_of(one, map(behind.read, [pod(1), pod(2, ready=False)])))
+        (slice_,) = slices.slices_of(one, seen.endpoints_of(one, map(seen.read, [pod(1), pod(2, ready=False)])))
         assert [endpoint.get("hints") for endpoint in slice_["endpoints"]] == hints
 
 
@@ -192,12 +192,12 @@ def test_a_pods_change_brings_the_services_that_select_it() -> None:
     assert list(behind.keys_of_pod(pod(1, labels={}), view)) == []
 
 
-def shown(*numbers: int, ready: bool = True) -> list[behind.Endpoint]:
+def shown(*numbers: int, ready: bool = True) -> list[seen.Endpoint]:
     pods = []
     for number in numbers:
         one = pod(number, ready=ready)
         pods.append(meta.changed(one, ("status", "podIP"), f"10.0.{number // 250}.{number % 250}"))
-    return behind.endpoints_of(service(), map(behind.read, pods))
+    return seen.endpoints_of(service(), map(seen.read, pods))
 
 
 def uids(slice_: Object) -> list[str]:
@@ -326,7 +326,7 @@ def test_slices_by_what_has_changed_are_those_by_all_there_is(rounds, spec) -> N
                 else:
                     cache.put(step.object)
             there = view.list(ENDPOINTSLICES)
-            found = behind.endpoints_of(one, map(behind.read, labelled(view)))
+            found = seen.endpoints_of(one, map(seen.read, labelled(view)))
             assert sorted(uid for slice_ in there for uid in uids(slice_)) == sorted(e.target["uid"] for e in found)
             assert sorted(map(slices._says, slices.slices_of(one, found, there)), key=str) == sorted(
                 map(slices._says, there), key=str
@@ -334,7 +334,7 @@ def test_slices_by_what_has_changed_are_those_by_all_there_is(rounds, spec) -> N
             assert endpoints.subsets_of(first_of(found, 5)) == view.list(ENDPOINTS)[0]["subsets"]
 
 
-def first_of(found: list[behind.Endpoint], most: int) -> list[behind.Endpoint]:
+def first_of(found: list[seen.Endpoint], most: int) -> list[seen.Endpoint]:
     """Those that Endpoints have room for."""
     there = [one for one in found if not one.is_leaving]
     return sorted(there, key=lambda one: (one.ports, not one.ready, one.order))[:most]
@@ -375,8 +375,8 @@ def test_a_change_of_one_pod_is_a_look_at_one_slice(size, monkeypatch) -> None:
         if isinstance(step, actions.Create):
             view.of(ENDPOINTS if step.object["kind"] == "Endpoints" else ENDPOINTSLICES).put(step.object)
     made: list[str] = []
-    whole = behind.slice_endpoint
-    monkeypatch.setattr(behind, "slice_endpoint", lambda one: made.append(one.address) or whole(one))
+    whole = seen.slice_endpoint
+    monkeypatch.setattr(seen, "slice_endpoint", lambda one: made.append(one.address) or whole(one))
     last = pods[-1]
     view.of(PODS).put(meta.changed(last, ("status", "conditions"), []))
     steps = reconciled(view)

@@ -17,8 +17,9 @@ from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.controllers.services import behind
-from petset.controllers.services.behind import Behind, Endpoint, endpoint_port
+from petset.controllers.services import behind, seen
+from petset.controllers.services.behind import Behind
+from petset.controllers.services.seen import Endpoint
 from petset.kinds import service as service_kind
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.endpoints import ENDPOINTS
@@ -73,7 +74,7 @@ class Listed:
 
 def subsets_of(found: Sequence[Endpoint]) -> list[dict[str, Any]]:
     subsets: list[dict[str, Any]] = []
-    for ports, members in behind.by_ports(found).items():
+    for ports, members in seen.by_ports(found).items():
         ready = [endpoint for endpoint in members if endpoint.ready]
         not_ready = [endpoint for endpoint in members if not endpoint.ready and not endpoint.is_leaving]
         if ready or not_ready:
@@ -81,7 +82,7 @@ def subsets_of(found: Sequence[Endpoint]) -> list[dict[str, Any]]:
                 {
                     **({"addresses": [_address(endpoint) for endpoint in ready]} if ready else {}),
                     **({"notReadyAddresses": [_address(endpoint) for endpoint in not_ready]} if not_ready else {}),
-                    **({"ports": [endpoint_port(port) for port in ports]} if ports else {}),
+                    **({"ports": [seen.endpoint_port(port) for port in ports]} if ports else {}),
                 }
             )
     return subsets

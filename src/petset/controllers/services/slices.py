@@ -14,12 +14,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from petset.base import well_known
 from petset.client.views import View
 from petset.controllers import actions
 from petset.controllers.runner import Controller, own_key
-from petset.controllers.services import behind, topology
-from petset.controllers.services.behind import MANAGER, Behind, Endpoint, Maker
+from petset.controllers.services import behind, seen, topology
+from petset.controllers.services.behind import Behind
+from petset.controllers.services.seen import Endpoint
 from petset.kinds import endpoint_slice
 from petset.kinds.endpoint_slice import ENDPOINTSLICES
 from petset.kinds.node import NODES
@@ -117,10 +117,10 @@ def slices_of(
 
     A pod that is in a slice stays there; others fill up what has room, and then new ones, whose names nobody has taken.
     """
-    make = Maker(service)
+    make = seen.Maker(service)
     names = _free_names(service, [*taken, *map(meta.name, there)])
     slices: list[dict[str, Any]] = []
-    for ports, members in (behind.by_ports(found) or {(): []}).items():
+    for ports, members in (seen.by_ports(found) or {(): []}).items():
         for family in ("IPv4", "IPv6"):
             of_family = [endpoint for endpoint in members if endpoint.family == family]
             if not of_family and (family == "IPv6" or members):
@@ -168,8 +168,7 @@ def _free_names(service: Object, taken: Iterable[str]) -> Iterator[str]:
 
 
 def keys_of_slice(slice_: Object, view: View) -> Iterable[str]:
-    managed_by = meta.labels(slice_).get(well_known.ENDPOINT_SLICE_MANAGED_BY_LABEL)
-    if managed_by == MANAGER and (service := endpoint_slice.service_of(slice_)):
+    if seen.is_ours(slice_) and (service := endpoint_slice.service_of(slice_)):
         yield service
 
 
