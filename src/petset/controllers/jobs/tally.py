@@ -34,9 +34,7 @@ class Run:
     is_terminating: bool
     restarts: int  # Of one that is active.
     has_ended: bool  # It has succeeded, or counts as failed; one of these that is deleted may still run.
-    end: (
-        tuple[float, bool] | None
-    )  # When it ended, seconds since 1970, and whether it failed; None: nobody waits for it.
+    end: tuple[float, bool] | None  # When, seconds since 1970, and whether it failed; None: nobody waits for it.
 
 
 def read(pod: Object, selector: selectors.Selector, replaces_only_failed: bool) -> Run:

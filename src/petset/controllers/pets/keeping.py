@@ -36,7 +36,7 @@ def _counts(obj: Object) -> bool:
         owner = meta.controller_of(obj)
         return owner is None or claiming.is_of(PETSETS, owner)
     if kind == PERSISTENTVOLUMECLAIMS.kind:
-        return bool(pet_names.parsed(meta.name(obj))[0])
+        return bool(pet_names.parent(obj))
     return kind != SERVICES.kind or translation.published(obj) is not None
 
 

@@ -340,9 +340,9 @@ def keys_of_claim(kind: Variant, claim: Object, view: View) -> Iterable[str]:
     """The sets whose claim, by its name, this is: the name ends with the pet's, that begins with the set's."""
     parent = pet_names.parent(claim)
     for place, character in enumerate(parent):
-        template, set_name = parent[:place], parent[place + 1 :]
+        set_name = parent[place + 1 :]
         set_ = view.get(kind.resource, meta.namespace(claim), set_name) if character == "-" and set_name else None
-        if set_ is not None and any(meta.name(one) == template for one in pet_names.claim_templates(set_)):
+        if set_ is not None and pet_names.template_of(set_, meta.name(claim)) is not None:
             yield meta.key(set_)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from petset.base import well_known
 from petset.kinds import service as services
-from petset.kinds.pod_spec import init_annotations
+from petset.kinds.pod_spec import init_annotations, pod_containers
 from petset.objects import meta
 from petset.objects.meta import Object
 
@@ -103,10 +103,10 @@ class Translation:
 
     def _pod(self, pod: Object, said: list[str]) -> Object:
         if annotation := init_annotations.annotation_of(pod):
-            pod = meta.changed(pod, ("spec", "initContainers"), init_annotations.containers(pod))
+            pod = meta.changed(pod, ("spec", pod_containers.INIT), init_annotations.containers(pod))
             said.append(f"{annotation} became spec.initContainers")
         pod = _without(pod, (init_annotations.ALPHA, init_annotations.BETA))
-        for place in ("initContainers", "containers"):
+        for place in pod_containers.OWN:
             given = meta.parts(pod, "spec", place)
             renamed = [self._container(one, said) for one in given]
             if any(new is not old for new, old in zip(renamed, given)):

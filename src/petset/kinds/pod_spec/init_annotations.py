@@ -10,6 +10,7 @@ from typing import Any
 
 from petset.base import well_known
 from petset.kinds.pod import PODS
+from petset.kinds.pod_spec import pod_containers
 from petset.objects import encoding, errors, meta, schema
 from petset.objects.errors import FieldError
 from petset.objects.meta import Object
@@ -30,7 +31,7 @@ def annotation_of(pod: Object) -> str:
     """The annotation that counts for a pod or a template; "" where none does."""
     given = meta.get(pod, "metadata", "annotations", default={})
     annotation = BETA if given.get(BETA) else ALPHA
-    return "" if not given.get(annotation) or meta.get(pod, "spec", "initContainers") else annotation
+    return "" if not given.get(annotation) or meta.get(pod, "spec", pod_containers.INIT) else annotation
 
 
 def containers(pod: Object) -> list[Object]:
@@ -46,14 +47,14 @@ def _read(annotation: str, text: str) -> list[Object]:
         if not isinstance(found, list):
             raise ValueError("it is not a list of containers")
         placeholder = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}
-        carrier: dict[str, Any] = {**placeholder, "spec": {"containers": [], "initContainers": found}}
+        carrier: dict[str, Any] = {**placeholder, "spec": {pod_containers.REGULAR: [], pod_containers.INIT: found}}
         checked, _, missing = schema.check(carrier, PODS)
     except (ValueError, errors.ApiError) as error:
         raise Unreadable([FieldError.invalid(field, _short(text), str(error))]) from None
-    wrong = [error for error in missing if error.field.startswith("spec.initContainers")]
+    wrong = [error for error in missing if error.field.startswith(f"spec.{pod_containers.INIT}")]
     if wrong:
         raise Unreadable(wrong)
-    return checked["spec"].get("initContainers") or []
+    return checked["spec"].get(pod_containers.INIT) or []
 
 
 def _short(text: str) -> str:
