@@ -18,7 +18,7 @@ from petset.client.election import Seen, Settings, Stop, Wait, Write, decide
 from petset.kinds.config_map import CONFIGMAPS
 from petset.kinds.event import EVENTS
 from petset.kinds.lease import LEASES
-from petset.objects import meta
+from petset.objects import errors, meta
 from petset.objects.meta import Object
 from petset.wire import http
 from petset.world import faults, link, loop, server
@@ -151,7 +151,7 @@ class Stage:
 
         async def lead(client: Client) -> None:
             while True:
-                with contextlib.suppress(OSError, Exception):
+                with contextlib.suppress(OSError, errors.ApiError):
                     await client.patch(CONFIGMAPS, "acts", "default", {"data": {"by": name}})
                 await asyncio.sleep(0.3)
 
@@ -294,6 +294,47 @@ def test_a_lease_that_is_deleted_leaves_the_leader_alone_to_act():
         await asyncio.sleep(20.0)
 
     play(4, story)
+
+
+def test_a_leader_that_is_stopped_before_it_makes_a_deleted_lease_anew_ends_as_any():
+    """Nothing is there to be released."""
+
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        stage.begin(group, "a")
+        await stage.until(lambda: stage.leader == "a", 1.0)
+        part = stage.replicas["a"][2]
+        await stage.admin.delete(LEASES, "sets", "default")
+        await stage.until(lambda: part._seen.lease is None, 1.0)
+        stage.wrong.clear()
+        task = stage.replicas["a"][0]
+        await stage.stop("a")
+        assert task.cancelled() and stage.lease is None
+
+    play(8, story)
+
+
+def test_what_another_has_taken_meanwhile_is_not_released():
+    """What the leader does may take longer to end than the Lease lasts."""
+
+    async def story(stage: Stage, group: asyncio.TaskGroup) -> None:
+        part = election.Election(stage.admin, Settings("sets", "default", "a"))
+
+        async def ends_slowly(client: Client) -> None:
+            try:
+                await asyncio.sleep(1000.0)
+            finally:
+                await asyncio.sleep(20.0)
+
+        task = tasks.spawn(group, part.run(ends_slowly), "a")
+        await stage.until(part.leads, 1.0)
+        stage.begin(group, "b")
+        task.cancel()
+        await asyncio.wait((task,))
+        assert stage.leader == "b"
+        await asyncio.sleep(5.0)
+        assert stage.leader == "b" and stage.lease and stage.lease["spec"]["leaseTransitions"] == 1
+
+    play(9, story)
 
 
 @pytest.mark.parametrize("seed", range(12))

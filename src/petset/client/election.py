@@ -72,6 +72,11 @@ class Seen:
     def holder(self) -> str:
         return meta.get(self.lease, "spec", "holderIdentity", default="") or ""
 
+    @property
+    def mine(self) -> Object | None:
+        """The Lease where this replica holds it, as far as it knows."""
+        return self.lease if self.holder == self.identity else None
+
     def saw(self, lease: Object | None, now: float) -> Seen:
         """After a look at the Lease; one at an older state of it changes nothing."""
         if lease is None:
@@ -165,7 +170,7 @@ def _taken(seen: Seen, settings: Settings, wall: float) -> Object:
     """The Lease as its holder writes it; new, or over the one that is there."""
     spec = meta.part(seen.lease or {}, "spec")
     stamp = tasks.rfc3339_micro(wall)
-    is_mine = seen.lease is not None and seen.holder == seen.identity
+    is_mine = seen.mine is not None
     transitions = spec.get("leaseTransitions") or 0
     record = {
         "holderIdentity": seen.identity,
@@ -208,9 +213,8 @@ RELEASE_SECONDS_MAX = 2.0
 class Election:
     """One replica's part in it."""
 
-    def __init__(self, client: Client, settings: Settings, acting: Client | None = None):
-        """`acting` is what the leader's client is made of, where it is another one than the Lease is kept through."""
-        self._client, self._settings, self._acting = client, settings, acting or client
+    def __init__(self, client: Client, settings: Settings):
+        self._client, self._settings = client, settings
         self._seen = Seen(f"{settings.replica}_{tasks.new_uid()}")
         self._changed = asyncio.Event()
         self._recorder = Recorder(client, settings.replica)
@@ -294,7 +298,7 @@ class Election:
     async def _lead(self, lead: Lead) -> None:
         """Renew, and let `lead` run, until the Lease is lost; when cancelled, release it after `lead` has ended."""
         log.info("%s leads: it holds the lease %s", self._settings.replica, self._settings.name)
-        client = self._acting.through(lambda transport: Fenced(transport, self.leads))
+        client = self._client.through(lambda transport: Fenced(transport, self.leads))
         try:
             async with asyncio.TaskGroup() as group:
                 leading = tasks.spawn(group, lead(client), "what the leader does")
@@ -307,8 +311,8 @@ class Election:
                     part.cancel()
         finally:
             held, self._seen = self._seen, self._seen.lost()
-            if held.renewed is not None:
-                await self._release(held)
+            if held.renewed is not None and held.mine is not None:
+                await self._release(held.mine)
 
     async def _renew(self) -> None:
         while self._seen.renewed is not None:
@@ -319,13 +323,12 @@ class Election:
         if (lease := self._seen.lease) is not None:
             await self._recorder.record(lease, "Normal", "LeaderElection", f"{self.identity} became leader")
 
-    async def _release(self, held: Seen) -> None:
+    async def _release(self, lease: Object) -> None:
         """Let others take it at once. Whoever held it acts no more: that is why it may be said."""
-        assert held.lease is not None
 
         async def release() -> None:
             with tasks.best_effort("release a lease"):
-                await self._client.update(released(held.lease or {}, tasks.now()))
+                await self._client.update(released(lease, tasks.now()))
 
         async with asyncio.TaskGroup() as group:
             releasing = tasks.spawn(group, release(), "release of the lease")
