@@ -419,6 +419,7 @@ USED_FROM_OUTSIDE = {
     "objects.registry.Kinds.without": "kinds come and go",
     "server.writes.Write": "what a write is; server-side apply and audit are to ask",
     "store.core.Stats": "shown whole as metrics; tests count with it",
+    "store.visible.Stats": "as there",
     "wire.dns.Soa": "a record is packed whole",
     "wire.websocket.Message.is_text": "what kind of message came",
     "testing": "what tests, scripts and notebooks of others call",
