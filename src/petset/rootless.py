@@ -208,8 +208,8 @@ def _kept(instance: state.State, tell: Callable[[str], None]) -> linux.Process:
     known: dict[str, Any] = {"keeper": asdict(keeper), "boot": linux.boot_id()}
     if not closed and (pasta := linux.process(int(instance.path("pasta.pid").read_text()))):
         known["pasta"] = asdict(pasta)
-    if (lender := _lender(instance)) is not None:
-        known["lender"] = asdict(lender)
+    if (lends := lender(instance)) is not None:
+        known["lender"] = asdict(lends)
     instance.write(RECORD, known)
     if closed:
         tell(f"network: pods reach nothing outside of this machine: {closed}")
@@ -248,15 +248,16 @@ def _begin(instance: state.State, resolver: str) -> linux.Process:
     return found
 
 
-def _lender(instance: state.State) -> linux.Process | None:
-    """Who lends sockets of the host, from now on."""
-    process = subprocess.Popen(
-        (sys.executable, "-m", "petset.net.lending", str(instance.path(lending.SOCKET))),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def lender(instance: state.State) -> linux.Process | None:
+    """Who lends sockets of the host, from now on. Raises OSError."""
+    with lending.listening(instance.path(lending.SOCKET)) as asked:
+        process = subprocess.Popen(
+            (sys.executable, "-m", "petset.net.lending"),
+            stdin=asked.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
     return linux.process(process.pid)
 
 

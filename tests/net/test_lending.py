@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from petset import rootless
 from petset.base import networks, state
 from petset.net import lending
 
@@ -19,12 +22,9 @@ from petset.net import lending
 def lender(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / ("d" * 100) / "ports.sock"  # Longer than a socket's address may be.
     path.parent.mkdir()
-    process = subprocess.Popen([sys.executable, "-m", "petset.net.lending", str(path)])
+    with lending.listening(path) as asked:
+        process = subprocess.Popen([sys.executable, "-m", "petset.net.lending"], stdin=asked.fileno())
     try:
-        deadline = time.monotonic() + 30
-        while not path.exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
         yield path
     finally:
         process.kill()
@@ -53,6 +53,26 @@ def test_what_is_no_port_is_refused_and_the_lender_goes_on(lender: Path) -> None
         with pytest.raises(OSError, match="is no port"):
             lending.borrowed(lender, wrong)
     lending.borrowed(lender, 0x8000 + 1234).close()
+
+
+def test_a_lender_is_there_for_who_goes_inside_before_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = state.State(tmp_path)
+    monkeypatch.setenv(networks.OWNER, "65534")
+    begun: list[bool] = []
+
+    def popen(command: Sequence[str], **how: Any) -> SimpleNamespace:
+        assert list(command)[-1] == "petset.net.lending" and how["stdin"] >= 0
+        begun.append(lending.lender_of(instance) is not None)
+        return SimpleNamespace(pid=os.getpid())
+
+    monkeypatch.setattr(rootless.subprocess, "Popen", popen)
+    assert rootless.lender(instance) is not None and begun == [True]
+
+
+def test_what_a_killed_lender_left_is_replaced(tmp_path: Path) -> None:
+    for _ in range(2):
+        with lending.listening(tmp_path / lending.SOCKET) as asked:
+            assert asked.getsockname().endswith(lending.SOCKET)
 
 
 def test_only_who_is_inside_borrows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,6 +241,19 @@ def replace_whole(path: Path, data: bytes) -> None:
     os.replace(temporary, path)
 
 
+@contextlib.contextmanager
+def reachable(path: Path) -> Generator[str]:
+    """A short name of a path of any length, while the context lasts: a socket's address has 107 characters at most.
+
+    Raises OSError.
+    """
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
 def sync_directory(path: Path) -> None:
     """Have the names in it survive a power cut, as their files do."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,21 +1,19 @@
 """An instance's own way in for its commands: one line of JSON each way over a Unix socket in its state directory.
 
 Only who may read the directory reaches it, so nobody is asked who he is. `served` listens for as long as the context
-lasts; `ask` is a command's side, which blocks until it is answered. A path of any length will do: it is reached over
-the directory's descriptor, since a socket's own address has 107 characters at most.
+lasts; `ask` is a command's side, which blocks until it is answered. A path of any length will do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from petset.base import tasks
+from petset.base import state, tasks
 from petset.objects import encoding, meta
 from petset.objects.meta import Object
 
@@ -31,7 +29,7 @@ class NobodyListens(Exception):
 async def served(path: Path, answer: Answer) -> AsyncGenerator[None]:
     """Answer whoever asks; what was left there by a killed process is replaced."""
     async with asyncio.TaskGroup() as group:
-        with _reachable(path) as short:
+        with state.reachable(path) as short:
             path.unlink(missing_ok=True)
             server = await asyncio.get_running_loop().create_unix_server(lambda: _Asked(group, answer), short)
         try:
@@ -77,7 +75,7 @@ def ask(path: Path, question: Object, seconds_max: float) -> Object:
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(seconds_max)
         try:
-            with _reachable(path) as short:
+            with state.reachable(path) as short:
                 asking.connect(short)
         except (FileNotFoundError, ConnectionRefusedError):
             raise NobodyListens from None
@@ -88,13 +86,3 @@ def ask(path: Path, question: Object, seconds_max: float) -> Object:
     if not pieces:
         raise ConnectionResetError("petset has ended meanwhile")
     return encoding.loads(b"".join(pieces))
-
-
-@contextlib.contextmanager
-def _reachable(path: Path) -> Generator[str]:
-    """A short name of the path, while the context lasts."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)

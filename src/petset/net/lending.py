@@ -1,8 +1,9 @@
-"""Sockets of the host for a petset that is in a network namespace of its own: `python -m petset.net.lending SOCKET`.
+"""Sockets of the host for a petset that is in a network namespace of its own: `python -m petset.net.lending < SOCKET`.
 
 Who is not root runs petset inside; nothing there listens on the host. This process stays outside and lends: for each
 question it makes a TCP socket that listens on a port of the host's loopback and hands it over, whose owner is then the
-one who asked. `borrowed` is his side. A socket is a port's for as long as the borrower keeps it.
+one who asked. `borrowed` is his side. A socket is a port's for as long as the borrower keeps it. What it listens on
+is made before it runs (`listening`), so that whoever goes inside meanwhile finds it.
 Only who may write the instance's directory reaches the lender, so nobody is asked who he is.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
+from collections.abc import Generator
 from pathlib import Path
 
 from petset.base import networks, state
@@ -28,19 +29,25 @@ def lender_of(instance: state.State) -> Path | None:
     return path if networks.OWNER in os.environ and path.exists() else None
 
 
-def lend(path: Path) -> None:
-    """Until the process is ended; what a killed one left at the path is replaced. Raises OSError."""
-    os.chdir(path.parent)  # A socket's address has 107 characters at most.
-    Path(path.name).unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(path.name)
-        listening.listen()
-        while True:
-            asking, _ = listening.accept()
-            with asking:
-                asking.settimeout(SECONDS_MAX)
-                with contextlib.suppress(OSError):  # Who asked has gone.
-                    _answer(asking)
+@contextlib.contextmanager
+def listening(path: Path) -> Generator[socket.socket]:
+    """Where a lender that is started now is asked; what a killed one left there is replaced. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as made:
+        path.unlink(missing_ok=True)
+        with state.reachable(path) as short:
+            made.bind(short)
+        made.listen()
+        yield made
+
+
+def lend(asked: socket.socket) -> None:
+    """Until the process is ended."""
+    while True:
+        asking, _ = asked.accept()
+        with asking:
+            asking.settimeout(SECONDS_MAX)
+            with contextlib.suppress(OSError):  # Who asked has gone.
+                _answer(asking)
 
 
 def _answer(asking: socket.socket) -> None:
@@ -61,15 +68,12 @@ def _answer(asking: socket.socket) -> None:
 
 def borrowed(path: Path, port: int) -> socket.socket:
     """A socket that listens on the host's loopback; blocks for a moment. Raises OSError, with why there is none."""
-    directory = os.open(path.parent, os.O_PATH)
-    try:
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.settimeout(SECONDS_MAX)
-            asking.connect(f"/proc/self/fd/{directory}/{path.name}")
-            asking.sendall(str(port).encode())
-            said, descriptors, _, _ = socket.recv_fds(asking, LINE_BYTES_MAX, 1)
-    finally:
-        os.close(directory)
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(SECONDS_MAX)
+        with state.reachable(path) as short:
+            asking.connect(short)
+        asking.sendall(str(port).encode())
+        said, descriptors, _, _ = socket.recv_fds(asking, LINE_BYTES_MAX, 1)
     if not descriptors:
         raise OSError(said.decode(errors="replace") or "nobody lends it")
     found = socket.socket(fileno=descriptors[0])
@@ -78,4 +82,5 @@ def borrowed(path: Path, port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
-    lend(Path(sys.argv[1]))
+    with socket.socket(fileno=0) as asked:
+        lend(asked)

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from petset.base import tasks
+from petset.base import state, tasks
 from petset.node.containers import attempts, logs, ports
 from petset.node.containers.records import ContainerRecord
 from petset.objects import encoding
@@ -209,11 +209,8 @@ class Exec:
 
     def _listen(self) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX)
-        folder = os.open(self._directory, os.O_PATH | os.O_CLOEXEC)
-        try:
-            listening.bind(f"/proc/self/fd/{folder}/{self._name}.sock")
-        finally:
-            os.close(folder)
+        with state.reachable(self._file("sock")) as short:
+            listening.bind(short)
         listening.listen(1)
         listening.setblocking(False)
         return listening
@@ -372,15 +369,13 @@ class Attach:
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def start(self) -> None:
-        folder = os.open(self._directory, os.O_PATH | os.O_CLOEXEC)
         try:
-            self._socket.connect(f"/proc/self/fd/{folder}/attach")
+            with state.reachable(self._directory / "attach") as short:
+                self._socket.connect(short)
             self._socket.setblocking(False)
         except OSError as error:
             self._socket.close()
             raise StreamError(500, f"cannot attach: the container's supervisor does not answer: {error}") from error
-        finally:
-            os.close(folder)
 
     async def write(self, data: bytes) -> None:
         if not self._options.stdin:
