@@ -163,6 +163,13 @@ def in_namespaces(kinds: Sequence[str]) -> Generator[None, None, None]:
             os.close(descriptor)
 
 
+def pin(kinds: Sequence[str], directory: Path, process: str = "thread-self") -> None:
+    """Keep the namespaces of these kinds that a process (this thread) is in: each is directory/<kind> from now on."""
+    for kind in kinds:
+        (directory / kind).touch()
+        mount(f"/proc/{process}/ns/{kind}", str(directory / kind), "", MS_BIND)
+
+
 @contextlib.contextmanager
 def in_pinned(kind: str, path: Path) -> Generator[None, None, None]:
     """The namespace of a kind that is pinned at a path, for this thread, until the end of the block."""

@@ -33,6 +33,11 @@ class Users:
     first: int  # The machine's id of its root.
 
 
+def of(directory: Path, first: int) -> Users | None:
+    """Those of a pod whose namespaces are pinned in this directory, by the machine's id of its root; 0: it has none."""
+    return Users(str(directory / KIND), first) if first else None
+
+
 class UserNamespaceError(Exception):
     """Why a namespace cannot be had or set up."""
 
@@ -70,9 +75,7 @@ def make(directory: Path, kinds: Sequence[str], first: int) -> None:
         if maker.stdout.readline().strip() == "made":
             for name in ("uid_map", "gid_map"):
                 Path(f"/proc/{maker.pid}/{name}").write_text(f"0 {first} {COUNT}\n")
-            for kind in (KIND, *kinds):
-                (directory / kind).touch()
-                linux.mount(f"/proc/{maker.pid}/ns/{kind}", str(directory / kind), "", linux.MS_BIND)
+            linux.pin((KIND, *kinds), directory, str(maker.pid))
     finally:
         _, said = maker.communicate(timeout=MAKING_SECONDS_MAX)  # Which ends what it reads, and it.
     if maker.returncode != 0:

@@ -20,7 +20,7 @@ import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def start(
     lower: str,
     mounts: Sequence[Mount] = (),
     users: Users | None = None,
-    shown: Mapping[str, str] | None = None,
+    shown: Sequence[Path] = (),
 ) -> ContainerRecord:
     """The container running, with its pod's own `users` where it has some: mounting.py says what is `shown` to those.
 
@@ -136,8 +136,7 @@ def start(
         records.write(directory, record)
         with _lower(directory, lower, users) as below:
             _mount_rootfs(directory, below)
-        volumes = Path(mounting.on_stage(VOLUMES)) if users else directory / VOLUMES
-        with mounting.prepared(volumes, mounts, tools.hidden, users, shown) as entering:
+        with mounting.prepared(directory / VOLUMES, mounts, tools.hidden, users, shown) as entering:
             record = _create(tools, directory, record, entering)
         records.write(directory, record)
         done = tools.run("start", record.id)

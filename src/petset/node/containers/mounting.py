@@ -51,6 +51,11 @@ def of_root(mounts: Sequence[Mount]) -> str:
     return KERNEL[order[max((order.index(mount.propagation) for mount in mounts), default=0)]].option
 
 
+def found_at(path: Path, users: Users | None) -> str:
+    """Where the runtime finds what is at a path of this machine: by its name on the STAGE, for a pod's own users."""
+    return str(path if users is None else STAGE / path.name)
+
+
 def place(directory: str, number: int) -> str:
     """Where the runtime finds the container's mount of this number."""
     return f"{directory}/{number}"
@@ -62,15 +67,17 @@ def prepared(
     mounts: Sequence[Mount],
     hidden: str,
     users: Users | None = None,
-    shown: Mapping[str, str] | None = None,
+    shown: Sequence[Path] = (),
 ) -> Generator[tuple[str, ...], None, None]:
     """The words before a command that runs it where `mounts` have their places below `directory`.
 
-    `hidden` is a mount to take away there, or "". Where a pod has `users` of its own, everything is on the STAGE, what
-    is to be `shown` there, too, by its name, and `directory` is below it. Raises RuntimeError_, OSError.
+    `hidden` is a mount to take away there, or "". Where a pod has `users` of its own, `directory` is on the STAGE, and
+    so is what is `shown`: all of it where `found_at` says. Raises RuntimeError_, OSError.
     """
+    directory = Path(found_at(directory, users))
     if users is None:
         directory.mkdir(exist_ok=True)
+        shown = ()
     else:
         STAGE.mkdir(parents=True, exist_ok=True)
         os.chmod(STAGE.parent, stat.S_IMODE(STAGE.parent.stat().st_mode) | 0o111)  # Whatever the umask of who made it.
@@ -80,7 +87,7 @@ def prepared(
             for number, mount in enumerate(mounts)
             if mount.kind == "bind"
         }
-        files = {on_stage(name): _shown(source, kept) for name, source in (shown or {}).items()}
+        files = {found_at(path, users): _shown(path, kept) for path in shown}
         with linux.in_namespaces(("mnt",)):
             linux.set_propagation("/", linux.MS_PRIVATE)
             if hidden:
@@ -97,13 +104,9 @@ def prepared(
         yield enter, f"--mount=/proc/{os.getpid()}/fd/{namespace}", "--"
 
 
-def on_stage(name: str) -> str:
-    return str(STAGE / name)
-
-
-def _shown(source: str, kept: contextlib.ExitStack) -> int:
-    with paths.opened(source) as found:
-        return kept.enter_context(cloned(found, source, "", None))
+def _shown(path: Path, kept: contextlib.ExitStack) -> int:
+    with paths.opened(str(path)) as found:
+        return kept.enter_context(cloned(found, str(path), "", None))
 
 
 def _place(tree: int, target: str, propagation: int) -> None:

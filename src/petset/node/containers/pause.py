@@ -74,12 +74,12 @@ def start(tools: Tools, directory: Path, pod_uid: str, group: str, oom_score_adj
     executable = root / NAME
     executable.write_bytes(program())
     executable.chmod(0o755)
-    own = Users(str(directory / user_namespaces.KIND), users) if users else None
-    (bundle / "config.json").write_bytes(encoding.dumps(_config(f"{group}/{NAME}", oom_score_adj, own)))
+    own = user_namespaces.of(directory, users)
+    config = _config(f"{group}/{NAME}", oom_score_adj, mounting.found_at(root, own), own)
+    (bundle / "config.json").write_bytes(encoding.dumps(config))
     words = ("run", "--detach", f"--bundle={bundle}", f"--pid-file={bundle}/pid", _id(pod_uid))
     said = bundle / "said"
-    volumes, shown = (Path(mounting.on_stage(VOLUMES)), {"rootfs": str(root)}) if own else (bundle / VOLUMES, None)
-    with mounting.prepared(volumes, (), tools.hidden, own, shown) as entering:
+    with mounting.prepared(bundle / VOLUMES, (), tools.hidden, own, [root]) as entering:
         started = tools.run_detached(*words, entering=entering, said=said)
     if not started:
         why = said.read_text(errors="replace").strip().splitlines()[-1:] or ["the OCI runtime gave no reason"]
@@ -97,7 +97,7 @@ def stop(tools: Tools, pod_uid: str) -> None:
             tools.run("delete", "--force", _id(pod_uid))
 
 
-def _config(group: str, oom_score_adj: int, own: Users | None) -> dict[str, Any]:
+def _config(group: str, oom_score_adj: int, root: str, own: Users | None) -> dict[str, Any]:
     none: list[str] = []
     users = [{"type": user_namespaces.KIND, "path": own.namespace}] if own else []
     proc = {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}
@@ -114,7 +114,7 @@ def _config(group: str, oom_score_adj: int, own: Users | None) -> dict[str, Any]
             "noNewPrivileges": True,
             "oomScoreAdj": oom_score_adj,
         },
-        "root": {"path": mounting.on_stage("rootfs") if own else "rootfs", "readonly": True},
+        "root": {"path": root, "readonly": True},
         "mounts": [proc, devices],
         "linux": {"cgroupsPath": group, "namespaces": [*users, {"type": "mount"}, {"type": "pid"}]},
     }

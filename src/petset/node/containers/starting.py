@@ -94,13 +94,13 @@ class Starter:
             raise RuntimeError_("CreateContainerConfigError", str(error)) from None
         own = meta.part(config.container, "securityContext")
         profile = bundle.seccomp_profile(config.pod, own)
-        places = self._places(config, record, sandbox, pid)
-        if places.users and (beyond := max(user.uid, user.gid, *user.groups)) > IDS_MAX:
+        own_users = user_namespaces.of(self._sandbox(config), sandbox.users)
+        if own_users is not None and (beyond := max(user.uid, user.gid, *user.groups)) > IDS_MAX:
             why = f"cannot run as {beyond}: users and groups of a pod with hostUsers false are at most {IDS_MAX}"
             raise RuntimeError_("CreateContainerConfigError", why)
         oci, said = bundle.config(
             config,
-            places,
+            self._places(config, record, sandbox, pid, own_users),
             user,
             self.host,
             pids_max=pids_max,
@@ -117,9 +117,7 @@ class Starter:
             users=sandbox.users,
             resources=given,
         )
-        own_users = Users(places.users, sandbox.users) if sandbox.users else None
-        shown = self._files(config) if own_users else None
-        image, mounts = config.image.rootfs, config.mounts
+        image, mounts, shown = config.image.rootfs, config.mounts, self._files(config)
         started = attempts.start(self.tools, self._place(config), record, oci, image, mounts, own_users, shown)
         self._weigh(config.pod)
         warnings += self._limit(config.pod)
@@ -168,41 +166,43 @@ class Starter:
             raise RuntimeError_("CreateContainerConfigError", message) from None
 
     def _places(
-        self, config: ContainerConfig, record: ContainerRecord, sandbox: SandboxRecord, pid: str
+        self,
+        config: ContainerConfig,
+        record: ContainerRecord,
+        sandbox: SandboxRecord,
+        pid: str,
+        own_users: Users | None,
     ) -> bundle.Places:
         shared = self._sandbox(config)
-        files = self._files(config)
-        volumes = str(self._place(config) / attempts.VOLUMES)
-        if sandbox.users:
-            files, volumes = {name: mounting.on_stage(name) for name in files}, mounting.on_stage(attempts.VOLUMES)
+        found = {path.name: mounting.found_at(path, own_users) for path in self._files(config)}
 
         def pinned(kind: str) -> str:
             return str(shared / kind) if kind in sandbox.kinds else ""
 
         return bundle.Places(
-            rootfs=files["rootfs"],
+            rootfs=found["rootfs"],
             cgroup=record.group,
             network=pinned("net"),
             uts=pinned("uts"),
             ipc=pinned("ipc"),
-            shm=files["shm"],
-            hosts=files["hosts"],
-            hostname_file=files["hostname"],
-            resolv_conf=files["resolv.conf"],
-            termination_log=files["termination-log"],
-            volumes=volumes,
+            shm=found["shm"],
+            hosts=found["hosts"],
+            hostname_file=found["hostname"],
+            resolv_conf=found["resolv.conf"],
+            termination_log=found["termination-log"],
+            volumes=mounting.found_at(self._place(config) / attempts.VOLUMES, own_users),
             hostname=sandbox.hostname,
             pid=pid,
-            users=pinned(user_namespaces.KIND),
+            users=own_users.namespace if own_users is not None else "",
         )
 
-    def _files(self, config: ContainerConfig) -> dict[str, str]:
-        """What a container has of its attempt's and of its pod's, by name."""
+    def _files(self, config: ContainerConfig) -> list[Path]:
+        """What a container has of its attempt's and of its pod's, besides its mounts."""
         attempt, shared = self._place(config), self._sandbox(config)
-        return {
-            **{name: str(attempt / name) for name in ("rootfs", "termination-log")},
-            **{name: str(shared / name) for name in ("shm", "hosts", "hostname", "resolv.conf")},
-        }
+        return [
+            *(attempt / name for name in ("rootfs", "termination-log")),
+            *(shared / name for name in ("shm", "hosts", "hostname", "resolv.conf")),
+        ]
 
     def _sandbox(self, config: ContainerConfig) -> Path:
         return records.pod_directory(self.directory, config.pod_uid) / "sandbox"

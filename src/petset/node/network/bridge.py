@@ -327,9 +327,7 @@ def _made(directory: Path, kinds: Sequence[str], users: int) -> Generator[None]:
                 entered.enter_context(linux.in_pinned(kind, directory / kind))
         else:
             entered.enter_context(linux.in_namespaces(kinds))
-            for kind in kinds:
-                (directory / kind).touch()
-                linux.mount(f"/proc/thread-self/ns/{kind}", str(directory / kind), "", linux.MS_BIND)
+            linux.pin(kinds, directory)
         yield
 
 
