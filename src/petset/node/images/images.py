@@ -35,7 +35,7 @@ from petset.node.runtime import Credential, Image, ImageError, ImageSource, Pull
 
 log = logging.getLogger("petset.images")
 
-PULL_SECONDS_MAX = 1800.0
+COPY_SECONDS_MAX = 1800.0  # From a registry, or to one.
 UNPACK_SECONDS_MAX = 600.0
 PULLS_AT_ONCE_MAX = 3
 LOGINS_TRIED_MAX = 8  # Of one pod, at one registry.
@@ -167,16 +167,11 @@ class Images:
         options = [] if tls_verify and not is_loopback(to.registry) else ["--dest-tls-verify=false"]
         async with self._lock("blobs", shared=True), self._work() as work:
             aside = self._layout.aside(work, entry, building.TAG)
+            words = (*options, f"oci:{aside}:{building.TAG}", f"docker://{to}")
             try:
-                await programs.run(
-                    ["skopeo", "copy", "--insecure-policy", "--retry-times=1", *options,
-                     f"oci:{aside}:{building.TAG}", f"docker://{to}"],
-                    timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work, "GOTRACEBACK": "none"},
-                    on_line=progress,
-                )  # fmt: skip
+                await _copied_by_skopeo(work, words, on_line=progress)
             except programs.ProgramFailed as error:
-                kind = AccessRefused if re.search(sources.REFUSED, error.why) else ImageError
-                raise kind("ErrImagePush", sources.push_failure(str(to), to.registry, error.why)) from None
+                raise _refused(error, "ErrImagePush", sources.push_failure(str(to), to.registry, error.why)) from None
         return replace(self._image(entry.digest), reference=str(to))
 
     async def known(self) -> Sequence[tuple[Sequence[str], int]]:
@@ -316,16 +311,13 @@ class Images:
         """Copy an image from anywhere skopeo reads into the layout, unpack it, name it."""
         async with self._lock("blobs", shared=True), self._work() as work:
             aside = self._layout.aside(work, None, building.TAG)
+            blobs = f"--dest-shared-blob-dir={self._layout.blobs}"
+            words = ("--quiet", *options, blobs, source, f"oci:{aside}:{building.TAG}")
+            room = int(layers.free(self.directory)[0] * UNPACKED_SHARE_MAX)
             try:
-                await programs.run(
-                    ["skopeo", "copy", "--insecure-policy", "--quiet", "--retry-times=1", *options,
-                     f"--dest-shared-blob-dir={self._layout.blobs}", source, f"oci:{aside}:{building.TAG}"],
-                    timeout_seconds=PULL_SECONDS_MAX, env={**os.environ, "TMPDIR": work, "GOTRACEBACK": "none"},
-                    file_bytes_max=int(layers.free(self.directory)[0] * UNPACKED_SHARE_MAX),
-                )  # fmt: skip
+                await _copied_by_skopeo(work, words, file_bytes_max=room)
             except programs.ProgramFailed as error:
-                kind = AccessRefused if re.search(sources.REFUSED, error.why) else ImageError
-                raise kind("ErrImagePull", sources.pull_failure(str(wanted), source, error.why)) from None
+                raise _refused(error, "ErrImagePull", sources.pull_failure(str(wanted), source, error.why)) from None
             return await self._publish(layout.only(aside), str(wanted), notes, "pulled")
 
     async def _publish(self, entry: layout.Entry, name: str, notes: Mapping[str, str], source: ImageSource) -> Image:
@@ -469,6 +461,28 @@ class Images:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._use(f"sha256:{tree}"))
         return freed + self._layout.remove_blobs(digests)
+
+
+async def _copied_by_skopeo(
+    work: str,
+    words: Sequence[str],
+    *,
+    file_bytes_max: int | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> None:
+    """Have it copy an image, with what it keeps meanwhile in `work`. Raises ProgramFailed."""
+    await programs.run(
+        ("skopeo", "copy", "--insecure-policy", "--retry-times=1", *words),
+        timeout_seconds=COPY_SECONDS_MAX,
+        env={**os.environ, "TMPDIR": work, "GOTRACEBACK": "none"},
+        file_bytes_max=file_bytes_max,
+        on_line=on_line,
+    )
+
+
+def _refused(error: programs.ProgramFailed, reason: str, message: str) -> ImageError:
+    kind = AccessRefused if re.search(sources.REFUSED, error.why) else ImageError
+    return kind(reason, message)
 
 
 def _recipes_in(folder: str | None) -> recipes.Recipes:

@@ -12,7 +12,7 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from petset.node.runtime import ImageError
@@ -101,51 +101,62 @@ def texts(value: Json) -> tuple[str, ...]:
 ANSWER_CHARS_MAX = 200
 REFUSED = r"unauthorized|authentication required|denied|invalid username|(?<![^\s:])40[13]\b(?!/)"  # Not in a path.
 _LOAD_INSTEAD = "check the network, or load the image with petset image load"
-_REASONS = (  # (what skopeo says, why, what to do)
+_IS_IT_THERE = "check its name and that it runs"
+_TRUST_IT, _INSTALL_IT = "install its CA on this machine", "install the package skopeo"
+# (what skopeo says, why, what to do where an image is fetched, and where one is put into a registry)
+_REASONS = (
     (
         r"manifest unknown|name unknown|name invalid|not found: |was not found|does not exist",
         "the registry has no such image or tag",
         "check the name and the tag",
+        _IS_IT_THERE,
     ),
     (
         REFUSED,
         "the registry refuses it without other credentials",
         "check the name, and give a pull secret in imagePullSecrets",
+        "log in with skopeo login {host}",
     ),
-    (r"connection refused", "nothing answers there (connection refused)", "start the registry or check its address"),
+    (
+        r"connection refused",
+        "nothing answers there (connection refused)",
+        "start the registry or check its address",
+        _IS_IT_THERE,
+    ),
     (
         r"no such host|server misbehaving|Temporary failure in name resolution",
         "the registry's name is not known to DNS",
         _LOAD_INSTEAD,
+        _IS_IT_THERE,
     ),
     (
         r"i/o timeout|did not end within|deadline exceeded|Timeout|network is unreachable|no route to host",
         "the registry does not answer in time",
         _LOAD_INSTEAD,
+        _IS_IT_THERE,
     ),
-    (r"HTTP response to HTTPS client", "the registry speaks plain HTTP", "name it as an insecure registry"),
-    (r"certificate", "its certificate is not trusted", "install its CA on this machine"),
+    (
+        r"HTTP response to HTTPS client",
+        "the registry speaks plain HTTP",
+        "name it as an insecure registry",
+        "say --tls-verify=false if that is meant",
+    ),
+    (r"certificate", "its certificate is not trusted", _TRUST_IT, _TRUST_IT),
     (
         r"no image found in (manifest list|image index)|no matching",
         "it has no image for this machine's architecture",
         "choose another image",
+        _IS_IT_THERE,
     ),
-    (r"is not installed", "skopeo is not installed", "install the package skopeo"),
-    (r"[Nn]o space left on device", "the disk is full", "make room, or remove unused images"),
-    (r"SIGXFSZ|file too large", "it is larger than this machine takes", "make room, or choose another image"),
+    (r"is not installed", "skopeo is not installed", _INSTALL_IT, _INSTALL_IT),
+    (r"[Nn]o space left on device", "the disk is full", "make room, or remove unused images", "make room there"),
+    (
+        r"SIGXFSZ|file too large",
+        "it is larger than this machine takes",
+        "make room, or choose another image",
+        _IS_IT_THERE,
+    ),
 )
-
-
-# What to do instead, where an image is put into a registry.
-_PUSH_REMEDIES = {
-    REFUSED: "log in with skopeo login {host}",
-    r"HTTP response to HTTPS client": "say --tls-verify=false if that is meant",
-    r"[Nn]o space left on device": "make room there",
-}
-_PUSH_REMEDY = "check its name and that it runs"
-
-
-_OF_THIS_MACHINE = (r"certificate", r"is not installed")  # Whatever is done.
 
 
 def pull_failure(name: str, source: str, said: str) -> str:
@@ -157,16 +168,15 @@ def pull_failure(name: str, source: str, said: str) -> str:
 
 def push_failure(name: str, host: str, said: str) -> str:
     """The same where an image was to be put into a registry."""
-    return _failure(f"cannot push {name}", host, said, _PUSH_REMEDIES, _PUSH_REMEDY)
+    return _failure(f"cannot push {name}", host, said, pushes=True)
 
 
-def _failure(doing: str, host: str, said: str, instead: Mapping[str, str] | None = None, usual: str = "") -> str:
+def _failure(doing: str, host: str, said: str, pushes: bool = False) -> str:
     found = re.search(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"', said)
     text = found[1].replace('\\"', '"') if found else said
-    for pattern, why, remedy in _REASONS:
+    for pattern, why, of_fetching, of_pushing in _REASONS:
         if answer := re.search(pattern, text):
             said = f" ({text[answer.start() :][:ANSWER_CHARS_MAX]})" if pattern == REFUSED else ""
-            if instead is not None and pattern not in _OF_THIS_MACHINE:
-                remedy = instead.get(pattern, usual).replace("{host}", host)
+            remedy = of_pushing.format(host=host) if pushes else of_fetching
             return f"{doing}: {host + ': ' if host else ''}{why}{said}; {remedy}"
     return f"{doing}: {text.rpartition(': ')[2] if len(text) > 200 else text}; see the registry's answer"
