@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 from petset.objects import encoding, errors, quantity, schema_nodes
 from petset.objects.errors import FieldError
@@ -58,16 +58,7 @@ def check(
     """
     if resource.custom is not None and isinstance(obj, dict):
         return resource.custom.read(obj)
-    if stored is None and not duplicates and _is_as_stored(obj, resource):
-        return obj, [], []
     return check_as(obj, resource.type_name, resource.api_version, resource.kind, strict, duplicates, stored)
-
-
-def _is_as_stored(obj: Json, resource: Kind) -> TypeGuard[dict[str, Any]]:
-    """Whether there is nothing to do: most objects that are written are such."""
-    if not isinstance(obj, dict) or obj.get("kind") != resource.kind or obj.get("apiVersion") != resource.api_version:
-        return False
-    return node(resource.type_name).ok(obj)
 
 
 def metadata(
@@ -98,18 +89,17 @@ def check_as(
 ) -> tuple[dict[str, Any], list[str], list[FieldError]]:
     """`check` for a body that is no resource of the table: meta_v1.DeleteOptions, autoscaling_v1.Scale, ..."""
     root = node(name)
-    twice = [f'duplicate field "{path}"' for path in duplicates]
     if not isinstance(obj, dict):
         raise _refused(api_version, kind, f"json: cannot unmarshal {_json_type(obj)} into Go value of type {root.name}")
     obj = _with_type(obj, api_version, kind)
-    if not twice and (root.ok(obj) if stored is None else _is_ok_beside(stored, root, obj)):
+    if not duplicates and (root.ok(obj) if stored is None else _is_ok_beside(stored, root, obj)):
         return obj, [], []
     reading = _Reading([])
     try:
         result = reading.struct(root, obj, "")
     except _Wrong as wrong:
         raise _refused(api_version, kind, str(wrong), wrong.why) from None
-    reading.told += twice
+    reading.told += [f'duplicate field "{path}"' for path in duplicates]
     if strict and reading.told:
         raise _refused(api_version, kind, "strict decoding error: " + ", ".join(reading.told))
     return result, reading.told, reading.wrong
