@@ -74,6 +74,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory_bytes(pid: int) -> int:
+    """What a process has of it."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def row(what: str, ours: str, by_hand: str = "", ratio: float | None = None) -> None:
     print(f"{what:46} {ours:>14} {by_hand:>20} {f'{ratio:8.2f}x' if ratio is not None else ''}".rstrip(), flush=True)
 

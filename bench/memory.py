@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench import idle, instance
+from bench import instance
 from petset.cli.asking import connection
 from petset.client.client import Client
 from petset.kinds import builtin
@@ -33,15 +33,15 @@ def main() -> None:
     instance.heading()
     with tempfile.TemporaryDirectory(prefix="petset-bench-", dir="/tmp") as directory:
         with instance.running(Path(directory), "--simulate") as one:
-            started = idle.memory_bytes(one.process.pid)
+            started = instance.memory_bytes(one.process.pid)
             asyncio.run(_churn(one))
-            busy = idle.memory_bytes(one.process.pid)
+            busy = instance.memory_bytes(one.process.pid)
             time.sleep(REST_SECONDS)
-            rested = idle.memory_bytes(one.process.pid)
+            rested = instance.memory_bytes(one.process.pid)
         with instance.running(Path(directory), "--simulate") as one:
             asyncio.run(_look(one))
             time.sleep(REST_SECONDS)
-            fresh = idle.memory_bytes(one.process.pid)
+            fresh = instance.memory_bytes(one.process.pid)
     _row("resident memory, empty", started)
     _row(f"{OBJECTS} objects, at the end of {WRITES} writes", busy, fresh)
     _row("the same after a minute of rest", rested, fresh)

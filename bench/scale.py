@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import idle, instance
+from bench import instance
 from petset.cli.asking import connection
 from petset.client.client import Client
 from petset.kinds.pod import PODS
@@ -71,14 +71,14 @@ async def measured(one: instance.Instance, size: int, rest_seconds: float = REST
     async with contextlib.AsyncExitStack() as opened:
         connected = await opened.enter_async_context(connection.connect(one.state))
         client = connected.client
-        before = _cpu_seconds(one)
+        before = instance.cpu_seconds(one.process.pid)
         ready, revision = await _timed(_become_ready(client, size))
-        ready_cpu = _cpu_seconds(one) - before
+        ready_cpu = instance.cpu_seconds(one.process.pid) - before
         one_more, _ = await _timed(_grow(client, size + 1, revision))
-        full = idle.memory_bytes(one.process.pid)
+        full = instance.memory_bytes(one.process.pid)
         gone, _ = await _timed(_go(client))
         await asyncio.sleep(rest_seconds)
-        after = idle.memory_bytes(one.process.pid)  # First: to ask for the lag imports what renders metrics.
+        after = instance.memory_bytes(one.process.pid)  # First: to ask for the lag imports what renders metrics.
         lag = await _lag(connected.dialer)
         return Figures(ready, ready_cpu, one_more, gone, full, after, lag)
 
@@ -99,12 +99,6 @@ async def _timed(work: Any) -> tuple[float, Any]:
     async with asyncio.timeout(SECONDS_MAX):
         result = await work
     return time.monotonic() - began, result
-
-
-def _cpu_seconds(one: instance.Instance) -> float:
-    with open(f"/proc/{one.process.pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _become_ready(client: Client, size: int) -> str:

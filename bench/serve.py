@@ -16,19 +16,20 @@ import base64
 import contextlib
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from bench import idle, instance
-from petset.base import state
+from bench import instance
 from petset.cli.asking import connection
 from petset.client.client import Client
+from petset.controllers.replica import LEASE
 from petset.kinds.lease import LEASES
 from petset.kinds.pet_set import PETSETS
 from petset.kinds.pod import PODS
@@ -45,8 +46,8 @@ REST_SECONDS = float(os.environ.get("PETSET_BENCH_REST", "60"))
 SECONDS_MAX = 3600.0
 LOOK_SECONDS = 2.0
 READS = 300
+T = TypeVar("T")
 NAMESPACE, SERVICE = "petset-system", "petset"
-LEASE = "petset-controller"
 
 
 def main() -> None:
@@ -70,11 +71,11 @@ class Replica:
 
     @property
     def memory(self) -> int:
-        return idle.memory_bytes(self.process.pid)
+        return instance.memory_bytes(self.process.pid)
 
     @property
     def cpu(self) -> float:
-        return idle.cpu_seconds(self.process.pid)
+        return instance.cpu_seconds(self.process.pid)
 
     @property
     def received(self) -> int:
@@ -146,8 +147,8 @@ def installed(port: int, authority: bytes) -> list[dict[str, Any]]:
 class Counts:
     """What the cluster has counted, less what this benchmark asked itself."""
 
-    requests: dict[str, float] = field(default_factory=dict[str, float])  # By "verb resource".
-    events: dict[str, float] = field(default_factory=dict[str, float])  # By resource.
+    requests: dict[str, float]  # By "verb resource".
+    events: dict[str, float]  # By resource.
 
     def since(self, before: Counts) -> Counts:
         def less(now: dict[str, float], then: dict[str, float]) -> dict[str, float]:
@@ -176,15 +177,10 @@ class Bench:
 
     async def counts(self) -> Counts:
         text = (await self.client.raw("/metrics")).decode()
-        found = Counts()
-        for line in re.findall(r"^apiserver_request_total\{(.*)\} (\S+)$", text, re.MULTILINE):
-            labels = dict(re.findall(r'(\w+)="([^"]*)"', line[0]))
-            key = f"{labels['verb']} {labels['resource']}"
-            found.requests[key] = found.requests.get(key, 0) + float(line[1])
-        for line in re.findall(r"^apiserver_watch_events_total\{(.*)\} (\S+)$", text, re.MULTILINE):
-            labels = dict(re.findall(r'(\w+)="([^"]*)"', line[0]))
-            found.events[labels["resource"]] = found.events.get(labels["resource"], 0) + float(line[1])
-        return found
+        return Counts(
+            summed(text, "apiserver_request_total", "verb", "resource"),
+            summed(text, "apiserver_watch_events_total", "resource"),
+        )
 
     async def leader(self) -> Replica | None:
         try:
@@ -195,9 +191,19 @@ class Bench:
         return next((one for one in self.replicas if holder.startswith(f"{one.name}_")), None)
 
 
+def summed(text: str, metric: str, *labels: str) -> dict[str, float]:
+    """A counter of a page of metrics, by the values of these labels."""
+    found: dict[str, float] = {}
+    for told, value in re.findall(rf"^{metric}\{{(.*)\}} (\S+)$", text, re.MULTILINE):
+        of = dict(re.findall(r'(\w+)="([^"]*)"', told))
+        key = " ".join(of[label] for label in labels)
+        found[key] = found.get(key, 0) + float(value)
+    return found
+
+
 async def measured(one: instance.Instance, keys: Path, sets: int, pets: int) -> None:
     async with opened(one, keys) as bench:
-        leader = await led(bench)
+        leader = await until(bench.leader)
         serving = next(replica for replica in bench.replicas if replica is not leader)
         await installation(bench, serving, (keys / "ca.crt").read_bytes())
         where = f"{sets}x{pets}"
@@ -228,22 +234,12 @@ async def measured(one: instance.Instance, keys: Path, sets: int, pets: int) -> 
 
 @contextlib.asynccontextmanager
 async def opened(one: instance.Instance, keys: Path) -> AsyncGenerator[Bench]:
-    async with connection.connect(state.State(one.directory)) as connected:
+    async with connection.connect(one.state) as connected:
         looking = Looking(connected.dialer)
         client = Client(looking, "petset-bench")
         await client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         with replicas(one, keys) as both:
             yield Bench(one, both, client, looking)
-
-
-async def led(bench: Bench) -> Replica:
-    async def is_led() -> bool:
-        return await bench.leader() is not None
-
-    await until(is_led)
-    leader = await bench.leader()
-    assert leader is not None
-    return leader
 
 
 async def installation(bench: Bench, serving: Replica, authority: bytes) -> None:
@@ -261,15 +257,17 @@ async def installation(bench: Bench, serving: Replica, authority: bytes) -> None
     await asyncio.sleep(5)  # What a start still does in the background.
 
 
-async def until(true: Callable[[], Awaitable[bool]], look: float = 0.2) -> None:
+async def until(true: Callable[[], Awaitable[T | None]], look: float = 0.2) -> T:
+    """What it is at last."""
     async with asyncio.timeout(SECONDS_MAX):
-        while not await true():  # noqa: ASYNC110  # What is waited for is asked for.
+        while not (found := await true()):  # noqa: ASYNC110  # What is waited for is asked for.
             await asyncio.sleep(look)
+    return found
 
 
 def memories(bench: Bench, leader: Replica, serving: Replica) -> Sequence[tuple[str, int]]:
     return [
-        ("the cluster", idle.memory_bytes(bench.one.process.pid)),
+        ("the cluster", instance.memory_bytes(bench.one.process.pid)),
         ("the replica that leads", leader.memory),
         ("the replica that serves", serving.memory),
     ]
@@ -288,7 +286,7 @@ async def created(bench: Bench, kind: Kind, sets: int, pets: int, leader: Replic
     if serving is not leader:
         processes["the replica that serves"] = serving.process.pid
     before, own = await bench.counts(), bench.looking.own
-    cpu = {what: idle.cpu_seconds(pid) for what, pid in processes.items()}
+    cpu = {what: instance.cpu_seconds(pid) for what, pid in processes.items()}
     received, began = leader.received, time.monotonic()
     numbers = iter(range(sets))
 
@@ -306,7 +304,7 @@ async def created(bench: Bench, kind: Kind, sets: int, pets: int, leader: Replic
 
     await until(ready, LOOK_SECONDS)
     seconds = time.monotonic() - began
-    taken = {what: idle.cpu_seconds(pid) - cpu[what] for what, pid in processes.items()}
+    taken = {what: instance.cpu_seconds(pid) - cpu[what] for what, pid in processes.items()}
     counts = (await bench.counts()).since(before)
     if (looks := f"LIST {kind.plural}") in counts.requests:
         counts.requests[looks] -= bench.looking.own - own - sets - 1
@@ -377,7 +375,7 @@ async def rows_of_reads(bench: Bench, where: str) -> None:
             began = time.perf_counter()
             await read()
             took.append(time.perf_counter() - began)
-        return sorted(took)[READS // 2] * 1e3
+        return statistics.median(took) * 1e3
 
     through = await median(lambda: bench.client.get(PETSETS, "s0", "default"))
     own = await median(lambda: bench.client.get(PODS, "s0-0", "default"))
