@@ -49,6 +49,12 @@ async def asked(port: int, host: str, authority: pki.Authority, client: pki.Issu
         return ""
 
 
+def put(files: pki.Issued, certificate: Path, key: Path) -> None:
+    for source, to in ((certificate, files.certificate), (key, files.key)):
+        shutil.copy(source, to.with_suffix(".new"))
+        to.with_suffix(".new").rename(to)
+
+
 @pytest.mark.parametrize("loop", LOOPS, ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])  # With the name of a server in the hello, and without.
 def test_who_may_connect_changes_while_it_listens(tmp_path: Path, host: str, loop: Callable) -> None:
@@ -76,23 +82,35 @@ def test_a_renewed_certificate_is_shown_from_the_next_connection_on(tmp_path: Pa
         has = Authorities(tmp_path)
         first, second = (one.server("api", ["localhost"]) for one in (has.server, has.other))
         files = pki.Issued(tmp_path / "tls.crt", tmp_path / "tls.key")
-
-        def put(certificate: Path, key: Path) -> None:
-            for source, to in ((certificate, files.certificate), (key, files.key)):
-                shutil.copy(source, to.with_suffix(".new"))
-                to.with_suffix(".new").rename(to)
-
-        put(first.certificate, first.key)
+        put(files, first.certificate, first.key)
         tls = followed_tls.FollowedTls(files)
         tls.believe(has.clients.certificate_pem)
         async with served(tls) as port:
             assert await asked(port, "localhost", has.server) == "none"
-            put(second.certificate, first.key)  # Half of it: what was goes on.
+            put(files, second.certificate, first.key)  # Half of it: what was goes on.
             assert await asked(port, "localhost", has.server) == "none"
             files.key.unlink()
             assert await asked(port, "localhost", has.server) == "none"
-            put(second.certificate, second.key)
+            put(files, second.certificate, second.key)
             assert await asked(port, "localhost", has.server) == ""
+            client = has.clients.client("jane", "jane")
+            assert await asked(port, "localhost", has.other, client) == "a certificate"
+
+    asyncio.run(main())
+
+
+def test_who_may_connect_changes_while_half_of_a_new_certificate_is_there(tmp_path: Path) -> None:
+    async def main() -> None:
+        has = Authorities(tmp_path)
+        first, second = (one.server("api", ["localhost"]) for one in (has.server, has.other))
+        files = pki.Issued(tmp_path / "tls.crt", tmp_path / "tls.key")
+        put(files, first.certificate, first.key)
+        tls = followed_tls.FollowedTls(files)
+        async with served(tls) as port:
+            put(files, second.certificate, first.key)
+            tls.believe(has.clients.certificate_pem)
+            assert await asked(port, "localhost", has.server) == "none"
+            put(files, second.certificate, second.key)
             client = has.clients.client("jane", "jane")
             assert await asked(port, "localhost", has.other, client) == "a certificate"
 

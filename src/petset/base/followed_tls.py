@@ -2,7 +2,8 @@
 
 OpenSSL's callback for a client's hello puts the newest context in the place of the one that the listener was made with,
 which counts for the authorities, too. The files of the certificate are looked at then, and at no other time: a new pair
-is read when one of them has changed; one that cannot be read, or whose halves do not fit yet, leaves what was.
+is read when one of them or the authorities have changed; one that cannot be read, or whose halves do not fit yet,
+leaves what was until it can.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ class FollowedTls:
 
     def believe(self, authorities_pem: str) -> None:
         """Clients may present certificates of these authorities, and of no others, from the next connection on."""
-        self._authorities = authorities_pem
-        self._now = self._made()
+        self._authorities, self._seen = authorities_pem, []
 
     def _begin(self, connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         try:

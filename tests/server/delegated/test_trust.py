@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def test_what_a_cluster_of_petset_publishes_is_read_as_it_is_meant(authorities) 
     found = trust.read(config_map(published.data(clients, proxies)))
     assert (found.clients_pem, found.proxies_pem) == (clients, proxies)
     assert found.allowed == (front_proxy.ALLOWED,) and found.told == front_proxy.OWN
+
+
+def test_a_cluster_that_knows_nobody_by_certificates_has_a_listener_ask_for_none(authorities) -> None:
+    nobodys = trust.read(config_map({}))
+    context = pki.server_context(authorities["clients"].server("serve", ["localhost"]), nobodys.authorities_pem)
+    assert context.verify_mode == ssl.CERT_NONE and not context.get_ca_certs()
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ class Trust:
 
     @property
     def authorities_pem(self) -> str:
-        return f"{self.clients_pem}\n{self.proxies_pem}"
+        """Of both sorts; "" where the cluster knows nobody by a certificate."""
+        return "\n".join(filter(None, (self.clients_pem, self.proxies_pem)))
 
 
 def read(config_map: Object | None) -> Trust:
