@@ -88,8 +88,7 @@ class Authenticator:
         if joined is None:
             if len(self._joined) > USERS_JOINED_MAX:
                 self._joined.clear()
-            joined = http.User(user.name, (*user.groups, users.AUTHENTICATED), user.uid, user.extra)
-            self._joined[user] = joined
+            joined = self._joined[user] = users.with_everybody(user)
         self._joined_last = (user, joined)
         return joined
 

@@ -48,9 +48,7 @@ def user(request: http.Request, proxy: str | None, allowed: tuple[str, ...], tol
         return None
     groups = tuple(group for header in told.groups for group in request.header_values(header) if group)
     extra = users.extra_of(one for prefix in told.extra_prefixes for one in users.extras_in(request, prefix))
-    is_anybody = name == users.ANONYMOUS.name or users.AUTHENTICATED in groups or users.UNAUTHENTICATED in groups
-    everybody = () if is_anybody else (users.AUTHENTICATED,)
-    return http.User(name, (*groups, *everybody), _first(request, told.uids), extra)
+    return users.with_everybody(http.User(name, groups, _first(request, told.uids), extra))
 
 
 def _first(request: http.Request, names: tuple[str, ...]) -> str:

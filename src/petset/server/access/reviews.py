@@ -115,12 +115,11 @@ class Reviews:
 
 def _subject(call: Call, spec: Object) -> http.User:
     """Whom a review asks about. Raises ApiError 422."""
-    groups = tuple(map(str, meta.texts(spec, "groups")))
-    if not (spec.get("user") or groups):
+    user = user_of(spec, "user")
+    if not (user.name or user.groups):
         wrong = FieldError.invalid("spec.user", spec.get("user", ""), "at least one of user or group must be specified")
         raise errors.invalid(call.resource.kind, "", [wrong], call.resource.group)
-    extra = tuple((key, tuple(map(str, values))) for key, values in meta.part(spec, "extra").items())
-    return http.User(str(spec.get("user", "")), groups, str(spec.get("uid", "")), extra)
+    return user
 
 
 def _attributes(call: Call, spec: Object) -> rbac.Attributes:
@@ -209,3 +208,10 @@ def user_info(user: http.User) -> dict[str, Any]:
         "groups": list(user.groups),
         **({"extra": {key: list(values) for key, values in user.extra}} if user.extra else {}),
     }
+
+
+def user_of(info: Object, named: str = "username") -> http.User:
+    """The other way round; `named` is the field of the name."""
+    groups = tuple(map(str, meta.texts(info, "groups")))
+    extra = tuple((key, tuple(map(str, values))) for key, values in meta.part(info, "extra").items())
+    return http.User(_text(info, named), groups, _text(info, "uid"), extra)

@@ -37,8 +37,8 @@ def extra_of(extras: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, .
 
 
 def with_everybody(user: http.User) -> http.User:
-    """Somebody who is known is in the group of all who are."""
-    if AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
+    """Somebody who is known is in the group of all who are; in that or the other one he may be already."""
+    if user.name == ANONYMOUS.name or AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
         return user
     return http.User(user.name, (*user.groups, AUTHENTICATED), user.uid, user.extra)
 

@@ -12,14 +12,13 @@ import functools
 import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Any
 
 from petset.base import tasks, telemetry
 from petset.client.client import Client
 from petset.kinds.reviews import TOKENREVIEWS
 from petset.objects import errors, meta
 from petset.objects.meta import Object
-from petset.server.access import front_proxy, users
+from petset.server.access import front_proxy, reviews, users
 from petset.server.delegated import trust
 from petset.server.delegated.answers import Answers
 from petset.wire import http
@@ -94,7 +93,8 @@ class Authenticator:
         """Raises ApiError, OSError."""
         answer = await self._client.create({**_REVIEW, "metadata": {}, "spec": {"token": token.text}}, TOKENREVIEWS)
         status = meta.part(answer, "status")
-        return _Whose(_user(meta.part(status, "user")) if status.get("authenticated") is True else None)
+        user = reviews.user_of(meta.part(status, "user"))
+        return _Whose(user if status.get("authenticated") is True and user.name else None)
 
 
 _REVIEW: Object = {"apiVersion": TOKENREVIEWS.api_version, "kind": TOKENREVIEWS.kind}
@@ -103,12 +103,3 @@ _REVIEW: Object = {"apiVersion": TOKENREVIEWS.api_version, "kind": TOKENREVIEWS.
 def _bearer(request: http.Request) -> _Token | None:
     scheme, _, token = request.header("authorization").partition(" ")
     return _Token(token.strip()) if scheme.lower() == "bearer" and token.strip() else None
-
-
-def _user(said: Object) -> http.User | None:
-    name: Any = said.get("username")
-    if not isinstance(name, str) or not name:
-        return None
-    extra = tuple((key, tuple(map(str, values))) for key, values in meta.part(said, "extra").items())
-    uid: Any = said.get("uid")
-    return http.User(name, tuple(meta.texts(said, "groups")), uid if isinstance(uid, str) else "", extra)

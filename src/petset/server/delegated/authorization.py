@@ -17,7 +17,7 @@ from petset.kinds.reviews import SUBJECTACCESSREVIEWS
 from petset.objects import meta
 from petset.objects.meta import Object
 from petset.server import health
-from petset.server.access import auth, rbac
+from petset.server.access import auth, rbac, reviews
 from petset.server.delegated.answers import Answers
 from petset.wire import http
 
@@ -90,10 +90,6 @@ def review(user: http.User, asked: rbac.Attributes) -> Object:
             "name": asked.name,
         }
         about = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
-    who: dict[str, Any] = {"user": user.name, "groups": list(user.groups)}
-    if user.uid:
-        who["uid"] = user.uid
-    if user.extra:
-        who["extra"] = {key: list(values) for key, values in user.extra}
-    kind = SUBJECTACCESSREVIEWS
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}, "spec": {**who, **about}}
+    who, kind = reviews.user_info(user), SUBJECTACCESSREVIEWS
+    spec = {"user": who.pop("username"), **who, **about}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}, "spec": spec}
