@@ -9,7 +9,6 @@ use belongs beside the loop. PKCS 10 (RFC 2986), RFC 5280, PEM as of RFC 7468.
 from __future__ import annotations
 
 import binascii
-import contextlib
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -178,13 +177,10 @@ def key_and_empty_request(kind: str) -> tuple[str, bytes]:
 def check_issued(chain: bytes, request: bytes) -> tuple[float, float]:
     """When the first certificate of a chain in PEM begins and ends; it is of the request's key. Raises ValueError."""
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     check_chain(chain)
     leaf = _of_strangers(lambda: x509.load_pem_x509_certificates(chain))[0]
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    theirs = _of_strangers(lambda: leaf.public_key().public_bytes(*form))
-    if theirs != check_key_of_request(request).public_bytes(*form):
+    if _of_strangers(lambda: _in_der(leaf.public_key())) != _in_der(check_key_of_request(request)):
         raise ValueError("leaf certificate was not issued to the requested public key")
     return leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
 
@@ -227,7 +223,7 @@ class Served:
     hosts: tuple[str, ...]
     not_after: float  # In seconds since 1970.
     has_key: bool  # The key is the certificate's.
-    signed_by: int  # Which of the authorities; -1: none of them.
+    signed_by: int  # Which of the authorities, the last that has; -1: none of them.
 
 
 def read_served(pair: pki.Pair, authorities: Sequence[bytes]) -> Served:
@@ -236,12 +232,8 @@ def read_served(pair: pki.Pair, authorities: Sequence[bytes]) -> Served:
 
     found = _of_strangers(lambda: x509.load_pem_x509_certificate(pair.certificate))
     names = _alternative_names(found)
-    signed_by = -1
-    for number, authority in enumerate(authorities):
-        signer = _of_strangers(lambda pem=authority: x509.load_pem_x509_certificate(pem))
-        with contextlib.suppress(ValueError):
-            _of_strangers(lambda signer=signer: found.verify_directly_issued_by(signer))
-            signed_by = number
+    signers = [_of_strangers(lambda pem=one: x509.load_pem_x509_certificate(pem)) for one in authorities]
+    signed_by = max((number for number, signer in enumerate(signers) if _has_signed(signer, found)), default=-1)
     hosts = (*_named(names, "DNSName"), *_named(names, "IPAddress"))
     return Served(hosts, found.not_valid_after_utc.timestamp(), _is_key_of(pair.key, found), signed_by)
 
@@ -259,12 +251,25 @@ def read_authority(pair: pki.Pair) -> tuple[float, bool]:
 def _is_key_of(key_pem: bytes, certificate: Any) -> bool:
     from cryptography.hazmat.primitives import serialization
 
-    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     try:
         key = _of_strangers(lambda: serialization.load_pem_private_key(key_pem, None))
     except ValueError:
         return False
-    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+    return _in_der(key.public_key()) == _in_der(certificate.public_key())
+
+
+def _in_der(public_key: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _has_signed(authority: Any, certificate: Any) -> bool:
+    try:
+        _of_strangers(lambda: certificate.verify_directly_issued_by(authority))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_authority(certificate: Any) -> bool:
@@ -290,14 +295,7 @@ class Authorities:
         return len(self._certificates)
 
     def have_signed(self, certificate: Certificate) -> bool:
-        def is_signed(authority: Any) -> bool:
-            try:
-                _of_strangers(lambda: certificate.read.verify_directly_issued_by(authority))
-            except ValueError:
-                return False
-            return True
-
-        return any(is_signed(authority) for authority in self._certificates)
+        return any(_has_signed(authority, certificate.read) for authority in self._certificates)
 
 
 @dataclass(frozen=True, slots=True)
