@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -47,6 +48,14 @@ def test_the_first_replica_makes_an_authority_and_a_pair_and_tells_of_it(clock: 
     assert pair.decided(kept, b"", HOSTS, clock.now) == pair.Tell(kept.bundle)
     assert pair.decided(kept, kept.bundle, HOSTS, clock.now) == pair.Wait(served(kept).not_after - pair.RENEW_SECONDS)
     assert pair.decided(kept, None, HOSTS, clock.now) == pair.decided(kept, kept.bundle, HOSTS, clock.now)
+
+
+def test_a_certificate_of_a_curve_that_nobody_knows_is_of_no_use() -> None:
+    kept = pair.begun(HOSTS)
+    der = ssl.PEM_cert_to_DER_cert(kept.pair.certificate.decode())
+    prime256v1 = bytes.fromhex("06082a8648ce3d030107")
+    strange = ssl.DER_cert_to_PEM_cert(der.replace(prime256v1, prime256v1[:-1] + b"\x7f")).encode()
+    assert pair.read(secret(dataclasses.replace(kept, pair=pki.Pair(strange, kept.pair.key)))) is None
 
 
 def test_a_pair_is_renewed_before_its_end_and_when_its_names_change(clock: Clock) -> None:

@@ -253,9 +253,9 @@ def _is_key_of(key_pem: bytes, certificate: Any) -> bool:
 
     try:
         key = _of_strangers(lambda: serialization.load_pem_private_key(key_pem, None))
+        return _of_strangers(lambda: _in_der(key.public_key()) == _in_der(certificate.public_key()))
     except ValueError:
         return False
-    return _in_der(key.public_key()) == _in_der(certificate.public_key())
 
 
 def _in_der(public_key: Any) -> bytes:
