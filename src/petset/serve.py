@@ -14,9 +14,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +87,7 @@ def run(options: Options, announce: Announce) -> None:
 
 async def _run(options: Options, announce: Announce) -> None:
     told = notices.taken()
-    stop = _stop_signal(told)
+    stop = process.stop_signal(told)
     log.info("starting: petset %s serve, process %d, PetSets in %s", __version__, os.getpid(), options.place)
     async with contextlib.AsyncExitStack() as opened:
         client = await opened.enter_async_context(reached(options.kubeconfig))
@@ -127,32 +126,28 @@ class _Kept:
 
     store: stores.Store
     ready: Callable[[], Coroutine[None, None, None]]
-    parts: list[cluster.Part]
+    parts: Sequence[cluster.Part]
     checks: Mapping[str, Callable[[], str]]
 
 
 @contextlib.asynccontextmanager
 async def _opened(options: Options, client: Client, metrics: telemetry.Telemetry) -> AsyncGenerator[_Kept]:
     store: SqliteStore | KeptStore
+    ready, parts = _at_once, tuple[cluster.Part, ...]()
     if options.store is None:
         from petset.kept.store import KeptStore
 
-        store = found = KeptStore(client, options.namespace)
-        parts: list[cluster.Part] = [
-            ("the kind of what is kept", _defined(client, options)),
-            ("the store", found.keep()),
-        ]
-        kept = _Kept(found, found.ready, parts, {cluster.STORE_CHECK: lambda: found.trouble})
-        metrics.source(lambda: telemetry.read("petset_store", asdict(found.stats())))
+        store = KeptStore(client, options.namespace)
+        ready = store.ready
+        parts = (("the kind of what is kept", _defined(client, options)), ("the store", store.keep()))
     else:
         from petset.store.sqlite import SqliteStore
 
         options.store.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = local = await SqliteStore.open(options.store / DATABASE)
-        kept = _Kept(local, _at_once, [], {cluster.STORE_CHECK: lambda: local.trouble})
-        metrics.source(lambda: telemetry.read("petset_store", asdict(local.stats())))
+        store = await SqliteStore.open(options.store / DATABASE)
+    metrics.source(lambda: telemetry.read("petset_store", asdict(store.stats())))
     try:
-        yield kept
+        yield _Kept(store, ready, parts, {cluster.STORE_CHECK: lambda: store.trouble})
     finally:
         await store.close()
 
@@ -198,29 +193,11 @@ async def _readiness(here: extension.Extension, kept: _Kept, told: notices.Notic
 
 def _listening(address: str, port: int) -> socket.socket:
     """Raises ServeError."""
-    found = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((address, port))
+        return process.listening(address, port)
     except OSError as error:
-        found.close()
         do = "choose another with --bind-address and --secure-port"
         raise ServeError(f"cannot listen on {address}:{port}: {error.strerror or error}; {do}") from None
-    found.setblocking(False)
-    return found
-
-
-def _stop_signal(told: notices.Notices) -> asyncio.Event:
-    stop = asyncio.Event()
-
-    def asked(number: signal.Signals) -> None:
-        log.info("stopping: %s came", number.name)
-        told.tell(notices.STOPPING)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked, number)
-    return stop
 
 
 def _keys(options: Options) -> Path:
@@ -248,9 +225,9 @@ def _kept_pair(options: Options, client: Client) -> Keeper | None:
 
 def _own_pair(options: Options) -> pki.Issued:
     """Raises ServeError."""
-    service, namespace = options.service, options.namespace
-    names = [service, f"{service}.{namespace}", f"{service}.{namespace}.svc"]
-    hosts = ["localhost", "127.0.0.1", *names, f"{names[-1]}.{cluster.DOMAIN}"]
+    from petset.serving import pair
+
+    hosts = [*pair.hosts_of(options.service, options.namespace), "127.0.0.1"]
     return pki.authority(_keys(options), user="petset-serve-ca").server("serve", hosts)
 
 

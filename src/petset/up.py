@@ -19,7 +19,6 @@ import logging
 import os
 import platform
 import re
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("petset")
 
 API_PORT_FIRST, API_PORT_LAST = 6443, 6543
-API_BACKLOG = 1024
+API_ADDRESS = "127.0.0.1"
 # Objects more before a collection, and collections before one of older ones. Trees know no circles, so what is looked
 # at is mostly there to stay: a collection holds everybody up by all that came since the last of its kind, 1 ms a
 # thousand. The middle ones look at 6,000, where 120,000 took 100 ms; all is looked at after as many objects as ever.
@@ -103,7 +102,7 @@ def run(options: Options, announce: Announce) -> None:
 async def _run(options: Options, announce: Announce) -> None:
     began = tasks.monotonic()
     told = notices.taken()
-    stop = _stop_signal(told)
+    stop = process.stop_signal(told, "pods get their grace")
     log.info("starting: %s", _described(options))
 
     def tell(line: str) -> None:
@@ -166,19 +165,6 @@ def _described(options: Options) -> str:
     kind = "simulated petset" if options.simulated else "petset"
     machine = f"Python {platform.python_version()}, Linux {platform.release()}"
     return f"{kind} {__version__}, process {os.getpid()}, {machine}, {options.state.directory}"
-
-
-def _stop_signal(told: notices.Notices) -> asyncio.Event:
-    stop = asyncio.Event()
-
-    def asked(number: signal.Signals) -> None:
-        log.info("stopping: %s came; pods get their grace", number.name)
-        told.tell(notices.STOPPING, "STATUS=stopping: pods get their grace")
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked, number)
-    return stop
 
 
 async def _awaited(future: asyncio.Future[None]) -> None:
@@ -399,15 +385,16 @@ def api_socket(instance: state.State, wanted: int) -> socket.socket:
     It is bound while it is chosen: another instance that starts at this moment finds it taken.
     """
     if wanted:
-        found = _listening(wanted)
-        if isinstance(found, OSError):
-            why = "it is taken" if found.errno == errno.EADDRINUSE else found.strerror
-            raise UpError(f"cannot listen on 127.0.0.1:{wanted}: {why}; choose another with --api-port")
-        return found
+        try:
+            return process.listening(API_ADDRESS, wanted)
+        except OSError as error:
+            why = "it is taken" if error.errno == errno.EADDRINUSE else error.strerror
+            do = "choose another with --api-port"
+            raise UpError(f"cannot listen on {API_ADDRESS}:{wanted}: {why}; {do}") from None
     had = (instance.read(state.RECORD) or {}).get("api_port", 0)
-    for port in (had, *range(API_PORT_FIRST, API_PORT_LAST + 1)):
-        if port and not isinstance(found := _listening(port), OSError):
-            return found
+    for port in filter(None, (had, *range(API_PORT_FIRST, API_PORT_LAST + 1))):
+        with contextlib.suppress(OSError):
+            return process.listening(API_ADDRESS, port)
     raise UpError(
         f"cannot choose a port for the API: {API_PORT_FIRST} to {API_PORT_LAST} are taken; name one with --api-port"
     )
@@ -415,20 +402,8 @@ def api_socket(instance: state.State, wanted: int) -> socket.socket:
 
 def is_free(port: int) -> bool:
     """Whether the API could listen at a port now."""
-    if isinstance(found := _listening(port), OSError):
-        return False
-    found.close()
-    return True
-
-
-def _listening(port: int) -> socket.socket | OSError:
-    found = socket.socket()
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind(("127.0.0.1", port))
-        found.listen(API_BACKLOG)
-    except OSError as error:
-        found.close()
-        return error
-    found.setblocking(False)
-    return found
+        process.listening(API_ADDRESS, port).close()
+    except OSError:
+        return False
+    return True

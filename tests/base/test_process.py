@@ -1,0 +1,19 @@
+"""What a process that serves prepares: the place where it listens is its own at once."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from petset.base import process
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_where_somebody_listens_nobody_else_does(address: str) -> None:
+    with process.listening(address, 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(OSError) as taken:
+            process.listening(address, port)
+    assert taken.value.errno == errno.EADDRINUSE
+    process.listening(address, port).close()
