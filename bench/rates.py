@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from bench import instance
 from bench.bare import SERVER, WRITER
 from petset.base import pki, state
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 from petset.objects import encoding
 
 SECONDS = 3.0

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from bench import instance, rates
 from bench.bare import SERVER
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 from petset.objects import encoding
 
 WATCHERS = 100

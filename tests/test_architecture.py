@@ -408,7 +408,6 @@ USED_FROM_OUTSIDE = {
     "backup.About.petset": "which petset made a backup is for its reader",
     "base.telemetry.Stats": "read as a whole",
     "client.client.Client.raw": "health and metrics, for whoever tests or measures",
-    "client.lasting": "how a program beside a cluster reaches it: whoever composes one",
     "client.views.Snapshot": "a picture without a server: what pure decisions are tried on",
     "controllers.services.seen.endpoints_of": "all of a service at once: what slices of changes are held against",
     "server.routes.of_strangers": "the paths of another server, once one can be behind ours",

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from petset import __version__, cluster, extension
 from petset.base import followed_tls, journal, notices, pki, process, reasons, tasks, telemetry
-from petset.client import lasting
 from petset.client.client import Client
+from petset.client.reaching import lasting
 from petset.kinds import pet_set, stored_pet_set
 from petset.net import listener
 from petset.objects import errors

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 from petset import __version__, cluster, nodes
 from petset.base import journal, networks, notices, pki, process, reasons, state, tasks, telemetry
-from petset.client import kubeconfig
 from petset.client.client import Client
+from petset.client.reaching import kubeconfig
 from petset.kinds import builtin
 from petset.kinds.pet_set import PETSETS
 from petset.net import listener

@@ -14,7 +14,7 @@ import pytest
 from petset.base import state
 from petset.cli import kubeconfig as command
 from petset.cli import main
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 from petset.objects import documents
 from tests.waiting import until
 

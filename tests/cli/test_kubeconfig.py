@@ -7,7 +7,7 @@ import pytest
 from petset.base import state
 from petset.cli import kubeconfig as command
 from petset.cli.failures import CommandError
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 from petset.objects import documents
 
 ACCESS = kubeconfig.Access("https://127.0.0.1:6443", b"ca", b"certificate", b"key")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from petset import cluster
 from petset.base import networks
-from petset.client import lasting
 from petset.client.client import Client
+from petset.client.reaching import lasting
 
 CAPACITY = {"cpu": "64", "memory": "128Gi", "ephemeral-storage": "100Gi", "pods": "250"}
 SERVICE_CIDR = "10.96.0.0/16"

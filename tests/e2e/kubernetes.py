@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from petset.base import pki
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 from tests.e2e.cluster import T, waited
 from tests.kubectl import Kubectl
 

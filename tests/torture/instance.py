@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from petset.base import pki, state
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 from petset.net.dialer import Dialer
 from tests.torture.history import Value, Version
 

@@ -15,7 +15,7 @@ from typing import Any
 from petset.base import state
 from petset.cli.asking import connection
 from petset.cli.failures import CommandError
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 from petset.objects import documents
 from petset.objects.meta import Json, Object
 

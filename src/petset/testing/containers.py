@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from petset.base import state, tasks
-from petset.client import dialing, kubeconfig
 from petset.client.client import Client
+from petset.client.reaching import dialing, kubeconfig
 from petset.net import control
 from petset.net.dialer import Dialer
 from petset.objects import meta

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from petset import cluster, switches
 from petset.base import networks, pki, state, well_known
-from petset.client import dialing, kubeconfig
 from petset.client.client import Client
+from petset.client.reaching import dialing, kubeconfig
 from petset.net import listener
 from petset.net.dialer import Dialer
 from petset.node import simulated

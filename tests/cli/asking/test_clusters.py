@@ -12,7 +12,7 @@ import pytest
 
 from petset.cli.asking import clusters
 from petset.cli.failures import CommandError
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 from petset.objects import documents
 
 

@@ -20,8 +20,8 @@ from typing import Any
 from petset.base import well_known
 from petset.cli.asking import connection
 from petset.cli.failures import CommandError
-from petset.client import dialing, kubeconfig
 from petset.client.client import Client
+from petset.client.reaching import dialing, kubeconfig
 from petset.net.dialer import Dialer
 from petset.objects import documents, encoding, meta
 from petset.objects.meta import Object

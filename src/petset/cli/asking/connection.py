@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from petset.base import state
 from petset.cli.failures import CommandError
-from petset.client import dialing, kubeconfig
 from petset.client.client import Client
+from petset.client.reaching import dialing, kubeconfig
 from petset.kinds.node import NODES
 from petset.net import control
 from petset.net.dialer import Dialer

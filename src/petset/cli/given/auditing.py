@@ -145,7 +145,7 @@ def _policy(file: str) -> policy.Policy:
 
 
 def _webhook(config: str, args: argparse.Namespace) -> webhook.Settings:
-    from petset.client import dialing, kubeconfig
+    from petset.client.reaching import dialing, kubeconfig
     from petset.objects import durations
     from petset.server.audit import webhook
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from petset.base import reasons, tasks
-from petset.client import dialing, kubeconfig
+from petset.client.reaching import dialing, kubeconfig
 from petset.net.dialer import Dialer
 from petset.wire import http
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from petset.base import pki
-from petset.client import lasting
+from petset.client.reaching import lasting
 from petset.net import listener
 from petset.objects import documents
 from petset.wire import http

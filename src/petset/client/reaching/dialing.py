@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from petset.base import pki, state
-from petset.client import kubeconfig
+from petset.client.reaching import kubeconfig
 
 PORTS = {"https": 443, "http": 80}
 
