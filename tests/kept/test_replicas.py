@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from petset.kept import following, store
+from petset.client import informer
+from petset.kept import store
 from petset.kinds.stored_pet_set import STORED_PETSETS
 from petset.objects import errors, meta
 from petset.store.store import Conflict, Expired, TooLarge, Unavailable, Unknown
@@ -327,7 +328,7 @@ async def test_before_everything_is_listed_nothing_is_answered() -> None:
 @in_a_loop
 async def test_a_replica_that_has_lost_the_cluster_says_so_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "LOST_SECONDS_MAX", 0.05)
-    monkeypatch.setattr(following, "RECONNECT_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(informer, "RECONNECT_SECONDS_MAX", 0.01)
     async with Cluster().running() as cluster:
         way = cluster.way()
         async with cluster.replica(way) as one:

@@ -1,9 +1,9 @@
 """A live copy of one resource: list once, then watch from the list's revision for ever.
 
-`run` lists, fills the cache, sets `synced`, and follows the watch. A watch that ends or breaks is resumed from the last
-revision seen (bookmarks move it too); one that answers 410 leads to a new list, whose differences to the cache are told
-like changes. Readers get decoded, frozen objects; callbacks are told (old, new) after the cache has changed, and must
-be quick: they queue a key and return.
+A `Reflector` lists and watches. A watch that ends or breaks is resumed from the last revision seen (bookmarks move it
+too); one that answers 410 leads to a new list. An `Informer` is one that fills a cache with what it is told, and sets
+`synced`; how a new list differs from the cache is told like changes. Readers get decoded, frozen objects; callbacks are
+told (old, new) after the cache has changed, and must be quick: they queue a key and return.
 
 Invariants: the cache is always one state the server had, or on the way from one to the next; `revision` never says
 more than the cache holds; nothing polls.
@@ -220,7 +220,86 @@ def _drop(groups: Groups, values: Iterable[str], key: str) -> None:
                 del groups[value]
 
 
-class Informer(Cache):
+class Reflector:
+    """Lists one resource and watches it from there, for ever; who inherits says what becomes of what it is told."""
+
+    def __init__(self, client: Client, resource: Kind, namespace: str = "", selectors: tuple[str, str] = ("", "")):
+        """`selectors`: of labels and of fields."""
+        self.resource = resource
+        self._client, self._namespace, self._selectors = client, namespace, selectors
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self.revision = ""  # The resourceVersion up to which all was told; "": nothing was, and all is listed next.
+        self.trouble = "nothing was read yet"  # Why it cannot be read since the last time that it could; "": it can.
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        backoff = tasks.Backoff(first=0.05, most=RECONNECT_SECONDS_MAX)
+        while True:
+            try:
+                if not self.revision:
+                    await self._list()
+                await self._follow(backoff)
+            except errors.ApiError as error:
+                if error.code == 410:
+                    self.revision = ""
+                self._lose(error.message)
+            except OSError as error:
+                self._lose(str(error))
+            # A watch's end is normal and resumed almost at once; one that ends again and again without a word is not.
+            await asyncio.sleep(backoff.next())
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Return when the condition holds; it is looked at after every list, change and bookmark."""
+        if true():
+            return
+        entry = (true, asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        try:
+            await entry[1]
+        finally:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+
+    async def _list(self) -> None:
+        await self._read_all()
+        self._look_again()
+
+    async def _read_all(self) -> None:
+        """And set `revision`."""
+        raise NotImplementedError
+
+    def _told(self, type_: str, obj: Object) -> None:
+        """Of an event of the watch; set `revision`."""
+        raise NotImplementedError
+
+    def _opened(self) -> None:
+        """The watch is granted."""
+        self.trouble = ""
+
+    def _lose(self, why: str) -> None:
+        """It cannot be read."""
+        if why != self.trouble:  # Whoever is away for long is told of once.
+            log.info("cannot watch %s: %s", self.resource.plural, why)
+        self.trouble = why
+
+    async def _follow(self, backoff: tasks.Backoff) -> None:
+        watch = self._client.watch(self.resource, self._namespace, self.revision, *self._selectors, opened=self._opened)
+        async with contextlib.aclosing(watch) as events:
+            async for type_, obj in events:
+                backoff.reset()
+                self._told(type_, obj)
+                self._look_again()
+                del obj  # While it waits for the next one.
+
+    def _look_again(self) -> None:
+        for entry in list(self._waiting):
+            true, future = entry
+            if not future.done() and true():
+                future.set_result(None)
+                self._waiting.remove(entry)
+
+
+class Informer(Reflector, Cache):
     def __init__(
         self,
         client: Client,
@@ -234,15 +313,11 @@ class Informer(Cache):
         piece: int = 0,
     ):
         """`keep` says what of an object is kept, `piece` by how many the list is read (0: all at once)."""
-        super().__init__(resource, indices)
-        self._client, self._namespace = client, namespace
+        Cache.__init__(self, resource, indices)
+        Reflector.__init__(self, client, resource, namespace, (label_selector, field_selector))
         self._keep, self._piece = keep, piece
-        self._selectors = label_selector, field_selector
         self._callbacks: list[Change] = []
-        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.synced = asyncio.Event()
-        self.revision = ""  # The resourceVersion up to which the cache is complete.
-        self.trouble = "nothing was read yet"  # Why it cannot be read since the last time that it could; "": it can.
 
     def on_change(self, callback: Change) -> None:
         """Call it for every change from now on; for what is cached already it is called at once as (None, object)."""
@@ -253,43 +328,6 @@ class Informer(Cache):
     def has_seen(self, revision: str | int) -> bool:
         """Whether the cache includes the write with this resourceVersion."""
         return self.revision.isdigit() and int(self.revision) >= int(revision)
-
-    async def until(self, true: Callable[[], bool]) -> None:
-        """Return when the condition over this cache holds; it is looked at after every change and bookmark."""
-        if true():
-            return
-        entry = (true, asyncio.get_running_loop().create_future())
-        self._waiting.append(entry)
-        try:
-            await entry[1]
-        finally:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
-
-    async def run(self) -> None:
-        """Keep the cache until cancelled."""
-        backoff = tasks.Backoff(first=0.05, most=RECONNECT_SECONDS_MAX)
-        while True:
-            try:
-                if not self.revision:
-                    await self._list()
-                await self._follow(backoff)
-            except errors.ApiError as error:
-                if error.code == 410:
-                    self.revision = ""
-                self._say(error.message)
-            except OSError as error:
-                self._say(str(error))
-            # A watch's end is normal and resumed almost at once; one that ends again and again without a word is not.
-            await asyncio.sleep(backoff.next())
-
-    def _is_well(self) -> None:
-        self.trouble = ""
-
-    def _say(self, trouble: str) -> None:
-        if trouble != self.trouble:  # Whoever is away for long is told of once.
-            log.info("cannot watch %s: %s", self.resource.plural, trouble)
-        self.trouble = trouble
 
     async def end(self, told: bool) -> None:
         """After `run`: what was known of the objects goes, `told` of or not, and nobody waits any more."""
@@ -304,7 +342,7 @@ class Informer(Cache):
             if not future.done():
                 future.set_result(None)
 
-    async def _list(self) -> None:
+    async def _read_all(self) -> None:
         listed: Cached = {}
         pieces = self._client.pieces(self.resource, self._namespace, *self._selectors, self._piece)
         revision = ""
@@ -321,30 +359,21 @@ class Informer(Cache):
                 self._changed(self.put(item), item)
         self.revision, self.trouble = revision, ""
         self.synced.set()
-        self._look_again()
 
-    async def _follow(self, backoff: tasks.Backoff) -> None:
-        watch = self._client.watch(
-            self.resource, self._namespace, self.revision, *self._selectors, opened=self._is_well
-        )
-        async with contextlib.aclosing(watch) as events:
-            async for type_, obj in events:
-                backoff.reset()
-                old = None
-                if type_ == "DELETED":
-                    old = self.remove(meta.key(obj))
-                elif type_ != "BOOKMARK":
-                    obj = self._kept(obj)
-                    old = self.put(obj)
-                self.revision = obj["metadata"]["resourceVersion"]
-                if type_ == "DELETED":
-                    # It may come twice after a resumed watch; a callback hears of it once.
-                    if old is not None:
-                        self._changed(old, None)
-                elif type_ != "BOOKMARK":
-                    self._changed(old, obj)
-                self._look_again()
-                del obj, old  # While it waits for the next one.
+    def _told(self, type_: str, obj: Object) -> None:
+        old = None
+        if type_ == "DELETED":
+            old = self.remove(meta.key(obj))
+        elif type_ != "BOOKMARK":
+            obj = self._kept(obj)
+            old = self.put(obj)
+        self.revision = obj["metadata"]["resourceVersion"]
+        if type_ == "DELETED":
+            # It may come twice after a resumed watch; a callback hears of it once.
+            if old is not None:
+                self._changed(old, None)
+        elif type_ != "BOOKMARK":
+            self._changed(old, obj)
 
     def _kept(self, obj: Object) -> Object:
         return obj if self._keep is None else self._keep(obj)
@@ -352,10 +381,3 @@ class Informer(Cache):
     def _changed(self, old: Object | None, new: Object | None) -> None:
         for callback in self._callbacks:
             callback(old, new)
-
-    def _look_again(self) -> None:
-        for entry in list(self._waiting):
-            true, future = entry
-            if not future.done() and true():
-                future.set_result(None)
-                self._waiting.remove(entry)

@@ -104,7 +104,6 @@ class KeptStore(visible.Visible):
         self._following = following.Following(client, namespace, self)
         self._turns, self._rounds = Turns(), Rounds()
         self._under_way: dict[str, Attempt] = {}  # By key.
-        self._waiting: dict[object, tuple[Callable[[], bool], asyncio.Future[None]]] = {}
         self._writing = 0
         self._writes = self._failed_writes = self._unknown_writes = self._unreadable = 0
         self._listed = asyncio.Event()
@@ -212,7 +211,6 @@ class KeptStore(visible.Visible):
         self._revision = revision
         self._feed.expire()
         self._listed.set()
-        self._look_again()
 
     def changed(self, type_: str, stored: Object) -> None:
         kept = self._read(stored)
@@ -230,11 +228,9 @@ class KeptStore(visible.Visible):
             self._show(Change("DELETED", entry, previous))
         else:
             self._show(Change("MODIFIED" if previous else "ADDED", entry, previous))
-        self._look_again()
 
     def reached(self, revision: int) -> None:
         self._revision = revision
-        self._look_again()
 
     def _read(self, stored: Object) -> Kept | None:
         kept = stored_pet_set.read(stored)
@@ -431,25 +427,15 @@ class KeptStore(visible.Visible):
         """Wait until something holds of what the cluster has told. Raises the failure when it takes too long."""
         if holds():
             return
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        place = object()
-        self._waiting[place] = (holds, future)
-        owed = loop.call_later(OWED_SECONDS_MAX, self._following.begin_watch_anew)
+        owed = asyncio.get_running_loop().call_later(OWED_SECONDS_MAX, self._following.begin_watch_anew)
         try:
             async with asyncio.timeout(SEEN_SECONDS_MAX):
-                await future
+                await self._following.until(holds)
         except TimeoutError:
             why = f"the cluster's watch of StoredPetSets does not tell what is there: {self._following.trouble}"
             raise _failure(failure, why.removesuffix(": ")) from None
         finally:
             owed.cancel()
-            del self._waiting[place]
-
-    def _look_again(self) -> None:
-        for holds, future in list(self._waiting.values()):
-            if not future.done() and holds():
-                future.set_result(None)
 
 
 def _failure(kind: type[Unavailable], why: str) -> Unavailable:
