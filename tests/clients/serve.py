@@ -19,7 +19,7 @@ from pathlib import Path
 from petset import cluster
 from petset.base import pki
 from petset.net import listener
-from petset.node.containers import ports
+from petset.node.containers.streams import ports
 from petset.server import bootstrap
 from petset.store import memory
 from petset.wire import streaming

@@ -36,9 +36,9 @@ from petset.node.containers import (
     sandboxes,
     seccomp,
     starting,
-    streams,
 )
 from petset.node.containers.records import ContainerRecord, SandboxRecord
+from petset.node.containers.streams import streams
 from petset.node.network import names
 from petset.node.network.bridge import PodNetwork
 from petset.node.runtime import (

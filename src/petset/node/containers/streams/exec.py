@@ -1,12 +1,8 @@
-"""Exec, attach, logs and ports of this node's containers: NodeStreams on real processes.
+"""One more process in a container: the OCI runtime run by petset itself.
 
-An exec is the OCI runtime run by petset itself: with pipes, or with a terminal whose master the runtime hands over
-through a socket. It need not survive petset, and is killed when its session is closed early. An attach is a connection
-to the container's conmon, which copies output to every client and takes input from any.
-
-Back-pressure is the kernel's: a descriptor is read only when somebody waits for output, so a slow client makes the
-process wait. A session's output ends when the process has ended and its output is drained (a background child that
-keeps the pipe open is waited for only as long as it writes).
+It has pipes, or a terminal whose master the runtime hands over through a socket. It need not survive petset, and is
+killed when its session is closed early. Its output ends when the process has ended and the output is drained (a
+background child that keeps the pipe open is waited for only as long as it writes).
 """
 
 from __future__ import annotations
@@ -17,100 +13,25 @@ import contextlib
 import errno
 import fcntl
 import os
-import select
 import signal
 import socket
 import struct
 import subprocess
 import termios
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from petset.base import state, tasks
-from petset.node.containers import attempts, logs, ports
-from petset.node.containers.records import ContainerRecord
+from petset.node.containers import attempts
+from petset.node.containers.streams import descriptors
 from petset.objects import encoding
-from petset.wire.streaming import STDERR, STDOUT, ExecOptions, LogOptions, PortConnection, Session, StreamError
+from petset.wire.streaming import STDERR, STDOUT, ExecOptions, StreamError
 
 READ_BYTES = 32 * 1024
-DRAIN_SECONDS_MAX = 0.5  # How long output is waited for after the process, or the input of who attached, has ended.
 TERMINAL_SECONDS_MAX = 10.0
-ATTACH_MESSAGE_BYTES = 8192 + 1  # conmon's: the pipe it came from, and the data.
-CONMON_STDOUT, CONMON_STDERR = 2, 3
 CANNOT_RUN, NOT_FOUND = 126, 127
 END_OF_TRANSMISSION = b"\x04"
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    record: ContainerRecord
-    directory: Path
-
-
-class Streams:
-    """NodeStreams over what `find` knows: (pod uid, container, previous) -> the attempt, or None."""
-
-    def __init__(
-        self,
-        tools: Callable[[], attempts.Tools],
-        find: Callable[[str, str, bool], Found | None],
-        watcher: logs.Watcher,
-        network_of: Callable[[str], Path | None],
-    ):
-        """`network_of` a pod's uid: where its network namespace is pinned; raises StreamError."""
-        self._tools, self._find, self._watcher, self._network_of = tools, find, watcher, network_of
-        self._count = 0
-
-    async def exec(self, pod_uid: str, container: str, options: ExecOptions) -> Session:
-        found = self._running(pod_uid, container)
-        if not options.command:
-            raise StreamError(400, "cannot run a command: none was given; name it after --")
-        self._count += 1
-        session = Exec(found.directory, f"exec-{os.getpid()}-{self._count}", options, found.record.users)
-        await session.start(self._tools().of(found.record), found.record.id)
-        return session
-
-    async def attach(self, pod_uid: str, container: str, options: ExecOptions) -> Session:
-        found = self._running(pod_uid, container)
-        session = Attach(found.directory, options, found.record)
-        session.start()
-        return session
-
-    async def logs(self, pod_uid: str, container: str, options: LogOptions) -> AsyncIterator[bytes]:
-        found = self._find(pod_uid, container, options.previous)
-        if found is None:
-            if options.previous:
-                raise StreamError(400, f'previous terminated container "{container}" in pod "{pod_uid}" not found')
-            raise StreamError(400, f'container "{container}" in pod "{pod_uid}" is waiting to start')
-        attempt = found.record.attempt
-
-        def has_ended() -> bool:
-            now = self._find(pod_uid, container, options.previous)
-            return now is None or now.record.attempt != attempt or now.record.state == "exited"
-
-        try:
-            async with contextlib.aclosing(
-                logs.read(found.record.log_path, options, self._watcher, has_ended)
-            ) as pieces:
-                async for piece in pieces:
-                    yield piece
-        except FileNotFoundError:
-            raise StreamError(404, f'the log of container "{container}" is no longer there') from None
-        except ValueError as error:
-            raise StreamError(400, f"cannot read the log: {error}") from None
-
-    async def connect(self, pod_uid: str, port: int) -> PortConnection:
-        return await ports.connect(self._network_of(pod_uid), port)
-
-    def _running(self, pod_uid: str, container: str) -> Found:
-        found = self._find(pod_uid, container, False)
-        if found is None:
-            raise StreamError(404, f'container not found ("{container}")')
-        if found.record.state != "running":
-            raise StreamError(500, f'cannot reach container "{container}": it is not running')
-        return found
 
 
 class Exec:
@@ -217,7 +138,7 @@ class Exec:
 
     async def _receive_terminal(self, listening: socket.socket) -> None:
         """The runtime connects once the process has its terminal, or ends without."""
-        descriptors = array.array("i")
+        handed = array.array("i")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TERMINAL_SECONDS_MAX):
                 if not await self._either(listening.fileno()):
@@ -227,12 +148,12 @@ class Exec:
                     connection.setblocking(False)
                     if not await self._either(connection.fileno()):
                         return
-                    _, ancillary, _, _ = connection.recvmsg(256, socket.CMSG_SPACE(descriptors.itemsize))
+                    _, ancillary, _, _ = connection.recvmsg(256, socket.CMSG_SPACE(handed.itemsize))
                     for _, _, data in ancillary:
-                        descriptors.frombytes(data[: descriptors.itemsize])
-        if not descriptors:
+                        handed.frombytes(data[: handed.itemsize])
+        if not handed:
             raise StreamError(500, "cannot run a command: the OCI runtime handed over no terminal")
-        terminal = descriptors[0]
+        terminal = handed[0]
         os.set_blocking(terminal, False)
         os.set_inheritable(terminal, False)
         self._outputs = {terminal: STDOUT}
@@ -240,7 +161,7 @@ class Exec:
 
     async def _either(self, descriptor: int) -> bool:
         """Wait until a descriptor is readable (True) or the process has ended with nothing more to read (False)."""
-        return bool(await _readable([descriptor], self._ended)) or _readable_now(descriptor)
+        return bool(await descriptors.readable([descriptor], self._ended)) or descriptors.is_readable_now(descriptor)
 
     def _on_end(self, descriptor: int) -> None:
         asyncio.get_running_loop().remove_reader(descriptor)
@@ -270,7 +191,7 @@ class Exec:
             try:
                 view = view[os.write(self._input, view) :]
             except BlockingIOError:
-                if not await _writable(self._input, self._ended):
+                if not await descriptors.writable(self._input, self._ended):
                     return
             except OSError:  # The process reads no more.
                 if not self._options.tty:
@@ -295,11 +216,11 @@ class Exec:
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
         while self._outputs:
             if self._ended.done():
-                ready = await _readable(list(self._outputs), None, DRAIN_SECONDS_MAX)
+                ready = await descriptors.readable(list(self._outputs), None, descriptors.DRAIN_SECONDS_MAX)
                 if not ready:
                     break
             else:
-                ready = await _readable(list(self._outputs), self._ended)
+                ready = await descriptors.readable(list(self._outputs), self._ended)
             for descriptor in ready:
                 channel = self._outputs.get(descriptor)
                 if channel is None:
@@ -359,145 +280,5 @@ class Exec:
         os.close(descriptor)
 
 
-class Attach:
-    """A connection to a container's conmon."""
-
-    def __init__(self, directory: Path, options: ExecOptions, record: ContainerRecord):
-        self._directory, self._options, self._tty = directory, options, record.tty
-        self._outlasts_input = record.stdin_once and not record.tty  # Else the end of its input detaches the client.
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def start(self) -> None:
-        try:
-            with state.reachable(self._directory / "attach") as short:
-                self._socket.connect(short)
-            self._socket.setblocking(False)
-        except OSError as error:
-            self._socket.close()
-            raise StreamError(500, f"cannot attach: the container's supervisor does not answer: {error}") from error
-
-    async def write(self, data: bytes) -> None:
-        if not self._options.stdin:
-            return
-        view = memoryview(data)
-        while view and not self._done.done():
-            try:
-                view = view[self._socket.send(view[:ATTACH_MESSAGE_BYTES]) :]
-            except BlockingIOError:
-                if not await _writable(self._socket.fileno(), self._done):
-                    return
-            except OSError:
-                return
-
-    def close_input(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-        if self._options.stdin and not self._outlasts_input:
-            asyncio.get_running_loop().call_later(DRAIN_SECONDS_MAX, self._end)
-
-    def resize(self, columns: int, rows: int) -> None:
-        if not self._tty:
-            return
-        with contextlib.suppress(OSError):
-            control = os.open(self._directory / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                os.write(control, f"1 {rows} {columns}\n".encode())
-            finally:
-                os.close(control)
-
-    async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        wanted: dict[int, int] = {}
-        if self._options.stdout:
-            wanted[CONMON_STDOUT] = STDOUT
-        if self._options.stderr and not self._tty:
-            wanted[CONMON_STDERR] = STDERR
-        while not self._done.done():
-            if not await _readable([self._socket.fileno()], self._done):
-                return
-            try:
-                message = self._socket.recv(ATTACH_MESSAGE_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError:
-                message = b""
-            if not message:
-                self._end()
-            elif (channel := wanted.get(message[0])) is not None:
-                yield channel, message[1:]
-
-    async def exit_code(self) -> int:
-        """0: what the container ended with is told by the pod's status."""
-        await asyncio.shield(self._done)
-        return 0
-
-    async def close(self) -> None:
-        self._end()
-        self._socket.close()
-
-    def _end(self) -> None:
-        if not self._done.done():
-            self._done.set_result(None)
-
-
 def _plain(text: bytes) -> bytes:
     return b"; ".join(line.strip() for line in text.splitlines() if line.strip())
-
-
-# ---- waiting for descriptors
-
-
-async def _readable(
-    descriptors: Sequence[int], ended: asyncio.Future[None] | None, seconds: float | None = None
-) -> list[int]:
-    """Those that can be read, as soon as there are any; [] when `ended` is done or the time is over first."""
-    loop = asyncio.get_running_loop()
-    return await _ready(descriptors, loop.add_reader, loop.remove_reader, ended, seconds)
-
-
-async def _writable(descriptor: int, ended: asyncio.Future[None]) -> bool:
-    loop = asyncio.get_running_loop()
-    return bool(await _ready([descriptor], loop.add_writer, loop.remove_writer, ended, None))
-
-
-async def _ready(
-    descriptors: Sequence[int],
-    add: Callable[..., Any],
-    remove: Callable[[int], Any],
-    ended: asyncio.Future[None] | None,
-    seconds: float | None,
-) -> list[int]:
-    loop = asyncio.get_running_loop()
-    first: asyncio.Future[None] = loop.create_future()
-    ready: list[int] = []
-
-    def wake(_: object = None) -> None:
-        if not first.done():
-            first.set_result(None)
-
-    def on_ready(descriptor: int) -> None:
-        ready.append(descriptor)
-        remove(descriptor)
-        wake()
-
-    for descriptor in descriptors:
-        add(descriptor, on_ready, descriptor)
-    if ended is not None:
-        ended.add_done_callback(wake)
-    timer = None if seconds is None else loop.call_later(seconds, wake)
-    try:
-        await first
-    finally:
-        for descriptor in descriptors:
-            remove(descriptor)
-        if ended is not None:
-            ended.remove_done_callback(wake)
-        if timer is not None:
-            timer.cancel()
-    return ready
-
-
-def _readable_now(descriptor: int) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))

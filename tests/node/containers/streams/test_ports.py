@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from petset.node.containers import ports
+from petset.node.containers.streams import ports
 from petset.wire.streaming import StreamError
 from tests.node import machine
 
