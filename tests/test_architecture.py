@@ -183,6 +183,7 @@ MAY_WAIT_FOR_TIME = {
     "node/containers/cgroups.py _let_processes_end": "no event tells when a killed process leaves its group",
     "base/tasks.py retrying": "growing delays after a failure",
     "client/informer.py run": "growing delays after a watch that failed",
+    "client/following.py states": "as there",
     "serving/keeper.py keep": "until the certificate is to be renewed, or what did not go through is tried again",
     "kept/store.py _carried_through": "a write that was not answered is tried again, a few times",
     "kept/store.py _looked": "a read that was not answered is tried again, a few times",

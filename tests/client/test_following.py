@@ -10,6 +10,9 @@ import pytest
 from petset.client import following
 from petset.kinds.config_map import CONFIGMAPS
 from petset.objects import errors
+from petset.wire import http
+from petset.world import loop
+from petset.world import world as worlds
 from tests.client.scripted import Server, config_map, frame, listing, open_stream, status, stream
 
 
@@ -50,3 +53,19 @@ def test_what_the_list_raises_is_raised() -> None:
     server = Server(listing(1), stream(), status(403, "Forbidden"))
     with pytest.raises(errors.ApiError, match="no"):
         asyncio.run(seen(server, 2))
+
+
+def test_a_server_that_ends_each_watch_at_once_is_asked_less_and_less_often() -> None:
+    class Ends(Server):
+        async def handle(self, request: http.Request) -> http.Response:
+            self.asked.append(request)
+            return stream() if "watch=true" in request.target else listing(len(self.asked))
+
+    server = Ends()
+
+    async def main(virtual: loop.VirtualLoop) -> None:
+        with worlds.environment(1, virtual), contextlib.suppress(TimeoutError):
+            await following.until(server.client(), CONFIGMAPS, "default", bool, most_seconds=60.0)
+
+    loop.run(main, 1)
+    assert 10 < len(server.asked) <= 2 * 20
