@@ -206,6 +206,26 @@ async def test_a_conflict_after_a_lost_answer_is_said_only_if_the_stream_would_h
 
 
 @in_a_loop
+async def test_what_another_has_deleted_first_is_absent() -> None:
+    """Whoever deletes any version there is has what he wants; nobody could be quicker once more."""
+    async with Cluster().running() as cluster:
+        way = cluster.way()
+        async with cluster.replica(way) as one, cluster.replica() as other:
+            await one.put(key("web"), pet_set("web"), 0)
+
+            def hold_what_follows(request: Any) -> None:
+                way.held = way.held or asyncio.Event()
+
+            way.refused = hold_what_follows
+            deleting = asyncio.get_running_loop().create_task(one.delete(key("web"), None))
+            await until(lambda: "DELETE" in way.sent)
+            assert way.held is not None and await other.delete(key("web"), None) is not None
+            way.held.set()
+            assert await deleting is None
+            assert way.sent.count("DELETE") == 1
+
+
+@in_a_loop
 async def test_a_watch_that_breaks_is_resumed_without_a_gap() -> None:
     async with Cluster().running() as cluster:
         way = cluster.way()

@@ -262,18 +262,19 @@ class KeptStore(visible.Visible):
             raise TooLarge(why)
         with self._counting(key, size):
             async with self._turns.of(key):
-                return await self._made(key, obj, expected)
+                made = await self._made(key, obj, expected)
+                assert made is not None  # Only what was to go may be absent.
+                return made
 
     async def delete(self, key: str, expected: int | None) -> Entry | None:
         with self._counting(key, 0):
             async with self._turns.of(key):
-                if expected is None or expected == 0:
+                if not expected:
                     await self.fresh(key)
-                    found = self._index.get(key)
-                    if found is None:
-                        return None
-                    if expected == 0:
+                if expected == 0:
+                    if (found := self._index.get(key)) is not None:
                         raise Conflict(key, 0, found.revision)
+                    return None
                 return await self._made(key, None, expected)
 
     def _is_writing(self) -> bool:
@@ -301,12 +302,17 @@ class KeptStore(visible.Visible):
             if not self._writing:
                 self._all_written()
 
-    async def _made(self, key: str, obj: Object | None, expected: int | None) -> Entry:
-        """The version that a write has made; where any version may be replaced, of the newest one."""
+    async def _made(self, key: str, obj: Object | None, expected: int | None) -> Entry | None:
+        """The version that a write has made; where any version may be replaced, of the newest one.
+
+        None: there was none to delete.
+        """
         if expected is not None:
             return await self._written(key, obj, expected)
         for left in reversed(range(SENDS_MAX)):
             newest = self._index.get(key)
+            if newest is None and obj is None:
+                return None
             try:
                 return await self._written(key, obj, newest.revision if newest is not None else 0)
             except Conflict:
