@@ -185,10 +185,12 @@ class Rest:
             several = self._owner_versions.others(resource, old)
             return self._applied(write, old, config) if several else at_once(old)
 
+        if write.subresource:  # An apply does not make what it is of.
+            return await self.change(write, make), False
         key = resource.key(write.namespace, write.name)
         for _ in range(WRITE_ATTEMPTS_MAX):
             await self.store.fresh(key)
-            if write.subresource or self.store.get(key) is not None:
+            if self.store.get(key) is not None:
                 return await self.change(write, make), False
             await self._authorizer.required(write.user, _creation(write))
             obj, missing = at_once(_unborn(write, config))
