@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from tests.e2e.cluster import ROOT, Cluster
 from tests.e2e.kubernetes import Kubernetes
 
 NAMESPACE, SERVICE = "petset-system", "petset"
+LEADER = ("get", "lease", "petset-controller", "-n", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}")
 START_SECONDS_MAX = 60.0
 
 
@@ -149,14 +151,35 @@ class Balancer:
         self._thread.join(10)
 
 
-def objects(replica: Replica, port: int, authority: bytes | None = None) -> list[dict]:
-    """What an administrator installs, for what is at a port of this machine and shows this replica's certificate."""
+def leader(cluster: Cluster | Kubernetes, *replicas: Replica, seconds: float = 60) -> Replica:
+    """The one that acts, as soon as there is one."""
+
+    def found() -> Replica | None:
+        name = cluster.kubectl(*LEADER)
+        return next((one for one in replicas if name.startswith(one.name)), None)
+
+    return cluster.wait(found, f"one of {', '.join(one.name for one in replicas)} to lead", seconds)
+
+
+def install(
+    cluster: Cluster | Kubernetes, replica: Replica, port: int | None = None, authority: bytes | None = None
+) -> None:
+    """What an administrator does for who is at a port of this machine (None: the replica's), until it is available.
+
+    It shows this authority's certificate (None: the replica's own; b"": whose it is the replicas tell).
+    """
+    given = _objects(port or replica.port, replica.authority if authority is None else authority)
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": given}))
+    cluster.kubectl("wait", "--for=condition=Available", "apiservice/v1alpha1.apps", "--timeout=60s")
+
+
+def _objects(port: int, authority: bytes) -> list[dict]:
     spec = {
         "group": "apps",
         "version": "v1alpha1",
         "groupPriorityMinimum": 17800,
         "versionPriority": 1,
-        "caBundle": base64.b64encode(replica.authority if authority is None else authority).decode(),
+        "caBundle": base64.b64encode(authority).decode(),
         "service": {"namespace": NAMESPACE, "name": SERVICE, "port": port},
     }
     service = {"type": "ExternalName", "externalName": "localhost"}

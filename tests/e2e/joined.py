@@ -17,9 +17,9 @@ from petset import cluster
 from petset.base import networks
 from petset.client.client import Client
 from petset.client.reaching import lasting
+from tests.e2e.kubernetes import SERVICE_CIDR
 
 CAPACITY = {"cpu": "64", "memory": "128Gi", "ephemeral-storage": "100Gi", "pods": "250"}
-SERVICE_CIDR = "10.96.0.0/16"
 
 
 async def joined(kubeconfig: Path, name: str, directory: Path) -> None:

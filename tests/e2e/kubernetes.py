@@ -18,7 +18,7 @@ from pathlib import Path
 
 from petset.base import pki
 from petset.client.reaching import kubeconfig
-from tests.e2e.cluster import T, waited
+from tests.e2e.cluster import ROOT, T, waited
 from tests.kubectl import Kubectl
 
 VARIABLE = "PETSET_KUBERNETES"
@@ -27,7 +27,6 @@ START_SECONDS_MAX = 120
 STOP_SECONDS_MAX = 20
 HOST = "127.0.0.1"
 SERVICE_CIDR = "10.96.0.0/16"
-ROOT = Path(__file__).resolve().parents[2]
 CLASS = """
 apiVersion: storage.k8s.io/v1
 kind: StorageClass

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import ROOT, Cluster
-from tests.e2e.extension import NAMESPACE, Balancer, Replica, objects, without_petsets
+from tests.e2e.extension import NAMESPACE, Balancer, Replica, install, leader, without_petsets
 from tests.e2e.kubernetes import Kubernetes
 
 POST = ROOT / "tests" / "e2e" / "manifests" / "nginx.yaml"
-LEADER = ("get", "lease", "petset-controller", "-n", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}")
 LOST_SECONDS_MAX = 90  # For 15 s that are promised, on a busy machine.
 
 Make = Callable[..., Replica]
@@ -50,9 +49,7 @@ def two(there: Cluster, make: Make) -> Iterator[tuple[Replica, Replica]]:
     """Two replicas over what the cluster keeps, which hands PetSets on to them."""
     replicas = make("one"), make("two")
     balancer = Balancer(*replicas)
-    given = {"apiVersion": "v1", "kind": "List", "items": objects(replicas[0], balancer.port)}
-    there.kubectl("create", "-f", "-", stdin=json.dumps(given))
-    there.kubectl("wait", "--for=condition=Available", "apiservice/v1alpha1.apps", "--timeout=60s")
+    install(there, replicas[0], balancer.port)
     yield replicas
     balancer.close()
 
@@ -160,22 +157,18 @@ def test_a_namespace_waits_for_the_replicas_and_says_why(
 
 
 def test_a_killed_leader_is_replaced(there: Cluster, space: str, two: tuple[Replica, Replica]) -> None:
-    there.wait(lambda: there.kubectl(*LEADER), "a leader", LOST_SECONDS_MAX)
-    leader = next(one for one in two if there.kubectl(*LEADER).startswith(one.name))
-    leader.kill()
-    other = next(one for one in two if one is not leader)
-    there.wait(lambda: there.kubectl(*LEADER).startswith(other.name), "the other to lead", LOST_SECONDS_MAX)
+    first = leader(there, *two, seconds=LOST_SECONDS_MAX)
+    first.kill()
+    leader(there, *(one for one in two if one is not first), seconds=LOST_SECONDS_MAX)
     there.wait(
         lambda: there.kubectl.run("scale", "petset", "web", "-n", space, "--replicas=1").returncode == 0, "a size"
     )
     has_pods(there, "web-0", namespace=space)
-    leader.start()
+    first.start()
 
 
 def test_one_that_stops_gives_its_lease_back(there: Cluster, two: tuple[Replica, Replica]) -> None:
-    there.wait(lambda: there.kubectl(*LEADER), "a leader", LOST_SECONDS_MAX)
-    leader = next(one for one in two if there.kubectl(*LEADER).startswith(one.name))
-    assert leader.stop() == 0
-    other = next(one for one in two if one is not leader)
-    there.wait(lambda: there.kubectl(*LEADER).startswith(other.name), "the other to lead")
-    leader.start()
+    first = leader(there, *two, seconds=LOST_SECONDS_MAX)
+    assert first.stop() == 0
+    leader(there, *(one for one in two if one is not first))
+    first.start()

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.e2e.extension import NAMESPACE, Replica, objects
+from tests.e2e.extension import NAMESPACE, Replica, install
 
 SECRET = "petset-serving"
 
@@ -36,10 +36,8 @@ def test_replicas_are_believed_by_a_certificate_that_they_keep_together(make_clu
         for replica in replicas:
             replica.start()
         there.wait(lambda: shown(replicas[0]) == shown(replicas[1]) == kept()["tls.crt"], "they agree")
-        made = objects(replicas[0], replicas[0].port, b"")
-        kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": made}))
+        install(there, replicas[0], authority=b"")
         there.wait(lambda: believed() == kept()["ca.crt"], "the APIService is told")
-        kubectl("wait", "--for=condition=Available", "apiservice/v1alpha1.apps", "--timeout=60s")
         assert kubectl("get", "petsets", "-A", "-o", "name") == ""
         before = shown(replicas[0])
         kubectl("delete", "secret", SECRET, "-n", NAMESPACE)

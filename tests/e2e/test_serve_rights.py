@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from tests.e2e.cluster import ROOT, Cluster
-from tests.e2e.extension import NAMESPACE, Balancer, Replica, objects, without_petsets
+from tests.e2e.extension import NAMESPACE, Balancer, Replica, install, leader, without_petsets
 from tests.e2e.kubernetes import Kubernetes
 
 BASE = ROOT / "deploy" / "kubernetes" / "base"
@@ -32,7 +32,6 @@ POLICY = {
     "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}],
 }
-LEADER = ("get", "lease", "petset-controller", "-n", NAMESPACE, "-o", "jsonpath={.spec.holderIdentity}")
 # What a replica has not of rules of its own.
 OF_OTHERS = {
     ("create", "authentication.k8s.io", "tokenreviews"),
@@ -170,9 +169,7 @@ def scene(make_cluster) -> Iterator[Scene]:
             one.start()
             two.start()
             balancer = Balancer(one, two)
-            given = {"apiVersion": "v1", "kind": "List", "items": objects(one, balancer.port, b"")}
-            there.kubectl("create", "-f", "-", stdin=json.dumps(given))
-            there.kubectl("wait", "--for=condition=Available", "apiservice/v1alpha1.apps", "--timeout=60s")
+            install(there, one, balancer.port, b"")
             yield Scene(there, (one, two), Told(told), token)
         finally:
             for replica in (one, two):
@@ -248,11 +245,9 @@ def everything_happens(scene: Scene) -> None:
     kubectl("patch", "secret", SECRET, "-n", NAMESPACE, "--type=merge", "-p", '{"data": {"tls.crt": ""}}')
     there.wait(kept, "the certificate to be made anew")
 
-    there.wait(lambda: kubectl(*LEADER), "a leader")
-    leader = next(one for one in scene.replicas if kubectl(*LEADER).startswith(one.name))
-    other = next(one for one in scene.replicas if one is not leader)
-    assert leader.stop() == 0
-    there.wait(lambda: kubectl(*LEADER).startswith(other.name), "the other to lead")
-    leader.start()
+    first = leader(there, *scene.replicas)
+    assert first.stop() == 0
+    leader(there, *(one for one in scene.replicas if one is not first))
+    first.start()
     kubectl("delete", "petset", "web", "--cascade=foreground")
     pods(0)

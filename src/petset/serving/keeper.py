@@ -83,10 +83,8 @@ class Keeper:
             elif api_service is not None:
                 await self._tell(step, api_service)
         except (errors.ApiError, OSError) as error:
-            is_news = isinstance(error, errors.ApiError) and error.code == 409  # Somebody was quicker.
-            if not is_news:
-                why = error.message if isinstance(error, errors.ApiError) else str(error)
-                log.warning("cannot keep the pair that is served with: %s", why)
+            if not (isinstance(error, errors.ApiError) and error.code == 409):  # Somebody was quicker.
+                log.warning("cannot keep the pair that is served with: %s", error)
         return backoff.next()  # What was done comes by the watch.
 
     async def _keep(self, step: pair.Write, secret: Object | None) -> None:

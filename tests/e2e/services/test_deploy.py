@@ -12,14 +12,13 @@ import pytest
 import yaml
 
 from tests.e2e.cluster import ROOT, Cluster
+from tests.e2e.extension import LEADER, NAMESPACE
 
 pytestmark = pytest.mark.services
 POST = ROOT / "tests" / "e2e" / "manifests" / "nginx.yaml"
-NAMESPACE = "petset-system"
 IN = ("-n", NAMESPACE)
 SERVICE = "v1alpha1.apps"
 REPLICAS = ("get", "pods", *IN, "-l", "app.kubernetes.io/name=petset")
-LEADER = ("get", "lease", "petset-controller", *IN, "-o", "jsonpath={.spec.holderIdentity}")
 
 
 @pytest.fixture(scope="module")

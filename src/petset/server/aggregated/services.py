@@ -210,7 +210,7 @@ class Services:
             except TimeoutError:
                 wrong[0] = "context deadline exceeded"
             except (errors.ApiError, OSError) as error:
-                wrong[0] = error.message if isinstance(error, errors.ApiError) else str(error)
+                wrong[0] = str(error)
 
         await ask(0)
         if not found:  # Behind a Service some may be gone while others answer.
