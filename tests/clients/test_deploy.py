@@ -20,6 +20,7 @@ from tests.clients.conftest import Served, serving
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy" / "kubernetes"
 BASE = DEPLOY / "base"
+CHART = ROOT / "deploy" / "helm" / "petset"
 NAMESPACE = "petset-system"
 
 
@@ -103,6 +104,17 @@ def test_each_rule_says_what_it_is_for() -> None:
         if inside and line.startswith("  - apiGroups: ") and "aggregate-to" not in "".join(lines[number - 12 : number]):
             reasoned = lines[number - 1].startswith("  # ") or lines[number - 1].startswith("    verbs: ")
             assert reasoned, f"line {number + 1}: {line}"
+
+
+def test_the_charts_rights_are_the_same_with_the_same_reasons() -> None:
+    """Line by line, but for the chart's labels and conditions; what helm makes of it tests/suites/helm compares."""
+
+    def lines(path: Path) -> list[str]:
+        text = path.read_text().replace("{{ .Release.Namespace }}", NAMESPACE)
+        return [line for line in text.splitlines() if "{{-" not in line and line != "  labels:"]
+
+    assert lines(CHART / "templates" / "rights.yaml") == lines(BASE / "rights.yaml")
+    assert (CHART / "crds" / "storedpetsets.yaml").read_text() == (BASE / "storedpetsets.yaml").read_text()
 
 
 def test_rights_are_by_name_where_they_can_be() -> None:
