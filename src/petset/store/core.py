@@ -96,10 +96,7 @@ class Core(visible.Visible):
     ):
         self._history = History(history_changes_max, history_bytes_max)
         super().__init__(self._history, **watch_limits)
-        self._moments, self._newest_then = (
-            array("d"),
-            array("Q"),
-        )  # The loop's times, and which revision was the newest.
+        self._moments, self._newest_then = array("d"), array("Q")  # The loop's times, and the newest revision then.
         self._accepted_revision = 0
         self._pending: dict[str, Write] = {}  # The newest uncommitted write of each key.
         self._waiting: list[Write] = []  # Accepted, not yet in a commit.
