@@ -430,6 +430,18 @@ async def test_a_cluster_that_begins_anew_from_a_backup_is_listed_anew() -> None
 
 
 @in_a_loop
+async def test_one_object_that_is_older_than_it_was_is_a_cluster_from_a_backup_too() -> None:
+    async with Cluster().running() as cluster, cluster.replica() as one:
+        entry = await one.put(key("web"), pet_set("web"), 0)
+        stored = await cluster.admin.get(STORED_PETSETS, "default.web", HOME)
+        one.changed("MODIFIED", meta.changed(stored, ("metadata", "resourceVersion"), str(10**6)))
+        await one.fresh(key("web"))
+        found = one.get(key("web"))
+        assert found is not None and found.revision == entry.revision
+        assert one.stats().lists == 2
+
+
+@in_a_loop
 async def test_what_is_told_while_a_question_is_answered_is_no_sign_of_another_cluster() -> None:
     """The watch is quicker than the answer: by then more has come than there was when it was asked."""
     async with Cluster().running() as cluster, cluster.replica() as other:

@@ -168,8 +168,7 @@ class KeptStore(visible.Visible):
         """Return when this replica shows what the cluster has. Raises Unavailable."""
         try:
             if place.name:
-                version = await self._asked(self._client.version(STORED_PETSETS, place.name, self._home))
-                await self._shown(int(version))
+                await self._caught_up_with_one(prefix, place.name)
             else:
                 await self._caught_up_with_all(prefix, place)
         except errors.ApiError as error:
@@ -179,21 +178,33 @@ class KeptStore(visible.Visible):
         except OSError as error:
             raise Unavailable(_said(error), ADVICE) from None
 
+    async def _caught_up_with_one(self, key: str, name: str) -> None:
+        before = self._index.get(key)  # The watch may tell more while the answer is on its way.
+        version = int(await self._asked(self._client.version(STORED_PETSETS, name, self._home)))
+        if before is not None and version < before.revision:
+            await self._listed_anew(version, before.revision)
+        else:
+            await self._shown(version)
+
     async def _caught_up_with_all(self, prefix: str, place: Place) -> None:
-        before = self._revision  # The watch may tell more while the answer is on its way.
+        before = self._revision
         question = self._client.versions(STORED_PETSETS, self._home, place.label_selector)
         versions, revision = await self._asked(question)
-        if int(revision) < before:  # As no cluster's are, unless it began anew from a backup.
-            log.warning("the cluster is at revision %s, and was at %s: all is listed anew", revision, before)
-            lists = self._following.lists
-            self._following.begin_list_anew()
-            await self._until(lambda: self._following.lists > lists)
+        if int(revision) < before:
+            await self._listed_anew(int(revision), before)
             return
         await self._shown(max(map(int, versions.values()), default=0))
         there = {stored_pet_set.key_of(name.partition("/")[2]) for name in versions}
         for entry in self._index.under(prefix):
             if entry.key not in there and entry.revision <= int(revision):
                 await self._gone(entry.key)
+
+    async def _listed_anew(self, revision: int, before: int) -> None:
+        """A cluster whose revisions have gone back, as they do only where it began anew from a backup, is another."""
+        log.warning("the cluster is at revision %s, and was at %s: all is listed anew", revision, before)
+        lists = self._following.lists
+        self._following.begin_list_anew()
+        await self._until(lambda: self._following.lists > lists)
 
     # What the cluster tells
 
