@@ -93,16 +93,24 @@ async def _carried(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, a
     async with asyncio.timeout(CONNECT_SECONDS_MAX):
         there, to_there = await asyncio.open_connection(address, port)
     with contextlib.closing(to_there):
-        async with asyncio.TaskGroup() as group:
-            tasks.spawn(group, _pumped(reader, to_there), "to the node")
-            tasks.spawn(group, _pumped(there, writer), "from the node")
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks.spawn(group, _pumped(reader, to_there), "to the node")
+                tasks.spawn(group, _pumped(there, writer), "from the node")
+        except* OSError:
+            pass  # One of the ends has gone: the other need not wait for it.
 
 
 async def _pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """To the end of what one side says, which the other is told; an end that comes roughly is one, too."""
-    with contextlib.suppress(OSError):
-        while data := await reader.read(PIECE_BYTES_MAX):
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+    """To the end of what one side says, which the other is told. Raises OSError."""
+    while data := await reader.read(PIECE_BYTES_MAX):
+        _still_open(writer).write(data)
+        await writer.drain()
+    _still_open(writer).write_eof()
+
+
+def _still_open(writer: asyncio.StreamWriter) -> asyncio.StreamWriter:
+    """Raises OSError, where uvloop would raise what looks like a defect."""
+    if writer.is_closing():
+        raise ConnectionResetError("it has gone")
+    return writer
