@@ -88,7 +88,7 @@ def test_a_set_goes_there_whoever_is_killed_and_comes_back(both) -> None:
         assert there.exec(pet, "sh", "-c", SEEN) == held[pet]
     moved = there.kubectl.json("get", "petset,pvc,service")["items"]
     assert "petset.local" not in json.dumps([one for one in moved if one["metadata"]["name"] != "kubernetes"])
-    assert not [one for one in there.kubectl.json("get", "pods")["items"] if one["metadata"]["name"].endswith("mover")]
+    assert not [one for one in there.kubectl.json("get", "pods")["items"] if one["metadata"]["name"].count("-mover-")]
 
     # Whoever applies the old manifest gets no second pet of an identity.
     here.kubectl("scale", "petset", "web", "--replicas=2")

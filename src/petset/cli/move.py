@@ -82,7 +82,7 @@ async def _run(args: argparse.Namespace) -> int:
             print(f"{name}: all its pets are in {meta.annotations(set_)[well_known.MOVED_TO_ANNOTATION]}")
             return 0
         await _check(move, set_, target)
-        wishes = await _wishes(args, here, target, set_)
+        wishes = await _wishes(args, target, name)
         grounds = [
             acting.Ground(one.client, one.dialer, one.namespace, resource, name, args.image or "")
             for one, resource in ((here, kind), (target, move.resource))
@@ -194,19 +194,16 @@ async def _check(move: Move, set_: Object, there: Reached) -> None:
         )
 
 
-async def _wishes(args: argparse.Namespace, here: Reached, there: Reached, set_: Object) -> making.Wishes:
-    side = await acting.Ground(here.client, here.dialer, here.namespace, record.KINDS[set_["kind"]], "").look()
+async def _wishes(args: argparse.Namespace, there: Reached, name: str) -> making.Wishes:
     classes, _ = await there.client.list(STORAGECLASSES)
     names = tuple(map(meta.name, classes))
     if args.storage_class and args.storage_class not in names:
-        raise CommandError(
-            f"cannot move {meta.name(set_)}: there is no class {args.storage_class} there; see `kubectl get sc`"
-        )
+        raise CommandError(f"cannot move {name}: there is no class {args.storage_class} there; see `kubectl get sc`")
     try:
         images = translation.images_of(args.image_map)
     except ValueError as error:
         raise CommandError(str(error)) from None
-    return making.Wishes(there.namespace, args.storage_class, names, side.services, images)
+    return making.Wishes(there.namespace, tasks.new_uid(), args.storage_class, names, images)
 
 
 async def _foretell(move: Move, wishes: making.Wishes, here: acting.Ground, there: acting.Ground) -> int:
@@ -215,6 +212,6 @@ async def _foretell(move: Move, wishes: making.Wishes, here: acting.Ground, ther
         steps = list(foreseeing.foreseen(move, wishes, *sides))
     except deciding.CANNOT as error:
         raise CommandError(f"cannot move {here.name}: {error}") from None
-    for number, step in enumerate((one for one in steps if not isinstance(one, deciding.Done)), 1):
+    for number, step in enumerate(steps, 1):
         print(f"{number:3}  {step.why}")
     return 0

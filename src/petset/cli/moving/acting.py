@@ -27,6 +27,7 @@ from petset.objects.meta import Object
 from petset.objects.registry import Kind
 
 QUICKER_MAX = 100  # So often in a row somebody else may be quicker.
+OTHERS = "cannot go on: somebody else moves the same set, and has gone on with it; see that one does, and run it again"
 Tell = Callable[[str], None]
 TellBytes = Callable[[str, int, int], None]
 
@@ -56,7 +57,7 @@ class Ground:
         )
 
     def _concerns(self, pod: Object) -> bool:
-        return pet_names.parent(pod) == self.name or making.is_mover(pod, self.name)
+        return self.name in (pet_names.parent(pod), pet_names.parsed(making.moved_by(pod))[0])
 
 
 async def found(client: Client, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -83,18 +84,21 @@ class Mover:
 
     async def run(self) -> None:
         """Until every pet is there. Raises CommandError, ApiError, OSError; run again, it goes on."""
-        quicker = 0
+        quicker, is_held = 0, False
         while True:
             here, there = await asyncio.gather(self.here.look(), self.there.look())
             try:
                 step = deciding.next_step(self.move, self.wishes, here, there)
             except deciding.CANNOT as error:
                 raise CommandError(f"cannot move {self.here.name}: {error}") from None
-            if isinstance(step, deciding.Done):
-                return
+            if isinstance(step, deciding.Take) and is_held:
+                raise CommandError(OTHERS)
+            is_held = is_held or (there.set_ is not None and self._holds(there.set_))
             self.tell(step.why)
             try:
                 await self._take(step, here)
+                if isinstance(step, deciding.Done):
+                    return
                 quicker = 0
             except errors.ApiError as error:
                 quicker += 1
@@ -114,10 +118,14 @@ class Mover:
             case deciding.Copy():
                 assert here.set_ is not None
                 await self._copy(step, here.set_)
-            case deciding.Done():
-                pass
+            case deciding.Done(set_=set_):
+                if set_ is not None:
+                    await self.here.client.update(set_)
 
-    def _ground(self, step: deciding.Change | deciding.Make | deciding.Remove | deciding.Await) -> Ground:
+    def _holds(self, there: Object) -> bool:
+        return making.is_held(there, self.move, self.wishes.mover)
+
+    def _ground(self, step: deciding.Write | deciding.Await) -> Ground:
         return self.there if step.there else self.here
 
     async def _remove(self, ground: Ground, pod: Object) -> None:
@@ -140,12 +148,19 @@ class Mover:
             ) from None
 
     async def _copy(self, step: deciding.Copy, set_: Object) -> None:
+        """Into claims that say so before, and say that it is done only if nobody else has begun since.
+
+        That the set is still this mover's is seen once it has its pods on the volumes: who takes it removes them first.
+        """
         async with self._holding(self.here, set_, step) as here, self._holding(self.there, set_, step) as there:
+            if not self._holds(await self.there.client.get(self.there.kind, self.there.name, self.there.namespace)):
+                raise CommandError(OTHERS)
             for at, name in enumerate(step.claims):
+                claim = await self.there.client.get(PERSISTENTVOLUMECLAIMS, name, self.there.namespace)
+                claim = await self.there.client.update(making.being_copied(claim, self.wishes.mover))
                 source = copying.Place(self.here.dialer, self.here.namespace, here, making.place(at))
                 target = copying.Place(self.there.dialer, self.there.namespace, there, making.place(at))
                 digest = await copying.copied(source, target, self._told(name))
-                claim = await self.there.client.get(PERSISTENTVOLUMECLAIMS, name, self.there.namespace)
                 await self.there.client.update(making.copied(claim, step.move, digest))
 
     def _told(self, claim: str) -> copying.Tell:
@@ -153,14 +168,11 @@ class Mover:
 
     @contextlib.asynccontextmanager
     async def _holding(self, ground: Ground, set_: Object, step: deciding.Copy) -> AsyncGenerator[str]:
-        """The name of a pod that has the claims; what an earlier try left of it is removed first."""
+        """The name of a pod that has the claims."""
         image = ground.image or set_["spec"]["template"]["spec"]["containers"][0]["image"]
         image = image if ground is self.here else self.wishes.images.renamed(image)
-        wanted = making.mover(set_, ground.namespace, step.pet, step.claims, image)
-        name = meta.name(wanted)
-        if (left := await found(ground.client, PODS, ground.namespace, name)) is not None:
-            await self._remove(ground, left)
-        made = await ground.client.create(wanted)
+        name = making.mover_name(step.pet, self.wishes.mover)
+        made = await ground.client.create(making.mover(set_, ground.namespace, name, step.claims, image))
         try:
             await self._wait(ground, name, _runs, f"{name} runs, which copies with the image {image} (--image)")
             yield name
@@ -170,6 +182,8 @@ class Mover:
 
 
 def _runs(pod: Object | None) -> bool:
-    if pod is not None and meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
+    if pod is None or meta.is_deleting(pod):
+        raise CommandError(OTHERS)
+    if meta.get(pod, "status", "phase") in ("Failed", "Succeeded"):
         raise CommandError(f"cannot copy: {meta.name(pod)} has ended; name an image that has sh and sleep with --image")
     return meta.get(pod, "status", "phase") == "Running"

@@ -6,7 +6,8 @@ is taken by a gate, what its claims held is copied, and only then does the set t
 side. At once: all stop before any is copied, and all are copied before any starts.
 
 Invariants: no pet may start there whose place here is not taken by a gate; a copy begins after that; what was copied
-in another move counts for nothing; claims here are never deleted, nor is a set.
+in another move counts for nothing; claims here are never deleted, nor is a set. Who goes on with a move takes the set
+there from whoever was at it, whose pods on its volumes go first: of two, one stops, and nothing is copied over a pet.
 Follows: KEP-3335 (start ordinals, made for this), KEP-3521 (scheduling gates).
 """
 
@@ -33,32 +34,32 @@ class Side:
     services: Mapping[str, Object] = field(default_factory=dict[str, Object])
 
 
-# The steps. Those that write name what they expect to find, so that nobody's write in between is lost.
+# The steps.
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """An object is to be as this is now; its resourceVersion says which one was seen. `there`: in the other cluster."""
+class Write:
+    """Of an object, `there`: in the other cluster. What was seen says which one is meant: nobody's write is lost."""
 
     why: str
     obj: Object
     there: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Make:
-    why: str
-    obj: Object
-    there: bool = False
+class Change(Write):
+    """It is to be as this is now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """An object that was seen is to go."""
+class Make(Write):
+    """There is to be one."""
 
-    why: str
-    obj: Object
-    there: bool = False
+
+class Take(Change):
+    """The set there is to be this mover's, who goes on where another was."""
+
+
+class Remove(Write):
+    """It is to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Every pet is there."""
+    """Every pet is there; the set here, as it then forgets the move, or None where it has forgotten it."""
+
+    set_: Object | None = None
+    why: str = "the move is over"
 
 
 Step = Change | Make | Remove | Await | Copy | Done
@@ -103,25 +107,31 @@ def next_step(move: Move, wishes: making.Wishes, here: Side, there: Side) -> Ste
         return Done()
     if record.of(set_) != move:
         return Change("remember what is moved, and where to", making.begun(set_, move))
-    if (first := _set_there(move, wishes, set_, there)) is not None:
+    if (first := _set_there(move, wishes, here, there)) is not None:
         return first
     if (step := _all_handed_over(move, wishes, here, there)) is not None:
         return step
     return Change("a tombstone here says where it is", making.buried(set_, move))
 
 
-def _set_there(move: Move, wishes: making.Wishes, set_: Object, there: Side) -> Step | None:
+def _set_there(move: Move, wishes: making.Wishes, here: Side, there: Side) -> Step | None:
     """What is to be there before any pet can be."""
+    set_ = here.set_
+    assert set_ is not None
     service = meta.get(set_, "spec", "serviceName", default="")
-    if service and service not in there.services and service in wishes.services:
-        return Make(f"make the Service {service} there", making.service(wishes, wishes.services[service]), True)
+    if service and service not in there.services and service in here.services:
+        return Make(f"make the Service {service} there", making.service(wishes, here.services[service]), True)
     if there.set_ is None:
         return Make(f"make the {move.kind} there, without pets yet", making.set_there(move, wishes, set_), True)
-    if making.is_of(there.set_, move):
+    if making.is_held(there.set_, move, wishes.mover):
         return None
+    if making.is_of(there.set_, move):
+        return Take("go on where it was left", making.held(there.set_, move, wishes.mover), True)
     if not record.is_tombstone(there.set_):
         name = meta.name(set_)
-        raise ValueError(f"there is a {move.kind} {name} already, which no move has made; delete it, or give it a name")
+        raise ValueError(
+            f"there is a {move.kind} {name} already, which no move has made; delete it first, if nobody needs it"
+        )
     return Change(
         "take the set that was handed over from there once", making.revived(move, wishes, set_, there.set_), True
     )
@@ -176,25 +186,25 @@ def _out(move: Move, wishes: making.Wishes, ordinal: int, here: Side, there: Sid
     for claim in names:
         if claim not in there.claims:
             return Make(f"make the claim {claim} there", making.claim(move, wishes, here.claims[claim]), True)
+    for side, is_there in ((here, False), (there, True)):
+        if (left := next((pod for pod in side.pods.values() if making.moved_by(pod) == name), None)) is not None:
+            return Remove(f"nobody else holds the volumes of {name}", left, is_there)
     if lacking := tuple(one for one in names if not making.has_copy(there.claims[one], move)):
         return Copy(f"what {name} had of volumes is copied", name, lacking, move)
-    for side, is_there in ((here, False), (there, True)):
-        if (mover := side.pods.get(making.mover_name(name))) is not None:
-            return Remove(f"nobody holds the volumes of {name}", mover, is_there)
     taken = there.pods.get(name)
     if taken is not None and record.is_gate(taken):
         return Remove(f"its place there is free again: {name}", taken, True)
     return None
 
 
-def _ended(move: Move, set_: Object, there: Side) -> Change:
+def _ended(move: Move, set_: Object, there: Side) -> Change | Done:
     """Once every pet lives there, and the tombstone stands: nothing there tells of the move, and then nothing here."""
     for name, claim in sorted(there.claims.items()):
         if making.has_copy(claim, move):
             return Change(f"the claim {name} there is like any other", making.unmarked(claim), True)
     if there.set_ is not None and making.is_of(there.set_, move):
         return Change(f"the {move.kind} there is like any other", making.settled(there.set_, move), True)
-    return Change("the move is over", making.forgotten(set_))
+    return Done(making.forgotten(set_))
 
 
 def _is_gone(pod: Object | None) -> bool:

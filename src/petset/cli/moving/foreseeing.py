@@ -32,23 +32,23 @@ def foreseen(move: Move, wishes: making.Wishes, here: Side, there: Side) -> Iter
 def after(step: Step, here: Side, there: Side) -> tuple[Side, Side]:
     """Both sides once a step is done."""
     match step:
-        case deciding.Change(obj=obj) | deciding.Make(obj=obj):
-            changed = _with(there if step.there else here, obj)
-            return (here, changed) if step.there else (changed, there)
-        case deciding.Remove(obj=obj):
-            changed = _settled(_without(there if step.there else here, obj))
+        case deciding.Write(obj=obj):
+            side, change = there if step.there else here, _without if isinstance(step, deciding.Remove) else _with
+            changed = _settled(change(side, obj))
             return (here, changed) if step.there else (changed, there)
         case deciding.Copy(claims=claims, move=move):
             held = {name: making.copied(there.claims[name], move, "sha256") for name in claims}
             return here, replace(there, claims={**there.claims, **held})
+        case deciding.Done(set_=set_) if set_ is not None:
+            return _with(here, set_), there
         case _:
             return here, there
 
 
 def _with(side: Side, obj: Object) -> Side:
     if (kept := _FIELDS.get(obj["kind"])) is None:
-        return _settled(replace(side, set_=obj))
-    return _settled(replace(side, **{kept: {**getattr(side, kept), meta.name(obj): obj}}))
+        return replace(side, set_=obj)
+    return replace(side, **{kept: {**getattr(side, kept), meta.name(obj): obj}})
 
 
 def _without(side: Side, obj: Object) -> Side:

@@ -42,7 +42,8 @@ FOLLOWED = (  # Of a set's spec: what may change once it is there, but for how m
 )
 RETENTION = ("spec", "persistentVolumeClaimRetentionPolicy", "whenScaled")
 RETAIN = "Retain"
-_MOVER = "-mover"
+_MOVER = "-mover-"
+MARK_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,9 @@ class Wishes:
     """How it is to be in the other cluster."""
 
     namespace: str
+    mover: str = ""  # Who moves it: a mark of its own for each run.
     storage_class: str | None = None  # Of all claims; None: the same where it is there, else the default.
     classes: tuple[str, ...] = ()  # Those that are there.
-    services: Mapping[str, Object] = field(default_factory=dict[str, Object])  # By name: here, to be made there.
     images: translation.Images = field(default_factory=translation.Images)  # What they are called there.
 
 
@@ -64,14 +65,14 @@ def ordinals(set_: Object) -> tuple[int, int]:
     return pet_names.first_ordinal(set_), pet_names.replicas_wanted(set_)
 
 
-def mover_name(pet: str) -> str:
-    return f"{pet}{_MOVER}"
+def mover_name(pet: str, mover: str) -> str:
+    """Of the pod that somebody who moves a pet copies by: nobody else's has that name."""
+    return f"{pet}{_MOVER}{mover[:MARK_CHARACTERS]}"
 
 
-def is_mover(pod: Object, set_name: str) -> bool:
-    """Whether a pod holds, or held, the claims of one of the set's pets."""
-    pet = meta.name(pod).removesuffix(_MOVER)
-    return pet != meta.name(pod) and pet_names.parsed(pet)[0] == set_name
+def moved_by(pod: Object) -> str:
+    """The pet whose claims a pod holds, or held, for somebody who moves it; "" for any other pod."""
+    return meta.name(pod).rpartition(_MOVER)[0]
 
 
 def referred_to(set_: Object) -> dict[str, set[str]]:
@@ -104,7 +105,8 @@ def scaled(set_: Object, start: int, replicas: int) -> Object:
 
 
 def buried(set_: Object, move: Move) -> Object:
-    return _annotated(set_, {well_known.MOVED_TO_ANNOTATION: move.to})
+    """It says where it is, and wants no pets, whoever has asked for some meanwhile."""
+    return scaled(_annotated(set_, {well_known.MOVED_TO_ANNOTATION: move.to}), ordinals(set_)[0], 0)
 
 
 def is_buried(set_: Object, move: Move) -> bool:
@@ -130,7 +132,7 @@ def set_there(move: Move, wishes: Wishes, set_: Object) -> Object:
         "metadata": _metadata(set_, wishes.namespace),
         "spec": spec,
     }
-    return _annotated(scaled(made, move.top, 0), {well_known.MOVED_FROM_ANNOTATION: move.id})
+    return held(scaled(made, move.top, 0), move, wishes.mover)
 
 
 def _template(move: Move, wishes: Wishes, set_: Object) -> Object:
@@ -146,15 +148,25 @@ def revived(move: Move, wishes: Wishes, set_: Object, tombstone: Object) -> Obje
     """The tombstone in the other cluster, without pets still, as it is to take them back."""
     followed = {key: set_["spec"][key] for key in FOLLOWED if key in set_["spec"]}
     spec = {**tombstone["spec"], **followed, "template": _template(move, wishes, set_)}
-    marks = {well_known.MOVED_FROM_ANNOTATION: move.id, well_known.MOVED_TO_ANNOTATION: None}
-    revived = _annotated({**tombstone, "spec": spec}, marks)
+    revived = held({**tombstone, "spec": spec}, move, wishes.mover)
     if meta.get(revived, *RETENTION, default=RETAIN) != RETAIN:
         revived = meta.changed(revived, RETENTION, RETAIN)
     return scaled(revived, move.top, 0)
 
 
+def held(there: Object, move: Move, mover: str) -> Object:
+    """It takes over in this move, and only this mover may go on with it: whoever held it before is not to write it."""
+    return _annotated(
+        there, {well_known.MOVED_FROM_ANNOTATION: f"{move.id} {mover}", well_known.MOVED_TO_ANNOTATION: None}
+    )
+
+
+def is_held(there: Object, move: Move, mover: str) -> bool:
+    return meta.annotations(there).get(well_known.MOVED_FROM_ANNOTATION) == f"{move.id} {mover}"
+
+
 def is_of(there: Object, move: Move) -> bool:
-    return meta.annotations(there).get(well_known.MOVED_FROM_ANNOTATION) == move.id
+    return meta.annotations(there).get(well_known.MOVED_FROM_ANNOTATION, "").partition(" ")[0] == move.id
 
 
 def settled(there: Object, move: Move) -> Object:
@@ -204,6 +216,11 @@ def _class(claim: Object, wishes: Wishes) -> str | None:
     return named if named in wishes.classes or named == "" else None
 
 
+def being_copied(claim: Object, mover: str) -> Object:
+    """Somebody has begun to copy into it: who began before is not to say that he has copied."""
+    return _annotated(claim, {well_known.COPIED_ANNOTATION: f"begun {mover}"})
+
+
 def copied(claim: Object, move: Move, digest: str) -> Object:
     return _annotated(claim, {well_known.COPIED_ANNOTATION: f"{move.id} {digest}"})
 
@@ -234,7 +251,7 @@ def service(wishes: Wishes, here: Object) -> Object:
     }
 
 
-def mover(set_: Object, namespace: str, pet: str, claims: Sequence[str], image: str) -> Object:
+def mover(set_: Object, namespace: str, name: str, claims: Sequence[str], image: str) -> Object:
     """A pod that holds these claims of a pet, on a node where the pet may be, and waits."""
     template = meta.part(set_, "spec", "template", "spec")
     kept = {key: template[key] for key in ("nodeSelector", "tolerations", "imagePullSecrets") if key in template}
@@ -251,7 +268,7 @@ def mover(set_: Object, namespace: str, pet: str, claims: Sequence[str], image: 
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": mover_name(pet), "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             **kept,
             "restartPolicy": "Never",
