@@ -239,6 +239,6 @@ async def reached(path: Path | None) -> AsyncGenerator[Client]:
     except (OSError, ValueError) as error:
         what = "reach the cluster that it runs in" if path is None else f"use the kubeconfig {path}"
         do = "name one with --kubeconfig" if path is None else "mend it, or name another"
-        raise ServeError(f"cannot {what}: {reasons.in_a_line(error)}; {do}") from None
+        raise ServeError(f"cannot {what}: {reasons.foreseen(error)}; {do}") from None
     async with transport:
         yield Client(transport, AGENT)

@@ -8,6 +8,7 @@ import pytest
 
 from petset import __version__
 from petset.cli import main, serve
+from petset.client.reaching import lasting
 from petset.controllers.pets import translation
 
 
@@ -37,3 +38,20 @@ def test_what_is_no_name_is_said_in_one_line(capsys, flag, why):
     assert main.main(["serve", flag]) == 1
     said = capsys.readouterr().err
     assert said.startswith("petset: cannot ") and said.count("\n") == 1 and why in said
+
+
+def test_a_cluster_that_is_not_said_is_told_in_one_line(capsys, monkeypatch, tmp_path):
+    for name in (lasting.HOST, lasting.PORT):
+        monkeypatch.delenv(name, raising=False)
+    missing = tmp_path / "none"
+    for flags, why in (
+        (
+            [],
+            f"cannot reach the cluster that it runs in: {lasting.HOST} and {lasting.PORT} do not say where the API is;",
+        ),
+        (["--kubeconfig", str(missing)], f"cannot use the kubeconfig {missing}: No such file or directory: {missing};"),
+    ):
+        assert main.main(["serve", *flags]) == 1
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"petset: {why}")
+        assert "Error" not in line and "Errno" not in line and ".py" not in line

@@ -50,6 +50,13 @@ def in_a_line(error: BaseException) -> str:
     return f"{type(cause).__name__}: {text} ({_place(cause)})" if is_defect(cause) else text
 
 
+def foreseen(error: OSError | ValueError) -> str:
+    """What an error says that somebody has expected: no number, no class, and the file that it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
 PACKAGE = Path(__file__).parents[1]
 
 

@@ -111,7 +111,7 @@ class Lasting:
                 self._take(target)
         except (OSError, ValueError) as error:
             self._marks = marks  # They are read again when they change again.
-            log.warning("cannot read how %s is reached: %s; goes on as before", self.server, reasons.in_a_line(error))
+            log.warning("cannot read how %s is reached: %s; goes on as before", self.server, reasons.foreseen(error))
         finally:
             self._reading = False
 
