@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import quota_disk
 from tests.e2e.cluster import Cluster
 from tests.e2e.leftovers import leftovers
 from tests.e2e.test_containers import BASE, create
@@ -20,20 +20,8 @@ MI = 1 << 20
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A disk of ext4 in a file, where the kernel keeps its quotas (CONFIG_QFMT_V2)."""
-    directory = tmp_path_factory.mktemp("quotas")
-    image, place = directory / "disk", directory / "m"
-    place.mkdir()
-    image.touch()
-    os.truncate(image, 256 * MI)
-    make = ["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", str(image)]
-    for argv in (make, ["mount", "-o", "loop,prjquota", str(image), str(place)]):
-        try:
-            subprocess.run(argv, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"this machine mounts no disk with project quotas: {error}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with quota_disk.mounted(tmp_path_factory.mktemp("quotas"), 256) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pytest
 from petset.node import linux
 from petset.node.volumes import hostpath, project_quotas
 from petset.node.volumes.project_quotas import FIRST, Counted
+from tests import quota_disk
 
 MI = 1 << 20
 
@@ -137,19 +138,8 @@ class Still:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    image, place = tmp_path / "disk", tmp_path / "mounted"
-    place.mkdir()
-    image.touch()
-    os.truncate(image, 64 * MI)
-    make = ["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", str(image)]
-    mount = ["mount", "-o", "loop,prjquota", str(image), str(place)]
-    for argv in (make, mount):
-        try:
-            subprocess.run(argv, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"this machine mounts no disk with project quotas: {error}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with quota_disk.mounted(tmp_path, 64) as place:
+        yield place
 
 
 async def told(done: int) -> None: ...
